@@ -1,0 +1,94 @@
+// The resolved configuration: what the rest of the program reads. Made by load.ts, frozen, never changed in place.
+import type { Secret } from './secret.ts'
+
+/** A pair of Procore origins. Origins carry no path and no trailing slash: `https://api.procore.com`. */
+export interface Environment {
+  readonly name: string
+  readonly loginUrl: string
+  readonly apiUrl: string
+  /** The domain whose hosts serve files, e.g. `procore.com`. */
+  readonly fileDomain: string
+}
+
+/** A client id and secret in one environment (client credentials grant, RFC 6749 section 4.4). */
+export interface ServiceAccount {
+  /** Its name under `serviceAccounts`, or its company's name where it was written inline. */
+  readonly name: string
+  readonly environment: Environment
+  readonly clientId: string
+  readonly clientSecret: Secret
+  /** Equal for two accounts exactly when login origin, client id and secret are; tells nothing of the secret. */
+  readonly key: string
+}
+
+/** Where the proxy listens. A unix socket's `mode` is its permission bits, e.g. `0o600`. */
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
+
+export type Access = 'read-write' | 'read-only'
+
+/** A company that callers work in; `id` is a decimal string, never a number (ids exceed 2^53). */
+export interface Company {
+  readonly name: string
+  readonly id: string
+  readonly account: ServiceAccount
+  readonly isDefault: boolean
+  readonly listen: ListenAddress | undefined
+  readonly access: Access
+}
+
+/** The `"*"` entry: any id that a request names and that no company has. */
+export type AnyCompany = Omit<Company, 'name' | 'id' | 'isDefault' | 'listen'>
+
+export interface UpstreamSettings {
+  readonly connectTimeoutMs: number
+  /** To the first byte of the answer, then between bytes. */
+  readonly responseTimeoutMs: number
+  /** Most sockets to one API origin for one company. */
+  readonly connections: number
+  /** Most requests of one company that wait for a socket. */
+  readonly maxQueued: number
+  readonly retries: number
+}
+
+export interface RateLimitSettings {
+  readonly whenExhausted: 'wait' | 'reject' | 'pass'
+  readonly maxWaitMs: number
+  readonly maxQueued: number
+}
+
+export interface GuardSettings {
+  /** Lower case, no port, no trailing dot. */
+  readonly allowedHosts: readonly string[]
+  /** Serialised origins: `https://app.example`, no trailing slash. */
+  readonly allowedOrigins: readonly string[]
+  readonly requireHeader: boolean
+  readonly clientKeys: readonly Secret[]
+  readonly allowUnauthenticated: boolean
+}
+
+export interface LogSettings {
+  readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+  readonly format: 'auto' | 'json' | 'readable'
+}
+
+export interface Config {
+  /** The file it came from, absolute; undefined where variables and flags were enough. */
+  readonly file: string | undefined
+  readonly listen: readonly ListenAddress[]
+  /** Every account, shared ones first, whether a company uses it or not. */
+  readonly accounts: readonly ServiceAccount[]
+  /** In the order of the file. */
+  readonly companies: readonly Company[]
+  readonly anyCompany: AnyCompany | undefined
+  readonly upstream: UpstreamSettings
+  readonly rateLimit: RateLimitSettings
+  readonly guard: GuardSettings
+  readonly log: LogSettings
+  readonly shutdownTimeoutMs: number
+  /** Sentences for the log: what is allowed but unwise. */
+  readonly warnings: readonly string[]
+  /** Absolute paths of the files whose change should reload: the config file and every secret file. */
+  readonly watchedFiles: readonly string[]
+}
