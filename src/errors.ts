@@ -128,6 +128,12 @@ export const ERROR_KINDS = {
     help: 'Send the request again, to the instance that takes over.',
     proxyStatus: 'destination_unavailable',
   },
+  internal_error: {
+    status: 500,
+    title: 'The proxy itself failed',
+    help: 'This is a defect: report it with the log line of this requestId.',
+    proxyStatus: 'proxy_internal_error',
+  },
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof ERROR_KINDS

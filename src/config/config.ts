@@ -36,6 +36,8 @@ export interface Company {
   readonly isDefault: boolean
   readonly listen: ListenAddress | undefined
   readonly access: Access
+  /** Whether URLs of files in JSON answers are rewritten to the proxy's own (CONTRACT section 9); absent is false. */
+  readonly rewriteFileUrls?: boolean
 }
 
 /** The `"*"` entry: any id that a request names and that no company has. */

@@ -1,0 +1,167 @@
+// One token request (RFC 6749 section 4.4): sends it, and judges the answer.
+import { type Dispatcher, errors } from 'undici'
+import type { ServiceAccount } from '../config/config.ts'
+import { TokenFailure } from './token-failure.ts'
+
+/** An access token as the login server gave it. */
+export interface IssuedToken {
+  readonly value: string
+  /** From `expires_in`; 900 s where the server names none (the shortest that Procore ever announced). */
+  readonly lifetimeMs: number
+}
+
+/** A login server's answer, its body cut at {@link MAX_BODY_BYTES}. */
+export interface TokenAnswer {
+  readonly status: number
+  /** Seconds or an HTTP date. */
+  readonly retryAfter: string | undefined
+  readonly body: string
+  /** The body was longer than any token answer may be. */
+  readonly tooLong: boolean
+}
+
+const DEFAULT_LIFETIME_SECONDS = 900
+/** A token answer is about 1 KB; more than this is no token answer. */
+const MAX_BODY_BYTES = 256 * 1024
+const REQUEST_TIMEOUT_MS = 10_000
+/** Error codes that a token endpoint may name (RFC 6749 section 5.2); nothing else of a body is ever repeated. */
+const OAUTH_ERRORS = new Set([
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+])
+
+/** Sends one token request; throws {@link TokenFailure}. The secret goes to the account's login origin only. */
+export async function requestToken(
+  account: ServiceAccount,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<IssuedToken> {
+  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+  try {
+    const response = await dispatcher.request({
+      origin: account.environment.loginUrl,
+      path: '/oauth/token',
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
+      body: new URLSearchParams({
+        grant_type: 'client_credentials',
+        client_id: account.clientId,
+        client_secret: account.clientSecret.reveal(),
+      }).toString(),
+      signal: AbortSignal.any([signal, timeout]),
+    })
+    const { text, tooLong } = await readBounded(response.body)
+    const retryAfter = response.headers['retry-after']
+    return readTokenAnswer({
+      status: response.statusCode,
+      retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
+      body: text,
+      tooLong,
+    })
+  } catch (error) {
+    if (error instanceof TokenFailure) throw error
+    throw connectionFailure(error, timeout.aborted)
+  }
+}
+
+async function readBounded(
+  body: Dispatcher.ResponseData['body'],
+): Promise<{ text: string; tooLong: boolean }> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    // Leaving the loop destroys the body, and with it the connection.
+    if (bytes > MAX_BODY_BYTES) return { text: '', tooLong: true }
+    chunks.push(chunk)
+  }
+  return { text: Buffer.concat(chunks).toString('utf8'), tooLong: false }
+}
+
+/** Judges a token answer: a token, or a {@link TokenFailure} that says whether to try again. */
+export function readTokenAnswer(answer: TokenAnswer, wallNowMs: number = Date.now()): IssuedToken {
+  const { status } = answer
+  const json = answer.tooLong ? undefined : parseObject(answer.body)
+  if (status === 400 || status === 401 || status === 403) {
+    const oauthError = json?.['error']
+    const code = typeof oauthError === 'string' && OAUTH_ERRORS.has(oauthError) ? `, ${oauthError}` : ''
+    throw new TokenFailure('rejected', `the login server refused the credentials (HTTP ${status}${code})`)
+  }
+  if (status !== 200) {
+    throw new TokenFailure('bad_status', `the login server answered HTTP ${status}`, {
+      retryAfterMs: retryAfterMs(answer.retryAfter, wallNowMs),
+    })
+  }
+  const nonsense = (what: string) => new TokenFailure('bad_body', `the login server's answer ${what}`)
+  if (answer.tooLong) throw nonsense(`is longer than ${MAX_BODY_BYTES / 1024} KiB`)
+  if (answer.body.trim() === '') throw nonsense('is empty')
+  if (json === undefined) throw nonsense('is no JSON object')
+  const value = json['access_token']
+  if (typeof value !== 'string' || value === '') throw nonsense('holds no access_token')
+  // RFC 6750 section 2.1: b68token is narrower still; what matters is that it can't break out of a header.
+  if (!/^[\x21-\x7e]+$/.test(value)) throw nonsense('holds an access_token with characters that no token has')
+  const type = json['token_type']
+  if (type !== undefined && type !== null && String(type).toLowerCase() !== 'bearer') {
+    throw nonsense('holds a token that is no bearer token')
+  }
+  return { value, lifetimeMs: lifetimeSeconds(json['expires_in'], nonsense) * 1000 }
+}
+
+function lifetimeSeconds(expiresIn: unknown, nonsense: (what: string) => TokenFailure): number {
+  const seconds =
+    typeof expiresIn === 'string' && expiresIn.trim() !== '' ? Number(expiresIn) : (expiresIn ?? Number.NaN)
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return DEFAULT_LIFETIME_SECONDS
+  if (seconds <= 0) throw nonsense('holds a token that has expired already')
+  return seconds
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Reads `Retry-After`, seconds or an HTTP date (RFC 9110 section 10.2.3), as milliseconds from now. */
+export function retryAfterMs(header: string | undefined, wallNowMs: number): number | undefined {
+  if (header === undefined || header.trim() === '') return undefined
+  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - wallNowMs
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined
+}
+
+const TLS_ERROR =
+  /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
+
+/** True where a connection failed because of TLS: an untrusted, expired or wrong-name certificate. */
+export function isTlsError(error: unknown): boolean {
+  return TLS_ERROR.test(errorCode(error) ?? '')
+}
+
+/** Node's or undici's code of an error, looking through its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
+export function errorCode(error: unknown): string | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    if (at instanceof AggregateError && at.errors.length > 0) return errorCode(at.errors[0])
+    const code = (at as NodeJS.ErrnoException).code
+    if (typeof code === 'string') return code
+  }
+  return undefined
+}
+
+function connectionFailure(error: unknown, timedOut: boolean): TokenFailure {
+  const code = errorCode(error) ?? (error instanceof Error ? error.name : 'error')
+  if (timedOut || error instanceof errors.ConnectTimeoutError) {
+    return new TokenFailure('timeout', 'the login server did not answer in time', { cause: error })
+  }
+  if (isTlsError(error)) {
+    return new TokenFailure('tls', `the login server's certificate was refused (${code})`, { cause: error })
+  }
+  return new TokenFailure('unreachable', `the login server could not be reached (${code})`, { cause: error })
+}

@@ -1,0 +1,268 @@
+// A live token for one service account: renewed ahead, single flight, failures remembered (CONTRACT section 6).
+import type { LRUCache } from 'lru-cache'
+import type { ServiceAccount } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { refusalMemoryMs, retryDelayMs } from './backoff.ts'
+import { TokenFailure } from './token-failure.ts'
+
+/** A token with its end. Monotonic times are of `performance.now()`; all times are in ms. */
+export interface LiveToken {
+  readonly value: string
+  readonly lifetimeMs: number
+  /** Wall clock, for people. */
+  readonly obtainedAt: number
+  /** Monotonic: from here on it is renewed in the background. */
+  readonly renewAt: number
+  /** Monotonic: never sent from here on. */
+  readonly endsAt: number
+  /** The same end by the wall clock: the monotonic clock stands still while a laptop sleeps. */
+  readonly wallEndsAt: number
+}
+
+/** What befell an account's token, for logs and metrics. */
+export type TokenEvent =
+  | { readonly type: 'issued'; readonly account: ServiceAccount; readonly lifetimeMs: number }
+  | {
+      readonly type: 'failed'
+      readonly account: ServiceAccount
+      readonly failure: TokenFailure
+      readonly retryInMs: number
+    }
+
+/** The cache's entries by account key; its `fetchMethod` makes one token request with the source as context. */
+export type TokenCache = LRUCache<string, LiveToken, TokenSource>
+
+/** What the status page shows of an account's token. */
+export interface TokenState {
+  readonly token: LiveToken | undefined
+  readonly lastFailure: { readonly failure: TokenFailure; readonly at: number } | undefined
+  readonly tried: boolean
+}
+
+/** A caller waits no longer than this for a first token. */
+export const FIRST_TOKEN_WAIT_MS = 15_000
+const FORCED_RENEWAL_INTERVAL_MS = 60_000
+const IDLE_LIFETIMES = 2
+const UNKNOWN_LIFETIME_MS = 900_000
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+interface Waiter {
+  readonly deadline: number
+  readonly resolve: (token: LiveToken) => void
+  readonly reject: (error: ProxyError) => void
+}
+
+export class TokenSource {
+  readonly account: ServiceAccount
+  readonly #cache: TokenCache
+  readonly #report: (event: TokenEvent) => void
+  readonly #waiters = new Set<Waiter>()
+  #timer: NodeJS.Timeout | undefined
+  #attempting = false
+  #closed = false
+  #tried = false
+  #lastUsedAt = 0
+  #lifetimeMs = UNKNOWN_LIFETIME_MS
+  #failures = 0
+  #refusals = 0
+  /** Monotonic: no token request before this time. */
+  #nextAttemptAt = 0
+  #lastFailure: { failure: TokenFailure; at: number } | undefined
+  /** The token that the API refused with 401; it is never sent again. */
+  #dropped: LiveToken | undefined
+  #lastForcedAt = Number.NEGATIVE_INFINITY
+
+  constructor(account: ServiceAccount, cache: TokenCache, report: (event: TokenEvent) => void) {
+    this.account = account
+    this.#cache = cache
+    this.#report = report
+  }
+
+  /** The live token, or undefined where one has to be waited for. Starts a renewal that is due; never waits. */
+  current(): LiveToken | undefined {
+    const now = performance.now()
+    this.#lastUsedAt = now
+    const token = this.#live(now)
+    if (token !== undefined && now >= token.renewAt && now >= this.#nextAttemptAt) this.#attempt()
+    return token
+  }
+
+  #live(now: number): LiveToken | undefined {
+    const token = this.#cache.get(this.account.key)
+    // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.
+    if (token === undefined || token === this.#dropped) return undefined
+    return now < token.endsAt && Date.now() < token.wallEndsAt ? token : undefined
+  }
+
+  /** The live token, waited for up to 15 s; throws `credentials_rejected` or `token_unavailable`. */
+  get(signal?: AbortSignal): Promise<LiveToken> {
+    const token = this.current()
+    if (token !== undefined) return Promise.resolve(token)
+    if (this.#closed) return Promise.reject(this.#unavailable())
+    const now = performance.now()
+    if (!this.#attempting) {
+      if (now >= this.#nextAttemptAt) this.#attempt()
+      else if (this.#lastFailure?.failure.final || this.#nextAttemptAt > now + FIRST_TOKEN_WAIT_MS) {
+        return Promise.reject(this.#unavailable())
+      } else this.#schedule(this.#nextAttemptAt)
+    }
+    return this.#wait(now + FIRST_TOKEN_WAIT_MS, signal)
+  }
+
+  #wait(deadline: number, signal: AbortSignal | undefined): Promise<LiveToken> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+        this.#waiters.delete(waiter)
+      }
+      const waiter: Waiter = {
+        deadline,
+        resolve: (token) => {
+          leave()
+          resolve(token)
+        },
+        reject: (error) => {
+          leave()
+          reject(error)
+        },
+      }
+      const onAbort = () => waiter.reject(new ProxyError('token_unavailable', 'The caller went away.'))
+      const timer = setTimeout(() => waiter.reject(this.#unavailable()), deadline - performance.now())
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiters.add(waiter)
+    })
+  }
+
+  /**
+   * After a 401 for `refused`: a promise for another token to replay with, or undefined where none may be fetched
+   * (a renewal for this reason was made less than a minute ago, or the credentials are known to be refused).
+   */
+  replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {
+    const now = performance.now()
+    const live = this.#live(now)
+    if (live !== undefined && live !== refused) return Promise.resolve(live)
+    if (live === refused) {
+      if (now - this.#lastForcedAt < FORCED_RENEWAL_INTERVAL_MS) return undefined
+      this.#lastForcedAt = now
+      this.#dropped = refused
+    }
+    if (this.#closed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
+    const token = this.get(signal)
+    // Whoever asked may not wait for it (a body that can't be sent again).
+    token.catch(() => {})
+    return token
+  }
+
+  /** Fetches a token if there is none; a call counts as use. Never rejects: what went wrong is reported. */
+  prefetch(): void {
+    if (this.current() === undefined && !this.#attempting && performance.now() >= this.#nextAttemptAt) {
+      this.#attempt()
+    }
+  }
+
+  /** Forgets remembered failures, so that the next use asks the login server again (a reload does this). */
+  forgetFailures(): void {
+    this.#failures = 0
+    this.#refusals = 0
+    this.#nextAttemptAt = 0
+  }
+
+  /** One token request was answered or failed since the start. */
+  get tried(): boolean {
+    return this.#tried
+  }
+
+  state(): TokenState {
+    return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
+  }
+
+  /** Stops renewals and ends a token request that is under way. */
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    this.#cache.delete(this.account.key)
+    for (const waiter of this.#waiters) waiter.reject(this.#unavailable())
+  }
+
+  #attempt(): void {
+    if (this.#attempting || this.#closed) return
+    this.#attempting = true
+    clearTimeout(this.#timer)
+    this.#cache.fetch(this.account.key, { forceRefresh: true, context: this }).then(
+      (token) => this.#settled(() => token !== undefined && this.#issued(token)),
+      (error: unknown) =>
+        this.#settled(() =>
+          this.#failed(
+            error instanceof TokenFailure
+              ? error
+              : new TokenFailure('unreachable', 'the token request failed', { cause: error }),
+          ),
+        ),
+    )
+  }
+
+  #settled(then: () => void): void {
+    this.#attempting = false
+    this.#tried = true
+    if (!this.#closed) then()
+  }
+
+  #issued(token: LiveToken): void {
+    this.forgetFailures()
+    this.#lastFailure = undefined
+    this.#lifetimeMs = token.lifetimeMs
+    this.#schedule(token.renewAt)
+    this.#report({ type: 'issued', account: this.account, lifetimeMs: token.lifetimeMs })
+    for (const waiter of this.#waiters) waiter.resolve(token)
+  }
+
+  #failed(failure: TokenFailure): void {
+    const now = performance.now()
+    this.#lastFailure = { failure, at: Date.now() }
+    const retryInMs = failure.final
+      ? refusalMemoryMs(++this.#refusals)
+      : retryDelayMs(++this.#failures, failure, Math.random())
+    this.#nextAttemptAt = now + retryInMs
+    // Wrong credentials without a live token: the next caller tries again, nobody else does.
+    if (!failure.final || this.#live(now) !== undefined) this.#schedule(this.#nextAttemptAt)
+    this.#report({ type: 'failed', account: this.account, failure, retryInMs })
+    for (const waiter of this.#waiters) {
+      if (failure.final || waiter.deadline < this.#nextAttemptAt) waiter.reject(this.#unavailable())
+    }
+  }
+
+  #schedule(at: number): void {
+    clearTimeout(this.#timer)
+    const delay = Math.min(LONGEST_TIMER_MS, Math.max(0, at - performance.now()))
+    this.#timer = setTimeout(() => {
+      const now = performance.now()
+      if (now < at) this.#schedule(at)
+      else if (!this.#idle(now)) this.#attempt()
+    }, delay)
+    this.#timer.unref()
+  }
+
+  #idle(now: number): boolean {
+    return this.#waiters.size === 0 && now - this.#lastUsedAt > IDLE_LIFETIMES * this.#lifetimeMs
+  }
+
+  #unavailable(): ProxyError {
+    const failure = this.#lastFailure?.failure
+    const options = {
+      retryAfterSeconds: Math.max(1, Math.ceil((this.#nextAttemptAt - performance.now()) / 1000)),
+      ...(failure && { cause: failure }),
+    }
+    const reason = failure ? `${failure.message}.` : `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
+    const detail = `Service account ${this.account.name} (${this.account.environment.name}): ${reason}`
+    return failure?.final
+      ? new ProxyError('credentials_rejected', detail, failure && { cause: failure })
+      : new ProxyError('token_unavailable', detail, {
+          ...options,
+          ...(failure?.reason === 'tls' && { help: TLS_HELP, proxyStatus: 'tls_certificate_error' }),
+        })
+  }
+}
+
+const TLS_HELP =
+  'The login server showed a certificate that this machine does not trust. Behind an inspecting proxy, name its CA with NODE_EXTRA_CA_CERTS.'

@@ -1,0 +1,164 @@
+// What `demo` does: a fake Procore, the proxy, a handful of plain requests, and what became of each.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import closeWithGrace from 'close-with-grace'
+import { request } from 'undici'
+import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { createLogger } from '../observe/log.ts'
+import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+
+const CLIENT = { clientId: 'demo-client', clientSecret: 'demo-secret' }
+const DEFAULT_PORT = 8377
+
+export async function demo(options: { once?: boolean; listen?: string }): Promise<void> {
+  const fake = await startFakeProcore()
+  const listen = options.listen ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
+  const server = await startProxy(fake, listen)
+  const base = server.addresses()[0]?.url ?? ''
+  const print = (text: string) => process.stdout.write(`${text}\n`)
+  print(`A fake Procore: login ${fake.loginUrl}, API ${fake.apiUrl}`)
+  print(
+    `The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)\n`,
+  )
+  const logins = fake.journal.tokenRequests()
+  print(
+    `At start the proxy logged in, once for all three: ${logins.map(({ method, url }) => `${method} ${url}`).join(', ')}\n`,
+  )
+  for (const call of CALLS) print(await show(fake, base, call))
+  const close = async () => {
+    await server.drain()
+    await fake.close()
+  }
+  if (options.once) {
+    await close()
+    return
+  }
+  print(`It stays up; try it from another terminal, or press Ctrl-C to end it:
+
+  curl ${base}/acme/rest/v1.0/projects
+  curl -i ${base}/globex/rest/v1.0/me
+  curl -X DELETE ${base}/globex/rest/v1.0/projects/1
+`)
+  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
+}
+
+/** Writes a configuration as a user would, reads it and runs the proxy with it. */
+async function startProxy(fake: FakeProcore, listen: string): Promise<ProxyServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-demo-'))
+  try {
+    const file = join(folder, 'procore-proxy.yaml')
+    const settings = {
+      listen,
+      environment: 'fake',
+      environments: { fake: { apiUrl: fake.apiUrl, loginUrl: fake.loginUrl } },
+      serviceAccounts: { app: CLIENT },
+      companies: {
+        acme: { id: '7656', serviceAccount: 'app' },
+        globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
+        initech: { id: '90210', serviceAccount: 'app' },
+      },
+    }
+    // JSON is YAML.
+    await writeFile(file, JSON.stringify(settings), { mode: 0o600 })
+    const config = await loadConfig({ flags: { config: file }, env: {}, cwd: folder })
+    const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
+    await server.listen()
+    await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+    return server
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+interface Call {
+  readonly say: string
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly headers?: Record<string, string>
+  readonly body?: string
+}
+
+const CALLS: readonly Call[] = [
+  {
+    say: 'A plain request; the company stands in front of the path',
+    method: 'GET',
+    path: '/acme/rest/v1.0/me',
+  },
+  {
+    say: 'Paging: the Link header points back at the proxy',
+    method: 'GET',
+    path: '/acme/rest/v1.0/projects?per_page=2',
+  },
+  {
+    say: 'The company by its header; the same token serves it',
+    method: 'GET',
+    path: '/rest/v1.0/me',
+    headers: { 'Procore-Company-Id': '562949953443325' },
+  },
+  {
+    say: 'A write',
+    method: 'POST',
+    path: '/acme/rest/v1.0/projects',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"project":{"name":"New Town Hall"}}',
+  },
+  {
+    say: 'A write to a read-only company never leaves',
+    method: 'DELETE',
+    path: '/globex/rest/v1.0/projects/1',
+  },
+  {
+    say: 'Two companies in one request: nobody guesses which was meant',
+    method: 'GET',
+    path: '/acme/rest/v1.0/companies/562949953443325/projects',
+  },
+  { say: "Procore's own refusals pass through", method: 'GET', path: '/initech/rest/v1.0/projects' },
+]
+
+async function show(fake: FakeProcore, base: string, call: Call): Promise<string> {
+  fake.journal.clear()
+  const { statusCode, headers, body } = await request(base + call.path, {
+    method: call.method,
+    ...(call.headers && { headers: call.headers }),
+    ...(call.body !== undefined && { body: call.body }),
+  })
+  const text = await body.text()
+  const lines = [`── ${call.say}`]
+  lines.push(`   you       ${call.method} ${call.path}${headerText(call.headers)}`)
+  const arrived = fake.journal.api()
+  for (const { method, url, headers: sent } of arrived) {
+    const bearer = sent['authorization']?.startsWith('Bearer ') ? 'Bearer …' : '(none)'
+    lines.push(
+      `   Procore   ${method} ${url}  Authorization: ${bearer}  Procore-Company-Id: ${sent['procore-company-id']}`,
+    )
+  }
+  if (arrived.length === 0) lines.push('   Procore   (nothing arrived)')
+  lines.push(`   answer    ${statusCode} ${shorten(text)}`)
+  const { link } = headers
+  if (typeof link === 'string') lines.push(`             Link: ${shorten(link)}`)
+  if (headers['procore-proxy-error'] !== undefined) {
+    lines.push(`             Procore-Proxy-Error: ${headers['procore-proxy-error']}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function headerText(headers: Record<string, string> | undefined): string {
+  return Object.entries(headers ?? {})
+    .map(([name, value]) => `  ${name}: ${value}`)
+    .join('')
+}
+
+function shorten(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ')
+  return line.length > 140 ? `${line.slice(0, 140)}…` : line
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
+}

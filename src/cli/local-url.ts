@@ -1,0 +1,41 @@
+// Where a proxy on this machine answers, and how to ask it.
+import { Client } from 'undici'
+import type { Config } from '../config/config.ts'
+import type { Flags } from '../config/overrides.ts'
+import { readConfig } from './config-options.ts'
+
+/** `http://HOST:PORT` or `unix:/path`: of the flag, else of the configuration's first address, else the default. */
+export async function localUrl(url: string | undefined, flags: Flags): Promise<string> {
+  if (url !== undefined) return url.replace(/\/+$/, '')
+  const config = await readConfig(flags, { resolveSecrets: false })
+  return addressUrl(config)
+}
+
+function addressUrl(config: Config): string {
+  const [address] = config.listen
+  if (address === undefined) return 'http://127.0.0.1:8377'
+  if (address.kind === 'unix') return `unix:${address.path}`
+  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
+  return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+}
+
+export interface LocalAnswer {
+  readonly status: number
+  readonly body: string
+}
+
+/** GETs a path of the proxy at `url`; throws where nobody answers within `timeoutMs`. */
+export async function askLocal(url: string, path: string, timeoutMs: number): Promise<LocalAnswer> {
+  const unix = url.startsWith('unix:')
+  const client = new Client(unix ? 'http://localhost' : url, unix ? { socketPath: url.slice(5) } : {})
+  try {
+    const { statusCode, body } = await client.request({
+      path,
+      method: 'GET',
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    return { status: statusCode, body: await body.text() }
+  } finally {
+    await client.destroy()
+  }
+}

@@ -1,0 +1,94 @@
+// Runs the proxy until a signal; reloads on SIGHUP and on changed files.
+import closeWithGrace from 'close-with-grace'
+import type { Config } from '../config/config.ts'
+import type { Flags } from '../config/overrides.ts'
+import { ConfigError } from '../config/problems.ts'
+import { watchFiles } from '../config/watch.ts'
+import { createLogger, type Logger } from '../observe/log.ts'
+import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { readConfig } from './config-options.ts'
+import { CommandError } from './exit.ts'
+import { VERSION } from './version.ts'
+
+/** Beyond `shutdownTimeout` the process ends whatever hangs. */
+const KILL_AFTER_MS = 5_000
+
+/** What `start` does; a bad configuration and an address that can't be had end the command. */
+export async function start(flags: Flags): Promise<void> {
+  const config = await readConfig(flags)
+  const log = createLogger(config.log)
+  const server = await runServer(config, log)
+  const stopWatching = reloadOnChange(flags, config, server, log)
+  closeWithGrace(
+    { delay: config.shutdownTimeoutMs + KILL_AFTER_MS, skip: ['SIGHUP', 'beforeExit'], logger: log },
+    async ({ signal, err }) => {
+      if (err) log.fatal({ error: err }, 'unforeseen error: shutting down')
+      else log.info({ signal }, 'draining')
+      stopWatching()
+      if (await server.drain()) log.info('stopped')
+      else throw new CommandError('stopped: shutdownTimeout ran out, requests were cut off')
+    },
+  )
+}
+
+/** Listens, and says where and for which companies. */
+export async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
+  const server = await buildServer(config, { log })
+  log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
+  for (const warning of config.warnings) log.warn(warning)
+  for (const { name, id, account, access, isDefault } of config.companies) {
+    log.info(
+      {
+        company: name,
+        id,
+        environment: account.environment.name,
+        account: account.name,
+        access,
+        ...(isDefault && { default: true }),
+      },
+      'company',
+    )
+  }
+  if (config.anyCompany !== undefined) {
+    const { account, access } = config.anyCompany
+    log.info(
+      { company: '*', environment: account.environment.name, account: account.name, access },
+      'company',
+    )
+  }
+  try {
+    await server.listen()
+  } catch (error) {
+    await server.drain()
+    throw new CommandError((error as Error).message)
+  }
+  for (const { url, company } of server.addresses()) log.info({ company }, `listening on ${url}`)
+  return server
+}
+
+function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: Logger): () => void {
+  let watched = first.watchedFiles
+  let stop = watchFiles(watched, () => void reload('a file changed'))
+  const reload = async (why: string) => {
+    log.info(`reload: ${why}`)
+    try {
+      const config = await loadConfig({ flags, env: process.env, cwd: process.cwd() })
+      if (config.watchedFiles.join() !== watched.join()) {
+        stop()
+        watched = config.watchedFiles
+        stop = watchFiles(watched, () => void reload('a file changed'))
+      }
+      await server.reload(config)
+    } catch (error) {
+      const problems = error instanceof ConfigError ? error.message.split('\n') : [(error as Error).message]
+      for (const problem of problems) log.error(problem)
+      log.error('reload: the old configuration stays in force')
+    }
+  }
+  const onSighup = () => void reload('SIGHUP')
+  process.on('SIGHUP', onSighup)
+  return () => {
+    stop()
+    process.off('SIGHUP', onSighup)
+  }
+}

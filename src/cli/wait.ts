@@ -1,0 +1,47 @@
+// `wait`: returns when a proxy is ready; for start-up scripts and container health checks.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Command, InvalidArgumentError } from 'commander'
+import ms, { type StringValue } from 'ms'
+import type { Flags } from '../config/overrides.ts'
+import { CommandError } from './exit.ts'
+import { askLocal, localUrl } from './local-url.ts'
+
+const INTERVAL_MS = 100
+
+export function addWait(program: Command): void {
+  program
+    .command('wait')
+    .description('return when a proxy is ready')
+    .option(
+      '--url <url>',
+      'where the proxy listens: http://127.0.0.1:8377 or unix:/path (default: of the configuration)',
+    )
+    .option('-c, --config <file>', 'configuration file to take the address from')
+    .option('--timeout <duration>', 'give up after this time, e.g. 30s', duration, 30_000)
+    .action((options: Flags & { url?: string; timeout: number }) => wait(options))
+}
+
+async function wait(options: Flags & { url?: string; timeout: number }): Promise<void> {
+  const url = await localUrl(options.url, { config: options.config })
+  const deadline = performance.now() + options.timeout
+  let last = 'nothing was tried'
+  for (;;) {
+    const left = deadline - performance.now()
+    if (left <= 0) throw new CommandError(`no proxy is ready at ${url}: ${last}`)
+    try {
+      const { status } = await askLocal(url, '/_proxy/health/ready', Math.max(1, left))
+      if (status === 200) return
+      last = 'it is up, but not ready'
+    } catch (error) {
+      last = (error as Error).message || (error as Error).name
+    }
+    await sleep(Math.min(INTERVAL_MS, Math.max(0, deadline - performance.now())))
+  }
+}
+
+/** Milliseconds of `30s`, `500ms`, `2m`. */
+function duration(text: string): number {
+  const value = /^\d+(\.\d+)?(ms|s|m|h)$/.test(text) ? ms(text as StringValue) : undefined
+  if (value === undefined) throw new InvalidArgumentError('Write a duration such as 30s or 500ms.')
+  return value
+}

@@ -1,0 +1,163 @@
+// YAML text → plain values with their positions; numbers that JavaScript would round or respell stay text.
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
+import type { Mistake, Path } from './problems.ts'
+
+/** A number that is not a plain, safe, canonical integer: kept as it was written, for the schema to judge. */
+export class OddNumber {
+  readonly source: string
+
+  constructor(source: string) {
+    this.source = source
+  }
+}
+
+/** A mistake and where in the text it stands (line and column from 1). */
+export interface DocumentProblem extends Mistake {
+  readonly path: Path
+  readonly line: number
+  readonly column: number
+}
+
+/** Plain values of a YAML text: maps without a prototype, lists, strings, numbers, {@link OddNumber}s, true, false, null. */
+export interface ConfigDocument {
+  /** `undefined` where the text is no YAML at all, or empty. */
+  readonly value: unknown
+  /** Whether the text could be read as YAML; where not, `value` is undefined and `problems` says why. */
+  readonly readable: boolean
+  readonly problems: readonly DocumentProblem[]
+  /** Where the deepest part of a path that exists is written. */
+  locate(path: Path): { readonly line: number; readonly column: number }
+}
+
+/** Far beyond any configuration; keeps aliases that contain each other from growing without end. */
+const MAX_VALUES = 50_000
+const MAX_DEPTH = 40
+
+/** Reads a configuration's text; never throws. */
+export function readDocument(text: string): ConfigDocument {
+  const lines = new LineCounter()
+  const document = parseDocument<Node>(text, {
+    intAsBigInt: true,
+    uniqueKeys: false,
+    prettyErrors: false,
+    lineCounter: lines,
+    version: '1.2',
+  })
+  const at = (offset: number) => {
+    const { line, col } = lines.linePos(offset)
+    return { line: Math.max(line, 1), column: Math.max(col, 1) }
+  }
+  const syntax = [...document.errors, ...document.warnings].map((error) => ({
+    path: [],
+    ...at(error.pos[0]),
+    message: `this is not YAML as it should be: ${error.message}`,
+    mend: mendOf(error.code, error.message),
+  }))
+  const root = document.contents
+  const position = (node: Node | Pair<Node, Node | null> | null) => {
+    const start = isNode(node) ? node.range?.[0] : undefined
+    return at(start ?? 0)
+  }
+  if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at(0) }
+
+  const problems: DocumentProblem[] = []
+  const say = (node: Node | null, path: Path, message: string, mend: string) =>
+    problems.push({ path, ...position(node), message, mend })
+  let values = 0
+
+  const convert = (node: Node | null, path: Path): unknown => {
+    values += 1
+    if (values > MAX_VALUES || path.length > MAX_DEPTH) {
+      if (!problems.some((problem) => problem.message === TOO_MUCH)) {
+        say(node, [], TOO_MUCH, 'Write it out without aliases (*name) that contain each other')
+      }
+      return null
+    }
+    if (isAlias(node)) return convert(resolveAlias(node), path)
+    if (isMap(node)) return convertMap(node as YAMLMap<Node, Node | null>, path)
+    if (isSeq(node))
+      return (node as YAMLSeq<Node>).items.map((item, index) => convert(item, [...path, index]))
+    return isScalar(node) ? scalarValue(node) : null
+  }
+  const resolveAlias = (alias: Alias) => (alias.resolve(document) as Node | undefined) ?? null
+  const convertMap = (map: YAMLMap<Node, Node | null>, path: Path) => {
+    const result: Record<string, unknown> = Object.create(null)
+    for (const { key, value } of map.items) {
+      const name = keyText(isAlias(key) ? resolveAlias(key) : key)
+      const inner = [...path, name ?? '?']
+      if (name === undefined) say(key, inner, 'a list or map is used as a key', 'Use a plain word as the key')
+      else if (name === '__proto__')
+        say(key, inner, 'this is not a key that can be used', 'Choose another name')
+      else if (name in result) say(key, inner, 'the key is there twice', 'Keep one of the two')
+      else result[name] = convert(value, inner)
+    }
+    return result
+  }
+  const value = root === null ? undefined : convert(root, [])
+
+  const locate = (path: Path) => {
+    let node: Node | null = root
+    let found: Node | null = root
+    for (const part of path) {
+      if (isAlias(node)) node = resolveAlias(node)
+      if (isMap(node)) {
+        const pairs = (node as YAMLMap<Node, Node | null>).items
+        const pair = pairs.find(({ key }) => keyText(isAlias(key) ? resolveAlias(key) : key) === part)
+        if (pair === undefined) break
+        found = pair.key
+        node = pair.value
+      } else if (isSeq(node) && typeof part === 'number') {
+        node = (node.items[part] as Node | undefined) ?? null
+        found = node ?? found
+      } else break
+    }
+    return position(found)
+  }
+  return { value, readable: true, problems, locate }
+}
+
+const TOO_MUCH = 'this is too much or too deeply nested for a configuration'
+
+function isNode(value: unknown): value is Node {
+  return isScalar(value) || isMap(value) || isSeq(value) || isAlias(value)
+}
+
+/** A key as it is written; `7656:` and `"7656":` are the same key. */
+function keyText(key: Node | null): string | undefined {
+  if (!isScalar(key)) return key === null ? '' : undefined
+  return typeof key.value === 'string' ? key.value : (key.source ?? '')
+}
+
+function scalarValue(scalar: Scalar): unknown {
+  const { value } = scalar
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+  const source = scalar.source ?? String(value)
+  if (typeof value === 'bigint' && /^(0|-?[1-9]\d*)$/.test(source) && Number.isSafeInteger(Number(value))) {
+    return Number(value)
+  }
+  // Dates and binary data (only under a %YAML 1.1 directive) stay as they were written.
+  return typeof value === 'bigint' || typeof value === 'number' ? new OddNumber(source) : source
+}
+
+function mendOf(code: string, message: string): string {
+  if (code === 'BAD_ALIAS' || message.includes('Unresolved alias')) {
+    return 'Quote a key or value that starts with a star: "*"'
+  }
+  if (code === 'TAG_RESOLVE_FAILED') return 'Quote a value that starts with an exclamation mark'
+  if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
+  if (code === 'MULTIPLE_DOCS') return 'Keep everything in one document, without ---'
+  return 'Check indentation, quotes and brackets here; quote values that hold [ ] { } : # * & !'
+}

@@ -1,0 +1,164 @@
+// Judges raw values by the schema: every mistake as a finding, and the rest as settings, so that checks can go on.
+import type { z } from 'zod'
+import type { Finding, Path } from './problems.ts'
+import { keyOf } from './problems.ts'
+import { fileSchema, jsonSchema, type Settings } from './schema.ts'
+
+/** A map of the file; it has no prototype, so every name is just a name. */
+export type RawMap = Record<string, unknown>
+
+/** What the schema says of a file's values. */
+export interface Reading {
+  /** Values with mistakes are replaced by defaults or stand-ins: not to be used where there are findings. */
+  readonly settings: Settings
+  readonly findings: readonly Finding[]
+}
+
+/** Whether a raw value is a map. */
+export function isRawMap(value: unknown): value is RawMap {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
+}
+
+/** What a required value is replaced by where it is missing or wrong, so that its neighbours are still judged. */
+const STAND_INS: ReadonlyMap<string, string> = new Map([
+  ['id', '0'],
+  ['serviceAccount', 'stand-in'],
+  ['clientId', 'stand-in'],
+  ['clientSecret', 'stand-in'],
+  ['apiUrl', 'https://stand-in.invalid'],
+  ['loginUrl', 'https://stand-in.invalid'],
+])
+
+/** More rounds than any real file needs; each round takes out at least one value. */
+const MAX_ROUNDS = 200
+
+/** Reads settings from raw values. Never throws. */
+export function readSettings(raw: unknown): Reading {
+  const findings = new Map<string, Finding>()
+  if (!isRawMap(raw)) {
+    const mend = 'Start with keys such as companies: (see procore-proxy.sample.yaml)'
+    const finding = { path: [], message: 'the file is not a map of keys and values', mend }
+    return { settings: fileSchema.parse({}), findings: [finding] }
+  }
+  const value = copy(raw) as RawMap
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const result = fileSchema.safeParse(value)
+    if (result.success) return { settings: result.data, findings: [...findings.values()] }
+    for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {
+      const key = keyOf(finding.path)
+      if (!findings.has(key)) findings.set(key, finding)
+      takeOut(value, finding.path)
+    }
+  }
+  return { settings: fileSchema.parse({}), findings: [...findings.values()] }
+}
+
+function copy(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copy)
+  if (!isRawMap(value)) return value
+  const result: RawMap = Object.create(null)
+  for (const [key, inner] of Object.entries(value)) result[key] = copy(inner)
+  return result
+}
+
+/** Removes a wrong value: a list as a whole, and where a required value is missing, what it is missing from. */
+function takeOut(root: RawMap, path: Path): void {
+  const index = path.findIndex((part) => typeof part === 'number')
+  const keys = (index === -1 ? path : path.slice(0, index)) as readonly string[]
+  const key = keys.at(-1)
+  if (key === undefined) return
+  let parent: unknown = root
+  for (const part of keys.slice(0, -1)) parent = isRawMap(parent) ? parent[part] : undefined
+  if (!isRawMap(parent)) return
+  const standIn = STAND_INS.get(key)
+  const allowed = knownKeys(keys.slice(0, -1)).includes(key)
+  if (standIn !== undefined && allowed && parent[key] !== standIn) parent[key] = standIn
+  else if (key in parent) delete parent[key]
+  else takeOut(root, keys.slice(0, -1))
+}
+
+type Issue = z.core.$ZodIssue
+
+/** `foreign`: the value is of another type altogether than the schema is for. */
+interface Judgement {
+  readonly findings: readonly Finding[]
+  readonly foreign: boolean
+}
+
+function judge(issue: Issue, prefix: Path): Judgement {
+  const path = [...prefix, ...(issue.path as (string | number)[])]
+  const here = issue.path.length === 0
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return { findings: issue.keys.map((key) => unknownKey([...path, key])), foreign: false }
+    case 'invalid_key':
+      return { findings: [{ path, ...split(issue.issues[0]?.message ?? '') }], foreign: false }
+    case 'invalid_union':
+      return closestBranch(issue, path, here)
+    default:
+      return { findings: [{ path, ...split(issue.message) }], foreign: here && issue.code === 'invalid_type' }
+  }
+}
+
+/** Of a union's branches, the findings of the one that was meant; the union's own where none stands out. */
+function closestBranch(
+  issue: Extract<Issue, { code: 'invalid_union' }>,
+  path: Path,
+  here: boolean,
+): Judgement {
+  const branches = issue.errors
+    .map((issues) => issues.map((inner) => judge(inner, path)))
+    .filter((judgements) => !judgements.some((judgement) => judgement.foreign))
+    .map((judgements) => judgements.flatMap((judgement) => judgement.findings))
+    .sort((a, b) => a.length - b.length)
+  const [first, second] = branches
+  if (first === undefined || second?.length === first.length) {
+    return { findings: [{ path, ...split(issue.message) }], foreign: here && first === undefined }
+  }
+  return { findings: first, foreign: false }
+}
+
+/** Takes a schema error's `message\nmend` apart; maps are the only schemas that have no wording of their own. */
+function split(text: string): { message: string; mend: string } {
+  const [message = '', mend] = text.split('\n')
+  if (mend !== undefined) return { message, mend }
+  return { message: 'must be a map of keys and values', mend: 'Write its keys below it, indented' }
+}
+
+function unknownKey(path: Path): Finding {
+  const key = String(path.at(-1))
+  const known = knownKeys(path.slice(0, -1))
+  const plain = (name: string) => name.toLowerCase().replace(/[-_ ]/g, '')
+  const meant = known.find((name) => plain(name) === plain(key))
+  const mend = meant === undefined ? `Known here: ${known.join(', ')}` : `Write ${meant}`
+  return { path, message: 'is not a known key', mend }
+}
+
+interface JsonSchemaNode {
+  readonly $ref?: string
+  readonly anyOf?: readonly JsonSchemaNode[]
+  readonly properties?: Readonly<Record<string, JsonSchemaNode>>
+  readonly additionalProperties?: JsonSchemaNode | false
+  readonly items?: JsonSchemaNode
+}
+
+let cachedSchema: (JsonSchemaNode & { readonly $defs?: Readonly<Record<string, JsonSchemaNode>> }) | undefined
+
+/** The keys that may stand in the map at a path. */
+export function knownKeys(path: Path): string[] {
+  cachedSchema ??= jsonSchema() as JsonSchemaNode
+  const definitions = cachedSchema.$defs ?? {}
+  const open = (node: JsonSchemaNode): JsonSchemaNode[] => {
+    const target = node.$ref === undefined ? node : definitions[node.$ref.replace('#/$defs/', '')]
+    return target === undefined ? [] : [target, ...(target.anyOf ?? []).flatMap(open)]
+  }
+  let nodes = open(cachedSchema)
+  for (const part of path) {
+    nodes = nodes.flatMap((node) => {
+      const properties = new Map(Object.entries(node.properties ?? {}))
+      const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
+      return next ? open(next) : []
+    })
+  }
+  return [...new Set(nodes.flatMap((node) => Object.keys(node.properties ?? {})))]
+}

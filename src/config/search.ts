@@ -1,0 +1,61 @@
+// Finds the configuration file: the one that was named, else the first that exists of the usual places.
+import { stat } from 'node:fs/promises'
+import { homedir as osHomedir } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
+
+/** Where to look, and for whom. */
+export interface SearchContext {
+  /** The value of `--config`. */
+  readonly flag: string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  readonly homedir?: string | undefined
+  readonly platform?: NodeJS.Platform | undefined
+}
+
+/** A file to read; `namedBy` is the flag or variable that insists on it. */
+export interface FoundFile {
+  /** Absolute. */
+  readonly path: string
+  readonly namedBy: string | undefined
+}
+
+/** The places that are looked at where no file is named, in order, absolute. */
+export function usualPlaces({
+  env,
+  cwd,
+  homedir = osHomedir(),
+  platform = process.platform,
+}: SearchContext): string[] {
+  const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
+  if (platform === 'win32') {
+    if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
+    return places
+  }
+  // The XDG Base Directory Specification: a relative path is invalid and to be ignored.
+  const xdg = env['XDG_CONFIG_HOME']
+  const base = xdg && isAbsolute(xdg) ? xdg : join(homedir, '.config')
+  return [...places, join(base, 'procore-proxy', 'config.yaml'), '/etc/procore-proxy/config.yaml']
+}
+
+/** The file to read; undefined where none is named and none exists. */
+export async function findConfigFile(context: SearchContext): Promise<FoundFile | undefined> {
+  const { flag, env, cwd } = context
+  if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
+  const named = env['PROCORE_PROXY_CONFIG']
+  if (named) return { path: resolve(cwd, named), namedBy: 'PROCORE_PROXY_CONFIG' }
+  for (const path of usualPlaces(context)) {
+    if (await exists(path)) return { path, namedBy: undefined }
+  }
+  return undefined
+}
+
+/** A file that is there but may not be looked at exists: reading it says so, rather than another file being taken. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    return !(await stat(path)).isDirectory()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code !== 'ENOENT' && code !== 'ENOTDIR'
+  }
+}

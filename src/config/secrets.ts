@@ -1,0 +1,123 @@
+// Reads a secret from where it is kept: the file itself, a variable, a file of its own, or a program's output.
+import { type ExecFileException, execFile } from 'node:child_process'
+import { resolve, sep } from 'node:path'
+import ms from 'ms'
+import { chmod, isOpenToOthers, readTextFile } from './files.ts'
+import type { Mistake } from './problems.ts'
+import type { SecretSource } from './schema.ts'
+
+/** Far beyond any secret; keeps a wrong path or program from filling the memory. */
+const MAX_SECRET_BYTES = 64 * 1024
+
+/** Folders that container engines fill with secrets, readable by everyone inside the container. */
+const SECRET_MOUNTS = ['/run/secrets', '/var/run/secrets']
+
+/** Where secrets are looked for. */
+export interface SecretContext {
+  readonly env: NodeJS.ProcessEnv
+  /** Relative paths start here, and programs run here. */
+  readonly folder: string
+  readonly platform: NodeJS.Platform
+}
+
+/** The absolute path of a `{file}` secret; undefined for every other kind. */
+export function secretFile(source: SecretSource, folder: string): string | undefined {
+  return typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
+}
+
+/** The secret's value, never empty; or what is wrong, in words that hold nothing of it. */
+export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
+  if (typeof source === 'string') return notEmpty(source, 'the value', 'Write the value')
+  if ('env' in source) {
+    const value = context.env[source.env] ?? ''
+    if (value === '') {
+      return {
+        message: `the variable ${source.env} is not set`,
+        mend: `Set ${source.env} where the proxy is started`,
+      }
+    }
+    return notEmpty(value, `the variable ${source.env}`, `Set ${source.env} to the value`)
+  }
+  if ('file' in source) return readFromFile(resolve(context.folder, source.file), context.platform)
+  return readFromProgram(source.command, source.timeout, context)
+}
+
+function notEmpty(value: string, what: string, mend: string): string | Mistake {
+  return value.trim() === '' ? { message: `${what} is empty`, mend } : value
+}
+
+function withoutNewline(text: string): string {
+  return text.replace(/\r?\n$/, '')
+}
+
+async function readFromFile(path: string, platform: NodeJS.Platform): Promise<string | Mistake> {
+  const file = await readTextFile(path, MAX_SECRET_BYTES)
+  if ('message' in file) return file
+  const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
+  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode)) {
+    return { message: `others can read ${path} (mode ${file.mode.toString(8)})`, mend: chmod(path) }
+  }
+  return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
+}
+
+function readFromProgram(
+  command: readonly string[],
+  timeoutMs: number,
+  { env, folder }: SecretContext,
+): Promise<string | Mistake> {
+  const [program = '', ...args] = command
+  return new Promise((done) => {
+    const options = {
+      cwd: folder,
+      env,
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+      maxBuffer: MAX_SECRET_BYTES,
+      windowsHide: true,
+    } as const
+    try {
+      const child = execFile(program, args, options, (error, stdout) => {
+        // Never the error's own message: it holds what the program wrote.
+        if (error) done(wordsFor(program, error, timeoutMs))
+        else
+          done(
+            notEmpty(
+              withoutNewline(stdout),
+              `what ${program} prints`,
+              'Make it print the secret and nothing else',
+            ),
+          )
+      })
+      // A program that asks a question gets an end of file instead of waiting for its timeout.
+      child.stdin?.on('error', () => {}).end()
+    } catch {
+      done({
+        message: `${JSON.stringify(program)} can't be started`,
+        mend: 'Correct the program and its arguments',
+      })
+    }
+  })
+}
+
+function wordsFor(program: string, error: ExecFileException, timeoutMs: number): Mistake {
+  if (error.code === 'ENOENT') {
+    return { message: `the program ${program} was not found`, mend: 'Install it, or write its full path' }
+  }
+  if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
+    return {
+      message: `${program} printed more than 64 KiB`,
+      mend: 'Make it print the secret and nothing else',
+    }
+  }
+  if (error.killed) {
+    return {
+      message: `${program} did not end within ${ms(timeoutMs)}`,
+      mend: 'Make it faster, or raise its timeout',
+    }
+  }
+  const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
+  return {
+    message: `${program} failed (${end})`,
+    mend: 'Run it by hand to see why; its output is not shown here',
+  }
+}

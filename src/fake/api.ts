@@ -1,0 +1,77 @@
+// The fake's API server: checks token, company and budget, then lets a route answer.
+
+import { randomUUID } from 'node:crypto'
+import { type Answer, apiError, type HeaderFields } from './answer.ts'
+import type { Data, FakeCompany } from './data.ts'
+import { type Faults, play, RATE_LIMIT_TEXT } from './faults.ts'
+import type { Handler } from './listener.ts'
+import type { RateLimits, RateReading } from './rate-limit.ts'
+import { answerRoute } from './routes.ts'
+import type { Presigner } from './storage.ts'
+import type { IssuedToken, Tokens } from './tokens.ts'
+
+/** What the API server works with. */
+export interface ApiDeps {
+  readonly tokens: Tokens
+  readonly faults: Faults
+  readonly rateLimits: RateLimits
+  readonly data: Data
+  readonly presigner: Presigner
+  readonly apiOrigin: () => string
+  readonly storageOrigin: () => string
+}
+
+/** Procore's words (tutorial_mpz.md); their status is documented nowhere. */
+export const NO_COMPANY_TEXT =
+  'Missing Procore-Company-Id header!\n\nEach call your application makes to the Procore API must contain the Procore-Company-Id header.'
+
+/** Answers every API request: faults first, then 401, 400 without a company, 403, 429, then the route. */
+export function createApi(deps: ApiDeps): Handler {
+  const { tokens, faults, rateLimits, data } = deps
+  return async (exchange) => {
+    const { entry, path } = exchange
+    const text = /^Bearer (\S+)$/i.exec(entry.headers['authorization'] ?? '')?.[1] ?? ''
+    const token = tokens.find(text)
+    if (token !== undefined) entry.tokenSerial = token.serial
+    const company = token && companyOf(token, entry.headers['procore-company-id'])
+    // Failed calls use up the budget too (rate_limiting.md).
+    const reading = token && company && rateLimits.spend(token.clientId, company.id)
+    const ordinary = async (): Promise<Answer> => {
+      if (token === undefined || !tokens.isAlive(token)) return unauthorized(path)
+      if (entry.headers['procore-company-id'] === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
+      if (company === undefined) return apiError(path, 403, 'App is not connected to this company.')
+      if (reading?.exceeded) return apiError(path, 429, RATE_LIMIT_TEXT)
+      return answerRoute({ ...deps, exchange, company, token })
+    }
+    const fault = faults.next(faults.api, entry.method, entry.url) ?? {}
+    await play(exchange, fault, baseHeaders(reading), ordinary)
+  }
+
+  function companyOf(token: IssuedToken, id: string | undefined): FakeCompany | undefined {
+    const company = id === undefined ? undefined : data.company(id)
+    if (company?.connected === false) return undefined
+    return company && tokens.companiesOf(token.clientId).includes(company.id) ? company : undefined
+  }
+}
+
+function unauthorized(path: string): Answer {
+  const text = 'The access token is invalid'
+  const challenge = `Bearer realm="Doorkeeper", error="invalid_token", error_description="${text}"`
+  return apiError(path, 401, text, { 'WWW-Authenticate': challenge })
+}
+
+function baseHeaders(reading: RateReading | undefined): HeaderFields {
+  const budget = reading && {
+    'X-Rate-Limit-Limit': String(reading.limit),
+    'X-Rate-Limit-Remaining': String(reading.remaining),
+    'X-Rate-Limit-Reset': String(reading.reset),
+  }
+  return {
+    'Cache-Control': 'no-store',
+    'X-Request-Id': randomUUID(),
+    'X-Runtime': '0.012300',
+    'Set-Cookie': ['_procore_session=made-up; path=/; secure; HttpOnly', 'visitor=made-up; path=/'],
+    'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
+    ...budget,
+  }
+}

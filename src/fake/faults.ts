@@ -1,0 +1,160 @@
+// Switches that make the fake misbehave, and the playing of one fault.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Answer, apiError, type HeaderFields, mergeFields, send } from './answer.ts'
+import type { Exchange } from './listener.ts'
+
+/** One way to misbehave; what it leaves out stays as it would have been. */
+export interface Fault {
+  /** How often it strikes; always where absent. */
+  times?: number
+  /** Waits so long before anything else. */
+  delayMs?: number
+  status?: number
+  /** Added to the answer, replacing fields of the same name; hop-by-hop fields go out as given. */
+  headers?: HeaderFields
+  body?: string | Buffer
+  /** Instead of `body`: so many bytes of filler, streamed; `Infinity` never ends. */
+  fillBytes?: number
+  /** Never answers (`true`, `before`), or stops after half of the body. */
+  hang?: boolean | 'before' | 'mid-body'
+  /** Resets the connection instead of an answer (`true`, `before`), or after half of the body. */
+  reset?: boolean | 'before' | 'mid-body'
+  /** Bytes for the wire as they are, no HTTP done to them; the connection then ends. */
+  raw?: string | Buffer
+  /** What happens to the request's body: `first` read to its end before the fault (default), `alongside`, `never`. */
+  reads?: 'first' | 'alongside' | 'never'
+}
+
+/** A fault of the token endpoint. */
+export interface TokenFault extends Fault {
+  /** Changes the JSON of a granted token; `undefined` makes the body empty. */
+  mutate?: (body: Record<string, unknown>) => unknown
+}
+
+/** A fault of some of the API's (or storage's) requests. */
+export interface ApiFault extends Fault {
+  /** A prefix of the raw target, or a test; all requests where absent. */
+  match?: string | ((method: string, url: string) => boolean)
+  /** An error text, sent in the envelope of the path's version in place of `body`. */
+  message?: string
+}
+
+/** The fake's switches; all off at first. The first API rule that matches and is not used up strikes. */
+export class Faults {
+  token: TokenFault | undefined
+  api: ApiFault[] = []
+  storage: ApiFault[] = []
+  readonly #struck = new WeakMap<Fault, number>()
+
+  /** Switches everything off. */
+  clear(): void {
+    this.token = undefined
+    this.api = []
+    this.storage = []
+  }
+
+  /** How often a fault has struck. */
+  struck(fault: Fault): number {
+    return this.#struck.get(fault) ?? 0
+  }
+
+  /** The token endpoint's fault for the next request, counted. */
+  nextToken(): TokenFault | undefined {
+    return this.#take(this.token)
+  }
+
+  /** The fault of a list for this request, counted. */
+  next(list: readonly ApiFault[], method: string, url: string): ApiFault | undefined {
+    for (const fault of list) {
+      const { match = '' } = fault
+      const hit = typeof match === 'string' ? url.startsWith(match) : match(method, url)
+      const taken = hit ? this.#take(fault) : undefined
+      if (taken !== undefined) return taken
+    }
+    return undefined
+  }
+
+  /** The API answers 401 as to a dead token. */
+  unauthorized(rule: ApiFault = {}): ApiFault {
+    return this.#add({ status: 401, message: 'The access token is invalid', ...rule })
+  }
+
+  /** The API answers 403 as to a company without the app. */
+  notConnected(rule: ApiFault = {}): ApiFault {
+    return this.#add({ status: 403, message: 'App is not connected to this company.', ...rule })
+  }
+
+  /** The API answers 429, with `Retry-After` where given; `X-Rate-Limit-*` stay true unless the rule sets them. */
+  rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
+    const headers = retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }
+    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, headers, ...rule })
+  }
+
+  /** The API answers 503 with `Retry-After`. */
+  unavailable(retryAfter: number | string = 1, rule: ApiFault = {}): ApiFault {
+    const headers = { 'Retry-After': String(retryAfter) }
+    return this.#add({ status: 503, message: 'Service Unavailable', headers, ...rule })
+  }
+
+  /** The API never answers, or stops half way. */
+  hang(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
+    return this.#add({ hang: when, ...rule })
+  }
+
+  /** The API resets the connection, before or half way through its answer. */
+  reset(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
+    return this.#add({ reset: when, ...rule })
+  }
+
+  #add(fault: ApiFault): ApiFault {
+    this.api.push(fault)
+    return fault
+  }
+
+  #take<F extends Fault>(fault: F | undefined): F | undefined {
+    if (fault === undefined) return undefined
+    const struck = this.struck(fault)
+    if (struck >= (fault.times ?? Number.POSITIVE_INFINITY)) return undefined
+    this.#struck.set(fault, struck + 1)
+    return fault
+  }
+}
+
+/** Procore's words for both windows (rate_limiting.md, 2025). */
+export const RATE_LIMIT_TEXT =
+  'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
+
+/** Answers as the fault says; `base` goes on every answer, `ordinary` makes the one that would have been given. */
+export async function play(
+  exchange: Exchange,
+  fault: ApiFault,
+  base: HeaderFields,
+  ordinary: () => Promise<Answer>,
+): Promise<void> {
+  if (fault.reads === 'alongside') exchange.received().catch(() => undefined)
+  else if (fault.reads !== 'never') await exchange.received()
+  if (fault.delayMs) await sleep(fault.delayMs, undefined, { signal: exchange.over })
+  if (fault.raw !== undefined) return exchange.sendRaw(fault.raw)
+  if (fault.reset === true || fault.reset === 'before') return exchange.reset()
+  if (fault.hang === true || fault.hang === 'before') return
+  const answer = ownAnswer(exchange.path, fault) ?? (await ordinary())
+  const headers = mergeFields(base, answer.headers, fault.headers)
+  await send(exchange, { ...answer, headers }, fault.hang ? 'hang' : fault.reset ? 'reset' : 'whole')
+}
+
+/** The answer that a fault brings along; undefined where it only delays, cuts off or adds headers. */
+function ownAnswer(path: string, fault: ApiFault): Answer | undefined {
+  const { status = 200, body, fillBytes, message } = fault
+  if (body !== undefined) return { status, body, headers: { 'Content-Type': typeOf(body) } }
+  if (fillBytes !== undefined) return { status, fillBytes }
+  if (message !== undefined) return apiError(path, status, message)
+  if (fault.status === undefined) return undefined
+  // There must be something to cut off half way.
+  return fault.hang || fault.reset ? { status, fillBytes: 1000 } : { status, body: '' }
+}
+
+function typeOf(body: string | Buffer): string {
+  if (typeof body !== 'string') return 'application/octet-stream'
+  return `${body.trimStart().startsWith('<') ? 'text/html' : 'application/json'}; charset=utf-8`
+}

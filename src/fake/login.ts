@@ -1,0 +1,98 @@
+// The fake's login server: tokens for client credentials, introspection, revocation.
+
+import { type Answer, type HeaderFields, json, send } from './answer.ts'
+import { type Faults, play, type TokenFault } from './faults.ts'
+import type { Exchange, Handler } from './listener.ts'
+import type { Tokens } from './tokens.ts'
+
+/** What the login server works with. */
+export interface LoginDeps {
+  readonly tokens: Tokens
+  readonly faults: Faults
+  readonly tokenDelayMs: number
+}
+
+// Doorkeeper's own words: Procore's login server is built on it.
+const TEXTS = {
+  invalid_client:
+    'Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.',
+  unsupported_grant_type: 'The authorization grant type is not supported by the authorization server.',
+  invalid_request: 'The request is missing a required parameter or is otherwise malformed.',
+  invalid_token: 'The access token is invalid',
+} as const
+
+const NO_STORE: HeaderFields = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
+
+/** Answers `/oauth/token`, `/oauth/token/info` and `/oauth/revoke`. */
+export function createLogin({ tokens, faults, tokenDelayMs }: LoginDeps): Handler {
+  return async (exchange) => {
+    const { method } = exchange.entry
+    const path = exchange.path.replace(/(?<=.)\/$/, '')
+    if (method === 'POST' && path === '/oauth/token') {
+      const fault = faults.nextToken()
+      const grant = async (): Promise<Answer> => changed(await grantToken(exchange, tokens), fault)
+      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, grant)
+    }
+    await exchange.received()
+    if (method === 'GET' && path === '/oauth/token/info')
+      return send(exchange, describeToken(exchange, tokens))
+    if (method === 'POST' && path === '/oauth/revoke') {
+      tokens.revoke((await parameters(exchange))?.get('token') ?? '')
+      return send(exchange, json(200, {}, NO_STORE))
+    }
+    return send(exchange, {
+      status: 404,
+      headers: { 'Content-Type': 'text/html' },
+      body: '<h1>Not found</h1>',
+    })
+  }
+}
+
+/** Credentials count in the body alone: a Basic header is documented nowhere. */
+async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
+  const given = await parameters(exchange)
+  const grantType = given?.get('grant_type')
+  if (given === undefined || grantType === undefined) return oauthError(400, 'invalid_request')
+  if (grantType !== 'client_credentials') return oauthError(400, 'unsupported_grant_type')
+  const body = tokens.issue(given.get('client_id') ?? '', given.get('client_secret') ?? '')
+  return body === undefined ? oauthError(401, 'invalid_client') : json(200, body, NO_STORE)
+}
+
+function changed(answer: Answer, fault: TokenFault | undefined): Answer {
+  if (fault?.mutate === undefined || answer.status !== 200) return answer
+  const body: unknown = fault.mutate(JSON.parse(String(answer.body)) as Record<string, unknown>)
+  return { ...answer, body: JSON.stringify(body) ?? '' }
+}
+
+function describeToken(exchange: Exchange, tokens: Tokens): Answer {
+  const text = /^Bearer (\S+)$/i.exec(exchange.entry.headers['authorization'] ?? '')?.[1] ?? ''
+  const token = tokens.find(text)
+  if (token === undefined || !tokens.isAlive(token)) return oauthError(401, 'invalid_token')
+  return json(200, {
+    resource_owner_id: 160586,
+    scopes: [],
+    expires_in_seconds: tokens.secondsLeft(token),
+    application: { uid: token.clientId },
+    created_at: Math.floor(token.createdAt / 1000),
+  })
+}
+
+function oauthError(status: number, error: keyof typeof TEXTS): Answer {
+  const challenge = `Bearer realm="Doorkeeper", error="${error}", error_description="${TEXTS[error]}"`
+  const headers = status === 401 ? { ...NO_STORE, 'WWW-Authenticate': challenge } : NO_STORE
+  return json(status, { error, error_description: TEXTS[error] }, headers)
+}
+
+/** The body's parameters, from any of the three formats that Procore documents; undefined where it is none. */
+async function parameters(exchange: Exchange): Promise<Map<string, string> | undefined> {
+  const body = await exchange.received()
+  const type = exchange.entry.headers['content-type'] ?? ''
+  try {
+    const fields = type.startsWith('application/json')
+      ? Object.entries(JSON.parse(body.toString()) as object)
+      : await new Response(new Uint8Array(body), { headers: { 'content-type': type } }).formData()
+    return new Map([...fields].map(([name, value]) => [name, String(value)]))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,118 @@
+// A loopback Procore for the demo and the tests: login server, API and file host, with faults on demand.
+
+import { createApi } from './api.ts'
+import { Data, type FakeCompany } from './data.ts'
+import { Faults } from './faults.ts'
+import { Journal, type ServerName } from './journal.ts'
+import { type Handler, type Listener, listen } from './listener.ts'
+import { createLogin } from './login.ts'
+import { type RateLimitOptions, RateLimits } from './rate-limit.ts'
+import { createStorage, Presigner } from './storage.ts'
+import { type FakeClient, Tokens } from './tokens.ts'
+
+export type { FakeClient, FakeCompany, RateLimitOptions }
+
+/** What the fake starts with; everything has a default. */
+export interface FakeOptions {
+  /** Default 127.0.0.1. */
+  host?: string
+  /** Default 0: any free port. */
+  loginPort?: number
+  apiPort?: number
+  storagePort?: number
+  /** With a PEM certificate all three servers speak https. */
+  tls?: { cert: string; key: string }
+  /** Default: `demo-client` with `demo-secret`, in all companies. */
+  clients?: readonly FakeClient[]
+  /** Default: `DEMO_COMPANIES`. */
+  companies?: readonly FakeCompany[]
+  /** Default 5400. */
+  tokenLifetimeSeconds?: number
+  /** How long the login server takes for each token request. */
+  tokenDelayMs?: number
+  /** Default 3600 an hour and 100 in ten seconds; `Infinity` switches a window off. */
+  rateLimit?: RateLimitOptions
+  /** Milliseconds since 1970; default `Date.now`. */
+  now?: () => number
+}
+
+/** A running fake. */
+export interface FakeProcore {
+  readonly loginUrl: string
+  readonly apiUrl: string
+  /** Under another host name than the API, for what must not get the bearer. */
+  readonly storageUrl: string
+  readonly journal: Journal
+  readonly faults: Faults
+  /** All tokens issued so far stop working. */
+  revokeTokens(): void
+  /** A new secret for a client, whose tokens stop working. */
+  resetSecret(clientId: string, newSecret: string): void
+  /** All tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
+  issuedTokens(): readonly string[]
+  /** How many connections a server has open. */
+  openSockets(server: ServerName): number
+  /** Ends all connections at once. */
+  close(): Promise<void>
+}
+
+/** The companies of the fake where none are given; no app is connected to the third. */
+export const DEMO_COMPANIES: readonly FakeCompany[] = [
+  { id: '7656', name: 'Acme Construction' },
+  { id: '562949953443325', name: 'Globex Builders' },
+  { id: '90210', name: 'Initech Interiors', connected: false },
+]
+
+/** Starts the three servers; rejects, with none of them left, when a port is taken. */
+export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeProcore> {
+  const { host = '127.0.0.1', tls, now = Date.now, companies = DEMO_COMPANIES } = options
+  const clients = options.clients ?? [
+    { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: companies.map(({ id }) => id) },
+  ]
+  const tokens = new Tokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
+  const journal = new Journal()
+  const faults = new Faults()
+  const presigner = new Presigner()
+  const scheme = tls === undefined ? 'http' : 'https'
+  const listeners = new Map<ServerName, Listener>()
+  const origin = (name: ServerName): string => {
+    const hostName = name === 'storage' ? 'localhost' : host.includes(':') ? `[${host}]` : host
+    return `${scheme}://${hostName}:${listeners.get(name)?.port}`
+  }
+  const close = async (): Promise<void> => {
+    await Promise.all([...listeners.values()].map((listener) => listener.close()))
+  }
+  const start = async (name: ServerName, port: number | undefined, handler: Handler): Promise<void> => {
+    listeners.set(name, await listen(name, { host, port: port ?? 0, tls, journal, now }, handler))
+  }
+  const apiOrigin = (): string => origin('api')
+  const storageOrigin = (): string => origin('storage')
+  const data = new Data(companies, now)
+  const rateLimits = new RateLimits(options.rateLimit ?? {}, now)
+  const tokenDelayMs = options.tokenDelayMs ?? 0
+  try {
+    await start('login', options.loginPort, createLogin({ tokens, faults, tokenDelayMs }))
+    await start(
+      'storage',
+      options.storagePort,
+      createStorage({ tokens, faults, presigner, origin: storageOrigin }),
+    )
+    const api = createApi({ tokens, faults, rateLimits, data, presigner, apiOrigin, storageOrigin })
+    await start('api', options.apiPort, api)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return {
+    loginUrl: origin('login'),
+    apiUrl: origin('api'),
+    storageUrl: origin('storage'),
+    journal,
+    faults,
+    revokeTokens: () => tokens.revokeAll(),
+    resetSecret: (clientId, newSecret) => tokens.resetSecret(clientId, newSecret),
+    issuedTokens: () => tokens.issued(),
+    openSockets: (server) => listeners.get(server)?.openSockets() ?? 0,
+    close,
+  }
+}

@@ -1,0 +1,109 @@
+// The fake's clients and the access tokens issued to them.
+
+import { randomBytes } from 'node:crypto'
+
+/** A service account known to the fake, and the companies it was given. */
+export interface FakeClient {
+  clientId: string
+  clientSecret: string
+  companyIds: readonly string[]
+}
+
+/** What Procore's token endpoint answers (oauth_client_credentials.md). */
+export interface TokenBody {
+  access_token: string
+  token_type: 'bearer'
+  expires_in: number
+  created_at: number
+}
+
+/** An issued token; it counts from 1 in order of issue. */
+export interface IssuedToken {
+  readonly serial: number
+  readonly clientId: string
+  readonly createdAt: number
+  readonly expiresAt: number
+  revoked: boolean
+}
+
+/** Issues, recognises and revokes tokens. */
+export class Tokens {
+  readonly #clients = new Map<string, FakeClient>()
+  readonly #issued = new Map<string, IssuedToken>()
+  readonly #lifetimeMs: number
+  readonly #now: () => number
+
+  constructor(clients: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
+    for (const client of clients) this.#clients.set(client.clientId, { ...client })
+    this.#lifetimeMs = lifetimeSeconds * 1000
+    this.#now = now
+  }
+
+  /** A token for these credentials, or undefined where they are wrong. */
+  issue(clientId: string, clientSecret: string): TokenBody | undefined {
+    if (this.#clients.get(clientId)?.clientSecret !== clientSecret) return undefined
+    const createdAt = this.#now()
+    const serial = this.#issued.size + 1
+    const expiresAt = createdAt + this.#lifetimeMs
+    const token = tokenText({ serial, exp: Math.floor(expiresAt / 1000) })
+    this.#issued.set(token, { serial, clientId, createdAt, expiresAt, revoked: false })
+    return {
+      access_token: token,
+      token_type: 'bearer',
+      expires_in: this.#lifetimeMs / 1000,
+      created_at: Math.floor(createdAt / 1000),
+    }
+  }
+
+  /** What is known of a token, dead ones included. */
+  find(token: string): IssuedToken | undefined {
+    return this.#issued.get(token)
+  }
+
+  /** Whether a token is neither revoked nor expired. */
+  isAlive(token: IssuedToken): boolean {
+    return !token.revoked && this.#now() < token.expiresAt
+  }
+
+  /** Whole seconds until a token ends. */
+  secondsLeft(token: IssuedToken): number {
+    return Math.floor((token.expiresAt - this.#now()) / 1000)
+  }
+
+  /** The companies a client was given. */
+  companiesOf(clientId: string): readonly string[] {
+    return this.#clients.get(clientId)?.companyIds ?? []
+  }
+
+  /** Ends one token; an unknown one is no error. */
+  revoke(token: string): void {
+    const known = this.#issued.get(token)
+    if (known !== undefined) known.revoked = true
+  }
+
+  /** Ends all tokens, or those of one client. */
+  revokeAll(clientId?: string): void {
+    for (const token of this.#issued.values()) {
+      if (clientId === undefined || token.clientId === clientId) token.revoked = true
+    }
+  }
+
+  /** Gives a client a new secret, which ends its tokens; throws where there is no such client. */
+  resetSecret(clientId: string, newSecret: string): void {
+    const client = this.#clients.get(clientId)
+    if (client === undefined) throw new Error(`the fake Procore has no client ${clientId}`)
+    client.clientSecret = newSecret
+    this.revokeAll(clientId)
+  }
+
+  /** The texts of all issued tokens, oldest first. */
+  issued(): readonly string[] {
+    return [...this.#issued.keys()]
+  }
+}
+
+/** Looks like Procore's ES512 JWTs, and is as long; the signature is random bytes. */
+function tokenText(claims: object): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${part({ typ: 'JWT', alg: 'ES512' })}.${part(claims)}.${randomBytes(132).toString('base64url')}`
+}

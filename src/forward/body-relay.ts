@@ -1,0 +1,73 @@
+// Carries a request's body up: streams with back-pressure, counts, and keeps a short body for one replay.
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+
+/** Bodies up to this length are kept, so that the request can be sent again. */
+export const MOST_KEPT_BYTES = 64 * 1024
+
+/**
+ * Stands between the caller's request and undici, which destroys a body that it has no more use for: destroying the
+ * request itself would cut the connection on which the caller still has to get its answer.
+ */
+export class BodyRelay extends Readable {
+  readonly #request: IncomingMessage
+  readonly #onProgress: (bytes: number) => void
+  #kept: Buffer[] | undefined = []
+  #keptBytes = 0
+  #started = false
+  #ended = false
+
+  constructor(request: IncomingMessage, onProgress: (bytes: number) => void) {
+    super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
+    this.#request = request
+    this.#onProgress = onProgress
+  }
+
+  /** The whole body, or undefined where it was too long to keep or has not arrived whole. */
+  kept(): Buffer | undefined {
+    if (this.#kept === undefined || !this.#ended) return undefined
+    return Buffer.concat(this.#kept, this.#keptBytes)
+  }
+
+  /** The caller has sent all of it. */
+  get complete(): boolean {
+    return this.#ended
+  }
+
+  override _read(): void {
+    if (this.#started) this.#request.resume()
+    else {
+      this.#started = true
+      this.#request.on('data', this.#onData)
+      this.#request.on('end', this.#onEnd)
+      this.#request.on('error', this.#onError)
+    }
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    // What the caller still sends is read and thrown away, so that it comes to read its answer.
+    this.#request.off('data', this.#onData)
+    this.#request.off('end', this.#onEnd)
+    this.#request.resume()
+    done(error)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#kept !== undefined) {
+      this.#keptBytes += chunk.length
+      if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
+      else this.#kept = undefined
+    }
+    this.#onProgress(chunk.length)
+    if (!this.push(chunk)) this.#request.pause()
+  }
+
+  readonly #onEnd = (): void => {
+    this.#ended = true
+    this.push(null)
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.destroy(error)
+  }
+}

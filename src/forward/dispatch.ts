@@ -1,0 +1,35 @@
+// What travels with a request through the composed dispatcher, beside undici's own options.
+import type { Dispatcher } from 'undici'
+
+/** The caller's side of a request, for interceptors that wait or send again. */
+export interface CallerSide {
+  /** The caller closed its connection: nothing more may be sent for it. */
+  readonly gone: boolean
+  /** Called once when the caller goes away; set by whoever waits. */
+  onGone: (() => void) | undefined
+  /** The body to send again: null for none, undefined where it can't be. */
+  replayBody(): Buffer | null | undefined
+  /** The request is about to be sent again. */
+  retried(): void
+}
+
+/** `headers` is the request's own array: interceptors may append to it. */
+export interface ForwardOptions extends Dispatcher.DispatchOptions {
+  headers: string[]
+  caller: CallerSide
+}
+
+export type Dispatch = (options: ForwardOptions, handler: Dispatcher.DispatchHandler) => boolean
+
+/** One outbound concern. */
+export type Interceptor = (dispatch: Dispatch) => Dispatch
+
+/** Stands in for a controller where a request failed before it was sent. */
+export const NEVER_SENT: Dispatcher.DispatchController = {
+  aborted: true,
+  paused: false,
+  reason: null,
+  abort() {},
+  pause() {},
+  resume() {},
+}

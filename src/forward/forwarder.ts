@@ -1,0 +1,88 @@
+// Registers @fastify/http-proxy with a thin forwarder of our own as its handler.
+import httpProxy from '@fastify/http-proxy'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import { ProxyError } from '../errors.ts'
+import type { Exchange } from '../observe/exchange.ts'
+import type { ForwardOptions } from './dispatch.ts'
+import { Forwarding } from './forwarding.ts'
+import type { CallerBase } from './links.ts'
+import { requestHeaders } from './request-headers.ts'
+import type { Upstream } from './upstreams.ts'
+
+/** What the guards and the routing decided about a request. */
+export interface Passage {
+  readonly exchange: Exchange
+  readonly upstream: Upstream
+  /** The company's name, or its id under `"*"`. */
+  readonly company: string
+  /** Raw path and query, the company prefix cut: the very bytes that were judged. */
+  readonly path: string
+  readonly base: CallerBase
+  /** Headers for the answer, flat: CORS for a listed origin. */
+  readonly extra: readonly string[] | undefined
+}
+
+/** Methods that are forwarded; Fastify must take none of them to have a body, so that it parses none. */
+export const FORWARDED_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
+
+/** Serves `/` by forwarding; `passageOf` gives what an earlier hook decided. */
+export async function registerForwarder(
+  app: FastifyInstance,
+  passageOf: (request: FastifyRequest) => Passage,
+): Promise<void> {
+  await app.register(httpProxy, {
+    // Never dialled: the handler below sends through the company's own pool.
+    upstream: 'http://procore-proxy.invalid',
+    httpMethods: [...FORWARDED_METHODS],
+    proxyPayloads: false,
+    handler: (request: FastifyRequest, reply: FastifyReply) => {
+      reply.hijack()
+      forward(request, reply, passageOf(request))
+    },
+  } as Parameters<typeof httpProxy>[1])
+}
+
+function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage): void {
+  const { upstream, exchange } = passage
+  const { raw } = request
+  const forwarding = new Forwarding(
+    raw,
+    reply.raw,
+    exchange,
+    {
+      apiOrigin: upstream.environment.apiUrl,
+      base: passage.base,
+      company: passage.company,
+      environment: upstream.environment.name,
+      requestId: exchange.reqId,
+      extra: passage.extra,
+    },
+    upstream.settings.responseTimeoutMs,
+  )
+  if (upstream.inFlight >= upstream.settings.connections + upstream.settings.maxQueued) {
+    const detail = `More than ${upstream.settings.maxQueued} requests of this company wait for a connection.`
+    forwarding.fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))
+    return
+  }
+  upstream.inFlight++
+  reply.raw.once('close', () => {
+    upstream.inFlight--
+  })
+  const options: ForwardOptions = {
+    method: raw.method as Dispatcher.HttpMethod,
+    path: passage.path,
+    headers: requestHeaders(raw.rawHeaders, raw.headers.connection, {
+      host: upstream.host,
+      companyId: upstream.companyId,
+    }),
+    body: forwarding.body,
+    caller: forwarding,
+  }
+  try {
+    upstream.dispatch(options, forwarding)
+  } catch (error) {
+    // undici throws what it finds wrong with a request before it is sent.
+    forwarding.onResponseError(undefined as never, error as Error)
+  }
+}

@@ -1,0 +1,167 @@
+// One request on its way: carries the answer from undici to the caller, and ends either side when the other goes.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { Exchange } from '../observe/exchange.ts'
+import { BodyRelay } from './body-relay.ts'
+import type { CallerSide } from './dispatch.ts'
+import { sendProblem } from './problem.ts'
+import { type AnswerContext, responseHeaders } from './response-headers.ts'
+import { ResponseTimeoutError, upstreamError } from './upstream-error.ts'
+
+type Controller = Dispatcher.DispatchController
+
+export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #exchange: Exchange
+  readonly #answer: AnswerContext
+  readonly #responseTimeoutMs: number
+  readonly body: BodyRelay | null
+  #controller: Controller | undefined
+  #timer: NodeJS.Timeout | undefined
+  #sentAt = 0
+  #continued = false
+  #done = false
+  gone = false
+  onGone: (() => void) | undefined
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: Exchange,
+    answer: AnswerContext,
+    responseTimeoutMs: number,
+  ) {
+    this.#request = request
+    this.#response = response
+    this.#exchange = exchange
+    this.#answer = answer
+    this.#responseTimeoutMs = responseTimeoutMs
+    this.body = hasBody(request) ? new BodyRelay(request, this.#onBodyProgress) : null
+    response.once('close', this.#onClose)
+  }
+
+  replayBody(): Buffer | null | undefined {
+    return this.body === null ? null : this.body.kept()
+  }
+
+  retried(): void {
+    this.#exchange.retries++
+  }
+
+  onRequestStart(controller: Controller): void {
+    if (this.gone) {
+      controller.abort(new Error('the caller went away'))
+      return
+    }
+    this.#controller = controller
+    this.#sentAt = performance.now()
+    if (this.body !== null && !this.#continued && this.#request.headers.expect !== undefined) {
+      this.#continued = true
+      this.#response.writeContinue()
+    }
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
+  }
+
+  onResponseStart(controller: Controller, status: number, _headers: unknown, message?: string): void {
+    if (status < 200) return
+    this.#exchange.upstreamMs = performance.now() - this.#sentAt
+    this.#timer?.refresh()
+    const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer)
+    try {
+      this.#response.writeHead(status, message || undefined, headers)
+    } catch (error) {
+      // Node refuses characters that its own parser let through: nothing has been written yet.
+      controller.abort(error as Error)
+      return
+    }
+    // A head that comes alone goes out alone; with a first chunk in the same packet they leave together.
+    process.nextTick(this.#flushHead)
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    this.#timer?.refresh()
+    this.#exchange.bytesOut += chunk.length
+    if (this.#response.write(chunk)) return
+    controller.pause()
+    // A caller that reads slowly is no fault of the API's.
+    clearTimeout(this.#timer)
+    this.#response.once('drain', () => {
+      if (this.#done) return
+      this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
+      controller.resume()
+    })
+  }
+
+  onResponseEnd(): void {
+    this.#finish()
+    this.#response.end()
+  }
+
+  onResponseError(_controller: Controller, error: Error): void {
+    if (this.#done) return
+    this.#finish()
+    this.body?.destroy()
+    if (this.gone) return
+    this.fail(error)
+  }
+
+  /** Answers with the error, or breaks the answer off so that nobody takes it for whole. */
+  fail(error: unknown): void {
+    const failure = upstreamError(error)
+    this.#exchange.cause = failure.code
+    this.#exchange.error = failure
+    if (this.#response.headersSent) breakOff(this.#response)
+    else {
+      sendProblem(this.#response, failure, {
+        requestId: this.#exchange.reqId,
+        company: this.#exchange.company,
+        extra: this.#answer.extra,
+      })
+    }
+  }
+
+  #finish(): void {
+    this.#done = true
+    clearTimeout(this.#timer)
+  }
+
+  readonly #flushHead = (): void => {
+    if (!this.#done && this.#exchange.bytesOut === 0) this.#response.flushHeaders()
+  }
+
+  readonly #onBodyProgress = (bytes: number): void => {
+    this.#exchange.bytesIn += bytes
+    this.#timer?.refresh()
+  }
+
+  readonly #onIdle = (): void => {
+    this.#controller?.abort(new ResponseTimeoutError('no byte from the API'))
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#done) return
+    this.gone = true
+    this.#finish()
+    this.#exchange.cause ??= 'caller_gone'
+    this.onGone?.()
+    this.#controller?.abort(new Error('the caller went away'))
+    this.body?.destroy()
+  }
+}
+
+/** RFC 9112 section 6.3: a request has a body when its header fields say so. */
+function hasBody(request: IncomingMessage): boolean {
+  const length = request.headers['content-length']
+  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
+}
+
+/** Ends an answer so that the caller sees that it is not whole, also where only the connection's end marks the end. */
+function breakOff(response: ServerResponse): void {
+  const socket = response.socket
+  const delimited = response.hasHeader('content-length') || response.chunkedEncoding
+  if (socket !== null && !delimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
+    socket.resetAndDestroy()
+  } else response.destroy()
+}

@@ -1,0 +1,62 @@
+// Writes an answer of the proxy's own: problem+json with the marks that tell it from Procore's (RFC 9457, RFC 9209).
+import type { ServerResponse } from 'node:http'
+import { ERROR_DOCS_URL, ERROR_KINDS, type ProxyError } from '../errors.ts'
+
+export interface ProblemContext {
+  readonly requestId: string
+  readonly company?: string | undefined
+  /** Flat, appended as they are: CORS headers for a listed origin. */
+  readonly extra?: readonly string[] | undefined
+}
+
+/** The headers, flat, and the body of a problem; for sockets that have no ServerResponse too. */
+export function problem(error: ProxyError, context: ProblemContext): { headers: string[]; body: string } {
+  const body = JSON.stringify({
+    type: `${ERROR_DOCS_URL}#${error.code}`,
+    title: ERROR_KINDS[error.code].title,
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    ...(context.company !== undefined && { company: context.company }),
+    requestId: context.requestId,
+    help: error.help,
+  })
+  const headers = [
+    'Content-Type',
+    'application/problem+json',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'Cache-Control',
+    'no-store',
+    'Procore-Proxy-Error',
+    error.code,
+    'Proxy-Status',
+    `procore-proxy; error=${error.proxyStatus}; details="${structuredString(error.message)}"`,
+    'X-Request-Id',
+    context.requestId,
+  ]
+  if (context.company !== undefined) headers.push('Procore-Proxy-Company', context.company)
+  if (error.retryAfterSeconds !== undefined) headers.push('Retry-After', String(error.retryAfterSeconds))
+  if (error.code === 'method_not_allowed') {
+    headers.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
+  }
+  if (error.code === 'key_required') headers.push('WWW-Authenticate', 'Procore-Proxy-Key')
+  if (context.extra !== undefined) headers.push(...context.extra)
+  return { headers, body }
+}
+
+/** A structured field string holds printable ASCII (RFC 8941 section 3.3.3). */
+function structuredString(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')
+}
+
+/** Answers with a problem; breaks the answer off where it has begun already. */
+export function sendProblem(response: ServerResponse, error: ProxyError, context: ProblemContext): void {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const { headers, body } = problem(error, context)
+  response.writeHead(error.status, headers)
+  response.end(response.req.method === 'HEAD' ? undefined : body)
+}

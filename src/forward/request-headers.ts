@@ -1,0 +1,91 @@
+// What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
+
+/** Names in lower case. Hop-by-hop ones are of RFC 9110 section 7.6.1 and older practice. */
+const NEVER_SENT = new Set([
+  'authorization',
+  'procore-company-id',
+  'host',
+  'cookie',
+  'cookie2',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'http2-settings',
+  'expect',
+  'forwarded',
+  'x-real-ip',
+  'origin',
+  'referer',
+])
+const NEVER_SENT_PREFIXES = ['proxy-', 'x-forwarded-', 'sec-', 'procore-proxy-']
+
+type Verdict = 'send' | 'drop' | 'via'
+
+/** Verdicts by name as callers spell it; bounded, because callers choose the names. */
+const verdicts = new Map<string, Verdict>()
+const MOST_VERDICTS = 1_000
+
+/** What to do with a header of this name, in any spelling (case, `_` for `-`). */
+export function requestHeaderVerdict(name: string): Verdict {
+  const known = verdicts.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  // Servers behind CGI-like interfaces read `_` as `-`: oauth2-proxy's CVE-2025-64484.
+  const dashed = lower.replaceAll('_', '-')
+  const forbidden = NEVER_SENT.has(dashed) || NEVER_SENT_PREFIXES.some((prefix) => dashed.startsWith(prefix))
+  let verdict: Verdict = forbidden ? 'drop' : 'send'
+  if (dashed === 'via') verdict = lower === 'via' ? 'via' : 'drop'
+  if (dashed === 'content-length' && lower !== dashed) verdict = 'drop'
+  if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
+  verdicts.set(name, verdict)
+  return verdict
+}
+
+/** The lower-case names that the `Connection` headers list, or undefined where there are none beyond the usual two. */
+export function connectionNames(values: string | undefined): ReadonlySet<string> | undefined {
+  if (values === undefined) return undefined
+  const lower = values.toLowerCase()
+  if (lower === 'keep-alive' || lower === 'close') return undefined
+  return new Set(lower.split(',').map((name) => name.trim()))
+}
+
+export interface UpstreamTarget {
+  /** The Host to send: the API origin's host and port. */
+  readonly host: string
+  readonly companyId: string
+}
+
+/**
+ * The headers that go up, flat (name, value, …), without the Authorization that `authorize` appends.
+ * `rawHeaders` is flat as Node gives it; `connection` the joined value of the Connection headers.
+ */
+export function requestHeaders(
+  rawHeaders: readonly string[],
+  connection: string | undefined,
+  target: UpstreamTarget,
+): string[] {
+  const named = connectionNames(connection)
+  // Invariant: the injected headers are put on last and never taken from the caller, whatever Connection names.
+  const headers = ['Host', target.host]
+  let via = '1.1 procore-proxy'
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    const verdict = requestHeaderVerdict(name)
+    if (verdict === 'drop') continue
+    // Content-Length frames the body: naming it in Connection must not reframe it (CVE-2025-48865's class).
+    if (named?.has(name.toLowerCase()) && name.toLowerCase() !== 'content-length') continue
+    const value = rawHeaders[i + 1] as string
+    if (verdict === 'via') via = via === '1.1 procore-proxy' ? `${value}, ${via}` : viaAppended(via, value)
+    else headers.push(name, value)
+  }
+  headers.push('Procore-Company-Id', target.companyId, 'Via', via)
+  return headers
+}
+
+function viaAppended(via: string, value: string): string {
+  const own = ', 1.1 procore-proxy'
+  return `${via.slice(0, -own.length)}, ${value}${own}`
+}

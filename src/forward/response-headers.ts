@@ -1,0 +1,105 @@
+// What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
+import { connectionNames } from './request-headers.ts'
+
+const NEVER_PASSED = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'set-cookie',
+  'set-cookie2',
+  'strict-transport-security',
+  'alt-svc',
+])
+/** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
+const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
+
+type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection'
+const verdicts = new Map<string, Verdict>()
+const MOST_VERDICTS = 1_000
+
+function verdictOf(name: string): Verdict {
+  const known = verdicts.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  let verdict: Verdict = 'pass'
+  if (lower === 'link') verdict = 'link'
+  else if (lower === 'location') verdict = 'location'
+  else if (lower === 'x-request-id') verdict = 'request-id'
+  else if (lower === 'connection') verdict = 'connection'
+  else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
+    verdict = 'drop'
+  }
+  if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
+  verdicts.set(name, verdict)
+  return verdict
+}
+
+export interface AnswerContext {
+  readonly apiOrigin: string
+  readonly base: CallerBase
+  readonly company: string
+  readonly environment: string
+  /** Ours; used where Procore sends no X-Request-Id. */
+  readonly requestId: string
+  /** Appended as they are, flat: CORS headers for a listed origin. */
+  readonly extra: readonly string[] | undefined
+}
+
+/** The headers for the caller, flat (name, value, …). `rawHeaders` is flat as undici gives it, in buffers. */
+export function responseHeaders(rawHeaders: readonly (Buffer | string)[], context: AnswerContext): string[] {
+  const headers: string[] = []
+  let named: ReadonlySet<string> | undefined
+  let requestId = false
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = text(rawHeaders[i] as Buffer | string)
+    const value = text(rawHeaders[i + 1] as Buffer | string)
+    switch (verdictOf(name)) {
+      case 'drop':
+        continue
+      case 'connection':
+        named = merge(named, connectionNames(value))
+        continue
+      case 'link':
+        headers.push(name, rewriteLink(value, context.apiOrigin, context.base))
+        continue
+      case 'location':
+        headers.push(name, rewriteUrl(value, context.apiOrigin, context.base))
+        continue
+      case 'request-id':
+        requestId = true
+        headers.push(name, value)
+        continue
+      default:
+        headers.push(name, value)
+    }
+  }
+  const kept = named === undefined ? headers : withoutNamed(headers, named)
+  kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
+  if (context.extra !== undefined) kept.push(...context.extra)
+  if (!requestId) kept.push('X-Request-Id', context.requestId)
+  return kept
+}
+
+/** Header bytes are read as Latin-1, as Node's own client and server do, so that they go out as they came in. */
+function text(value: Buffer | string): string {
+  return typeof value === 'string' ? value : value.toString('latin1')
+}
+
+function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {
+  return a === undefined ? b : b === undefined ? a : new Set([...a, ...b])
+}
+
+function withoutNamed(headers: readonly string[], named: ReadonlySet<string>): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const lower = name.toLowerCase()
+    if (named.has(lower) && lower !== 'content-length') continue
+    kept.push(name, headers[i + 1] as string)
+  }
+  return kept
+}

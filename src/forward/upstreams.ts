@@ -1,0 +1,133 @@
+// One pool of connections to the API for each company: what poisons or fills one never reaches another.
+import { LRUCache } from 'lru-cache'
+import { Pool } from 'undici'
+import type { TokenSource } from '../auth/token-source.ts'
+import type { Tokens } from '../auth/tokens.ts'
+import type { AnyCompany, Company, Config, Environment, UpstreamSettings } from '../config/config.ts'
+import { authorize } from './authorize.ts'
+import type { Dispatch } from './dispatch.ts'
+
+/** A company's way to the API. */
+export interface Upstream {
+  readonly companyId: string
+  readonly environment: Environment
+  /** The API origin's host and port. */
+  readonly host: string
+  readonly tokens: TokenSource
+  readonly settings: UpstreamSettings
+  readonly dispatch: Dispatch
+  /** Requests that are being sent or wait for a socket. */
+  inFlight: number
+  /** Lets what is under way end, then closes the connections. */
+  close(): Promise<void>
+  /** Closes the connections at once. */
+  destroy(): Promise<void>
+}
+
+/** Pools of ids that only `"*"` knows; the least used one goes first, because callers choose the ids. */
+const MOST_POOLS_OF_ANY = 256
+const KEEP_ALIVE_MS = 15_000
+
+type Target = Pick<Company | AnyCompany, 'account'>
+
+export class Upstreams {
+  readonly #config: Config
+  readonly #tokens: Tokens
+  readonly #byKey = new Map<string, Upstream>()
+  readonly #ofAny = new LRUCache<string, Upstream>({
+    max: MOST_POOLS_OF_ANY,
+    dispose: (upstream) => void upstream.close(),
+  })
+
+  /** Takes over from `previous` the pools of companies that did not change. */
+  constructor(config: Config, tokens: Tokens, previous?: Upstreams) {
+    this.#config = config
+    this.#tokens = tokens
+    for (const company of config.companies) {
+      const key = upstreamKey(company, company.id, config)
+      const kept = previous === undefined ? undefined : previous.#take(key)
+      this.#byKey.set(company.id, kept ?? openUpstream(key, company, company.id, config, tokens))
+    }
+  }
+
+  /** The way of a configured company, or of an id under `"*"`. */
+  get(company: Company | AnyCompany, id: string): Upstream {
+    const known = this.#byKey.get(id) ?? this.#ofAny.get(id)
+    if (known !== undefined) return known
+    const upstream = openUpstream(
+      upstreamKey(company, id, this.#config),
+      company,
+      id,
+      this.#config,
+      this.#tokens,
+    )
+    this.#ofAny.set(id, upstream)
+    return upstream
+  }
+
+  #take(key: string): Upstream | undefined {
+    for (const [id, upstream] of this.#byKey) {
+      if ((upstream as KeyedUpstream).key !== key) continue
+      this.#byKey.delete(id)
+      return upstream
+    }
+    return undefined
+  }
+
+  /** Closes what no successor took over, letting requests under way end. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#all()].map((upstream) => upstream.close()))
+  }
+
+  async destroy(): Promise<void> {
+    await Promise.all([...this.#all()].map((upstream) => upstream.destroy()))
+  }
+
+  *#all(): Iterable<Upstream> {
+    yield* this.#byKey.values()
+    yield* this.#ofAny.values()
+  }
+}
+
+interface KeyedUpstream extends Upstream {
+  readonly key: string
+}
+
+/** Equal for two companies exactly when one's connections and tokens can serve the other. */
+function upstreamKey(target: Target, id: string, config: Config): string {
+  return JSON.stringify([target.account.environment, target.account.key, id, config.upstream])
+}
+
+function openUpstream(
+  key: string,
+  target: Target,
+  companyId: string,
+  config: Config,
+  tokens: Tokens,
+): KeyedUpstream {
+  const { environment } = target.account
+  const settings = config.upstream
+  const source = tokens.source(target.account)
+  const pool = new Pool(environment.apiUrl, {
+    connections: settings.connections,
+    pipelining: 1,
+    // Certificates are verified: never set rejectUnauthorized here.
+    connect: { timeout: settings.connectTimeoutMs },
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Forwarding keeps its own time: undici's would count a slow upload as a slow answer.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  })
+  return {
+    key,
+    companyId,
+    environment,
+    host: new URL(environment.apiUrl).host,
+    tokens: source,
+    settings,
+    dispatch: authorize(source)((options, handler) => pool.dispatch(options, handler)),
+    inFlight: 0,
+    close: () => pool.close(),
+    destroy: () => pool.destroy(),
+  }
+}

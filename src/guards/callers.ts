@@ -1,0 +1,123 @@
+// Who may call: judges Host, Origin and keys, so that no web page and no stranger gets to use the credentials.
+import type { GuardSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { quote } from '../routing/quote.ts'
+import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
+import type { Host } from './host.ts'
+
+const LOCAL_SUFFIX = '.localhost'
+
+/** 127.0.0.0/8 in the one canonical spelling: no leading zeros, no fewer than four parts. */
+const LOOPBACK_V4 = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}$/
+
+/**
+ * Throws `host_not_allowed` unless the Host is a loopback name or address, one of the listener's own addresses (as in a
+ * Host header, IPv6 with or without brackets, no port) or listed. This is what stops DNS rebinding.
+ */
+export function judgeHost(
+  guard: Pick<GuardSettings, 'allowedHosts'>,
+  host: Host,
+  ownAddresses: readonly string[],
+): void {
+  const { hostname } = host
+  if (isLoopback(hostname) || guard.allowedHosts.includes(hostname)) return
+  if (ownAddresses.some((address) => isSameAddress(address, hostname))) return
+  throw new ProxyError(
+    'host_not_allowed',
+    `The Host ${quote(hostname)} is neither a loopback name nor in \`guard.allowedHosts\`.`,
+  )
+}
+
+function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname === '[::1]' ||
+    (hostname.startsWith('127.') && LOOPBACK_V4.test(hostname)) ||
+    (hostname.endsWith(LOCAL_SUFFIX) && hostname.length > LOCAL_SUFFIX.length)
+  )
+}
+
+// Invariant: the unspecified address is nobody's own: browsers reach loopback through it from any page.
+function isSameAddress(address: string, hostname: string): boolean {
+  if (address === '0.0.0.0' || address === '::' || address === '[::]') return false
+  return address === hostname || (address.includes(':') && `[${address}]` === hostname)
+}
+
+/** What stands before `.localhost`, which must be a company's name; undefined for any other host name. */
+export function hostLabel(hostname: string): string | undefined {
+  return hostname.endsWith(LOCAL_SUFFIX) ? hostname.slice(0, -LOCAL_SUFFIX.length) : undefined
+}
+
+/**
+ * Throws `origin_not_allowed` for requests that a web page caused, other than the proxy's own or one of a listed origin
+ * (WHATWG Fetch `Origin`, W3C Fetch Metadata `Sec-Fetch-Site`). Gives the listed origin, which is owed CORS headers.
+ */
+export function judgeOrigin(
+  guard: Pick<GuardSettings, 'allowedOrigins'>,
+  rawHeaders: RawHeaders,
+  host: Host,
+  scheme: 'http' | 'https',
+): string | undefined {
+  const origins = headerValues(rawHeaders, 'origin')
+  const sites = headerValues(rawHeaders, 'sec-fetch-site')
+  if (origins.length > 1 || sites.length > 1) throw notAllowed('Origin or Sec-Fetch-Site was sent twice.')
+  const [origin] = origins
+  if (origin !== undefined) {
+    // `null` stands for any sandboxed page, so listing it must not let it in.
+    if (origin !== 'null' && guard.allowedOrigins.includes(origin)) return origin
+    if (!isOwnOrigin(origin, host, scheme)) throw notAllowed(`The origin ${quote(origin)} is not listed.`)
+  }
+  const [site] = sites
+  if (site === undefined || site === 'same-origin' || site === 'none') return undefined
+  throw notAllowed(`The request was caused by another site (Sec-Fetch-Site ${quote(site)}).`)
+}
+
+/** Browsers leave the default port out of Origin; some callers do not leave it out of Host, and the reverse. */
+function isOwnOrigin(origin: string, host: Host, scheme: 'http' | 'https'): boolean {
+  const own = `${scheme}://${host.authority}`
+  if (origin === own) return true
+  const port = scheme === 'http' ? 80 : 443
+  if (host.port === port) return `${origin}:${port}` === own
+  return host.port === undefined && origin === `${own}:${port}`
+}
+
+function notAllowed(detail: string): ProxyError {
+  return new ProxyError('origin_not_allowed', detail)
+}
+
+/**
+ * Throws `header_required` and `key_required` as `guard` asks. Gives the place of the caller's key in `clientKeys`, by
+ * which callers can be told apart; undefined where no keys are set.
+ */
+export function judgeKey(
+  guard: Pick<GuardSettings, 'requireHeader' | 'clientKeys'>,
+  rawHeaders: RawHeaders,
+): number | undefined {
+  if (guard.requireHeader) {
+    const values = headerValues(rawHeaders, 'procore-proxy-request')
+    if (values.length !== 1 || values[0] !== 'true') {
+      throw new ProxyError('header_required', 'The header "Procore-Proxy-Request: true" is missing.')
+    }
+  }
+  if (guard.clientKeys.length === 0) return undefined
+  const keys = headerValues(rawHeaders, 'procore-proxy-key')
+  if (keys.length !== 1) {
+    throw new ProxyError(
+      'key_required',
+      `The header Procore-Proxy-Key is ${keys.length === 0 ? 'missing' : 'there twice'}.`,
+    )
+  }
+  const match = indexOfKey(guard.clientKeys, keys[0]!)
+  if (match === -1)
+    throw new ProxyError('key_required', 'The key in Procore-Proxy-Key is not one of the configured keys.')
+  return match
+}
+
+// Invariant: every key is compared, so that time does not tell which one matched.
+function indexOfKey(clientKeys: GuardSettings['clientKeys'], sent: string): number {
+  let match = -1
+  for (const [place, key] of clientKeys.entries()) {
+    if (key.equals(sent)) match = place
+  }
+  return sent === '' ? -1 : match
+}

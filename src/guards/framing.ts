@@ -1,0 +1,52 @@
+// Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
+import { ProxyError } from '../errors.ts'
+import type { RawHeaders } from '../routing/raw-headers.ts'
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const ENDS_A_FIELD = /[\0\r\n]/
+
+/**
+ * Throws `method_not_allowed` for TRACE and CONNECT, and `request_invalid` for upgrades (an offer of `h2c` is ignored)
+ * and for headers that leave the end of the body, or of a field, open to interpretation.
+ */
+export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion: string): void {
+  if (method === 'TRACE' || method === 'CONNECT') {
+    throw new ProxyError('method_not_allowed', `${method} requests are never forwarded.`)
+  }
+  let lengths = 0
+  let codings = 0
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    const value = rawHeaders[at + 1]!
+    if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
+    if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
+    // The names of interest are told by their length, to spare the others the lower-casing.
+    if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
+      throw invalid('Upgrade requests are refused.')
+    }
+    if (name.length === 14 && isNamed(name, 'content-length')) {
+      lengths++
+      if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')
+    }
+    if (name.length === 17 && isNamed(name, 'transfer-encoding')) {
+      codings++
+      if (value !== 'chunked') throw invalid('Transfer-Encoding is not exactly "chunked".')
+    }
+  }
+  if (lengths > 1) throw invalid('The request has more than one Content-Length header.')
+  if (codings > 1) throw invalid('The request has more than one Transfer-Encoding header.')
+  if (lengths + codings > 1) throw invalid('The request has both Transfer-Encoding and Content-Length.')
+  if (codings > 0 && httpVersion === '1.0') throw invalid('Transfer-Encoding needs HTTP/1.1.')
+}
+
+/** Servers behind CGI-like interfaces read `_` as `-`; no honest caller sends these names so. */
+function isNamed(name: string, wanted: string): boolean {
+  const lower = name.toLowerCase()
+  if (lower === wanted) return true
+  if (lower.replaceAll('_', '-') === wanted) throw invalid(`${wanted} is spelt with an underscore.`)
+  return false
+}
+
+function invalid(detail: string): ProxyError {
+  return new ProxyError('request_invalid', detail)
+}

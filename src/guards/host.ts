@@ -1,0 +1,40 @@
+// Reads the Host header: exactly one, exactly host[:port].
+import { ProxyError } from '../errors.ts'
+import { quote } from '../routing/quote.ts'
+import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
+
+export interface Host {
+  /** Lower case, one trailing dot cut; IPv6 in brackets. */
+  readonly hostname: string
+  readonly port: number | undefined
+  /** As sent, in lower case: what the request's own origin and an absolute-form target are compared with. */
+  readonly authority: string
+}
+
+/** A host name or IPv4 address, or IPv6 in brackets; then a port without leading zeros. No userinfo, no escapes. */
+const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$/
+
+/**
+ * The request's Host (RFC 9112 section 3.2), asked of HTTP/1.0 callers too: without it nothing tells a rebound name
+ * from localhost. Throws `request_invalid`.
+ */
+export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
+  const values = headerValues(rawHeaders, 'host')
+  const [value] = values
+  if (value === undefined)
+    throw invalid(`The request has no Host header; HTTP/${httpVersion} needs one here.`)
+  if (values.length > 1) throw invalid('The request has more than one Host header.')
+  // Only ASCII is lowered: the Kelvin sign would become a "k".
+  const authority = /^[!-~]+$/.test(value) ? value.toLowerCase() : ''
+  const [, name, digits] = AUTHORITY.exec(authority) ?? []
+  const port = digits === undefined ? undefined : Number(digits)
+  const hostname = name?.endsWith('.') ? name.slice(0, -1) : name
+  if (!hostname || (port ?? 0) > 65535) {
+    throw invalid(`The Host header ${quote(value)} is not host[:port].`)
+  }
+  return { hostname, port, authority }
+}
+
+function invalid(detail: string): ProxyError {
+  return new ProxyError('request_invalid', detail)
+}

@@ -1,0 +1,70 @@
+// The log: pino, JSON for machines and one readable line for people; one line a request.
+import { type DestinationStream, type Logger, pino } from 'pino'
+import type { LogSettings } from '../config/config.ts'
+import type { Exchange } from './exchange.ts'
+import { maskQuery } from './mask.ts'
+import { readableStream } from './readable.ts'
+
+export type { Logger } from 'pino'
+
+/** A logger to standard output; `auto` is readable on a terminal and JSON elsewhere. */
+export function createLogger(
+  settings: LogSettings,
+  output: DestinationStream & { isTTY?: boolean } = process.stdout,
+): Logger {
+  const readable = settings.format === 'readable' || (settings.format === 'auto' && output.isTTY === true)
+  return pino(
+    {
+      level: settings.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      // Error objects of Node and undici may carry requests and headers: only what they say and where goes out.
+      serializers: { error: errorText },
+    },
+    readable ? readableStream(output) : output,
+  )
+}
+
+/** An error's chain of messages; never its other properties, which may hold headers. */
+export function errorText(error: unknown): string {
+  const messages: string[] = []
+  for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
+    if (!(at instanceof Error)) {
+      messages.push(String(at))
+      break
+    }
+    const code = (at as NodeJS.ErrnoException).code
+    const text = at.message || at.name
+    messages.push(typeof code === 'string' && !text.includes(code) ? `${text} (${code})` : text)
+    at = at.cause
+  }
+  return messages.join(': ')
+}
+
+/** Writes the line of a request that has ended. Query values are masked. */
+export function logExchange(log: Logger, exchange: Exchange, status: number): void {
+  const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
+  if (!log.isLevelEnabled(level)) return
+  log[level](
+    {
+      reqId: exchange.reqId,
+      method: exchange.method,
+      path: maskQuery(exchange.target),
+      company: exchange.company,
+      status,
+      durationMs: tenths(performance.now() - exchange.startedAt),
+      upstreamMs: exchange.upstreamMs === undefined ? undefined : tenths(exchange.upstreamMs),
+      bytesIn: exchange.bytesIn,
+      bytesOut: exchange.bytesOut,
+      retries: exchange.retries,
+      cause: exchange.cause,
+      ...(exchange.error !== undefined && { error: exchange.error }),
+    },
+    'request',
+  )
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
+}

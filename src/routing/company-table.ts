@@ -1,0 +1,49 @@
+// The configured companies, arranged once per configuration for looking up on every request.
+import type { AnyCompany, Company, Config } from '../config/config.ts'
+
+/** A company as one request sees it; under `"*"` its name is its id. */
+export interface NamedCompany {
+  readonly name: string
+  /** Decimal; never a number. */
+  readonly id: string
+  readonly company: Company | AnyCompany
+}
+
+export interface CompanyTable {
+  readonly byName: ReadonlyMap<string, NamedCompany>
+  readonly byId: ReadonlyMap<string, NamedCompany>
+  /** The `"*"` entry. */
+  readonly any: AnyCompany | undefined
+  readonly default: NamedCompany | undefined
+  /** The single company, where there is exactly one and no `"*"`. */
+  readonly only: NamedCompany | undefined
+}
+
+/** A canonical id: 1 to 20 digits, no leading zero, so that one company has one spelling. */
+const ID = /^[1-9][0-9]{0,19}$/
+
+/** Arranges the companies of a configuration. */
+export function companyTable(config: Pick<Config, 'companies' | 'anyCompany'>): CompanyTable {
+  const byName = new Map<string, NamedCompany>()
+  const byId = new Map<string, NamedCompany>()
+  let chosen: NamedCompany | undefined
+  for (const company of config.companies) {
+    const named = { name: company.name, id: company.id, company }
+    byName.set(named.name, named)
+    byId.set(named.id, named)
+    if (company.isDefault) chosen = named
+  }
+  const only =
+    config.companies.length === 1 && config.anyCompany === undefined
+      ? byName.get(config.companies[0]!.name)
+      : undefined
+  return { byName, byId, any: config.anyCompany, default: chosen, only }
+}
+
+/** The company of an id: the configured one, else `"*"` if the id is canonical, else undefined. */
+// Invariant: a configured id is never served by "*", whose account and access may differ.
+export function companyOfId(table: CompanyTable, id: string): NamedCompany | undefined {
+  const configured = table.byId.get(id)
+  if (configured !== undefined || table.any === undefined || !ID.test(id)) return configured
+  return { name: id, id, company: table.any }
+}

@@ -1,0 +1,159 @@
+// Which company a request is for: listener, Host label, path prefix, header, path, query, default, only one.
+import type { AnyCompany, Company } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { type CompanyTable, companyOfId, type NamedCompany } from './company-table.ts'
+import { idsInPath } from './path-ids.ts'
+import { type CutPath, cutPrefix, isForwardedPath, isOwnPath } from './prefix.ts'
+import { queryValues } from './query.ts'
+import { quote } from './quote.ts'
+import type { Target } from './target.ts'
+
+/** Where a request came in, as far as that fixes its company. */
+export interface Entrance {
+  /** The name of the company whose own `listen` address took the request. */
+  readonly listenerCompany: string | undefined
+  /** What stands before `.localhost` in its Host. */
+  readonly hostLabel: string | undefined
+}
+
+/** All that may name a company. */
+export interface RoutedRequest extends Entrance {
+  readonly target: Target
+  /** Every value of Procore-Company-Id, as sent. */
+  readonly companyIdHeaders: readonly string[]
+}
+
+export interface Choice {
+  /** Its id, under `"*"`. */
+  readonly name: string
+  readonly id: string
+  readonly company: Company | AnyCompany
+  /** As the caller wrote it, e.g. `/acme`; empty where there is none. */
+  readonly prefix: string
+  /** Raw, prefix cut. */
+  readonly path: string
+  /** What decided, for `explain` and the log. */
+  readonly why: string
+  /** Sent to Procore, or answered by the proxy. */
+  readonly route: 'forward' | 'own'
+}
+
+interface Picked {
+  readonly company: NamedCompany
+  readonly why: string
+}
+
+const MOST_NAMES = 10
+
+/**
+ * Chooses by CONTRACT section 4. Throws `company_unknown`, `company_conflict`, `company_required`, `route_unknown`, and
+ * `request_invalid` for a company_id that can't be decoded.
+ */
+export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choice {
+  const { target } = request
+  const cut = cutPrefix(table, target.path)
+  const fixed = fixedCompany(table, request, cut)
+  const forwarded = isForwardedPath(cut.path)
+  if (!forwarded && !isOwnPath(cut.path)) {
+    throw new ProxyError(
+      'route_unknown',
+      'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
+    )
+  }
+  const inHeaders = withoutEmpty(request.companyIdHeaders)
+  // A prefix holds no escapes, so it is as long decoded as raw.
+  const inPath = idsInPath(target.decodedPath.slice(cut.prefix.length))
+  const inQuery = queryValues(target.query, 'company_id')
+  const { company, why } =
+    fixed ??
+    byHeader(table, inHeaders) ??
+    (cut.path.startsWith('/rest/') ? byId(table, inPath[0], 'the path') : undefined) ??
+    byId(table, inQuery[0], 'the query') ??
+    unnamed(table)
+  // Invariant: no id that the request names anywhere contradicts the chosen one.
+  refuseOther(company, inHeaders, 'the header Procore-Company-Id')
+  refuseOther(company, inPath, 'the path')
+  refuseOther(company, inQuery, "the query's company_id")
+  return {
+    name: company.name,
+    id: company.id,
+    company: company.company,
+    prefix: cut.prefix,
+    path: cut.path,
+    why,
+    route: forwarded ? 'forward' : 'own',
+  }
+}
+
+/**
+ * The company that listener, Host label and path prefix fix, if any of them does; for the proxy's own pages too, which
+ * need none. Throws `company_unknown` and `company_conflict`.
+ */
+export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPath): Picked | undefined {
+  const { listenerCompany, hostLabel } = entrance
+  let picked: Picked | undefined
+  if (listenerCompany !== undefined) {
+    picked = { company: byName(table, listenerCompany, 'listen address'), why: 'listen address' }
+  }
+  if (hostLabel !== undefined) {
+    picked = agreed(picked, byName(table, hostLabel, 'Host'), `host ${hostLabel}.localhost`)
+  }
+  if (cut.company !== undefined) picked = agreed(picked, cut.company, `path prefix ${cut.prefix}`)
+  return picked
+}
+
+function byName(table: CompanyTable, name: string, place: string): NamedCompany {
+  const company = table.byName.get(name)
+  if (company !== undefined) return company
+  throw new ProxyError('company_unknown', `The ${place} names ${quote(name)}, which is not configured.`)
+}
+
+function agreed(before: Picked | undefined, company: NamedCompany, why: string): Picked {
+  if (before === undefined) return { company, why }
+  if (before.company.name === company.name) return before
+  throw new ProxyError(
+    'company_conflict',
+    `The ${before.why} means ${quote(before.company.name)}, but the ${why} means ${quote(company.name)}.`,
+  )
+}
+
+function byHeader(table: CompanyTable, values: readonly string[]): Picked | undefined {
+  const [first] = values
+  if (values.some((value) => value !== first)) {
+    throw new ProxyError('company_conflict', 'Two Procore-Company-Id headers name two companies.')
+  }
+  return byId(table, first, 'the header Procore-Company-Id')
+}
+
+function byId(table: CompanyTable, id: string | undefined, place: string): Picked | undefined {
+  if (id === undefined) return undefined
+  const company = companyOfId(table, id)
+  if (company !== undefined) return { company, why: `id in ${place}` }
+  throw new ProxyError(
+    'company_unknown',
+    `No company with the id ${quote(id)}, named in ${place}, is configured.`,
+  )
+}
+
+function unnamed(table: CompanyTable): Picked {
+  if (table.default !== undefined) return { company: table.default, why: 'the default company' }
+  if (table.only !== undefined) return { company: table.only, why: 'the only company' }
+  const names = [...table.byName.keys()]
+  const shown = names.slice(0, MOST_NAMES).join(', ') + (names.length > MOST_NAMES ? ', …' : '')
+  const hint = names.length === 0 ? 'any company id can be named.' : `configured are: ${shown}.`
+  throw new ProxyError('company_required', `The request names no company, and none is the default; ${hint}`)
+}
+
+function refuseOther(company: NamedCompany, ids: readonly string[], place: string): void {
+  for (const id of ids) {
+    if (id === company.id) continue
+    throw new ProxyError(
+      'company_conflict',
+      `The request is for ${quote(company.name)} with the id ${company.id}, but ${place} names ${quote(id)}.`,
+    )
+  }
+}
+
+function withoutEmpty(values: readonly string[]): readonly string[] {
+  return values.includes('') ? values.filter((value) => value !== '') : values
+}

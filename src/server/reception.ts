@@ -1,0 +1,151 @@
+// Receives each request: the caller is judged, then the company chosen, then access; nothing is done for it before.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Config } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import type { Passage } from '../forward/forwarder.ts'
+import { sendProblem } from '../forward/problem.ts'
+import type { Upstreams } from '../forward/upstreams.ts'
+import { judgeAccess } from '../guards/access.ts'
+import { hostLabel, judgeHost, judgeKey, judgeOrigin } from '../guards/callers.ts'
+import { corsHeaders, isPreflight } from '../guards/cors.ts'
+import { judgeFraming } from '../guards/framing.ts'
+import { type Host, readHost } from '../guards/host.ts'
+import type { Exchange } from '../observe/exchange.ts'
+import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
+import { type CompanyTable, companyTable } from '../routing/company-table.ts'
+import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
+import { headerValues } from '../routing/raw-headers.ts'
+import { readTarget, type Target } from '../routing/target.ts'
+import type { Listener } from './listeners.ts'
+
+/** What a configuration comes to while it is in force; a reload puts another in its place. */
+export interface Runtime {
+  readonly config: Config
+  readonly table: CompanyTable
+  readonly upstreams: Upstreams
+}
+
+export function runtimeOf(config: Config, upstreams: Upstreams): Runtime {
+  return { config, table: companyTable(config), upstreams }
+}
+
+/** What came of receiving a request: forwarded, answered by one of the proxy's own routes, or answered already. */
+export type Reception =
+  | { readonly kind: 'forward'; readonly passage: Passage }
+  | { readonly kind: 'own'; readonly extra: readonly string[] | undefined }
+  | { readonly kind: 'answered' }
+
+export const HEALTH_PATHS: readonly string[] = ['/_proxy/health/live', '/_proxy/health/ready']
+
+/** Judges a request and says where it goes; throws ProxyError for a refusal. */
+export function receive(
+  runtime: Runtime,
+  raw: IncomingMessage,
+  response: ServerResponse,
+  listener: Listener,
+  exchange: Exchange,
+  draining: boolean,
+): Reception {
+  const { guard } = runtime.config
+  const { rawHeaders, method = '' } = raw
+  judgeFraming(rawHeaders, method, raw.httpVersion)
+  if (isHealth(exchange.target)) {
+    // A kubelet asks by the pod's address; these two tell nothing but up or down.
+    judgeOrigin(guard, rawHeaders, hostOrUnknown(raw), 'http')
+    return { kind: 'own', extra: undefined }
+  }
+  const host = readHost(rawHeaders, raw.httpVersion)
+  judgeHost(guard, host, ownAddresses(listener, raw))
+  const origin = judgeOrigin(guard, rawHeaders, host, 'http')
+  const extra =
+    origin === undefined ? undefined : Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
+  if (origin !== undefined && isPreflight({ method, rawHeaders })) {
+    response.writeHead(204, extra)
+    response.end()
+    return { kind: 'answered' }
+  }
+  judgeKey(guard, rawHeaders)
+  const target = readTarget(exchange.target, host.authority)
+  if (draining) {
+    throw new ProxyError('shutting_down', 'The proxy got a signal to stop and only ends what is under way.')
+  }
+  const choice = choose(runtime.table, raw, listener, host, target)
+  if (choice === 'own') return { kind: 'own', extra }
+  exchange.company = choice.name
+  judgeAccess(choice.company.access, { method, rawHeaders, query: target.query })
+  return {
+    kind: 'forward',
+    passage: {
+      exchange,
+      upstream: runtime.upstreams.get(choice.company, choice.id),
+      company: choice.name,
+      path: choice.path + target.query,
+      base: { origin: `http://${host.authority}`, prefix: choice.prefix },
+      extra,
+    },
+  }
+}
+
+function isHealth(target: string): boolean {
+  const mark = target.indexOf('?')
+  return HEALTH_PATHS.includes(mark === -1 ? target : target.slice(0, mark))
+}
+
+const UNKNOWN_HOST: Host = { hostname: '', port: undefined, authority: '' }
+
+function hostOrUnknown(raw: IncomingMessage): Host {
+  try {
+    return readHost(raw.rawHeaders, raw.httpVersion)
+  } catch {
+    return UNKNOWN_HOST
+  }
+}
+
+function ownAddresses(listener: Listener, raw: IncomingMessage): string[] {
+  const { address } = listener
+  if (address.kind === 'unix') return []
+  // Bound to every address, its own is the one that was called. A rebound name is never an address.
+  if (!isEveryAddress(address.host)) return [address.host]
+  const called = raw.socket.localAddress
+  return called === undefined ? [] : [called.replace(/^::ffff:(?=\d+\.)/, '')]
+}
+
+function isEveryAddress(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function choose(
+  table: CompanyTable,
+  raw: IncomingMessage,
+  listener: Listener,
+  host: Host,
+  target: Target,
+): Choice | 'own' {
+  const request = {
+    listenerCompany: listener.company,
+    hostLabel: hostLabel(host.hostname),
+    target,
+    companyIdHeaders: headerValues(raw.rawHeaders, 'procore-company-id'),
+  }
+  const cut = cutPrefix(table, target.path)
+  if (!isOwnPath(cut.path)) return chooseCompany(table, request)
+  // The proxy's own pages need no company, but a wrong one is still wrong.
+  fixedCompany(table, request, cut)
+  return 'own'
+}
+
+/** Answers a refused request; the exchange gets its cause. */
+export function refuse(
+  error: unknown,
+  response: ServerResponse,
+  exchange: Exchange,
+  extra?: readonly string[],
+): void {
+  const refusal =
+    error instanceof ProxyError
+      ? error
+      : new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error })
+  exchange.cause = refusal.code
+  exchange.error = refusal
+  sendProblem(response, refusal, { requestId: exchange.reqId, company: exchange.company, extra })
+}

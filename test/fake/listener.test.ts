@@ -1,0 +1,97 @@
+// Twin of src/fake/listener.ts: what is seen and recorded of raw requests.
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { Journal } from '../../src/fake/journal.ts'
+import { type Handler, type Listener, listen } from '../../src/fake/listener.ts'
+
+const answerWhole: Handler = async ({ response, received }) => {
+  await received()
+  response.end('ok')
+}
+
+async function start(t: Test, handler: Handler = answerWhole) {
+  const journal = new Journal()
+  const listener = await listen('api', { host: '127.0.0.1', port: 0, journal, now: () => 42 }, handler)
+  t.teardown(() => listener.close())
+  return { journal, listener }
+}
+
+async function dial({ port }: Listener, bytes: string): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+  await once(socket, 'connect')
+  socket.write(bytes)
+  return socket
+}
+
+t.test('a request is recorded byte for byte, with body and hash', async (t) => {
+  const { journal, listener } = await start(t)
+  const target = '/a/%2e%2E//b?x=%zz&filters%5B%5D=1'
+  const socket = await dial(
+    listener,
+    `POST ${target} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 3\r\n\r\nabc`,
+  )
+  const entry = await journal.when(({ answer }) => answer === 'finished')
+  t.match(entry, { url: target, method: 'POST', at: 42, server: 'api', httpVersion: '1.1', socket: 1 })
+  t.same(entry.rawHeaders, ['Host', 'x', 'X-A', '1', 'x-a', '2', 'Content-Length', '3'])
+  t.equal(entry.headers['x-a'], '1, 2')
+  t.match(entry, { bodyBytes: 3, body: 'abc', aborted: false })
+  t.equal(entry.bodySha256, createHash('sha256').update('abc').digest('hex'))
+  t.equal(listener.openSockets(), 1)
+  socket.destroy()
+})
+
+t.test('of a large body the beginning is kept and all of it hashed', async (t) => {
+  const { journal, listener } = await start(t)
+  const text = 'x'.repeat(200_000)
+  const answer = await fetch(`http://127.0.0.1:${listener.port}/`, { method: 'POST', body: text })
+  t.equal(await answer.text(), 'ok')
+  const [entry] = journal.api()
+  t.match(entry, { bodyBytes: 200_000, bodySha256: createHash('sha256').update(text).digest('hex') })
+  t.equal(entry?.body?.length, 64 * 1024)
+})
+
+t.test('a body that breaks off is recorded as aborted', async (t) => {
+  const { journal, listener } = await start(t)
+  const socket = await dial(listener, 'PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc')
+  await journal.when(({ method }) => method === 'PUT')
+  socket.destroy()
+  const entry = await journal.when(({ aborted }) => aborted)
+  t.match(entry, { answer: 'cut', body: 'abc', bodyBytes: 3 })
+})
+
+t.test('100 Continue goes out once the body is wanted', async (t) => {
+  const { listener } = await start(t)
+  const socket = await dial(
+    listener,
+    'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
+  )
+  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 100 Continue')
+  socket.write('ab')
+  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 200 OK')
+  socket.destroy()
+})
+
+t.test('a handler that fails ends the connection', async (t) => {
+  const { journal, listener } = await start(t, async () => {
+    throw new Error('made up')
+  })
+  await t.rejects(fetch(`http://127.0.0.1:${listener.port}/`))
+  t.equal(journal.api()[0]?.answer, 'cut')
+})
+
+t.test('close() ends idle and busy connections, and a taken port is an error', async (t) => {
+  const { journal, listener } = await start(t, async () => undefined)
+  const options = { host: '127.0.0.1', port: listener.port, journal, now: Date.now }
+  await t.rejects(listen('api', options, answerWhole), { code: 'EADDRINUSE' })
+  const socket = await dial(listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await journal.when(({ method }) => method === 'GET')
+  const other = await listen('api', { ...options, port: 0 }, answerWhole)
+  await other.close()
+  const ended = once(socket, 'close')
+  socket.resume()
+  await listener.close()
+  await ended
+  t.equal(listener.openSockets(), 0)
+})

@@ -1,0 +1,352 @@
+// Covers src/guards/callers.ts
+import fc from 'fast-check'
+import t from 'tap'
+import { Secret } from '../../src/config/secret.ts'
+import { hostLabel, judgeHost, judgeKey, judgeOrigin } from '../../src/guards/callers.ts'
+import { readHost } from '../../src/guards/host.ts'
+import { testConfig } from '../fixtures/config.ts'
+
+const { guard } = testConfig({
+  guard: {
+    allowedHosts: ['proxy.example', '0x7f.0.0.9.example'],
+    allowedOrigins: ['https://app.example', 'null'],
+  },
+})
+
+function judge(value: string, own: readonly string[] = []): void {
+  judgeHost(guard, readHost(['Host', value], '1.1'), own)
+}
+
+t.test(
+  'Loopback names and addresses and listed hosts may be called, in any case and with any port',
+  async (t) => {
+    const hosts = [
+      'localhost',
+      'LOCALHOST:8377',
+      'localhost.',
+      'localhost.:9',
+      'acme.localhost',
+      'Acme.Localhost.:8377',
+      'a.b.localhost',
+      '127.0.0.1',
+      '127.0.0.1.',
+      '127.0.0.1:1',
+      '127.255.255.255',
+      '127.0.0.0',
+      '127.10.20.30:8377',
+      '[::1]',
+      '[::1]:8377',
+      'proxy.example',
+      'PROXY.example.:443',
+    ]
+    for (const host of hosts) t.doesNotThrow(() => judge(host), host)
+  },
+)
+
+t.test('Every other host is refused', async (t) => {
+  const hosts = [
+    'evil.com',
+    'localhost.evil.com',
+    '127.0.0.1.evil.com',
+    '127a0b0c1',
+    '127.0a0.1',
+    'evillocalhost',
+    'evillocalhost:3000',
+    'evil-localhost',
+    '.localhost',
+    'localhost..',
+    'localhost.localdomain',
+    'localhosts',
+    'localhost-',
+    'localhos',
+    '0.0.0.0',
+    '0.0.0.0:8377',
+    '0',
+    '[::]',
+    '[::ffff:127.0.0.1]',
+    '[::ffff:7f00:1]',
+    '[0:0:0:0:0:0:0:1]',
+    '[::01]',
+    '2130706433',
+    '0x7f000001',
+    '0x7f.0.0.1',
+    '0177.0.0.1',
+    '017700000001',
+    '127.1',
+    '127.0.1',
+    '127',
+    '127.0.0.1.1',
+    '127.0.0.01',
+    '127.00.0.1',
+    '127.0.0.256',
+    '127.0.0.999',
+    '127.0.0.',
+    '127..0.1',
+    '127.0.0.1..',
+    '128.0.0.1',
+    '1127.0.0.1',
+    '10.0.0.1',
+    '192.168.1.5',
+    '169.254.169.254',
+    'proxy.example.evil.com',
+    'evil.proxy.example',
+    'proxy-example',
+    'example',
+  ]
+  for (const host of hosts) t.throws(() => judge(host), { code: 'host_not_allowed' }, host)
+})
+
+t.test("A listener's own address may be called, the unspecified address never", async (t) => {
+  t.doesNotThrow(() => judge('192.168.1.5:8377', ['10.0.0.1', '192.168.1.5']))
+  t.doesNotThrow(() => judge('[fd00::5]:8377', ['fd00::5']))
+  t.doesNotThrow(() => judge('[fd00::5]', ['[fd00::5]']))
+  t.throws(() => judge('192.168.1.50', ['192.168.1.5']), { code: 'host_not_allowed' })
+  t.throws(() => judge('0.0.0.0', ['0.0.0.0']), { code: 'host_not_allowed' })
+  t.throws(() => judge('[::]', ['::']), { code: 'host_not_allowed' })
+  t.throws(() => judge('[::]', ['[::]']), { code: 'host_not_allowed' })
+})
+
+/** What may be called, told by splitting and counting rather than by a pattern. */
+function mayBeCalled(value: string): boolean {
+  const colon = value.lastIndexOf(':')
+  const hasPort = colon > value.lastIndexOf(']') && colon !== -1
+  if (hasPort && String(Number(value.slice(colon + 1))) !== value.slice(colon + 1)) return false
+  let name = (hasPort ? value.slice(0, colon) : value).toLowerCase()
+  if (name.endsWith('.')) name = name.slice(0, -1)
+  if (['localhost', '[::1]', 'proxy.example', '0x7f.0.0.9.example'].includes(name)) return true
+  const labels = name.split('.')
+  if (labels.length > 1 && labels.at(-1) === 'localhost') return name !== '.localhost'
+  const numbers = labels.map(Number)
+  const canonical = numbers.every(
+    (number, place) => number >= 0 && number < 256 && String(number) === labels[place],
+  )
+  return canonical && numbers.length === 4 && numbers[0] === 127
+}
+
+t.test('Nothing outside the list passes, whatever the Host is made of', async (t) => {
+  const pieces = fc.constantFrom(
+    ...[
+      'localhost',
+      'LOCALHOST',
+      '127',
+      '0',
+      '1',
+      '255',
+      '256',
+      '01',
+      '0x7f',
+      '127.0.0.1',
+      '[::1]',
+      '[',
+      ']',
+      '::',
+    ],
+    ...[
+      '.',
+      '.',
+      '.',
+      ':',
+      ':80',
+      '@',
+      ' ',
+      ',',
+      'evil',
+      'com',
+      'proxy.example',
+      '-',
+      '\0',
+      '\t',
+      '%2e',
+      '/',
+      '[::]',
+    ],
+  )
+  const octets = fc.array(fc.oneof(fc.nat(300).map(String), fc.constant('127')), {
+    minLength: 2,
+    maxLength: 5,
+  })
+  const value = fc.oneof(
+    fc.array(pieces, { maxLength: 6 }).map((parts) => parts.join('')),
+    octets.map((parts) => parts.join('.')),
+    octets.map((parts) => `127.${parts.join('.')}`),
+    fc.string({ maxLength: 12 }).map((text) => `${text}.localhost`),
+    fc.string({ maxLength: 12 }).map((text) => `localhost${text}`),
+    fc.string({ unit: 'binary', maxLength: 12 }),
+    fc.ipV4Extended(),
+    fc.ipV6().map((address) => `[${address}]`),
+  )
+  let passed = 0
+  fc.assert(
+    fc.property(value, (host) => {
+      try {
+        judge(host)
+      } catch (error) {
+        return ['host_not_allowed', 'request_invalid'].includes((error as { code: string }).code)
+      }
+      passed++
+      return mayBeCalled(host) && /^[a-z0-9._:[\]-]+$/i.test(host)
+    }),
+    { numRuns: 20_000 },
+  )
+  t.ok(passed > 200, 'enough of the random hosts were let through to tell')
+})
+
+t.test('The label of a host is what stands before .localhost', async (t) => {
+  t.equal(hostLabel('acme.localhost'), 'acme')
+  t.equal(hostLabel('a.b.localhost'), 'a.b')
+  t.equal(hostLabel('.localhost'), '')
+  for (const name of ['localhost', 'evillocalhost', '127.0.0.1', 'acme.localhost.evil.com']) {
+    t.equal(hostLabel(name), undefined, name)
+  }
+})
+
+function origin(headers: readonly string[], host = 'localhost:8377', scheme: 'http' | 'https' = 'http') {
+  return judgeOrigin(guard, headers, readHost(['Host', host], '1.1'), scheme)
+}
+
+t.test('Callers that are no web page, and pages of the proxy itself, may call', async (t) => {
+  const cases: [headers: string[], host?: string, scheme?: 'http' | 'https'][] = [
+    [[]],
+    [['Sec-Fetch-Site', 'none']],
+    [['Sec-Fetch-Site', 'same-origin']],
+    [['Origin', 'http://localhost:8377']],
+    [['Origin', 'http://localhost:8377', 'Sec-Fetch-Site', 'same-origin']],
+    [['ORIGIN', 'http://localhost'], 'localhost'],
+    [['Origin', 'http://localhost'], 'LOCALHOST:80'],
+    [['Origin', 'http://localhost:80'], 'localhost'],
+    [['Origin', 'http://localhost:80'], 'localhost:80'],
+    [['Origin', 'http://localhost.:8377'], 'localhost.:8377'],
+    [['Origin', 'http://[::1]:8377'], '[::1]:8377'],
+    [['Origin', 'https://localhost'], 'localhost:443', 'https'],
+  ]
+  for (const [headers, host, scheme] of cases) {
+    t.equal(origin(headers, host, scheme), undefined, `${headers.join(' ')} at ${host}`)
+  }
+})
+
+t.test('A listed origin may call and is given back, from whatever site it says it is', async (t) => {
+  const listed = 'https://app.example'
+  t.equal(origin(['Origin', listed]), listed)
+  for (const site of ['cross-site', 'same-site', 'same-origin', 'none', 'new-value']) {
+    t.equal(origin(['Origin', listed, 'Sec-Fetch-Site', site]), listed, site)
+  }
+})
+
+t.test('Every other web page is refused', async (t) => {
+  const cases: [headers: string[], host?: string, scheme?: 'http' | 'https'][] = [
+    [['Origin', 'https://evil.com']],
+    [['Origin', 'null']],
+    [['Origin', '']],
+    [['Origin', 'http://localhost']],
+    [['Origin', 'http://localhost:80']],
+    [['Origin', 'http://localhost:8378']],
+    [['Origin', 'https://localhost:8377']],
+    [['Origin', 'http://127.0.0.1:8377']],
+    [['Origin', 'http://acme.localhost:8377']],
+    [['Origin', 'http://localhost:8377.evil.com']],
+    [['Origin', 'http://localhost:8377/']],
+    [['Origin', 'http://localhost:80'], 'localhost:8377'],
+    [['Origin', 'http://localhost:443'], 'localhost'],
+    [['Origin', 'https://localhost:80'], 'localhost', 'https'],
+    [['Origin', 'http://app.example']],
+    [['Origin', 'https://app.example.evil.com']],
+    [['Origin', 'https://app.example:443']],
+    [['Origin', 'https://app.example', 'Origin', 'https://app.example']],
+    [['Origin', 'https://app.example, https://evil.com']],
+    [['Origin', 'http://localhost:8377', 'Origin', 'https://evil.com']],
+    [['Origin', 'http://localhost:8377', 'Sec-Fetch-Site', 'cross-site']],
+    [['Origin', 'http://localhost:8377', 'Sec-Fetch-Site', 'same-site']],
+    [['Sec-Fetch-Site', 'cross-site']],
+    [['Sec-Fetch-Site', 'same-site']],
+    [['Sec-Fetch-Site', 'Same-Origin']],
+    [['Sec-Fetch-Site', 'new-value']],
+    [['Sec-Fetch-Site', '']],
+    [['Sec-Fetch-Site', 'none', 'sec-fetch-site', 'cross-site']],
+    [['Origin', 'https://app.example', 'Sec-Fetch-Site', 'none', 'sec-fetch-site', 'none']],
+  ]
+  for (const [headers, host, scheme] of cases) {
+    t.throws(
+      () => origin(headers, host, scheme),
+      { code: 'origin_not_allowed' },
+      `${headers.join(' ')} at ${host}`,
+    )
+  }
+})
+
+t.test('Without keys or a required header anybody who passed so far may call', async (t) => {
+  t.equal(judgeKey(guard, []), undefined)
+  t.equal(judgeKey(guard, ['Procore-Proxy-Key', 'whatever']), undefined)
+})
+
+t.test('A required header must be there once and say true', async (t) => {
+  const strict = testConfig({ guard: { requireHeader: true } }).guard
+  t.equal(judgeKey(strict, ['procore-proxy-request', 'true']), undefined)
+  for (const values of [
+    [],
+    [''],
+    ['True'],
+    ['1'],
+    ['false'],
+    ['true, true'],
+    ['true', 'true'],
+    ['true', 'false'],
+  ]) {
+    const headers = values.flatMap((value) => ['Procore-Proxy-Request', value])
+    t.throws(() => judgeKey(strict, headers), { code: 'header_required' }, JSON.stringify(values))
+  }
+})
+
+t.test('A client key must be there once and be one of the configured ones', async (t) => {
+  const clientKeys = [new Secret('first-key'), new Secret('second-key')]
+  const locked = testConfig({ guard: { clientKeys } }).guard
+  t.equal(judgeKey(locked, ['Procore-Proxy-Key', 'first-key']), 0)
+  t.equal(judgeKey(locked, ['PROCORE-PROXY-KEY', 'second-key']), 1)
+  const wrong = [
+    [],
+    [''],
+    ['first-ke'],
+    ['First-Key'],
+    ['first-key '],
+    ['[secret]'],
+    ['first-key', 'first-key'],
+  ]
+  for (const values of [
+    ...wrong,
+    ['first-key, second-key'],
+    ['first-key', 'second-key'],
+    ['wrong', 'first-key'],
+  ]) {
+    const headers = values.flatMap((value) => ['Procore-Proxy-Key', value])
+    t.throws(
+      () => judgeKey(locked, headers),
+      { code: 'key_required', message: /^(?!.*(first|second)-ke)/ },
+      values.join(),
+    )
+  }
+  const careless = testConfig({ guard: { clientKeys: [new Secret('')] } }).guard
+  t.throws(
+    () => judgeKey(careless, ['Procore-Proxy-Key', '']),
+    { code: 'key_required' },
+    'an empty key opens nothing',
+  )
+})
+
+t.test('Every configured key is compared, whichever matches', async (t) => {
+  let compared = 0
+  class Counting extends Secret {
+    override equals(other: string): boolean {
+      compared++
+      return super.equals(other)
+    }
+  }
+  const clientKeys = ['a', 'b', 'c'].map((value) => new Counting(value))
+  judgeKey({ requireHeader: false, clientKeys }, ['Procore-Proxy-Key', 'a'])
+  t.equal(compared, 3)
+})
+
+t.test('Both the header and the key are asked for where both are set', async (t) => {
+  const both = testConfig({ guard: { requireHeader: true, clientKeys: [new Secret('k')] } }).guard
+  t.throws(() => judgeKey(both, ['Procore-Proxy-Key', 'k']), { code: 'header_required' })
+  t.throws(() => judgeKey(both, ['Procore-Proxy-Request', 'true']), { code: 'key_required' })
+  t.equal(judgeKey(both, ['Procore-Proxy-Request', 'true', 'Procore-Proxy-Key', 'k']), 0)
+})

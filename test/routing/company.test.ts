@@ -1,0 +1,359 @@
+// Covers src/routing/company.ts
+import fc from 'fast-check'
+import t from 'tap'
+import type { ErrorCode } from '../../src/errors.ts'
+import { type Choice, chooseCompany, fixedCompany } from '../../src/routing/company.ts'
+import { companyTable } from '../../src/routing/company-table.ts'
+import { cutPrefix } from '../../src/routing/prefix.ts'
+import { readTarget } from '../../src/routing/target.ts'
+import { testConfig } from '../fixtures/config.ts'
+
+const GLOBEX = '562949953443325'
+const acme = { name: 'acme', id: '7656' }
+const globex = { name: 'globex', id: GLOBEX }
+
+const tables = {
+  two: companyTable(testConfig({ companies: [acme, globex] })),
+  default: companyTable(testConfig({ companies: [{ ...acme, isDefault: true }, globex] })),
+  one: companyTable(testConfig({ companies: [acme] })),
+  any: companyTable(testConfig({ companies: [acme, globex], anyCompany: true })),
+  anyOne: companyTable(testConfig({ companies: [acme], anyCompany: true })),
+  anyAlone: companyTable(testConfig({ companies: [], anyCompany: true })),
+}
+
+interface Sent {
+  readonly listener?: string
+  readonly label?: string
+  readonly headers?: readonly string[]
+}
+
+function choose(table: keyof typeof tables, target: string, sent: Sent = {}): Choice {
+  return chooseCompany(tables[table], {
+    listenerCompany: sent.listener,
+    hostLabel: sent.label,
+    target: readTarget(target, 'localhost'),
+    companyIdHeaders: sent.headers ?? [],
+  })
+}
+
+t.test('Every way of naming a company chooses it and says why', async (t) => {
+  const cases: [table: keyof typeof tables, target: string, sent: Sent, name: string, why: RegExp][] = [
+    ['two', '/rest/v1.0/me', { listener: 'globex' }, 'globex', /^listen address$/],
+    ['two', '/rest/v1.0/me', { label: 'globex' }, 'globex', /^host globex.localhost$/],
+    ['two', '/globex/rest/v1.0/me', {}, 'globex', /^path prefix \/globex$/],
+    ['two', `/${GLOBEX}/rest/v1.0/me`, {}, 'globex', /^path prefix \/562949953443325$/],
+    ['two', '/rest/v1.0/me', { headers: ['7656'] }, 'acme', /header/],
+    ['two', '/rest/v1.0/me', { headers: ['', '7656', '7656'] }, 'acme', /header/],
+    ['two', `/rest/v1.0/companies/${GLOBEX}/projects`, {}, 'globex', /path/],
+    ['two', `/rest/v1.0/companies/${GLOBEX}`, {}, 'globex', /path/],
+    ['two', `/rest/v1.0/companies/${GLOBEX}.json`, {}, 'globex', /path/],
+    ['two', `/rest/v1.0/companies%2F${GLOBEX}%2Fx`, {}, 'globex', /path/],
+    ['two', '/rest/v1.0/companies/%37656/x', {}, 'acme', /path/],
+    ['two', `/rest/v1.0/projects?a=1&company_id=${GLOBEX}`, {}, 'globex', /query/],
+    ['two', `/rest/v1.0/projects?company%5Fid[]=${GLOBEX}`, {}, 'globex', /query/],
+    ['two', `/vapid/projects?company_id=${GLOBEX}`, {}, 'globex', /query/],
+    ['default', '/rest/v1.0/me', {}, 'acme', /default/],
+    ['default', '/rest/v1.0/companies/me', {}, 'acme', /default/],
+    ['default', '/rest/v1.0/me', { headers: [''] }, 'acme', /default/],
+    ['default', '/rest/v1.0/me?company_id=', {}, 'acme', /default/],
+    ['one', '/rest/v1.0/me', {}, 'acme', /only/],
+    ['any', '/rest/v1.0/me', { headers: ['999'] }, '999', /header/],
+    ['any', '/999/rest/v1.0/me', {}, '999', /prefix/],
+    ['any', '/rest/v1.0/companies/999/x', {}, '999', /path/],
+    ['anyAlone', '/rest/v1.0/x?company_id=999', {}, '999', /query/],
+    ['any', '/rest/v1.0/me', { headers: ['7656'] }, 'acme', /header/],
+  ]
+  for (const [table, target, sent, name, why] of cases) {
+    const choice = choose(table, target, sent)
+    t.match(choice, { name, why }, `${target} ${JSON.stringify(sent)}`)
+    t.equal(choice.route, 'forward')
+    t.equal(choice.id, { acme: '7656', globex: GLOBEX }[name] ?? name)
+  }
+})
+
+t.test('What stands earlier in the order of section 4 wins, as long as all agree', async (t) => {
+  const all = { listener: 'globex', label: 'globex', headers: [GLOBEX] }
+  const target = `/globex/rest/v1.0/companies/${GLOBEX}/x?company_id=${GLOBEX}`
+  t.match(choose('default', target, all), { name: 'globex', prefix: '/globex', why: 'listen address' })
+  t.match(choose('default', target, { label: 'globex' }).why, /^host/)
+  t.match(choose('default', target, { headers: [GLOBEX] }).why, /^path prefix/)
+  t.match(choose('default', target.slice(7), { headers: [GLOBEX] }).why, /header/)
+  t.match(choose('default', target.slice(7)).why, /the path/)
+})
+
+t.test('The prefix is cut and the rest of the path kept as sent', async (t) => {
+  t.match(choose('two', '/7656/rest/a%2Fb//c'), { prefix: '/7656', path: '/rest/a%2Fb//c', id: '7656' })
+  t.match(choose('two', '/rest/a', { label: 'acme' }), { prefix: '', path: '/rest/a' })
+})
+
+t.test('Two places that fix two companies are a conflict', async (t) => {
+  const cases: [target: string, sent: Sent][] = [
+    ['/rest/x', { listener: 'acme', label: 'globex' }],
+    ['/globex/rest/x', { listener: 'acme' }],
+    ['/globex/rest/x', { label: 'acme' }],
+    [`/${GLOBEX}/rest/x`, { label: 'acme' }],
+    ['/999/rest/x', { label: 'acme' }],
+    ['/globex/rest/x', { listener: 'acme', label: 'acme' }],
+    ['/globex/favicon.ico', { listener: 'acme', label: 'globex' }],
+  ]
+  for (const [target, sent] of cases) {
+    t.throws(
+      () => choose('any', target, sent),
+      { code: 'company_conflict' },
+      `${target} ${JSON.stringify(sent)}`,
+    )
+  }
+})
+
+/** Each way of choosing acme, as a function of the rest of the path. */
+const waysToAcme: [string, (path: string) => Choice, headers: (others: string[], path: string) => Choice][] =
+  [
+    [
+      'listener',
+      (p) => choose('two', p, { listener: 'acme' }),
+      (h, p) => choose('two', p, { listener: 'acme', headers: h }),
+    ],
+    [
+      'label',
+      (p) => choose('two', p, { label: 'acme' }),
+      (h, p) => choose('two', p, { label: 'acme', headers: h }),
+    ],
+    ['name prefix', (p) => choose('two', `/acme${p}`), (h, p) => choose('two', `/acme${p}`, { headers: h })],
+    ['id prefix', (p) => choose('any', `/7656${p}`), (h, p) => choose('any', `/7656${p}`, { headers: h })],
+    [
+      'header',
+      (p) => choose('any', p, { headers: ['7656'] }),
+      (h, p) => choose('any', p, { headers: ['7656', ...h] }),
+    ],
+  ]
+
+const CONFLICTING = [
+  `/rest/v1.0/companies/${GLOBEX}/x`,
+  '/rest/v1.0/companies/999',
+  '/rest/v1.0/companies/07656/x',
+  '/rest/v1.0/companies/7656-acme/x',
+  '/rest/v1.0/companies/76560/x',
+  '/rest/v1.0/companies/+7656/x',
+  '/rest/v1.0/companies/-7656/x',
+  '/rest/v1.0/companies/_7656/x',
+  '/rest/v1.0/companies/%207656/x',
+  '/rest/v1.0/companies/7656%0a/x',
+  '/rest/v1.0/companies/7656%3F/x',
+  '/rest/v1.0/companies/999.json',
+  '/rest/v1.0/companies/999;7656/x',
+  '/rest/v1.0/companies/%39',
+  '/rest/v1.0/companies%2f999',
+  '/rest/v1.0/companies//999/x',
+  '/rest/v1.0/companies/7656/companies/999',
+  '/rest/v1.0/companies/companies/999',
+  '/rest/v1.0/companies/me/companies/999',
+  '/vapid/companies/999/x',
+  `/rest/x?company_id=${GLOBEX}`,
+  '/rest/x?company_id=999',
+  '/rest/x?company_id=07656',
+  '/rest/x?company_id=+7656',
+  '/rest/x?company_id=7656+',
+  '/rest/x?company_id=7656,999',
+  '/rest/x?company_id=acme',
+  '/rest/x?company_id[]=999',
+  '/rest/x?company_id%5b%5d=999',
+  '/rest/x?company_id=7656&company_id=999',
+  '/rest/x?company_id=999&company_id=7656',
+  '/rest/x?a=1;company_id=999',
+  '/rest/x?%63ompany_id=999',
+  '/rest/x?company_id=%399',
+  '/rest/x?[company_id]=999',
+]
+
+t.test('No way of choosing a company lets another id through in path or query', async (t) => {
+  for (const [way, request] of waysToAcme) {
+    for (const path of CONFLICTING) {
+      t.throws(() => request(path), { code: 'company_conflict' }, `${way}: ${path}`)
+    }
+  }
+  for (const table of ['default', 'one'] as const) {
+    t.throws(() => choose(table, '/vapid/companies/999/x'), { code: 'company_conflict' }, table)
+  }
+})
+
+t.test('No way of choosing a company lets another id through in the header', async (t) => {
+  for (const [way, , request] of waysToAcme) {
+    for (const other of [GLOBEX, '999', '07656', 'acme', ' 7656', '7656, 999']) {
+      t.throws(() => request([other], '/rest/x'), { code: 'company_conflict' }, `${way}: ${other}`)
+    }
+    t.equal(request(['', '7656'], '/rest/v1.0/companies/7656.json?company_id=7656').name, 'acme', way)
+  }
+  t.throws(() => choose('two', '/rest/x', { headers: [GLOBEX, '7656'] }), { code: 'company_conflict' })
+  t.throws(() => choose('two', '/rest/v1.0/companies/7656/x?company_id=8'), { code: 'company_conflict' })
+})
+
+t.test('Ids that a request names twice the same are fine', async (t) => {
+  for (const [way, request] of waysToAcme) {
+    for (const path of [
+      '/rest/v1.0/companies/7656/x?company_id=7656',
+      '/rest/v1.0/companies/7656;v=1/x?company_id[]=7656&company_id=&q=company_id',
+      '/rest/v1.0/companies/me',
+      '/rest/x?filters[company_id]=999&x=%zz',
+    ]) {
+      t.equal(request(path).name, 'acme', `${way}: ${path}`)
+    }
+  }
+})
+
+t.test('What can not be answered is refused with the code that says why', async (t) => {
+  const cases: [table: keyof typeof tables, target: string, sent: Sent, code: ErrorCode][] = [
+    ['two', '/rest/v1.0/me', {}, 'company_required'],
+    ['two', '/vapid/companies/7656/x', {}, 'company_required'],
+    ['anyOne', '/rest/v1.0/me', {}, 'company_required'],
+    ['anyAlone', '/rest/v1.0/me', {}, 'company_required'],
+    ['two', '/_proxy/files/h/p', {}, 'company_required'],
+    ['one', '/rest/x', { label: 'initech' }, 'company_unknown'],
+    ['one', '/rest/x', { label: '7656' }, 'company_unknown'],
+    ['one', '/rest/x', { label: '' }, 'company_unknown'],
+    ['any', '/rest/x', { label: '999' }, 'company_unknown'],
+    ['one', '/rest/x', { label: 'x.acme' }, 'company_unknown'],
+    ['one', '/rest/x', { listener: 'initech' }, 'company_unknown'],
+    ['one', '/initech/rest/x', {}, 'company_unknown'],
+    ['one', '/999/vapid/x', {}, 'company_unknown'],
+    ['one', '/initech/oauth/token', {}, 'company_unknown'],
+    ['one', '/initech/_proxy/files/h', {}, 'company_unknown'],
+    ['any', '/0999/rest/x', {}, 'company_unknown'],
+    ['one', '/rest/x', { headers: ['999'] }, 'company_unknown'],
+    ['one', '/rest/x', { headers: ['acme'] }, 'company_unknown'],
+    ['any', '/rest/x', { headers: ['0999'] }, 'company_unknown'],
+    ['any', '/rest/x', { headers: ['999999999999999999999'] }, 'company_unknown'],
+    ['any', '/rest/x', { headers: ['7656, 7656'] }, 'company_unknown'],
+    ['default', '/rest/v1.0/companies/999/x', {}, 'company_unknown'],
+    ['any', '/rest/v1.0/companies/07656/x', {}, 'company_unknown'],
+    ['default', '/rest/x?company_id=999', {}, 'company_unknown'],
+    ['any', '/rest/x?company_id=acme', {}, 'company_unknown'],
+    ['one', '/rest/x?company_id=%zz', {}, 'request_invalid'],
+    ['one', '/rest/x?company_id%zz=1', {}, 'request_invalid'],
+    ['one', '/favicon.ico', {}, 'route_unknown'],
+    ['one', '/', {}, 'route_unknown'],
+    ['one', '/foo', {}, 'route_unknown'],
+    ['one', '/acme', {}, 'route_unknown'],
+    ['one', '/acme/foo', {}, 'route_unknown'],
+    ['one', '/acme/acme/rest/x', {}, 'route_unknown'],
+    ['one', '/initech/foo', {}, 'route_unknown'],
+    ['one', '/Acme/rest/x', {}, 'route_unknown'],
+    ['one', '/rest', {}, 'route_unknown'],
+    ['one', '/rest?x', {}, 'route_unknown'],
+    ['one', '/%72est/x', {}, 'route_unknown'],
+    ['one', '/acme/oauth/authorize', {}, 'route_unknown'],
+    ['one', '/foo?company_id=999', { headers: ['999'] }, 'route_unknown'],
+    ['one', '/foo', { label: 'initech' }, 'company_unknown'],
+  ]
+  for (const [table, target, sent, code] of cases) {
+    t.throws(() => choose(table, target, sent), { code }, `${table}: ${target} ${JSON.stringify(sent)}`)
+  }
+})
+
+t.test('company_required names what is configured, ten at most', async (t) => {
+  const many = Array.from({ length: 12 }, (_, place) => ({ name: `co${place}`, id: `${place + 1}` }))
+  const table = companyTable(testConfig({ companies: many }))
+  const target = readTarget('/rest/x', 'localhost')
+  const request = { listenerCompany: undefined, hostLabel: undefined, target, companyIdHeaders: [] }
+  t.throws(() => chooseCompany(table, request), { message: /: co0, co1, .*, co9, …\.$/ })
+  t.throws(() => choose('two', '/rest/x'), { message: /: acme, globex\.$/ })
+  t.throws(() => choose('anyAlone', '/rest/x'), { message: /any company id/ })
+})
+
+t.test("Paths of the proxy's own that need a company get one", async (t) => {
+  t.match(choose('two', '/globex/_proxy/files/h/p?q'), {
+    route: 'own',
+    name: 'globex',
+    path: '/_proxy/files/h/p',
+  })
+  t.match(choose('one', '/oauth/token'), { route: 'own', name: 'acme' })
+  t.throws(() => choose('one', '/_proxy/files/h/companies/999/x'), { code: 'company_conflict' })
+})
+
+t.test('The fixed company can be asked for alone', async (t) => {
+  const cut = (path: string) => cutPrefix(tables.two, path)
+  const nowhere = { listenerCompany: undefined, hostLabel: undefined }
+  t.equal(fixedCompany(tables.two, nowhere, cut('/_proxy/status')), undefined)
+  t.equal(fixedCompany(tables.two, { ...nowhere, hostLabel: 'acme' }, cut('/_proxy/'))?.company.name, 'acme')
+  t.throws(() => fixedCompany(tables.two, { ...nowhere, hostLabel: 'no' }, cut('/_proxy/')), {
+    code: 'company_unknown',
+  })
+})
+
+// One id most of the time, so that a good part of the requests agree with themselves.
+const someId = fc.constantFrom('1', '1', '1', '1', '1', '1', '2', '12', '99999999999999999999')
+const someCompanies = fc
+  .uniqueArray(fc.constantFrom('1', '1', '2', '12', '99999999999999999999'), { maxLength: 3 })
+  .map((ids) => ids.map((id, place) => ({ name: ['a', 'companies', 'b'][place]!, id })))
+const spelling = fc.constantFrom('', '0', '+', ' ', '_', '-').chain((lead) => someId.map((id) => lead + id))
+const segment = fc.oneof(someId, someId, spelling, fc.constantFrom('me', 'companies', '', '1.json', '2;x'))
+const key = fc.constantFrom('company_id', 'company_id[]', 'company%5Fid', 'x', '%63ompany_id')
+const randomRequest = fc.record({
+  prefix: fc.oneof(
+    fc.constant(''),
+    fc.constantFrom('/a', '/b', '/companies'),
+    someId.map((id) => `/${id}`),
+  ),
+  segments: fc.array(segment, { maxLength: 3 }),
+  query: fc.array(fc.tuple(key, fc.oneof(someId, spelling)), { maxLength: 2 }),
+  headers: fc.array(fc.oneof(someId, fc.constant('')), { maxLength: 2 }),
+  listener: fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined, freq: 8 }),
+  label: fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined, freq: 8 }),
+})
+
+/** Every id that a number-minded reader finds, found in another way than in the source. */
+function idsNamed(path: string, query: string, headers: readonly string[]): string[] {
+  const segments = decodeURIComponent(path).split(/\/+/)
+  const inPath = segments.filter((_, place) => segments[place - 1] === 'companies')
+  const inQuery = [...new URLSearchParams(query)].filter(([name]) => /^company_id(\[\])?$/.test(name))
+  return [
+    ...inPath.filter((text) => /\d/.test(text)).map((text) => text.replace(/\.json$|;x$/, '')),
+    ...inQuery.map(([, value]) => value),
+    ...headers,
+  ].filter((id) => id !== '')
+}
+
+t.test('The chosen id is never contradicted by any id that the request names', async (t) => {
+  let chosen = 0
+  fc.assert(
+    fc.property(someCompanies, fc.boolean(), fc.boolean(), randomRequest, (companies, any, marked, sent) => {
+      const config = testConfig({
+        companies: companies.map((company, place) => ({ ...company, isDefault: marked && place === 0 })),
+        anyCompany: any,
+      })
+      const path = `/rest/v1.0/companies/${sent.segments.map(encodeURIComponent).join('/')}`
+      const query =
+        sent.query.length === 0
+          ? ''
+          : `?${sent.query.map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join('&')}`
+      let choice: Choice
+      try {
+        choice = chooseCompany(companyTable(config), {
+          listenerCompany: sent.listener,
+          hostLabel: sent.label,
+          target: readTarget(sent.prefix + path + query, 'localhost'),
+          companyIdHeaders: sent.headers,
+        })
+      } catch (error) {
+        return ['company_conflict', 'company_unknown', 'company_required'].includes(
+          (error as { code: string }).code,
+        )
+      }
+      chosen++
+      const configured = companies.find((company) => company.id === choice.id)
+      const fixed = [sent.listener, sent.label, sent.prefix.slice(1) || undefined].filter(
+        (x) => x !== undefined,
+      )
+      return (
+        choice.path === path &&
+        choice.prefix === sent.prefix &&
+        (configured === undefined
+          ? any && choice.company === config.anyCompany
+          : choice.name === configured.name) &&
+        fixed.every((named) => named === choice.name || named === choice.id) &&
+        idsNamed(path, query, sent.headers).every((id) => id === choice.id)
+      )
+    }),
+    { numRuns: 20_000 },
+  )
+  t.ok(chosen > 1000, 'enough of the random requests were answered to tell')
+})

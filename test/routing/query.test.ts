@@ -1,0 +1,60 @@
+// Covers src/routing/query.ts
+import t from 'tap'
+import { queryValues } from '../../src/routing/query.ts'
+
+t.test('A parameter is found wherever and however it is written', async (t) => {
+  const cases: [query: string, values: string[]][] = [
+    ['', []],
+    ['?', []],
+    ['?a=1', []],
+    ['?a=%20', []],
+    ['?company_id=7', ['7']],
+    ['?a=1&company_id=7&b', ['7']],
+    ['?company_id=7&company_id=8', ['7', '8']],
+    ['?a=1;company_id=7', ['7']],
+    ['?company_id=7;a=1', ['7']],
+    ['?company_id[]=7', ['7']],
+    ['?company_id%5B%5D=7', ['7']],
+    ['?company_id[x]=7', ['7']],
+    ['?company_id]=7', ['7']],
+    ['?[company_id]=7', ['7']],
+    ['?company%5fid=7', ['7']],
+    ['?%63ompany_id=%37', ['7']],
+    ['?company_id=+7', [' 7']],
+    ['?company_id=7%268', ['7&8']],
+    ['?company_id=a=b', ['a=b']],
+    ['?+company_id=7', ['7']],
+    ['?company_id%20=7', ['7']],
+    ['?company_id%00=7', ['7']],
+    ['?company_id', []],
+    ['?company_id=', []],
+    ['?company_id=&company_id=7', ['7']],
+    ['?company_ids=7', []],
+    ['?my_company_id=7', []],
+    ['?filters[company_id]=7', []],
+    ['?a=company_id', []],
+    ['?a=company_id=7', []],
+    ['?a=%zz&company_id=7', ['7']],
+    ['?%zz=1&company_id=7', ['7']],
+    ['?%ff=1', []],
+  ]
+  for (const [query, values] of cases) t.same(queryValues(query, 'company_id'), values, query)
+})
+
+t.test('What can be no other key, or is its value, must be decodable', async (t) => {
+  const queries = [
+    '?company_id=%zz',
+    '?company_id=%',
+    '?company_id=%ff',
+    '?company_id[]=7%c0%ae',
+    '?company_id%zz=7',
+    '?company_id%ff=7',
+    '?%ffcompany_id=7',
+    '?company%zz_id=7',
+    '?company%ff_id=7',
+    '?company%5fid%=7',
+  ]
+  for (const query of queries) {
+    t.throws(() => queryValues(query, 'company_id'), { code: 'request_invalid' }, query)
+  }
+})

@@ -1,0 +1,215 @@
+// Covers src/routing/target.ts
+import fc from 'fast-check'
+import t from 'tap'
+import { readTarget } from '../../src/routing/target.ts'
+
+const AUTHORITY = 'localhost:8377'
+const invalid = { name: 'ProxyError', code: 'request_invalid' }
+
+t.test('An origin-form target is split into the bytes as sent', async (t) => {
+  const cases: [raw: string, path: string, query: string, decodedPath: string][] = [
+    ['/', '/', '', '/'],
+    ['/rest/v1.0/me', '/rest/v1.0/me', '', '/rest/v1.0/me'],
+    ['/rest/v1.0/me?', '/rest/v1.0/me', '?', '/rest/v1.0/me'],
+    ['/rest/x?a=1?b=/../&c=\\&d=%zz', '/rest/x', '?a=1?b=/../&c=\\&d=%zz', '/rest/x'],
+    ['/rest/a%2Fb%20c', '/rest/a%2Fb%20c', '', '/rest/a/b c'],
+    ['/rest/a//b', '/rest/a//b', '', '/rest/a//b'],
+    ['/rest/%C3%BC', '/rest/%C3%BC', '', '/rest/ü'],
+    ['/rest/100%25', '/rest/100%25', '', '/rest/100%'],
+    ['/rest/100%2525', '/rest/100%2525', '', '/rest/100%25'],
+    ['/rest/%25zz', '/rest/%25zz', '', '/rest/%zz'],
+    ["/rest/a;b=c/:@!$&'()*+,=", "/rest/a;b=c/:@!$&'()*+,=", '', "/rest/a;b=c/:@!$&'()*+,="],
+    ['/.well-known/...', '/.well-known/...', '', '/.well-known/...'],
+    ['/rest/..a/a../.a;b/a.;b', '/rest/..a/a../.a;b/a.;b', '', '/rest/..a/a../.a;b/a.;b'],
+  ]
+  for (const [raw, path, query, decodedPath] of cases) {
+    t.same(readTarget(raw, AUTHORITY), { path, query, decodedPath }, raw)
+  }
+})
+
+t.test('An absolute-form target counts where it names the authority of the Host header', async (t) => {
+  t.match(readTarget('http://localhost:8377/rest/x?y=1', AUTHORITY), { path: '/rest/x', query: '?y=1' })
+  t.match(readTarget('HTTPS://LocalHost:8377/rest/x', AUTHORITY), { path: '/rest/x', query: '' })
+})
+
+t.test('Any other form of target is refused', async (t) => {
+  const targets = [
+    '',
+    '*',
+    'rest/v1.0/me',
+    'localhost:8377',
+    '?x=1',
+    'http://evil/a',
+    'http://localhost/a',
+    'http://localhost:8377',
+    'http://localhost:8377?x=1',
+    'http://localhost:8377.evil.com/a',
+    'http://localhost:8377@evil.com/a',
+    'http://user@localhost:8377/a',
+    'http:///a',
+    'http:/localhost:8377/a',
+    'ftp://localhost:8377/a',
+    'file:///etc/passwd',
+    ' /a',
+  ]
+  for (const target of targets) t.throws(() => readTarget(target, AUTHORITY), invalid, target)
+})
+
+t.test('A path that two readers could understand in two ways is refused', async (t) => {
+  const paths = [
+    '/..',
+    '/.',
+    '/a/../b',
+    '/a/./b',
+    '/a/..',
+    '/a/.',
+    '/a/%2e%2e/b',
+    '/a/%2E./b',
+    '/a/.%2e/b',
+    '/a/%2e/b',
+    '/a/..%2fb',
+    '/a%2f..%2fb',
+    '/a/..;/b',
+    '/a/..;x/b',
+    '/a/.;x=y',
+    '/a/..%3bx/b',
+    '/a/..%253bx/b',
+    '/a/%252e%252e/b',
+    '/a/%25252e%25252e/b',
+    '/a/%25%32%65%252e/b',
+    '/a/.%252e%252fb',
+    '/a/.%0a./b',
+    '/a/.%0d%09./b',
+    '/\\evil/a',
+    '/a\\b',
+    '/a%5cb',
+    '/a%5Cb',
+    '/a%255cb',
+    '/a/..%5c..',
+    '/a%00',
+    '/a%2500',
+    '//evil/a',
+    '//',
+    '/%2f',
+    '/%2Fevil',
+    '/%252fevil',
+    '/%09/evil',
+    '/%5cevil',
+    '/a%zz',
+    '/a%',
+    '/a%2',
+    '/a%u0041',
+    '/a%c0%ae',
+    '/a%e0%80%ae',
+    '/a%ff',
+    '/a%c3',
+    '/a%ed%a0%80',
+  ]
+  for (const path of paths) {
+    t.throws(() => readTarget(path, AUTHORITY), invalid, path)
+    t.throws(() => readTarget(`${path}?x=1`, AUTHORITY), invalid, `${path} with a query`)
+    t.throws(() => readTarget(`http://${AUTHORITY}${path}`, AUTHORITY), invalid, `${path} in absolute form`)
+  }
+})
+
+t.test('A target with a control character, space, fragment or byte beyond ASCII is refused', async (t) => {
+  for (const char of ['\0', '\t', '\r', '\n', ' ', '#', '\x7f', '\x80', '\xff', 'ü', '\u2028']) {
+    t.throws(() => readTarget(`/a${char}b`, AUTHORITY), invalid, `in the path: U+${char.charCodeAt(0)}`)
+    t.throws(() => readTarget(`/a?b${char}c`, AUTHORITY), invalid, `in the query: U+${char.charCodeAt(0)}`)
+  }
+})
+
+t.test(
+  'A path of nothing but nested escapes is judged in time that grows with its length alone',
+  async (t) => {
+    const nested = `/${'%25'.repeat(5000)}2e`
+    t.equal(
+      readTarget(nested, AUTHORITY).path,
+      nested,
+      'it decodes to many percent signs, which is no dot segment',
+    )
+    t.throws(() => readTarget(`/a/%${'25'.repeat(20_000)}2e/b`, AUTHORITY), invalid)
+  },
+)
+
+/** Decodes once, keeping what is no escape: deliberately another way than that of the source. */
+function decodeLeniently(text: string): string {
+  const parts = text.split('%')
+  return parts
+    .map((part, place) => {
+      if (place === 0) return part
+      const byte = /^[0-9a-fA-F][0-9a-fA-F]/.test(part) ? Number(`0x${part.slice(0, 2)}`) : -1
+      return byte === -1 ? `%${part}` : String.fromCodePoint(byte) + part.slice(2)
+    })
+    .join('')
+}
+
+/** Says why a path is unfit, looking at it before and after each of many decodings. */
+function oracle(path: string): string | undefined {
+  for (let text = path, rounds = 0; rounds < 12; rounds++, text = decodeLeniently(text)) {
+    if (text.startsWith('//')) return 'doubled slash'
+    if (text.includes('\\')) return 'backslash'
+    if (text.includes('\0')) return 'NUL'
+    const segments = text.split('/').map((segment) => segment.split(';')[0])
+    if (segments.includes('.') || segments.includes('..')) return 'dot segment'
+  }
+  return undefined
+}
+
+const escapes = [
+  '%',
+  '2',
+  '5',
+  'e',
+  'E',
+  'f',
+  'c',
+  '3b',
+  '00',
+  '%25',
+  '%2e',
+  '%2F',
+  '%5C',
+  '%252e',
+  '%32',
+  '%65',
+]
+const piece = fc.constantFrom('.', '..', '/', ';', 'a', 'rest', '\\', ...escapes)
+const randomPath = fc.array(piece, { maxLength: 14 }).map((pieces) => `/${pieces.join('')}`)
+
+t.test(
+  'No accepted path holds a dot segment, backslash, NUL or leading double slash after any decoding',
+  async () => {
+    fc.assert(
+      fc.property(randomPath, (path) => {
+        let accepted = true
+        try {
+          const target = readTarget(path, AUTHORITY)
+          if (target.path !== path || target.query !== '') throw new Error('the bytes changed')
+        } catch (error) {
+          if ((error as { code?: string }).code !== 'request_invalid') throw error
+          accepted = false
+        }
+        return !accepted || oracle(path) === undefined
+      }),
+      { numRuns: 20_000 },
+    )
+  },
+)
+
+t.test('A path without escapes is accepted exactly where nothing is wrong with it', async () => {
+  const plain = fc.array(fc.constantFrom('.', '..', '/', ';', 'a', 'rest', '\\', '...'), { maxLength: 10 })
+  fc.assert(
+    fc.property(plain, (pieces) => {
+      const path = `/${pieces.join('')}`
+      let accepted = true
+      try {
+        readTarget(path, AUTHORITY)
+      } catch {
+        accepted = false
+      }
+      return accepted === (oracle(path) === undefined)
+    }),
+    { numRuns: 5000 },
+  )
+})
