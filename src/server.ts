@@ -131,7 +131,8 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     drain.entered(response)
     response.once('close', () => {
       drain.left()
-      logExchange(log, raw.exchange, response.statusCode)
+      if (!response.writableFinished) raw.exchange.cause ??= 'caller_gone'
+      logExchange(log, raw.exchange, response.headersSent ? response.statusCode : null)
     })
     route(request, response)
   })

@@ -1,7 +1,7 @@
 // Addresses in the configuration: where to listen, which origins and which host names.
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import type { ListenAddress } from './config.ts'
-import type { Mistake } from './problems.ts'
+import { type Mistake, quoted } from './problems.ts'
 
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
@@ -41,13 +41,13 @@ function bad(message: string, mend: string): Mistake {
 export function checkSocketPath(path: string): Mistake | undefined {
   if (!path.startsWith('/')) {
     return bad(
-      `${JSON.stringify(path)} is not an absolute path`,
+      `${quoted(path)} is not an absolute path`,
       'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock',
     )
   }
   if (path.includes('\0') || path.endsWith('/')) {
     return bad(
-      `${JSON.stringify(path)} is not the path of a file`,
+      `${quoted(path)} is not the path of a file`,
       'Write the path of the socket, such as /run/procore-proxy.sock',
     )
   }
@@ -66,9 +66,12 @@ export function parseListen(text: string): ListenAddress | Mistake {
     const path = text.slice('unix:'.length)
     return checkSocketPath(path) ?? { kind: 'unix', path, mode: 0o600 }
   }
-  const shown = JSON.stringify(text)
+  const shown = quoted(text)
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
-    const rest = text.replace(/^[^/]*\/\//, '').replace(/[/?#].*$/, '')
+    const rest = text
+      .replace(/^[^/]*\/\//, '')
+      .replace(/[/?#].*$/s, '')
+      .replace(/^.*@/s, '')
     return bad(`${shown} is a URL, not an address`, `Write the host and the port alone: ${rest}`)
   }
   if (text.startsWith('/')) return bad(`${shown} is a path`, `For a unix socket write unix:${text}`)
@@ -94,7 +97,7 @@ export function parseListen(text: string): ListenAddress | Mistake {
   if (port === undefined)
     return bad(`${shown} names no port`, `Add one: ${wanted}:8377, or ${wanted}:0 for any free port`)
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
-    return bad(`${JSON.stringify(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
+    return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
   }
   if (bracketed !== undefined) {
     if (!isIPv6(bracketed))
@@ -109,7 +112,7 @@ export function parseListen(text: string): ListenAddress | Mistake {
     )
   if (!isIPv4(host) && (!HOST_NAME.test(host) || /^[\d.]+$/.test(host))) {
     return bad(
-      `${JSON.stringify(plain)} is neither a host name nor an IP address`,
+      `${quoted(plain)} is neither a host name nor an IP address`,
       `Write one, such as 127.0.0.1:${port}`,
     )
   }
@@ -118,7 +121,7 @@ export function parseListen(text: string): ListenAddress | Mistake {
 
 /** Reads an http(s) origin that carries nothing else; gives its serialised form, `https://api.example`. */
 export function parseOrigin(text: string): string | Mistake {
-  const shown = JSON.stringify(text)
+  const shown = quoted(text)
   const example = 'such as https://api.example.com'
   const url = /^https?:\/\/[^/\\]/i.test(text) ? URL.parse(text) : null
   if (url === null)
@@ -135,11 +138,14 @@ export function parseOrigin(text: string): string | Mistake {
 /** Reads a Procore origin: like {@link parseOrigin}, and plain http only to this machine. */
 export function parseUpstreamOrigin(text: string): string | Mistake {
   const origin = parseOrigin(text)
-  if (typeof origin !== 'string') return origin
+  // The mend of a mistake is the next thing that is typed: it must not be one more mistake.
+  if (typeof origin !== 'string') {
+    return { ...origin, mend: origin.mend.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
+  }
   const { protocol, hostname } = new URL(origin)
   if (protocol === 'http:' && !isLoopbackHost(hostname)) {
     return bad(
-      `${JSON.stringify(text)} would send secrets unencrypted`,
+      `${quoted(text)} would send secrets unencrypted`,
       `Write ${origin.replace('http:', 'https:')}; plain http is for localhost, 127.0.0.0/8 and [::1] alone`,
     )
   }
@@ -153,7 +159,7 @@ export function parseHostName(text: string): string | Mistake {
   const bare = host.replace(/^\[(.*)\]$/s, '$1')
   if (isIPv6(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
 
-  const shown = JSON.stringify(text)
+  const shown = quoted(text)
   const stripped = host
     .replace(/^[a-z][a-z0-9+.-]*:\/\//, '')
     .replace(/[/?#].*$/s, '')
@@ -171,7 +177,7 @@ export function parseHostName(text: string): string | Mistake {
 export function checkSerializedOrigin(text: string): Mistake | undefined {
   if (text === '*' || text === 'null') {
     return bad(
-      `${JSON.stringify(text)} would let any web page in`,
+      `${quoted(text)} would let any web page in`,
       'List each origin, such as https://app.example.com',
     )
   }
@@ -179,10 +185,9 @@ export function checkSerializedOrigin(text: string): Mistake | undefined {
   if (typeof origin !== 'string') return origin
   if (origin.includes('*'))
     return bad(
-      `${JSON.stringify(text)} is a wildcard; origins are compared exactly`,
+      `${quoted(text)} is a wildcard; origins are compared exactly`,
       'List each origin, such as https://app.example.com',
     )
-  if (origin !== text)
-    return bad(`${JSON.stringify(text)} is not how browsers write this origin`, `Write ${origin}`)
+  if (origin !== text) return bad(`${quoted(text)} is not how browsers write this origin`, `Write ${origin}`)
   return undefined
 }

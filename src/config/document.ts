@@ -63,8 +63,8 @@ export function readDocument(text: string): ConfigDocument {
   const syntax = [...document.errors, ...document.warnings].map((error) => ({
     path: [],
     ...at(error.pos[0]),
-    message: `this is not YAML as it should be: ${error.message}`,
-    mend: mendOf(error.code, error.message),
+    message: `this is not proper YAML: ${wordsOf(error.message)}`,
+    mend: mendOf(error.code),
   }))
   const root = document.contents
   const position = (node: Node | Pair<Node, Node | null> | null) => {
@@ -86,7 +86,12 @@ export function readDocument(text: string): ConfigDocument {
       }
       return null
     }
-    if (isAlias(node)) return convert(resolveAlias(node), path)
+    if (isAlias(node)) {
+      const target = resolveAlias(node)
+      if (target === null)
+        say(node, path, 'a value that starts with a star refers to an anchor, and there is none', STAR_MEND)
+      return convert(target, path)
+    }
     if (isMap(node)) return convertMap(node as YAMLMap<Node, Node | null>, path)
     if (isSeq(node))
       return (node as YAMLSeq<Node>).items.map((item, index) => convert(item, [...path, index]))
@@ -129,6 +134,7 @@ export function readDocument(text: string): ConfigDocument {
   return { value, readable: true, problems, locate }
 }
 
+const STAR_MEND = 'Quote a key or value that starts with a star: "*"'
 const TOO_MUCH = 'this is too much or too deeply nested for a configuration'
 
 function isNode(value: unknown): value is Node {
@@ -152,10 +158,14 @@ function scalarValue(scalar: Scalar): unknown {
   return typeof value === 'bigint' || typeof value === 'number' ? new OddNumber(source) : source
 }
 
-function mendOf(code: string, message: string): string {
-  if (code === 'BAD_ALIAS' || message.includes('Unresolved alias')) {
-    return 'Quote a key or value that starts with a star: "*"'
-  }
+/** The parser's message without what it quotes: that may be a secret. */
+function wordsOf(message: string): string {
+  if (message.startsWith('Source contains multiple documents')) return 'there are several documents'
+  return message.replace(/: .*$/s, '')
+}
+
+function mendOf(code: string): string {
+  if (code === 'BAD_ALIAS') return STAR_MEND
   if (code === 'TAG_RESOLVE_FAILED') return 'Quote a value that starts with an exclamation mark'
   if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
   if (code === 'MULTIPLE_DOCS') return 'Keep everything in one document, without ---'

@@ -2,7 +2,8 @@
 import type { z } from 'zod'
 import type { Finding, Path } from './problems.ts'
 import { keyOf } from './problems.ts'
-import { fileSchema, jsonSchema, type Settings } from './schema.ts'
+import { fileSchema, type Settings } from './schema.ts'
+import { knownKeys, nodesAt } from './schema-nodes.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
 export type RawMap = Record<string, unknown>
@@ -19,7 +20,7 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** What a required value is replaced by where it is missing or wrong, so that its neighbours are still judged. */
+/** What a required value or an item of a list is replaced by where it is wrong, so that its neighbours are still judged. */
 const STAND_INS: ReadonlyMap<string, string> = new Map([
   ['id', '0'],
   ['serviceAccount', 'stand-in'],
@@ -27,6 +28,10 @@ const STAND_INS: ReadonlyMap<string, string> = new Map([
   ['clientSecret', 'stand-in'],
   ['apiUrl', 'https://stand-in.invalid'],
   ['loginUrl', 'https://stand-in.invalid'],
+  ['listen', '127.0.0.1:0'],
+  ['allowedHosts', 'stand-in.invalid'],
+  ['allowedOrigins', 'https://stand-in.invalid'],
+  ['clientKeys', 'stand-in'],
 ])
 
 /** More rounds than any real file needs; each round takes out at least one value. */
@@ -61,20 +66,37 @@ function copy(value: unknown): unknown {
   return result
 }
 
-/** Removes a wrong value: a list as a whole, and where a required value is missing, what it is missing from. */
-function takeOut(root: RawMap, path: Path): void {
-  const index = path.findIndex((part) => typeof part === 'number')
-  const keys = (index === -1 ? path : path.slice(0, index)) as readonly string[]
-  const key = keys.at(-1)
+/** Takes a wrong value out: a stand-in for it where one is needed, else its default, else all that holds it. */
+function takeOut(root: RawMap, wrong: Path): void {
+  const path = wholeOf(wrong)
+  const key = path.at(-1)
   if (key === undefined) return
-  let parent: unknown = root
-  for (const part of keys.slice(0, -1)) parent = isRawMap(parent) ? parent[part] : undefined
-  if (!isRawMap(parent)) return
-  const standIn = STAND_INS.get(key)
-  const allowed = knownKeys(keys.slice(0, -1)).includes(key)
-  if (standIn !== undefined && allowed && parent[key] !== standIn) parent[key] = standIn
-  else if (key in parent) delete parent[key]
-  else takeOut(root, keys.slice(0, -1))
+  const parent = valueAt(root, path.slice(0, -1))
+  if (Array.isArray(parent)) parent[Number(key)] = STAND_INS.get(String(path.at(-2)))
+  else if (!isRawMap(parent)) takeOut(root, path.slice(0, -1))
+  else {
+    const standIn = isRequired(path) ? STAND_INS.get(String(key)) : undefined
+    if (standIn !== undefined && parent[key] !== standIn) parent[key] = standIn
+    else if (key in parent) delete parent[key]
+    else takeOut(root, path.slice(0, -1))
+  }
+}
+
+/** The path of what is replaced as a whole: a secret, or an item of a list. */
+function wholeOf(path: Path): Path {
+  const end = path.findIndex((part, index) => {
+    const isSecret = part === 'clientId' || part === 'clientSecret'
+    return typeof part === 'number' || (isSecret && isRequired(path.slice(0, index + 1)))
+  })
+  return end === -1 ? path : path.slice(0, end + 1)
+}
+
+function valueAt(root: RawMap, path: Path): unknown {
+  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), root)
+}
+
+function isRequired(path: Path): boolean {
+  return nodesAt(path.slice(0, -1)).some((node) => node.required?.includes(String(path.at(-1))))
 }
 
 type Issue = z.core.$ZodIssue
@@ -132,33 +154,4 @@ function unknownKey(path: Path): Finding {
   const meant = known.find((name) => plain(name) === plain(key))
   const mend = meant === undefined ? `Known here: ${known.join(', ')}` : `Write ${meant}`
   return { path, message: 'is not a known key', mend }
-}
-
-interface JsonSchemaNode {
-  readonly $ref?: string
-  readonly anyOf?: readonly JsonSchemaNode[]
-  readonly properties?: Readonly<Record<string, JsonSchemaNode>>
-  readonly additionalProperties?: JsonSchemaNode | false
-  readonly items?: JsonSchemaNode
-}
-
-let cachedSchema: (JsonSchemaNode & { readonly $defs?: Readonly<Record<string, JsonSchemaNode>> }) | undefined
-
-/** The keys that may stand in the map at a path. */
-export function knownKeys(path: Path): string[] {
-  cachedSchema ??= jsonSchema() as JsonSchemaNode
-  const definitions = cachedSchema.$defs ?? {}
-  const open = (node: JsonSchemaNode): JsonSchemaNode[] => {
-    const target = node.$ref === undefined ? node : definitions[node.$ref.replace('#/$defs/', '')]
-    return target === undefined ? [] : [target, ...(target.anyOf ?? []).flatMap(open)]
-  }
-  let nodes = open(cachedSchema)
-  for (const part of path) {
-    nodes = nodes.flatMap((node) => {
-      const properties = new Map(Object.entries(node.properties ?? {}))
-      const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
-      return next ? open(next) : []
-    })
-  }
-  return [...new Set(nodes.flatMap((node) => Object.keys(node.properties ?? {})))]
 }

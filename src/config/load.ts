@@ -112,7 +112,8 @@ function placer(
 }
 
 function noCompany(raw: unknown, found: FoundFile | undefined): Finding[] {
-  const companies = isRawMap(raw) ? raw['companies'] : undefined
+  if (!isRawMap(raw)) return []
+  const companies = raw['companies']
   const isEmpty = companies === undefined || (isRawMap(companies) && Object.keys(companies).length === 0)
   if (!isEmpty) return []
   const variables = 'PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET'

@@ -26,6 +26,12 @@ export interface Problem extends Mistake {
   readonly key: string
 }
 
+/** Text in quotes, shortened, and without the password of a URL. */
+export function quoted(text: string): string {
+  const safe = text.replace(/\/\/[^/]*@/, '//…@')
+  return JSON.stringify(safe.length > 80 ? `${safe.slice(0, 79)}…` : safe)
+}
+
 /** A path as it is written in messages: `companies."*".id`, `listen[1]`. */
 export function keyOf(path: Path): string {
   let text = ''
@@ -36,17 +42,13 @@ export function keyOf(path: Path): string {
   return text
 }
 
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`
-}
-
 /** One problem on one line: `FILE:LINE:COL KEY: message. mend`. */
 export function renderProblem(problem: Problem): string {
   const { file, line, column, key } = problem
   const place = line === undefined ? file : `${file}:${line}:${column}`
   const where = [place, key].filter((part) => part !== undefined && part !== '').join(' ')
   // Text from a file may hold line ends or escape sequences; a problem stays one line, whatever it quotes.
-  const text = `${where}: ${sentence(problem.message)} ${sentence(problem.mend)}`
+  const text = `${where === '' ? '' : `${where}: `}${problem.message}. ${problem.mend}`
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '\uFFFD')
 }
 

@@ -88,13 +88,23 @@ export class Faults {
   /** The API answers 429, with `Retry-After` where given; `X-Rate-Limit-*` stay true unless the rule sets them. */
   rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
     const headers = retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }
-    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, headers, ...rule })
+    return this.#add({
+      status: 429,
+      message: RATE_LIMIT_TEXT,
+      ...rule,
+      headers: mergeFields(headers, rule.headers),
+    })
   }
 
   /** The API answers 503 with `Retry-After`. */
   unavailable(retryAfter: number | string = 1, rule: ApiFault = {}): ApiFault {
     const headers = { 'Retry-After': String(retryAfter) }
-    return this.#add({ status: 503, message: 'Service Unavailable', headers, ...rule })
+    return this.#add({
+      status: 503,
+      message: 'Service Unavailable',
+      ...rule,
+      headers: mergeFields(headers, rule.headers),
+    })
   }
 
   /** The API never answers, or stops half way. */

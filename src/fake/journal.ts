@@ -94,7 +94,7 @@ export class Journal {
   /** Takes in a request whose head has arrived. */
   add(entry: JournalEntry): void {
     // A tenth at a time, so that a long run does not move the whole list for each request.
-    if (this.#entries.length >= this.#limit) this.#entries.splice(0, Math.ceil(this.#limit / 10))
+    if (this.#entries.length >= this.#limit) this.#forget(Math.ceil(this.#limit / 10))
     this.#entries.push(entry)
     this.changed(entry)
   }
@@ -105,9 +105,9 @@ export class Journal {
     this.#bodies.push(entry)
     this.#bodyChars += body.length
     while (this.#bodyChars > this.#bodyLimit) {
-      const oldest = this.#bodies.shift()
-      if (oldest === undefined) break
-      this.#bodyChars -= oldest.body?.length ?? 0
+      // Invariant: #bodyChars is the sum over #bodies, so there is one.
+      const oldest = this.#bodies.shift()!
+      this.#bodyChars -= oldest.body!.length
       delete oldest.body
     }
   }
@@ -119,5 +119,11 @@ export class Journal {
       found(entry)
       return false
     })
+  }
+
+  #forget(count: number): void {
+    const gone = new Set(this.#entries.splice(0, count))
+    this.#bodies = this.#bodies.filter((entry) => !gone.has(entry))
+    this.#bodyChars = this.#bodies.reduce((sum, { body }) => sum + body!.length, 0)
   }
 }

@@ -73,6 +73,7 @@ export async function listen(
   })
   const receive = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connections.get(request.socket.remotePort)
+    /* c8 ignore next -- the socket broke before its request was handed over */
     if (connection === undefined) return
     const exchange = open(name, options, connection, request, response)
     handler(exchange).catch((error: unknown) => {

@@ -112,7 +112,7 @@ export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeP
     revokeTokens: () => tokens.revokeAll(),
     resetSecret: (clientId, newSecret) => tokens.resetSecret(clientId, newSecret),
     issuedTokens: () => tokens.issued(),
-    openSockets: (server) => listeners.get(server)?.openSockets() ?? 0,
+    openSockets: (server) => listeners.get(server)!.openSockets(),
     close,
   }
 }

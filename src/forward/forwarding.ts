@@ -144,7 +144,6 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     if (this.#done) return
     this.gone = true
     this.#finish()
-    this.#exchange.cause ??= 'caller_gone'
     this.onGone?.()
     this.#controller?.abort(new Error('the caller went away'))
     this.body?.destroy()

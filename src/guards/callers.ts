@@ -32,7 +32,7 @@ function isLoopback(hostname: string): boolean {
   return (
     hostname === 'localhost' ||
     hostname === '[::1]' ||
-    (hostname.startsWith('127.') && LOOPBACK_V4.test(hostname)) ||
+    LOOPBACK_V4.test(hostname) ||
     (hostname.endsWith(LOCAL_SUFFIX) && hostname.length > LOCAL_SUFFIX.length)
   )
 }

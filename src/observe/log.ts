@@ -42,8 +42,8 @@ export function errorText(error: unknown): string {
   return messages.join(': ')
 }
 
-/** Writes the line of a request that has ended. Query values are masked. */
-export function logExchange(log: Logger, exchange: Exchange, status: number): void {
+/** Writes the line of a request that has ended; `status` is null where none was sent. Query values are masked. */
+export function logExchange(log: Logger, exchange: Exchange, status: number | null): void {
   const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
   if (!log.isLevelEnabled(level)) return
   log[level](

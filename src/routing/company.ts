@@ -61,8 +61,8 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
     )
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
-  // A prefix holds no escapes, so it is as long decoded as raw.
-  const inPath = idsInPath(target.decodedPath.slice(cut.prefix.length))
+  // The prefix may stay: what follows it is a reserved word, so even a company named "companies" puts no id here.
+  const inPath = idsInPath(target.decodedPath)
   const inQuery = queryValues(target.query, 'company_id')
   const { company, why } =
     fixed ??

@@ -46,10 +46,12 @@ t.test('the ready-made faults say what Procore says', async (t) => {
   t.match(faults.notConnected(), { status: 403, message: 'App is not connected to this company.' })
   t.match(faults.rateLimited(), { status: 429, headers: {} })
   t.match(faults.rateLimited(7), { status: 429, headers: { 'Retry-After': '7' } })
+  const rule = { headers: { 'X-Rate-Limit-Remaining': '5' } }
+  t.same(faults.rateLimited(7, rule).headers, { 'Retry-After': '7', ...rule.headers })
   t.match(faults.unavailable(), { status: 503, headers: { 'Retry-After': '1' } })
   t.match(faults.hang(), { hang: 'before' })
   t.match(faults.reset(), { reset: 'before' })
-  t.equal(faults.api.length, 7)
+  t.equal(faults.api.length, 8)
 })
 
 t.test('a fault with an answer takes the place of the ordinary one, which is not made', async (t) => {

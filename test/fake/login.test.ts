@@ -8,7 +8,7 @@ async function start(t: Test, options?: FakeOptions) {
   const fake = await startFakeProcore(options)
   t.teardown(() => fake.close())
   const post = (
-    body: string | URLSearchParams | FormData,
+    body: string | URLSearchParams | FormData | Uint8Array<ArrayBuffer>,
     headers: Record<string, string> = {},
     path = '/oauth/token',
   ) => fetch(fake.loginUrl + path, { method: 'POST', body, headers })
@@ -51,6 +51,7 @@ t.test('anything else is refused as Doorkeeper does', async (t) => {
     await form({}),
     await post('{', { 'Content-Type': 'application/json' }),
     await post('x'),
+    await post(new Uint8Array(3)),
   ]) {
     t.equal(answer.status, 400)
     t.match(await answer.json(), { error: 'invalid_request' })
@@ -58,7 +59,7 @@ t.test('anything else is refused as Doorkeeper does', async (t) => {
 })
 
 t.test('a token can be looked at and revoked', async (t) => {
-  const { fake, form } = await start(t)
+  const { fake, form, post } = await start(t)
   const { access_token: token } = (await (await form(GOOD)).json()) as { access_token: string }
   const info = (bearer: string) =>
     fetch(`${fake.loginUrl}/oauth/token/info`, { headers: { Authorization: `Bearer ${bearer}` } })
@@ -70,6 +71,7 @@ t.test('a token can be looked at and revoked', async (t) => {
   })
   t.equal((await form({ token }, '/oauth/revoke')).status, 200)
   t.equal((await form({ token: 'unknown' }, '/oauth/revoke')).status, 200)
+  t.equal((await post('no form', {}, '/oauth/revoke')).status, 200)
   t.equal((await info(token)).status, 401)
   t.equal((await fetch(`${fake.loginUrl}/oauth/token/info`)).status, 401)
   t.equal((await fetch(`${fake.loginUrl}/`)).status, 404)

@@ -95,7 +95,7 @@ t.test('a download has the size asked for, with a length or chunked', async (t) 
   t.equal((await call('HEAD', '/rest/v1.0/large')).headers.get('content-length'), '1000000')
 })
 
-t.test('a download waits for its reader', async (t) => {
+t.test('a download ends with its reader', async (t) => {
   const answer = await call('GET', '/rest/v1.0/large?bytes=200000000')
   await answer.body?.cancel()
   const entry = await fake.journal.when(({ url, answer }) => url.endsWith('=200000000') && answer === 'cut')

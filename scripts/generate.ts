@@ -1,0 +1,35 @@
+// Writes the generated files; `--check` only compares them and names each stale one.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { referencePage, schemaFile } from '../src/config/reference.ts'
+import { sampleYaml } from '../src/config/sample.ts'
+
+interface GeneratedFile {
+  /** From the top of the project. */
+  readonly path: string
+  content(): string | Promise<string>
+}
+
+const FILES: readonly GeneratedFile[] = [
+  { path: 'config/procore-proxy.sample.yaml', content: sampleYaml },
+  { path: 'config/procore-proxy.schema.json', content: schemaFile },
+  { path: 'docs/configuration.md', content: referencePage },
+]
+
+const isCheck = process.argv.includes('--check')
+const root = dirname(import.meta.dirname)
+
+for (const { path, content } of FILES) {
+  const wanted = await content()
+  const file = join(root, path)
+  const present = await readFile(file, 'utf8').catch(() => undefined)
+  if (present === wanted) continue
+  if (isCheck) {
+    console.error(`${path} is stale: run npm run generate`)
+    process.exitCode = 1
+  } else {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, wanted)
+    console.log(`wrote ${path}`)
+  }
+}

@@ -1,0 +1,45 @@
+import { symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { chmod, isOpenToOthers, readTextFile } from '../../src/config/files.ts'
+import { ConfigFolder } from '../fixtures/config-folder.ts'
+
+t.test('a file is given with its text and its permission bits', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = folder.write('a', 'é\n', 0o640)
+  t.strictSame(await readTextFile(file, 3), { text: 'é\n', mode: 0o640 })
+  symlinkSync(file, join(folder.path, 'link'))
+  t.strictSame(await readTextFile(join(folder.path, 'link'), 3), { text: 'é\n', mode: 0o640 })
+  t.strictSame(await readTextFile(folder.write('empty', ''), 3), { text: '', mode: 0o600 })
+})
+
+t.test('a file that cannot be read is told with what to do', async (t) => {
+  const folder = new ConfigFolder(t.testdir({ sub: {} }))
+  const says = async (file: string, maxBytes = 1024) => {
+    const result = await readTextFile(file, maxBytes)
+    return 'message' in result ? `${result.message}. ${result.mend}` : 'read'
+  }
+  t.match(await says(join(folder.path, 'none')), /none does not exist\. Create it, or correct the path/)
+  t.match(await says(join(folder.write('f', ''), 'x')), /does not exist/)
+  t.match(await says(join(folder.path, 'sub')), /sub is a folder\. Name a file/)
+  t.match(await says(folder.write('big', 'x'.repeat(1025))), /big is larger than 1 KiB/)
+  t.match(await says(folder.write('fits', 'x'.repeat(1024))), /^read$/)
+  t.match(await says('a\0b'), /can't be read \(ERR_INVALID_ARG_VALUE\)/)
+  const binary = folder.write('binary', '')
+  const { writeFileSync } = await import('node:fs')
+  writeFileSync(binary, Buffer.from([0xff, 0xfe, 0x00]))
+  t.match(await says(binary), /binary is not UTF-8 text/)
+  const locked = folder.write('locked', 'x', 0o000)
+  const isRoot = process.getuid?.() === 0
+  t.match(await says(locked), isRoot ? /^read$/ : /may not be read by this user.*chmod 600/)
+})
+
+t.test('the mend for a file that others can read is ready for a shell', async (t) => {
+  t.equal(chmod('/etc/procore-proxy/config.yaml'), 'chmod 600 /etc/procore-proxy/config.yaml')
+  t.equal(chmod("/home/o'neill/my file"), "chmod 600 '/home/o'\\''neill/my file'")
+})
+
+t.test('any bit for group or world opens a file to others', async (t) => {
+  for (const mode of [0o600, 0o400, 0o700]) t.equal(isOpenToOthers(mode), false)
+  for (const mode of [0o640, 0o604, 0o610, 0o601, 0o620, 0o602, 0o644]) t.equal(isOpenToOthers(mode), true)
+})

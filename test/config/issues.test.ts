@@ -1,0 +1,200 @@
+import t from 'tap'
+import { readDocument } from '../../src/config/document.ts'
+import { isRawMap, readSettings } from '../../src/config/issues.ts'
+import { keyOf } from '../../src/config/problems.ts'
+
+const read = (yaml: string) => readSettings(readDocument(yaml).value)
+const said = (yaml: string) =>
+  read(yaml).findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`)
+
+const account = 'serviceAccount: { clientId: x, clientSecret: y }'
+
+t.test('each mistake names its key and its mend', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['lissten: 1', /^lissten: is not a known key\. Known here: version, listen, /],
+    ['rate_limit: {}', /^rate_limit: is not a known key\. Write rateLimit$/],
+    ['log: { Level: info }', /^log\.Level: is not a known key\. Write level$/],
+    ['log: nope', /^log: must be a map of keys and values/],
+    ['log: { level: loud }', /^log\.level: "loud" is not one of fatal, error, .*\. Write fatal or /],
+    ['log: { format: 1 }', /^log\.format: 1 is not one of auto, json, readable/],
+    ['version: 2', /^version: 2 is not a version this program knows\. Write 1/],
+    ['listen: 8377', /^listen: 8377 is a port without a host\. Write host:port/],
+    ['listen: true', /^listen: is neither a listen address nor a list of them/],
+    ['listen: []', /^listen: is an empty list/],
+    ['listen: [8377]', /^listen\[0\]: 8377 is a port without a host/],
+    ['listen: ["127.0.0.1:1", localhost]', /^listen\[1\]: "localhost" names no port/],
+    ['listen: { path: a }', /^listen\.path: "a" is not an absolute path/],
+    ['listen: { mode: 600 }', /^listen\.path: is missing/],
+    ['listen: { path: /a, mode: 999 }', /^listen\.mode: "999" is not a file mode/],
+    ['listen: { path: /a, mod: 600 }', /^listen\.mod: is not a known key\. Known here: path, mode/],
+    ['environment: 1', /^environment: must be the name of an environment/],
+    [
+      'environments: { Lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }',
+      /^environments\.Lab: "Lab" is not a name/,
+    ],
+    [
+      'environments: { lab: { apiUrl: "https://a.b" } }',
+      /^environments\.lab\.loginUrl: is missing\. Write a scheme/,
+    ],
+    [
+      'environments: { lab: { apiUrl: "https://a.b", loginUrl: "http://a.b" } }',
+      /^environments\.lab\.loginUrl: .*unencrypted/,
+    ],
+    [
+      'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b", fileDomain: "*.a.b" } }',
+      /^environments\.lab\.fileDomain: .*wildcard/,
+    ],
+    [
+      'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }',
+      /^serviceAccounts\."a b": "a b" is not a name/,
+    ],
+    [
+      'serviceAccounts: { app: { clientSecret: y } }',
+      /^serviceAccounts\.app\.clientId: is missing\. Write \{env: NAME\}/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: 12 } }',
+      /^serviceAccounts\.app\.clientSecret: is neither text nor one of/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: "" } }',
+      /^serviceAccounts\.app\.clientSecret: must be the value itself/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, file: b } } }',
+      /^serviceAccounts\.app\.clientSecret: is neither text nor/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { env: $A } } }',
+      /^serviceAccounts\.app\.clientSecret\.env: "\$A" is not the name of a variable/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, timeout: 1s } } }',
+      /^serviceAccounts\.app\.clientSecret\.timeout: is not a known key/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [] } } }',
+      /^serviceAccounts\.app\.clientSecret\.command: is empty/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a, 1] } } }',
+      /^serviceAccounts\.app\.clientSecret\.command\[1\]: must be text/,
+    ],
+    [
+      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a], timeout: 10 } } }',
+      /^serviceAccounts\.app\.clientSecret\.timeout: 10 is not a duration/,
+    ],
+    [
+      'serviceAccounts: { clientSecret: { clientId: 1, clientSecret: y } }',
+      /^serviceAccounts\.clientSecret\.clientId: is neither/,
+    ],
+    ['serviceAccounts: []', /^serviceAccounts: must be a map/],
+    [`companies: { rest: { id: "1", ${account} } }`, /^companies\.rest: "rest" is a reserved word/],
+    [`companies: { _proxy: { id: "1", ${account} } }`, /^companies\._proxy: "_proxy" is a reserved word/],
+    [
+      `companies: { Acme: { id: "1", ${account} } }`,
+      /^companies\.Acme: "Acme" is not a company name\. Use small letters/,
+    ],
+    [`companies: { acme: { ${account} } }`, /^companies\.acme\.id: is missing/],
+    ['companies: { acme: { id: "1" } }', /^companies\.acme\.serviceAccount: is missing/],
+    [
+      'companies: { acme: { id: "1", serviceAccount: 1 } }',
+      /^companies\.acme\.serviceAccount: must be the name of a service account/,
+    ],
+    [
+      'companies: { acme: { id: "1", serviceAccount: { clientSecret: y } } }',
+      /^companies\.acme\.serviceAccount\.clientId: is missing/,
+    ],
+    ['companies: { acme: null }', /^companies\.acme: must be a map/],
+    [
+      `companies: { acme: { id: "1", ${account}, access: none } }`,
+      /^companies\.acme\.access: "none" is not one of read-write, read-only/,
+    ],
+    [
+      `companies: { acme: { id: "1", ${account}, listen: 1 } }`,
+      /^companies\.acme\.listen: 1 is a port without a host/,
+    ],
+    [
+      `companies: { acme: { id: "1", ${account}, default: yes } }`,
+      /^companies\.acme\.default: "yes" is neither true nor false/,
+    ],
+    [`companies: { "*": { id: "1", ${account} } }`, /^companies\."\*"\.id: is not a known key/],
+    [`companies: { "*": { default: true, ${account} } }`, /^companies\."\*"\.default: is not a known key/],
+    [
+      `companies: { "*": { listen: "127.0.0.1:1", ${account} } }`,
+      /^companies\."\*"\.listen: is not a known key/,
+    ],
+    ['companies: { "*": {} }', /^companies\."\*"\.serviceAccount: is missing/],
+    ['companies: []', /^companies: must be a map/],
+    ['upstream: { connectTimeout: 0s }', /^upstream\.connectTimeout: "0s" is out of range/],
+    ['upstream: { connections: 0 }', /^upstream\.connections: 0 is not a whole number from 1 to 10000/],
+    ['upstream: { maxQueued: -1 }', /^upstream\.maxQueued: -1 is not a whole number/],
+    ['upstream: { retries: "2" }', /^upstream\.retries: "2" is not a whole number.*without quotes/],
+    ['upstream: { retries: 0x2 }', /^upstream\.retries: 0x2 is not a whole number/],
+    [
+      'rateLimit: { whenExhausted: drop }',
+      /^rateLimit\.whenExhausted: "drop" is not one of wait, reject, pass/,
+    ],
+    ['rateLimit: { maxWait: 60 }', /^rateLimit\.maxWait: 60 is not a duration/],
+    ['guard: { allowedHosts: proxy.example }', /^guard\.allowedHosts: must be a list/],
+    [
+      'guard: { allowedHosts: [a.b, "a.b:1"] }',
+      /^guard\.allowedHosts\[1\]: "a\.b:1" is not a host name.*Write a\.b$/,
+    ],
+    ['guard: { allowedHosts: [1] }', /^guard\.allowedHosts\[0\]: must be a host name/],
+    ['guard: { allowedOrigins: ["*"] }', /^guard\.allowedOrigins\[0\]: "\*" would let any web page in/],
+    ['guard: { clientKeys: [1] }', /^guard\.clientKeys\[0\]: is neither text nor one of/],
+    ['guard: { clientKeys: [{ env: 1 }] }', /^guard\.clientKeys\[0\]\.env: must be the name of a variable/],
+    ['shutdownTimeout: soon', /^shutdownTimeout: "soon" is not a duration/],
+    ['- a', /^: the file is not a map of keys and values/],
+  ]
+  for (const [yaml, expected] of cases) {
+    const lines = said(yaml)
+    t.equal(lines.length, 1, yaml)
+    t.match(lines[0], expected, yaml)
+  }
+})
+
+t.test('a mistake hides no other: what stands beside it is still judged', async (t) => {
+  const { findings, settings } = read(`
+listen: [8377, "0.0.0.0:1"]
+serviceAccounts:
+  app: { clientId: 1, clientSecret: { command: [1, 2] }, foo: 1 }
+companies:
+  rest: { id: 0x1, serviceAccount: 7, access: none, foo: 1 }
+guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
+`)
+  t.strictSame(findings.map(({ path }) => keyOf(path)).sort(), [
+    'companies.rest',
+    'companies.rest.access',
+    'companies.rest.foo',
+    'companies.rest.id',
+    'companies.rest.serviceAccount',
+    'guard.allowedHosts[0]',
+    'guard.clientKeys[0]',
+    'listen[0]',
+    'serviceAccounts.app.clientId',
+    'serviceAccounts.app.clientSecret.command[0]',
+    'serviceAccounts.app.clientSecret.command[1]',
+    'serviceAccounts.app.foo',
+  ])
+  t.match(settings.listen, [{}, { host: '0.0.0.0', port: 1 }])
+  t.strictSame(settings.guard.clientKeys[1], { env: 'A' })
+})
+
+t.test('raw values stay as they are', async (t) => {
+  const raw = readDocument('listen: [8377]\nfoo: 1').value
+  const before = JSON.stringify(raw)
+  readSettings(raw)
+  t.equal(JSON.stringify(raw), before)
+})
+
+t.test('even absurdly many mistakes come to an end', async (t) => {
+  const deep = `companies: { ${Array.from({ length: 300 }, (_, i) => `A${i}: 1`).join(', ')} }`
+  t.equal(said(deep).length, 300)
+})
+
+t.test('only maps of a document are raw maps', async (t) => {
+  t.equal(isRawMap(Object.create(null)), true)
+  for (const value of [{}, [], null, 'a', undefined]) t.equal(isRawMap(value), false)
+})

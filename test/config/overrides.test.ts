@@ -1,0 +1,202 @@
+import t from 'tap'
+import { readDocument } from '../../src/config/document.ts'
+import { applyOverrides, type Flags } from '../../src/config/overrides.ts'
+
+function apply(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}) {
+  const result = applyOverrides(readDocument(yaml).value, { env, flags, cwd: '/work' })
+  const { value, sources, problems, warnings, reported } = result
+  return {
+    value: JSON.parse(JSON.stringify(value ?? null)),
+    sources: Object.fromEntries(sources),
+    problems: problems.map(({ key, message, mend }) => `${key}: ${message}. ${mend}`),
+    warnings,
+    reported: [...reported],
+  }
+}
+
+const all = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'id', PROCORE_CLIENT_SECRET: 's3cret' }
+
+t.test('each flag and variable lands at its key, and is remembered as its source', async (t) => {
+  const cases: [NodeJS.ProcessEnv, Flags, object, Record<string, string>][] = [
+    [
+      { PROCORE_PROXY_LISTEN: 'a:1, b:2,' },
+      {},
+      { listen: ['a:1', 'b:2'] },
+      { listen: 'PROCORE_PROXY_LISTEN' },
+    ],
+    [{ PROCORE_PROXY_LISTEN: 'a:1' }, { listen: ['c:3'] }, { listen: ['c:3'] }, { listen: '--listen' }],
+    [
+      { PROCORE_PROXY_LOG_LEVEL: 'warn' },
+      {},
+      { log: { level: 'warn' } },
+      { 'log.level': 'PROCORE_PROXY_LOG_LEVEL' },
+    ],
+    [
+      { PROCORE_PROXY_LOG_LEVEL: 'warn' },
+      { logLevel: 'debug' },
+      { log: { level: 'debug' } },
+      { 'log.level': '--log-level' },
+    ],
+    [{}, { logFormat: 'json' }, { log: { format: 'json' } }, { 'log.format': '--log-format' }],
+    [
+      { PROCORE_ENVIRONMENT: 'sandbox' },
+      {},
+      { environment: 'sandbox' },
+      { environment: 'PROCORE_ENVIRONMENT' },
+    ],
+    [
+      { PROCORE_ENVIRONMENT: 'sandbox' },
+      { environment: 'federal' },
+      { environment: 'federal' },
+      { environment: '--environment' },
+    ],
+    [
+      { PROCORE_API_URL: 'https://a', PROCORE_LOGIN_URL: 'https://l' },
+      {},
+      { environments: { custom: { apiUrl: 'https://a', loginUrl: 'https://l' } }, environment: 'custom' },
+      {
+        'environments.custom': 'PROCORE_API_URL',
+        'environments.custom.apiUrl': 'PROCORE_API_URL',
+        'environments.custom.loginUrl': 'PROCORE_LOGIN_URL',
+        environment: 'PROCORE_API_URL',
+      },
+    ],
+    [
+      { ...all, PROCORE_COMPANY_ID: '2' },
+      { companyId: '3', clientId: 'flag' },
+      {
+        companies: {
+          default: { default: true, id: '3', serviceAccount: { clientId: 'flag', clientSecret: 's3cret' } },
+        },
+      },
+      {
+        'companies.default.default': '--company-id',
+        'companies.default.id': '--company-id',
+        'companies.default.serviceAccount.clientId': '--client-id',
+        'companies.default.serviceAccount.clientSecret': 'PROCORE_CLIENT_SECRET',
+      },
+    ],
+  ]
+  for (const [env, flags, value, sources] of cases) {
+    const result = apply('', env, flags)
+    t.strictSame(result.value, value)
+    t.strictSame(result.sources, sources)
+    t.strictSame([...result.problems, ...result.warnings, ...result.reported], [])
+  }
+})
+
+t.test('empty flags and variables count as not set', async (t) => {
+  const env = Object.fromEntries(
+    [
+      'CLIENT_ID',
+      'CLIENT_SECRET',
+      'COMPANY_ID',
+      'ENVIRONMENT',
+      'API_URL',
+      'PROXY_LISTEN',
+      'PROXY_LOG_LEVEL',
+    ].map((name) => [`PROCORE_${name}`, ' ']),
+  )
+  const result = apply(
+    '',
+    { ...env, PROCORE_CLIENT_ID: '' },
+    { listen: [], logLevel: '', companyId: undefined },
+  )
+  t.strictSame(result, { value: {}, sources: {}, problems: [], warnings: [], reported: [] })
+})
+
+t.test('variables that contradict each other are told', async (t) => {
+  const cases: [NodeJS.ProcessEnv, RegExp[]][] = [
+    [
+      { PROCORE_API_URL: 'https://a' },
+      [/^PROCORE_LOGIN_URL: is not set, but PROCORE_API_URL is\. Set both or neither/],
+    ],
+    [{ PROCORE_LOGIN_URL: 'https://a' }, [/^PROCORE_API_URL: is not set, but PROCORE_LOGIN_URL is/]],
+    [
+      { PROCORE_LOGIN_URL: 'https://a', PROCORE_API_URL: 'https://a', PROCORE_ENVIRONMENT: 'sandbox' },
+      [/^PROCORE_ENVIRONMENT: names an environment, and PROCORE_API_URL/],
+    ],
+    [
+      { ...all, PROCORE_CLIENT_SECRET_FILE: 'x' },
+      [/^PROCORE_CLIENT_SECRET_FILE: and PROCORE_CLIENT_SECRET are both set/],
+    ],
+  ]
+  for (const [env, expected] of cases) t.match(apply('', env).problems, expected)
+})
+
+t.test('where no company is configured, each missing piece is told by its variable', async (t) => {
+  const result = apply('companies: {}', { PROCORE_CLIENT_ID: 'x' })
+  t.match(result.problems, [
+    /^PROCORE_COMPANY_ID: is not set/,
+    /^PROCORE_CLIENT_SECRET: is not set\. Set it \(or PROCORE_CLIENT_SECRET_FILE\)/,
+  ])
+  t.strictSame(result.reported, ['companies.default.id', 'companies.default.serviceAccount.clientSecret'])
+  t.match(apply('', { PROCORE_COMPANY_ID: '1' }).problems, [/^PROCORE_CLIENT_ID/, /^PROCORE_CLIENT_SECRET/])
+  t.match(apply('', { PROCORE_CLIENT_SECRET_FILE: 'x' }).problems, [
+    /^PROCORE_COMPANY_ID/,
+    /^PROCORE_CLIENT_ID/,
+  ])
+})
+
+t.test("with one company, the pieces replace the company's own", async (t) => {
+  const shared = apply(
+    'serviceAccounts: { app: { clientId: a, clientSecret: { file: f } } }\ncompanies: { acme: { id: "9", serviceAccount: app }, "*": { serviceAccount: app } }',
+    all,
+  )
+  t.match(shared.value, {
+    serviceAccounts: { app: { clientId: 'id', clientSecret: 's3cret' } },
+    companies: { acme: { id: '1', serviceAccount: 'app' } },
+  })
+  t.equal(shared.sources['serviceAccounts.app.clientSecret'], 'PROCORE_CLIENT_SECRET')
+  const inline = apply('companies: { acme: { id: "9", serviceAccount: { clientId: a } } }', {
+    PROCORE_CLIENT_SECRET_FILE: 'secret',
+  })
+  t.strictSame(inline.value.companies.acme.serviceAccount, {
+    clientId: 'a',
+    clientSecret: { file: '/work/secret' },
+  })
+  const none = apply('companies: { acme: {} }', all)
+  t.strictSame(none.value.companies.acme, {
+    id: '1',
+    serviceAccount: { clientId: 'id', clientSecret: 's3cret' },
+  })
+  const unknown = apply('companies: { acme: { serviceAccount: nope } }', all)
+  t.strictSame(unknown.value, { companies: { acme: { serviceAccount: 'nope', id: '1' } } })
+})
+
+t.test(
+  'with several companies, or "*" alone, variables are ignored with a warning and flags are refused',
+  async (t) => {
+    for (const names of ['a: {}, b: {}', '"*": {}']) {
+      const result = apply(`companies: { ${names} }`, all)
+      t.match(result.warnings, [
+        /^PROCORE_COMPANY_ID is ignored/,
+        /^PROCORE_CLIENT_ID is ignored/,
+        /^PROCORE_CLIENT_SECRET is/,
+      ])
+      t.strictSame(result.sources, {})
+      const flags = apply(`companies: { ${names} }`, {}, { companyId: '1', clientId: 'x' })
+      t.match(flags.problems, [/^--company-id: is for one company/, /^--client-id: is for one company/])
+    }
+  },
+)
+
+t.test('there is no warning for a variable that the file itself reads', async (t) => {
+  const yaml =
+    'companies: { a: { serviceAccount: { clientId: { env: PROCORE_CLIENT_ID } } }, b: {} }\nguard: { clientKeys: [{ env: PROCORE_CLIENT_SECRET }] }'
+  t.match(apply(yaml, all).warnings, [/^PROCORE_COMPANY_ID is ignored/])
+})
+
+t.test('a section with nothing below it is as good as none', async (t) => {
+  t.strictSame(apply('log:\nupstream: ~\nenvironment: x').value, { environment: 'x' })
+})
+
+t.test('what is no map is left to the schema', async (t) => {
+  t.strictSame(apply('- a', all).value, ['a'])
+  t.strictSame(apply('companies: []\nlog: x', all, { logLevel: 'info' }).value, { companies: [], log: 'x' })
+  t.strictSame(apply('companies: { acme: 1 }', all).value, { companies: { acme: 1 } })
+  t.strictSame(
+    apply('companies: { acme: { serviceAccount: 1 } }', all).value.companies.acme.serviceAccount,
+    1,
+  )
+})

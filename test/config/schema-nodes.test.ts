@@ -1,0 +1,36 @@
+import t from 'tap'
+import { knownKeys, nodesAt, open, ROOT_NODE } from '../../src/config/schema-nodes.ts'
+
+t.test('the keys that may stand at a path are known, through names, unions and lists', async (t) => {
+  const cases: [(string | number)[], string[]][] = [
+    [['log'], ['level', 'format']],
+    [
+      ['serviceAccounts', 'any'],
+      ['environment', 'clientId', 'clientSecret'],
+    ],
+    [
+      ['companies', 'constructor', 'serviceAccount', 'clientId'],
+      ['env', 'file', 'command', 'timeout'],
+    ],
+    [
+      ['companies', '*'],
+      ['serviceAccount', 'access', 'rewriteFileUrls'],
+    ],
+    [['listen'], ['path', 'mode']],
+    [
+      ['listen', 0],
+      ['path', 'mode'],
+    ],
+    [['companies', 'acme', 'id'], []],
+    [['nonsense', 'deeper'], []],
+  ]
+  for (const [path, keys] of cases) t.strictSame(knownKeys(path), keys, path.join('.'))
+  t.ok(knownKeys([]).includes('companies'))
+  t.equal(nodesAt(['shutdownTimeout'])[0]?.title, 'duration')
+})
+
+t.test('a node is opened into itself, what it refers to and its branches', async (t) => {
+  t.strictSame(open(ROOT_NODE), [ROOT_NODE])
+  t.equal(open({ $ref: '#/$defs/secret' }).length, 6)
+  t.equal(open({ $ref: '#/$defs/none' }).length, 1)
+})

@@ -1,0 +1,88 @@
+import t from 'tap'
+import type { z } from 'zod'
+import { OddNumber } from '../../src/config/document.ts'
+import * as values from '../../src/config/schema-values.ts'
+
+/** The value, or the error's message without its mend. */
+function read(schema: z.ZodType, input: unknown): unknown {
+  const result = schema.safeParse(input)
+  return result.success ? result.data : `! ${result.error.issues[0]?.message.split('\n')[0]}`
+}
+
+t.test('a duration is a number with a unit, and becomes milliseconds', async (t) => {
+  const duration = values.duration(1, '10s', 'd')
+  const good: [unknown, number][] = [
+    [undefined, 10_000],
+    ['10s', 10_000],
+    ['500ms', 500],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+    ['1.5s', 1500],
+    ['24d', 2_073_600_000],
+  ]
+  for (const [input, expected] of good) t.equal(read(duration, input), expected)
+  for (const input of [10, '10', '-1s', 's', '', '10 bananas', '10s ', '1y', '1e3s', '١s', true, null, {}]) {
+    t.match(read(duration, input), /is not a duration/, JSON.stringify(input))
+  }
+  for (const input of ['0s', '0.4ms', '25d', '9999999999d'])
+    t.match(read(duration, input), /is out of range/, input)
+  t.equal(read(values.duration(0, '1s', 'd'), '0s'), 0)
+})
+
+t.test('a company id is a decimal string, and a number only where nothing of it is lost', async (t) => {
+  const good: [unknown, string][] = [
+    ['7656', '7656'],
+    [7656, '7656'],
+    [Number.MAX_SAFE_INTEGER, '9007199254740991'],
+    ['99999999999999999999', '99999999999999999999'],
+    ['007', '007'],
+  ]
+  for (const [input, expected] of good) t.equal(read(values.companyId, input), expected)
+  for (const input of [
+    '',
+    '1'.repeat(21),
+    '12a',
+    ' 1',
+    '1\n',
+    '-1',
+    '1.5',
+    '١',
+    -1,
+    1.5,
+    true,
+    null,
+    [],
+    {},
+  ]) {
+    t.match(read(values.companyId, input), /is not a company id/, JSON.stringify(input))
+  }
+  t.match(read(values.companyId, new OddNumber('1e3')), /^! 1e3 is a number that would not be kept/)
+  t.equal(read(values.companyId, undefined), '! is missing')
+})
+
+t.test('a socket has a mode in octal that lets its owner in', async (t) => {
+  const read1 = (mode: unknown) => read(values.listenAddress, { path: '/a', mode })
+  for (const mode of ['660', '0660', '0o660', 660, new OddNumber('0660'), new OddNumber('0o660')]) {
+    t.strictSame(read1(mode), { kind: 'unix', path: '/a', mode: 0o660 })
+  }
+  t.strictSame(read(values.listenAddress, { path: '/a' }), { kind: 'unix', path: '/a', mode: 0o600 })
+  for (const mode of ['060', '66', '6600', '689', 432, 'rw', true, null]) {
+    const result = values.listenAddress.safeParse({ path: '/a', mode })
+    t.match(JSON.stringify(result.error?.issues), /file mode/, JSON.stringify(mode))
+  }
+})
+
+t.test('a value in a message is short, and never what is inside of a map or list', async (t) => {
+  t.equal(values.shown('a'), '"a"')
+  t.equal(values.shown({ clientSecret: 's3cret' }), 'a map')
+  t.equal(values.shown(['s3cret']), 'a list')
+  t.equal(values.shown(null), 'null')
+  t.equal(values.shown(new OddNumber('0x1')), '0x1')
+})
+
+t.test('text keeps message and mend apart', async (t) => {
+  t.equal(values.text({ message: 'a', mend: 'b' }), 'a\nb')
+  t.equal(values.says('a', 'b')({ input: 1 }), 'a\nb')
+  t.equal(values.says((input) => `${input}!`, 'b')({ input: 1 }), '1!\nb')
+  t.equal(values.says('a', 'b')({}), 'is missing\nb')
+})

@@ -1,0 +1,75 @@
+import t from 'tap'
+import { fileSchema, jsonSchema, RESERVED_NAMES, SCHEMA_URL } from '../../src/config/schema.ts'
+
+interface Node {
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, Node>>
+  readonly additionalProperties?: Node | false
+}
+
+t.test('an empty file has the defaults of the contract', async (t) => {
+  t.strictSame(fileSchema.parse({}), {
+    listen: { kind: 'tcp', host: '127.0.0.1', port: 8377 },
+    environment: 'production',
+    environments: {},
+    serviceAccounts: {},
+    companies: {},
+    upstream: {
+      connectTimeout: 10_000,
+      responseTimeout: 120_000,
+      connections: 64,
+      maxQueued: 1000,
+      retries: 2,
+    },
+    rateLimit: { whenExhausted: 'wait', maxWait: 60_000, maxQueued: 1000 },
+    guard: {
+      allowedHosts: [],
+      allowedOrigins: [],
+      requireHeader: false,
+      clientKeys: [],
+      allowUnauthenticated: false,
+    },
+    log: { level: 'info', format: 'auto' },
+    shutdownTimeout: 30_000,
+  })
+})
+
+t.test('the JSON Schema is one, knows no other keys, and describes each of its own', async (t) => {
+  const schema = jsonSchema()
+  t.match(schema, {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: SCHEMA_URL,
+    title: 'procore-proxy configuration',
+    additionalProperties: false,
+  })
+  t.strictSame(JSON.parse(JSON.stringify(schema)), schema, 'plain JSON')
+  const visit = (node: Node, path: string) => {
+    if (node.properties) t.not(node.additionalProperties, undefined, `${path} is closed`)
+    if (node.additionalProperties) visit(node.additionalProperties, `${path}.NAME`)
+    for (const [key, inner] of Object.entries(node.properties ?? {})) {
+      t.ok(inner.description, `${path}.${key} has a description`)
+      visit(inner, `${path}.${key}`)
+    }
+  }
+  visit(schema as Node, '')
+})
+
+t.test('the JSON Schema knows defaults, enums, ids of both kinds and reserved names', async (t) => {
+  const { properties } = jsonSchema() as { properties: Record<string, never> }
+  t.match(properties, {
+    listen: { default: '127.0.0.1:8377' },
+    upstream: { properties: { connectTimeout: { default: '10s', type: 'string' } } },
+    rateLimit: { properties: { whenExhausted: { enum: ['wait', 'reject', 'pass'], default: 'wait' } } },
+    companies: {
+      additionalProperties: {
+        properties: { id: { type: ['string', 'integer'] } },
+        required: ['id', 'serviceAccount'],
+      },
+    },
+  })
+  const names = (properties['companies'] as { propertyNames: { anyOf: { pattern: string }[] } }).propertyNames
+  const pattern = new RegExp(names.anyOf[1]?.pattern ?? '')
+  for (const name of [...RESERVED_NAMES, '*', 'A', '-a', 'a_b', '', 'é', '__proto__'])
+    t.notMatch(name, pattern, name)
+  for (const name of ['acme', '7656', 'rest-west', 'constructor', 'a']) t.match(name, pattern, name)
+})
