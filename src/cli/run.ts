@@ -8,6 +8,7 @@ import { createLogger, type Logger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError } from './exit.ts'
+import { keepYoungGenerationSmall } from './heap.ts'
 import { VERSION } from './version.ts'
 
 /** Beyond `shutdownTimeout` the process ends whatever hangs. */
@@ -15,6 +16,7 @@ const KILL_AFTER_MS = 5_000
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
+  keepYoungGenerationSmall()
   const config = await readConfig(flags)
   const log = createLogger(config.log)
   const server = await runServer(config, log)

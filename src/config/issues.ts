@@ -4,6 +4,7 @@ import type { Finding, Path } from './problems.ts'
 import { keyOf } from './problems.ts'
 import { fileSchema, type Settings } from './schema.ts'
 import { knownKeys, nodesAt } from './schema-nodes.ts'
+import { MISSING } from './schema-values.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
 export type RawMap = Record<string, unknown>
@@ -34,6 +35,8 @@ const STAND_INS: ReadonlyMap<string, string> = new Map([
   ['clientKeys', 'stand-in'],
 ])
 
+const UNKNOWN_KEY = 'is not a known key'
+
 /** More rounds than any real file needs; each round takes out at least one value. */
 const MAX_ROUNDS = 200
 
@@ -49,11 +52,14 @@ export function readSettings(raw: unknown): Reading {
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const result = fileSchema.safeParse(value)
     if (result.success) return { settings: result.data, findings: [...findings.values()] }
+    const wholes = new Map<string, Path>()
     for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {
       const key = keyOf(finding.path)
       if (!findings.has(key)) findings.set(key, finding)
-      takeOut(value, finding.path)
+      const whole = wholeOf(finding.path)
+      wholes.set(keyOf(whole), whole)
     }
+    for (const path of wholes.values()) takeOut(value, path)
   }
   return { settings: fileSchema.parse({}), findings: [...findings.values()] }
 }
@@ -67,8 +73,7 @@ function copy(value: unknown): unknown {
 }
 
 /** Takes a wrong value out: a stand-in for it where one is needed, else its default, else all that holds it. */
-function takeOut(root: RawMap, wrong: Path): void {
-  const path = wholeOf(wrong)
+function takeOut(root: RawMap, path: Path): void {
   const key = path.at(-1)
   if (key === undefined) return
   const parent = valueAt(root, path.slice(0, -1))
@@ -132,12 +137,18 @@ function closestBranch(
     .map((issues) => issues.map((inner) => judge(inner, path)))
     .filter((judgements) => !judgements.some((judgement) => judgement.foreign))
     .map((judgements) => judgements.flatMap((judgement) => judgement.findings))
-    .sort((a, b) => a.length - b.length)
+    .sort((a, b) => misfit(a) - misfit(b))
   const [first, second] = branches
-  if (first === undefined || second?.length === first.length) {
+  if (first === undefined || (second !== undefined && misfit(second) === misfit(first))) {
     return { findings: [{ path, ...split(issue.message) }], foreign: here && first === undefined }
   }
   return { findings: first, foreign: false }
+}
+
+/** How far a branch is from what was written: other keys count for more than any number of wrong values. */
+function misfit(findings: readonly Finding[]): number {
+  const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
+  return findings.length + ofKeys.length * 1000
 }
 
 /** Takes a schema error's `message\nmend` apart; maps are the only schemas that have no wording of their own. */
@@ -153,5 +164,5 @@ function unknownKey(path: Path): Finding {
   const plain = (name: string) => name.toLowerCase().replace(/[-_ ]/g, '')
   const meant = known.find((name) => plain(name) === plain(key))
   const mend = meant === undefined ? `Known here: ${known.join(', ')}` : `Write ${meant}`
-  return { path, message: 'is not a known key', mend }
+  return { path, message: UNKNOWN_KEY, mend }
 }

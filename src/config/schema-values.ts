@@ -12,6 +12,9 @@ import type { ListenAddress } from './config.ts'
 import { OddNumber } from './document.ts'
 import { type Mistake, quoted } from './problems.ts'
 
+/** What is said of a value that is not there. */
+export const MISSING = 'is missing'
+
 /** Joins message and mend; issues.ts takes them apart again. */
 export function text({ message, mend }: Mistake): string {
   return `${message}\n${mend}`
@@ -20,7 +23,7 @@ export function text({ message, mend }: Mistake): string {
 /** The error of a value that is no such thing; a missing value is called missing. */
 export function says(message: string | ((input: unknown) => string), mend: string) {
   return (issue: { readonly input?: unknown }): string => {
-    if (issue.input === undefined) return text({ message: 'is missing', mend })
+    if (issue.input === undefined) return text({ message: MISSING, mend })
     return text({ message: typeof message === 'string' ? message : message(issue.input), mend })
   }
 }

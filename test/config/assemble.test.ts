@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import t from 'tap'
+import { accountKey, assembleConfig } from '../../src/config/assemble.ts'
+import { readDocument } from '../../src/config/document.ts'
+import { readSettings } from '../../src/config/issues.ts'
+
+const assemble = (yaml: string, values: Record<string, string> = {}) =>
+  assembleConfig({
+    settings: readSettings(readDocument(yaml).value).settings,
+    values: new Map(Object.entries(values)),
+    file: '/f.yaml',
+    warnings: ['w'],
+    watchedFiles: ['/f.yaml', '/s', '/s'],
+  })
+
+t.test('accounts are equal exactly when login origin, client id and secret are', async (t) => {
+  const key = accountKey('https://login.procore.com', 'id', 's3cret')
+  const expected = createHash('sha256')
+    .update('["https://login.procore.com","id","s3cret"]')
+    .digest('base64url')
+  t.equal(key, expected)
+  t.equal(accountKey('https://login.procore.com/', 'id', 's3cret'), key)
+  t.not(accountKey('https://login-sandbox.procore.com', 'id', 's3cret'), key)
+  t.not(accountKey('https://login.procore.com', 'id"', 's3cret'), key)
+  t.not(accountKey('https://l', 'a","b', 'c'), accountKey('https://l', 'a', 'b","c'))
+})
+
+t.test('settings become a Config', async (t) => {
+  const config = assemble(
+    `
+environment: lab
+environments:
+  lab: { apiUrl: "http://127.0.0.1:9001/", loginUrl: "https://login.example" }
+  gate: { apiUrl: "https://gate.example", loginUrl: "https://gate.example", fileDomain: Files.example }
+serviceAccounts:
+  app: { environment: gate, clientId: x, clientSecret: y }
+companies:
+  globex: { id: 562949953443325, serviceAccount: app, listen: "127.0.0.1:0", access: read-only, default: true }
+  acme: { id: "7656", serviceAccount: { clientId: x, clientSecret: y }, rewriteFileUrls: true }
+  "*": { serviceAccount: app }
+guard: { clientKeys: [k], allowedHosts: [A.B] }
+upstream: { connectTimeout: 1s }
+rateLimit: { maxWait: 2s }
+`,
+    {
+      'serviceAccounts.app.clientId': 'id',
+      'serviceAccounts.app.clientSecret': 's3cret',
+      'guard.clientKeys[0]': 'key',
+    },
+  )
+  const [app, inline] = config.accounts
+  t.match(app, { name: 'app', clientId: 'id', environment: { name: 'gate', fileDomain: 'files.example' } })
+  t.equal(app?.clientSecret.reveal(), 's3cret')
+  t.match(inline, {
+    name: 'acme',
+    environment: { name: 'lab', apiUrl: 'http://127.0.0.1:9001', fileDomain: '127.0.0.1' },
+  })
+  t.strictSame(
+    config.companies.map(({ name, id, isDefault, access, rewriteFileUrls }) => [
+      name,
+      id,
+      isDefault,
+      access,
+      rewriteFileUrls,
+    ]),
+    [
+      ['globex', '562949953443325', true, 'read-only', false],
+      ['acme', '7656', false, 'read-write', true],
+    ],
+  )
+  t.equal(config.companies[0]?.account, app, 'a shared account is the same object everywhere')
+  t.equal(config.anyCompany?.account, app)
+  t.equal(config.companies[1]?.account, inline)
+  t.strictSame(config.companies[0]?.listen, { kind: 'tcp', host: '127.0.0.1', port: 0 })
+  t.strictSame(config.listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8377 }])
+  t.equal(config.guard.clientKeys[0]?.reveal(), 'key')
+  t.match(config, {
+    file: '/f.yaml',
+    warnings: ['w'],
+    watchedFiles: ['/f.yaml', '/s'],
+    guard: { allowedHosts: ['a.b'] },
+    upstream: { connectTimeoutMs: 1000, responseTimeoutMs: 120_000 },
+    rateLimit: { maxWaitMs: 2000 },
+    shutdownTimeoutMs: 30_000,
+  })
+  t.notMatch(JSON.stringify(config), /s3cret|"key"(?!:)/)
+})
+
+t.test('a Config is frozen through and through', async (t) => {
+  const visit = (value: unknown, path: string) => {
+    if (typeof value !== 'object' || value === null) return
+    t.ok(Object.isFrozen(value), path)
+    for (const [key, inner] of Object.entries(value)) visit(inner, `${path}.${key}`)
+  }
+  visit(
+    assemble(
+      'listen: ["unix:/a"]\ncompanies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: y } } }',
+    ),
+    'config',
+  )
+})

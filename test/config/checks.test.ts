@@ -1,0 +1,170 @@
+import t from 'tap'
+import { checkSettings, namedCompanies, placedAccounts } from '../../src/config/checks.ts'
+import { readDocument } from '../../src/config/document.ts'
+import { readSettings } from '../../src/config/issues.ts'
+import { keyOf } from '../../src/config/problems.ts'
+
+function check(yaml: string, sources: Record<string, string> = {}) {
+  const raw = readDocument(yaml).value
+  const { settings, findings } = readSettings(raw)
+  const wrong = new Set(findings.map(({ path }) => keyOf(path)))
+  const result = checkSettings({ settings, raw, wrong, sources: new Map(Object.entries(sources)) })
+  return {
+    settings,
+    said: result.findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`),
+    warnings: result.warnings,
+  }
+}
+
+const own = 'serviceAccount: { clientId: x, clientSecret: y }'
+
+t.test('accounts are found wherever they are written, shared ones first', async (t) => {
+  const { settings } = check(`
+companies:
+  acme: { id: "1", ${own} }
+  "*": { ${own} }
+  globex: { id: "2", serviceAccount: app }
+serviceAccounts: { app: { clientId: x, clientSecret: y } }`)
+  t.strictSame(
+    placedAccounts(settings).map(({ path, name }) => [keyOf(path), name]),
+    [
+      ['serviceAccounts.app', 'app'],
+      ['companies."*".serviceAccount', '*'],
+      ['companies.acme.serviceAccount', 'acme'],
+    ].sort((a, b) => (a[0] === 'serviceAccounts.app' ? -1 : b[0] === 'serviceAccounts.app' ? 1 : 0)),
+  )
+  t.strictSame(
+    namedCompanies(settings).map(([name]) => name),
+    ['acme', 'globex'],
+  )
+})
+
+t.test('what refers to nothing is told with what there is', async (t) => {
+  const cases: [string, RegExp[]][] = [
+    [
+      'environment: prod',
+      [
+        /^environment: there is no environment "prod"\. Known are production, sandbox, monthly-sandbox, federal; /,
+      ],
+    ],
+    [
+      `environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }\ncompanies: { a: { id: "1", serviceAccount: { environment: toString, clientId: x, clientSecret: y } } }`,
+      [
+        /^companies\.a\.serviceAccount\.environment: there is no environment "toString"\. Known are .*, federal, lab;/,
+      ],
+    ],
+    [
+      'companies: { a: { id: "1", serviceAccount: app } }',
+      [/^companies\.a\.serviceAccount: there is no service account "app"\. Add it under/],
+    ],
+    [
+      'serviceAccounts: { one: { clientId: x, clientSecret: y }, two: {} }\ncompanies: { "*": { serviceAccount: constructor } }',
+      [/^companies\."\*"\.serviceAccount: there is no service account "constructor"\. Known are one, two;/],
+    ],
+    ['serviceAccounts: { broken: {} }\ncompanies: { a: { id: "1", serviceAccount: broken } }', []],
+    ['environments: { lab: 1 }\nenvironment: lab', []],
+  ]
+  for (const [yaml, expected] of cases) t.match(check(yaml).said, expected, yaml)
+})
+
+t.test(
+  "Procore's own environments can't be redefined, and files come from no whole top-level domain",
+  async (t) => {
+    const lab = (name: string, more: string) =>
+      `environments: { ${name}: { apiUrl: "http://localhost:1", loginUrl: "http://localhost:1"${more} } }`
+    t.match(check(lab('sandbox', '')).said, [
+      /^environments\.sandbox: sandbox is one of Procore's own .*my-sandbox/,
+    ])
+    t.match(check(lab('lab', ', fileDomain: com')).said, [
+      /^environments\.lab\.fileDomain: "com" is a top-level domain/,
+    ])
+    for (const domain of ['localhost', 'example.test', '"[::1]"']) {
+      t.strictSame(check(lab('lab', `, fileDomain: ${domain}`)).said, [])
+    }
+  },
+)
+
+t.test('a variable that an account overrules is warned of', async (t) => {
+  const yaml = `environment: sandbox
+serviceAccounts:
+  a: { environment: production, clientId: x, clientSecret: y }
+  b: { environment: sandbox, clientId: x, clientSecret: y }
+  c: { clientId: x, clientSecret: y }`
+  t.strictSame(check(yaml, { environment: 'PROCORE_ENVIRONMENT' }).warnings, [
+    'PROCORE_ENVIRONMENT has no effect on serviceAccounts.a, which names the environment production itself.',
+  ])
+  t.strictSame(check(yaml).warnings, [])
+})
+
+t.test('companies do not clash in ids, names of digits or defaults', async (t) => {
+  const cases: [string, RegExp[]][] = [
+    ['a: { id: "1" }, b: { id: "2" }', []],
+    ['a: { id: "1" }, b: { id: 1 }', [/^companies\.b\.id: 1 is the id of a too/]],
+    ['"7": { id: "7" }', []],
+    ['"7": { id: "8" }', [/^companies\.7: the name is all digits, but not the company's id 8\. .*use 8$/]],
+    ['"7": { id: "8" }, a: { id: "7" }', [/^companies\.7: the name is the id of a\./]],
+    ['a: { id: "1", default: true }, b: { id: "2", default: false }', []],
+    [
+      'a: { id: "1", default: true }, b: { id: "2", default: true }, c: { id: "3", default: true }',
+      [/^companies\.b\.default: a is the default company too/, /^companies\.c\.default: a is/],
+    ],
+    ['a: { id: x }, b: { id: x }, "7": { id: y }, c: { id: "0" }', []],
+  ]
+  for (const [companies, expected] of cases) {
+    const yaml = `companies: { ${companies.replaceAll('}', `, ${own} }`)} }`
+    const { said } = check(yaml)
+    t.equal(said.length, expected.length, yaml)
+    t.match(said, expected, yaml)
+  }
+})
+
+t.test('no address is listened on twice', async (t) => {
+  const company = (name: string, listen: string) =>
+    `${name}: { id: "${name.length}", listen: "${listen}", ${own} }`
+  const cases: [string, RegExp[]][] = [
+    ['listen: ["127.0.0.1:1", "127.0.0.1:2"]', []],
+    ['listen: ["127.0.0.1:1", "127.0.0.1:1"]', [/^listen\[1\]: listen\[0\] is 127\.0\.0\.1:1 too/]],
+    ['listen: ["[::1]:1", "[0:0::1]:1"]', [/^listen\[1\]: listen\[0\] is \[::1\]:1 too/]],
+    ['listen: ["127.0.0.1:0", "127.0.0.1:0"]', []],
+    ['listen: ["unix:/a", { path: /a, mode: "660" }]', [/^listen\[1\]: listen\[0\] is unix:\/a too/]],
+    [
+      `companies: { ${company('a', '127.0.0.1:8377')} }`,
+      [/^companies\.a\.listen: listen is 127\.0\.0\.1:8377 too/],
+    ],
+    [
+      `companies: { ${company('a', 'localhost:1')}, ${company('bb', 'LOCALHOST:1')} }`,
+      [/^companies\.bb\.listen: companies\.a\.listen is localhost:1 too/],
+    ],
+  ]
+  for (const [yaml, expected] of cases) {
+    const { said } = check(yaml)
+    t.equal(said.length, expected.length, yaml)
+    t.match(said, expected, yaml)
+  }
+})
+
+t.test('an address that other machines reach needs a key, or an explicit word', async (t) => {
+  for (const host of ['0.0.0.0', '[::]', '10.0.0.1', 'proxy.example', '[2001:db8::1]']) {
+    const listen = `listen: "${host}:1"`
+    const { said } = check(listen)
+    t.equal(said.length, 1, host)
+    t.match(
+      said[0],
+      /^listen: .* is open to other machines: .*\. Listen on 127\.0\.0\.1, .*guard\.clientKeys.*allowUnauthenticated: true/,
+    )
+    t.strictSame(check(`${listen}\nguard: { clientKeys: [{ env: KEY }] }`).said, [])
+    const open = check(`${listen}\nguard: { allowUnauthenticated: true }`)
+    t.strictSame(open.said, [])
+    t.match(open.warnings, [
+      /^guard\.allowUnauthenticated is on: anyone who reaches .*:1 uses your service accounts\.$/,
+    ])
+    const company = check(`companies: { a: { id: "1", listen: "${host}:1", ${own} } }`)
+    t.match(company.said, [/^companies\.a\.listen: .* is open to other machines/])
+  }
+  for (const listen of ['127.0.0.1:1', 'localhost:1', '[::1]:1', 'unix:/a']) {
+    const { said, warnings } = check(`listen: "${listen}"\nguard: { allowUnauthenticated: true }`)
+    t.strictSame([...said, ...warnings], [])
+  }
+  const broken = check('listen: "0.0.0.0:1"\nguard: { allowUnauthenticated: yes }')
+  t.strictSame(broken.said, [], 'a guard that is wrong in itself is reported as that alone')
+})

@@ -1,0 +1,439 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { listenText } from '../../src/config/addresses.ts'
+import type { Config } from '../../src/config/config.ts'
+import type { Flags } from '../../src/config/overrides.ts'
+import { ConfigFolder, oneCompany } from '../fixtures/config-folder.ts'
+
+const pieces = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'id', PROCORE_CLIENT_SECRET: 's3cret' }
+const custom = { PROCORE_API_URL: 'http://127.0.0.1:9001', PROCORE_LOGIN_URL: 'http://127.0.0.1:9002' }
+
+const listens = (config: Config) => config.listen.map(listenText).join()
+const account = (config: Config) => config.companies[0]?.account
+
+t.test('precedence: a flag beats a variable, and a variable beats the file', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = oneCompany('listen: "127.0.0.1:1"\nlog: { level: warn, format: json }\nenvironment: federal\n')
+  const named = folder.write('named.yaml', oneCompany('shutdownTimeout: 1s'))
+  folder.write('other.yaml', oneCompany('shutdownTimeout: 2s'))
+  folder.write('secret', 'from file\n')
+  const cases: [string, Flags, NodeJS.ProcessEnv, (config: Config) => unknown, unknown][] = [
+    ['listen: file', {}, {}, listens, '127.0.0.1:1'],
+    ['listen: variable > file', {}, { PROCORE_PROXY_LISTEN: 'localhost:2' }, listens, 'localhost:2'],
+    [
+      'listen: several in a variable',
+      {},
+      { PROCORE_PROXY_LISTEN: 'localhost:2,unix:/a' },
+      listens,
+      'localhost:2,unix:/a',
+    ],
+    ['listen: flag > file', { listen: ['[::1]:3'] }, {}, listens, '[::1]:3'],
+    [
+      'listen: flag > variable',
+      { listen: ['[::1]:3', '[::1]:4'] },
+      { PROCORE_PROXY_LISTEN: 'localhost:2' },
+      listens,
+      '[::1]:3,[::1]:4',
+    ],
+    ['log level: file', {}, {}, (c) => c.log.level, 'warn'],
+    ['log level: variable > file', {}, { PROCORE_PROXY_LOG_LEVEL: 'error' }, (c) => c.log.level, 'error'],
+    ['log level: flag > file', { logLevel: 'debug' }, {}, (c) => c.log.level, 'debug'],
+    [
+      'log level: flag > variable',
+      { logLevel: 'debug' },
+      { PROCORE_PROXY_LOG_LEVEL: 'error' },
+      (c) => c.log.level,
+      'debug',
+    ],
+    ['log format: file', {}, {}, (c) => c.log.format, 'json'],
+    ['log format: flag > file', { logFormat: 'readable' }, {}, (c) => c.log.format, 'readable'],
+    ['environment: file', {}, {}, (c) => account(c)?.environment.name, 'federal'],
+    [
+      'environment: variable > file',
+      {},
+      { PROCORE_ENVIRONMENT: 'sandbox' },
+      (c) => account(c)?.environment.name,
+      'sandbox',
+    ],
+    [
+      'environment: flag > file',
+      { environment: 'production' },
+      {},
+      (c) => account(c)?.environment.name,
+      'production',
+    ],
+    [
+      'environment: flag > variable',
+      { environment: 'production' },
+      { PROCORE_ENVIRONMENT: 'sandbox' },
+      (c) => account(c)?.environment.name,
+      'production',
+    ],
+    [
+      'environment: two URLs > file',
+      {},
+      custom,
+      (c) => account(c)?.environment,
+      {
+        name: 'custom',
+        apiUrl: custom.PROCORE_API_URL,
+        loginUrl: custom.PROCORE_LOGIN_URL,
+        fileDomain: '127.0.0.1',
+      },
+    ],
+    [
+      'environment: flag > two URLs',
+      { environment: 'sandbox' },
+      custom,
+      (c) => account(c)?.environment.name,
+      'sandbox',
+    ],
+    ['company id: file', {}, {}, (c) => c.companies[0]?.id, '7656'],
+    ['company id: variable > file', {}, { PROCORE_COMPANY_ID: '2' }, (c) => c.companies[0]?.id, '2'],
+    ['company id: flag > file', { companyId: '3' }, {}, (c) => c.companies[0]?.id, '3'],
+    [
+      'company id: flag > variable',
+      { companyId: '3' },
+      { PROCORE_COMPANY_ID: '2' },
+      (c) => c.companies[0]?.id,
+      '3',
+    ],
+    ['client id: file', {}, {}, (c) => account(c)?.clientId, 'abc'],
+    ['client id: variable > file', {}, { PROCORE_CLIENT_ID: 'v' }, (c) => account(c)?.clientId, 'v'],
+    ['client id: flag > file', { clientId: 'f' }, {}, (c) => account(c)?.clientId, 'f'],
+    [
+      'client id: flag > variable',
+      { clientId: 'f' },
+      { PROCORE_CLIENT_ID: 'v' },
+      (c) => account(c)?.clientId,
+      'f',
+    ],
+    ['client secret: file', {}, {}, (c) => account(c)?.clientSecret.reveal(), 's3cret'],
+    [
+      'client secret: variable > file',
+      {},
+      { PROCORE_CLIENT_SECRET: 'v' },
+      (c) => account(c)?.clientSecret.reveal(),
+      'v',
+    ],
+    [
+      'client secret: file of a variable > file',
+      {},
+      { PROCORE_CLIENT_SECRET_FILE: 'secret' },
+      (c) => account(c)?.clientSecret.reveal(),
+      'from file',
+    ],
+    [
+      'config file: variable > usual place',
+      {},
+      { PROCORE_PROXY_CONFIG: 'named.yaml' },
+      (c) => [c.file, c.shutdownTimeoutMs],
+      [named, 1000],
+    ],
+    ['config file: flag > usual place', { config: 'other.yaml' }, {}, (c) => c.shutdownTimeoutMs, 2000],
+    [
+      'config file: flag > variable',
+      { config: 'other.yaml' },
+      { PROCORE_PROXY_CONFIG: named },
+      (c) => c.shutdownTimeoutMs,
+      2000,
+    ],
+  ]
+  for (const [title, flags, env, read, expected] of cases) {
+    const config = await folder.load(file, { flags, env })
+    t.strictSame(read(config), expected, title)
+    t.strictSame(config.warnings, [], title)
+  }
+})
+
+t.test('one company needs no file at all', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const config = await folder.load(undefined, { env: pieces })
+  t.match(config, {
+    file: undefined,
+    companies: [{ name: 'default', id: '1', isDefault: true, account: { name: 'default', clientId: 'id' } }],
+    accounts: [{ environment: { name: 'production' } }],
+    watchedFiles: [],
+    warnings: [],
+  })
+  t.equal(account(config)?.clientSecret.reveal(), 's3cret')
+  const sandbox = await folder.load(undefined, { env: { ...pieces, PROCORE_ENVIRONMENT: 'sandbox' } })
+  t.equal(account(sandbox)?.environment.apiUrl, 'https://sandbox.procore.com')
+  const secret = folder.write('secret', 'from file\n')
+  const { PROCORE_CLIENT_SECRET: _, ...rest } = pieces
+  const fromFile = await folder.load(undefined, { env: { ...rest, PROCORE_CLIENT_SECRET_FILE: 'secret' } })
+  t.equal(account(fromFile)?.clientSecret.reveal(), 'from file')
+  t.strictSame(fromFile.watchedFiles, [secret])
+  const withFile = await folder.load('log: { level: debug }', { env: pieces })
+  t.match(withFile, { log: { level: 'debug' }, companies: [{ name: 'default', id: '1' }] })
+})
+
+t.test('without a file and variables the message names init and demo', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  t.match(
+    await folder.message(undefined),
+    /^there is no configuration: .* PROCORE_COMPANY_ID, .*\. Run procore-proxy init .* procore-proxy demo /,
+  )
+  t.match(
+    await folder.message(undefined, { env: { PROCORE_PROXY_LISTEN: '127.0.0.1:1' } }),
+    /procore-proxy init/,
+  )
+  t.equal(
+    await folder.message(undefined, { env: { PROCORE_COMPANY_ID: '1x', PROCORE_CLIENT_ID: 'a' } }),
+    [
+      'PROCORE_COMPANY_ID: "1x" is not a company id. Write 1 to 20 digits, such as "7656"',
+      'PROCORE_CLIENT_SECRET: is not set. Set it (or PROCORE_CLIENT_SECRET_FILE), or write a configuration file with procore-proxy init',
+    ].join('\n'),
+  )
+})
+
+t.test('mistakes of flags and variables are told by their names', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  folder.write('open', 's', 0o644)
+  const cases: [Flags, NodeJS.ProcessEnv, RegExp][] = [
+    [{ listen: ['8377'] }, {}, /^--listen: "8377" is a port without a host/],
+    [
+      {},
+      { PROCORE_PROXY_LISTEN: '0.0.0.0:1' },
+      /^PROCORE_PROXY_LISTEN: 0\.0\.0\.0:1 is open to other machines/,
+    ],
+    [{}, { PROCORE_PROXY_LISTEN: ' , ' }, /^PROCORE_PROXY_LISTEN: is an empty list/],
+    [{ logLevel: 'loud' }, {}, /^--log-level: "loud" is not one of/],
+    [{}, { PROCORE_PROXY_LOG_LEVEL: 'loud' }, /^PROCORE_PROXY_LOG_LEVEL: "loud" is not one of/],
+    [{ logFormat: 'xml' }, {}, /^--log-format: "xml"/],
+    [{ environment: 'prod' }, {}, /^--environment: there is no environment "prod"/],
+    [
+      {},
+      { PROCORE_ENVIRONMENT: 'prod' },
+      /^PROCORE_ENVIRONMENT: there is no environment "prod"\. Known are production/,
+    ],
+    [
+      {},
+      { ...custom, PROCORE_API_URL: 'http://a.b' },
+      /^PROCORE_API_URL: "http:\/\/a\.b" would send secrets unencrypted/,
+    ],
+    [
+      {},
+      { ...custom, PROCORE_LOGIN_URL: 'a.b' },
+      /^PROCORE_LOGIN_URL: "a\.b" is not an http or https origin/,
+    ],
+    [{ companyId: '1e3' }, {}, /^--company-id: "1e3" is not a company id/],
+    [{ clientId: 'a b' }, {}, /^--client-id: the client id holds blanks/],
+    [{}, { PROCORE_CLIENT_SECRET_FILE: 'none' }, /^PROCORE_CLIENT_SECRET_FILE: FOLDER\/none does not exist/],
+    [
+      {},
+      { PROCORE_CLIENT_SECRET_FILE: 'open' },
+      /^PROCORE_CLIENT_SECRET_FILE: others can read FOLDER\/open \(mode 644\)\. chmod 600 FOLDER\/open$/,
+    ],
+    [{ config: 'none.yaml' }, {}, /^--config: FOLDER\/none\.yaml does not exist/],
+    [{}, { PROCORE_PROXY_CONFIG: 'none.yaml' }, /^PROCORE_PROXY_CONFIG: FOLDER\/none\.yaml does not exist/],
+  ]
+  for (const [flags, env, expected] of cases) {
+    const message = await folder.message(oneCompany(), { flags, env })
+    t.match(message, expected)
+    t.notMatch(message, '\n')
+  }
+})
+
+t.test('all mistakes are told at once, each with its place', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const message = await folder.message(
+    `lissten: "127.0.0.1:1"
+environment: prod
+serviceAccounts:
+  app:
+    clientId: abc
+    clientSecret: { env: APP_SECRET }
+companies:
+  acme: { id: 01, serviceAccount: app, default: true }
+  globex: { id: "2", serviceAccount: nope, default: true, access: rw }
+  acme: { id: "3", serviceAccount: app }
+`,
+    { env: { PROCORE_CLIENT_SECRET: 'a', PROCORE_CLIENT_SECRET_FILE: 'b', PROCORE_PROXY_LOG_LEVEL: 'loud' } },
+  )
+  t.strictSame(
+    message.split('\n').map((line) => line.replace(/(?<=: .*)\. .*/, '')),
+    [
+      'FOLDER/procore-proxy.yaml:1:1 lissten: is not a known key',
+      'FOLDER/procore-proxy.yaml:2:1 environment: there is no environment "prod"',
+      'FOLDER/procore-proxy.yaml:6:5 serviceAccounts.app.clientSecret: the variable APP_SECRET is not set',
+      'FOLDER/procore-proxy.yaml:8:11 companies.acme.id: 01 is a number that would not be kept as it is written',
+      'FOLDER/procore-proxy.yaml:9:22 companies.globex.serviceAccount: there is no service account "nope"',
+      'FOLDER/procore-proxy.yaml:9:44 companies.globex.default: acme is the default company too',
+      'FOLDER/procore-proxy.yaml:9:59 companies.globex.access: "rw" is not one of read-write, read-only',
+      'FOLDER/procore-proxy.yaml:10:3 companies.acme: the key is there twice',
+      'PROCORE_PROXY_LOG_LEVEL: "loud" is not one of fatal, error, warn, info, debug, trace, silent',
+      'PROCORE_CLIENT_SECRET_FILE: and PROCORE_CLIENT_SECRET are both set',
+    ],
+  )
+})
+
+t.test('an id is never rounded, and one that would be is to be quoted', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const load = (id: string) => folder.load(oneCompany().replace('"7656"', id))
+  const good: [string, string][] = [
+    ['7656', '7656'],
+    ['"7656"', '7656'],
+    ['562949953443325', '562949953443325'],
+    ['9007199254740991', '9007199254740991'],
+    ['"9007199254740993"', '9007199254740993'],
+    ['"18446744073709551615"', '18446744073709551615'],
+    ['!!str 9007199254740993', '9007199254740993'],
+  ]
+  for (const [written, id] of good) t.equal((await load(written)).companies[0]?.id, id, written)
+  const bad: [string, RegExp][] = [
+    ...[
+      '9007199254740992',
+      '18446744073709551615',
+      '007656',
+      '0x10',
+      '0o17',
+      '1e3',
+      '7656.0',
+      '+7656',
+      '.inf',
+    ].map((text): [string, RegExp] => [
+      text,
+      new RegExp(
+        `companies\\.acme\\.id: ${text.replace(/[.+]/g, '\\$&')} is a number .*Quote it: "${text.replace(/[.+]/g, '\\$&')}"$`,
+      ),
+    ]),
+    ['7_656', /companies\.acme\.id: "7_656" is not a company id/],
+    ['-1', /companies\.acme\.id: "-1" is not a company id/],
+    ['"184467440737095516150"', /companies\.acme\.id: "184467440737095516150" is not a company id/],
+    ['~', /companies\.acme\.id: is not a company id/],
+    ['', /companies\.acme\.id: is not a company id/],
+  ]
+  for (const [written, expected] of bad) {
+    t.match(await folder.message(oneCompany().replace('"7656"', written)), expected, written)
+  }
+})
+
+t.test('JSON is as good as YAML', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const json = { companies: { acme: { id: 7656, serviceAccount: { clientId: 'a', clientSecret: 'b' } } } }
+  t.match(await folder.load(JSON.stringify(json, null, '\t')), { companies: [{ name: 'acme', id: '7656' }] })
+  t.match(
+    await folder.message('{"companies": {"acme": {"id": 9007199254740993}}}'),
+    /Quote it: "9007199254740993"/,
+  )
+})
+
+t.test('names that every object has are just names', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const config = await folder.load(`
+serviceAccounts: { constructor: { clientId: a, clientSecret: b }, toString: { clientId: c, clientSecret: d } }
+companies:
+  constructor: { id: "1", serviceAccount: constructor }
+  valueof: { id: "2", serviceAccount: toString }`)
+  t.strictSame(
+    config.companies.map(({ name, account }) => [name, account.clientId]),
+    [
+      ['constructor', 'a'],
+      ['valueof', 'c'],
+    ],
+  )
+  const missing = await folder.problems(
+    'companies: { a: { id: "1", serviceAccount: toString } }\nenvironment: valueOf',
+  )
+  t.strictSame(
+    missing.map(({ key }) => key),
+    ['companies.a.serviceAccount', 'environment'],
+  )
+  t.match(
+    await folder.message('companies: { __proto__: { id: "1" } }'),
+    /companies\.__proto__: this is not a key that can be used/,
+  )
+})
+
+t.test('a file with a plain secret is to be its owner alone', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = folder.write('procore-proxy.yaml', oneCompany(), 0o640)
+  t.strictSame(await folder.problems(undefined), [
+    {
+      file,
+      line: 4,
+      column: 38,
+      key: 'companies.acme.serviceAccount.clientSecret',
+      message: 'a secret stands here, and others can read this file (mode 640)',
+      mend: `chmod 600 ${file}`,
+    },
+  ])
+  t.strictSame(await folder.problems(undefined, { platform: 'win32' }), [])
+  t.strictSame(await folder.problems(undefined, { env: { PROCORE_CLIENT_SECRET: 'x' } }), [])
+  const env = 'companies: { a: { id: "1", serviceAccount: { clientId: x, clientSecret: { env: S } } } }\n'
+  folder.write('procore-proxy.yaml', `${env}guard: { clientKeys: [plain] }`, 0o644)
+  const { warnings } = await folder.load(undefined, { env: { S: 's' } })
+  t.match(warnings, [
+    /procore-proxy\.yaml guard\.clientKeys\[0\]: a key stands here, and others can read this file/,
+  ])
+})
+
+t.test('the file and the files of its secrets are watched', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const secret = folder.write('conf/secrets/app', 's3cret\n')
+  const file = folder.write(
+    'conf/proxy.yaml',
+    'companies: { a: { id: "1", serviceAccount: { clientId: { file: secrets/app }, clientSecret: { file: secrets/app } } } }',
+  )
+  const config = await folder.load(undefined, { flags: { config: 'conf/proxy.yaml' } })
+  t.strictSame(config.watchedFiles, [file, secret])
+  t.equal(
+    account(config)?.clientSecret.reveal(),
+    's3cret',
+    'relative to the file, not to where the program runs',
+  )
+})
+
+t.test('a file with no company, no map or no YAML says so and nothing else', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const cases: [string, RegExp][] = [
+    [
+      '',
+      /^FOLDER\/procore-proxy\.yaml:1:1 companies: no company is configured\. Add one, or set PROCORE_COMPANY_ID/,
+    ],
+    ['companies:', /companies: no company is configured/],
+    ['companies: {}', /companies: no company is configured/],
+    ['companies: []', /companies: must be a map/],
+    ['[]', /^FOLDER\/procore-proxy\.yaml:1:1: the file is not a map/],
+    ['companies: {', /^FOLDER\/procore-proxy\.yaml:1:13: this is not proper YAML/],
+  ]
+  for (const [yaml, expected] of cases) {
+    const message = await folder.message(yaml)
+    t.match(message, expected, yaml)
+    t.notMatch(message, '\n', yaml)
+  }
+  folder.write('config/procore-proxy.yaml', 'x'.repeat(1024 * 1024 + 1))
+  t.match(
+    await folder.message(undefined, { flags: { config: 'config/procore-proxy.yaml' } }),
+    /larger than 1024 KiB/,
+  )
+})
+
+t.test('"*" alone is enough, and is no company of its own', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const yaml = 'companies: { "*": { access: read-only, serviceAccount: { clientId: a, clientSecret: b } } }'
+  t.match(await folder.load(yaml), {
+    companies: [],
+    anyCompany: { access: 'read-only', account: { name: '*' } },
+  })
+})
+
+t.test('without secrets, where the proxy listens can be known from little', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const load = (text: string | undefined, env: NodeJS.ProcessEnv = {}) =>
+    folder.load(text, { env, resolveSecrets: false })
+  t.equal(listens(await load(undefined)), '127.0.0.1:8377')
+  const partly = await load(undefined, { PROCORE_PROXY_LISTEN: 'localhost:1', PROCORE_COMPANY_ID: '1' })
+  t.equal(listens(partly), 'localhost:1')
+  t.strictSame(partly.companies, [])
+  const file =
+    'companies: { a: { id: "1", serviceAccount: { clientId: { env: A }, clientSecret: { command: [nope] } } } }'
+  const config = await load(`${file}\nlisten: "0.0.0.0:1"\nguard: { clientKeys: [{ env: K }] }`)
+  t.match(config, {
+    companies: [{ name: 'a', account: { clientId: '' } }],
+    file: join(folder.path, 'procore-proxy.yaml'),
+  })
+  t.equal(account(config)?.clientSecret.reveal(), '')
+  t.match(await folder.message('listen: 8377', { resolveSecrets: false }), /listen: 8377 is a port/)
+})
