@@ -1,0 +1,55 @@
+// Certificates are verified: who can't prove to be Procore gets neither secret nor bearer (TOOLCHAIN: http-proxy's default does not).
+import { readFileSync } from 'node:fs'
+import tls from 'node:tls'
+import t from 'tap'
+import { startFakeProcore } from '../../src/fake/procore.ts'
+import { startRig } from '../fixtures/proxy.ts'
+
+const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+const certificate = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })
+
+// As NODE_EXTRA_CA_CERTS would: the CA that signed all but the self-signed one is trusted.
+tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem('ca.pem')])
+
+const BAD = ['self-signed', 'wrong-name', 'expired'] as const
+
+t.test('a server with a certificate of a trusted CA for its name is talked to', async (t) => {
+  const { get, fake } = await startRig(t, { fake: { tls: certificate('good') } })
+  t.match(fake.apiUrl, /^https:/)
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+})
+
+t.test('an API server without one gets no bearer, not even a request', async (t) => {
+  for (const name of BAD) {
+    const impostor = await startFakeProcore({ tls: certificate(name) })
+    t.teardown(() => impostor.close())
+    const { get } = await startRig(t, {
+      settings: (fake) => ({ environments: { fake: { apiUrl: impostor.apiUrl, loginUrl: fake.loginUrl } } }),
+    })
+    const answer = await get('/acme/rest/v1.0/me')
+    t.equal(answer.status, 502, name)
+    t.match(answer.headers, {
+      'procore-proxy-error': 'upstream_unreachable',
+      'proxy-status': /error=tls_certificate_error/,
+    })
+    t.match(answer.json.help, /certificate/, name)
+    t.equal(impostor.journal.entries.length, 0, `${name}: nothing arrived`)
+  }
+})
+
+t.test('a login server without one gets no secret', async (t) => {
+  for (const name of BAD) {
+    const impostor = await startFakeProcore({ tls: certificate(name) })
+    t.teardown(() => impostor.close())
+    const { fake, server, logText } = await startRig(t, {
+      cold: true,
+      settings: (fake) => ({ environments: { fake: { apiUrl: fake.apiUrl, loginUrl: impostor.loginUrl } } }),
+    })
+    const [source] = server.tokens.sources()
+    while (source?.tried === false) await new Promise((resolve) => setTimeout(resolve, 5))
+    t.equal(source?.state().lastFailure?.failure.reason, 'tls', name)
+    t.equal(impostor.journal.entries.length, 0, `${name}: nothing arrived`)
+    t.equal(fake.journal.entries.length, 0)
+    t.match(logText(), /"reason":"tls"/, `${name}: the log names it`)
+  }
+})
