@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { referencePage, schemaFile } from '../src/config/reference.ts'
 import { sampleYaml } from '../src/config/sample.ts'
+import { architecturePage } from './architecture.ts'
 
 interface GeneratedFile {
   /** From the top of the project. */
@@ -10,14 +11,15 @@ interface GeneratedFile {
   content(): string | Promise<string>
 }
 
+const root = dirname(import.meta.dirname)
 const FILES: readonly GeneratedFile[] = [
   { path: 'config/procore-proxy.sample.yaml', content: sampleYaml },
   { path: 'config/procore-proxy.schema.json', content: schemaFile },
   { path: 'docs/configuration.md', content: referencePage },
+  { path: 'docs/architecture.md', content: () => architecturePage(root) },
 ]
 
 const isCheck = process.argv.includes('--check')
-const root = dirname(import.meta.dirname)
 
 for (const { path, content } of FILES) {
   const wanted = await content()

@@ -21,6 +21,10 @@ export interface TokenAnswer {
 }
 
 const DEFAULT_LIFETIME_SECONDS = 900
+/** Less is no use, and would have the login server asked without pause. */
+const SHORTEST_LIFETIME_SECONDS = 1
+/** More is cut: the end stays a date, and arithmetic finite. */
+const LONGEST_LIFETIME_SECONDS = 365 * 86_400
 /** A token answer is about 1 KB; more than this is no token answer. */
 const MAX_BODY_BYTES = 256 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
@@ -105,7 +109,8 @@ export function readTokenAnswer(answer: TokenAnswer, wallNowMs: number = Date.no
   // RFC 6750 section 2.1: b68token is narrower still; what matters is that it can't break out of a header.
   if (!/^[\x21-\x7e]+$/.test(value)) throw nonsense('holds an access_token with characters that no token has')
   const type = json['token_type']
-  if (type !== undefined && type !== null && String(type).toLowerCase() !== 'bearer') {
+  const isBearer = typeof type === 'string' ? type.toLowerCase() === 'bearer' : (type ?? null) === null
+  if (!isBearer) {
     throw nonsense('holds a token that is no bearer token')
   }
   return { value, lifetimeMs: lifetimeSeconds(json['expires_in'], nonsense) * 1000 }
@@ -115,8 +120,8 @@ function lifetimeSeconds(expiresIn: unknown, nonsense: (what: string) => TokenFa
   const seconds =
     typeof expiresIn === 'string' && expiresIn.trim() !== '' ? Number(expiresIn) : (expiresIn ?? Number.NaN)
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return DEFAULT_LIFETIME_SECONDS
-  if (seconds <= 0) throw nonsense('holds a token that has expired already')
-  return seconds
+  if (seconds < SHORTEST_LIFETIME_SECONDS) throw nonsense('holds a token that has expired already')
+  return Math.min(seconds, LONGEST_LIFETIME_SECONDS)
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
@@ -133,7 +138,9 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 /** Reads `Retry-After`, seconds or an HTTP date (RFC 9110 section 10.2.3), as milliseconds from now. */
 export function retryAfterMs(header: string | undefined, wallNowMs: number): number | undefined {
   if (header === undefined || header.trim() === '') return undefined
-  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - wallNowMs
+  if (/^\s*\d+\s*$/.test(header)) return Math.min(Number(header) * 1000, Number.MAX_SAFE_INTEGER)
+  // Date.parse finds a date in almost any text; all three forms of an HTTP date begin with the day of the week.
+  const ms = /^\s*(mon|tue|wed|thu|fri|sat|sun)/i.test(header) ? Date.parse(header) - wallNowMs : Number.NaN
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
 }
 

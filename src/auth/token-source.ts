@@ -46,6 +46,19 @@ const IDLE_LIFETIMES = 2
 const UNKNOWN_LIFETIME_MS = 900_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
+function hasEnded(token: LiveToken, now: number): boolean {
+  return now >= token.endsAt || Date.now() >= token.wallEndsAt
+}
+
+/** To be renewed, by either clock. */
+function isDue(token: LiveToken, now: number): boolean {
+  return now >= token.renewAt || Date.now() >= token.wallEndsAt - (token.endsAt - token.renewAt)
+}
+
+function callerGone(): ProxyError {
+  return new ProxyError('token_unavailable', 'The caller went away.')
+}
+
 interface Waiter {
   readonly deadline: number
   readonly resolve: (token: LiveToken) => void
@@ -83,15 +96,14 @@ export class TokenSource {
     const now = performance.now()
     this.#lastUsedAt = now
     const token = this.#live(now)
-    if (token !== undefined && now >= token.renewAt && now >= this.#nextAttemptAt) this.#attempt()
+    if (token !== undefined && isDue(token, now) && now >= this.#nextAttemptAt) this.#attempt()
     return token
   }
 
   #live(now: number): LiveToken | undefined {
     const token = this.#cache.get(this.account.key)
     // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.
-    if (token === undefined || token === this.#dropped) return undefined
-    return now < token.endsAt && Date.now() < token.wallEndsAt ? token : undefined
+    return token === undefined || token === this.#dropped || hasEnded(token, now) ? undefined : token
   }
 
   /** The live token, waited for up to 15 s; throws `credentials_rejected` or `token_unavailable`. */
@@ -99,6 +111,7 @@ export class TokenSource {
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
     if (this.#closed) return Promise.reject(this.#unavailable())
+    if (signal?.aborted) return Promise.reject(callerGone())
     const now = performance.now()
     if (!this.#attempting) {
       if (now >= this.#nextAttemptAt) this.#attempt()
@@ -127,7 +140,7 @@ export class TokenSource {
           reject(error)
         },
       }
-      const onAbort = () => waiter.reject(new ProxyError('token_unavailable', 'The caller went away.'))
+      const onAbort = () => waiter.reject(callerGone())
       const timer = setTimeout(() => waiter.reject(this.#unavailable()), deadline - performance.now())
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiters.add(waiter)
@@ -136,18 +149,19 @@ export class TokenSource {
 
   /**
    * After a 401 for `refused`: a promise for another token to replay with, or undefined where none may be fetched
-   * (a renewal for this reason was made less than a minute ago, or the credentials are known to be refused).
+   * (a renewal for this reason was made less than a minute ago, or failures are being waited out); the token then stays.
    */
   replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {
     const now = performance.now()
     const live = this.#live(now)
-    if (live !== undefined && live !== refused) return Promise.resolve(live)
-    if (live === refused) {
+    // By value: a login server may issue the same token again.
+    if (live !== undefined && live.value !== refused.value) return Promise.resolve(live)
+    if (this.#closed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
+    if (live !== undefined) {
       if (now - this.#lastForcedAt < FORCED_RENEWAL_INTERVAL_MS) return undefined
       this.#lastForcedAt = now
-      this.#dropped = refused
+      this.#dropped = live
     }
-    if (this.#closed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
     const token = this.get(signal)
     // Whoever asked may not wait for it (a body that can't be sent again).
     token.catch(() => {})
@@ -209,6 +223,10 @@ export class TokenSource {
   }
 
   #issued(token: LiveToken): void {
+    if (hasEnded(token, performance.now())) {
+      this.#failed(new TokenFailure('bad_body', "the login server's token had ended when it arrived"))
+      return
+    }
     this.forgetFailures()
     this.#lastFailure = undefined
     this.#lifetimeMs = token.lifetimeMs

@@ -143,19 +143,19 @@ function isNode(value: unknown): value is Node {
 
 /** A key as it is written; `7656:` and `"7656":` are the same key. */
 function keyText(key: Node | null): string | undefined {
-  if (!isScalar(key)) return key === null ? '' : undefined
-  return typeof key.value === 'string' ? key.value : (key.source ?? '')
+  if (!isScalar(key)) return undefined
+  return typeof key.value === 'string' ? key.value : String(key.source)
 }
 
 function scalarValue(scalar: Scalar): unknown {
   const { value } = scalar
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
-  const source = scalar.source ?? String(value)
+  const source = String(scalar.source)
   if (typeof value === 'bigint' && /^(0|-?[1-9]\d*)$/.test(source) && Number.isSafeInteger(Number(value))) {
     return Number(value)
   }
   // Dates and binary data (only under a %YAML 1.1 directive) stay as they were written.
-  return typeof value === 'bigint' || typeof value === 'number' ? new OddNumber(source) : source
+  return typeof value === 'object' ? source : new OddNumber(source)
 }
 
 /** The parser's message without what it quotes: that may be a secret. */

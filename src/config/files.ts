@@ -34,7 +34,8 @@ export async function readTextFile(path: string, maxBytes: number): Promise<Text
   }
 }
 
-function wordsFor(path: string, error: unknown): Mistake {
+/** What a failed system call means to the user. */
+export function wordsFor(path: string, error: unknown): Mistake {
   switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
     case 'ENOTDIR':

@@ -72,19 +72,26 @@ function copy(value: unknown): unknown {
   return result
 }
 
-/** Takes a wrong value out: a stand-in for it where one is needed, else its default, else all that holds it. */
-function takeOut(root: RawMap, path: Path): void {
-  const key = path.at(-1)
-  if (key === undefined) return
+/** Takes a wrong value out; where it is missing and needs no stand-in, all that it is missing from. */
+function takeOut(root: RawMap, wrong: Path): void {
+  let path = wrong
+  while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
+}
+
+/** Puts a stand-in in the place of a value that is needed, or removes it; false where there is nothing to do. */
+function replace(root: RawMap, path: Path): boolean {
+  const key = String(path.at(-1))
   const parent = valueAt(root, path.slice(0, -1))
-  if (Array.isArray(parent)) parent[Number(key)] = STAND_INS.get(String(path.at(-2)))
-  else if (!isRawMap(parent)) takeOut(root, path.slice(0, -1))
-  else {
-    const standIn = isRequired(path) ? STAND_INS.get(String(key)) : undefined
-    if (standIn !== undefined && parent[key] !== standIn) parent[key] = standIn
-    else if (key in parent) delete parent[key]
-    else takeOut(root, path.slice(0, -1))
+  if (Array.isArray(parent)) {
+    parent[Number(key)] = STAND_INS.get(String(path.at(-2)))
+    return true
   }
+  const standIn = isRequired(path) ? STAND_INS.get(key) : undefined
+  if (isRawMap(parent) && standIn !== undefined && parent[key] !== standIn) {
+    parent[key] = standIn
+    return true
+  }
+  return isRawMap(parent) && key in parent && delete parent[key]
 }
 
 /** The path of what is replaced as a whole: a secret, or an item of a list. */
@@ -97,7 +104,7 @@ function wholeOf(path: Path): Path {
 }
 
 function valueAt(root: RawMap, path: Path): unknown {
-  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), root)
+  return path.reduce<unknown>((value, part) => (value as RawMap | undefined)?.[part], root)
 }
 
 function isRequired(path: Path): boolean {
@@ -119,7 +126,7 @@ function judge(issue: Issue, prefix: Path): Judgement {
     case 'unrecognized_keys':
       return { findings: issue.keys.map((key) => unknownKey([...path, key])), foreign: false }
     case 'invalid_key':
-      return { findings: [{ path, ...split(issue.issues[0]?.message ?? '') }], foreign: false }
+      return { findings: [{ path, ...split(String(issue.issues[0]?.message)) }], foreign: false }
     case 'invalid_union':
       return closestBranch(issue, path, here)
     default:

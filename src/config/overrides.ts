@@ -219,7 +219,7 @@ function overrideCompany(layer: Layer, context: OverrideContext): void {
 function defineCompany(layer: Layer, pieces: Pieces): void {
   const company = ['companies', 'default']
   const [first] = Object.values(pieces).filter((piece) => piece !== undefined)
-  layer.set([...company, 'default'], true, first?.name ?? '')
+  layer.set([...company, 'default'], true, String(first?.name))
   const missing = (path: readonly string[], name: string, or = '') => {
     layer.reported.add(keyOf([...company, ...path]))
     layer.say(name, 'is not set', `Set it${or}, or write a configuration file with procore-proxy init`)

@@ -33,7 +33,7 @@ export function keyNotes(node: SchemaNode = ROOT_NODE, prefix = ''): KeyNote[] {
       key,
       type,
       fallback: isSection ? '' : fallbackOf(inner, required.has(name)),
-      description: inner.description ?? '',
+      description: String(inner.description),
     }
     // The companies' own keys come before those of "*".
     return [
@@ -51,6 +51,12 @@ function fallbackOf(node: SchemaNode, isRequired: boolean): string {
     : `\`${typeof node.default === 'string' ? node.default : JSON.stringify(node.default)}\``
 }
 
+const TYPE_NAMES: ReadonlyMap<string, string> = new Map([
+  ['boolean', '`true`, `false`'],
+  ['integer', 'whole number'],
+  ['string', 'text'],
+])
+
 function typeOf(node: SchemaNode): string {
   const nodes = open(node)
   const title = nodes.find((one) => one.title !== undefined)?.title
@@ -59,10 +65,7 @@ function typeOf(node: SchemaNode): string {
   if (title !== undefined) return title === 'secret' ? '[secret](#secrets)' : title
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ')
   if (node.const !== undefined) return `\`${node.const}\``
-  return (
-    { boolean: '`true`, `false`', integer: 'whole number', string: 'text' }[String(node.type)] ??
-    String(node.type)
-  )
+  return String(TYPE_NAMES.get(String(node.type)))
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -90,11 +90,14 @@ function descriptionAt(path: Path): string | undefined {
 }
 
 function wrap(text: string, width: number): string {
-  const lines = ['']
+  const lines: string[] = []
+  let line = ''
   for (const word of text.split(' ')) {
-    const line = lines.at(-1) ?? ''
-    if (line.length + word.length + 1 > width) lines.push(` ${word}`)
-    else lines[lines.length - 1] = `${line} ${word}`
+    if (line.length + word.length + 1 > width) {
+      lines.push(line)
+      line = ''
+    }
+    line += ` ${word}`
   }
-  return lines.join('\n')
+  return [...lines, line].join('\n')
 }

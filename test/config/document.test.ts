@@ -71,6 +71,7 @@ t.test('a path is found where its deepest key that exists is written', async (t)
   t.strictSame(locate(['a', 'c', 9]), { line: 4, column: 3 })
   t.strictSame(locate(['a', 'b', 'c']), { line: 3, column: 3 })
   t.strictSame(locate(['f', 'e']), { line: 6, column: 9 })
+  t.strictSame(readDocument('a: &x b\n*x : 1').locate(['b']), { line: 2, column: 1 })
 })
 
 t.test('a text that is no YAML is told with its place, and quotes nothing of it', async (t) => {

@@ -1,7 +1,7 @@
 import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { chmod, isOpenToOthers, readTextFile } from '../../src/config/files.ts'
+import { chmod, isOpenToOthers, readTextFile, wordsFor } from '../../src/config/files.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('a file is given with its text and its permission bits', async (t) => {
@@ -32,6 +32,15 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
   const locked = folder.write('locked', 'x', 0o000)
   const isRoot = process.getuid?.() === 0
   t.match(await says(locked), isRoot ? /^read$/ : /may not be read by this user.*chmod 600/)
+})
+
+t.test('a failure that only some users and disks see has words too', async (t) => {
+  t.match(wordsFor('/f', { code: 'EACCES' }), {
+    message: '/f may not be read by this user',
+    mend: /chmod 600 \/f$/,
+  })
+  t.match(wordsFor('/f', { code: 'EIO' }), { message: "/f can't be read (EIO)" })
+  t.match(wordsFor('/f', new Error('x')), { message: "/f can't be read (unknown error)" })
 })
 
 t.test('the mend for a file that others can read is ready for a shell', async (t) => {

@@ -403,10 +403,9 @@ t.test('a file with no company, no map or no YAML says so and nothing else', asy
     t.match(message, expected, yaml)
     t.notMatch(message, '\n', yaml)
   }
-  folder.write('config/procore-proxy.yaml', 'x'.repeat(1024 * 1024 + 1))
   t.match(
-    await folder.message(undefined, { flags: { config: 'config/procore-proxy.yaml' } }),
-    /larger than 1024 KiB/,
+    await folder.message('x'.repeat(1024 * 1024 + 1)),
+    /^FOLDER\/procore-proxy\.yaml is larger than 1024 KiB/,
   )
 })
 

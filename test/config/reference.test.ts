@@ -6,6 +6,7 @@ t.test('every key has a type and a description, and one that is needed says so',
   const notes = keyNotes()
   for (const { key, type, description } of notes) {
     t.ok(type, key)
+    t.not(type, 'undefined', key)
     t.match(description, /\.$/, key)
   }
   const note = (key: string) => notes.find((one) => one.key === key)
