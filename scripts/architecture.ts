@@ -32,7 +32,9 @@ export function architecturePage(root: string): string {
   const start = page.indexOf(START)
   const end = page.indexOf(END)
   if (start === -1 || end === -1) throw new Error('docs/architecture.md has lost the marks of its file map')
-  const rows = sourceFiles(root).map((file) => `| \`${file}\` | ${purposeOf(root, file).replaceAll('|', '\\|')} |`)
+  const rows = sourceFiles(root).map(
+    (file) => `| \`${file}\` | ${purposeOf(root, file).replaceAll('|', '\\|')} |`,
+  )
   const map = ['| file | job |', '| --- | --- |', ...rows].join('\n')
   return `${page.slice(0, start)}${START}\n\n${map}\n\n${page.slice(end)}`
 }

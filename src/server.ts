@@ -89,9 +89,11 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     const raw = request.raw as ListenedRequest
     let extra: readonly string[] | undefined
     try {
-      const reception = receive(reloader.runtime, raw, reply.raw, raw.listener, raw.exchange, drain.draining)
-      if (reception.kind === 'answered') {
+      const reception = receive(reloader.runtime, raw, raw.listener, raw.exchange, drain.draining)
+      if (reception.kind === 'preflight') {
         reply.hijack()
+        reply.raw.writeHead(204, [...reception.headers])
+        reply.raw.end()
         return
       }
       if (reception.kind === 'forward') request.passage = reception.passage

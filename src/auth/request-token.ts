@@ -108,9 +108,8 @@ export function readTokenAnswer(answer: TokenAnswer, wallNowMs: number = Date.no
   if (typeof value !== 'string' || value === '') throw nonsense('holds no access_token')
   // RFC 6750 section 2.1: b68token is narrower still; what matters is that it can't break out of a header.
   if (!/^[\x21-\x7e]+$/.test(value)) throw nonsense('holds an access_token with characters that no token has')
-  const type = json['token_type']
-  const isBearer = typeof type === 'string' ? type.toLowerCase() === 'bearer' : (type ?? null) === null
-  if (!isBearer) {
+  const type = json['token_type'] ?? 'bearer'
+  if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') {
     throw nonsense('holds a token that is no bearer token')
   }
   return { value, lifetimeMs: lifetimeSeconds(json['expires_in'], nonsense) * 1000 }

@@ -154,8 +154,9 @@ function scalarValue(scalar: Scalar): unknown {
   if (typeof value === 'bigint' && /^(0|-?[1-9]\d*)$/.test(source) && Number.isSafeInteger(Number(value))) {
     return Number(value)
   }
-  // Dates and binary data (only under a %YAML 1.1 directive) stay as they were written.
-  return typeof value === 'object' ? source : new OddNumber(source)
+  if (typeof value === 'bigint' || typeof value === 'number') return new OddNumber(source)
+  // Dates and binary data (of a tag or a %YAML 1.1 directive) stay as they were written.
+  return source
 }
 
 /** The parser's message without what it quotes: that may be a secret. */

@@ -22,7 +22,10 @@ export function authorize(source: TokenSource): Interceptor {
         // Invariant: the token is in hand, and the caller still there, before the first byte leaves.
         if (!options.caller.gone) send(dispatch, options, handler, source, fresh)
       },
-      (error: Error) => handler.onResponseError?.(NEVER_SENT, error),
+      (error: Error) => {
+        options.caller.onGone = undefined
+        handler.onResponseError?.(NEVER_SENT, error)
+      },
     )
     return true
   }
@@ -52,7 +55,12 @@ class FirstAnswer implements Handler {
   readonly #next: Handler
   readonly #source: TokenSource
   readonly #token: LiveToken
-  /** The answer was a 401, and the request was sent again: what is left of it is thrown away. */
+  /** The answer is a 401 that waits for another token: neither its head nor its end is passed on yet. */
+  #held = false
+  /** What came meanwhile: undici pauses no answer that has no body, and a connection can break while it is paused. */
+  #heldTrailers: Headers | undefined
+  #heldError: Error | undefined
+  /** The request was sent again: what is left of the 401 is counted and thrown away. */
   #discarded: number | undefined
 
   constructor(
@@ -75,18 +83,21 @@ class FirstAnswer implements Handler {
 
   onResponseStart(controller: Controller, status: number, headers: Headers, message?: string): void {
     const { caller } = this.#options
+    const gone = new AbortController()
     const body = status === 401 ? caller.replayBody() : undefined
-    const replacement =
-      status === 401 ? this.#source.replacement(this.#token, abortWhenGone(this.#options)) : undefined
+    const replacement = status === 401 ? this.#source.replacement(this.#token, gone.signal) : undefined
     if (replacement === undefined || body === undefined) {
       this.#next.onResponseStart?.(controller, status, headers, message)
       return
     }
+    caller.onGone = () => gone.abort()
+    this.#held = true
     controller.pause()
     replacement.then(
       (token) => {
         caller.onGone = undefined
         if (caller.gone) return
+        this.#held = false
         this.#discarded = 0
         controller.resume()
         this.#replay(body, token)
@@ -95,8 +106,14 @@ class FirstAnswer implements Handler {
       () => {
         caller.onGone = undefined
         if (caller.gone) return
+        this.#held = false
+        if (this.#heldError !== undefined) {
+          this.#next.onResponseError?.(controller, this.#heldError)
+          return
+        }
         this.#next.onResponseStart?.(controller, status, headers, message)
         controller.resume()
+        if (this.#heldTrailers !== undefined) this.#next.onResponseEnd?.(controller, this.#heldTrailers)
       },
     )
   }
@@ -118,10 +135,12 @@ class FirstAnswer implements Handler {
   }
 
   onResponseEnd(controller: Controller, trailers: Headers): void {
-    if (this.#discarded === undefined) this.#next.onResponseEnd?.(controller, trailers)
+    if (this.#held) this.#heldTrailers = trailers
+    else if (this.#discarded === undefined) this.#next.onResponseEnd?.(controller, trailers)
   }
 
   onResponseError(controller: Controller, error: Error): void {
-    if (this.#discarded === undefined) this.#next.onResponseError?.(controller, error)
+    if (this.#held) this.#heldError = error
+    else if (this.#discarded === undefined) this.#next.onResponseError?.(controller, error)
   }
 }

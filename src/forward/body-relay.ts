@@ -11,6 +11,7 @@ export const MOST_KEPT_BYTES = 64 * 1024
  */
 export class BodyRelay extends Readable {
   readonly #request: IncomingMessage
+  /** Called for each piece, and with 0 at the end. */
   readonly #onProgress: (bytes: number) => void
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
@@ -32,6 +33,11 @@ export class BodyRelay extends Readable {
   /** The caller has sent all of it. */
   get complete(): boolean {
     return this.#ended
+  }
+
+  /** Everything that came has been taken over: what is missing now is the caller's to send. */
+  get waitsForCaller(): boolean {
+    return !this.#ended && !this.destroyed && this.readableLength === 0
   }
 
   override _read(): void {
@@ -64,6 +70,7 @@ export class BodyRelay extends Readable {
 
   readonly #onEnd = (): void => {
     this.#ended = true
+    this.#onProgress(0)
     this.push(null)
   }
 

@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici'
 export interface CallerSide {
   /** The caller closed its connection: nothing more may be sent for it. */
   readonly gone: boolean
-  /** Called once when the caller goes away; set by whoever waits. */
+  /** Called once when the caller goes away; set by whoever waits, for as long as it waits. */
   onGone: (() => void) | undefined
   /** The body to send again: null for none, undefined where it can't be. */
   replayBody(): Buffer | null | undefined

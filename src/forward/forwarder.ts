@@ -65,10 +65,8 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
     forwarding.fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))
     return
   }
-  upstream.inFlight++
-  reply.raw.once('close', () => {
-    upstream.inFlight--
-  })
+  upstream.enter()
+  reply.raw.once('close', () => upstream.leave())
   const options: ForwardOptions = {
     method: raw.method as Dispatcher.HttpMethod,
     path: passage.path,

@@ -1,6 +1,7 @@
 // One request on its way: carries the answer from undici to the caller, and ends either side when the other goes.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { BodyRelay } from './body-relay.ts'
 import type { CallerSide } from './dispatch.ts'
@@ -21,6 +22,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   #timer: NodeJS.Timeout | undefined
   #sentAt = 0
   #continued = false
+  #hasLength = false
   #done = false
   gone = false
   onGone: (() => void) | undefined
@@ -50,10 +52,8 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Controller): void {
-    if (this.gone) {
-      controller.abort(new Error('the caller went away'))
-      return
-    }
+    // Thrown, not aborted: undici then goes on to the next request on the connection instead of closing it.
+    if (this.gone) throw new Error('the caller went away')
     this.#controller = controller
     this.#sentAt = performance.now()
     if (this.body !== null && !this.#continued && this.#request.headers.expect !== undefined) {
@@ -64,13 +64,19 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
   }
 
-  onResponseStart(controller: Controller, status: number, _headers: unknown, message?: string): void {
+  onResponseStart(
+    controller: Controller,
+    status: number,
+    parsed: Record<string, unknown>,
+    message?: string,
+  ): void {
     if (status < 200) return
     this.#exchange.upstreamMs = performance.now() - this.#sentAt
     this.#timer?.refresh()
+    this.#hasLength = parsed['content-length'] !== undefined
     const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer)
     try {
-      this.#response.writeHead(status, message || undefined, headers)
+      this.#response.writeHead(status, reasonPhrase(message), headers)
     } catch (error) {
       // Node refuses characters that its own parser let through: nothing has been written yet.
       controller.abort(error as Error)
@@ -112,7 +118,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     const failure = upstreamError(error)
     this.#exchange.cause = failure.code
     this.#exchange.error = failure
-    if (this.#response.headersSent) breakOff(this.#response)
+    if (this.#response.headersSent) breakOff(this.#response, this.#hasLength)
     else {
       sendProblem(this.#response, failure, {
         requestId: this.#exchange.reqId,
@@ -137,7 +143,13 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   }
 
   readonly #onIdle = (): void => {
-    this.#controller?.abort(new ResponseTimeoutError('no byte from the API'))
+    if (this.onGone !== undefined) {
+      // Someone waits on this side, for a token: no fault of the API's.
+      this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
+    } else if (this.body?.waitsForCaller) {
+      const detail = "The rest of the request's body did not come within upstream.responseTimeout."
+      this.#controller?.abort(new ProxyError('request_invalid', detail))
+    } else this.#controller?.abort(new ResponseTimeoutError('no byte from the API'))
   }
 
   readonly #onClose = (): void => {
@@ -156,10 +168,20 @@ function hasBody(request: IncomingMessage): boolean {
   return request.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
 }
 
+/**
+ * The reason phrase as it came, byte for byte (undici reads it as UTF-8, Node writes Latin-1); undefined where it holds
+ * what Node would not write.
+ */
+function reasonPhrase(message: string | undefined): string | undefined {
+  if (!message) return undefined
+  const bytes = Buffer.from(message).toString('latin1')
+  return /^[\t\x20-\x7e\x80-\xff]+$/.test(bytes) ? bytes : undefined
+}
+
 /** Ends an answer so that the caller sees that it is not whole, also where only the connection's end marks the end. */
-function breakOff(response: ServerResponse): void {
+function breakOff(response: ServerResponse, hasLength: boolean): void {
   const socket = response.socket
-  const delimited = response.hasHeader('content-length') || response.chunkedEncoding
+  const delimited = hasLength || response.chunkedEncoding
   if (socket !== null && !delimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
     socket.resetAndDestroy()
   } else response.destroy()

@@ -28,12 +28,20 @@ export function rewriteUrl(reference: string, apiOrigin: string, base: CallerBas
 function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase): string {
   const start = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#\\]*/i.exec(reference)
   if (start === null) return reference
+  const rest = reference.slice(start[0].length)
+  // Readers differ on whether a backslash ends the host: left as it is, it means what it meant before.
+  if (rest.startsWith('\\')) return reference
   const url = URL.parse(start[0], apiOrigin)
   if (url === null || url.origin !== apiOrigin || url.username !== '' || url.password !== '') return reference
-  return base.origin + base.prefix + reference.slice(start[0].length)
+  return base.origin + base.prefix + rest
 }
+
+/** A quoted parameter may hold what looks like a target. */
+const TARGET_OR_QUOTED = /"(?:[^"\\]|\\.)*"|<([^<>]*)>/g
 
 /** Rewrites the `<…>` targets of a Link header (RFC 8288); everything around them stays as it is. */
 export function rewriteLink(value: string, apiOrigin: string, base: CallerBase): string {
-  return value.replace(/<([^<>]*)>/g, (_, reference: string) => `<${rewriteUrl(reference, apiOrigin, base)}>`)
+  return value.replace(TARGET_OR_QUOTED, (match, reference: string | undefined) =>
+    reference === undefined ? match : `<${rewriteUrl(reference, apiOrigin, base)}>`,
+  )
 }

@@ -1,5 +1,5 @@
 // Writes an answer of the proxy's own: problem+json with the marks that tell it from Procore's (RFC 9457, RFC 9209).
-import type { ServerResponse } from 'node:http'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { ERROR_DOCS_URL, ERROR_KINDS, type ProxyError } from '../errors.ts'
 
 export interface ProblemContext {
@@ -57,6 +57,7 @@ export function sendProblem(response: ServerResponse, error: ProxyError, context
     return
   }
   const { headers, body } = problem(error, context)
-  response.writeHead(error.status, headers)
+  // With its reason phrase: one may be left of an answer that could not be written.
+  response.writeHead(error.status, STATUS_CODES[error.status], headers)
   response.end(response.req.method === 'HEAD' ? undefined : body)
 }

@@ -37,7 +37,7 @@ export function requestHeaderVerdict(name: string): Verdict {
   const dashed = lower.replaceAll('_', '-')
   const forbidden = NEVER_SENT.has(dashed) || NEVER_SENT_PREFIXES.some((prefix) => dashed.startsWith(prefix))
   let verdict: Verdict = forbidden ? 'drop' : 'send'
-  if (dashed === 'via') verdict = lower === 'via' ? 'via' : 'drop'
+  if (dashed === 'via') verdict = 'via'
   if (dashed === 'content-length' && lower !== dashed) verdict = 'drop'
   if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
   verdicts.set(name, verdict)

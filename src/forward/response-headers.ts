@@ -80,7 +80,7 @@ export function responseHeaders(rawHeaders: readonly (Buffer | string)[], contex
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
   if (context.extra !== undefined) kept.push(...context.extra)
-  if (!requestId) kept.push('X-Request-Id', context.requestId)
+  if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
   return kept
 }
 

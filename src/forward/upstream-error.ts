@@ -46,6 +46,11 @@ export function upstreamError(error: unknown): ProxyError {
   if (error instanceof errors.InvalidArgumentError || error instanceof errors.NotSupportedError) {
     return make('request_invalid', 'The request holds something that no HTTP/1.1 client can send.')
   }
+  if (error instanceof errors.ClientClosedError || error instanceof errors.ClientDestroyedError) {
+    return make('shutting_down', 'The proxy closed its connections to the API before the answer was there.', {
+      help: 'Send the request again; a write may have been carried out, so look before repeating it.',
+    })
+  }
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET') {
     return make('upstream_protocol', 'The API broke the connection off.', {
       proxyStatus: 'connection_terminated',

@@ -16,8 +16,11 @@ export interface Upstream {
   readonly tokens: TokenSource
   readonly settings: UpstreamSettings
   readonly dispatch: Dispatch
-  /** Requests that are being sent or wait for a socket. */
-  inFlight: number
+  /** Requests that are being sent or wait, for a token or a socket. */
+  readonly inFlight: number
+  /** One more request is in flight, until `leave`. */
+  enter(): void
+  leave(): void
   /** Lets what is under way end, then closes the connections. */
   close(): Promise<void>
   /** Closes the connections at once. */
@@ -118,6 +121,8 @@ function openUpstream(
     headersTimeout: 0,
     bodyTimeout: 0,
   })
+  let inFlight = 0
+  let onIdle: (() => void) | undefined
   return {
     key,
     companyId,
@@ -126,8 +131,25 @@ function openUpstream(
     tokens: source,
     settings,
     dispatch: authorize(source)((options, handler) => pool.dispatch(options, handler)),
-    inFlight: 0,
-    close: () => pool.close(),
+    get inFlight() {
+      return inFlight
+    },
+    enter: () => {
+      inFlight++
+    },
+    leave: () => {
+      inFlight--
+      if (inFlight === 0) onIdle?.()
+    },
+    close: async () => {
+      // A pool that closes takes no more requests, but one that waits for a token has yet to come to it.
+      if (inFlight > 0) {
+        await new Promise<void>((resolve) => {
+          onIdle = resolve
+        })
+      }
+      if (!pool.destroyed) await pool.close()
+    },
     destroy: () => pool.destroy(),
   }
 }

@@ -31,7 +31,9 @@ export function errorText(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
     if (!(at instanceof Error)) {
-      messages.push(String(at))
+      messages.push(
+        typeof at === 'object' || typeof at === 'function' ? `not an Error (${typeof at})` : String(at),
+      )
       break
     }
     const code = (at as NodeJS.ErrnoException).code

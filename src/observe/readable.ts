@@ -18,7 +18,15 @@ export function readableLine(line: string): string {
   const clock = typeof time === 'string' ? time.slice(11, 19) : ''
   const said = msg === 'request' ? requestText(fields) : String(msg ?? '')
   const rest = Object.entries(fields).map(([key, value]) => `${key}=${text(value)}`)
-  return `${[clock, String(level).toUpperCase().padEnd(5), said, ...rest].join(' ')}\n`
+  const words = [clock, String(level).toUpperCase().padEnd(5), said, ...rest].join(' ')
+  return `${words.replace(STEERS_A_TERMINAL, escaped)}\n`
+}
+
+/** Control characters (also those of Latin-1) and what turns the direction of writing: a path may hold them. */
+const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g
+
+function escaped(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 /** `GET /rest/v1.0/me 200 12ms`; takes what it says out of `fields`. */

@@ -1,5 +1,5 @@
 // Receives each request: the caller is judged, then the company chosen, then access; nothing is done for it before.
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Passage } from '../forward/forwarder.ts'
@@ -29,19 +29,29 @@ export function runtimeOf(config: Config, upstreams: Upstreams): Runtime {
   return { config, table: companyTable(config), upstreams }
 }
 
-/** What came of receiving a request: forwarded, answered by one of the proxy's own routes, or answered already. */
+/** As much of a request as is judged: Node's IncomingMessage, or what `explain` makes up. */
+export interface JudgedRequest {
+  readonly method?: string | undefined
+  readonly httpVersion: string
+  readonly rawHeaders: string[]
+  readonly socket: { readonly localAddress?: string | undefined }
+}
+
+/**
+ * What came of receiving a request: forwarded (and why to this company), answered by one of the proxy's own routes, or a
+ * preflight to be answered with 204 and these headers. `extra` are headers for the answer, flat.
+ */
 export type Reception =
-  | { readonly kind: 'forward'; readonly passage: Passage }
+  | { readonly kind: 'forward'; readonly passage: Passage; readonly why: string }
   | { readonly kind: 'own'; readonly extra: readonly string[] | undefined }
-  | { readonly kind: 'answered' }
+  | { readonly kind: 'preflight'; readonly headers: readonly string[] }
 
 export const HEALTH_PATHS: readonly string[] = ['/_proxy/health/live', '/_proxy/health/ready']
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function receive(
   runtime: Runtime,
-  raw: IncomingMessage,
-  response: ServerResponse,
+  raw: JudgedRequest,
   listener: Listener,
   exchange: Exchange,
   draining: boolean,
@@ -59,11 +69,7 @@ export function receive(
   const origin = judgeOrigin(guard, rawHeaders, host, 'http')
   const extra =
     origin === undefined ? undefined : Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
-  if (origin !== undefined && isPreflight({ method, rawHeaders })) {
-    response.writeHead(204, extra)
-    response.end()
-    return { kind: 'answered' }
-  }
+  if (extra !== undefined && isPreflight({ method, rawHeaders })) return { kind: 'preflight', headers: extra }
   judgeKey(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
   if (draining) {
@@ -75,6 +81,7 @@ export function receive(
   judgeAccess(choice.company.access, { method, rawHeaders, query: target.query })
   return {
     kind: 'forward',
+    why: choice.why,
     passage: {
       exchange,
       upstream: runtime.upstreams.get(choice.company, choice.id),
@@ -93,7 +100,7 @@ function isHealth(target: string): boolean {
 
 const UNKNOWN_HOST: Host = { hostname: '', port: undefined, authority: '' }
 
-function hostOrUnknown(raw: IncomingMessage): Host {
+function hostOrUnknown(raw: JudgedRequest): Host {
   try {
     return readHost(raw.rawHeaders, raw.httpVersion)
   } catch {
@@ -101,7 +108,7 @@ function hostOrUnknown(raw: IncomingMessage): Host {
   }
 }
 
-function ownAddresses(listener: Listener, raw: IncomingMessage): string[] {
+function ownAddresses(listener: Listener, raw: JudgedRequest): string[] {
   const { address } = listener
   if (address.kind === 'unix') return []
   // Bound to every address, its own is the one that was called. A rebound name is never an address.
@@ -116,7 +123,7 @@ function isEveryAddress(host: string): boolean {
 
 function choose(
   table: CompanyTable,
-  raw: IncomingMessage,
+  raw: JudgedRequest,
   listener: Listener,
   host: Host,
   target: Target,

@@ -51,6 +51,7 @@ t.test('a number that would be rounded or respelt keeps its text', async (t) => 
   const old: unknown = readDocument('%YAML 1.1\n---\na: 1_000\nb: 2020-01-01').value
   t.equal((old as { a: OddNumber }).a.source, '1_000')
   t.equal((old as { b: string }).b, '2020-01-01')
+  t.equal(readDocument('a: !!binary aGk=').value?.['a' as never], 'aGk=')
 })
 
 t.test('an empty text, and one of comments alone, has no value', async (t) => {

@@ -1,0 +1,440 @@
+// Twin of src/auth/request-token.ts: judging answers by table, sending over real sockets to a fake login server.
+import { readFileSync } from 'node:fs'
+import { inspect } from 'node:util'
+import t, { type Test } from 'tap'
+import { Agent, type Dispatcher, errors } from 'undici'
+import {
+  errorCode,
+  isTlsError,
+  readTokenAnswer,
+  requestToken,
+  retryAfterMs,
+  type TokenAnswer,
+} from '../../src/auth/request-token.ts'
+import { TokenFailure, type TokenFailureReason } from '../../src/auth/token-failure.ts'
+import type { ServiceAccount } from '../../src/config/config.ts'
+import { Secret } from '../../src/config/secret.ts'
+import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
+import { testAccount, testEnvironment } from '../fixtures/config.ts'
+
+const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
+/** Stands in every malformed body: no message may repeat it. */
+const MARKER = 'text-of-the-body'
+const NOW = Date.UTC(2026, 5, 1, 12, 0, 0)
+
+const answer = (short: Partial<TokenAnswer>): TokenAnswer => ({
+  status: 200,
+  retryAfter: undefined,
+  body: '',
+  tooLong: false,
+  ...short,
+})
+const granted = (fields: Record<string, unknown>): string =>
+  JSON.stringify({ access_token: TOKEN, token_type: 'Bearer', expires_in: 5400, ...fields })
+
+function failureOf(read: () => unknown): TokenFailure | undefined {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof TokenFailure) return error
+    throw error
+  }
+  return undefined
+}
+
+t.test('a token and its lifetime', (t) => {
+  const lifetimes: [string, unknown, number][] = [
+    ['as documented', 5400, 5400],
+    ['the other documented ones', 7200, 7200],
+    ['the shortest documented one', 900, 900],
+    ['absent', undefined, 900],
+    ['null', null, 900],
+    ['a number in quotes', '7200', 7200],
+    ['a number in quotes and blanks', ' 7200 ', 7200],
+    ['a word', 'soon', 900],
+    ['empty', '', 900],
+    ['blank', ' ', 900],
+    ['true', true, 900],
+    ['a list', [60], 900],
+    ['an object', { seconds: 60 }, 900],
+    ['a fraction', 60.5, 60.5],
+    ['the least', 1, 1],
+    ['more than a timer takes', 2 ** 31, 31_536_000],
+    ['huge', 1e300, 31_536_000],
+    ['huge, in quotes', '1e300', 31_536_000],
+  ]
+  for (const [what, expiresIn, seconds] of lifetimes) {
+    const token = readTokenAnswer(answer({ body: granted({ expires_in: expiresIn }) }))
+    t.strictSame(token, { value: TOKEN, lifetimeMs: seconds * 1000 }, `expires_in: ${what}`)
+  }
+  const infinite = granted({}).replace('5400', '1e999')
+  t.equal(readTokenAnswer(answer({ body: infinite })).lifetimeMs, 900_000)
+
+  for (const type of ['bearer', 'Bearer', 'BEARER', null, undefined]) {
+    t.equal(readTokenAnswer(answer({ body: granted({ token_type: type }) })).value, TOKEN, `type ${type}`)
+  }
+  t.equal(readTokenAnswer(answer({ body: `\n ${granted({ more: { deep: [] } })}\n` })).value, TOKEN)
+  t.equal(readTokenAnswer(answer({ body: granted({}), retryAfter: '60' })).value, TOKEN)
+  t.end()
+})
+
+t.test('a 200 that holds no token may pass', (t) => {
+  const bodies: [string, string, RegExp][] = [
+    ['empty', '', /is empty$/],
+    ['blank', ' \r\n', /is empty$/],
+    ['HTML', `<!doctype html><title>${MARKER}</title>`, /is no JSON object$/],
+    ['half of it', granted({}).slice(0, -10), /is no JSON object$/],
+    ['a list', `[${granted({})}]`, /is no JSON object$/],
+    ['a number', '5400', /is no JSON object$/],
+    ['a string', `"${MARKER}"`, /is no JSON object$/],
+    ['null', 'null', /is no JSON object$/],
+    ['true', 'true', /is no JSON object$/],
+    ['an empty object', '{}', /holds no access_token$/],
+    ['no access_token', granted({ access_token: undefined }), /holds no access_token$/],
+    ['an error with status 200', `{"error":"${MARKER}"}`, /holds no access_token$/],
+    ['access_token null', granted({ access_token: null }), /holds no access_token$/],
+    ['access_token empty', granted({ access_token: '' }), /holds no access_token$/],
+    ['access_token a number', granted({ access_token: 12345 }), /holds no access_token$/],
+    ['access_token a list', granted({ access_token: [TOKEN] }), /holds no access_token$/],
+    ['access_token with CRLF', granted({ access_token: `${MARKER}\r\nX-Evil: 1` }), /no token has$/],
+    ['access_token with a line feed at its end', granted({ access_token: `${MARKER}\n` }), /no token has$/],
+    ['access_token with a blank', granted({ access_token: `a ${MARKER}` }), /no token has$/],
+    ['access_token with NUL', granted({ access_token: `${MARKER}\0` }), /no token has$/],
+    ['access_token beyond ASCII', granted({ access_token: `${MARKER}é` }), /no token has$/],
+    ['token_type mac', granted({ token_type: 'mac' }), /no bearer token$/],
+    ['token_type empty', granted({ token_type: '' }), /no bearer token$/],
+    ['token_type a list', granted({ token_type: ['bearer'] }), /no bearer token$/],
+    ['token_type an object', granted({ token_type: { toString: MARKER } }), /no bearer token$/],
+    ['expires_in 0', granted({ expires_in: 0 }), /has expired already$/],
+    ['expires_in "0"', granted({ expires_in: '0' }), /has expired already$/],
+    ['expires_in negative', granted({ expires_in: -5400 }), /has expired already$/],
+    ['expires_in a moment', granted({ expires_in: 0.999 }), /has expired already$/],
+  ]
+  for (const [what, body, message] of bodies) {
+    const failure = failureOf(() => readTokenAnswer(answer({ body })))
+    t.match(failure, { reason: 'bad_body', final: false, retryAfterMs: undefined, message }, what)
+    t.notMatch(inspect(failure), MARKER)
+    t.notMatch(inspect(failure), TOKEN)
+  }
+  const tooLong = failureOf(() => readTokenAnswer(answer({ tooLong: true, body: granted({}) })))
+  t.match(tooLong, { reason: 'bad_body', final: false, message: /is longer than 256 KiB$/ })
+  t.end()
+})
+
+t.test('statuses: 400, 401 and 403 are final, everything else but 200 may pass', (t) => {
+  for (const status of [400, 401, 403]) {
+    const refused = (body: string, tooLong = false) =>
+      failureOf(() => readTokenAnswer(answer({ status, body, tooLong, retryAfter: '7' })))
+    const plain = `the login server refused the credentials (HTTP ${status})`
+    t.match(refused(`{"error":"invalid_client","error_description":"${MARKER}"}`), {
+      reason: 'rejected',
+      final: true,
+      message: `the login server refused the credentials (HTTP ${status}, invalid_client)`,
+    })
+    const bodies = [
+      '',
+      `<html>${MARKER}`,
+      `{"error":"${MARKER}"}`,
+      '{"error":["invalid_client"]}',
+      granted({}),
+    ]
+    for (const body of bodies) {
+      t.equal(refused(body)?.message, plain)
+      t.equal(refused(body)?.final, true)
+    }
+    t.equal(refused('', true)?.message, plain)
+  }
+  const others = [201, 202, 204, 205, 206, 301, 302, 303, 304, 307, 308, 402, 404, 405, 408, 409, 422, 429]
+  for (const status of [...others, 500, 501, 502, 503, 504, 599]) {
+    // Not even with a token: only 200 grants one (RFC 6749 section 5.1).
+    const failure = failureOf(() => readTokenAnswer(answer({ status, body: granted({ more: MARKER }) })))
+    const message = `the login server answered HTTP ${status}`
+    t.match(failure, { reason: 'bad_status', final: false, retryAfterMs: undefined, message })
+  }
+  t.end()
+})
+
+t.test('Retry-After', (t) => {
+  const date = (ms: number) => new Date(NOW + ms).toUTCString()
+  const cases: [string, string | undefined, number | undefined][] = [
+    ['absent', undefined, undefined],
+    ['empty', '', undefined],
+    ['blank', '  ', undefined],
+    ['seconds', '120', 120_000],
+    ['seconds among blanks', ' 5\t', 5000],
+    ['0', '0', 0],
+    ['huge', '9'.repeat(400), Number.MAX_SAFE_INTEGER],
+    ['a date', date(90_000), 90_000],
+    ['a past date', date(-90_000), 0],
+    ['an obsolete date', 'Monday, 01-Jun-26 12:01:00 GMT', 60_000],
+    ['a fraction', '1.5', undefined],
+    ['negative', '-5', undefined],
+    ['a word', 'soon', undefined],
+    ['a word and what passes for a year', 'soon 2050', undefined],
+    ['a broken date', 'Mon, 99 Foo 2026', undefined],
+    ['a list', '1, 2', undefined],
+  ]
+  for (const [what, header, ms] of cases) {
+    t.equal(retryAfterMs(header, NOW), ms, what)
+    for (const status of [429, 503, 302]) {
+      const failure = failureOf(() => readTokenAnswer(answer({ status, retryAfter: header }), NOW))
+      t.equal(failure?.retryAfterMs, ms, `${status}, ${what}`)
+    }
+  }
+  t.end()
+})
+
+t.test('error codes are found below causes and in bundles', (t) => {
+  const coded = (code: unknown, cause?: unknown) => Object.assign(new Error('x', { cause }), { code })
+  t.equal(errorCode(coded('ECONNRESET')), 'ECONNRESET')
+  t.equal(errorCode(new Error('x', { cause: coded('EPIPE') })), 'EPIPE')
+  t.equal(errorCode(new AggregateError([coded('ECONNREFUSED'), coded('ENETUNREACH')])), 'ECONNREFUSED')
+  t.equal(errorCode(Object.assign(new AggregateError([]), { code: 'ETIMEDOUT' })), 'ETIMEDOUT')
+  t.equal(errorCode(coded(20)), undefined)
+  t.equal(errorCode('ECONNRESET'), undefined)
+  t.equal(errorCode(undefined), undefined)
+  const round = new Error('round')
+  round.cause = round
+  t.equal(errorCode(round), undefined)
+  t.equal(isTlsError(coded('DEPTH_ZERO_SELF_SIGNED_CERT')), true)
+  t.equal(isTlsError(coded('ECONNRESET')), false)
+  t.equal(isTlsError('x'), false)
+  t.end()
+})
+
+const SECRET = 's&cr=t+100% ü/?#'
+
+/** A dispatcher that can do nothing but `request`. */
+function stub(request: (options: Dispatcher.RequestOptions) => Promise<Dispatcher.ResponseData>): Dispatcher {
+  return { request } as unknown as Dispatcher
+}
+
+interface Setup extends FakeOptions {
+  readonly connect?: Agent.Options['connect']
+}
+
+async function start(t: Test, { connect, ...options }: Setup = {}) {
+  const clients = [{ clientId: 'id of the client&=', clientSecret: SECRET, companyIds: ['7656'] }]
+  const fake = await startFakeProcore({ clients, ...options })
+  const agent = new Agent(connect === undefined ? {} : { connect })
+  t.teardown(async () => {
+    await agent.destroy()
+    await fake.close()
+  })
+  const account = testAccount({
+    environment: testEnvironment({ loginUrl: fake.loginUrl }),
+    clientId: 'id of the client&=',
+    clientSecret: new Secret(SECRET),
+  })
+  const controller = new AbortController()
+  const request = (dispatcher: Dispatcher = agent, as: ServiceAccount = account) =>
+    requestToken(as, dispatcher, controller.signal)
+  /** Fails the test if a token comes; every failure is searched for secrets. */
+  const failing = async (
+    t: Test,
+    reason: TokenFailureReason,
+    message?: RegExp,
+    dispatcher?: Dispatcher,
+  ): Promise<TokenFailure> => {
+    const error: unknown = await request(dispatcher).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    if (!(error instanceof TokenFailure)) throw new Error('no TokenFailure', { cause: error })
+    t.equal(error.reason, reason)
+    if (message !== undefined) t.match(error.message, message)
+    for (const text of [error.message, inspect(error, { depth: 12 }), JSON.stringify(error)]) {
+      t.notMatch(text, SECRET)
+      t.notMatch(text, 's%26cr')
+      for (const token of fake.issuedTokens()) t.notMatch(text, token)
+    }
+    return error
+  }
+  return { fake, agent, account, controller, request, failing }
+}
+
+t.test('what is sent, byte for byte', async (t) => {
+  const { fake, request } = await start(t)
+  const token = await request()
+  t.equal(token.value, fake.issuedTokens()[0])
+  t.equal(token.lifetimeMs, 5_400_000)
+  const [entry, ...more] = fake.journal.entries
+  t.strictSame(more, [])
+  t.match(entry, { server: 'login', method: 'POST', url: '/oauth/token' })
+  const body =
+    'grant_type=client_credentials&client_id=id+of+the+client%26%3D&client_secret=s%26cr%3Dt%2B100%25+%C3%BC%2F%3F%23'
+  t.equal(entry?.body, body)
+  t.strictSame(entry?.headers, {
+    host: new URL(fake.loginUrl).host,
+    connection: 'keep-alive',
+    'content-type': 'application/x-www-form-urlencoded',
+    accept: 'application/json',
+    'content-length': String(body.length),
+  })
+})
+
+t.test('the content type of the answer does not matter, its JSON does', async (t) => {
+  const { fake, request, failing } = await start(t)
+  fake.faults.token = { headers: { 'Content-Type': 'text/html' } }
+  t.equal((await request()).value, fake.issuedTokens()[0])
+  fake.faults.token = { headers: { 'Content-Type': 'application/json' }, body: '<h1>Sorry</h1>' }
+  await failing(t, 'bad_body', /is no JSON object$/)
+  fake.faults.token = { mutate: () => undefined }
+  await failing(t, 'bad_body', /is empty$/)
+})
+
+t.test('refused credentials', async (t) => {
+  const { fake, failing } = await start(t)
+  fake.resetSecret('id of the client&=', 'another')
+  const failure = await failing(t, 'rejected', /\(HTTP 401, invalid_client\)$/)
+  t.equal(failure.final, true)
+})
+
+t.test('Retry-After of an answer, the first of two', async (t) => {
+  const { fake, failing } = await start(t)
+  fake.faults.token = { status: 503, headers: { 'Retry-After': '7' } }
+  t.equal((await failing(t, 'bad_status', /HTTP 503$/)).retryAfterMs, 7000)
+  fake.faults.token = { status: 429, headers: { 'Retry-After': ['8', '9'] } }
+  t.equal((await failing(t, 'bad_status', /HTTP 429$/)).retryAfterMs, 8000)
+})
+
+t.test('redirects are not followed', async (t) => {
+  const { fake, failing } = await start(t)
+  const elsewhere = await startFakeProcore()
+  t.teardown(() => elsewhere.close())
+  for (const status of [301, 302, 303, 307, 308]) {
+    fake.faults.token = { status, headers: { Location: `${elsewhere.loginUrl}/oauth/token` } }
+    await failing(t, 'bad_status', new RegExp(`HTTP ${status}$`))
+  }
+  t.strictSame(elsewhere.journal.entries, [])
+  t.equal(fake.journal.tokenRequests().length, 5)
+})
+
+t.test('broken connections may pass', async (t) => {
+  const { fake, failing } = await start(t)
+  fake.faults.token = { reset: true }
+  await failing(t, 'unreachable', /could not be reached \((?:UND_ERR_SOCKET|ECONNRESET)\)$/)
+  fake.faults.token = { reset: 'mid-body' }
+  await failing(t, 'unreachable', /could not be reached \(/)
+  fake.faults.token = { raw: 'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"access_token":"cut-off' }
+  await failing(t, 'unreachable', /could not be reached \(/)
+  fake.faults.token = { raw: 'SSH-2.0-OpenSSH_9.9\r\n' }
+  await failing(t, 'unreachable', /could not be reached \(/)
+  await fake.close()
+  await failing(t, 'unreachable', /could not be reached \(ECONNREFUSED\)$/)
+})
+
+t.test('an endless body is cut off', async (t) => {
+  const { fake, failing } = await start(t)
+  for (const status of [200, 500]) {
+    fake.journal.clear()
+    fake.faults.token = { status, fillBytes: Number.POSITIVE_INFINITY }
+    await failing(t, status === 200 ? 'bad_body' : 'bad_status')
+    const entry = await fake.journal.when(({ answer }) => answer !== 'pending')
+    t.equal(entry.answer, 'cut', 'the connection is gone, so nothing more is sent')
+  }
+  fake.faults.token = { status: 401, fillBytes: Number.POSITIVE_INFINITY }
+  await failing(t, 'rejected')
+})
+
+t.test('as much as 256 KiB is read', async (t) => {
+  const { fake, request, failing } = await start(t)
+  const empty = JSON.stringify({ access_token: TOKEN, filler: '' })
+  const body = (bytes: number) => empty.replace('""', `"${'x'.repeat(bytes - empty.length)}"`)
+  fake.faults.token = { body: body(256 * 1024) }
+  t.equal((await request()).value, TOKEN)
+  fake.faults.token = { body: body(256 * 1024 + 1) }
+  await failing(t, 'bad_body', /is longer than 256 KiB$/)
+})
+
+t.test('10 s are given, for head and body together', async (t) => {
+  for (const hang of ['before', 'mid-body'] as const) {
+    await t.test(`hangs ${hang}`, async (t) => {
+      const { fake, agent, failing } = await start(t)
+      const clock = new AbortController()
+      const limits: number[] = []
+      t.intercept(AbortSignal, 'timeout', {
+        value: (ms: number) => {
+          limits.push(ms)
+          return clock.signal
+        },
+      })
+      fake.faults.token = { hang }
+      const head = Promise.withResolvers<void>()
+      const dispatcher = stub(async (options) => {
+        const response = await agent.request(options)
+        head.resolve()
+        return response
+      })
+      const failed = failing(t, 'timeout', /did not answer in time$/, dispatcher)
+      const entry = await fake.journal.when(({ bodyBytes }) => bodyBytes > 0)
+      if (hang === 'mid-body') await head.promise
+      t.equal(entry.answer, 'pending')
+      clock.abort(new DOMException('out of time', 'TimeoutError'))
+      await failed
+      t.strictSame(limits, [10_000])
+      const after = await fake.journal.when(({ answer }) => answer !== 'pending')
+      t.equal(after.answer, 'cut')
+    })
+  }
+})
+
+t.test('the caller of the request can end it', async (t) => {
+  const { fake, controller, failing } = await start(t)
+  fake.faults.token = { hang: true }
+  const failed = failing(t, 'unreachable', /\(AbortError\)$/)
+  await fake.journal.when(({ bodyBytes }) => bodyBytes > 0)
+  controller.abort()
+  await failed
+  const entry = await fake.journal.when(({ answer }) => answer !== 'pending')
+  t.equal(entry.answer, 'cut')
+  await failing(t, 'unreachable')
+  t.equal(fake.journal.entries.length, 1, 'ended before it began: nothing is sent')
+})
+
+t.test('what a dispatcher may throw', async (t) => {
+  const throwing = (error: unknown) => stub(() => Promise.reject(error))
+  const { signal } = new AbortController()
+  const connectTimeout = throwing(new errors.ConnectTimeoutError())
+  await t.rejects(requestToken(testAccount(), connectTimeout, signal), { reason: 'timeout' })
+  await t.rejects(requestToken(testAccount(), throwing('a string'), signal), {
+    reason: 'unreachable',
+    message: 'the login server could not be reached (error)',
+  })
+})
+
+t.test('TLS: a login server that is not the right one gets nothing', async (t) => {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+  const tls = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })
+  const ca = pem('ca.pem')
+
+  await t.test('the right one gets the request', async (t) => {
+    const { fake, request } = await start(t, { tls: tls('good'), connect: { ca } })
+    t.equal((await request()).value, fake.issuedTokens()[0])
+    t.equal(fake.journal.entries.length, 1)
+  })
+  for (const [what, name, connect, code] of [
+    ['self-signed', 'self-signed', {}, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['self-signed, beside a CA of ours', 'self-signed', { ca }, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['of a CA that nobody trusts', 'good', {}, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+    ['for another name', 'wrong-name', { ca }, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+    ['expired', 'expired', { ca }, 'CERT_HAS_EXPIRED'],
+  ] as const) {
+    await t.test(what, async (t) => {
+      const { fake, failing } = await start(t, { tls: tls(name), connect })
+      const failure = await failing(t, 'tls')
+      t.equal(failure.message, `the login server's certificate was refused (${code})`)
+      t.equal(failure.final, false)
+      await fake.close()
+      t.strictSame(fake.journal.entries, [])
+    })
+  }
+  await t.test('no TLS at all', async (t) => {
+    const { fake, account, request } = await start(t)
+    const loginUrl = fake.loginUrl.replace('http:', 'https:')
+    const secure = { ...account, environment: { ...account.environment, loginUrl } }
+    await t.rejects(request(undefined, secure), { name: 'TokenFailure' })
+    await fake.close()
+    t.strictSame(fake.journal.entries, [])
+  })
+})

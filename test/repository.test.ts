@@ -1,0 +1,108 @@
+// The house itself: what the docs say of the code is held against the code.
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import t from 'tap'
+import { architecturePage, purposeOf, sourceFiles } from '../scripts/architecture.ts'
+import { ERROR_KINDS } from '../src/errors.ts'
+
+const root = join(import.meta.dirname, '..')
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const files = sourceFiles(root)
+
+/** Left to right: nothing imports from a layer on its right. */
+const LAYERS = [
+  'errors',
+  'config',
+  'auth',
+  'routing',
+  'guards',
+  'observe',
+  'forward',
+  'server',
+  'fake',
+  'cli',
+]
+const layerOf = (file: string) => LAYERS.indexOf(/^src\/(\w+)/.exec(file)?.[1] ?? '')
+
+/** Sources without a test file of their own name, and the test that covers each. */
+const TESTED_BY: Record<string, string> = {}
+
+t.test('every source file says in its first line what it is for', async (t) => {
+  for (const file of files) t.match(purposeOf(root, file), /^[A-Z`].{15,}/, file)
+})
+
+t.test('the file map of docs/architecture.md lists every source file', async (t) => {
+  t.equal(architecturePage(root), read('docs/architecture.md'), 'fresh: else run npm run generate')
+  t.match(read('docs/architecture.md'), LAYERS.join(' → '), 'the layers are those of this test')
+})
+
+t.test('imports go from right to left', async (t) => {
+  for (const file of files) {
+    t.not(layerOf(file), -1, `${file} is in a layer`)
+    for (const [, to = ''] of read(file).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) {
+      const target = normalize(join(dirname(file), to)).replaceAll('\\', '/')
+      t.ok(existsSync(join(root, target)), `${file} imports ${target}, which exists`)
+      t.ok(layerOf(target) <= layerOf(file), `${file} may import ${target}`)
+    }
+  }
+})
+
+t.test('every source file has a test', async (t) => {
+  for (const file of files) {
+    const twin = file.replace(/^src\//, 'test/').replace(/\.ts$/, '.test.ts')
+    const test = TESTED_BY[file] ?? twin
+    t.ok(existsSync(join(root, test)), `${file} is tested by ${test}`)
+  }
+  for (const file of Object.keys(TESTED_BY)) t.ok(files.includes(file), `${file} exists`)
+})
+
+t.test('docs/errors.md and the error table list the same codes and statuses', async (t) => {
+  const page = read('docs/errors.md')
+  const documented = [...page.matchAll(/^## ([a-z_]+)\n\n(\d{3})\b/gm)].map(([, code, status]) => [
+    code,
+    Number(status),
+  ])
+  t.strictSame(
+    documented,
+    Object.entries(ERROR_KINDS).map(([code, { status }]) => [code, status]),
+  )
+})
+
+t.test('the README names commands and files that exist', async (t) => {
+  for (const page of [
+    'README.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    'docs/architecture.md',
+    'docs/errors.md',
+  ]) {
+    for (const [, link = ''] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      t.ok(existsSync(join(root, dirname(page), link)), `${page} links to ${link}`)
+    }
+    for (const [, path = ''] of read(page).matchAll(
+      /`((?:src|docs|scripts|test|config|deploy|bench)\/[\w./-]+\.\w+)`/g,
+    )) {
+      t.ok(existsSync(join(root, path)), `${page} names ${path}`)
+    }
+  }
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  for (const page of ['README.md', 'CONTRIBUTING.md']) {
+    for (const [, name = ''] of read(page).matchAll(
+      /npm (?:run )?(demo|test|check|proxy|prove|generate)\b/g,
+    )) {
+      t.ok(name in scripts, `${page}: npm run ${name}`)
+    }
+  }
+})
+
+t.test('the runtime needs few packages, all under licences that we accept', async (t) => {
+  const lock = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { dev?: boolean; license?: string; hasInstallScript?: boolean }>
+  }
+  const runtime = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && !dev)
+  t.ok(runtime.length <= 70, `${runtime.length} packages`)
+  for (const [path, { license, hasInstallScript }] of runtime) {
+    t.match(license, /^(MIT|ISC|Apache-2\.0|BlueOak-1\.0\.0|BSD-[23]-Clause|0BSD)$/, path)
+    t.notOk(hasInstallScript, `${path} runs nothing at install`)
+  }
+})
