@@ -396,7 +396,9 @@ t.test('what a dispatcher may throw', async (t) => {
   const throwing = (error: unknown) => stub(() => Promise.reject(error))
   const { signal } = new AbortController()
   const connectTimeout = throwing(new errors.ConnectTimeoutError())
-  await t.rejects(requestToken(testAccount(), connectTimeout, signal), { reason: 'timeout' })
+  await t.rejects(requestToken(testAccount(), connectTimeout, signal), {
+    message: 'the login server did not answer in time',
+  })
   await t.rejects(requestToken(testAccount(), throwing('a string'), signal), {
     reason: 'unreachable',
     message: 'the login server could not be reached (error)',

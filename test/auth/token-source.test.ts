@@ -1,4 +1,5 @@
 // Twin of src/auth/token-source.ts, tokens.ts and backoff.ts. No real time, no sockets.
+import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { refusalMemoryMs, retryDelayMs } from '../../src/auth/backoff.ts'
@@ -70,7 +71,7 @@ t.test('200 callers at once share one request', async (t) => {
 })
 
 t.test('renewed in the background at 3/4 of its life; callers get the old token meanwhile', async (t) => {
-  const { time, calls, source } = start(t, (n) => later(3 * SECOND, issued(`t${n}`)))
+  const { time, calls, events, source } = start(t, (n) => later(3 * SECOND, issued(`t${n}`)))
   const first = watch(source.get())
   await time.pass(3 * SECOND)
   t.equal(first.value?.value, 't1')
@@ -85,6 +86,10 @@ t.test('renewed in the background at 3/4 of its life; callers get the old token 
   await time.pass(3 * SECOND)
   t.equal(source.current()?.value, 't2')
   t.equal(calls.length, 2)
+  t.strictSame(
+    events.map(({ type }) => type),
+    ['issued', 'issued'],
+  )
 })
 
 t.test('a token is never sent after its end, 2 % or 5 s early', async (t) => {
@@ -124,6 +129,24 @@ t.test('a token that ended on its way is not sent either', async (t) => {
   t.equal(calls.length, 1, 'nor is the login server asked again at once')
   await time.pass(1)
   t.equal(caller.value?.value, 'good')
+})
+
+t.test('nor one that ended on its way by one clock alone', async (t) => {
+  for (const [passes, sleeps] of [
+    [8 * SECOND, -HOUR],
+    [0, 8 * SECOND],
+  ] as const) {
+    jitter(t, 0)
+    const { promise, resolve } = Promise.withResolvers<IssuedToken>()
+    const { time, source } = start(t, (n) => (n === 1 ? promise : issued('good', 5)))
+    const caller = watch(source.get())
+    await time.pass(passes)
+    time.sleep(sleeps)
+    resolve(issued('late', 5))
+    await time.pass(250)
+    t.equal(caller.value?.value, 'good')
+    t.equal(source.current()?.value, 'good')
+  }
 })
 
 t.test('the shortest lifetimes do not hammer the login server', async (t) => {
@@ -572,7 +595,8 @@ t.test('a caller that goes away no longer waits; the others do', async (t) => {
   const { time, calls, source } = start(t, (n) => later(5 * SECOND, issued(`t${n}`)))
   const leaver = new AbortController()
   const gone = watch(source.get(leaver.signal))
-  const stays = watch(source.get())
+  const patient = new AbortController()
+  const stays = watch(source.get(patient.signal))
   const before = time.timers().set
   await time.pass(SECOND)
   leaver.abort()
@@ -582,6 +606,10 @@ t.test('a caller that goes away no longer waits; the others do', async (t) => {
   t.notOk(stays.settled)
   await time.pass(4 * SECOND)
   t.equal(stays.value?.value, 't1')
+  t.strictSame(
+    [leaver.signal, patient.signal].flatMap((signal) => getEventListeners(signal, 'abort')),
+    [],
+  )
   t.equal(calls.length, 1)
   t.equal(calls[0]?.signal.aborted, false, 'the request goes on: others will need its token')
 })

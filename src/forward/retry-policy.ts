@@ -1,0 +1,83 @@
+// Whether and when a request may be sent again: pure functions (CONTRACT section 6).
+import { retryAfterMs } from '../auth/request-token.ts'
+
+/** Header values by lower-case name, as undici parses them. */
+export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+/** Sent again after any failure before an answer: to do them twice is to do them once (RFC 9110 section 9.2.2). */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** A failure before any byte of an answer came. */
+export interface FailedAttempt {
+  readonly method: string
+  /** The connection stood and the request was being written: whoever failed, Procore may have acted on it. */
+  readonly sent: boolean
+  /** A timeout, of the connection or the answer. */
+  readonly timedOut: boolean
+  /** The connection could not be made, or broke: worth another try. TLS and DNS failures are not. */
+  readonly connection: boolean
+}
+
+/** True where sending again can't do anything twice. */
+export function mayRetry({ method, sent, timedOut, connection }: FailedAttempt): boolean {
+  if (IDEMPOTENT.has(method)) return connection || (timedOut && !sent)
+  return connection && !sent && !timedOut
+}
+
+/** Wait before retry `nth` (from 1): 100 ms, doubling to 2 s, with jitter over its upper half; `random` in [0, 1). */
+export function retryDelayMs(nth: number, random: number): number {
+  const ceiling = Math.min(2_000, 100 * 2 ** (nth - 1))
+  return ceiling / 2 + (ceiling / 2) * random
+}
+
+/** The first value of a header. */
+export function headerValue(headers: AnswerHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/** The server's clock at the time of its answer (`Date`), else ours: what its times have to be compared with. */
+export function serverNowMs(headers: AnswerHeaders, wallNowMs: number): number {
+  const date = Date.parse(headerValue(headers, 'date') ?? '')
+  return Number.isFinite(date) ? date : wallNowMs
+}
+
+/**
+ * How long Procore wants to be left alone after this answer: `Retry-After`, else for a 429 until `X-Rate-Limit-Reset`
+ * (unix seconds). Undefined where it does not say.
+ */
+export function askedWaitMs(status: number, headers: AnswerHeaders, wallNowMs: number): number | undefined {
+  if (status !== 429 && status !== 503) return undefined
+  const serverNow = serverNowMs(headers, wallNowMs)
+  const retryAfter = retryAfterMs(headerValue(headers, 'retry-after'), serverNow)
+  if (retryAfter !== undefined || status === 503) return retryAfter
+  return resetInMs(headers, serverNow)
+}
+
+/** Milliseconds until `X-Rate-Limit-Reset`. */
+export function resetInMs(headers: AnswerHeaders, serverNow: number): number | undefined {
+  const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
+  return reset === undefined ? undefined : Math.max(0, reset * 1000 - serverNow)
+}
+
+/** A header's number, or undefined where it is none. */
+export function wholeNumber(value: string | undefined): number | undefined {
+  return value !== undefined && /^\d{1,15}$/.test(value.trim()) ? Number(value) : undefined
+}
+
+/** Keeps an outage from being multiplied by retries: each request earns a fifth of one, up to ten. */
+export class RetryBudget {
+  #left = 10
+
+  /** A request came in. */
+  earn(): void {
+    this.#left = Math.min(10, this.#left + 0.2)
+  }
+
+  /** True, and one less, where a retry may be made. */
+  spend(): boolean {
+    if (this.#left < 1) return false
+    this.#left--
+    return true
+  }
+}

@@ -1,0 +1,169 @@
+// Covers src/forward/links.ts
+import fc from 'fast-check'
+import t from 'tap'
+import { type CallerBase, rewriteLink, rewriteUrl } from '../../src/forward/links.ts'
+
+const API = 'https://api.procore.com'
+const PREFIXED: CallerBase = { origin: 'http://localhost:8377', prefix: '/acme' }
+const BARE: CallerBase = { origin: 'http://acme.localhost:8377', prefix: '' }
+
+t.test('URLs of the API origin come to the proxy, with the caller’s prefix', async (t) => {
+  const cases: [reference: string, rest: string][] = [
+    [API, ''],
+    [`${API}/`, '/'],
+    [`${API}?a=b`, '?a=b'],
+    [`${API}#x`, '#x'],
+    [`${API}/rest/v1.0/projects?page=2&q=%C3%A9%zz#f`, '/rest/v1.0/projects?page=2&q=%C3%A9%zz#f'],
+    [`${API}//evil.example/x`, '//evil.example/x'],
+    [`${API}/@evil`, '/@evil'],
+    [`${API}:443/x`, '/x'],
+    [`${API}:0443/x`, '/x'],
+    [`${API}:/x`, '/x'],
+    ['HTTPS://API.Procore.COM/Rest/X', '/Rest/X'],
+    ['https://api.procore%2ecom/x', '/x'],
+    ['//api.procore.com/x', '/x'],
+    ['//API.procore.com:443?x', '?x'],
+  ]
+  for (const [reference, rest] of cases) {
+    t.equal(rewriteUrl(reference, API, PREFIXED), `http://localhost:8377/acme${rest}`, reference)
+    t.equal(rewriteUrl(reference, API, BARE), `http://acme.localhost:8377${rest}`, reference)
+  }
+})
+
+t.test('URLs of any other origin stay as they are', async (t) => {
+  for (const reference of [
+    'https://api.procore.com.evil.example/x',
+    'https://api.procore.comx',
+    'https://api.procore.com@evil.example/x',
+    'https://api.procore.com:443@evil.example/',
+    'https://api.procore.com:x@evil.example/',
+    'https://user@api.procore.com/x',
+    'https://user:pw@api.procore.com/x',
+    'https://:pw@api.procore.com/x',
+    'https://api.procore.com:8443/x',
+    'https://api.procore.com:99999/x',
+    'https://api.procore.com./x',
+    'https://login.procore.com/x',
+    'http://api.procore.com/x',
+    'ftp://api.procore.com/x',
+    'javascript://api.procore.com/%0aalert(1)',
+    'mailto:a@api.procore.com',
+    'https:/api.procore.com/x',
+    'https:api.procore.com/x',
+    'https://',
+    '//',
+    '///api.procore.com/x',
+    '//evil.example/x',
+    '/\\evil.example/x',
+    '/\\api.procore.com/x',
+    '\\\\api.procore.com\\x',
+    'https:\\\\api.procore.com\\x',
+    'https://api.procore.com\\@evil.example/x',
+    'https://api.procore.com\\.evil.example/x',
+    'https://api.procore.com:443\\@evil.example/x',
+    'https://[bad/x',
+    ' https://api.procore.com/x',
+    'https://storage.example/file?next=https://api.procore.com/x',
+  ]) {
+    t.equal(rewriteUrl(reference, API, PREFIXED), reference, reference)
+    t.equal(rewriteUrl(reference, API, BARE), reference, reference)
+  }
+})
+
+t.test('A path gets the prefix; what is relative to the request’s own path needs none', async (t) => {
+  t.equal(rewriteUrl('/rest/v1.0/x?page=2', API, PREFIXED), '/acme/rest/v1.0/x?page=2')
+  t.equal(rewriteUrl('/rest/v1.0/x?page=2', API, BARE), '/rest/v1.0/x?page=2')
+  t.equal(rewriteUrl('/', API, PREFIXED), '/acme/')
+  for (const reference of ['', '?page=2', '#x', 'projects/5', './x', '../x', '*']) {
+    t.equal(rewriteUrl(reference, API, PREFIXED), reference, reference)
+  }
+})
+
+t.test('An API origin with a port is one with that port', async (t) => {
+  const api = 'http://127.0.0.1:9001'
+  t.equal(rewriteUrl(`${api}/x`, api, PREFIXED), 'http://localhost:8377/acme/x')
+  t.equal(rewriteUrl('//127.0.0.1:9001/x', api, PREFIXED), 'http://localhost:8377/acme/x')
+  t.equal(
+    rewriteUrl('HTTP://0x7f.1:9001/x', api, PREFIXED),
+    'http://localhost:8377/acme/x',
+    'another spelling',
+  )
+  for (const other of [`${api}0/x`, 'http://127.0.0.1/x', 'https://127.0.0.1:9001/x', `${api}@evil/x`]) {
+    t.equal(rewriteUrl(other, api, PREFIXED), other)
+  }
+  const six = 'http://[::1]:9001'
+  t.equal(rewriteUrl(`${six}/x`, six, PREFIXED), 'http://localhost:8377/acme/x')
+  t.equal(rewriteUrl('http://[0:0::1]:9001/x', six, PREFIXED), 'http://localhost:8377/acme/x')
+})
+
+t.test('Link: the targets change, everything around them stays byte for byte', async (t) => {
+  const here = 'http://localhost:8377/acme'
+  const cases: [value: string, wanted: string][] = [
+    [`<${API}/x?page=2>; rel="next"`, `<${here}/x?page=2>; rel="next"`],
+    [
+      `<${API}/x?page=1>; rel="first", <${API}/x?page=9>;rel=last ,<https://other.example/y>; rel="z",`,
+      `<${here}/x?page=1>; rel="first", <${here}/x?page=9>;rel=last ,<https://other.example/y>; rel="z",`,
+    ],
+    ['</rest/x?a=1,2;3>; rel="next"', '</acme/rest/x?a=1,2;3>; rel="next"'],
+    [
+      `<${API}/x>; rel="next"; title="a, <${API}/y> \\" <${API}/z>", <${API}/w>`,
+      `<${here}/x>; rel="next"; title="a, <${API}/y> \\" <${API}/z>", <${here}/w>`,
+    ],
+    [`<${API}/x"y>; rel="next"`, `<${here}/x"y>; rel="next"`],
+    [`<${API}/x>; title="never ends, <${API}/y>`, `<${here}/x>; title="never ends, <${here}/y>`],
+    [`<<${API}/x>>`, `<<${here}/x>>`],
+    [`<${API}/x`, `<${API}/x`],
+    [`${API}/x`, `${API}/x`],
+    ['<>', '<>'],
+    ['', ''],
+  ]
+  for (const [value, wanted] of cases) t.equal(rewriteLink(value, API, PREFIXED), wanted, value)
+})
+
+t.test('A hostile Link takes no time', async (t) => {
+  const started = performance.now()
+  for (const value of ['"\\'.repeat(8000), '<'.repeat(16_000), `"${'\\"'.repeat(8000)}`, '<"'.repeat(8000)]) {
+    rewriteLink(value, API, PREFIXED)
+  }
+  t.ok(performance.now() - started < 2000)
+})
+
+t.test(
+  'Whatever comes: where a reference led to the API it leads to the proxy, else where it led before',
+  async (t) => {
+    const piece = fc.constantFrom(
+      'https:',
+      'HTTPS:',
+      'http:',
+      '/',
+      '//',
+      '\\',
+      'api.procore.com',
+      'API.PROCORE.COM',
+      '.evil.example',
+      '@',
+      ':443',
+      ':80',
+      ':',
+      '?',
+      '#',
+      '.',
+      '..',
+      'x',
+      '%2e',
+      ' ',
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 7 }), (pieces) => {
+        const reference = pieces.join('')
+        const before = URL.parse(reference, `${API}/rest/x`)
+        const after = URL.parse(rewriteUrl(reference, API, BARE), `${BARE.origin}/rest/x`)
+        if (before === null) return after === null
+        if (before.origin !== API) return after?.href === before.href
+        // Left alone or rewritten: to the API itself or to the proxy, and never anywhere else.
+        return after?.origin === API || after?.origin === BARE.origin
+      }),
+      { numRuns: 5000 },
+    )
+  },
+)

@@ -1,0 +1,237 @@
+// Covers src/forward/request-headers.ts
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import fc from 'fast-check'
+import t from 'tap'
+import { connectionNames, requestHeaders, requestHeaderVerdict } from '../../src/forward/request-headers.ts'
+import { sendRaw } from '../fixtures/proxy.ts'
+
+const TARGET = { host: 'api.procore.com', companyId: '7656' }
+const INJECTED = ['Host', 'api.procore.com', 'Procore-Company-Id', '7656', 'Via', '1.1 procore-proxy']
+
+/** What is left of the caller's headers: everything but the injected ones. */
+function kept(rawHeaders: string[], connection?: string): string[] {
+  const headers = requestHeaders(rawHeaders, connection, TARGET)
+  t.strictSame([...headers.slice(0, 2), ...headers.slice(-4)], INJECTED)
+  return headers.slice(2, -4)
+}
+
+/** CONTRACT section 5, written out: the names that never go up. */
+const NEVER = [
+  'authorization',
+  'procore-company-id',
+  'host',
+  'cookie',
+  'cookie2',
+  'proxy-authorization',
+  'proxy-connection',
+  'proxy-anything',
+  'proxy-',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-user',
+  'x-real-ip',
+  'origin',
+  'referer',
+  'sec-fetch-site',
+  'sec-ch-ua',
+  'sec-websocket-key',
+  'procore-proxy-key',
+  'procore-proxy-request',
+  'procore-proxy-note',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'http2-settings',
+  'expect',
+]
+
+function spellings(name: string): string[] {
+  const capital = name.replace(/(^|[-_])[a-z]/g, (match) => match.toUpperCase())
+  const mixed = [...name].map((char, i) => (i % 2 === 0 ? char.toUpperCase() : char)).join('')
+  const all = [name, capital, name.toUpperCase(), mixed]
+  return [
+    ...all,
+    ...all.map((each) => each.replaceAll('-', '_')),
+    ...all.map((each) => each.replace('-', '_')),
+  ]
+}
+
+t.test('No spelling of a forbidden name goes up', async (t) => {
+  for (const name of NEVER) {
+    for (const spelling of spellings(name)) {
+      t.equal(requestHeaderVerdict(spelling), 'drop', spelling)
+      t.equal(requestHeaderVerdict(spelling), 'drop', `${spelling} a second time, from the cache`)
+      t.strictSame(kept([spelling, 'x', 'Accept', '*/*']), ['Accept', '*/*'], spelling)
+    }
+  }
+  t.strictSame(kept(['Content_Length', '5', 'CONTENT_LENGTH', '6', 'Content-Length', '7']), [
+    'Content-Length',
+    '7',
+  ])
+})
+
+t.test('End-to-end headers go up as they are, in order, spelling and number', async (t) => {
+  const headers = [
+    ['X-Custom', 'a'],
+    ['Accept', '*/*'],
+    ['x-custom', 'b'],
+    ['X_Custom', 'c'],
+    ['Content-Length', '3'],
+    ['Content-Type', ';;nonsense'],
+    ['Range', 'bytes=0-1'],
+    ['Idempotency-Token', '1'],
+    ['If-None-Match', '"a"'],
+    ['Procore-Other', 'x'],
+    ['Forwarded-For', 'near miss'],
+    ['X-Forward', 'near miss'],
+    ['Hosts', 'near miss'],
+    ['Secure', 'near miss'],
+    ['X-Authorization', 'near miss'],
+    ['Proxied', 'near miss'],
+    ['Empty', ''],
+    ['Latin', 'caf\xe9'],
+    ['User-Agent', 'x'],
+  ].flat()
+  t.strictSame(kept([...headers]), headers)
+  t.strictSame(kept([...headers], 'keep-alive'), headers)
+  t.strictSame(kept([]), [])
+})
+
+t.test('What Connection names stays behind, but never the framing or what is put on', async (t) => {
+  t.strictSame(kept(['X-Hop', '1', 'x-hop', '2', 'Connection', 'x-HOP', 'X-End', '3'], 'x-HOP'), [
+    'X-End',
+    '3',
+  ])
+  const names = 'close, Authorization,Host , Content-Length,\tProcore-Company-Id, Via, X-Hop,,'
+  t.strictSame(kept(['Content-Length', '3', 'Via', '1.0 caller', 'X-Hop', 'x', 'X-End', 'x'], names), [
+    'Content-Length',
+    '3',
+    'X-End',
+    'x',
+  ])
+  for (const usual of ['keep-alive', 'close', 'Close', 'KEEP-ALIVE', undefined]) {
+    t.equal(connectionNames(usual), undefined, usual)
+  }
+  t.strictSame([...(connectionNames('close, X-A') ?? [])], ['close', 'x-a'])
+})
+
+t.test('Several Connection headers count as one', async (t) => {
+  const server = createServer((_request, response) => response.end())
+  t.teardown(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const arrived = once(server, 'request') as Promise<[IncomingMessage]>
+  await sendRaw(
+    (server.address() as AddressInfo).port,
+    'GET / HTTP/1.1\r\nHost: a\r\nConnection: X-One\r\nX-One: 1\r\nX-Two: 2\r\nX-Three: 3\r\nconnection: close, X-TWO\r\n\r\n',
+  )
+  const [request] = await arrived
+  t.strictSame(kept(request.rawHeaders, request.headers.connection), ['X-Three', '3'])
+})
+
+t.test('Via is appended to the caller’s, however many it sent', async (t) => {
+  const via = (...values: string[]) =>
+    requestHeaders(
+      values.flatMap((value, i) => [i % 2 ? 'Via' : 'vIA', value]),
+      undefined,
+      TARGET,
+    ).slice(-2)
+  t.strictSame(via(), ['Via', '1.1 procore-proxy'])
+  t.strictSame(via('1.0 fred'), ['Via', '1.0 fred, 1.1 procore-proxy'])
+  t.strictSame(via('1.0 fred', '1.1 wilma (x, y)', '2 z'), [
+    'Via',
+    '1.0 fred, 1.1 wilma (x, y), 2 z, 1.1 procore-proxy',
+  ])
+  t.strictSame(via('1.1 procore-proxy', '1.0 a'), ['Via', '1.1 procore-proxy, 1.0 a, 1.1 procore-proxy'])
+})
+
+t.test('Names that callers make up do not fill the memory', async (t) => {
+  globalThis.gc?.()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 60_000; i++) requestHeaderVerdict(`x-${i}-${'y'.repeat(500)}`)
+  globalThis.gc?.()
+  // Kept, they would be 30 MB of one-byte strings.
+  t.ok(process.memoryUsage().heapUsed - before < 20e6, 'bounded')
+  t.equal(requestHeaderVerdict('Cookie'), 'drop', 'and the verdicts stay right')
+})
+
+const anyName = fc.oneof(
+  fc.constantFrom(...NEVER, 'via', 'content-length', 'x-hop', 'accept', 'x-forwarded', 'secx').chain((name) =>
+    fc.array(fc.integer({ min: 0, max: 3 }), { minLength: name.length, maxLength: name.length }).map((bits) =>
+      [...name]
+        .map((char, i) => (bits[i]! & 1 ? char.toUpperCase() : char))
+        .map((char, i) => (char === '-' && bits[i]! & 2 ? '_' : char))
+        .join(''),
+    ),
+  ),
+  fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}$/),
+)
+
+/** An oracle of its own: CGI's reading of a name. */
+function cgi(name: string): string {
+  return name.toUpperCase().replace(/-/g, '_')
+}
+
+const FORBIDDEN = new RegExp(
+  `^(?:${[
+    'AUTHORIZATION',
+    'COOKIE2?',
+    'PROXY_.*',
+    'FORWARDED',
+    'X_FORWARDED_.*',
+    'X_REAL_IP',
+    'ORIGIN',
+    'REFERER',
+    'SEC_.*',
+    'PROCORE_PROXY_.*',
+    'CONNECTION',
+    'KEEP_ALIVE',
+    'TRANSFER_ENCODING',
+    'TE',
+    'TRAILER',
+    'UPGRADE',
+    'HTTP2_SETTINGS',
+    'EXPECT',
+  ].join('|')})$`,
+)
+
+t.test('For any headers: one Host, one company, one Via, no bearer, nothing forbidden', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(anyName, fc.constantFrom('', 'x', '1.0 y', 'a, b')), { maxLength: 12 }),
+      fc.option(
+        fc.array(anyName, { maxLength: 4 }).map((names) => names.join(', ')),
+        { nil: undefined },
+      ),
+      (pairs, connection) => {
+        const headers = requestHeaders(pairs.flat(), connection, TARGET)
+        const names = headers.filter((_, i) => i % 2 === 0)
+        const values = (name: string) => headers.filter((_, i) => i % 2 && cgi(headers[i - 1]!) === cgi(name))
+        const named = new Set(connection?.split(',').map((name) => name.trim().toLowerCase()))
+        const through = pairs.filter(([name]) => {
+          const lower = name.toLowerCase()
+          if (lower === 'content-length') return true
+          if (named.has(lower) || /^(?:HOST|PROCORE_COMPANY_ID|VIA|CONTENT_LENGTH)$/.test(cgi(name)))
+            return false
+          return !FORBIDDEN.test(cgi(name))
+        })
+        return (
+          values('host').join() === TARGET.host &&
+          values('procore-company-id').join() === TARGET.companyId &&
+          values('via').length === 1 &&
+          /(?:^|, )1\.1 procore-proxy$/.test(values('via')[0]!) &&
+          names.every((name) => !FORBIDDEN.test(cgi(name))) &&
+          JSON.stringify(headers.slice(2, -4)) === JSON.stringify(through.flat())
+        )
+      },
+    ),
+    { numRuns: 3000 },
+  )
+})

@@ -1,0 +1,212 @@
+// Covers src/forward/response-headers.ts
+import fc from 'fast-check'
+import t from 'tap'
+import { type AnswerContext, responseHeaders } from '../../src/forward/response-headers.ts'
+
+const CONTEXT: AnswerContext = {
+  apiOrigin: 'https://api.procore.com',
+  base: { origin: 'http://localhost:8377', prefix: '/acme' },
+  company: 'acme',
+  environment: 'production',
+  requestId: 'our-id',
+  extra: undefined,
+}
+const MARKS = ['Procore-Proxy-Company', 'acme', 'Procore-Proxy-Environment', 'production']
+const OUR_ID = ['X-Request-Id', 'our-id']
+
+/** As undici gives them. */
+function buffers(headers: string[]): Buffer[] {
+  return headers.map((text) => Buffer.from(text, 'latin1'))
+}
+
+const NEVER = [
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-connection',
+  'proxy-status',
+  'set-cookie',
+  'set-cookie2',
+  'strict-transport-security',
+  'alt-svc',
+  'access-control-allow-origin',
+  'access-control-expose-headers',
+  'procore-proxy-company',
+  'procore-proxy-error',
+  'procore-proxy-environment',
+]
+
+t.test('What is not for callers is taken off, in any case', async (t) => {
+  for (const name of NEVER) {
+    for (const spelling of [
+      name,
+      name.toUpperCase(),
+      name.replace(/\b[a-z]/g, (char) => char.toUpperCase()),
+    ]) {
+      const headers = responseHeaders(buffers([spelling, 'x', 'ETag', '"1"', spelling, 'y']), CONTEXT)
+      t.strictSame(headers, ['ETag', '"1"', ...MARKS, ...OUR_ID], spelling)
+    }
+  }
+})
+
+t.test('Everything else comes through byte for byte, in order', async (t) => {
+  const headers = [
+    'ETag',
+    'W/"a"',
+    'total',
+    '150',
+    'per-page',
+    '10',
+    'X-Rate-Limit-Remaining',
+    '5',
+    'Vary',
+    'a',
+    'vary',
+    'b',
+    'Content-Length',
+    '12',
+    'Content-Disposition',
+    'attachment; filename="caf\xe9 \xff\x80.pdf"',
+    'WWW-Authenticate',
+    'Bearer',
+    'Empty',
+    '',
+  ]
+  t.strictSame(responseHeaders(buffers(headers), CONTEXT), [...headers, ...MARKS, ...OUR_ID])
+  t.strictSame(responseHeaders(headers, CONTEXT), [...headers, ...MARKS, ...OUR_ID], 'from strings too')
+  t.strictSame(responseHeaders([], CONTEXT), [...MARKS, ...OUR_ID])
+})
+
+t.test('What Connection names goes too, before or after it, in one line or several', async (t) => {
+  const headers = [
+    'X-A',
+    '1',
+    'Connection',
+    'x-a, X-B',
+    'X-B',
+    '2',
+    'connection',
+    'X-C',
+    'x-c',
+    '3',
+    'X-D',
+    '4',
+  ]
+  t.strictSame(responseHeaders(buffers(headers), CONTEXT), ['X-D', '4', ...MARKS, ...OUR_ID])
+  const usual = [
+    'Connection',
+    'keep-alive',
+    'X-A',
+    '1',
+    'Connection',
+    'X-B',
+    'X-B',
+    '2',
+    'Connection',
+    'close',
+  ]
+  t.strictSame(responseHeaders(buffers(usual), CONTEXT), ['X-A', '1', ...MARKS, ...OUR_ID])
+  const own = ['Connection', 'Content-Length, Procore-Proxy-Company, X-Request-Id', 'Content-Length', '5']
+  t.strictSame(
+    responseHeaders(buffers(own), CONTEXT),
+    ['Content-Length', '5', ...MARKS, ...OUR_ID],
+    'never the length or our marks',
+  )
+})
+
+t.test('X-Request-Id is Procore’s, else ours', async (t) => {
+  t.strictSame(responseHeaders(buffers(['x-request-id', 'theirs']), CONTEXT), [
+    'x-request-id',
+    'theirs',
+    ...MARKS,
+  ])
+  t.strictSame(
+    responseHeaders(buffers(['X-Request-Id', 'theirs', 'Connection', 'X-Request-ID']), CONTEXT),
+    [...MARKS, ...OUR_ID],
+    'one that must not pass is no reason to have none',
+  )
+})
+
+t.test('Link and Location are rewritten, in each line of their own', async (t) => {
+  const api = 'https://api.procore.com/rest/v1.0/x?page=2'
+  const here = 'http://localhost:8377/acme/rest/v1.0/x?page=2'
+  const headers = [
+    'LINK',
+    `<${api}>; rel="next"`,
+    'Link',
+    `<${api}>`,
+    'location',
+    api,
+    'Content-Location',
+    api,
+  ]
+  t.strictSame(responseHeaders(buffers(headers), CONTEXT), [
+    'LINK',
+    `<${here}>; rel="next"`,
+    'Link',
+    `<${here}>`,
+    'location',
+    here,
+    'Content-Location',
+    api,
+    ...MARKS,
+    ...OUR_ID,
+  ])
+})
+
+t.test('Extra headers are put on as they are, whatever Connection names', async (t) => {
+  const extra = ['Access-Control-Allow-Origin', 'https://app.example', 'Vary', 'Origin']
+  const connection = ['Connection', 'Access-Control-Allow-Origin, Vary', 'Vary', 'Accept']
+  t.strictSame(responseHeaders(buffers(connection), { ...CONTEXT, extra }), [...MARKS, ...extra, ...OUR_ID])
+})
+
+t.test('Names that the API makes up do not fill the memory', async (t) => {
+  globalThis.gc?.()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 60_000; i++) responseHeaders([`x-${i}-${'y'.repeat(500)}`, ''], CONTEXT)
+  globalThis.gc?.()
+  t.ok(process.memoryUsage().heapUsed - before < 20e6, 'bounded')
+})
+
+const FORBIDDEN =
+  /^(?:connection|keep-alive|transfer-encoding|te|trailer|upgrade|set-cookie2?|strict-transport-security|alt-svc|proxy-.*|access-control-.*)$/i
+
+t.test('For any headers: our marks once, a request id, nothing forbidden or named', async (t) => {
+  const name = fc.oneof(
+    fc.constantFrom(...NEVER, 'X-Request-Id', 'Content-Length', 'X-Hop').map((each) => each.toUpperCase()),
+    fc.constantFrom(...NEVER, 'x-request-id', 'x-hop', 'link', 'location'),
+    fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}$/),
+  )
+  const names = fc.array(name, { maxLength: 3 }).map((each) => each.join(', '))
+  const pair = fc.oneof(
+    fc.tuple(name, fc.constantFrom('', 'x', '<y>')),
+    fc.tuple(fc.constantFrom('Connection', 'connection'), names),
+  )
+  fc.assert(
+    fc.property(fc.array(pair, { maxLength: 10 }), (pairs) => {
+      const headers = responseHeaders(buffers(pairs.flat()), CONTEXT)
+      const seen = headers.filter((_, i) => i % 2 === 0).map((each) => each.toLowerCase())
+      const named = pairs
+        .filter(([each]) => each.toLowerCase() === 'connection')
+        .flatMap(([, value]) => value.toLowerCase().split(','))
+        .map((each) => each.trim())
+      const through = pairs.filter(([each]) => {
+        const lower = each.toLowerCase()
+        if (lower === 'content-length') return true
+        return !FORBIDDEN.test(each) && !lower.startsWith('procore-proxy-') && !named.includes(lower)
+      })
+      const ids = through.filter(([each]) => each.toLowerCase() === 'x-request-id').length
+      return (
+        seen.every((each) => !FORBIDDEN.test(each)) &&
+        seen.filter((each) => each === 'x-request-id').length === Math.max(1, ids) &&
+        JSON.stringify(headers) === JSON.stringify([...through.flat(), ...MARKS, ...(ids > 0 ? [] : OUR_ID)])
+      )
+    }),
+    { numRuns: 3000 },
+  )
+})
