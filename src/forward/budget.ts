@@ -46,6 +46,7 @@ export interface BudgetState {
 
 /** Reset times are whole seconds: answers of one window may differ by this much. */
 const SAME_WINDOW_MS = 1_500
+const MOST_BEFORE_AN_ANSWER = 16
 const MOST_WINDOWS = 8
 const MOST_ENDPOINTS = 1_000
 /** Spread over this time, so that several proxies of one budget don't start at the same moment. */
@@ -60,6 +61,8 @@ export class Budget {
   /** The window of the newest answer. */
   #shown: Window | undefined
   #inFlight = 0
+  /** An answer came: until then nobody knows how much there is, and only a few requests go up to find out. */
+  #asked = false
   #wake: NodeJS.Timeout | undefined
 
   constructor(settings: RateLimitSettings) {
@@ -88,10 +91,14 @@ export class Budget {
       return Promise.reject(refused('The rate budget is used up.', exhausted))
     }
     if (now + exhausted > entrant.deadline) {
-      return Promise.reject(refused('Waiting for the rate budget would take longer than rateLimit.maxWait.', exhausted))
+      return Promise.reject(
+        refused('Waiting for the rate budget would take longer than rateLimit.maxWait.', exhausted),
+      )
     }
     if (this.#queue.size >= this.#settings.maxQueued) {
-      return Promise.reject(refused('rateLimit.maxQueued requests wait for the rate budget already.', exhausted))
+      return Promise.reject(
+        refused('rateLimit.maxQueued requests wait for the rate budget already.', exhausted),
+      )
     }
     return this.#join(entrant, signal)
   }
@@ -118,7 +125,12 @@ export class Budget {
       const onAbort = () => waiter.fail(refused('The caller went away.', 0))
       const timer = setTimeout(() => {
         const wait = this.#waitFor(entrant.endpoint, performance.now())
-        waiter.fail(refused('The rate budget did not recover within rateLimit.maxWait.', Number.isFinite(wait) ? wait : 0))
+        waiter.fail(
+          refused(
+            'The rate budget did not recover within rateLimit.maxWait.',
+            Number.isFinite(wait) ? wait : 0,
+          ),
+        )
       }, entrant.deadline - performance.now())
       signal.addEventListener('abort', onAbort, { once: true })
       this.#queue.add(entrant.caller, waiter)
@@ -129,6 +141,7 @@ export class Budget {
   /** An answer came for a request that had entered: learns from it. */
   answered(endpoint: string, status: number, headers: AnswerHeaders): void {
     this.#inFlight--
+    this.#asked = true
     const now = performance.now()
     const wallNow = Date.now()
     const limit = wholeNumber(headerValue(headers, 'x-rate-limit-limit'))
@@ -212,7 +225,7 @@ export class Budget {
 
   #waitForAny(now: number): number {
     let until = 0
-    let inFlightBound = false
+    let inFlightBound = !this.#asked && this.#inFlight >= MOST_BEFORE_AN_ANSWER
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
       if (window.left - this.#inFlight >= 1) continue
@@ -246,7 +259,9 @@ export class Budget {
     if (!Number.isFinite(all)) return
     let soonest = Number.POSITIVE_INFINITY
     if (this.#heldEndpoints.size === 0) soonest = 0
-    else for (const { endpoint } of this.#queue) soonest = Math.min(soonest, this.#waitForEndpoint(endpoint, now))
+    else
+      for (const { endpoint } of this.#queue)
+        soonest = Math.min(soonest, this.#waitForEndpoint(endpoint, now))
     this.#wake = setTimeout(() => this.#pump(), Math.ceil(Math.max(all, soonest)))
     this.#wake.unref()
   }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import type { ForwardOptions } from './dispatch.ts'
+import { type ForwardOptions, NEVER_SENT } from './dispatch.ts'
 import { Forwarding } from './forwarding.ts'
 import type { CallerBase } from './links.ts'
 import { requestHeaders } from './request-headers.ts'
@@ -80,7 +80,10 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
   try {
     upstream.dispatch(options, forwarding)
   } catch (error) {
-    // undici throws what it finds wrong with a request before it is sent.
-    forwarding.onResponseError(undefined as never, error as Error)
+    // undici hands its errors to the handler: this is a defect of ours, and Fastify would not answer for a hijacked reply.
+    forwarding.onResponseError(
+      NEVER_SENT,
+      new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error }),
+    )
   }
 }

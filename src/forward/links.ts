@@ -26,11 +26,11 @@ export function rewriteUrl(reference: string, apiOrigin: string, base: CallerBas
 
 /** Upper case, an explicit default port, `//host/…`: read as a URL, then compared by origin. */
 function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase): string {
-  const start = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#\\]*/i.exec(reference)
+  const start = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#\\\s]*/i.exec(reference)
   if (start === null) return reference
   const rest = reference.slice(start[0].length)
   // Readers differ on whether a backslash ends the host: left as it is, it means what it meant before.
-  if (rest.startsWith('\\')) return reference
+  if (!/^(?:$|[/?#])/.test(rest)) return reference
   const url = URL.parse(start[0], apiOrigin)
   if (url === null || url.origin !== apiOrigin || url.username !== '' || url.password !== '') return reference
   return base.origin + base.prefix + rest

@@ -122,7 +122,7 @@ function openUpstream(
     bodyTimeout: 0,
   })
   let inFlight = 0
-  let onIdle: (() => void) | undefined
+  let idle: PromiseWithResolvers<void> | undefined
   return {
     key,
     companyId,
@@ -139,14 +139,13 @@ function openUpstream(
     },
     leave: () => {
       inFlight--
-      if (inFlight === 0) onIdle?.()
+      if (inFlight === 0) idle?.resolve()
     },
     close: async () => {
       // A pool that closes takes no more requests, but one that waits for a token has yet to come to it.
       if (inFlight > 0) {
-        await new Promise<void>((resolve) => {
-          onIdle = resolve
-        })
+        idle ??= Promise.withResolvers()
+        await idle.promise
       }
       if (!pool.destroyed) await pool.close()
     },

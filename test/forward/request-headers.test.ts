@@ -2,6 +2,8 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
 import { connectionNames, requestHeaders, requestHeaderVerdict } from '../../src/forward/request-headers.ts'
@@ -117,7 +119,7 @@ t.test('What Connection names stays behind, but never the framing or what is put
     'x',
   ])
   for (const usual of ['keep-alive', 'close', 'Close', 'KEEP-ALIVE', undefined]) {
-    t.equal(connectionNames(usual), undefined, usual)
+    t.equal(connectionNames(usual), undefined, `${usual}`)
   }
   t.strictSame([...(connectionNames('close, X-A') ?? [])], ['close', 'x-a'])
 })
@@ -152,11 +154,16 @@ t.test('Via is appended to the caller’s, however many it sent', async (t) => {
   t.strictSame(via('1.1 procore-proxy', '1.0 a'), ['Via', '1.1 procore-proxy, 1.0 a, 1.1 procore-proxy'])
 })
 
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
+
 t.test('Names that callers make up do not fill the memory', async (t) => {
-  globalThis.gc?.()
+  collectGarbage()
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 60_000; i++) requestHeaderVerdict(`x-${i}-${'y'.repeat(500)}`)
-  globalThis.gc?.()
+  collectGarbage()
   // Kept, they would be 30 MB of one-byte strings.
   t.ok(process.memoryUsage().heapUsed - before < 20e6, 'bounded')
   t.equal(requestHeaderVerdict('Cookie'), 'drop', 'and the verdicts stay right')
@@ -202,7 +209,7 @@ const FORBIDDEN = new RegExp(
   ].join('|')})$`,
 )
 
-t.test('For any headers: one Host, one company, one Via, no bearer, nothing forbidden', async (t) => {
+t.test('For any headers: one Host, one company, one Via, no bearer, nothing forbidden', async () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(anyName, fc.constantFrom('', 'x', '1.0 y', 'a, b')), { maxLength: 12 }),

@@ -1,0 +1,131 @@
+// Interceptor: the rate budget before a request, and another try after 429 and 503 (CONTRACT section 6).
+import type { RateLimitSettings } from '../config/config.ts'
+import type { Budget, Entrant } from './budget.ts'
+import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor, NEVER_SENT } from './dispatch.ts'
+import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
+import { askedWaitMs, type RetryBudget } from './retry-policy.ts'
+
+/** However short the waits that Procore asks for: a request is sent no more often than this. */
+const MOST_TRIES = 10
+const JITTER_MS = 250
+
+/** Holds requests back while the budget is used up, and sends again what was refused only for now. */
+export function pace(budget: Budget, retries: RetryBudget, settings: RateLimitSettings): Interceptor {
+  return (dispatch) => (options, handler) => {
+    retries.earn()
+    const entrant: Entrant = {
+      endpoint: endpointOf(options),
+      caller: options.caller.class,
+      deadline: performance.now() + settings.maxWaitMs,
+    }
+    const request = { dispatch, options, handler, entrant, budget, retries, settings }
+    if (budget.tryEnter(entrant.endpoint)) return send(request, 1)
+    enterAndSend(request, 1)
+    return true
+  }
+}
+
+/** What a 429 of one endpoint holds back: method and path, no query. */
+function endpointOf({ method, path }: ForwardOptions): string {
+  const mark = path.indexOf('?')
+  return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
+}
+
+interface PacedRequest {
+  readonly dispatch: Dispatch
+  readonly options: ForwardOptions
+  readonly handler: Handler
+  readonly entrant: Entrant
+  readonly budget: Budget
+  readonly retries: RetryBudget
+  readonly settings: RateLimitSettings
+}
+
+function send(request: PacedRequest, nth: number): boolean {
+  return request.dispatch(request.options, new PacedAnswer(request, nth))
+}
+
+function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
+  const { options, budget, entrant, handler } = request
+  const signal = abortWhenGone(options)
+  sleep(waitMs, signal)
+    .then(() => budget.enter(entrant, signal))
+    .then(
+      () => {
+        options.caller.onGone = undefined
+        if (options.caller.gone) {
+          budget.left()
+          return
+        }
+        try {
+          send(request, nth)
+        } catch (error) {
+          handler.onResponseError?.(NEVER_SENT, error as Error)
+        }
+      },
+      (error: Error) => {
+        options.caller.onGone = undefined
+        if (!options.caller.gone) handler.onResponseError?.(NEVER_SENT, error)
+      },
+    )
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms === 0) return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      reject(new Error('the caller went away'))
+    })
+  })
+}
+
+class PacedAnswer extends PassingHandler {
+  readonly #request: PacedRequest
+  readonly #nth: number
+  /** It counts as in flight. */
+  #entered = true
+
+  constructor(request: PacedRequest, nth: number) {
+    super(request.handler)
+    this.#request = request
+    this.#nth = nth
+  }
+
+  override onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
+    if (status >= 200) {
+      this.#entered = false
+      this.#request.budget.answered(this.#request.entrant.endpoint, status, headers)
+      if ((status === 429 || status === 503) && this.#again(status, headers)) {
+        this.discard()
+        return
+      }
+    }
+    super.onResponseStart(controller, status, headers, message)
+  }
+
+  override onResponseError(controller: Controller, error: Error): void {
+    if (this.#entered) {
+      this.#entered = false
+      this.#request.budget.left()
+    }
+    super.onResponseError(controller, error)
+  }
+
+  /** Sends the request again after the wait that was asked for; false where it can't be, or would take too long. */
+  #again(status: number, headers: AnswerHead): boolean {
+    const { options, entrant, retries, settings } = this.#request
+    if (this.#nth >= MOST_TRIES || (status === 429 && settings.whenExhausted !== 'wait')) return false
+    const asked = askedWaitMs(status, headers, Date.now())
+    if (asked === undefined || performance.now() + asked > entrant.deadline) return false
+    const body = options.caller.replayBody()
+    // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
+    if (body === undefined || (status === 503 && !retries.spend())) return false
+    options.caller.retried()
+    // After a 429 the budget itself holds the request back for as long.
+    const waitMs = status === 503 ? asked + Math.random() * JITTER_MS : 0
+    enterAndSend({ ...this.#request, options: { ...options, body } }, this.#nth + 1, waitMs)
+    return true
+  }
+}

@@ -1,0 +1,53 @@
+// A dispatch handler that passes everything on, until it is told to throw the rest of the answer away.
+import type { Dispatcher } from 'undici'
+
+export type Handler = Dispatcher.DispatchHandler
+export type Controller = Dispatcher.DispatchController
+export type AnswerHead = Parameters<NonNullable<Handler['onResponseStart']>>[2]
+
+/** More of an unwanted answer than this is not read before its connection is given up. */
+const MOST_DISCARDED_BYTES = 64 * 1024
+
+/** Interceptors extend it by what they want to see. */
+export class PassingHandler implements Handler {
+  protected readonly next: Handler
+  #discarded: number | undefined
+
+  constructor(next: Handler) {
+    this.next = next
+  }
+
+  /** From here on nothing of this answer is passed on; a short rest is read, so that its connection can be used again. */
+  protected discard(): void {
+    this.#discarded = 0
+  }
+
+  protected get discarding(): boolean {
+    return this.#discarded !== undefined
+  }
+
+  onRequestStart(controller: Controller, context: unknown): void {
+    this.next.onRequestStart?.(controller, context)
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
+    this.next.onResponseStart?.(controller, status, headers, message)
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    if (this.#discarded === undefined) {
+      this.next.onResponseData?.(controller, chunk)
+      return
+    }
+    this.#discarded += chunk.length
+    if (this.#discarded > MOST_DISCARDED_BYTES) controller.abort(new Error('the unwanted answer is too long'))
+  }
+
+  onResponseEnd(controller: Controller, trailers: AnswerHead): void {
+    if (this.#discarded === undefined) this.next.onResponseEnd?.(controller, trailers)
+  }
+
+  onResponseError(controller: Controller, error: Error): void {
+    if (this.#discarded === undefined) this.next.onResponseError?.(controller, error)
+  }
+}

@@ -1,0 +1,110 @@
+// Covers src/forward/upstream-error.ts
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer as createTlsServer } from 'node:https'
+import { type AddressInfo, createServer } from 'node:net'
+import t, { type Test } from 'tap'
+import { Client, errors } from 'undici'
+import { type ErrorCode, ProxyError } from '../../src/errors.ts'
+import { ResponseTimeoutError, upstreamError } from '../../src/forward/upstream-error.ts'
+
+const coded = (code: string, cause?: unknown) => Object.assign(new Error('s3cret', { cause }), { code })
+const bare = (code: string) => coded(code)
+
+t.test('Every error of Node and undici becomes one of ours, and keeps its words to itself', async (t) => {
+  const cases: [error: unknown, code: ErrorCode, proxyStatus: string][] = [
+    [new ResponseTimeoutError('x'), 'upstream_timeout', 'connection_read_timeout'],
+    [new errors.ConnectTimeoutError(), 'upstream_timeout', 'connection_timeout'],
+    [bare('ETIMEDOUT'), 'upstream_timeout', 'connection_timeout'],
+    [bare('ECONNREFUSED'), 'upstream_unreachable', 'connection_refused'],
+    [bare('ENOTFOUND'), 'upstream_unreachable', 'dns_error'],
+    [bare('EAI_AGAIN'), 'upstream_unreachable', 'dns_error'],
+    [bare('EHOSTUNREACH'), 'upstream_unreachable', 'destination_ip_unroutable'],
+    [bare('ENETUNREACH'), 'upstream_unreachable', 'destination_ip_unroutable'],
+    [bare('DEPTH_ZERO_SELF_SIGNED_CERT'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('SELF_SIGNED_CERT_IN_CHAIN'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('CERT_HAS_EXPIRED'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('ERR_TLS_CERT_ALTNAME_INVALID'), 'upstream_unreachable', 'tls_certificate_error'],
+    [new errors.InvalidArgumentError('s3cret'), 'request_invalid', 'http_request_error'],
+    [new errors.NotSupportedError('s3cret'), 'request_invalid', 'http_request_error'],
+    [bare('ECONNRESET'), 'upstream_protocol', 'connection_terminated'],
+    [bare('EPIPE'), 'upstream_protocol', 'connection_terminated'],
+    [new errors.SocketError('other side closed'), 'upstream_protocol', 'connection_terminated'],
+    [new errors.ClientClosedError(), 'shutting_down', 'destination_unavailable'],
+    [new errors.ClientDestroyedError(), 'shutting_down', 'destination_unavailable'],
+    [new errors.HTTPParserError('s3cret'), 'upstream_protocol', 'http_protocol_error'],
+    [new errors.HeadersOverflowError(), 'upstream_protocol', 'http_protocol_error'],
+    [new errors.ResponseContentLengthMismatchError(), 'upstream_protocol', 'http_protocol_error'],
+    [bare('ERR_INVALID_CHAR'), 'upstream_protocol', 'http_protocol_error'],
+    [new Error('s3cret'), 'upstream_protocol', 'http_protocol_error'],
+    ['s3cret', 'upstream_protocol', 'http_protocol_error'],
+    [undefined, 'upstream_protocol', 'http_protocol_error'],
+    [new Error('x', { cause: bare('ECONNREFUSED') }), 'upstream_unreachable', 'connection_refused'],
+    [
+      new AggregateError([bare('ECONNREFUSED'), bare('ENETUNREACH')]),
+      'upstream_unreachable',
+      'connection_refused',
+    ],
+    [new AggregateError([]), 'upstream_protocol', 'http_protocol_error'],
+  ]
+  for (const [error, code, proxyStatus] of cases) {
+    const ours = upstreamError(error)
+    t.match(ours, { name: 'ProxyError', code, proxyStatus }, `${code} ${proxyStatus}`)
+    t.equal(ours.cause, error, 'the original is its cause, for the log')
+    t.notMatch(ours.message + ours.help, 's3cret')
+  }
+  const own = new ProxyError('overloaded', 'x')
+  t.equal(upstreamError(own), own)
+})
+
+/** What a request to an origin really fails with, as ours. */
+async function failure(
+  t: Test,
+  origin: string,
+  connect: Client.Options['connect'] = {},
+): Promise<ProxyError> {
+  const client = new Client(origin, { connect: connect as object })
+  t.teardown(() => client.destroy())
+  return client.request({ path: '/', method: 'GET' }).then(
+    () => t.fail('it must fail') as never,
+    (error: unknown) => upstreamError(error),
+  )
+}
+
+t.test('A refused port and an unknown host', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  t.match(await failure(t, `http://127.0.0.1:${port}`), {
+    code: 'upstream_unreachable',
+    proxyStatus: 'connection_refused',
+  })
+  t.match(await failure(t, `http://localhost:${port}`), { code: 'upstream_unreachable' }, 'on two addresses')
+  t.match(await failure(t, 'http://procore-proxy-test.invalid'), {
+    code: 'upstream_unreachable',
+    proxyStatus: 'dns_error',
+  })
+})
+
+t.test('Certificates that nobody vouches for', async (t) => {
+  const read = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+  const ca = read('ca.pem')
+  for (const [name, code] of [
+    ['self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['wrong-name', 'ERR_TLS_CERT_ALTNAME_INVALID'],
+    ['expired', 'CERT_HAS_EXPIRED'],
+  ] as const) {
+    const server = createTlsServer({ cert: read(`${name}.pem`), key: read(`${name}.key`) }, () => {
+      t.fail('nothing may be sent')
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const error = await failure(t, `https://127.0.0.1:${(server.address() as AddressInfo).port}`, { ca })
+    t.match(error, { code: 'upstream_unreachable', proxyStatus: 'tls_certificate_error' }, name)
+    t.match(error.message, code)
+    t.match(error.help, 'NODE_EXTRA_CA_CERTS')
+  }
+})

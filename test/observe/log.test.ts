@@ -1,0 +1,244 @@
+// Covers src/observe/*.ts
+import t from 'tap'
+import { errors } from 'undici'
+import { ProxyError } from '../../src/errors.ts'
+import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
+import { likelyCauses, REFUSED_CREDENTIALS } from '../../src/observe/likely-causes.ts'
+import { createLogger, errorText, logExchange } from '../../src/observe/log.ts'
+import { maskQuery } from '../../src/observe/mask.ts'
+import { readableLine } from '../../src/observe/readable.ts'
+import { newRequestId, requestIdOf } from '../../src/observe/request-id.ts'
+
+type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
+
+function logger(level: Level = 'info', format: 'auto' | 'json' | 'readable' = 'json', isTTY = false) {
+  const lines: string[] = []
+  const log = createLogger({ level, format }, { write: (line: string) => void lines.push(line), isTTY })
+  return { log, lines, records: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) }
+}
+
+function exchange(over: Partial<Exchange> = {}): Exchange {
+  return { ...startExchange('id-1', 'GET', '/acme/rest/v1.0/x?token=abc&b'), ...over }
+}
+
+t.test('A request is one line with the fields of the contract', async (t) => {
+  const { log, records } = logger()
+  const started = performance.now() - 100
+  const ended = {
+    company: 'acme',
+    upstreamMs: 12.345,
+    bytesIn: 3,
+    bytesOut: 5,
+    retries: 1,
+    startedAt: started,
+  }
+  logExchange(log, exchange(ended), 200)
+  const [line] = records()
+  t.strictSame(Object.keys(line!).sort(), [
+    ...['bytesIn', 'bytesOut', 'company', 'durationMs', 'level', 'method', 'msg', 'path', 'reqId', 'retries'],
+    ...['status', 'time', 'upstreamMs'],
+  ])
+  t.match(line, {
+    level: 'info',
+    msg: 'request',
+    time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+    reqId: 'id-1',
+    method: 'GET',
+    path: '/acme/rest/v1.0/x?token=*&*',
+    company: 'acme',
+    status: 200,
+    upstreamMs: 12.3,
+    bytesIn: 3,
+    bytesOut: 5,
+    retries: 1,
+  })
+  const { durationMs } = line as { durationMs: number }
+  t.ok(durationMs >= 100 && durationMs < 5000)
+  t.equal(durationMs, Math.round(durationMs * 10) / 10)
+})
+
+t.test('What the proxy refused or broke off is a warning with its cause; who left is no fault', async (t) => {
+  const { log, records } = logger()
+  const error = new ProxyError('upstream_timeout', 'Too late.', { cause: new Error('socket') })
+  logExchange(log, exchange({ cause: 'upstream_timeout', error }), 504)
+  logExchange(log, exchange({ cause: 'caller_gone' }), null)
+  const [refused, left] = records()
+  t.match(refused, {
+    level: 'warn',
+    cause: 'upstream_timeout',
+    status: 504,
+    error: 'Too late. (upstream_timeout): socket',
+  })
+  t.match(left, { level: 'info', cause: 'caller_gone', status: null })
+  for (const name of ['company', 'upstreamMs', 'error']) t.notOk(name in left!, name)
+})
+
+t.test('Levels are honoured, and cost nothing where off', async (t) => {
+  const quiet = logger('warn')
+  const untouchable = exchange()
+  Object.defineProperty(untouchable, 'target', { get: () => t.fail('masked for nothing') })
+  logExchange(quiet.log, untouchable, 200)
+  logExchange(quiet.log, exchange({ cause: 'overloaded' }), 503)
+  t.equal(quiet.lines.length, 1)
+  const silent = logger('silent')
+  logExchange(silent.log, exchange({ cause: 'overloaded' }), 503)
+  t.equal(silent.lines.length, 0)
+})
+
+t.test('auto is readable on a terminal and JSON elsewhere', async (t) => {
+  const isJson = (line: string | undefined) => line?.startsWith('{') === true
+  for (const [format, isTTY, json] of [
+    ['auto', true, false],
+    ['auto', false, true],
+    ['json', true, true],
+    ['readable', false, false],
+  ] as const) {
+    const { log, lines } = logger('info', format, isTTY)
+    log.info('hello')
+    t.equal(isJson(lines[0]), json, `${format} ${isTTY}`)
+  }
+  t.ok(
+    createLogger({ level: 'silent', format: 'auto' }).isLevelEnabled('silent'),
+    'standard output by default',
+  )
+})
+
+t.test('Of an error only the chain of messages and codes is printed', async (t) => {
+  const secret = { headers: { authorization: 'Bearer s3cret' }, toString: () => 's3cret' }
+  const coded = (code: unknown, message: string, cause?: unknown) =>
+    Object.assign(new Error(message, { cause }), { code, request: secret })
+  let deep: unknown = 'bottom'
+  for (let i = 9; i > 0; i--) deep = new Error(`e${i}`, { cause: deep })
+  const parser = Object.assign(new errors.HTTPParserError('Response does not match'), {
+    code: 'HPE_INVALID',
+    data: 's3cret',
+  })
+  const cases: [error: unknown, text: string][] = [
+    [undefined, ''],
+    [null, ''],
+    ['just text', 'just text'],
+    [42, '42'],
+    [Symbol('s'), 'Symbol(s)'],
+    [new Error('plain'), 'plain'],
+    [new TypeError(''), 'TypeError'],
+    [coded('ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:9'), 'connect ECONNREFUSED 127.0.0.1:9'],
+    [coded('ETIMEDOUT', 'too slow'), 'too slow (ETIMEDOUT)'],
+    [coded(secret, 'odd code'), 'odd code'],
+    [coded('A', 'outer', coded('B', 'inner', 'why')), 'outer (A): inner (B): why'],
+    [secret, 'not an Error (object)'],
+    [Object.create(null), 'not an Error (object)'],
+    [() => 's3cret', 'not an Error (function)'],
+    [new Error('x', { cause: secret }), 'x: not an Error (object)'],
+    [new AggregateError([new Error('s3cret')], ''), 'AggregateError'],
+    [parser, 'Response does not match (HPE_INVALID)'],
+    [deep, 'e1: e2: e3: e4: e5'],
+  ]
+  for (const [error, text] of cases) {
+    t.equal(errorText(error), text)
+    const { log, lines } = logger()
+    log.warn({ error }, 'failed')
+    t.notMatch(lines[0], 's3cret')
+  }
+  const circle = new Error('round')
+  circle.cause = circle
+  t.equal(errorText(circle), Array(5).fill('round').join(': '))
+})
+
+t.test('Query values are masked, names and path are not', async (t) => {
+  const cases: [target: string, masked: string][] = [
+    ['/rest/v1.0/me', '/rest/v1.0/me'],
+    ['/x?', '/x?*'],
+    ['/x?a=1&b=2', '/x?a=*&b=*'],
+    ['/x?secret', '/x?*'],
+    ['/x?a=1=2&&c=', '/x?a=*&*&c=*'],
+    ['/x?a=?b=c', '/x?a=*'],
+    ['/x?filters[id][]=5&X-Amz-Signature=abc', '/x?filters[id][]=*&X-Amz-Signature=*'],
+    ['http://localhost/x?a=1', 'http://localhost/x?a=*'],
+    ['*', '*'],
+    ['', ''],
+  ]
+  for (const [target, masked] of cases) t.equal(maskQuery(target), masked, target)
+})
+
+t.test('A readable line says it in the order a person reads', async (t) => {
+  const line = (record: Record<string, unknown>) =>
+    readableLine(JSON.stringify({ level: 'info', time: '2026-01-02T03:04:05.678Z', ...record }))
+  const request = {
+    reqId: 'id',
+    method: 'GET',
+    path: '/x?a=*',
+    company: 'acme',
+    status: 200,
+    durationMs: 1.5,
+  }
+  t.equal(
+    line({ ...request, upstreamMs: 1, bytesIn: 0, bytesOut: 10, retries: 0, msg: 'request' }),
+    '03:04:05 INFO  GET /x?a=* 200 1.5ms company=acme upstreamMs=1 bytesOut=10\n',
+  )
+  t.equal(
+    line({
+      ...request,
+      level: 'warn',
+      status: null,
+      retries: 1,
+      bytesIn: 2,
+      cause: 'caller_gone',
+      msg: 'request',
+    }),
+    '03:04:05 WARN  GET /x?a=* null 1.5ms company=acme retries=1 bytesIn=2 cause=caller_gone\n',
+  )
+  t.equal(
+    line({ msg: 'hello there', a: 'two words', b: 'say "x"', c: '', d: { e: [1] }, f: true, g: null }),
+    '03:04:05 INFO  hello there a="two words" b="say \\"x\\"" c="" d={"e":[1]} f=true g=null\n',
+  )
+  t.equal(line({ a: 1 }), '03:04:05 INFO   a=1\n', 'without a message')
+  t.equal(readableLine('{"level":"error","time":17,"msg":"m"}'), ' ERROR m\n')
+  for (const other of ['no json\n', '', '{']) t.equal(readableLine(other), other)
+})
+
+t.test('A readable line is one line that cannot steer a terminal', async (t) => {
+  const evil = '\x1b[31m\r\n\x9b2J\x07\u202e\u2066\u2028\x7f\0'
+  const { log, lines } = logger('info', 'readable')
+  logExchange(log, { ...exchange(), target: `/x${evil}é?${evil}=1`, company: evil }, 200)
+  log.info({ error: new Error(evil), [`k${evil}`]: evil }, evil)
+  for (const each of lines) {
+    t.match(each, /^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\n$/)
+  }
+  t.match(lines[0], '/x\\u001b[31m\\u000d\\u000a\\u009b2J\\u0007\\u202e\\u2066\\u2028\\u007f\\u0000é?')
+})
+
+t.test('A request id is the caller’s where it is a plain one', async (t) => {
+  const long = 'x'.repeat(128)
+  for (const id of ['a', 'A-b_c.9', '0f8fad5b-d9cb-469f-a165-70867728950e', long])
+    t.equal(requestIdOf(id), id)
+  const made = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+  const bad = ['', ' ', 'a b', 'a\n', 'a\r\nX: 1', '<script>', 'é', 'a,b', 'a/b', `${long}x`, '"', '$(x)']
+  for (const id of [...bad, undefined, ['a', 'b'], []]) t.match(requestIdOf(id), made, JSON.stringify(id))
+  t.not(newRequestId(), newRequestId())
+})
+
+t.test('Likely causes of an answer that Procore gave', async (t) => {
+  const causes = (status: number, text?: string) => likelyCauses(status, text).map(({ cause }) => cause)
+  t.match(causes(401)[0], 'secret was reset')
+  t.match(causes(403)[0], 'permissions are still None')
+  t.match(causes(404)[0], 'company id is wrong')
+  for (const status of [401, 403]) {
+    const all = causes(status).join(' ')
+    for (const part of ['not connected', 'secret was reset', 'email was edited', 'traditional'])
+      t.match(all, part)
+  }
+  t.match(causes(401).join(), 'Sandbox credentials')
+  t.strictSame(causes(403, '{"errors":["App is Not Connected to this company."]}'), [
+    'The app is not connected to this company.',
+  ])
+  for (const status of [200, 400, 422, 429, 500]) t.strictSame(causes(status), [])
+  for (const each of [
+    ...likelyCauses(401),
+    ...likelyCauses(403),
+    ...likelyCauses(404),
+    ...REFUSED_CREDENTIALS,
+  ]) {
+    t.match(each.cause, /^[A-Z].*\.$/s)
+    t.match(each.mend, /^[A-Z].*\.$/s)
+  }
+})
