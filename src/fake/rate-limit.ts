@@ -4,6 +4,8 @@
 export interface RateLimitOptions {
   hourly?: number
   spike?: number
+  /** Length of the spike window; default 10. */
+  spikeSeconds?: number
 }
 
 /** The budget nearest exhaustion after a request was counted. */
@@ -28,11 +30,13 @@ export class RateLimits {
   readonly #windows = new Map<string, Window[]>()
   readonly #hourly: number
   readonly #spike: number
+  readonly #spikeMs: number
   readonly #now: () => number
 
   constructor(options: RateLimitOptions, now: () => number) {
     this.#hourly = options.hourly ?? 3600
     this.#spike = options.spike ?? 100
+    this.#spikeMs = (options.spikeSeconds ?? 10) * 1000
     this.#now = now
   }
 
@@ -61,7 +65,7 @@ export class RateLimits {
 
   #open(key: string): Window[] {
     const windows = [
-      { limit: this.#spike, lengthMs: 10_000, startedAt: Number.NEGATIVE_INFINITY, used: 0 },
+      { limit: this.#spike, lengthMs: this.#spikeMs, startedAt: Number.NEGATIVE_INFINITY, used: 0 },
       { limit: this.#hourly, lengthMs: 3_600_000, startedAt: Number.NEGATIVE_INFINITY, used: 0 },
     ]
     this.#windows.set(key, windows)

@@ -1,14 +1,13 @@
 // Interceptor: the bearer, and one replay after a 401 (CONTRACT section 6).
-import type { Dispatcher } from 'undici'
 import type { LiveToken, TokenSource } from '../auth/token-source.ts'
-import { type Dispatch, type ForwardOptions, type Interceptor, NEVER_SENT } from './dispatch.ts'
-
-type Handler = Dispatcher.DispatchHandler
-type Controller = Dispatcher.DispatchController
-type Headers = Parameters<NonNullable<Handler['onResponseStart']>>[2]
-
-/** More of a 401's body than this is not read before its connection is given up. */
-const MOST_DISCARDED_BYTES = 64 * 1024
+import {
+  abortWhenGone,
+  type Dispatch,
+  type ForwardOptions,
+  type Interceptor,
+  NEVER_SENT,
+} from './dispatch.ts'
+import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
 
 /** Sends each request with the source's live token; no token, no request. */
 export function authorize(source: TokenSource): Interceptor {
@@ -31,12 +30,6 @@ export function authorize(source: TokenSource): Interceptor {
   }
 }
 
-function abortWhenGone(options: ForwardOptions): AbortSignal {
-  const controller = new AbortController()
-  options.caller.onGone = () => controller.abort()
-  return controller.signal
-}
-
 function send(
   dispatch: Dispatch,
   options: ForwardOptions,
@@ -44,24 +37,27 @@ function send(
   source: TokenSource,
   token: LiveToken,
 ): boolean {
-  options.headers.push('Authorization', `Bearer ${token.value}`)
+  setBearer(options.headers, token)
   return dispatch(options, new FirstAnswer(dispatch, options, handler, source, token))
 }
 
+/** The caller's own Authorization never gets here: one that stands at the end is ours, of a try before. */
+function setBearer(headers: string[], token: LiveToken): void {
+  if (headers.at(-2) !== 'Authorization') headers.push('Authorization', '')
+  headers[headers.length - 1] = `Bearer ${token.value}`
+}
+
 /** Passes everything on, but holds a 401 back while another token is fetched to send the request again with. */
-class FirstAnswer implements Handler {
+class FirstAnswer extends PassingHandler {
   readonly #dispatch: Dispatch
   readonly #options: ForwardOptions
-  readonly #next: Handler
   readonly #source: TokenSource
   readonly #token: LiveToken
   /** The answer is a 401 that waits for another token: neither its head nor its end is passed on yet. */
   #held = false
   /** What came meanwhile: undici pauses no answer that has no body, and a connection can break while it is paused. */
-  #heldTrailers: Headers | undefined
+  #heldTrailers: AnswerHead | undefined
   #heldError: Error | undefined
-  /** The request was sent again: what is left of the 401 is counted and thrown away. */
-  #discarded: number | undefined
 
   constructor(
     dispatch: Dispatch,
@@ -70,24 +66,25 @@ class FirstAnswer implements Handler {
     source: TokenSource,
     token: LiveToken,
   ) {
+    super(next)
     this.#dispatch = dispatch
     this.#options = options
-    this.#next = next
     this.#source = source
     this.#token = token
   }
 
-  onRequestStart(controller: Controller, context: unknown): void {
-    this.#next.onRequestStart?.(controller, context)
-  }
-
-  onResponseStart(controller: Controller, status: number, headers: Headers, message?: string): void {
+  override onResponseStart(
+    controller: Controller,
+    status: number,
+    headers: AnswerHead,
+    message?: string,
+  ): void {
     const { caller } = this.#options
     const gone = new AbortController()
     const body = status === 401 ? caller.replayBody() : undefined
     const replacement = status === 401 ? this.#source.replacement(this.#token, gone.signal) : undefined
     if (replacement === undefined || body === undefined) {
-      this.#next.onResponseStart?.(controller, status, headers, message)
+      super.onResponseStart(controller, status, headers, message)
       return
     }
     caller.onGone = () => gone.abort()
@@ -98,9 +95,11 @@ class FirstAnswer implements Handler {
         caller.onGone = undefined
         if (caller.gone) return
         this.#held = false
-        this.#discarded = 0
+        this.discard()
         controller.resume()
-        this.#replay(body, token)
+        setBearer(this.#options.headers, token)
+        caller.retried()
+        this.#dispatch({ ...this.#options, body }, this.next)
       },
       // No other token to be had: the 401 is Procore's answer.
       () => {
@@ -108,39 +107,23 @@ class FirstAnswer implements Handler {
         if (caller.gone) return
         this.#held = false
         if (this.#heldError !== undefined) {
-          this.#next.onResponseError?.(controller, this.#heldError)
+          super.onResponseError(controller, this.#heldError)
           return
         }
-        this.#next.onResponseStart?.(controller, status, headers, message)
+        super.onResponseStart(controller, status, headers, message)
         controller.resume()
-        if (this.#heldTrailers !== undefined) this.#next.onResponseEnd?.(controller, this.#heldTrailers)
+        if (this.#heldTrailers !== undefined) super.onResponseEnd(controller, this.#heldTrailers)
       },
     )
   }
 
-  #replay(body: Buffer | null, token: LiveToken): void {
-    const { headers } = this.#options
-    headers[headers.length - 1] = `Bearer ${token.value}`
-    this.#options.caller.retried()
-    this.#dispatch({ ...this.#options, body }, this.#next)
-  }
-
-  onResponseData(controller: Controller, chunk: Buffer): void {
-    if (this.#discarded === undefined) {
-      this.#next.onResponseData?.(controller, chunk)
-      return
-    }
-    this.#discarded += chunk.length
-    if (this.#discarded > MOST_DISCARDED_BYTES) controller.abort(new Error('the 401 answer is too long'))
-  }
-
-  onResponseEnd(controller: Controller, trailers: Headers): void {
+  override onResponseEnd(controller: Controller, trailers: AnswerHead): void {
     if (this.#held) this.#heldTrailers = trailers
-    else if (this.#discarded === undefined) this.#next.onResponseEnd?.(controller, trailers)
+    else super.onResponseEnd(controller, trailers)
   }
 
-  onResponseError(controller: Controller, error: Error): void {
+  override onResponseError(controller: Controller, error: Error): void {
     if (this.#held) this.#heldError = error
-    else if (this.#discarded === undefined) this.#next.onResponseError?.(controller, error)
+    else super.onResponseError(controller, error)
   }
 }

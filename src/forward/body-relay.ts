@@ -30,6 +30,11 @@ export class BodyRelay extends Readable {
     return Buffer.concat(this.#kept, this.#keptBytes)
   }
 
+  /** Nothing was taken of it yet: it can still be sent, from its beginning. */
+  get untouched(): boolean {
+    return !this.#started && !this.destroyed
+  }
+
   /** The caller has sent all of it. */
   get complete(): boolean {
     return this.#ended

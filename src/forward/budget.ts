@@ -266,6 +266,11 @@ export class Budget {
     this.#wake.unref()
   }
 
+  /** Requests that wait for their turn. */
+  get waiting(): number {
+    return this.#queue.size
+  }
+
   state(): BudgetState {
     const now = performance.now()
     for (const window of this.#windows.values()) this.#renew(window, now)

@@ -1,4 +1,5 @@
 // What travels with a request through the composed dispatcher, beside undici's own options.
+import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 
 /** The caller's side of a request, for interceptors that wait or send again. */
@@ -7,8 +8,10 @@ export interface CallerSide {
   readonly gone: boolean
   /** Called once when the caller goes away; set by whoever waits, for as long as it waits. */
   onGone: (() => void) | undefined
-  /** The body to send again: null for none, undefined where it can't be. */
-  replayBody(): Buffer | null | undefined
+  /** Whose turn it takes in a queue: the listener and client key it came by. */
+  readonly lane: string
+  /** The body to send again: null for none, undefined where it can't be, the stream itself where nothing was taken of it. */
+  replayBody(): Buffer | Readable | null | undefined
   /** The request is about to be sent again. */
   retried(): void
 }
@@ -23,6 +26,13 @@ export type Dispatch = (options: ForwardOptions, handler: Dispatcher.DispatchHan
 
 /** One outbound concern. */
 export type Interceptor = (dispatch: Dispatch) => Dispatch
+
+/** A signal that fires when the caller goes away; whoever waits unsets `onGone` when the wait is over. */
+export function abortWhenGone(options: ForwardOptions): AbortSignal {
+  const controller = new AbortController()
+  options.caller.onGone = () => controller.abort()
+  return controller.signal
+}
 
 /** Stands in for a controller where a request failed before it was sent. */
 export const NEVER_SENT: Dispatcher.DispatchController = {

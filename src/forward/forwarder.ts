@@ -19,6 +19,8 @@ export interface Passage {
   /** Raw path and query, the company prefix cut: the very bytes that were judged. */
   readonly path: string
   readonly base: CallerBase
+  /** Whose turn it takes in a queue: the listener and client key it came by. */
+  readonly lane: string
   /** Headers for the answer, flat: CORS for a listed origin. */
   readonly extra: readonly string[] | undefined
 }
@@ -59,8 +61,13 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
       extra: passage.extra,
     },
     upstream.settings.responseTimeoutMs,
+    passage.lane,
   )
-  if (upstream.inFlight >= upstream.settings.connections + upstream.settings.maxQueued) {
+  // Those that wait for the rate budget wait for no connection.
+  if (
+    upstream.inFlight - upstream.budget.waiting >=
+    upstream.settings.connections + upstream.settings.maxQueued
+  ) {
     const detail = `More than ${upstream.settings.maxQueued} requests of this company wait for a connection.`
     forwarding.fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))
     return

@@ -11,6 +11,9 @@ import { ResponseTimeoutError, upstreamError } from './upstream-error.ts'
 
 type Controller = Dispatcher.DispatchController
 
+/** A caller that takes nothing of its answer for so long is given up. */
+const CALLER_STALL_MS = 600_000
+
 export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -18,6 +21,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   readonly #answer: AnswerContext
   readonly #responseTimeoutMs: number
   readonly body: BodyRelay | null
+  readonly lane: string
   #controller: Controller | undefined
   #timer: NodeJS.Timeout | undefined
   #sentAt = 0
@@ -33,7 +37,9 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     exchange: Exchange,
     answer: AnswerContext,
     responseTimeoutMs: number,
+    lane: string,
   ) {
+    this.lane = lane
     this.#request = request
     this.#response = response
     this.#exchange = exchange
@@ -43,8 +49,9 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     response.once('close', this.#onClose)
   }
 
-  replayBody(): Buffer | null | undefined {
-    return this.body === null ? null : this.body.kept()
+  replayBody(): Buffer | BodyRelay | null | undefined {
+    if (this.body === null) return null
+    return this.body.untouched ? this.body : this.body.kept()
   }
 
   retried(): void {
@@ -91,10 +98,12 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#exchange.bytesOut += chunk.length
     if (this.#response.write(chunk)) return
     controller.pause()
-    // A caller that reads slowly is no fault of the API's.
+    // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
     clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)
     this.#response.once('drain', () => {
       if (this.#done) return
+      clearTimeout(this.#timer)
       this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
       controller.resume()
     })
@@ -148,6 +157,8 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
       this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
     } else if (this.body?.waitsForCaller) {
       const detail = "The rest of the request's body did not come within upstream.responseTimeout."
+      // The connection can't serve another request: what would come next is the rest of this one.
+      this.#response.shouldKeepAlive = false
       this.#controller?.abort(new ProxyError('request_invalid', detail))
     } else this.#controller?.abort(new ResponseTimeoutError('no byte from the API'))
   }

@@ -1,7 +1,13 @@
 // Interceptor: the rate budget before a request, and another try after 429 and 503 (CONTRACT section 6).
 import type { RateLimitSettings } from '../config/config.ts'
 import type { Budget, Entrant } from './budget.ts'
-import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor, NEVER_SENT } from './dispatch.ts'
+import {
+  abortWhenGone,
+  type Dispatch,
+  type ForwardOptions,
+  type Interceptor,
+  NEVER_SENT,
+} from './dispatch.ts'
 import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
 import { askedWaitMs, type RetryBudget } from './retry-policy.ts'
 
@@ -15,7 +21,7 @@ export function pace(budget: Budget, retries: RetryBudget, settings: RateLimitSe
     retries.earn()
     const entrant: Entrant = {
       endpoint: endpointOf(options),
-      caller: options.caller.class,
+      caller: options.caller.lane,
       deadline: performance.now() + settings.maxWaitMs,
     }
     const request = { dispatch, options, handler, entrant, budget, retries, settings }
@@ -93,7 +99,12 @@ class PacedAnswer extends PassingHandler {
     this.#nth = nth
   }
 
-  override onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
+  override onResponseStart(
+    controller: Controller,
+    status: number,
+    headers: AnswerHead,
+    message?: string,
+  ): void {
     if (status >= 200) {
       this.#entered = false
       this.#request.budget.answered(this.#request.entrant.endpoint, status, headers)

@@ -1,7 +1,13 @@
 // Interceptor: another try where the connection failed before any answer, if that can't do anything twice.
 import { errors } from 'undici'
 import { errorCode } from '../auth/request-token.ts'
-import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor, NEVER_SENT } from './dispatch.ts'
+import {
+  abortWhenGone,
+  type Dispatch,
+  type ForwardOptions,
+  type Interceptor,
+  NEVER_SENT,
+} from './dispatch.ts'
 import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
 import { mayRetry, type RetryBudget, retryDelayMs } from './retry-policy.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
@@ -10,7 +16,8 @@ import { ResponseTimeoutError } from './upstream-error.ts'
 export function retry(most: number, budget: RetryBudget): Interceptor {
   return (dispatch) => {
     if (most === 0) return dispatch
-    return (options, handler) => dispatch(options, new Attempt({ dispatch, options, handler, most, budget }, 1))
+    return (options, handler) =>
+      dispatch(options, new Attempt({ dispatch, options, handler, most, budget }, 1))
   }
 }
 
@@ -49,7 +56,12 @@ class Attempt extends PassingHandler {
     super.onRequestStart(controller, context)
   }
 
-  override onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
+  override onResponseStart(
+    controller: Controller,
+    status: number,
+    headers: AnswerHead,
+    message?: string,
+  ): void {
     this.#answered = true
     super.onResponseStart(controller, status, headers, message)
   }

@@ -5,7 +5,11 @@ import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { AnyCompany, Company, Config, Environment, UpstreamSettings } from '../config/config.ts'
 import { authorize } from './authorize.ts'
-import type { Dispatch } from './dispatch.ts'
+import { Budget } from './budget.ts'
+import type { Dispatch, Interceptor } from './dispatch.ts'
+import { pace } from './pace.ts'
+import { retry } from './retry.ts'
+import { RetryBudget } from './retry-policy.ts'
 
 /** A company's way to the API. */
 export interface Upstream {
@@ -15,6 +19,8 @@ export interface Upstream {
   readonly host: string
   readonly tokens: TokenSource
   readonly settings: UpstreamSettings
+  /** What is left of the rate budget of this account and company. */
+  readonly budget: Budget
   readonly dispatch: Dispatch
   /** Requests that are being sent or wait, for a token or a socket. */
   readonly inFlight: number
@@ -98,7 +104,13 @@ interface KeyedUpstream extends Upstream {
 
 /** Equal for two companies exactly when one's connections and tokens can serve the other. */
 function upstreamKey(target: Target, id: string, config: Config): string {
-  return JSON.stringify([target.account.environment, target.account.key, id, config.upstream])
+  return JSON.stringify([
+    target.account.environment,
+    target.account.key,
+    id,
+    config.upstream,
+    config.rateLimit,
+  ])
 }
 
 function openUpstream(
@@ -121,6 +133,8 @@ function openUpstream(
     headersTimeout: 0,
     bodyTimeout: 0,
   })
+  const budget = new Budget(config.rateLimit)
+  const retries = new RetryBudget()
   let inFlight = 0
   let idle: PromiseWithResolvers<void> | undefined
   return {
@@ -130,7 +144,13 @@ function openUpstream(
     host: new URL(environment.apiUrl).host,
     tokens: source,
     settings,
-    dispatch: authorize(source)((options, handler) => pool.dispatch(options, handler)),
+    budget,
+    dispatch: composed(
+      (options, handler) => pool.dispatch(options, handler),
+      authorize(source),
+      retry(settings.retries, retries),
+      pace(budget, retries, config.rateLimit),
+    ),
     get inFlight() {
       return inFlight
     },
@@ -151,4 +171,9 @@ function openUpstream(
     },
     destroy: () => pool.destroy(),
   }
+}
+
+/** The last interceptor is the first to see a request. */
+function composed(dispatch: Dispatch, ...interceptors: Interceptor[]): Dispatch {
+  return interceptors.reduce((inner, interceptor) => interceptor(inner), dispatch)
 }

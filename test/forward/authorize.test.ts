@@ -32,6 +32,7 @@ class Controller implements Dispatcher.DispatchController {
 }
 
 class Caller implements CallerSide {
+  readonly lane = 'test'
   readonly class = 'test'
   gone = false
   onGone: (() => void) | undefined

@@ -424,6 +424,7 @@ async function dispatched(t: Test, dispatch: Dispatch) {
     host: 'x',
     companyId: '1',
     inFlight: 0,
+    budget: { waiting: 0 },
     enter: () => {},
     leave: () => {},
     dispatch,

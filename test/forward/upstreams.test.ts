@@ -46,7 +46,7 @@ function send(upstream: Upstream): Promise<number | string> {
       onResponseError: (_controller, error) => resolve((error as { code?: string }).code ?? error.message),
     }
     const caller = {
-      class: 'test',
+      lane: 'test',
       gone: false,
       onGone: undefined,
       replayBody: () => null,

@@ -1,0 +1,154 @@
+// The rate budget and retries from outside: CONTRACT section 6's last two points, against the fake Procore.
+import t from 'tap'
+import { startRig } from '../fixtures/proxy.ts'
+
+const statuses = (answers: readonly { status: number }[]) => answers.map(({ status }) => status)
+
+t.test('a burst beyond the spike limit never sees a 429: it waits for the next window', async (t) => {
+  const { fake, get } = await startRig(t, {
+    fake: { rateLimit: { hourly: 1e6, spike: 20, spikeSeconds: 1 } },
+  })
+  const answers = await Promise.all(Array.from({ length: 50 }, () => get('/acme/rest/v1.0/me')))
+  t.ok(answers.every(({ status }) => status === 200))
+  t.equal(fake.journal.api().length, 50, 'and none was sent twice')
+})
+
+t.test('429 and 503 are sent again after the wait that was asked for', async (t) => {
+  const { fake, get, log } = await startRig(t)
+  fake.faults.unavailable(0, { times: 2, match: '/rest/v1.0/me' })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200, '503 twice')
+  fake.faults.rateLimited(0, { times: 1, match: '/rest/v1.0/projects' })
+  const posted = await get('/acme/rest/v1.0/projects', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"project":{"name":"x"}}',
+  })
+  t.equal(posted.status, 201, 'a POST too: what was refused was not carried out')
+  t.strictSame(
+    log()
+      .filter((line) => line['msg'] === 'request')
+      .map((line) => line['retries']),
+    [2, 1],
+  )
+})
+
+t.test('what would take longer than maxWait passes through unchanged', async (t) => {
+  const { fake, get } = await startRig(t, { settings: { rateLimit: { maxWait: '2s' } } })
+  fake.faults.unavailable(30, { match: '/rest/v1.0/me' })
+  const unavailable = await get('/acme/rest/v1.0/me')
+  t.equal(unavailable.status, 503)
+  t.equal(unavailable.headers['retry-after'], '30')
+  t.notOk('procore-proxy-error' in unavailable.headers, "it is Procore's answer")
+  fake.faults.rateLimited(30, { match: '/rest/v1.0/companies' })
+  t.equal((await get('/acme/rest/v1.0/companies')).status, 429)
+  t.equal(fake.journal.api().length, 2)
+  const held = await get('/acme/rest/v1.0/companies')
+  t.equal(held.status, 429)
+  t.equal(held.headers['procore-proxy-error'], 'rate_limited', 'the next is not even sent')
+  t.ok(Number(held.headers['retry-after']) > 25)
+  t.equal(fake.journal.api().length, 2)
+  t.equal(
+    (await get('/acme/rest/v1.0/projects')).status,
+    200,
+    "one endpoint's 429 holds back that endpoint only",
+  )
+  t.equal((await get('/globex/rest/v1.0/companies')).status, 429, 'and that company only')
+})
+
+t.test('an endpoint’s own 429 while the budget lasts holds back method and path, not more', async (t) => {
+  const { fake, get } = await startRig(t, { settings: { rateLimit: { whenExhausted: 'reject' } } })
+  fake.faults.rateLimited(60, { match: '/rest/v1.0/me', times: 1 })
+  t.strictSame(
+    statuses([
+      await get('/acme/rest/v1.0/me'),
+      await get('/acme/rest/v1.0/me?x=1'),
+      await get('/acme/rest/v1.0/me', { method: 'HEAD' }),
+      await get('/acme/rest/v1.0/projects'),
+    ]),
+    [429, 429, 200, 200],
+  )
+  t.equal(fake.journal.api().length, 3)
+})
+
+t.test('when exhausted: reject says so at once, pass lets Procore say it', async (t) => {
+  for (const [whenExhausted, arrivals, error] of [
+    ['reject', 2, 'rate_limited'],
+    ['pass', 4, undefined],
+  ] as const) {
+    const { fake, get } = await startRig(t, {
+      fake: { rateLimit: { hourly: 1e6, spike: 2 } },
+      settings: { rateLimit: { whenExhausted } },
+    })
+    const answers = []
+    for (let i = 0; i < 4; i++) answers.push(await get('/acme/rest/v1.0/me'))
+    t.strictSame(statuses(answers), [200, 200, 429, 429], whenExhausted)
+    t.equal(answers[3]?.headers['procore-proxy-error'], error, whenExhausted)
+    t.equal(fake.journal.api().length, arrivals, whenExhausted)
+  }
+})
+
+t.test('waiting requests are bounded in number, and leave when their caller does', async (t) => {
+  const { fake, get, server } = await startRig(t, {
+    fake: { rateLimit: { hourly: 1e6, spike: 1 } },
+    settings: { rateLimit: { maxQueued: 2, maxWait: '60s' } },
+  })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  const leaving = new AbortController()
+  const url = `${server.addresses()[0]?.url}/acme/rest/v1.0/me`
+  const waiting = [1, 2].map(() => fetch(url, { signal: leaving.signal }).catch(() => 'left'))
+  let third = await get('/acme/rest/v1.0/me')
+  while (third.json.detail !== 'rateLimit.maxQueued requests wait for the rate budget already.') {
+    t.fail(`unexpected: ${third.text}`)
+    third = await get('/acme/rest/v1.0/me')
+  }
+  t.equal(third.status, 429)
+  leaving.abort()
+  t.strictSame(await Promise.all(waiting), ['left', 'left'])
+  t.equal(fake.journal.api().length, 1)
+})
+
+t.test(
+  'a connection that breaks before any answer is tried again where that can do nothing twice',
+  async (t) => {
+    for (const [method, body, status, arrivals] of [
+      ['GET', undefined, 200, 2],
+      ['PUT', 'x', 200, 2],
+      ['DELETE', undefined, 200, 2],
+      ['POST', 'x', 502, 1],
+      ['PATCH', 'x', 502, 1],
+    ] as const) {
+      const { fake, get } = await startRig(t)
+      fake.faults.reset('before', { times: 1 })
+      const answer = await get('/acme/rest/v1.0/echo', { method, ...(body && { body }) })
+      t.equal(answer.status, status, method)
+      t.equal(fake.journal.api().length, arrivals, method)
+    }
+  },
+)
+
+t.test('retries end: `upstream.retries` times, and with the retry budget', async (t) => {
+  const { fake, get } = await startRig(t, { settings: { upstream: { retries: 1 } } })
+  fake.faults.reset('before')
+  const answer = await get('/acme/rest/v1.0/me')
+  t.equal(answer.status, 502)
+  t.equal(answer.headers['procore-proxy-error'], 'upstream_protocol')
+  t.equal(fake.journal.api().length, 2)
+  fake.journal.clear()
+  await Promise.all(Array.from({ length: 60 }, () => get('/acme/rest/v1.0/me')))
+  t.ok(
+    fake.journal.api().length <= 60 + 10 + 60 / 5,
+    `an outage is not doubled: ${fake.journal.api().length} for 60`,
+  )
+})
+
+t.test('a refused connection is tried again for a POST too: no byte of it was sent', async (t) => {
+  const { fake, get } = await startRig(t, {
+    settings: (fake) => ({
+      environments: { fake: { apiUrl: 'http://127.0.0.1:1', loginUrl: fake.loginUrl } },
+    }),
+  })
+  const answer = await get('/acme/rest/v1.0/projects', { method: 'POST', body: 'x' })
+  t.equal(answer.status, 502)
+  t.equal(answer.headers['procore-proxy-error'], 'upstream_unreachable')
+  t.equal(fake.journal.api().length, 0)
+})
