@@ -71,7 +71,7 @@ export const ERROR_KINDS = {
   access_denied: {
     status: 403,
     title: 'The configuration does not allow this call',
-    help: 'This company is configured with `access: read-only`; change it if writes are meant to pass.',
+    help: 'The company is read-only or a rule of it forbids the call; `procore-proxy explain METHOD URL` tells which.',
     proxyStatus: 'http_request_denied',
   },
   route_unknown: {

@@ -1,6 +1,12 @@
 // The one place of wiring: a Fastify app that never listens itself, the listeners before it, the tokens behind it.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type FastifyHttpOptions, type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
+import {
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+} from 'fastify'
 import { Agent } from 'undici'
 import { requestToken } from './auth/request-token.ts'
 import type { TokenEvent } from './auth/token-source.ts'
@@ -15,6 +21,7 @@ import { requestIdOf } from './observe/request-id.ts'
 import { Drain } from './server/drain.ts'
 import { registerHealth } from './server/health.ts'
 import { type Listener, Listeners } from './server/listeners.ts'
+import { registerPlaceholderLogin } from './server/placeholder-login.ts'
 import { receive, refuse, runtimeOf } from './server/reception.ts'
 import { Reloader } from './server/reload.ts'
 
@@ -42,8 +49,6 @@ export interface ProxyServer {
 declare module 'fastify' {
   interface FastifyRequest {
     passage: Passage | undefined
-    /** Headers to add to an own route's answer, flat. */
-    extra: readonly string[] | undefined
   }
 }
 
@@ -83,11 +88,9 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
   app.decorateRequest('passage', undefined)
-  app.decorateRequest('extra', undefined)
 
   app.addHook('onRequest', (request, reply, done) => {
     const raw = request.raw as ListenedRequest
-    let extra: readonly string[] | undefined
     try {
       const reception = receive(reloader.runtime, raw, raw.listener, raw.exchange, drain.draining)
       if (reception.kind === 'preflight') {
@@ -97,14 +100,15 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
         return
       }
       if (reception.kind === 'forward') request.passage = reception.passage
-      else extra = request.extra = reception.extra
+      else addHeaders(reply, raw.exchange.extra)
     } catch (error) {
       reply.hijack()
-      refuse(error, reply.raw, raw.exchange, extra)
+      refuse(error, reply.raw, raw.exchange)
       return
     }
     done()
   })
+  registerPlaceholderLogin(app)
   registerHealth(app, () => listeners.addresses().length > 0 && !drain.draining && allTried(tokens))
   await registerForwarder(app, passageOf)
   app.setNotFoundHandler((request, reply) => {
@@ -113,7 +117,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     const unknown = request.passage
       ? new ProxyError('method_not_allowed', `${request.method} requests are not forwarded.`)
       : new ProxyError('route_unknown', 'The proxy has no such page.')
-    refuse(unknown, reply.raw, raw.exchange, request.extra)
+    refuse(unknown, reply.raw, raw.exchange)
   })
   app.setErrorHandler((error, request, reply) => {
     reply.hijack()
@@ -155,6 +159,11 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
         await app.close()
       }),
   }
+}
+
+/** `headers` is flat. */
+function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void {
+  for (let i = 0; i < headers.length; i += 2) reply.header(headers[i] as string, headers[i + 1])
 }
 
 function passageOf(request: FastifyRequest): Passage {

@@ -4,7 +4,7 @@ import { type IssuedToken, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
-import { upstreamError } from '../forward/upstream-error.ts'
+import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -22,8 +22,6 @@ export interface Finding {
   /** What to do, likeliest first. */
   readonly mends: readonly string[]
 }
-
-const ME_TIMEOUT_MS = 30_000
 
 export async function check(
   names: readonly string[],
@@ -46,8 +44,12 @@ function chosen(config: Config, names: readonly string[]): readonly Company[] {
   return names.map((name) => {
     const company = config.companies.find((each) => each.name === name || each.id === name)
     if (company !== undefined) return company
+    if (config.anyCompany !== undefined && /^\d{1,20}$/.test(name)) {
+      return { ...config.anyCompany, name, id: name, isDefault: false, listen: undefined }
+    }
     const known = config.companies.map((each) => each.name).join(', ')
-    throw new CommandError(`company ${name} is not configured; configured are: ${known}`, EXIT.badConfig)
+    const all = config.anyCompany === undefined ? known : `${known || 'none by name'}, and any other id`
+    throw new CommandError(`company ${name} is not configured; configured are: ${all}`, EXIT.badConfig)
   })
 }
 
@@ -58,7 +60,10 @@ async function checkOnline(config: Config, companies: readonly Company[], some: 
     const tokens = new Map<string, IssuedToken>()
     const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, dispatcher, tokens)))
     const ofCompanies = await Promise.all(
-      companies.map((company) => checkCompany(company, dispatcher, tokens.get(company.account.key))),
+      companies.map((company) => {
+        const token = tokens.get(company.account.key)
+        return checkCompany(company, dispatcher, token, config.upstream.responseTimeoutMs)
+      }),
     )
     return [...ofAccounts, ...ofCompanies]
   } finally {
@@ -98,6 +103,7 @@ async function checkCompany(
   company: Company,
   dispatcher: Dispatcher,
   token: IssuedToken | undefined,
+  timeoutMs: number,
 ): Promise<Finding> {
   const { environment } = company.account
   const base = { kind: 'company', name: company.name, environment: environment.name, id: company.id } as const
@@ -105,6 +111,7 @@ async function checkCompany(
     const mend = `Mend service account ${company.account.name} first.`
     return { ...base, ok: false, detail: 'not tried: no token', mends: [mend] }
   }
+  const signal = AbortSignal.timeout(timeoutMs)
   try {
     const { statusCode, body } = await dispatcher.request({
       origin: environment.apiUrl,
@@ -116,7 +123,7 @@ async function checkCompany(
         via: '1.1 procore-proxy',
         accept: 'application/json',
       },
-      signal: AbortSignal.timeout(ME_TIMEOUT_MS),
+      signal,
     })
     const text = (await body.text()).slice(0, 4096)
     if (statusCode === 200) return { ...base, ok: true, detail: '/rest/v1.0/me answered 200', mends: [] }
@@ -127,7 +134,7 @@ async function checkCompany(
       mends: mendsOf(statusCode, text),
     }
   } catch (error) {
-    const failure = upstreamError(error)
+    const failure = upstreamError(signal.aborted ? new ResponseTimeoutError() : error)
     return { ...base, ok: false, detail: failure.message, mends: [failure.help] }
   }
 }

@@ -5,17 +5,26 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import { request } from 'undici'
+import { ConfigError } from '../config/problems.ts'
 import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { CommandError, EXIT } from './exit.ts'
+import { whenUnread } from './output.ts'
 
 const CLIENT = { clientId: 'demo-client', clientSecret: 'demo-secret' }
 const DEFAULT_PORT = 8377
 
 export async function demo(options: { once?: boolean; listen?: string }): Promise<void> {
+  if (options.listen?.startsWith('unix:')) {
+    throw new CommandError('demo calls the proxy by TCP: write --listen 127.0.0.1:PORT', EXIT.badConfig)
+  }
   const fake = await startFakeProcore()
   const listen = options.listen ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
-  const server = await startProxy(fake, listen)
+  const server = await startProxy(fake, listen).catch(async (error: Error) => {
+    await fake.close()
+    throw new CommandError(error.message, error instanceof ConfigError ? EXIT.badConfig : EXIT.failure)
+  })
   const base = server.addresses()[0]?.url ?? ''
   const print = (text: string) => process.stdout.write(`${text}\n`)
   print(`A fake Procore: login ${fake.loginUrl}, API ${fake.apiUrl}`)
@@ -41,7 +50,7 @@ export async function demo(options: { once?: boolean; listen?: string }): Promis
   curl -i ${base}/globex/rest/v1.0/me
   curl -X DELETE ${base}/globex/rest/v1.0/projects/1
 `)
-  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
+  whenUnread(closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close).close)
 }
 
 /** Writes a configuration as a user would, reads it and runs the proxy with it. */
@@ -64,7 +73,12 @@ async function startProxy(fake: FakeProcore, listen: string): Promise<ProxyServe
     await writeFile(file, JSON.stringify(settings), { mode: 0o600 })
     const config = await loadConfig({ flags: { config: file }, env: {}, cwd: folder })
     const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
-    await server.listen()
+    try {
+      await server.listen()
+    } catch (error) {
+      await server.drain()
+      throw error
+    }
     await Promise.all([...server.tokens.sources()].map((source) => source.get()))
     return server
   } finally {

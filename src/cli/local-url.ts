@@ -3,18 +3,31 @@ import { Client } from 'undici'
 import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { readConfig } from './config-options.ts'
+import { CommandError, EXIT } from './exit.ts'
 
 /** `http://HOST:PORT` or `unix:/path`: of the flag, else of the configuration's first address, else the default. */
 export async function localUrl(url: string | undefined, flags: Flags): Promise<string> {
-  if (url !== undefined) return url.replace(/\/+$/, '')
+  if (url !== undefined) return checkedUrl(url)
   const config = await readConfig(flags, { resolveSecrets: false })
   return addressUrl(config)
+}
+
+/** Nothing but a socket's path or an origin: whatever else was meant, asking there would only time out. */
+function checkedUrl(url: string): string {
+  if (/^unix:\/./.test(url)) return url
+  const origin = /^https?:\/\//i.test(url) ? URL.parse(url)?.origin : undefined
+  if (origin !== undefined && URL.parse(url)?.href === `${origin}/`) return origin
+  throw new CommandError(`--url ${url}: write http://HOST:PORT or unix:/PATH`, EXIT.badConfig)
 }
 
 function addressUrl(config: Config): string {
   const [address] = config.listen
   if (address === undefined) return 'http://127.0.0.1:8377'
   if (address.kind === 'unix') return `unix:${address.path}`
+  if (address.port === 0) {
+    const message = 'the configuration takes any free port (port 0): name the one in use with --url'
+    throw new CommandError(message, EXIT.badConfig)
+  }
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
   return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
 }
@@ -32,7 +45,7 @@ export async function askLocal(url: string, path: string, timeoutMs: number): Pr
     const { statusCode, body } = await client.request({
       path,
       method: 'GET',
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
     })
     return { status: statusCode, body: await body.text() }
   } finally {

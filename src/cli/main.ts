@@ -4,6 +4,8 @@ import { Command } from 'commander'
 import { addCheck } from './check.ts'
 import { addDemo } from './demo.ts'
 import { CommandError, EXIT } from './exit.ts'
+import { addExplain } from './explain.ts'
+import { watchOutput } from './output.ts'
 import { addSchema } from './schema.ts'
 import { addStart } from './start.ts'
 import { VERSION } from './version.ts'
@@ -17,9 +19,10 @@ const program = new Command('procore-proxy')
     // commander: 0 for --help and --version; whatever else it ends with, the words were off.
     process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.badConfig)
   })
-for (const add of [addStart, addCheck, addDemo, addWait, addSchema]) add(program)
+for (const add of [addStart, addCheck, addExplain, addDemo, addWait, addSchema]) add(program)
 for (const command of program.commands) command.copyInheritedSettings(program)
 
+watchOutput()
 refuseUnknownCommand(process.argv[2])
 try {
   await program.parseAsync()

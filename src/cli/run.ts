@@ -7,34 +7,43 @@ import { watchFiles } from '../config/watch.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
-import { CommandError } from './exit.ts'
-import { keepYoungGenerationSmall } from './heap.ts'
+import { CommandError, EXIT } from './exit.ts'
+import { whenUnread } from './output.ts'
 import { VERSION } from './version.ts'
-
-/** Beyond `shutdownTimeout` the process ends whatever hangs. */
-const KILL_AFTER_MS = 5_000
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
-  keepYoungGenerationSmall()
   const config = await readConfig(flags)
   const log = createLogger(config.log)
   const server = await runServer(config, log)
   const stopWatching = reloadOnChange(flags, config, server, log)
-  closeWithGrace(
-    { delay: config.shutdownTimeoutMs + KILL_AFTER_MS, skip: ['SIGHUP', 'beforeExit'], logger: log },
+  const { close } = closeWithGrace(
+    {
+      // The drain keeps to the time of the configuration in force.
+      delay: false,
+      skip: ['SIGHUP', 'beforeExit'],
+      // Its own messages would print whole errors, which may hold headers.
+      logger: false,
+      onSecondSignal: (signal) =>
+        log.error({ signal }, 'second signal: stopped at once, requests were cut off'),
+      onSecondError: (error) => log.fatal({ error }, 'second unforeseen error: stopped at once'),
+    },
     async ({ signal, err }) => {
       if (err) log.fatal({ error: err }, 'unforeseen error: shutting down')
       else log.info({ signal }, 'draining')
       stopWatching()
       if (await server.drain()) log.info('stopped')
-      else throw new CommandError('stopped: shutdownTimeout ran out, requests were cut off')
+      else {
+        log.error('stopped: shutdownTimeout ran out, requests were cut off')
+        process.exit(EXIT.failure)
+      }
     },
   )
+  whenUnread(close)
 }
 
 /** Listens, and says where and for which companies. */
-export async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
+async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
   const server = await buildServer(config, { log })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
@@ -70,15 +79,23 @@ export async function runServer(config: Config, log: Logger): Promise<ProxyServe
 
 function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: Logger): () => void {
   let watched = first.watchedFiles
-  let stop = watchFiles(watched, () => void reload('a file changed'))
-  const reload = async (why: string) => {
+  let stop = watchFiles(watched, () => reload('a file changed'))
+  let stopped = false
+  let queue: Promise<void> = Promise.resolve()
+  // One after the other: an older reading must never come into force after a newer one.
+  const reload = (why: string) => {
+    queue = queue.then(() => load(why))
+  }
+  const load = async (why: string) => {
+    if (stopped) return
     log.info(`reload: ${why}`)
     try {
       const config = await loadConfig({ flags, env: process.env, cwd: process.cwd() })
+      if (stopped) return
       if (config.watchedFiles.join() !== watched.join()) {
         stop()
         watched = config.watchedFiles
-        stop = watchFiles(watched, () => void reload('a file changed'))
+        stop = watchFiles(watched, () => reload('a file changed'))
       }
       await server.reload(config)
     } catch (error) {
@@ -87,10 +104,10 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
       log.error('reload: the old configuration stays in force')
     }
   }
-  const onSighup = () => void reload('SIGHUP')
-  process.on('SIGHUP', onSighup)
+  // Never taken off again: without a listener the signal would end the process in the middle of its drain.
+  process.on('SIGHUP', () => reload('SIGHUP'))
   return () => {
+    stopped = true
     stop()
-    process.off('SIGHUP', onSighup)
   }
 }

@@ -2,11 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import ms, { type StringValue } from 'ms'
+import { errorCode } from '../auth/request-token.ts'
 import type { Flags } from '../config/overrides.ts'
 import { CommandError } from './exit.ts'
 import { askLocal, localUrl } from './local-url.ts'
 
 const INTERVAL_MS = 100
+const UNTRIED = 'nothing was tried'
 
 export function addWait(program: Command): void {
   program
@@ -24,16 +26,18 @@ export function addWait(program: Command): void {
 async function wait(options: Flags & { url?: string; timeout: number }): Promise<void> {
   const url = await localUrl(options.url, { config: options.config })
   const deadline = performance.now() + options.timeout
-  let last = 'nothing was tried'
+  let last = UNTRIED
   for (;;) {
     const left = deadline - performance.now()
     if (left <= 0) throw new CommandError(`no proxy is ready at ${url}: ${last}`)
     try {
-      const { status } = await askLocal(url, '/_proxy/health/ready', Math.max(1, left))
+      const { status } = await askLocal(url, '/_proxy/health/ready', left)
       if (status === 200) return
       last = 'it is up, but not ready'
     } catch (error) {
-      last = (error as Error).message || (error as Error).name
+      const code = errorCode(error)
+      if (code !== undefined) last = `it can't be reached (${code})`
+      else if (last === UNTRIED) last = 'it does not answer'
     }
     await sleep(Math.min(INTERVAL_MS, Math.max(0, deadline - performance.now())))
   }

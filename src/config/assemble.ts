@@ -1,5 +1,6 @@
 // Settings and the secrets read for them → the frozen Config.
 import { createHash } from 'node:crypto'
+import { accessIn, resolveRule } from './access-rules.ts'
 import { namedCompanies, placedAccounts } from './checks.ts'
 import type { AnyCompany, Company, Config, Environment, ListenAddress, ServiceAccount } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
@@ -40,12 +41,14 @@ export function assembleConfig({ settings, values, file, warnings, watchedFiles 
   })
   const accounts = new Map(placed)
   const common = (name: string, company: AnySettings) => {
-    const { serviceAccount, access, rewriteFileUrls } = company
+    const { serviceAccount, rules = [], rewriteFileUrls } = company
     const path =
       typeof serviceAccount === 'string'
         ? ['serviceAccounts', serviceAccount]
         : ['companies', name, 'serviceAccount']
-    return { account: accounts.get(keyOf(path)) as ServiceAccount, access, rewriteFileUrls }
+    const account = accounts.get(keyOf(path)) as ServiceAccount
+    const access = accessIn(account.environment.name, company, settings.defaultAccess)
+    return { account, access, rules: rules.map(resolveRule), rewriteFileUrls }
   }
   const companies = namedCompanies(settings).map(
     ([name, company]): Company => ({

@@ -1,4 +1,5 @@
 // Checks that need more than one key: references, companies that clash, addresses that would be open to strangers.
+import { accessIn, checkRules } from './access-rules.ts'
 import { isLoopbackHost, listenText } from './addresses.ts'
 import type { ListenAddress } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
@@ -54,6 +55,7 @@ export function checkSettings(input: CheckInput): CheckResult {
   const findings = [
     ...checkEnvironments(input),
     ...checkAccountReferences(input),
+    ...checkAccess(input),
     ...checkIds(input),
     ...checkDefaults(input.settings),
     ...checkDuplicateAddresses(input.settings),
@@ -82,7 +84,11 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
     path: [...path, 'environment'],
     name: account.environment,
   }))
-  const unknown = [{ path: ['environment'], name: settings.environment }, ...uses]
+  const defaults = Object.keys(settings.defaultAccess).map((name) => ({
+    path: ['defaultAccess', name],
+    name,
+  }))
+  const unknown = [{ path: ['environment'], name: settings.environment }, ...uses, ...defaults]
     .filter(({ name }) => name !== undefined && !known.includes(name))
     .map(({ path, name }) => ({
       path,
@@ -124,6 +130,22 @@ function checkAccountReferences({ settings, raw }: CheckInput): Finding[] {
         ? 'Add it under serviceAccounts'
         : `Known are ${known.join(', ')}; others go under serviceAccounts`
     return [{ path: ['companies', name, 'serviceAccount'], message, mend }]
+  })
+}
+
+function checkAccess({ settings, wrong }: CheckInput): Finding[] {
+  const accounts = new Map(placedAccounts(settings).map((placed) => [keyOf(placed.path), placed.account]))
+  return Object.entries(settings.companies).flatMap(([name, company]) => {
+    const path = ['companies', name, 'rules']
+    // Rules that are wrong in themselves were replaced by others.
+    if (company === undefined || [...wrong].some((key) => key.startsWith(keyOf(path)))) return []
+    const { serviceAccount: reference, rules = [] } = company
+    const account =
+      typeof reference === 'string' ? accounts.get(keyOf(['serviceAccounts', reference])) : reference
+    const environment = account?.environment ?? settings.environment
+    const isKnown = account !== undefined && ![...wrong].some((key) => key.startsWith('defaultAccess'))
+    const access = isKnown ? accessIn(environment, company, settings.defaultAccess) : company.access
+    return checkRules({ path, rules, access })
   })
 }
 

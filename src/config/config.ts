@@ -28,6 +28,17 @@ export type ListenAddress =
 
 export type Access = 'read-write' | 'read-only'
 
+/** One of a company's rules: the first that matches a request decides. */
+export interface AccessRule {
+  readonly effect: 'allow' | 'deny'
+  /** Upper case; undefined for every method. */
+  readonly methods: readonly string[] | undefined
+  /** `*` is any run of characters within a segment, `**` any run at all; every other character is itself. */
+  readonly patterns: readonly string[]
+  /** The same in lower case. */
+  readonly foldedPatterns: readonly string[]
+}
+
 /** A company that callers work in; `id` is a decimal string, never a number (ids exceed 2^53). */
 export interface Company {
   readonly name: string
@@ -35,7 +46,9 @@ export interface Company {
   readonly account: ServiceAccount
   readonly isDefault: boolean
   readonly listen: ListenAddress | undefined
+  /** What holds where no rule matches. */
   readonly access: Access
+  readonly rules: readonly AccessRule[]
   /** Whether URLs of files in JSON answers are rewritten to the proxy's own (CONTRACT section 9); absent is false. */
   readonly rewriteFileUrls?: boolean
 }

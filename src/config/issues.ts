@@ -22,7 +22,7 @@ export function isRawMap(value: unknown): value is RawMap {
 }
 
 /** What a required value or an item of a list is replaced by where it is wrong, so that its neighbours are still judged. */
-const STAND_INS: ReadonlyMap<string, string> = new Map([
+const STAND_INS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['id', '0'],
   ['serviceAccount', 'stand-in'],
   ['clientId', 'stand-in'],
@@ -33,6 +33,7 @@ const STAND_INS: ReadonlyMap<string, string> = new Map([
   ['allowedHosts', 'stand-in.invalid'],
   ['allowedOrigins', 'https://stand-in.invalid'],
   ['clientKeys', 'stand-in'],
+  ['rules', { deny: '/rest/stand-in' }],
 ])
 
 const UNKNOWN_KEY = 'is not a known key'

@@ -1,4 +1,5 @@
 // The generated reference page and the JSON Schema file: everything in them comes from the schema and the tables.
+import { METHOD_WORDS } from './access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { FLAGS, VARIABLES } from './overrides.ts'
 import { jsonSchema } from './schema.ts'
@@ -57,13 +58,19 @@ const TYPE_NAMES: ReadonlyMap<string, string> = new Map([
   ['string', 'text'],
 ])
 
+const TITLE_LINKS: ReadonlyMap<string, string> = new Map([
+  ['secret', '[secret](#secrets)'],
+  ['access rule', '[access rule](#access)'],
+])
+
 function typeOf(node: SchemaNode): string {
   const nodes = open(node)
   const title = nodes.find((one) => one.title !== undefined)?.title
   const list = nodes.find((one) => one.items !== undefined)?.items
   if (list !== undefined) return `${node.anyOf ? `${typeOf(list)}, or ` : ''}list of ${typeOf(list)}`
-  if (title !== undefined) return title === 'secret' ? '[secret](#secrets)' : title
+  if (title !== undefined) return TITLE_LINKS.get(title) ?? title
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ')
+  if (node.additionalProperties) return `map of names to ${typeOf(node.additionalProperties)}`
   if (node.const !== undefined) return `\`${node.const}\``
   return String(TYPE_NAMES.get(String(node.type)))
 }
@@ -155,6 +162,43 @@ ${table(['Name', 'Login', 'API', 'Domain of its file hosts'], environments)}
 
 \`production\` is for On-Demand Sandboxes too; \`monthly-sandbox\` takes production credentials. Others go under
 \`environments\`.
+
+## Access
+
+\`access\` says what callers may do with a company: \`read-write\`, or \`read-only\` (GET, HEAD and OPTIONS). A company that
+says nothing has what \`defaultAccess\` says of the environment of its service account, else \`read-write\`. One line makes
+every company of production read-only, but for those that name their own:
+
+\`\`\`yaml
+defaultAccess: { production: read-only }
+\`\`\`
+
+Beside it a company may have \`rules\`, each either \`allow\` or \`deny\`:
+
+\`\`\`yaml
+companies:
+  acme:
+    access: read-only
+    rules:
+      - { deny: [/rest/**/users/**, /rest/**/users, /vapid/**] }
+      - { allow: /rest/v1.0/projects/*/daily_logs/**, methods: [writes] }
+\`\`\`
+
+The first rule that matches decides; where none does, \`access\` decides. An \`allow\` may so let a write through a read-only
+company, and a \`deny\` may forbid reads. \`procore-proxy explain METHOD URL\` prints the decision and the rule.
+
+- A pattern is held against the path as it is forwarded: without company prefix and query. \`*\` is any run of characters
+  within one segment, \`**\` any run at all. \`/rest/v1.0/projects/**\` is all below \`/rest/v1.0/projects\`, not that itself.
+  The same thing may have several versions (\`v1.0\`, \`v1.1\`, \`v2.0\`) and a path below \`/vapid/\`.
+- \`methods\` are ${METHOD_WORDS.map((word) => `\`${word}\``).join(', ')}; left out, all. \`reads\` are GET, HEAD and OPTIONS,
+  \`writes\` the others. GET covers HEAD.
+- Procore takes several spellings of a path for the same: with escapes, doubled slashes, a slash at the end, a format such as
+  \`.json\`. Each reading of a path is judged, in small letters too, and one that is refused refuses the request. So a pattern
+  is written plainly, without any of these. A path with more than three layers of escapes or more than 4096 characters is refused.
+- A request that asks to be taken for another method (X-HTTP-Method-Override and the like, \`_method\` in the query) has to be
+  allowed as that one too. A POST with a form as its body can do so where the proxy does not look: it has to be allowed with
+  every method that \`_method\` can name (\`methods: [writes]\` where reads are allowed anyway).
+- Rules that never decide anything, and rules of a read-write company that only allow, are errors.
 
 ## Secrets
 

@@ -7,6 +7,7 @@ import { nodesAt, type SchemaNode } from './schema-nodes.ts'
 const SHOWN = {
   listen: undefined,
   environment: undefined,
+  defaultAccess: { production: 'read-only' },
   serviceAccounts: {
     app: { clientId: { env: 'APP_CLIENT_ID' }, clientSecret: { env: 'APP_CLIENT_SECRET' } },
   },
@@ -21,6 +22,10 @@ const SHOWN = {
       },
       listen: '127.0.0.1:8401',
       access: 'read-only',
+      rules: [
+        { deny: ['/rest/**/users', '/rest/**/users/**'] },
+        { allow: '/rest/v1.0/projects/*/daily_logs/**', methods: ['writes'] },
+      ],
       rewriteFileUrls: true,
     },
     '*': { serviceAccount: 'app' },
@@ -57,15 +62,9 @@ export function sampleYaml(): string {
       key.commentBefore = wrap(description, WIDTH - 2 * path.length)
     },
     Map(_, map, ancestors) {
-      // {env: NAME} on one line
-      if (
-        map.items.length === 1 &&
-        pathOf(ancestors as unknown[])
-          .at(-1)
-          ?.toString()
-          .startsWith('client')
-      )
-        map.flow = true
+      // {env: NAME} and rules on one line
+      const key = String(pathOf(ancestors as unknown[]).at(-1))
+      if (key === 'rules' || (map.items.length === 1 && key.startsWith('client'))) map.flow = true
     },
   })
   return HEADER + document.toString({ lineWidth: 0, flowCollectionPadding: true })

@@ -1,6 +1,7 @@
 // The kinds of values in the configuration and the wording of what is wrong with them.
 import ms from 'ms'
 import { z } from 'zod'
+import { checkPattern, METHOD_WORDS } from './access-rules.ts'
 import {
   checkSerializedOrigin,
   checkSocketPath,
@@ -267,3 +268,53 @@ export const webOrigin = z
     if (mistake) context.issues.push({ code: 'custom', message: text(mistake), input: context.value })
   })
   .meta({ title: 'origin' })
+
+const pathPattern = z
+  .string({
+    error: says('must be a path pattern', 'Write one, such as /rest/v1.0/projects/*/users or /rest/**'),
+  })
+  .check((context) => {
+    const mistake = checkPattern(context.value)
+    if (mistake) context.issues.push({ code: 'custom', message: text(mistake), input: context.value })
+  })
+  .meta({ title: 'path pattern' })
+
+const PATTERNS_MEND = 'Write a pattern or a list of them, such as /rest/v1.0/projects/*/users or /rest/**'
+
+const pathPatterns = (description: string) =>
+  z
+    .union([pathPattern, z.array(pathPattern).min(1, { error: says('is an empty list', PATTERNS_MEND) })], {
+      error: says('must be a path pattern or a list of them', PATTERNS_MEND),
+    })
+    .meta({ description })
+
+const METHODS_MEND = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
+
+const methods = listOf(
+  z.enum(METHOD_WORDS, {
+    error: says((input) => `${shown(input)} is not a method that is forwarded`, METHODS_MEND),
+  }),
+  METHODS_MEND,
+)
+  .min(1, { error: says('is an empty list', METHODS_MEND) })
+  .optional()
+  .meta({
+    description:
+      'The methods that it is for; without it, all. `reads` is GET, HEAD and OPTIONS, `writes` the others; GET covers HEAD.',
+  })
+
+/** A rule: `{allow, methods}` or `{deny, methods}`. */
+export const accessRule = z
+  .union(
+    [
+      z.strictObject({ allow: pathPatterns('The paths that it lets through.'), methods }),
+      z.strictObject({ deny: pathPatterns('The paths that it refuses.'), methods }),
+    ],
+    {
+      error: says(
+        'must have either allow or deny',
+        'Write {deny: /rest/v1.0/companies/**} or {allow: /rest/v1.0/projects/**, methods: [GET]}',
+      ),
+    },
+  )
+  .meta({ id: 'accessRule', title: 'access rule' })

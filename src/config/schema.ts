@@ -1,6 +1,7 @@
 // The one schema of the configuration file: keys, types, defaults and descriptions. Everything else derives from it.
 import { z } from 'zod'
 import {
+  accessRule,
   companyId,
   count,
   duration,
@@ -44,6 +45,13 @@ const account = z
   .strictObject(accountFields)
   .meta({ description: 'A client id and secret; a developer managed one may serve several companies.' })
 
+const access = z.enum(['read-write', 'read-only'], {
+  error: says(
+    (input) => `${shown(input)} is not one of read-write, read-only`,
+    'Write read-write or read-only',
+  ),
+})
+
 const companyFields = {
   serviceAccount: z
     .union(
@@ -62,11 +70,17 @@ const companyFields = {
       title: 'service account',
       description: 'The name of one of `serviceAccounts`, or a service account written here.',
     }),
-  access: oneOf(
-    ['read-write', 'read-only'],
-    'read-write',
-    'What callers may do: `read-only` lets GET, HEAD and OPTIONS through.',
-  ),
+  access: access.optional().meta({
+    description:
+      'What callers may do: `read-only` lets GET, HEAD and OPTIONS through. Without it, what `defaultAccess` says of its environment, else `read-write`.',
+  }),
+  rules: listOf(accessRule, 'Write a list, such as [{deny: /rest/v1.0/companies/**}]')
+    .min(1, { error: says('is an empty list', 'Write a rule, or leave it out') })
+    .optional()
+    .meta({
+      description:
+        'Rules for paths and methods: the first that matches a request decides, and where none does, `access`.',
+    }),
   rewriteFileUrls: flag(
     'Whether URLs of files in JSON answers are rewritten so that they are fetched through the proxy.',
   ),
@@ -162,6 +176,10 @@ export const fileSchema = z
       )
       .prefault({})
       .meta({ description: 'Environments of your own, such as a gateway or a test server.' }),
+    defaultAccess: z.record(z.string(), access).prefault({}).meta({
+      description:
+        'The `access` of companies that name none themselves, by the environment of their service account: `{production: read-only}` makes all of production read-only.',
+    }),
     serviceAccounts: z
       .record(accountName, account)
       .prefault({})
@@ -263,6 +281,12 @@ export type AccountSettings = z.output<typeof account>
 
 /** A company as written. */
 export type CompanySettings = z.output<typeof company>
+
+/** A company or `"*"`, as far as its access is concerned. */
+export type AccessSettings = Pick<CompanySettings, 'access' | 'rules'>
+
+/** A rule as written. */
+export type RuleSettings = z.output<typeof accessRule>
 
 /** The JSON Schema (draft 2020-12) of the file as a user writes it. */
 export function jsonSchema(): Record<string, unknown> {

@@ -21,8 +21,6 @@ export interface Passage {
   readonly base: CallerBase
   /** Whose turn it takes in a queue: the listener and client key it came by. */
   readonly lane: string
-  /** Headers for the answer, flat: CORS for a listed origin. */
-  readonly extra: readonly string[] | undefined
 }
 
 /** Methods that are forwarded; Fastify must take none of them to have a body, so that it parses none. */
@@ -58,7 +56,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
       company: passage.company,
       environment: upstream.environment.name,
       requestId: exchange.reqId,
-      extra: passage.extra,
+      extra: exchange.extra,
     },
     upstream.settings.responseTimeoutMs,
     passage.lane,

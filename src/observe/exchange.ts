@@ -8,6 +8,8 @@ export interface Exchange {
   readonly target: string
   readonly startedAt: number
   company: string | undefined
+  /** Headers that the answer is owed whoever gives it, flat: CORS for a listed origin. */
+  extra: readonly string[] | undefined
   /** From sending the request to the first byte of its answer. */
   upstreamMs: number | undefined
   bytesIn: number
@@ -26,6 +28,7 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     target,
     startedAt: performance.now(),
     company: undefined,
+    extra: undefined,
     upstreamMs: undefined,
     bytesIn: 0,
     bytesOut: 0,

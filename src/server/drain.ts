@@ -2,6 +2,9 @@
 import type { ServerResponse } from 'node:http'
 import type { Listeners } from './listeners.ts'
 
+/** With no request under way any more, closing what is left takes no longer than this. */
+const LONGEST_CLOSE_MS = 5_000
+
 export class Drain {
   draining = false
   #inFlight = 0
@@ -34,13 +37,24 @@ export class Drain {
   ): Promise<boolean> {
     this.draining = true
     const clean = await this.#idleWithin(timeoutMs)
-    const closed = listeners.close()
-    if (!clean) listeners.destroy()
-    await closeRest(!clean)
-    // Idle keep-alive connections that went idle meanwhile.
-    listeners.destroy()
-    await closed
-    return clean
+    const close = async () => {
+      const closed = listeners.close()
+      if (!clean) listeners.destroy()
+      await closeRest(!clean)
+      // Idle keep-alive connections that went idle meanwhile.
+      listeners.destroy()
+      await closed
+      return clean
+    }
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), LONGEST_CLOSE_MS)
+    })
+    try {
+      return await Promise.race([close(), tooLong])
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #idleWithin(timeoutMs: number): Promise<boolean> {

@@ -2,6 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
 import { onClientError, onConnect } from './raw-refusals.ts'
 import { clearStaleSocket } from './unix-socket.ts'
@@ -11,7 +12,7 @@ export interface Listener {
   /** The company whose own address this is. */
   company: string | undefined
   /** As configured. */
-  readonly address: ListenAddress
+  address: ListenAddress
 }
 
 type Handle = (request: IncomingMessage, response: ServerResponse, listener: Listener) => void
@@ -50,7 +51,11 @@ export class Listeners {
     const opened: [string, OpenListener][] = []
     try {
       for (const [key, listener] of wanted) {
-        if (this.#open.has(key)) continue
+        const open = this.#open.get(key)
+        if (open !== undefined) {
+          await changeMode(open.address, listener.address)
+          continue
+        }
         const server = await this.#listen(listener).catch((error: Error) => {
           if (listener.optional && isNoSuchAddress(error)) return undefined
           throw error
@@ -64,8 +69,10 @@ export class Listeners {
     for (const [key, listener] of opened) this.#open.set(key, listener)
     for (const [key, listener] of this.#open) {
       const still = wanted.get(key)
-      if (still !== undefined) listener.company = still.company
-      else {
+      if (still !== undefined) {
+        listener.company = still.company
+        listener.address = still.address
+      } else {
         this.#open.delete(key)
         close(listener.server)
       }
@@ -73,22 +80,27 @@ export class Listeners {
   }
 
   async #listen({ address, company }: Listener): Promise<OpenListener> {
-    const server = createServer(
-      {
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        // A large upload may take its time; the forwarding watches for one that stalls.
-        requestTimeout: 0,
-        keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-        connectionsCheckingInterval: CHECK_INTERVAL_MS,
-        // The guard answers 400 to a request without Host itself.
-        requireHostHeader: false,
-      },
-      (request, response) => this.#handle(request, response, listener),
-    )
+    const server = createServer({
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      // A large upload may take its time; the forwarding watches for one that stalls.
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+      // The guard answers 400 to a request without Host itself.
+      requireHostHeader: false,
+    })
+    const handle = (request: IncomingMessage, response: ServerResponse) => {
+      // A listener that was closed meanwhile keeps no connection for longer than its answer.
+      response.once('close', () => {
+        if (!server.listening) server.closeIdleConnections()
+      })
+      this.#handle(request, response, listener)
+    }
     const listener: OpenListener = { address, company, server }
+    server.on('request', handle)
     // Without this listener Node would say 100 Continue before the caller is judged.
-    server.on('checkContinue', (request, response) => this.#handle(request, response, listener))
+    server.on('checkContinue', handle)
     server.on('connect', onConnect)
     server.on('clientError', onClientError)
     if (address.kind === 'unix') await clearStaleSocket(address.path)
@@ -136,13 +148,23 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
     for (const each of loopbackPair(address)) {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
       // Several of port 0 are several sockets.
-      const nth = each.kind === 'tcp' && each.port === 0 ? wanted.size : 0
-      wanted.set(JSON.stringify([each, nth]), { address: each, company, optional })
+      let nth = 0
+      if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, nth))) nth++
+      wanted.set(keyOf(each, nth), { address: each, company, optional })
     }
   }
   for (const address of config.listen) add(address, undefined)
   for (const company of config.companies) if (company.listen) add(company.listen, company.name)
   return wanted
+}
+
+/** Equal for two addresses exactly when one socket can be both. */
+function keyOf(address: ListenAddress, nth: number): string {
+  return address.kind === 'unix' ? `unix:${address.path}` : `${address.host} ${address.port} ${nth}`
+}
+
+async function changeMode(from: ListenAddress, to: ListenAddress): Promise<void> {
+  if (from.kind === 'unix' && to.kind === 'unix' && from.mode !== to.mode) await chmod(to.path, to.mode)
 }
 
 /** `localhost` means both loopback addresses to callers; with port 0 the two would differ, so there it is IPv4. */
@@ -162,13 +184,16 @@ function tcpUrl({ address, port, family }: AddressInfo): string {
 }
 
 function listenError(address: ListenAddress, error: NodeJS.ErrnoException): Error {
-  const where = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`
   const why: Record<string, string> = {
     EADDRINUSE:
       'another program listens there; stop it, or choose another address (port 0 takes any free one)',
-    EACCES: 'this user may not listen there; choose a port above 1023 or a folder of yours',
+    EACCES:
+      address.kind === 'unix'
+        ? 'the folder does not exist, or this user may not write to it'
+        : 'this user may not listen there; choose a port above 1023',
     EADDRNOTAVAIL: 'this machine has no such address',
-    ENOENT: 'the folder does not exist',
   }
-  return new Error(`cannot listen on ${where}: ${why[error.code ?? ''] ?? error.message}`, { cause: error })
+  return new Error(`cannot listen on ${listenText(address)}: ${why[error.code ?? ''] ?? error.message}`, {
+    cause: error,
+  })
 }

@@ -39,11 +39,11 @@ export interface JudgedRequest {
 
 /**
  * What came of receiving a request: forwarded (and why to this company), answered by one of the proxy's own routes, or a
- * preflight to be answered with 204 and these headers. `extra` are headers for the answer, flat.
+ * preflight to be answered with 204 and these headers, flat.
  */
 export type Reception =
   | { readonly kind: 'forward'; readonly passage: Passage; readonly why: string }
-  | { readonly kind: 'own'; readonly extra: readonly string[] | undefined }
+  | { readonly kind: 'own' }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
 
 export const HEALTH_PATHS: readonly string[] = ['/_proxy/health/live', '/_proxy/health/ready']
@@ -62,23 +62,24 @@ export function receive(
   if (isHealth(exchange.target)) {
     // A kubelet asks by the pod's address; these two tell nothing but up or down.
     judgeOrigin(guard, rawHeaders, hostOrUnknown(raw), 'http')
-    return { kind: 'own', extra: undefined }
+    return { kind: 'own' }
   }
   const host = readHost(rawHeaders, raw.httpVersion)
   judgeHost(guard, host, ownAddresses(listener, raw))
   const origin = judgeOrigin(guard, rawHeaders, host, 'http')
   const extra =
     origin === undefined ? undefined : Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
+  exchange.extra = extra
   if (extra !== undefined && isPreflight({ method, rawHeaders })) return { kind: 'preflight', headers: extra }
-  judgeKey(guard, rawHeaders)
+  const key = judgeKey(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
   if (draining) {
     throw new ProxyError('shutting_down', 'The proxy got a signal to stop and only ends what is under way.')
   }
   const choice = choose(runtime.table, raw, listener, host, target)
-  if (choice === 'own') return { kind: 'own', extra }
+  if (choice === 'own') return { kind: 'own' }
   exchange.company = choice.name
-  judgeAccess(choice.company.access, { method, rawHeaders, query: target.query })
+  judgeAccess(choice.company, { method, rawHeaders, path: choice.path, query: target.query })
   return {
     kind: 'forward',
     why: choice.why,
@@ -87,8 +88,8 @@ export function receive(
       upstream: runtime.upstreams.get(choice.company, choice.id),
       company: choice.name,
       path: choice.path + target.query,
+      lane: `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${key ?? ''}`,
       base: { origin: `http://${host.authority}`, prefix: choice.prefix },
-      extra,
     },
   }
 }
@@ -142,17 +143,16 @@ function choose(
 }
 
 /** Answers a refused request; the exchange gets its cause. */
-export function refuse(
-  error: unknown,
-  response: ServerResponse,
-  exchange: Exchange,
-  extra?: readonly string[],
-): void {
+export function refuse(error: unknown, response: ServerResponse, exchange: Exchange): void {
   const refusal =
     error instanceof ProxyError
       ? error
       : new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error })
   exchange.cause = refusal.code
   exchange.error = refusal
-  sendProblem(response, refusal, { requestId: exchange.reqId, company: exchange.company, extra })
+  sendProblem(response, refusal, {
+    requestId: exchange.reqId,
+    company: exchange.company,
+    extra: exchange.extra,
+  })
 }

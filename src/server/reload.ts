@@ -29,12 +29,13 @@ export class Reloader {
    * credentials changed have to get a token first. Listeners that did not change keep their connections.
    */
   reload(config: Config, listeners: Listeners): Promise<void> {
-    clearTimeout(this.#again)
     this.#queue = this.#queue.then(() => this.#reload(config, listeners))
     return this.#queue
   }
 
   async #reload(config: Config, listeners: Listeners): Promise<void> {
+    // A newer configuration than the one that was to be tried again.
+    clearTimeout(this.#again)
     for (const source of this.#tokens.sources()) source.forgetFailures()
     const refusal = await this.#tryChanged(config)
     if (refusal !== undefined) {
@@ -50,6 +51,7 @@ export class Reloader {
       )
       return
     }
+    const addresses = new Set(listeners.addresses().map(({ url }) => url))
     try {
       await listeners.apply(config)
     } catch (error) {
@@ -65,6 +67,9 @@ export class Reloader {
     before.upstreams.close().catch((error: unknown) => this.#log.warn({ error }, 'closing old connections'))
     this.#log.level = config.log.level
     for (const warning of config.warnings) this.#log.warn(warning)
+    for (const { url, company } of listeners.addresses()) {
+      if (!addresses.has(url)) this.#log.info({ company }, `listening on ${url}`)
+    }
     this.#log.info({ file: config.file }, 'reload: the new configuration is in force')
   }
 

@@ -1,8 +1,9 @@
 // Runs the command line as a user does: a process of its own, real signals, real files; everything ends with the test.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -43,7 +44,11 @@ export class Run {
     this.child.stderr!.on('data', (chunk) => {
       this.err += chunk
     })
+    // A test that runs out of time skips its teardowns.
+    const kill = () => this.child.kill('SIGKILL')
+    process.once('exit', kill)
     this.#ended = once(this.child, 'close').then(([code, signal]) => {
+      process.off('exit', kill)
       for (const look of this.#onOutput) look()
       return { code, signal, out: this.out, err: this.err }
     })
@@ -100,7 +105,9 @@ export class Run {
   /** Waits until every account has a token or was refused one. */
   async ready(): Promise<string> {
     const [url = ''] = await this.listening()
-    await this.#until(15_000, 'a token', () => this.lines().find(({ msg }) => String(msg).startsWith('token ')))
+    await this.#until(15_000, 'a token', () =>
+      this.lines().find(({ msg }) => String(msg).startsWith('token ')),
+    )
     return url
   }
 
@@ -145,14 +152,21 @@ export function cleanEnv(home: string, env: Record<string, string> = {}): NodeJS
 export function run(t: Test, args: readonly string[], options: Partial<RunOptions> = {}): Run {
   const one = new Run(args, { cwd: options.cwd ?? t.testdirName, ...options })
   t.teardown(async () => {
-    if (!one.over) one.kill('SIGKILL')
+    if (one.over) return
+    // Only a process that ends by itself leaves its coverage behind.
+    one.kill('SIGTERM')
+    await one.end(2_000).catch(() => one.kill('SIGKILL'))
     await one.end()
   })
   return one
 }
 
 /** Runs a command to its end. */
-export function runToEnd(t: Test, args: readonly string[], options: Partial<RunOptions> = {}): Promise<Ended> {
+export function runToEnd(
+  t: Test,
+  args: readonly string[],
+  options: Partial<RunOptions> = {},
+): Promise<Ended> {
   return run(t, args, options).end()
 }
 
@@ -275,12 +289,22 @@ export async function get(t: Test, url: string, path: string): Promise<Reply> {
   }
 }
 
-/** A loopback port that nobody listens on right now. */
+/** A folder whose path is short enough for a unix socket, wherever the project lies. */
+export function shortFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'pp-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** A loopback port that nobody listens on right now; none of those that the system hands out for port 0. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return (address as { port: number }).port
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, () => server.close(() => resolve(true)))
+    })
+    if (isFree) return port
+  }
 }

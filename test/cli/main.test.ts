@@ -72,7 +72,7 @@ t.test('a running proxy whose log nobody reads any more drains', async (t) => {
 })
 
 t.test('an error that nobody foresaw is told with its stack', async (t) => {
-  const folder = t.testdir({ 'boom.mjs': `JSON.stringify = () => { throw new Error('boom') }` })
+  const folder = t.testdir({ 'boom.mjs': `process.stdout.write = () => { throw new Error('boom') }` })
   const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${folder}/boom.mjs` }
   t.match(await runToEnd(t, ['schema'], { cwd: folder, env }), {
     code: 1,

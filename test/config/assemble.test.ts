@@ -86,6 +86,60 @@ rateLimit: { maxWait: 2s }
   t.notMatch(JSON.stringify(config), /s3cret|"key"(?!:)/)
 })
 
+t.test("access is the company's own word, else that of its environment, else read-write", async (t) => {
+  const config = assemble(`
+environment: sandbox
+defaultAccess: { production: read-only, lab: read-only }
+environments: { lab: { apiUrl: "http://127.0.0.1:1", loginUrl: "http://127.0.0.1:1" } }
+serviceAccounts:
+  prod: { environment: production, clientId: x, clientSecret: y }
+  top: { clientId: x, clientSecret: y }
+companies:
+  a: { id: "1", serviceAccount: prod }
+  b: { id: "2", serviceAccount: prod, access: read-write }
+  c: { id: "3", serviceAccount: top }
+  d: { id: "4", serviceAccount: top, access: read-only }
+  e: { id: "5", serviceAccount: { environment: lab, clientId: x, clientSecret: y } }
+  "*": { serviceAccount: prod }
+`)
+  t.strictSame(
+    config.companies.map(({ name, access }) => [name, access]),
+    [
+      ['a', 'read-only'],
+      ['b', 'read-write'],
+      ['c', 'read-write'],
+      ['d', 'read-only'],
+      ['e', 'read-only'],
+    ],
+  )
+  t.equal(config.anyCompany?.access, 'read-only')
+})
+
+t.test('rules are made ready once, in their order', async (t) => {
+  const config = assemble(`
+companies:
+  acme:
+    id: "1"
+    serviceAccount: { clientId: x, clientSecret: y }
+    rules: [{ deny: [/rest/A, /vapid/**] }, { allow: /**, methods: [writes, GET] }]
+  "*": { serviceAccount: { clientId: x, clientSecret: y } }`)
+  t.strictSame(config.companies[0]?.rules, [
+    {
+      effect: 'deny',
+      methods: undefined,
+      patterns: ['/rest/A', '/vapid/**'],
+      foldedPatterns: ['/rest/a', '/vapid/**'],
+    },
+    {
+      effect: 'allow',
+      methods: ['GET', 'HEAD', 'DELETE', 'PATCH', 'POST', 'PUT'],
+      patterns: ['/**'],
+      foldedPatterns: ['/**'],
+    },
+  ])
+  t.strictSame(config.anyCompany?.rules, [])
+})
+
 t.test('a Config is frozen through and through', async (t) => {
   const visit = (value: unknown, path: string) => {
     if (typeof value !== 'object' || value === null) return
@@ -94,7 +148,7 @@ t.test('a Config is frozen through and through', async (t) => {
   }
   visit(
     assemble(
-      'listen: ["unix:/a"]\ncompanies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: y } } }',
+      'listen: ["unix:/a"]\ncompanies: { acme: { id: "1", rules: [{ deny: /rest/a }], serviceAccount: { clientId: x, clientSecret: y } } }',
     ),
     'config',
   )

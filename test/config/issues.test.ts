@@ -9,6 +9,12 @@ const said = (yaml: string) =>
 
 const account = 'serviceAccount: { clientId: x, clientSecret: y }'
 
+const ruleCases = (cases: [string, RegExp][]) =>
+  cases.map(([rules, expected]): [string, RegExp] => [
+    `companies: { acme: { id: "1", ${account}, rules: ${rules} } }`,
+    new RegExp(expected.source.replace('^', '^companies\\.acme\\.')),
+  ])
+
 t.test('each mistake names its key and its mend', async (t) => {
   const cases: [string, RegExp][] = [
     ['lissten: 1', /^lissten: is not a known key\. Known here: version, listen, /],
@@ -111,6 +117,31 @@ t.test('each mistake names its key and its mend', async (t) => {
       /^companies\.acme\.access: "none" is not one of read-write, read-only/,
     ],
     [
+      'defaultAccess: { production: none }',
+      /^defaultAccess\.production: "none" is not one of read-write, read-only/,
+    ],
+    ['defaultAccess: read-only', /^defaultAccess: must be a map/],
+    ...ruleCases([
+      ['{}', /^rules: must be a list/],
+      ['[]', /^rules: is an empty list\. Write a rule, or leave it out$/],
+      ['[1]', /^rules\[0\]: must have either allow or deny\. Write \{deny: /],
+      ['[{}]', /^rules\[0\]: must have either allow or deny/],
+      ['[{ methods: [GET] }]', /^rules\[0\]: must have either allow or deny/],
+      ['[{ allow: /rest/a, deny: /rest/b }]', /^rules\[0\]: must have either allow or deny/],
+      ['[{ deny: /rest/a, method: [GET] }]', /^rules\[0\]\.method: is not a known key/],
+      ['[{ deny: 1 }]', /^rules\[0\]\.deny: must be a path pattern or a list of them/],
+      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a pattern or a list/],
+      ['[{ deny: [/rest/a, 1] }]', /^rules\[0\]\.deny\[1\]: must be a path pattern/],
+      ['[{ deny: [/rest/a, /a] }]', /^rules\[0\]\.deny\[1\]: "\/a" can match no path that is forwarded/],
+      ['[{ deny: /rest/a }, { allow: /rest/a/ }]', /^rules\[1\]\.allow: "\/rest\/a\/" ends with a slash/],
+      ['[{ deny: /rest/a, methods: [] }]', /^rules\[0\]\.methods: is an empty list/],
+      ['[{ deny: /rest/a, methods: GET }]', /^rules\[0\]\.methods: must be a list\. Write a list of GET, /],
+      [
+        '[{ deny: /rest/a, methods: [GET, get] }]',
+        /^rules\[0\]\.methods\[1\]: "get" is not a method that is forwarded/,
+      ],
+    ]),
+    [
       `companies: { acme: { id: "1", ${account}, listen: 1 } }`,
       /^companies\.acme\.listen: 1 is a port without a host/,
     ],
@@ -161,7 +192,7 @@ listen: [8377, "0.0.0.0:1"]
 serviceAccounts:
   app: { clientId: 1, clientSecret: { command: [1, 2] }, foo: 1 }
 companies:
-  rest: { id: 0x1, serviceAccount: 7, access: none, foo: 1 }
+  rest: { id: 0x1, serviceAccount: 7, access: none, foo: 1, rules: [1, { deny: /a }, { deny: /rest/b, methods: [x] }] }
 guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
 `)
   t.strictSame(findings.map(({ path }) => keyOf(path)).sort(), [
@@ -169,6 +200,9 @@ guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
     'companies.rest.access',
     'companies.rest.foo',
     'companies.rest.id',
+    'companies.rest.rules[0]',
+    'companies.rest.rules[1].deny',
+    'companies.rest.rules[2].methods[0]',
     'companies.rest.serviceAccount',
     'guard.allowedHosts[0]',
     'guard.clientKeys[0]',

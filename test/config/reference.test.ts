@@ -17,6 +17,9 @@ t.test('every key has a type and a description, and one that is needed says so',
   t.match(note('upstream.retries'), { type: 'whole number', fallback: '`2`' })
   t.match(note('version'), { type: '`1`', fallback: '' })
   t.match(note('log.format'), { type: '`auto`, `json`, `readable`' })
+  t.match(note('defaultAccess'), { type: 'map of names to `read-write`, `read-only`', fallback: '`{}`' })
+  t.match(note('companies.NAME.access'), { type: '`read-write`, `read-only`', fallback: '' })
+  t.match(note('companies."*".rules'), { type: 'list of [access rule](#access)', fallback: '' })
   t.equal(note('companies."*".id'), undefined)
 })
 

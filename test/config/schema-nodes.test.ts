@@ -14,7 +14,11 @@ t.test('the keys that may stand at a path are known, through names, unions and l
     ],
     [
       ['companies', '*'],
-      ['serviceAccount', 'access', 'rewriteFileUrls'],
+      ['serviceAccount', 'access', 'rules', 'rewriteFileUrls'],
+    ],
+    [
+      ['companies', 'acme', 'rules', 0],
+      ['allow', 'methods', 'deny'],
     ],
     [['listen'], ['path', 'mode']],
     [

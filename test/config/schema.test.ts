@@ -12,6 +12,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
     listen: { kind: 'tcp', host: '127.0.0.1', port: 8377 },
     environment: 'production',
     environments: {},
+    defaultAccess: {},
     serviceAccounts: {},
     companies: {},
     upstream: {

@@ -1,0 +1,203 @@
+// `check`, from outside: what it finds, what it says to do about it, and what it never prints.
+import { readFileSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { freePort, type Place, runToEnd, startPlace } from './harness.ts'
+
+t.jobs = 2
+const COMPANIES = {
+  acme: { id: '7656', serviceAccount: 'app' },
+  globex: { id: '562949953443325', serviceAccount: 'app' },
+}
+
+/** Runs `check` and sees to it that nothing secret was printed, and that each failure has a mend. */
+async function check(t: Test, { fake, file }: Place, args: string[] = [], env: Record<string, string> = {}) {
+  const ended = await runToEnd(t, ['check', '-c', file, ...args], { env })
+  for (const secret of ['demo-secret', 'wrong-secret', ...fake.issuedTokens()]) {
+    t.notMatch(ended.out + ended.err, secret, 'nothing secret')
+  }
+  const failed = ended.out.split('\n').filter((line) => line.startsWith('FAIL'))
+  for (const line of failed) {
+    const [, kind, name] = line.split(/ +/)
+    t.match(ended.out, new RegExp(`^${kind} ${name}, what to do:\n  - .+`, 'm'), `a mend for ${kind} ${name}`)
+  }
+  if (failed.length > 0) t.equal(ended.code, 1)
+  return { ...ended, failed }
+}
+
+t.test('all is good: a table, or JSON', async (t) => {
+  const place = await startPlace(t)
+  const { code, out, err } = await check(t, place)
+  t.match({ code, err }, { code: 0, err: '' })
+  t.equal(
+    out,
+    `configuration: ${place.file}
+    kind     name    id               environment  result
+ok  account  app                      fake         token issued, lives 5400 s
+ok  company  acme    7656             fake         /rest/v1.0/me answered 200
+ok  company  globex  562949953443325  fake         /rest/v1.0/me answered 200
+`,
+  )
+  t.equal(place.fake.journal.tokenRequests().length, 1)
+  t.strictSame(
+    place.fake.journal.api().map(({ method, url, headers }) => [method, url, headers['procore-company-id']]),
+    [
+      ['GET', '/rest/v1.0/me', '7656'],
+      ['GET', '/rest/v1.0/me', '562949953443325'],
+    ],
+  )
+  const json = await check(t, place, ['--json'])
+  t.equal(json.code, 0)
+  t.match(JSON.parse(json.out), {
+    ok: true,
+    file: place.file,
+    warnings: [],
+    findings: [{ kind: 'account', name: 'app' }, { name: 'acme', id: '7656', ok: true, mends: [] }, {}],
+  })
+})
+
+t.test('--offline calls nobody', async (t) => {
+  const place = await startPlace(t)
+  const { code, out } = await check(t, place, ['--offline'])
+  t.match({ code, out }, { code: 0, out: `configuration: ${place.file}\nIt is valid. Nobody was called` })
+  t.match(JSON.parse((await check(t, place, ['--offline', '--json'])).out), { ok: true, findings: [] })
+  t.equal(place.fake.journal.entries.length, 0)
+  place.write({ companies: {} })
+  t.match(await check(t, place, ['--offline']), { code: 2, out: '', err: /no company is configured/ })
+})
+
+t.test('variables alone are a configuration too', async (t) => {
+  const { fake } = await startPlace(t)
+  const env = {
+    PROCORE_CLIENT_ID: 'demo-client',
+    PROCORE_CLIENT_SECRET: 'demo-secret',
+    PROCORE_COMPANY_ID: '7656',
+    PROCORE_API_URL: fake.apiUrl,
+    PROCORE_LOGIN_URL: fake.loginUrl,
+  }
+  const ended = await runToEnd(t, ['check'], { cwd: t.testdir(), env })
+  t.match(ended, { code: 0, out: /^configuration: variables and flags\n/, err: '' })
+})
+
+t.test('only the companies that are named', async (t) => {
+  const place = await startPlace(t, {
+    serviceAccounts: {
+      app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+      other: { clientId: 'nobody', clientSecret: 'wrong-secret' },
+    },
+    companies: { ...COMPANIES, third: { id: '3', serviceAccount: 'other' } },
+  })
+  const named = await check(t, place, ['acme', '562949953443325'])
+  t.match(named, { code: 0, out: /company +acme .*\n.*company +globex/ })
+  t.notMatch(named.out, /third|other/)
+  const unknown = await check(t, place, ['umbrella'])
+  t.match(unknown, {
+    code: 2,
+    out: '',
+    err: /umbrella is not configured; configured are: acme, globex, third/,
+  })
+
+  place.write(place.settings({ companies: { '*': { serviceAccount: 'app' } } }))
+  t.match(await check(t, place, ['7656']), { code: 0, out: /company +7656 +7656 / })
+  t.match(await check(t, place), { code: 1, out: /FAIL +account +other/ })
+  t.match(await check(t, place, ['umbrella']), {
+    code: 2,
+    err: /configured are: none by name, and any other id/,
+  })
+})
+
+t.test('credentials that are refused', async (t) => {
+  const place = await startPlace(t, {
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'wrong-secret' } },
+  })
+  const { out, failed } = await check(t, place)
+  t.equal(failed.length, 3)
+  t.match(out, /account +app +fake +the login server refused the credentials \(HTTP 401, invalid_client\)/)
+  t.match(out, /client id or the secret is wrong/)
+  t.match(out, /Mend service account app first/)
+  t.equal(place.fake.journal.tokenRequests().length, 1, 'asked once')
+  t.equal(place.fake.journal.api().length, 0)
+  const json = JSON.parse((await check(t, place, ['--json'])).out)
+  t.equal(json.ok, false)
+  for (const { ok, mends } of json.findings) t.ok(!ok && mends.length > 0)
+})
+
+t.test('what the API may answer', async (t) => {
+  const place = await startPlace(t, {
+    companies: { ...COMPANIES, initech: { id: '90210', serviceAccount: 'app' } },
+  })
+  const { faults } = place.fake
+  const initech = await check(t, place)
+  t.equal(initech.failed.length, 1)
+  t.match(initech.out, /company +initech +90210 +fake +\/rest\/v1\.0\/me answered 403/)
+  t.match(initech.out, /what to do:\n {2}- The app is not connected to this company\. .*App Management.*\n$/)
+
+  const cases: [number, string, RegExp][] = [
+    [401, '{"error":"no"}', /The secret was reset/],
+    [403, '{}', /permissions are still None/],
+    [404, '{}', /company id is wrong/],
+    [429, '{}', /rate limit/],
+    [500, '<html>', /status\.procore\.com/],
+  ]
+  for (const [status, body, mend] of cases) {
+    faults.clear()
+    faults.api.push({ match: '/rest/v1.0/me', status, body })
+    const { failed, out } = await check(t, place, ['acme'])
+    t.equal(failed.length, 1)
+    t.match(out, `/rest/v1.0/me answered ${status}`)
+    t.match(out, mend)
+  }
+  faults.clear()
+  faults.reset()
+  t.match(await check(t, place, ['acme']), { code: 1, out: /The API broke the connection off/ })
+  faults.clear()
+  faults.hang()
+  place.write(place.settings({ upstream: { responseTimeout: '300ms' } }))
+  t.match(await check(t, place, ['acme']), { code: 1, out: /sent nothing within upstream\.responseTimeout/ })
+})
+
+t.test('a server that is not there, or in trouble', async (t) => {
+  const place = await startPlace(t)
+  const { apiUrl, loginUrl } = place.fake
+  const gone = `http://127.0.0.1:${await freePort()}`
+  place.write(place.settings({ environments: { fake: { apiUrl, loginUrl: gone } } }))
+  const login = await check(t, place)
+  t.match(login.out, /account +app +fake +the login server could not be reached \(ECONNREFUSED\)/)
+  t.match(login.out, `Check that this machine reaches ${gone}`)
+  place.write(place.settings({ environments: { fake: { apiUrl: gone, loginUrl } } }))
+  const api = await check(t, place, ['acme'])
+  t.match(api.out, /ok +account/)
+  t.match(api.out, /FAIL +company +acme .*The API refused the connection/)
+  t.match(api.out, /Check the network, DNS/)
+  place.write(place.settings())
+  place.fake.faults.token = { status: 503, body: '<html>down</html>' }
+  t.match(await check(t, place, ['acme']), { code: 1, out: /the login server answered HTTP 503/ })
+})
+
+t.test('certificates: refused with a mend, and trusted where their CA is named', async (t) => {
+  const fixture = (name: string) => new URL(`../fixtures/tls/${name}`, import.meta.url)
+  const read = (name: string) => readFileSync(fixture(name), 'utf8')
+  const tls = { cert: read('good.pem'), key: read('good.key') }
+  const place = await startPlace(t, {}, { fake: { tls } })
+  const refused = await check(t, place)
+  t.match(refused.out, /account +app +fake +the login server's certificate was refused \(/)
+  t.match(refused.out, 'NODE_EXTRA_CA_CERTS')
+  t.equal(place.fake.journal.entries.length, 0)
+  const plain = await startPlace(t)
+  plain.write(
+    plain.settings({ environments: { fake: { apiUrl: place.fake.apiUrl, loginUrl: plain.fake.loginUrl } } }),
+  )
+  const api = await check(t, plain, ['acme'])
+  t.match(api.out, /FAIL +company +acme .*The API's certificate was refused/)
+  t.match(api.out, 'NODE_EXTRA_CA_CERTS')
+  place.write(place.settings())
+  const trusting = await check(t, place, [], { NODE_EXTRA_CA_CERTS: fixture('ca.pem').pathname })
+  t.match(trusting, { code: 0, failed: [] })
+})
+
+t.test('what is allowed but unwise is said', async (t) => {
+  const companies = { ...COMPANIES, initech: { id: '90210', serviceAccount: 'app' } }
+  const place = await startPlace(t, { companies })
+  const env = { PROCORE_COMPANY_ID: '1' }
+  const { out } = await check(t, place, ['--offline'], env)
+  t.match(out, /\nwarning: PROCORE_COMPANY_ID is ignored/)
+})

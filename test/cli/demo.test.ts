@@ -1,0 +1,67 @@
+// `demo`, from outside: no account needed, nothing left behind.
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import t from 'tap'
+import { get, run, runToEnd } from './harness.ts'
+
+t.jobs = 1
+
+t.test('--once makes its calls, prints them and leaves nothing', async (t) => {
+  const folder = t.testdir()
+  const ended = await runToEnd(t, ['demo', '--once', '--listen', '127.0.0.1:0'], { env: { TMPDIR: folder } })
+  t.match(ended, { code: 0, err: '' })
+  const { out } = ended
+  t.match(out, /^A fake Procore: login http:\/\/127\.0\.0\.1:\d+, API http/)
+  for (const call of ['GET /acme/rest/v1.0/me', 'POST /acme/rest/v1.0/projects', 'DELETE /globex'])
+    t.match(out, call)
+  for (const answer of ['answer    200 ', 'answer    201 ', 'answer    403 ', 'answer    409 '])
+    t.match(out, answer)
+  t.match(out, 'Procore   (nothing arrived)')
+  t.match(out, 'Procore-Proxy-Error: access_denied')
+  t.match(out, /Link: <http:\/\/127\.0\.0\.1:\d+\/acme\/rest/)
+  t.match(out, 'Authorization: Bearer …')
+  t.notMatch(out, 'demo-secret')
+  t.notMatch(out, /Bearer [^…]/)
+  t.notMatch(out, /ey[\w-]{20}|[A-Za-z0-9_-]{40}/, 'no token')
+  t.strictSame(readdirSync(folder), [], 'no temporary file')
+})
+
+t.test('it stays up until a signal, on another port where 8377 is taken', async (t) => {
+  const folder = t.testdir()
+  const busy = createServer()
+  busy.listen(8377, '127.0.0.1')
+  // Somebody else may have it: just as well.
+  await Promise.race([once(busy, 'listening'), once(busy, 'error')]).catch(() => {})
+  t.teardown(() => busy.close())
+  const demo = run(t, ['demo'], { env: { TMPDIR: folder } })
+  const out = await demo.says('It stays up')
+  const url = /The proxy: +(\S+)/.exec(out)?.[1] ?? ''
+  t.notMatch(url, ':8377')
+  t.match(out, `curl ${url}/acme/rest/v1.0/projects`)
+  t.equal((await get(t, url, '/acme/rest/v1.0/me')).status, 200)
+  t.equal((await get(t, url, '/globex/rest/v1.0/me')).status, 200)
+  t.strictSame(readdirSync(folder), [])
+  demo.kill('SIGINT')
+  t.match(await demo.end(), { code: 0, err: '' })
+})
+
+t.test('an address that can not be had ends it', async (t) => {
+  const folder = t.testdir()
+  const busy = createServer().listen(0, '127.0.0.1')
+  await once(busy, 'listening')
+  t.teardown(() => busy.close())
+  const { port } = busy.address() as { port: number }
+  const cases: [string, number, RegExp][] = [
+    [`127.0.0.1:${port}`, 1, /cannot listen on 127\.0\.0\.1:\d+: another program listens there/],
+    ['127.0.0.1:99999', 2, /"99999" is not a port/],
+    ['0.0.0.0:0', 2, /clientKeys/],
+    ['unix:/tmp/x.sock', 2, /127\.0\.0\.1:PORT/],
+  ]
+  for (const [listen, code, message] of cases) {
+    const ended = await runToEnd(t, ['demo', '--listen', listen], { env: { TMPDIR: folder } })
+    t.match(ended, { code, err: message }, listen)
+    t.notMatch(ended.err, /^ +at /m)
+  }
+  t.strictSame(readdirSync(folder), [])
+})

@@ -1,0 +1,187 @@
+// `explain` from outside: what it prints, its exit status, and that it needs neither secret nor network.
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { runToEnd } from './harness.ts'
+
+t.jobs = 2
+
+const account = { clientId: { env: 'NOT_SET' }, clientSecret: { file: '/nowhere/at/all' } }
+const SETTINGS = {
+  defaultAccess: { production: 'read-only' },
+  serviceAccounts: { app: account, box: { environment: 'sandbox', ...account } },
+  companies: {
+    acme: {
+      id: '7656',
+      serviceAccount: 'app',
+      rules: [
+        { deny: ['/rest/*/users', '/rest/*/users/**'] },
+        { allow: '/rest/v1.0/projects/*/logs', methods: ['POST'] },
+      ],
+    },
+    globex: { id: '99', serviceAccount: 'box', listen: '127.0.0.1:8401' },
+  },
+}
+
+function explainer(t: Test, settings: object = SETTINGS) {
+  const folder = t.testdir()
+  writeFileSync(join(folder, 'procore-proxy.yaml'), JSON.stringify(settings), { mode: 0o600 })
+  return (...args: string[]) => runToEnd(t, ['explain', ...args], { cwd: folder })
+}
+
+t.test('a request that passes: company, upstream, access and headers', async (t) => {
+  const explain = explainer(t)
+  const ended = await explain(
+    'get',
+    '/acme/rest/v1.0/me?x=%2e%2E//y',
+    ...['-H', 'Cookie: c00kie'],
+    ...['-H', 'Authorization: Basic s3cret'],
+    ...['--header', 'Connection: X-Hop'],
+    ...['-H', 'X-Hop: 1'],
+    ...['-H', 'Via: 1.0 tool'],
+    ...['-H', 'Accept: a/b'],
+  )
+  t.strictSame(ended, {
+    code: 0,
+    signal: null,
+    err: '',
+    out: `forwarded to Procore
+company   acme (id 7656, production), by path prefix /acme
+access    allowed: No rule matches, and the company is read-only: GET is a reading method.
+upstream  https://api.procore.com/rest/v1.0/me?x=%2e%2E//y
+added     Host: api.procore.com
+          Procore-Company-Id: 7656
+          Via: 1.0 tool, 1.1 procore-proxy
+          Authorization: Bearer …
+removed   Cookie
+          Authorization
+          Connection
+          X-Hop
+`,
+  })
+})
+
+t.test('a company by its own address, as JSON', async (t) => {
+  const explain = explainer(t)
+  const { code, out, err } = await explain('POST', 'http://127.0.0.1:8401/rest/v1.0/projects#x', '--json')
+  t.strictSame([code, err], [0, ''])
+  t.strictSame(JSON.parse(out), {
+    verdict: 'forwarded',
+    company: { name: 'globex', id: '99', environment: 'sandbox', why: 'listen address' },
+    access: { allowed: true, why: 'The company is read-write.' },
+    upstream: 'https://sandbox.procore.com/rest/v1.0/projects',
+    headers: {
+      added: [
+        { name: 'Host', value: 'sandbox.procore.com' },
+        { name: 'Procore-Company-Id', value: '99' },
+        { name: 'Via', value: '1.1 procore-proxy' },
+        { name: 'Authorization', value: 'Bearer …' },
+      ],
+      removed: [],
+    },
+    notes: [],
+  })
+})
+
+t.test('what access refuses still shows where it would have gone', async (t) => {
+  const explain = explainer(t)
+  const cases: [args: string[], why: string][] = [
+    [['GET', '/acme/rest/v1.0/users/7'], 'Rule 1 (deny /rest/*/users/**) refuses it.'],
+    [
+      ['GET', '/acme/rest/v1.0//%75sers.json'],
+      'Rule 1 (deny /rest/*/users) refuses it, the path read as "/rest/v1.0/users".',
+    ],
+    [
+      ['POST', '/acme/rest/v1.0/projects'],
+      'No rule matches, and the company is read-only: POST is a writing method.',
+    ],
+    [
+      ['POST', '/acme/rest/v1.0/projects/5/logs', '-H', 'X-HTTP-Method-Override: DELETE'],
+      'No rule matches, and the company is read-only: DELETE is a writing method, taken for DELETE (a header may ask for that).',
+    ],
+  ]
+  for (const [args, why] of cases) {
+    const { code, out } = await explain(...args)
+    t.equal(code, 1, args.join(' '))
+    t.ok(out.startsWith(`refused   403 access_denied: ${why}\ndo        Change the \`rules\``), out)
+    t.ok(out.includes('\ncompany   acme (id 7656, production), by path prefix /acme\n'), out)
+    t.ok(out.includes(`\naccess    denied: ${why}\nupstream  https://api.procore.com/rest/`), out)
+  }
+  t.match(await explain('POST', '/acme/rest/v1.0/projects/5/logs'), {
+    code: 0,
+    out: /allowed: Rule 2 \(allow POST /,
+  })
+})
+
+t.test('each other kind of refusal, as the proxy itself would word it', async (t) => {
+  const explain = explainer(t, {
+    ...SETTINGS,
+    guard: { requireHeader: true, allowedOrigins: ['https://a.example'] },
+  })
+  const ok = ['-H', 'Procore-Proxy-Request: true']
+  const cases: [args: string[], refusal: string][] = [
+    [['GET', 'http://evil.example:8377/rest/v1', ...ok], '403 host_not_allowed: The Host "evil.example"'],
+    [['GET', '/acme/rest/v1', '-H', 'Host: evil.example', ...ok], '403 host_not_allowed: '],
+    [['GET', '/acme/rest/v1', '-H', 'Origin: https://b.example', ...ok], '403 origin_not_allowed: '],
+    [['GET', '/acme/rest/v1'], '412 header_required: '],
+    [['GET', '/acme/rest/v1/../x', ...ok], '400 request_invalid: The path holds a dot segment.'],
+    [['GET', '/rest/v1', ...ok], '400 company_required: '],
+    [['GET', '/nobody/rest/v1', ...ok], '404 company_unknown: The path prefix names "nobody"'],
+    [['GET', 'http://acme.localhost:8401/rest/v1', ...ok], '409 company_conflict: '],
+    [['GET', '/rest/v1.0/companies/99/x', '-H', 'Procore-Company-Id: 7656', ...ok], '409 company_conflict: '],
+    [['GET', '/other', ...ok], '404 route_unknown: '],
+    [['TRACE', '/globex/rest/v1', ...ok], '405 method_not_allowed: TRACE requests are never forwarded.'],
+    [['PROPFIND', '/globex/rest/v1', ...ok], '405 method_not_allowed: PROPFIND requests are not forwarded.'],
+  ]
+  for (const [args, refusal] of cases) {
+    const { code, out, err } = await explain(...args)
+    t.strictSame([code, err], [1, ''], args.join(' '))
+    t.ok(out.startsWith(`refused   ${refusal}`), out)
+    t.match(out, /\ndo {8}\S/, 'it says what to do')
+    t.notMatch(out, /upstream/)
+  }
+  const { code, out } = await explain('GET', '/nobody/rest/v1', '--json', ...ok)
+  t.equal(code, 1)
+  t.match(JSON.parse(out), {
+    verdict: 'refused',
+    refusal: { code: 'company_unknown', status: 404, detail: /nobody/, help: /companies/ },
+    notes: [],
+  })
+  const preflight = ['-H', 'Origin: https://a.example', '-H', 'Access-Control-Request-Method: GET']
+  t.match(await explain('OPTIONS', '/acme/rest/v1', ...preflight), {
+    code: 0,
+    out: 'answered  by the proxy: CORS preflight\n',
+  })
+  t.match(await explain('GET', '/_proxy/health/live'), { code: 0, out: /^answered {2}by the proxy itself/ })
+})
+
+t.test('keys are not read, so none is judged, but one is asked for', async (t) => {
+  const explain = explainer(t, { ...SETTINGS, guard: { clientKeys: [{ env: 'NOT_SET' }] } })
+  t.match(await explain('GET', '/acme/rest/v1.0/me'), {
+    code: 0,
+    out: /\nnote {6}a client key is required in Procore-Proxy-Key; it was not judged here\n$/,
+  })
+})
+
+t.test('a configuration or words that make no sense end with 2', async (t) => {
+  const explain = explainer(t)
+  const cases: [string[], RegExp][] = [
+    [['FETCH', '/acme/rest/v1'], /^procore-proxy: FETCH is no HTTP method\n$/],
+    [['GET', 'rest/v1'], /neither a path such as .* nor a URL that starts with http:\/\/\n$/],
+    [['GET', 'https://localhost:8377/rest/v1'], /neither a path/],
+    [['GET', '/rest/v1', '-H', 'Cookie'], /"Cookie" is no header; write 'Name: value'\n$/],
+    [['GET'], /missing required argument 'url'/],
+  ]
+  for (const [args, message] of cases) {
+    t.match(await explain(...args), { code: 2, out: '', err: message }, args.join(' '))
+  }
+  const broken = { ...SETTINGS, defaultAccess: { prod: 'read-only' } }
+  t.match(await explainer(t, broken)('GET', '/acme/rest/v1'), {
+    code: 2,
+    out: '',
+    err: /defaultAccess\.prod: there is no environment "prod"/,
+  })
+  const empty = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: t.testdir({}) })
+  t.match(empty, { code: 2, out: '', err: /no company is configured/ })
+})

@@ -1,0 +1,241 @@
+// A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
+import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { Settings } from '../fixtures/proxy.ts'
+import { freePort, get, KeptConnection, type Run, run, shortFolder, startPlace } from './harness.ts'
+
+t.jobs = 2
+
+const IN_FORCE = 'reload: the new configuration is in force'
+const STAYS = 'reload: the old configuration stays in force'
+const MORE = {
+  companies: {
+    acme: { id: '7656', serviceAccount: 'app' },
+    globex: { id: '562949953443325', serviceAccount: 'app' },
+    fresh: { id: '90210', serviceAccount: 'app' },
+  },
+}
+
+async function startProxy(t: Test, over: Settings = {}, options: Parameters<typeof startPlace>[2] = {}) {
+  const place = await startPlace(t, over, options)
+  const proxy = run(t, ['-c', place.file], { cwd: place.folder })
+  const url = await proxy.ready()
+  return { ...place, proxy, url }
+}
+
+/** Does something and waits for the log line that tells what came of it. */
+async function expectLine(proxy: Run, text: string, act: () => void, ms?: number) {
+  const from = proxy.lines().length
+  act()
+  return proxy.line(text, from, ms)
+}
+
+/** Replaces a file in one go, as an editor does. */
+function replace(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+}
+
+t.test('a changed file is taken by itself, and by SIGHUP; what did not change stays', async (t) => {
+  const { proxy, url, settings, write, fake } = await startProxy(t)
+  const kept = await KeptConnection.open(t, url)
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+  t.match(await kept.get('/fresh/rest/v1.0/me'), {
+    status: 404,
+    headers: { 'procore-proxy-error': 'company_unknown' },
+  })
+
+  await expectLine(proxy, IN_FORCE, () => write(settings(MORE)))
+  t.ok(await proxy.line('reload: a file changed'))
+  const answer = await kept.get('/fresh/rest/v1.0/me')
+  t.match(
+    answer,
+    { status: 403, headers: { 'procore-proxy-company': 'fresh' } },
+    'the same socket, the new company',
+  )
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+  t.equal(fake.journal.tokenRequests().length, 1, 'the token stayed')
+  const sockets = fake.journal.api().filter(({ headers }) => headers['procore-company-id'] === '7656')
+  t.equal(new Set(sockets.map(({ socket }) => socket)).size, 1, 'and the connection to the API')
+
+  await expectLine(proxy, IN_FORCE, () => proxy.kill('SIGHUP'))
+  t.ok(await proxy.line('reload: SIGHUP'))
+  t.notOk(
+    proxy.lines().some(({ msg }, i) => i > 8 && String(msg).startsWith('listening')),
+    'no address moved',
+  )
+
+  await expectLine(proxy, IN_FORCE, () => write(settings({ ...MORE, log: { level: 'debug' } })))
+  await expectLine(proxy, 'reload: a file changed', () => write(settings({ log: { level: 'warn' } })))
+  // At level warn it says no more what it does: the company tells.
+  for (;;) if ((await kept.get('/fresh/rest/v1.0/me')).status === 404) break
+  t.equal((await kept.get('/acme/rest/v1.0/me?afterwards')).status, 200)
+  proxy.kill('SIGTERM')
+  const { code, out } = await proxy.end()
+  t.equal(code, 0)
+  t.notMatch(out, 'afterwards', 'info is no longer logged')
+})
+
+t.test('bad YAML and mistakes are told and ignored', async (t) => {
+  const { proxy, url, file, settings, write } = await startProxy(t)
+  await expectLine(proxy, STAYS, () => replace(file, 'companies: [unclosed'))
+  t.equal((await get(t, url, '/acme/rest/v1.0/me')).status, 200)
+  const from = proxy.lines().length
+  await expectLine(proxy, STAYS, () => replace(file, '{"listen": 1, "foo": 2}'))
+  const told = proxy.lines().slice(from)
+  for (const key of [' listen', ' foo', ' companies']) {
+    t.ok(
+      told.some(
+        ({ level, msg }) => level === 'error' && String(msg).includes(file) && String(msg).includes(key),
+      ),
+      key,
+    )
+  }
+  await expectLine(proxy, STAYS, () => rmSync(file))
+  t.equal((await get(t, url, '/acme/rest/v1.0/me')).status, 200)
+  await expectLine(proxy, IN_FORCE, () => write(settings(MORE)))
+  t.equal((await get(t, url, '/fresh/rest/v1.0/me')).status, 403)
+  t.notMatch(proxy.out, 'demo-secret')
+})
+
+t.test('an address that changed moves, and one that can not be had changes nothing', async (t) => {
+  const [first, second, own] = [await freePort(), await freePort(), await freePort()]
+  const socket = join(shortFolder(t), 'p.sock')
+  const at = (port: number) => ({ listen: ['127.0.0.1:0', `127.0.0.1:${port}`] })
+  const { proxy, settings, write, fake } = await startProxy(t, at(first))
+  const [stays = '', old = ''] = await proxy.listening(2)
+  fake.faults.api.push({ match: '/rest/v1.0/echo', delayMs: 1_500, times: 1 })
+  const under = await KeptConnection.open(t, old)
+  under.send('/acme/rest/v1.0/echo')
+  await fake.journal.when(({ url }) => url === '/rest/v1.0/echo')
+  const idle = await KeptConnection.open(t, old)
+  await idle.get('/_proxy/health/live')
+
+  await expectLine(proxy, IN_FORCE, () => write(settings(at(second))))
+  const moved = `http://127.0.0.1:${second}`
+  t.ok(await proxy.line(`listening on ${moved}`))
+  t.equal((await get(t, moved, '/acme/rest/v1.0/me')).status, 200)
+  t.equal((await get(t, stays, '/acme/rest/v1.0/me')).status, 200, 'port 0 is still the same')
+  await t.rejects(KeptConnection.open(t, old), { code: 'ECONNREFUSED' })
+  await idle.closed()
+  t.equal((await under.reply()).status, 200, 'what was under way ended as it began')
+  await under.closed()
+
+  const company = (listen?: string) => ({
+    listen: ['127.0.0.1:0', `unix:${socket}`],
+    companies: { acme: { id: '7656', serviceAccount: 'app', ...(listen && { listen }) } },
+  })
+  await expectLine(proxy, IN_FORCE, () => write(settings(company(`127.0.0.1:${own}`))))
+  t.match(await get(t, `http://127.0.0.1:${own}`, '/rest/v1.0/me'), { status: 200 })
+  t.match(await get(t, `unix:${socket}`, '/rest/v1.0/me'), { status: 200 })
+  t.equal((await get(t, stays, '/rest/v1.0/me')).status, 200, 'port 0 is still the same')
+
+  const taken = await KeptConnection.open(t, fake.apiUrl)
+  taken.socket.destroy()
+  const refused = await expectLine(proxy, STAYS, () =>
+    write(settings({ ...company(), listen: `127.0.0.1:${new URL(fake.apiUrl).port}` })),
+  )
+  t.match(refused, { level: 'error', error: /another program listens there/ })
+  t.match(await get(t, `http://127.0.0.1:${own}`, '/rest/v1.0/me'), { status: 200 })
+})
+
+t.test('a mode of a unix socket that changed is set without a break', async (t) => {
+  const path = join(shortFolder(t), 'p.sock')
+  const { proxy, settings, write } = await startProxy(t, { listen: `unix:${path}` })
+  const kept = await KeptConnection.open(t, `unix:${path}`)
+  await kept.get('/_proxy/health/live')
+  await expectLine(proxy, IN_FORCE, () => write(settings({ listen: { path, mode: '0660' } })))
+  t.equal(lstatSync(path).mode & 0o777, 0o660)
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+})
+
+t.test('a secret file: a bad secret stays out, a good one comes in, by rename and by symlink', async (t) => {
+  const bySecretFile = (file: string) => ({
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: { file } } },
+  })
+  const place = await startPlace(t)
+  const { folder, fake, settings, write } = place
+  // As Kubernetes mounts a secret: app → ..data/app, ..data → a folder; ..data is swapped.
+  const version = (name: string, secret: string) => {
+    mkdirSync(join(folder, name))
+    writeFileSync(join(folder, name, 'app'), `${secret}\n`, { mode: 0o600 })
+    symlinkSync(name, join(folder, '..data.new'))
+    renameSync(join(folder, '..data.new'), join(folder, '..data'))
+  }
+  version('..v1', 'demo-secret')
+  symlinkSync('..data/app', join(folder, 'app'))
+  write(settings(bySecretFile('app')))
+  const proxy = run(t, [], { cwd: folder })
+  const url = await proxy.ready()
+  const kept = await KeptConnection.open(t, url)
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+
+  const rejected = await expectLine(proxy, STAYS, () => version('..v2', 'wrong-secret'))
+  t.match(rejected, { level: 'error', error: /refused the credentials/, help: /client id, secret/ })
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200, 'the old one stays in force')
+
+  fake.resetSecret('demo-client', 'new-secret')
+  await expectLine(proxy, IN_FORCE, () => version('..v3', 'new-secret'))
+  t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+  t.equal(fake.journal.api().at(-1)?.tokenSerial, 2, 'with a token of the new secret')
+  t.notMatch(proxy.out, /new-secret|wrong-secret|demo-secret/)
+})
+
+t.test('credentials are changed under load without a failed request', async (t) => {
+  const clients = ['a', 'b'].map((name) => {
+    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
+  })
+  const as = (name: string) => ({
+    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
+  })
+  const rateLimit = { hourly: Number.POSITIVE_INFINITY, spike: Number.POSITIVE_INFINITY }
+  const { proxy, url, settings, write, fake } = await startProxy(
+    t,
+    { ...as('a'), log: { level: 'info' } },
+    {
+      fake: { clients, rateLimit, tokenDelayMs: 100 },
+    },
+  )
+  let stop = false
+  const statuses = new Map<number, number>()
+  const load = Array.from({ length: 6 }, async () => {
+    const connection = await KeptConnection.open(t, url)
+    while (!stop) {
+      const { status } = await connection.get('/acme/rest/v1.0/me')
+      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    }
+  })
+  for (const name of ['b', 'a', 'b']) {
+    await expectLine(proxy, IN_FORCE, () => {
+      write(settings(as(name)))
+      proxy.kill('SIGHUP')
+    })
+  }
+  stop = true
+  await Promise.all(load)
+  t.strictSame([...statuses.keys()], [200])
+  t.ok(statuses.get(200)! > 20)
+  const serials = new Set(fake.journal.api().map(({ tokenSerial }) => tokenSerial))
+  t.ok(serials.size >= 3, 'with tokens of all')
+})
+
+t.test(
+  'a login server in trouble: the old configuration stays, and the new one is tried again',
+  async (t) => {
+    const { proxy, url, settings, write, fake } = await startProxy(t)
+    const as = (clientSecret: string) => ({
+      serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
+    })
+    fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
+    const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
+    t.match(line, { msg: /, tried again in 15 s$/, error: /HTTP 503/ })
+    t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+    t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
+    fake.faults.clear()
+    fake.resetSecret('demo-client', 'new-secret')
+    await expectLine(proxy, IN_FORCE, () => {}, 25_000)
+    t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 403 })
+    t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+  },
+)

@@ -1,0 +1,268 @@
+// `start`, from outside: where it listens, what it prints, and how it ends by a signal.
+import { once } from 'node:events'
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { Settings } from '../fixtures/proxy.ts'
+import {
+  freePort,
+  get,
+  KeptConnection,
+  type Place,
+  run,
+  runToEnd,
+  shortFolder,
+  startPlace,
+} from './harness.ts'
+
+t.jobs = 2
+
+async function startProxy(t: Test, over: Settings = {}, args: string[] = []) {
+  const place = await startPlace(t, over)
+  const proxy = run(t, args, { cwd: place.folder })
+  const url = await proxy.ready()
+  return { ...place, proxy, url }
+}
+
+t.test('no file and no variables: a message that names init and demo', async (t) => {
+  const folder = t.testdir()
+  for (const args of [[], ['start']]) {
+    const ended = await runToEnd(t, args, { cwd: folder })
+    t.match(ended, { code: 2, out: '' })
+    t.match(ended.err, /^procore-proxy: there is no configuration.* procore-proxy init .*procore-proxy demo/)
+    t.notMatch(ended.err, /^ +at /m)
+  }
+})
+
+t.test('a bad configuration ends with 2 and every mistake', async (t) => {
+  const folder = t.testdir({ 'procore-proxy.yaml': 'listen: 8377\nfoo: 1\ncompanies:\n  acme: { id: x }\n' })
+  const { code, err } = await runToEnd(t, [], { cwd: folder })
+  t.equal(code, 2)
+  for (const key of ['listen', 'foo', 'companies.acme.id', 'companies.acme.serviceAccount']) t.match(err, key)
+  t.match(await runToEnd(t, ['--config', 'none.yaml']), { code: 2, err: /--config.*does not exist/ })
+})
+
+t.test('a port that is taken ends with 1 and a sentence', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as { port: number }
+  const { folder } = await startPlace(t, { listen: ['127.0.0.1:0', `127.0.0.1:${port}`] })
+  const { code, err } = await runToEnd(t, [], { cwd: folder })
+  t.equal(code, 1)
+  t.match(
+    err,
+    new RegExp(`^procore-proxy: cannot listen on 127.0.0.1:${port}: another program listens there; .*\n$`),
+  )
+  const bad = await runToEnd(t, ['--listen', 'unix:/no/such/folder/x.sock'], { cwd: folder })
+  t.match(bad, { code: 1, err: /: the folder does not exist, or this user may not write to it\n$/ })
+})
+
+t.test('every form of address is opened and printed', async (t) => {
+  const [port, own] = [await freePort(), await freePort()]
+  const socket = join(shortFolder(t), 'p.sock')
+  const { fake, proxy } = await startProxy(t, {
+    listen: [`127.0.0.1:0`, '127.0.0.1:0', '[::1]:0', `localhost:${port}`, 'localhost:0', `unix:${socket}`],
+    companies: {
+      acme: { id: '7656', serviceAccount: 'app', default: true },
+      globex: {
+        id: '562949953443325',
+        serviceAccount: 'app',
+        access: 'read-only',
+        listen: `127.0.0.1:${own}`,
+      },
+      '*': { serviceAccount: 'app' },
+    },
+  })
+  const urls = await proxy.listening(8)
+  t.match(urls, [
+    /^http:\/\/127\.0\.0\.1:\d+$/,
+    /^http:\/\/127\.0\.0\.1:\d+$/,
+    /^http:\/\/\[::1\]:\d+$/,
+    `http://127.0.0.1:${port}`,
+    `http://[::1]:${port}`,
+    /^http:\/\/127\.0\.0\.1:\d+$/,
+    `unix:${socket}`,
+    `http://127.0.0.1:${own}`,
+  ])
+  t.equal(new Set(urls).size, 8)
+  t.notOk(urls.some((url) => url.endsWith(':0')))
+  for (const url of urls) {
+    const answer = await get(t, url, '/rest/v1.0/me')
+    t.equal(answer.status, 200, url)
+    t.equal(answer.headers['procore-proxy-company'], url.endsWith(`:${own}`) ? 'globex' : 'acme', url)
+  }
+  t.equal(lstatSync(socket).mode & 0o777, 0o600)
+
+  const companies = proxy.lines().filter(({ msg }) => msg === 'company')
+  const common = { environment: 'fake', account: 'app' }
+  t.match(companies, [
+    { company: 'acme', id: '7656', default: true, access: 'read-write', ...common },
+    { company: 'globex', id: '562949953443325', access: 'read-only', ...common },
+    { company: '*', ...common },
+  ])
+  t.match(proxy.lines()[0], { msg: 'procore-proxy starts', version: /^\d/, node: process.versions.node })
+  t.match(await proxy.line('listening on http://127.0.0.1:'.concat(String(own))), { company: 'globex' })
+  for (const secret of ['demo-secret', 'demo-client', ...fake.issuedTokens()]) t.notMatch(proxy.out, secret)
+
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(), { code: 0, err: '' })
+  t.notOk(existsSync(socket), 'the socket is gone')
+})
+
+t.test('a unix socket makes way only where it is stale', async (t) => {
+  const { folder, file, settings, write } = await startPlace(t, {}, { files: { plain: 'mine' } })
+  const socket = join(shortFolder(t), 'p.sock')
+  write(settings({ listen: { path: socket, mode: '0660' } }))
+  const first = run(t, ['-c', file])
+  await first.ready()
+  t.equal(lstatSync(socket).mode & 0o777, 0o660)
+  const second = await runToEnd(t, ['-c', file])
+  t.match(second, {
+    code: 1,
+    err: /p\.sock: another process listens there; stop it, or choose another path\n$/,
+  })
+  t.equal((await get(t, `unix:${socket}`, '/acme/rest/v1.0/me')).status, 200, 'the first still serves')
+  first.kill('SIGKILL')
+  await first.end()
+  t.ok(existsSync(socket), 'a stale one is left')
+  const third = run(t, ['-c', file])
+  await third.ready()
+  t.equal((await get(t, `unix:${socket}`, '/acme/rest/v1.0/me')).status, 200, 'it was replaced')
+
+  const plain = join(folder, 'plain')
+  const inTheWay = await runToEnd(t, ['-c', file, '--listen', `unix:${plain}`])
+  t.match(inTheWay, {
+    code: 1,
+    err: /plain: there is a file in the way that is no socket; choose another path\n$/,
+  })
+  t.equal(readFileSync(plain, 'utf8'), 'mine')
+})
+
+t.test('one company by variables alone, and the flags of the log', async (t) => {
+  const { fake } = await startPlace(t)
+  const folder = t.testdir()
+  const env = {
+    PROCORE_CLIENT_ID: 'demo-client',
+    PROCORE_CLIENT_SECRET: 'demo-secret',
+    PROCORE_COMPANY_ID: '7656',
+    PROCORE_API_URL: fake.apiUrl,
+    PROCORE_LOGIN_URL: fake.loginUrl,
+    PROCORE_PROXY_LISTEN: '127.0.0.1:0',
+  }
+  const proxy = run(t, ['--log-format', 'readable'], { cwd: folder, env })
+  const url = /listening on (\S+)/.exec(await proxy.says(/listening on \S+\n/))?.[1] ?? ''
+  const answer = await get(t, url, '/rest/v1.0/me?secret=x')
+  t.match(answer, { status: 200, headers: { 'procore-proxy-company': 'default' } })
+  t.match(
+    await proxy.says('GET /rest'),
+    /^\d\d:\d\d:\d\d INFO {2}GET \/rest\/v1\.0\/me\?secret=\* 200 [\d.]+ms /m,
+  )
+  t.match(proxy.out, /INFO {2}company company=default id=7656 environment=custom account=default/)
+  t.notMatch(proxy.out, 'demo-secret')
+
+  const quiet = run(t, ['--log-level', 'warn', '--listen', `127.0.0.1:${await freePort()}`], {
+    cwd: folder,
+    env,
+  })
+  const wrong = run(t, ['--log-level', 'warn'], { cwd: folder, env: { ...env, PROCORE_CLIENT_SECRET: 'no' } })
+  t.match(await wrong.line('token request failed'), { level: 'warn', reason: 'rejected', account: 'default' })
+  quiet.kill('SIGKILL')
+  t.equal((await quiet.end()).out, '')
+  t.notMatch(wrong.out, 'listening')
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} ends an idle proxy at once, with open connections`, async (t) => {
+    const { proxy, url } = await startProxy(t)
+    const kept = await KeptConnection.open(t, url)
+    t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
+    proxy.kill(signal)
+    t.match(await proxy.end(3_000), { code: 0, err: '' })
+    await kept.closed()
+    t.match(await proxy.line('draining'), { signal })
+    t.match(proxy.lines().at(-1), { msg: 'stopped' })
+  })
+}
+
+async function hangOne({ fake }: Place, t: Test, url: string, delayMs: number) {
+  fake.faults.api.push({ match: '/rest/v1.0/echo', delayMs })
+  const under = await KeptConnection.open(t, url)
+  under.send('/acme/rest/v1.0/echo')
+  await fake.journal.when((entry) => entry.url === '/rest/v1.0/echo')
+  return under
+}
+
+t.test('a request under way finishes; what is new is refused meanwhile', async (t) => {
+  const started = await startProxy(t)
+  const { proxy, url } = started
+  const kept = await KeptConnection.open(t, url)
+  t.equal((await kept.get('/_proxy/health/ready')).status, 200)
+  const under = await hangOne(started, t, url, 2_500)
+  proxy.kill('SIGTERM')
+  await proxy.line('draining')
+  // Must not end the process, nor stop the drain.
+  proxy.kill('SIGHUP')
+  t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
+  t.equal((await get(t, url, '/_proxy/health/live')).status, 200)
+  for (const connection of [kept, await KeptConnection.open(t, url)]) {
+    const answer = await connection.get('/acme/rest/v1.0/me')
+    t.match(answer, { status: 503, headers: { 'procore-proxy-error': 'shutting_down', connection: 'close' } })
+    t.match(JSON.parse(answer.body), { code: 'shutting_down', help: /again/ })
+    await connection.closed()
+  }
+  t.notOk(proxy.over)
+  t.equal((await under.reply()).status, 200, 'the one under way')
+  await under.closed()
+  t.match(await proxy.end(3_000), { code: 0, signal: null, err: '' })
+  t.notMatch(proxy.out, 'reload')
+})
+
+t.test('a request that takes longer than shutdownTimeout is cut', async (t) => {
+  const started = await startProxy(t, { shutdownTimeout: '300ms' })
+  const { proxy, url } = started
+  const under = await hangOne(started, t, url, 60_000)
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(5_000), { code: 1, err: '' })
+  await under.closed()
+  t.match(proxy.lines().at(-1), { level: 'error', msg: /shutdownTimeout ran out/ })
+  t.notMatch(proxy.out, 'stack')
+})
+
+t.test('a second signal ends it at once', async (t) => {
+  const started = await startProxy(t)
+  const { proxy, url } = started
+  const under = await hangOne(started, t, url, 60_000)
+  proxy.kill('SIGINT')
+  await proxy.line('draining')
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(3_000), { code: 1, err: '' })
+  await under.closed()
+  t.match(proxy.lines().at(-1), { msg: /^second signal/ })
+})
+
+t.test('an error that nobody foresaw drains, ends with 1, and a second one ends at once', async (t) => {
+  const place = await startPlace(
+    t,
+    {},
+    {
+      files: {
+        'boom.mjs': `process.on('SIGUSR2', () => {})
+        process.on('SIGURG', () => { throw Object.assign(new Error('boom'), { headers: 'Bearer x' }) })`,
+      },
+    },
+  )
+  const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
+  const proxy = run(t, [], { cwd: place.folder, env })
+  const url = await proxy.ready()
+  const under = await hangOne(place, t, url, 60_000)
+  proxy.kill('SIGURG')
+  await proxy.line('unforeseen error: shutting down')
+  t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
+  proxy.kill('SIGURG')
+  t.match(await proxy.end(3_000), { code: 1, err: '' })
+  await under.closed()
+  t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unforeseen/ })
+  t.notMatch(proxy.out, 'Bearer')
+})

@@ -1,0 +1,89 @@
+// `wait`, from outside.
+import { join } from 'node:path'
+import t from 'tap'
+import { freePort, run, runToEnd, shortFolder, startPlace } from './harness.ts'
+
+t.jobs = 2
+
+t.test('returns 0 once a proxy is ready, by TCP and by unix socket', async (t) => {
+  const socket = join(shortFolder(t), 'p.sock')
+  const { folder } = await startPlace(t, { listen: [`unix:${socket}`, '127.0.0.1:0', '[::1]:0'] })
+  const proxy = run(t, [], { cwd: folder })
+  const [, v4 = '', v6 = ''] = await proxy.listening(3)
+  for (const url of [`unix:${socket}`, v4, `${v6}/`, v4.replace('127.0.0.1', 'LOCALHOST')]) {
+    t.match(await runToEnd(t, ['wait', '--url', url]), { code: 0, out: '', err: '' }, url)
+  }
+  t.match(
+    await runToEnd(t, ['wait'], { cwd: folder }),
+    { code: 0, err: '' },
+    'the first of the configuration',
+  )
+})
+
+t.test('takes the address from the configuration, and waits for a proxy that starts later', async (t) => {
+  const port = await freePort()
+  const { folder, file, settings, write } = await startPlace(t, {
+    listen: `localhost:${port}`,
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: { env: 'NOT_SET_FOR_WAIT' } } },
+  })
+  const waiting = run(t, ['wait'], { cwd: folder })
+  const secret = { NOT_SET_FOR_WAIT: 'demo-secret' }
+  // It has asked in vain for a while.
+  t.match(await runToEnd(t, ['wait', '-c', file, '--timeout', '500ms']), { code: 1 })
+  t.notOk(waiting.over)
+  const proxy = run(t, [], { cwd: folder, env: secret })
+  t.match(await waiting.end(), { code: 0, out: '', err: '' })
+  await proxy.ready()
+
+  const every: [string, string][] = [
+    ['0.0.0.0', 'http://127.0.0.1'],
+    ['[::]', 'http://[::1]'],
+  ]
+  for (const [host, shown] of every) {
+    const free = await freePort()
+    write(settings({ listen: `${host}:${free}`, guard: { allowUnauthenticated: true } }))
+    const { code, err } = await runToEnd(t, ['wait', '-c', file, '--timeout', '0s'])
+    t.match({ code, err }, { code: 1, err: `no proxy is ready at ${shown}:${free}: nothing was tried` })
+  }
+  write(settings({ listen: '127.0.0.1:0' }))
+  t.match(await runToEnd(t, ['wait', '-c', file]), { code: 2, err: /port 0.*--url/ })
+  write(settings({ listen: [] }))
+  t.match(await runToEnd(t, ['wait', '-c', file, '--timeout', '50ms']), { code: /[12]/ })
+})
+
+t.test('waits for the first token, and says what it waited for in vain', async (t) => {
+  const { folder, fake } = await startPlace(t, {}, { fake: { tokenDelayMs: 60_000 } })
+  const proxy = run(t, [], { cwd: folder })
+  const [url = ''] = await proxy.listening()
+  const vain = await runToEnd(t, ['wait', '--url', url, '--timeout', '300ms'])
+  t.match(vain, {
+    code: 1,
+    out: '',
+    err: `procore-proxy: no proxy is ready at ${url}: it is up, but not ready\n`,
+  })
+  t.equal(fake.journal.tokenRequests().length, 1, 'one token request is under way')
+
+  const gone = `http://127.0.0.1:${await freePort()}`
+  const nobody = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
+  t.match(nobody, { code: 1, err: `no proxy is ready at ${gone}: it can't be reached (ECONNREFUSED)\n` })
+  const local = gone.replace('127.0.0.1', 'localhost')
+  t.match(await runToEnd(t, ['wait', '--url', local, '--timeout', '300ms']), {
+    code: 1,
+    err: /can't be reached \(ECONNREFUSED\)/,
+  })
+  t.match(await runToEnd(t, ['wait', '--url', `unix:${folder}/none.sock`, '--timeout', '0s']), {
+    code: 1,
+    err: /nothing was tried|ENOENT/,
+  })
+})
+
+t.test('an address that nobody can ask is refused at once', async (t) => {
+  t.testdir()
+  for (const url of ['127.0.0.1:8377', 'unix:relative', 'http://', 'http://127.0.0.1:1/path', 'ftp://x']) {
+    t.match(
+      await runToEnd(t, ['wait', '--url', url]),
+      { code: 2, err: /write http:\/\/HOST:PORT or unix:\/PATH\n$/ },
+      url,
+    )
+  }
+})

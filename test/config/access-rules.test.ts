@@ -1,0 +1,167 @@
+// Covers src/config/access-rules.ts; what it makes of companies is in assemble.test.ts
+import t from 'tap'
+import { accessIn, checkPattern, checkRules, methodsOf, resolveRule } from '../../src/config/access-rules.ts'
+import type { Access } from '../../src/config/config.ts'
+import { keyOf } from '../../src/config/problems.ts'
+import type { RuleSettings } from '../../src/config/schema.ts'
+import { ConfigFolder } from '../fixtures/config-folder.ts'
+
+t.test('a pattern is a plain path with wildcards', async (t) => {
+  for (const pattern of [
+    '/**',
+    '/**/users',
+    '/**users',
+    '/rest/*',
+    '/rest/**',
+    '/rest/v1.0/projects/*/a.b-c_d~(e)',
+    '/vapid/a:b@c',
+    '/rest/..a/.b',
+    `/rest/${'a'.repeat(250)}`,
+  ]) {
+    t.equal(checkPattern(pattern), undefined, pattern)
+  }
+  const cases: [string, RegExp, RegExp][] = [
+    ['', /can match no path/, /Start it with \/rest\//],
+    ['rest/a', /can match no path/, /Start it with/],
+    ['/a', /can match no path/, /Start it with/],
+    ['/rest', /can match no path/, /Start it with/],
+    ['/*/a', /can match no path/, /Start it with/],
+    ['/restful/a', /can match no path/, /Start it with/],
+    ['/_proxy/**', /can match no path/, /Start it with/],
+    ['/acme/rest/a', /can match no path/, /Start it with/],
+    ['https://api.procore.com/rest/a', /can match no path/, /Start it with/],
+    ['/rest/a%20b', /holds "%"/, /without query and escapes/],
+    ['/rest/a?b=c', /holds "\?"/, /without query/],
+    ['/rest/a#b', /holds "#"/, /path alone/],
+    ['/rest/a b', /holds " "/, /path alone/],
+    ['/rest/ü', /holds "ü"/, /path alone/],
+    ['/rest/a;b', /holds ";"/, /path alone/],
+    ['/rest/a\\b', /holds "\\\\"/, /path alone/],
+    ['/rest/[ab]', /holds "\["/, /path alone/],
+    ['/rest/***', /more than two \*/, /Write \* or \*\*/],
+    ['/rest//a', /doubled slash/, /Write one/],
+    ['/rest/a/', /ends with a slash/, /Write \/rest\/a, or \/rest\/a\/\*\* for all below/],
+    ['/rest/a/../b', /dot segment/, /without it/],
+    ['/rest/.', /dot segment/, /without it/],
+    [`/rest/${'a'.repeat(251)}`, /too long/, /at most 256/],
+  ]
+  for (const [pattern, message, mend] of cases) t.match(checkPattern(pattern), { message, mend }, pattern)
+})
+
+t.test('words stand for methods', async (t) => {
+  t.equal(methodsOf(undefined), undefined)
+  t.strictSame(methodsOf(['GET']), ['GET', 'HEAD'])
+  t.strictSame(methodsOf(['HEAD']), ['HEAD'])
+  t.strictSame(methodsOf(['reads']), ['GET', 'HEAD', 'OPTIONS'])
+  t.strictSame(methodsOf(['writes', 'PUT']), ['DELETE', 'PATCH', 'POST', 'PUT'])
+  t.strictSame(resolveRule({ allow: '/rest/A', methods: ['PUT'] }), {
+    effect: 'allow',
+    methods: ['PUT'],
+    patterns: ['/rest/A'],
+    foldedPatterns: ['/rest/a'],
+  })
+})
+
+t.test('the access of an environment is no other one', async (t) => {
+  t.equal(accessIn('production', { access: undefined }, { production: 'read-only' }), 'read-only')
+  t.equal(accessIn('production', { access: 'read-write' }, { production: 'read-only' }), 'read-write')
+  t.equal(accessIn('sandbox', { access: undefined }, { production: 'read-only' }), 'read-write')
+  t.equal(accessIn('constructor', { access: undefined }, {}), 'read-write')
+})
+
+const said = (rules: RuleSettings[], access: Access | undefined = 'read-only') =>
+  checkRules({ path: ['rules'], rules, access }).map(
+    ({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`,
+  )
+
+t.test('rules that can not do what they were written for are mistakes', async (t) => {
+  const cases: [RuleSettings[], RegExp[]][] = [
+    [
+      [{ deny: '/rest/a' }, { allow: '/rest/a' }],
+      [/^rules\[1\]: never decides anything: rules\[0\] comes first.*Move it up/],
+    ],
+    [[{ deny: '/**' }, { allow: ['/rest/a', '/vapid/b'] }], [/^rules\[1\]: never decides/]],
+    [
+      [{ deny: '/rest/**' }, { deny: '/vapid/**' }, { allow: ['/rest/a', '/vapid/b'] }],
+      [/^rules\[2\]: never decides/],
+    ],
+    [[{ deny: '/rest/**' }, { allow: ['/rest/a', '/vapid/b'] }], []],
+    [[{ deny: '/rest/**', methods: ['PUT'] }, { allow: '/rest/a' }], []],
+    [
+      [
+        { deny: '/rest/**', methods: ['PUT'] },
+        { allow: '/rest/a', methods: ['writes'] },
+      ],
+      [],
+    ],
+    [
+      [
+        { deny: '/rest/**', methods: ['writes'] },
+        { allow: '/rest/a', methods: ['PUT'] },
+      ],
+      [/^rules\[1\]: never/],
+    ],
+    [[{ deny: '/rest/*' }, { allow: '/rest/a' }], []],
+    [[{ deny: '/rest/a' }, { deny: '/rest/a/**' }], []],
+    [
+      [{ allow: '/rest/a.pdf' }],
+      [
+        /^rules\[0\]: allows nothing: Procore reads \.pdf at the end.*"\/rest\/a"\. Write \/rest\/a\* or leave/,
+      ],
+    ],
+    [[{ allow: ['/rest/v1.0/a', '/rest/*.x*'] }], []],
+    [[{ deny: '/rest/a.pdf' }], []],
+    [[], []],
+  ]
+  for (const [rules, expected] of cases) {
+    const lines = said(rules)
+    t.equal(lines.length, expected.length, JSON.stringify(rules))
+    t.match(lines, expected, JSON.stringify(rules))
+  }
+  t.match(said([{ allow: '/rest/a' }], 'read-write'), [
+    /^rules: deny nothing: .*read-write\. Add \{deny: \/\*\*\}/,
+  ])
+  t.strictSame(said([{ allow: '/rest/a' }, { deny: '/**' }], 'read-write'), [])
+  t.strictSame(checkRules({ path: ['rules'], rules: [{ allow: '/rest/a' }], access: undefined }), [])
+})
+
+t.test('a file with such rules is refused, at their keys and with every other mistake', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = (top: string, company: string) => `${top}
+serviceAccounts: { app: { clientId: x, clientSecret: y } }
+companies:
+  acme: { id: "1", serviceAccount: app, ${company} }`
+  const cases: [top: string, company: string, keys: string[]][] = [
+    ['', 'rules: [{ deny: /** }, { allow: /rest/a }]', ['companies.acme.rules[1]']],
+    ['', 'rules: [{ allow: /rest/a }]', ['companies.acme.rules']],
+    ['', 'access: read-only, rules: [{ allow: /rest/a }]', []],
+    ['defaultAccess: { production: read-only }', 'rules: [{ allow: /rest/a }]', []],
+    ['defaultAccess: { sandbox: read-only }', 'rules: [{ allow: /rest/a }]', ['companies.acme.rules']],
+    ['defaultAccess: { prod: read-only }', 'rules: [{ deny: /rest/a }]', ['defaultAccess.prod']],
+    ['defaultAccess: { production: ro }', 'rules: [{ allow: /rest/a }]', ['defaultAccess.production']],
+    [
+      '',
+      'rules: [{ deny: /a }, { deny: /b }, { allow: /rest/c }]',
+      ['companies.acme.rules[0].deny', 'companies.acme.rules[1].deny'],
+    ],
+    ['', 'rules: []', ['companies.acme.rules']],
+    ['', 'rules: [{ deny: /rest/a, methods: [TRACE] }]', ['companies.acme.rules[0].methods[0]']],
+  ]
+  for (const [top, company, keys] of cases) {
+    const problems = await folder.problems(file(top, company))
+    t.strictSame(
+      problems.map(({ key }) => key),
+      keys,
+      `${top} ${company}`,
+    )
+  }
+  const unknown =
+    'companies: { a: { id: "1", serviceAccount: nope, rules: [{ allow: /rest/a }] }, "*": { serviceAccount: { clientId: x, clientSecret: y }, rules: [{ allow: /rest/a }] } }'
+  t.strictSame(
+    (await folder.problems(unknown)).map(({ key }) => key),
+    ['companies.a.serviceAccount', 'companies."*".rules'],
+  )
+  const lab =
+    'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }\ndefaultAccess: { lab: read-only }'
+  t.strictSame(await folder.problems(file(lab, 'rules: [{ deny: /rest/a }]')), [])
+})
