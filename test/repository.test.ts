@@ -25,7 +25,35 @@ const LAYERS = [
 const layerOf = (file: string) => LAYERS.indexOf(/^src\/(\w+)/.exec(file)?.[1] ?? '')
 
 /** Sources without a test file of their own name, and the test that covers each. */
-const TESTED_BY: Record<string, string> = {}
+const TESTED_BY: Record<string, string> = {
+  'src/auth/backoff.ts': 'test/auth/token-source.test.ts',
+  'src/auth/token-failure.ts': 'test/auth/request-token.test.ts',
+  'src/auth/tokens.ts': 'test/auth/token-source.test.ts',
+  'src/cli/check-run.ts': 'test/cli/check.test.ts',
+  'src/cli/config-options.ts': 'test/cli/start.test.ts',
+  'src/cli/demo-run.ts': 'test/cli/demo.test.ts',
+  'src/cli/exit.ts': 'test/cli/main.test.ts',
+  'src/cli/heap.ts': 'test/cli/start.test.ts',
+  'src/cli/local-url.ts': 'test/cli/wait.test.ts',
+  'src/cli/output.ts': 'test/cli/main.test.ts',
+  'src/cli/run.ts': 'test/cli/start.test.ts',
+  'src/cli/schema.ts': 'test/cli/main.test.ts',
+  'src/cli/table.ts': 'test/cli/check.test.ts',
+  'src/cli/version.ts': 'test/cli/main.test.ts',
+  'src/config/config.ts': 'test/config/assemble.test.ts',
+  'src/forward/dispatch.ts': 'test/forward/authorize.test.ts',
+  'src/forward/forwarder.ts': 'test/forward/forwarding.test.ts',
+  'src/forward/passing-handler.ts': 'test/forward/pace.test.ts',
+  'src/forward/problem.ts': 'test/errors.test.ts',
+  'src/observe/exchange.ts': 'test/observe/log.test.ts',
+  'src/observe/likely-causes.ts': 'test/cli/check.test.ts',
+  'src/observe/mask.ts': 'test/observe/log.test.ts',
+  'src/observe/readable.ts': 'test/observe/log.test.ts',
+  'src/observe/request-id.ts': 'test/observe/log.test.ts',
+  'src/server/health.ts': 'test/server.test.ts',
+  'src/server/placeholder-login.ts': 'test/server.test.ts',
+  'src/server/reception.ts': 'test/server.test.ts',
+}
 
 t.test('every source file says in its first line what it is for', async (t) => {
   for (const file of files) t.match(purposeOf(root, file), /^[A-Z`].{15,}/, file)

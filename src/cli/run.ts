@@ -8,11 +8,13 @@ import { createLogger, type Logger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
+import { keepYoungGenerationSmall } from './heap.ts'
 import { whenUnread } from './output.ts'
 import { VERSION } from './version.ts'
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
+  keepYoungGenerationSmall()
   const config = await readConfig(flags)
   const log = createLogger(config.log)
   const server = await runServer(config, log)
@@ -73,7 +75,11 @@ async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
     await server.drain()
     throw new CommandError((error as Error).message)
   }
-  for (const { url, company } of server.addresses()) log.info({ company }, `listening on ${url}`)
+  for (const { url, company } of server.addresses()) {
+    // Whoever started it has to learn the address, whatever the log is for.
+    if (log.isLevelEnabled('info')) log.info({ company }, `listening on ${url}`)
+    else process.stderr.write(`listening on ${url}${company === undefined ? '' : ` (${company})`}\n`)
+  }
   return server
 }
 

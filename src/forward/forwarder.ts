@@ -35,10 +35,13 @@ export async function registerForwarder(
     // Never dialled: the handler below sends through the company's own pool.
     upstream: 'http://procore-proxy.invalid',
     httpMethods: [...FORWARDED_METHODS],
+    // Whatever is forwarded is routed as `/`; its real path is in the passage.
+    routes: ['/'],
     proxyPayloads: false,
     handler: (request: FastifyRequest, reply: FastifyReply) => {
+      const passage = passageOf(request)
       reply.hijack()
-      forward(request, reply, passageOf(request))
+      forward(request, reply, passage)
     },
   } as Parameters<typeof httpProxy>[1])
 }

@@ -1,7 +1,7 @@
 // `check`, from outside: what it finds, what it says to do about it, and what it never prints.
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { freePort, type Place, runToEnd, startPlace } from './harness.ts'
+import { freePort, type Place, runToEnd, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 const COMPANIES = {

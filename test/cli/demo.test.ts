@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { get, run, runToEnd } from './harness.ts'
+import { get, run, runToEnd } from '../fixtures/cli.ts'
 
 t.jobs = 1
 

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { runToEnd } from './harness.ts'
+import { runToEnd } from '../fixtures/cli.ts'
 
 t.jobs = 2
 

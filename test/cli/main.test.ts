@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { cleanEnv, MAIN, run, runToEnd, startPlace } from './harness.ts'
+import { cleanEnv, MAIN, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 const COMMANDS = ['start', 'check', 'demo', 'wait', 'schema']

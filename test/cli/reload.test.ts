@@ -2,8 +2,8 @@
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { freePort, get, KeptConnection, type Run, run, shortFolder, startPlace } from '../fixtures/cli.ts'
 import type { Settings } from '../fixtures/proxy.ts'
-import { freePort, get, KeptConnection, type Run, run, shortFolder, startPlace } from './harness.ts'
 
 t.jobs = 2
 

@@ -4,7 +4,6 @@ import { existsSync, lstatSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Settings } from '../fixtures/proxy.ts'
 import {
   freePort,
   get,
@@ -14,7 +13,8 @@ import {
   runToEnd,
   shortFolder,
   startPlace,
-} from './harness.ts'
+} from '../fixtures/cli.ts'
+import type { Settings } from '../fixtures/proxy.ts'
 
 t.jobs = 2
 

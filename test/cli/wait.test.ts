@@ -1,7 +1,7 @@
 // `wait`, from outside.
 import { join } from 'node:path'
 import t from 'tap'
-import { freePort, run, runToEnd, shortFolder, startPlace } from './harness.ts'
+import { freePort, run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 

@@ -434,7 +434,7 @@ async function dispatched(t: Test, dispatch: Dispatch) {
   await registerForwarder(app, () => {
     return { exchange, upstream, company: 'acme', path: '/x', base, extra: undefined } as unknown as Passage
   })
-  return { answer: await app.inject('/x'), exchange }
+  return { answer: await app.inject('/'), exchange }
 }
 
 t.test('What is thrown on the way is answered as our own failure', async (t) => {
