@@ -16,7 +16,7 @@ interface Window {
   readonly limit: number
   /** Requests that it still allows, not counting those in flight. */
   left: number
-  /** Monotonic ms; undefined until an answer says when. */
+  /** By `#now`; undefined until an answer says when. */
   resetsAt: number | undefined
 }
 
@@ -49,13 +49,17 @@ const SAME_WINDOW_MS = 1_500
 const MOST_BEFORE_AN_ANSWER = 16
 const MOST_WINDOWS = 8
 const MOST_ENDPOINTS = 1_000
+/** However long Procore asks for: after so much the next request finds out whether it still holds. */
+const LONGEST_HOLD_MS = 3_600_000
+/** The wall clock went on by so much without the monotonic one: the machine slept. */
+const SLEPT_MS = 5_000
 /** Spread over this time, so that several proxies of one budget don't start at the same moment. */
 const JITTER_MS = 250
 
 export class Budget {
   readonly #settings: RateLimitSettings
   readonly #windows = new Map<number, Window>()
-  /** Endpoints that answered 429 while the budget was not used up: monotonic ms until they may be called again. */
+  /** Endpoints that answered 429 while the budget was not used up: until when (`#now`) they may not be called. */
   readonly #heldEndpoints = new Map<string, number>()
   readonly #queue = new FairQueue<Waiter>()
   /** The window of the newest answer. */
@@ -64,33 +68,48 @@ export class Budget {
   /** An answer came: until then nobody knows how much there is, and only a few requests go up to find out. */
   #asked = false
   #wake: NodeJS.Timeout | undefined
+  #sleptMs = 0
+  #wallAheadMs = Date.now() - performance.now()
 
   constructor(settings: RateLimitSettings) {
     this.#settings = settings
   }
 
-  /** True where a request may go at once; it then counts as in flight. Never overtakes one that waits. */
+  /** Monotonic ms that go on while the machine sleeps, when performance.now and timers may stand still. */
+  #now(): number {
+    const now = performance.now()
+    const wallAheadMs = Date.now() - now
+    if (wallAheadMs > this.#wallAheadMs + SLEPT_MS) this.#sleptMs += wallAheadMs - this.#wallAheadMs
+    this.#wallAheadMs = wallAheadMs
+    return now + this.#sleptMs
+  }
+
+  /** True where a request may go at once; it then counts as in flight. Never overtakes one that may go too. */
   tryEnter(endpoint: string): boolean {
-    if (this.#settings.whenExhausted !== 'pass') {
-      if (this.#queue.size > 0 || this.#waitFor(endpoint, performance.now()) > 0) return false
-    }
+    if (!this.#mayGo(endpoint)) return false
     this.#inFlight++
     return true
   }
 
+  #mayGo(endpoint: string): boolean {
+    if (this.#settings.whenExhausted === 'pass') return true
+    if (this.#waitFor(endpoint, this.#now()) > 0) return false
+    if (this.#queue.size === 0) return true
+    // Whoever waits and may go goes first; the rest waits for its endpoints alone, and is in nobody's way.
+    this.#pump()
+    return this.#waitFor(endpoint, this.#now()) === 0
+  }
+
   /** Waits for a turn; throws `rate_limited` where it can't come in time. The signal ends the wait. */
   enter(entrant: Entrant, signal: AbortSignal): Promise<void> {
-    const now = performance.now()
-    const wait = this.#waitFor(entrant.endpoint, now)
-    if (wait === 0 && this.#queue.size === 0) {
-      this.#inFlight++
-      return Promise.resolve()
-    }
+    if (signal.aborted) return Promise.reject(callerGone())
+    if (this.tryEnter(entrant.endpoint)) return Promise.resolve()
+    const wait = this.#waitFor(entrant.endpoint, this.#now())
     const exhausted = Number.isFinite(wait) ? wait : 0
     if (exhausted > 0 && this.#settings.whenExhausted === 'reject') {
       return Promise.reject(refused('The rate budget is used up.', exhausted))
     }
-    if (now + exhausted > entrant.deadline) {
+    if (performance.now() + exhausted > entrant.deadline) {
       return Promise.reject(
         refused('Waiting for the rate budget would take longer than rateLimit.maxWait.', exhausted),
       )
@@ -122,9 +141,9 @@ export class Budget {
           this.#pump()
         },
       }
-      const onAbort = () => waiter.fail(refused('The caller went away.', 0))
+      const onAbort = () => waiter.fail(callerGone())
       const timer = setTimeout(() => {
-        const wait = this.#waitFor(entrant.endpoint, performance.now())
+        const wait = this.#waitFor(entrant.endpoint, this.#now())
         waiter.fail(
           refused(
             'The rate budget did not recover within rateLimit.maxWait.',
@@ -142,7 +161,7 @@ export class Budget {
   answered(endpoint: string, status: number, headers: AnswerHeaders): void {
     this.#inFlight--
     this.#asked = true
-    const now = performance.now()
+    const now = this.#now()
     const wallNow = Date.now()
     const limit = wholeNumber(headerValue(headers, 'x-rate-limit-limit'))
     const remaining = wholeNumber(headerValue(headers, 'x-rate-limit-remaining'))
@@ -161,13 +180,17 @@ export class Budget {
 
   #learn(limit: number, remaining: number, resetIn: number | undefined, now: number): void {
     // What this answer's request used of the windows that it does not show.
-    for (const other of this.#windows.values()) if (other.limit !== limit && other.left > 0) other.left--
+    for (const other of this.#windows.values()) {
+      if (other.limit === limit) continue
+      if (other.left > 0) other.left--
+      // Near to its end it would have been shown: it has begun anew, unseen.
+      if (other.left <= 0 && other.resetsAt === undefined) this.#windows.delete(other.limit)
+    }
     const resetsAt = resetIn === undefined ? undefined : now + resetIn
     const window = this.#windows.get(limit)
     if (window === undefined) {
-      if (this.#windows.size >= MOST_WINDOWS) this.#windows.clear()
       this.#shown = { limit, left: remaining, resetsAt: jittered(resetsAt) }
-      this.#windows.set(limit, this.#shown)
+      this.#add(this.#shown)
       return
     }
     this.#shown = window
@@ -182,23 +205,39 @@ export class Budget {
     window.left = begins || resetsAt === undefined ? remaining : Math.min(window.left, remaining)
   }
 
+  #add(window: Window): void {
+    for (const known of this.#windows.values()) {
+      // The same window, whose limit was changed meanwhile.
+      if (Math.abs((known.resetsAt ?? 0) - (window.resetsAt ?? Infinity)) <= SAME_WINDOW_MS) {
+        this.#windows.delete(known.limit)
+      }
+    }
+    if (this.#windows.size >= MOST_WINDOWS) this.#windows.clear()
+    this.#windows.set(window.limit, window)
+  }
+
   #hold(
     endpoint: string,
-    waitMs: number | undefined,
+    askedMs: number | undefined,
     limit: number | undefined,
     remaining: number | undefined,
     now: number,
   ): void {
-    if (waitMs === undefined || this.#settings.whenExhausted === 'pass') return
+    if (askedMs === undefined || this.#settings.whenExhausted === 'pass') return
+    const until = jittered(now + Math.min(askedMs, LONGEST_HOLD_MS))
     if (remaining !== undefined && remaining > 0) {
-      if (this.#heldEndpoints.size >= MOST_ENDPOINTS) this.#heldEndpoints.clear()
-      this.#heldEndpoints.set(endpoint, jittered(now + waitMs))
+      const [oldest] = this.#heldEndpoints.keys()
+      if (oldest !== undefined && this.#heldEndpoints.size >= MOST_ENDPOINTS)
+        this.#heldEndpoints.delete(oldest)
+      this.#heldEndpoints.set(endpoint, until)
       return
     }
-    const window = this.#windows.get(limit ?? 0) ?? { limit: limit ?? 0, left: 0, resetsAt: undefined }
-    window.left = 0
-    window.resetsAt = Math.max(window.resetsAt ?? 0, jittered(now + waitMs))
-    this.#windows.set(window.limit, window)
+    const window = this.#windows.get(limit ?? 0)
+    if (window === undefined) this.#add({ limit: limit ?? 0, left: 0, resetsAt: until })
+    else {
+      window.left = 0
+      window.resetsAt = Math.max(window.resetsAt ?? 0, until)
+    }
   }
 
   /** Once its time has come a window is full again; how long it then runs, the next answer tells. */
@@ -206,7 +245,7 @@ export class Budget {
     if (window.resetsAt === undefined || now < window.resetsAt) return
     // Made up by a 429 without X-Rate-Limit-*: nothing is known of it but its end.
     if (window.limit === 0) this.#windows.delete(0)
-    window.left = window.limit
+    window.left = window.limit === 0 ? Number.POSITIVE_INFINITY : window.limit
     window.resetsAt = undefined
   }
 
@@ -239,9 +278,8 @@ export class Budget {
 
   /** Lets go who may go, in turn; those whose endpoint is held are passed over. */
   #pump(): void {
-    if (this.#queue.size === 0) return
-    const now = performance.now()
-    while (this.#waitForAny(now) === 0) {
+    const now = this.#now()
+    while (this.#queue.size > 0 && this.#waitForAny(now) === 0) {
       const waiter = this.#queue.take(({ endpoint }) => this.#waitForEndpoint(endpoint, now) === 0)
       if (waiter === undefined) break
       this.#inFlight++
@@ -253,7 +291,7 @@ export class Budget {
   #scheduleWake(): void {
     clearTimeout(this.#wake)
     if (this.#queue.size === 0) return
-    const now = performance.now()
+    const now = this.#now()
     const all = this.#waitForAny(now)
     // An answer that is under way will pump.
     if (!Number.isFinite(all)) return
@@ -272,7 +310,7 @@ export class Budget {
   }
 
   state(): BudgetState {
-    const now = performance.now()
+    const now = this.#now()
     for (const window of this.#windows.values()) this.#renew(window, now)
     const { limit, left, resetsAt } = this.#shown ?? {}
     return {
@@ -289,6 +327,10 @@ function jittered(at: number): number
 function jittered(at: number | undefined): number | undefined
 function jittered(at: number | undefined): number | undefined {
   return at === undefined ? undefined : at + Math.random() * JITTER_MS
+}
+
+function callerGone(): ProxyError {
+  return refused('The caller went away.', 0)
 }
 
 function refused(detail: string, waitMs: number): ProxyError {

@@ -9,7 +9,7 @@ import {
   NEVER_SENT,
 } from './dispatch.ts'
 import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
-import { askedWaitMs, type RetryBudget } from './retry-policy.ts'
+import { askedWaitMs, type RetryBudget, retryDelayMs } from './retry-policy.ts'
 
 /** However short the waits that Procore asks for: a request is sent no more often than this. */
 const MOST_TRIES = 10
@@ -48,7 +48,12 @@ interface PacedRequest {
 }
 
 function send(request: PacedRequest, nth: number): boolean {
-  return request.dispatch(request.options, new PacedAnswer(request, nth))
+  try {
+    return request.dispatch(request.options, new PacedAnswer(request, nth))
+  } catch (error) {
+    request.budget.left()
+    throw error
+  }
 }
 
 function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
@@ -127,15 +132,19 @@ class PacedAnswer extends PassingHandler {
   /** Sends the request again after the wait that was asked for; false where it can't be, or would take too long. */
   #again(status: number, headers: AnswerHead): boolean {
     const { options, entrant, retries, settings } = this.#request
+    if (options.caller.gone) return false
     if (this.#nth >= MOST_TRIES || (status === 429 && settings.whenExhausted !== 'wait')) return false
     const asked = askedWaitMs(status, headers, Date.now())
-    if (asked === undefined || performance.now() + asked > entrant.deadline) return false
+    // Never at once, also where Procore asks for 0 s, or for a reset in the past.
+    const least = retryDelayMs(this.#nth, Math.random())
+    if (asked === undefined || performance.now() + Math.max(asked, least) > entrant.deadline) return false
     const body = options.caller.replayBody()
     // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
     if (body === undefined || (status === 503 && !retries.spend())) return false
     options.caller.retried()
-    // After a 429 the budget itself holds the request back for as long.
-    const waitMs = status === 503 ? asked + Math.random() * JITTER_MS : 0
+    // After a 429 the budget itself holds the request back for as long, and keeps its turn.
+    const waitMs =
+      status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
     enterAndSend({ ...this.#request, options: { ...options, body } }, this.#nth + 1, waitMs)
     return true
   }

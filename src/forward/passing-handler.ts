@@ -7,11 +7,15 @@ export type AnswerHead = Parameters<NonNullable<Handler['onResponseStart']>>[2]
 
 /** More of an unwanted answer than this is not read before its connection is given up. */
 const MOST_DISCARDED_BYTES = 64 * 1024
+/** Nor is it waited for longer than this. */
+const LONGEST_DISCARD_MS = 5_000
 
 /** Interceptors extend it by what they want to see. */
 export class PassingHandler implements Handler {
   protected readonly next: Handler
   #discarded: number | undefined
+  #controller: Controller | undefined
+  #timer: NodeJS.Timeout | undefined
 
   constructor(next: Handler) {
     this.next = next
@@ -20,6 +24,11 @@ export class PassingHandler implements Handler {
   /** From here on nothing of this answer is passed on; a short rest is read, so that its connection can be used again. */
   protected discard(): void {
     this.#discarded = 0
+    this.#timer = setTimeout(
+      () => this.#controller?.abort(new Error('the unwanted answer takes too long')),
+      LONGEST_DISCARD_MS,
+    )
+    this.#timer.unref()
   }
 
   protected get discarding(): boolean {
@@ -27,6 +36,7 @@ export class PassingHandler implements Handler {
   }
 
   onRequestStart(controller: Controller, context: unknown): void {
+    this.#controller = controller
     this.next.onRequestStart?.(controller, context)
   }
 
@@ -44,10 +54,12 @@ export class PassingHandler implements Handler {
   }
 
   onResponseEnd(controller: Controller, trailers: AnswerHead): void {
+    clearTimeout(this.#timer)
     if (this.#discarded === undefined) this.next.onResponseEnd?.(controller, trailers)
   }
 
   onResponseError(controller: Controller, error: Error): void {
+    clearTimeout(this.#timer)
     if (this.#discarded === undefined) this.next.onResponseError?.(controller, error)
   }
 }

@@ -18,7 +18,10 @@ export interface FailedAttempt {
   readonly connection: boolean
 }
 
-/** True where sending again can't do anything twice. */
+/**
+ * True where sending again can't do anything twice. An Idempotency-Token makes no difference: Procore honours it for five
+ * operations of thousands, so it goes along with each try but promises nothing.
+ */
 export function mayRetry({ method, sent, timedOut, connection }: FailedAttempt): boolean {
   if (IDEMPOTENT.has(method)) return connection || (timedOut && !sent)
   return connection && !sent && !timedOut
@@ -38,7 +41,9 @@ export function headerValue(headers: AnswerHeaders, name: string): string | unde
 
 /** The server's clock at the time of its answer (`Date`), else ours: what its times have to be compared with. */
 export function serverNowMs(headers: AnswerHeaders, wallNowMs: number): number {
-  const date = Date.parse(headerValue(headers, 'date') ?? '')
+  const text = headerValue(headers, 'date') ?? ''
+  // Date.parse finds a date in almost any text.
+  const date = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text) ? Date.parse(text) : Number.NaN
   return Number.isFinite(date) ? date : wallNowMs
 }
 
@@ -54,10 +59,14 @@ export function askedWaitMs(status: number, headers: AnswerHeaders, wallNowMs: n
   return resetInMs(headers, serverNow)
 }
 
-/** Milliseconds until `X-Rate-Limit-Reset`. */
+/** Procore's longest window is an hour: what would end later than this is no unix time in seconds, or a clock is wrong. */
+const LONGEST_WINDOW_MS = 2 * 3_600_000
+
+/** Milliseconds until `X-Rate-Limit-Reset`; undefined where that can't be the end of a window. */
 export function resetInMs(headers: AnswerHeaders, serverNow: number): number | undefined {
   const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
-  return reset === undefined ? undefined : Math.max(0, reset * 1000 - serverNow)
+  if (reset === undefined || reset * 1000 - serverNow > LONGEST_WINDOW_MS) return undefined
+  return Math.max(0, reset * 1000 - serverNow)
 }
 
 /** A header's number, or undefined where it is none. */

@@ -93,7 +93,11 @@ class Attempt extends PassingHandler {
       },
       retryDelayMs(this.#nth, Math.random()),
     )
-    signal.addEventListener('abort', () => clearTimeout(timer))
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      // Nobody is left to answer, but those outside count what is in flight.
+      super.onResponseError(NEVER_SENT, error)
+    })
     return true
   }
 }
