@@ -5,12 +5,20 @@ import type { RawHeaders } from '../routing/raw-headers.ts'
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const ENDS_A_FIELD = /[\0\r\n]/
 
+/** Methods that are forwarded; Fastify is told that none of them has a body, so that it parses none. */
+export const FORWARDED_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
+const FORWARDED: ReadonlySet<string> = new Set(FORWARDED_METHODS)
+
 /**
- * Throws `method_not_allowed` for TRACE and CONNECT, and `request_invalid` for upgrades (an offer of `h2c` is ignored)
+ * Throws `method_not_allowed` for all other methods, and `request_invalid` for upgrades (an offer of `h2c` is ignored)
  * and for headers that leave the end of the body, or of a field, open to interpretation.
  */
 export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion: string): void {
-  if (method === 'TRACE' || method === 'CONNECT') {
+  // Node's parser lets 0.9 and 2.0 pass, whose bodies end otherwise.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw invalid('The request is neither HTTP/1.1 nor HTTP/1.0.')
+  }
+  if (!FORWARDED.has(method)) {
     throw new ProxyError('method_not_allowed', `${method} requests are never forwarded.`)
   }
   let lengths = 0
