@@ -95,7 +95,7 @@ export const ERROR_KINDS = {
   upstream_unreachable: {
     status: 502,
     title: 'The Procore API could not be reached',
-    help: 'Check the network, DNS, outbound proxy and certificates of this machine, then run `procore-proxy check`.',
+    help: 'Check the network, DNS, outbound proxy (`network.proxy`) and certificates (`network.caFile`) of this machine, then run `procore-proxy check`.',
     proxyStatus: 'connection_refused',
   },
   upstream_timeout: {
@@ -145,6 +145,8 @@ export interface ProxyErrorOptions {
   readonly proxyStatus?: string
   /** A closer advice than the table's. */
   readonly help?: string
+  /** With `method_not_allowed`: the methods that are, where they are fewer than those that are forwarded. */
+  readonly allow?: string
   /** Logged, never sent. */
   readonly cause?: unknown
 }
@@ -157,6 +159,7 @@ export class ProxyError extends Error {
   readonly help: string
   readonly proxyStatus: string
   readonly retryAfterSeconds: number | undefined
+  readonly allow: string | undefined
 
   constructor(code: ErrorCode, detail: string, options: ProxyErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause })
@@ -166,5 +169,6 @@ export class ProxyError extends Error {
     this.help = options.help ?? kind.help
     this.proxyStatus = options.proxyStatus ?? kind.proxyStatus
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.allow = options.allow
   }
 }

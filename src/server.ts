@@ -7,22 +7,29 @@ import {
   type FastifyRequest,
   fastify,
 } from 'fastify'
-import { Agent } from 'undici'
+import { LoginConnections } from './auth/login-connections.ts'
 import { requestToken } from './auth/request-token.ts'
-import type { TokenEvent } from './auth/token-source.ts'
 import { Tokens } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
 import { ProxyError } from './errors.ts'
-import { FORWARDED_METHODS, type Passage, registerForwarder } from './forward/forwarder.ts'
+import { type Passage, registerForwarder } from './forward/forwarder.ts'
 import { Upstreams } from './forward/upstreams.ts'
+import { FILES_PATH } from './guards/file-hosts.ts'
+import { FORWARDED_METHODS } from './guards/framing.ts'
 import { type Exchange, startExchange } from './observe/exchange.ts'
-import { type Logger, logExchange } from './observe/log.ts'
+import type { Live } from './observe/live.ts'
+import type { Logger } from './observe/log.ts'
+import type { Recorder } from './observe/recorder.ts'
 import { requestIdOf } from './observe/request-id.ts'
+import { VERSION } from './observe/version.ts'
 import { Drain } from './server/drain.ts'
 import { registerHealth } from './server/health.ts'
 import { type Listener, Listeners } from './server/listeners.ts'
+import { Observation } from './server/observation.ts'
+import { Page } from './server/page.ts'
 import { registerPlaceholderLogin } from './server/placeholder-login.ts'
-import { receive, refuse, runtimeOf } from './server/reception.ts'
+import { receive, runtimeOf } from './server/reception.ts'
+import { isCondemned, refuse } from './server/refusal.ts'
 import { Reloader } from './server/reload.ts'
 
 export type { Config } from './config/config.ts'
@@ -44,6 +51,8 @@ export interface ProxyServer {
   /** Ends what is under way, refuses what is new, then closes; false where the configured time ran out first. */
   drain(): Promise<boolean>
   readonly tokens: Tokens
+  /** What is remembered of requests, for the status page. */
+  readonly recorder: Recorder
 }
 
 declare module 'fastify' {
@@ -58,17 +67,43 @@ interface ListenedRequest extends IncomingMessage {
   exchange: Exchange
   /** The raw target; `url` is what Fastify routes by. */
   target: string
+  /** Counts it as ended before its answer is. */
+  detach: () => void
 }
 
 export async function buildServer(config: Config, { log }: ServerDeps): Promise<ProxyServer> {
-  const login = new Agent({ connect: { timeout: config.upstream.connectTimeoutMs }, keepAliveTimeout: 4_000 })
+  const login = new LoginConnections(config)
   const tokens = new Tokens(
-    (account, signal) => requestToken(account, login, signal),
-    (event) => logTokenEvent(log, event),
+    (account, signal) => requestToken(account, login.dispatcher, signal),
+    (event) => observation.token(event),
   )
   const upstreams = new Upstreams(config, tokens)
-  const reloader = new Reloader(runtimeOf(config, upstreams), tokens, log)
+  const reloader = new Reloader(runtimeOf(config, upstreams), tokens, login, log)
   const drain = new Drain()
+  const isReady = () => listeners.addresses().length > 0 && !drain.draining && allTried(tokens)
+  // Getters: whoever wants one of them pays for no other, and an address is asked for only while there is one.
+  const live: Live = {
+    version: VERSION,
+    get config() {
+      return reloader.runtime.config
+    },
+    get ready() {
+      return isReady()
+    },
+    get inFlight() {
+      return drain.inFlight
+    },
+    get listeners() {
+      return listeners.addresses()
+    },
+    get tokens() {
+      return [...tokens.sources()]
+    },
+    get loads() {
+      return reloader.runtime.upstreams.loads()
+    },
+  }
+  const observation = new Observation(config, log, live)
 
   let route: (request: IncomingMessage, response: ServerResponse) => void = () => {}
   const options: FastifyHttpOptions<Server> = {
@@ -100,7 +135,11 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
         return
       }
       if (reception.kind === 'forward') request.passage = reception.passage
-      else addHeaders(reply, raw.exchange.extra)
+      else if (request.url === '/') throw new ProxyError('route_unknown', 'The proxy has no such page.')
+      else {
+        raw.exchange.own = request.url.startsWith('/_proxy/')
+        addHeaders(reply, raw.exchange.extra)
+      }
     } catch (error) {
       reply.hijack()
       refuse(error, reply.raw, raw.exchange)
@@ -108,24 +147,30 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     }
     done()
   })
-  registerPlaceholderLogin(app)
-  registerHealth(app, () => listeners.addresses().length > 0 && !drain.draining && allTried(tokens))
-  await registerForwarder(app, passageOf)
-  app.setNotFoundHandler((request, reply) => {
-    reply.hijack()
-    const raw = request.raw as ListenedRequest
-    const unknown = request.passage
-      ? new ProxyError('method_not_allowed', `${request.method} requests are not forwarded.`)
-      : new ProxyError('route_unknown', 'The proxy has no such page.')
-    refuse(unknown, reply.raw, raw.exchange)
-  })
+  // Before any route: a route keeps the handler that was there when it was made.
   app.setErrorHandler((error, request, reply) => {
     reply.hijack()
     refuse(error, reply.raw, (request.raw as ListenedRequest).exchange)
   })
+  registerPlaceholderLogin(app)
+  registerHealth(app, isReady)
+  observation.register(app)
+  const page = new Page({
+    recorder: observation.recorder,
+    status: () => observation.status(),
+    detach: (request) => (request as ListenedRequest).detach(),
+  })
+  page.register(app)
+  await registerForwarder(app, passageOf)
+  app.setNotFoundHandler((request, reply) => {
+    reply.hijack()
+    const raw = request.raw as ListenedRequest
+    refuse(new ProxyError('route_unknown', 'The proxy has no such page.'), reply.raw, raw.exchange)
+  })
   await app.ready()
 
   const listeners = new Listeners((request, response, listener) => {
+    if (isCondemned(request.socket)) return
     const raw = request as ListenedRequest
     raw.listener = listener
     raw.target = request.url ?? '/'
@@ -134,12 +179,22 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       request.method ?? '',
       raw.target,
     )
+    raw.exchange.listener = listener.address
+    raw.exchange.rawHeaders = request.rawHeaders
     drain.entered(response)
-    response.once('close', () => {
+    const ended = () => {
       drain.left()
+      observation.ended(raw.exchange, response.headersSent ? response.statusCode : null)
+    }
+    const closed = () => {
       if (!response.writableFinished) raw.exchange.cause ??= 'caller_gone'
-      logExchange(log, raw.exchange, response.headersSent ? response.statusCode : null)
-    })
+      ended()
+    }
+    response.once('close', closed)
+    raw.detach = () => {
+      response.off('close', closed)
+      ended()
+    }
     route(request, response)
   })
 
@@ -150,14 +205,23 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       await listeners.apply(reloader.runtime.config)
       prefetch(reloader.runtime.config, tokens)
     },
-    reload: (next) => reloader.reload(next, listeners),
-    drain: () =>
-      drain.run(reloader.runtime.config.shutdownTimeoutMs, listeners, async (force) => {
+    recorder: observation.recorder,
+    reload: async (next) => {
+      await reloader.reload(next, listeners)
+      observation.recorder.configure(reloader.runtime.config.inspector)
+      // One may stand on an address that was closed.
+      page.endStreams()
+    },
+    drain: () => {
+      page.endStreams()
+      return drain.run(reloader.runtime.config.shutdownTimeoutMs, listeners, async (force) => {
         tokens.close()
+        observation.close()
         await (force ? reloader.runtime.upstreams.destroy() : reloader.runtime.upstreams.close())
         await login.destroy()
         await app.close()
-      }),
+      })
+    },
   }
 }
 
@@ -175,7 +239,7 @@ function passageOf(request: FastifyRequest): Passage {
 /** What Fastify routes by: one of the proxy's own pages (without company prefix and query), or `/` for the forwarder. */
 function routeOf(target: string): string {
   const own = /^(?:https?:\/\/[^/?#]*)?(?:\/[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*)(?:\?|$)/.exec(target)?.[1]
-  return own ?? '/'
+  return own === undefined || own.startsWith(FILES_PATH) ? '/' : own
 }
 
 function prefetch(config: Config, tokens: Tokens): void {
@@ -187,17 +251,4 @@ function prefetch(config: Config, tokens: Tokens): void {
 function allTried(tokens: Tokens): boolean {
   for (const source of tokens.sources()) if (!source.tried) return false
   return true
-}
-
-function logTokenEvent(log: Logger, event: TokenEvent): void {
-  const { account } = event
-  const where = { account: account.name, environment: account.environment.name }
-  if (event.type === 'issued') {
-    log.info({ ...where, lifetimeS: Math.round(event.lifetimeMs / 1000) }, 'token issued')
-    return
-  }
-  log.warn(
-    { ...where, reason: event.failure.reason, retryInMs: Math.round(event.retryInMs), error: event.failure },
-    'token request failed',
-  )
 }

@@ -1,6 +1,7 @@
 // One token request (RFC 6749 section 4.4): sends it, and judges the answer.
 import { type Dispatcher, errors } from 'undici'
 import type { ServiceAccount } from '../config/config.ts'
+import { errorCode, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { TokenFailure } from './token-failure.ts'
 
 /** An access token as the login server gave it. */
@@ -28,6 +29,8 @@ const LONGEST_LIFETIME_SECONDS = 365 * 86_400
 /** A token answer is about 1 KB; more than this is no token answer. */
 const MAX_BODY_BYTES = 256 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
+/** The longest time to connect that makes sense: shorter, so that what is in the way (a proxy) gets named. */
+export const LOGIN_CONNECT_MS = 8_000
 /** Error codes that a token endpoint may name (RFC 6749 section 5.2); nothing else of a body is ever repeated. */
 const OAUTH_ERRORS = new Set([
   'invalid_request',
@@ -143,25 +146,12 @@ export function retryAfterMs(header: string | undefined, wallNowMs: number): num
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
 }
 
-const TLS_ERROR =
-  /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
-
-/** True where a connection failed because of TLS: an untrusted, expired or wrong-name certificate. */
-export function isTlsError(error: unknown): boolean {
-  return TLS_ERROR.test(errorCode(error) ?? '')
-}
-
-/** Node's or undici's code of an error, looking through its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
-export function errorCode(error: unknown): string | undefined {
-  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    if (at instanceof AggregateError && at.errors.length > 0) return errorCode(at.errors[0])
-    const code = (at as NodeJS.ErrnoException).code
-    if (typeof code === 'string') return code
-  }
-  return undefined
-}
-
 function connectionFailure(error: unknown, timedOut: boolean): TokenFailure {
+  if (error instanceof OutboundProxyError) {
+    return new TokenFailure('unreachable', `the login server could not be reached: ${error.message}`, {
+      cause: error,
+    })
+  }
   const code = errorCode(error) ?? (error instanceof Error ? error.name : 'error')
   if (timedOut || error instanceof errors.ConnectTimeoutError) {
     return new TokenFailure('timeout', 'the login server did not answer in time', { cause: error })

@@ -2,6 +2,7 @@
 import type { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { refusalMemoryMs, retryDelayMs } from './backoff.ts'
 import { TokenFailure } from './token-failure.ts'
 
@@ -278,9 +279,9 @@ export class TokenSource {
       : new ProxyError('token_unavailable', detail, {
           ...options,
           ...(failure?.reason === 'tls' && { help: TLS_HELP, proxyStatus: 'tls_certificate_error' }),
+          ...(failure?.cause instanceof OutboundProxyError && { help: failure.cause.help }),
         })
   }
 }
 
-const TLS_HELP =
-  'The login server showed a certificate that this machine does not trust. Behind an inspecting proxy, name its CA with NODE_EXTRA_CA_CERTS.'
+const TLS_HELP = `The login server showed a certificate that this machine does not trust. ${CA_HELP}`

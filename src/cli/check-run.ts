@@ -1,10 +1,12 @@
 // What `check` does: tokens, then one harmless call for each company, then a table with the mends.
 import { Agent, type Dispatcher } from 'undici'
-import { type IssuedToken, requestToken } from '../auth/request-token.ts'
+import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
+import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
+import { connector } from '../network/connector.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -39,7 +41,7 @@ export async function check(
   if (!ok) process.exitCode = EXIT.failure
 }
 
-function chosen(config: Config, names: readonly string[]): readonly Company[] {
+export function chosen(config: Config, names: readonly string[]): readonly Company[] {
   if (names.length === 0) return config.companies
   return names.map((name) => {
     const company = config.companies.find((each) => each.name === name || each.id === name)
@@ -53,8 +55,13 @@ function chosen(config: Config, names: readonly string[]): readonly Company[] {
   })
 }
 
-async function checkOnline(config: Config, companies: readonly Company[], some: boolean): Promise<Finding[]> {
-  const dispatcher = new Agent({ connect: { timeout: config.upstream.connectTimeoutMs } })
+export async function checkOnline(
+  config: Config,
+  companies: readonly Company[],
+  some: boolean,
+): Promise<Finding[]> {
+  const timeoutMs = Math.min(config.upstream.connectTimeoutMs, LOGIN_CONNECT_MS)
+  const dispatcher = new Agent({ connect: connector(config.network, timeoutMs) })
   try {
     const accounts = some ? [...new Set(companies.map((company) => company.account))] : config.accounts
     const tokens = new Map<string, IssuedToken>()
@@ -71,7 +78,7 @@ async function checkOnline(config: Config, companies: readonly Company[], some: 
   }
 }
 
-async function checkAccount(
+export async function checkAccount(
   account: ServiceAccount,
   dispatcher: Dispatcher,
   tokens: Map<string, IssuedToken>,
@@ -90,13 +97,15 @@ async function checkAccount(
     const failure = error as TokenFailure
     const mends = failure.final
       ? REFUSED_CREDENTIALS.map(({ cause, mend }) => `${cause} ${mend}`)
-      : [
-          failure.reason === 'tls'
-            ? 'Its certificate is not trusted here: behind an inspecting proxy, name its CA with NODE_EXTRA_CA_CERTS.'
-            : `Check that this machine reaches ${account.environment.loginUrl} (network, DNS, firewall), then try again.`,
-        ]
+      : [connectionMend(failure, account)]
     return { ...base, ok: false, detail: failure.message, mends }
   }
+}
+
+function connectionMend(failure: TokenFailure, { environment }: ServiceAccount): string {
+  if (failure.cause instanceof OutboundProxyError) return failure.cause.help
+  if (failure.reason === 'tls') return `Its certificate is not trusted here. ${CA_HELP}`
+  return `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`
 }
 
 async function checkCompany(
@@ -147,8 +156,10 @@ function mendsOf(status: number, text: string): string[] {
   return ['Procore itself seems to be in trouble: see https://status.procore.com and try again later.']
 }
 
-function report(config: Config, findings: readonly Finding[], offline: boolean): string {
-  const head = `configuration: ${config.file ?? 'variables and flags'}\n`
+export function report(config: Config, findings: readonly Finding[], offline: boolean): string {
+  const { proxy } = config.network
+  const way = proxy === undefined ? '' : `outbound proxy: ${proxy.origin}\n`
+  const head = `configuration: ${config.file ?? 'variables and flags'}\n${way}`
   const warnings = config.warnings.map((warning) => `warning: ${warning}\n`).join('')
   if (offline) return `${head}${warnings}It is valid. Nobody was called (--offline).\n`
   const rows = findings.map((finding) => [

@@ -15,7 +15,7 @@ export function withConfigOptions(command: Command): Command {
     .option('--company-id <id>', "the only company's id")
     .option('--client-id <id>', "the only company's client id")
     .addOption(
-      new Option('--log-level <level>').choices([
+      new Option('--log-level <level>', 'least important lines that are written').choices([
         'fatal',
         'error',
         'warn',
@@ -25,7 +25,9 @@ export function withConfigOptions(command: Command): Command {
         'silent',
       ]),
     )
-    .addOption(new Option('--log-format <format>').choices(['auto', 'json', 'readable']))
+    .addOption(
+      new Option('--log-format <format>', 'how lines are written').choices(['auto', 'json', 'readable']),
+    )
 }
 
 /** Reads the configuration; a bad one ends the command with status 2 and every mistake. */

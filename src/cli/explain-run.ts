@@ -2,10 +2,12 @@
 import { Tokens } from '../auth/tokens.ts'
 import type { Company, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { FORWARDED_METHODS, type Passage } from '../forward/forwarder.ts'
+import { type Passage, wantsGzip } from '../forward/forwarder.ts'
 import { requestHeaders } from '../forward/request-headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
+import { FILES_PATH } from '../guards/file-hosts.ts'
+import { FORWARDED_METHODS } from '../guards/framing.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import { type Reception, receive, runtimeOf } from '../server/reception.ts'
@@ -135,16 +137,17 @@ function opened(config: Config): Config {
 type Forwarded = Extract<Reception, { kind: 'forward' }>
 
 function onTheWay(config: Config, { raw }: ImaginedRequest, { passage, why }: Forwarded) {
-  const { companyId, environment } = passage.upstream
+  const { companyId, environment, origin, host } = passage.upstream
   const company = config.companies.find(({ id }) => id === companyId) ?? config.anyCompany!
   const mark = passage.path.indexOf('?')
-  const path = mark === -1 ? passage.path : passage.path.slice(0, mark)
+  const sent = mark === -1 ? passage.path : passage.path.slice(0, mark)
+  const path = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
   const query = mark === -1 ? '' : passage.path.slice(mark)
   return {
     company: { name: passage.company, id: companyId, environment: environment.name, why },
     access: decideAccess(company, { method: raw.method, rawHeaders: raw.rawHeaders, path, query }),
-    upstream: environment.apiUrl + passage.path,
-    headers: headerChanges(raw.rawHeaders, passage),
+    upstream: origin + passage.path,
+    headers: headerChanges(raw, passage),
   }
 }
 
@@ -154,10 +157,14 @@ interface Header {
 }
 
 /** The caller's headers held against those that would be sent. */
-function headerChanges(rawHeaders: readonly string[], { upstream }: Passage) {
+function headerChanges({ method, rawHeaders }: ImaginedRequest['raw'], { upstream }: Passage) {
   const connection = headerValues(rawHeaders, 'connection').join(', ') || undefined
   const sent = pairs(
-    requestHeaders(rawHeaders, connection, { host: upstream.host, companyId: upstream.companyId }),
+    requestHeaders(rawHeaders, connection, {
+      host: upstream.host,
+      companyId: upstream.companyId,
+      gzip: wantsGzip(upstream, method, rawHeaders),
+    }),
   )
   const own = pairs(rawHeaders)
   const isIn = (list: readonly Header[], one: Header) =>

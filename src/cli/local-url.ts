@@ -38,13 +38,19 @@ export interface LocalAnswer {
 }
 
 /** GETs a path of the proxy at `url`; throws where nobody answers within `timeoutMs`. */
-export async function askLocal(url: string, path: string, timeoutMs: number): Promise<LocalAnswer> {
+export async function askLocal(
+  url: string,
+  path: string,
+  timeoutMs: number,
+  headers: Record<string, string> = {},
+): Promise<LocalAnswer> {
   const unix = url.startsWith('unix:')
   const client = new Client(unix ? 'http://localhost' : url, unix ? { socketPath: url.slice(5) } : {})
   try {
     const { statusCode, body } = await client.request({
       path,
       method: 'GET',
+      headers,
       signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
     })
     return { status: statusCode, body: await body.text() }

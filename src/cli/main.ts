@@ -1,14 +1,18 @@
 #!/usr/bin/env node
 // The command line: reads the words, runs the command, turns what went wrong into a message and an exit status.
 import { Command } from 'commander'
+import { VERSION } from '../observe/version.ts'
 import { addCheck } from './check.ts'
+import { addCompletion } from './completion.ts'
 import { addDemo } from './demo.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { addExplain } from './explain.ts'
+import { addInit } from './init.ts'
 import { watchOutput } from './output.ts'
 import { addSchema } from './schema.ts'
 import { addStart } from './start.ts'
-import { VERSION } from './version.ts'
+import { addStatus } from './status.ts'
+import { addToken } from './token.ts'
 import { addWait } from './wait.ts'
 
 const program = new Command('procore-proxy')
@@ -19,7 +23,19 @@ const program = new Command('procore-proxy')
     // commander: 0 for --help and --version; whatever else it ends with, the words were off.
     process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.badConfig)
   })
-for (const add of [addStart, addCheck, addExplain, addDemo, addWait, addSchema]) add(program)
+for (const add of [
+  addStart,
+  addCheck,
+  addInit,
+  addExplain,
+  addToken,
+  addDemo,
+  addStatus,
+  addWait,
+  addSchema,
+  addCompletion,
+])
+  add(program)
 for (const command of program.commands) command.copyInheritedSettings(program)
 
 watchOutput()
@@ -35,6 +51,10 @@ try {
 /** commander would hand the word to the default command, whose complaint misleads. */
 function refuseUnknownCommand(word: string | undefined): void {
   if (word === undefined || word.startsWith('-') || word === 'help') return
-  const names = program.commands.map((command) => command.name())
-  if (!names.includes(word)) program.error(`error: unknown command '${word}'; there are: ${names.join(', ')}`)
+  if (program.commands.some((command) => command.name() === word)) return
+  const names = program
+    .createHelp()
+    .visibleCommands(program)
+    .map((command) => command.name())
+  program.error(`error: unknown command '${word}'; there are: ${names.join(', ')}`)
 }

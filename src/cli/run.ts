@@ -4,19 +4,20 @@ import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
+import { batched } from '../observe/batched.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
+import { VERSION } from '../observe/version.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { keepYoungGenerationSmall } from './heap.ts'
 import { whenUnread } from './output.ts'
-import { VERSION } from './version.ts'
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
   keepYoungGenerationSmall()
   const config = await readConfig(flags)
-  const log = createLogger(config.log)
+  const log = createLogger(config.log, batched(process.stdout))
   const server = await runServer(config, log)
   const stopWatching = reloadOnChange(flags, config, server, log)
   const { close } = closeWithGrace(
@@ -49,6 +50,11 @@ async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
   const server = await buildServer(config, { log })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
+  const { proxy, noProxy } = config.network
+  if (proxy !== undefined) {
+    const hosts = noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
+    log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${proxy.origin}`)
+  }
   for (const { name, id, account, access, isDefault } of config.companies) {
     log.info(
       {

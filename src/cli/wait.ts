@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import ms, { type StringValue } from 'ms'
-import { errorCode } from '../auth/request-token.ts'
 import type { Flags } from '../config/overrides.ts'
+import { errorCode } from '../network/connection-error.ts'
 import { CommandError } from './exit.ts'
 import { askLocal, localUrl } from './local-url.ts'
 

@@ -29,8 +29,11 @@ export function checkPattern(pattern: string): Mistake | undefined {
     )
   }
   if (pattern.includes('***')) return bad('holds more than two * in a row', 'Write * or **')
-  if (!/^\/(?:rest\/|vapid\/|\*\*)/.test(pattern)) {
-    return bad('can match no path that is forwarded', `Start it with /rest/, /vapid/ or /**, ${EXAMPLE}`)
+  if (!/^\/(?:rest\/|vapid\/|_proxy\/files\/|\*\*)/.test(pattern)) {
+    return bad(
+      'can match no path that is forwarded',
+      `Start it with /rest/, /vapid/, /_proxy/files/ or /**, ${EXAMPLE}`,
+    )
   }
   if (pattern.includes('//')) return bad('holds a doubled slash', 'Write one: Procore reads several as one')
   if (pattern.endsWith('/')) {

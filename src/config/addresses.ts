@@ -152,6 +152,19 @@ export function parseUpstreamOrigin(text: string): string | Mistake {
   return origin
 }
 
+/** Reads an http(s) URL of a host and perhaps a path, and nothing else; gives it without a slash at its end. */
+export function parsePublicUrl(text: string): string | Mistake {
+  const shown = quoted(text)
+  const [, start = '', path = ''] =
+    /^(https?:\/\/[^/\\?#@\s]+)((?:\/[A-Za-z0-9._~-]+)*)\/?$/i.exec(text) ?? []
+  const url = URL.parse(start)
+  if (url === null || /\/\.{1,2}(?:\/|$)/.test(path)) {
+    const mend = 'Write a scheme, a host and at most a plain path, such as https://example.com/procore'
+    return bad(`${shown} is not the URL of a proxy`, mend)
+  }
+  return url.origin + path
+}
+
 /** Reads a host name or IP address without scheme, port or wildcard; gives lower case, no trailing dot, `[v6]`. */
 export function parseHostName(text: string): string | Mistake {
   const host = text.toLowerCase().replace(/\.$/, '')

@@ -4,6 +4,7 @@ import { accessIn, resolveRule } from './access-rules.ts'
 import { namedCompanies, placedAccounts } from './checks.ts'
 import type { AnyCompany, Company, Config, Environment, ListenAddress, ServiceAccount } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
+import { networkSettings } from './outbound.ts'
 import { keyOf, type Path } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
@@ -11,8 +12,10 @@ import { Secret } from './secret.ts'
 /** What a Config holds besides settings. */
 export interface AssembleInput {
   readonly settings: Settings
-  /** By key path: client ids, client secrets and client keys. What is not there is empty. */
+  /** By key path: client ids, client secrets, client keys and the proxy's URL. What is not there is empty. */
   readonly values: ReadonlyMap<string, string>
+  /** Of `network.caFile`. */
+  readonly certificates?: readonly string[]
   readonly file: string | undefined
   readonly warnings: readonly string[]
   readonly watchedFiles: readonly string[]
@@ -26,7 +29,8 @@ export function accountKey(loginUrl: string, clientId: string, clientSecret: str
 }
 
 /** Puts a Config together and freezes it through and through. The settings must be free of mistakes. */
-export function assembleConfig({ settings, values, file, warnings, watchedFiles }: AssembleInput): Config {
+export function assembleConfig(input: AssembleInput): Config {
+  const { settings, values, certificates = [], file, warnings, watchedFiles } = input
   const valueAt = (path: Path) => values.get(keyOf(path)) ?? ''
   const environments = new Map(
     [...BUILT_IN_ENVIRONMENTS, ...ownEnvironments(settings)].map((one) => [one.name, one]),
@@ -57,6 +61,7 @@ export function assembleConfig({ settings, values, file, warnings, watchedFiles 
       ...common(name, company),
       isDefault: company.default,
       listen: company.listen,
+      publicUrl: company.publicUrl,
     }),
   )
   const any = settings.companies['*']
@@ -65,6 +70,7 @@ export function assembleConfig({ settings, values, file, warnings, watchedFiles 
   return deepFreeze({
     file,
     listen: listenAddresses(settings),
+    publicUrl: settings.publicUrl,
     accounts: [...accounts.values()],
     companies,
     anyCompany,
@@ -74,7 +80,9 @@ export function assembleConfig({ settings, values, file, warnings, watchedFiles 
       connections: upstream.connections,
       maxQueued: upstream.maxQueued,
       retries: upstream.retries,
+      compression: upstream.compression,
     },
+    network: networkSettings(settings.network, valueAt(['network', 'proxy']), certificates),
     rateLimit: {
       whenExhausted: rateLimit.whenExhausted,
       maxWaitMs: rateLimit.maxWait,
@@ -85,6 +93,7 @@ export function assembleConfig({ settings, values, file, warnings, watchedFiles 
       clientKeys: guard.clientKeys.map((_, index) => new Secret(valueAt(['guard', 'clientKeys', index]))),
     },
     log: settings.log,
+    inspector: settings.inspector,
     shutdownTimeoutMs: settings.shutdownTimeout,
     warnings: [...warnings],
     watchedFiles: [...new Set(watchedFiles)],

@@ -98,6 +98,8 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
   const domains = Object.entries(settings.environments).flatMap(([name, { fileDomain, apiUrl }]) => {
     // The bearer goes to every host below it: a whole top-level domain is no domain of anyone's.
     if (!fileDomain || /[.:]/.test(fileDomain) || fileDomain === new URL(apiUrl).hostname) return []
+    // A test server, whose files stay on this machine.
+    if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) return []
     const message = `${JSON.stringify(fileDomain)} is a top-level domain, and tokens are sent to every host below it`
     const mend = `Write the domain of your files, or leave it out for ${new URL(apiUrl).hostname}`
     return [{ path: ['environments', name, 'fileDomain'], message, mend }]

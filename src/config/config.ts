@@ -46,6 +46,8 @@ export interface Company {
   readonly account: ServiceAccount
   readonly isDefault: boolean
   readonly listen: ListenAddress | undefined
+  /** As the configuration's, for requests that come by `listen`. */
+  readonly publicUrl?: string | undefined
   /** What holds where no rule matches. */
   readonly access: Access
   readonly rules: readonly AccessRule[]
@@ -65,6 +67,35 @@ export interface UpstreamSettings {
   /** Most requests of one company that wait for a socket. */
   readonly maxQueued: number
   readonly retries: number
+  /** `auto`: gzip is asked for where a caller did not say what it takes, and unpacked for it; absent is `off`. */
+  readonly compression?: 'auto' | 'off'
+}
+
+/** An HTTP proxy between this machine and Procore. */
+export interface OutboundProxy {
+  /** `http://proxy.example.com:3128`, without credentials. */
+  readonly origin: string
+  /** The value of `Proxy-Authorization`. */
+  readonly authorization: Secret | undefined
+}
+
+/** A host that is reached without the outbound proxy. */
+export interface NoProxyEntry {
+  /** Lower case, with all below it; `*` is every host. */
+  readonly host: string
+  /** Undefined for every port. */
+  readonly port: number | undefined
+}
+
+/** How the login servers and the API are reached. */
+export interface NetworkSettings {
+  /** Undefined: directly. */
+  readonly proxy: OutboundProxy | undefined
+  readonly noProxy: readonly NoProxyEntry[]
+  /** In PEM; trusted besides those that Node trusts. */
+  readonly certificates: readonly string[]
+  /** Equal for two exactly when all of it is, the proxy's credentials too; tells nothing of them. */
+  readonly key: string
 }
 
 export interface RateLimitSettings {
@@ -88,22 +119,34 @@ export interface LogSettings {
   readonly format: 'auto' | 'json' | 'readable'
 }
 
+/** What is remembered of requests for the status page. */
+export interface InspectorSettings {
+  readonly enabled: boolean
+  /** How many. */
+  readonly requests: number
+  readonly showQueryValues: boolean
+}
+
 export interface Config {
   /** The file it came from, absolute; undefined where variables and flags were enough. */
   readonly file: string | undefined
   readonly listen: readonly ListenAddress[]
+  /** Where callers reach the proxy through what stands before it: an http(s) URL without a slash at its end. */
+  readonly publicUrl?: string | undefined
   /** Every account, shared ones first, whether a company uses it or not. */
   readonly accounts: readonly ServiceAccount[]
   /** In the order of the file. */
   readonly companies: readonly Company[]
   readonly anyCompany: AnyCompany | undefined
   readonly upstream: UpstreamSettings
+  readonly network: NetworkSettings
   readonly rateLimit: RateLimitSettings
   readonly guard: GuardSettings
   readonly log: LogSettings
+  readonly inspector: InspectorSettings
   readonly shutdownTimeoutMs: number
   /** Sentences for the log: what is allowed but unwise. */
   readonly warnings: readonly string[]
-  /** Absolute paths of the files whose change should reload: the config file and every secret file. */
+  /** Absolute paths of the files whose change should reload: the config file, every secret file, `network.caFile`. */
   readonly watchedFiles: readonly string[]
 }

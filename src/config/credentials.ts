@@ -1,6 +1,7 @@
-// Every client id, client secret and client key of the settings: read all at once, and judged.
+// Every client id, client secret and client key of the settings, and the proxy's URL: read all at once, and judged.
 import { placedAccounts } from './checks.ts'
 import { chmod, isOpenToOthers } from './files.ts'
+import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { type Finding, keyOf, type Path } from './problems.ts'
 import type { SecretSource, Settings } from './schema.ts'
 import { readSecret, type SecretContext, secretFile } from './secrets.ts'
@@ -14,7 +15,7 @@ export interface Credentials {
   readonly files: readonly string[]
 }
 
-type Kind = 'clientId' | 'clientSecret' | 'clientKey'
+type Kind = 'clientId' | 'clientSecret' | 'clientKey' | 'proxyUrl'
 
 interface PlacedSecret {
   readonly path: Path
@@ -30,7 +31,10 @@ function placedSecrets(settings: Settings): PlacedSecret[] {
   const keys = settings.guard.clientKeys.map((source, index): PlacedSecret => {
     return { path: ['guard', 'clientKeys', index], kind: 'clientKey', source }
   })
-  return [...ofAccounts, ...keys]
+  const { proxy } = settings.network
+  const proxies: PlacedSecret[] =
+    proxy === undefined ? [] : [{ path: ['network', 'proxy'], kind: 'proxyUrl', source: proxy }]
+  return [...ofAccounts, ...keys, ...proxies]
 }
 
 /** Reads everything at the same time; what stands in `wrong` was judged already and is left alone. */
@@ -68,6 +72,10 @@ function unfit(kind: Kind, value: string): { message: string; mend: string } | u
       mend: 'Use printable ASCII without blanks at its ends, for instance what openssl rand -hex 32 prints',
     }
   }
+  if (kind === 'proxyUrl' && value !== NO_PROXY_AT_ALL) {
+    const url = parseProxyUrl(value)
+    if ('message' in url) return url
+  }
   return undefined
 }
 
@@ -81,7 +89,7 @@ export interface PlainSecretContext {
   isOverridden(path: Path): boolean
 }
 
-/** Refuses plain client secrets in a file that others can read; of plain client keys it only warns. */
+/** Refuses plain secrets (and passwords in the proxy's URL) in a file that others can read; of plain client keys it only warns. */
 export function checkPlainSecrets(
   settings: Settings,
   wrong: ReadonlySet<string>,
@@ -94,7 +102,10 @@ export function checkPlainSecrets(
     ({ path, source }) => typeof source === 'string' && !wrong.has(keyOf(path)) && !isOverridden(path),
   )
   const findings = plain
-    .filter(({ kind }) => kind === 'clientSecret')
+    .filter(
+      ({ kind, source }) =>
+        kind === 'clientSecret' || (kind === 'proxyUrl' && holdsCredentials(source as string)),
+    )
     .map(({ path }) => ({ path, message: `a secret stands here, and ${others}`, mend: chmod(file) }))
   const warnings = plain
     .filter(({ kind }) => kind === 'clientKey')

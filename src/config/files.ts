@@ -1,4 +1,4 @@
-// Reads a small text file together with its permission bits, and words what went wrong.
+// Reads a small file, text or not, together with its permission bits, and words what went wrong.
 import { open } from 'node:fs/promises'
 import type { Mistake } from './problems.ts'
 
@@ -9,8 +9,15 @@ export interface TextFile {
   readonly mode: number
 }
 
-/** Reads at most `maxBytes` of UTF-8 text. */
-export async function readTextFile(path: string, maxBytes: number): Promise<TextFile | Mistake> {
+/** A file's bytes and permission bits, both taken from the same open file. */
+export interface FileBytes {
+  readonly bytes: Buffer
+  /** The lowest nine bits, e.g. `0o600`. */
+  readonly mode: number
+}
+
+/** Reads at most `maxBytes`. */
+export async function readFileBytes(path: string, maxBytes: number): Promise<FileBytes | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
@@ -27,8 +34,19 @@ export async function readTextFile(path: string, maxBytes: number): Promise<Text
         mend: 'Check that the path is right',
       }
     }
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length))
-    return { text, mode: mode & 0o777 }
+    return { bytes: bytes.subarray(0, length), mode: mode & 0o777 }
+  } catch (error) {
+    return wordsFor(path, error)
+  }
+}
+
+/** Reads at most `maxBytes` of UTF-8 text. */
+export async function readTextFile(path: string, maxBytes: number): Promise<TextFile | Mistake> {
+  const file = await readFileBytes(path, maxBytes)
+  if ('message' in file) return file
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(file.bytes)
+    return { text, mode: file.mode }
   } catch (error) {
     return wordsFor(path, error)
   }

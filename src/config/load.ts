@@ -7,6 +7,7 @@ import { checkPlainSecrets, readCredentials } from './credentials.ts'
 import { type ConfigDocument, readDocument } from './document.ts'
 import { readTextFile } from './files.ts'
 import { isRawMap, readSettings } from './issues.ts'
+import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
 import { ConfigError, type Finding, keyOf, type Path, type Problem } from './problems.ts'
 import { type FoundFile, findConfigFile } from './search.ts'
@@ -60,19 +61,23 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
 
   const folder = found ? dirname(found.path) : cwd
   const credentials = await readCredentials(settings, wrong, { env, folder, platform })
+  const ca = await readCaFile(settings, wrong, folder)
   const isOverridden = (path: Path) => sourceOf(path) !== undefined
   const plain = checkPlainSecrets(settings, wrong, { file: found?.path, mode, platform, isOverridden })
   problems.push(
     ...layered.problems,
-    ...[...noCompany(layered.value, found), ...credentials.findings, ...plain.findings].map(place),
+    ...[...noCompany(layered.value, found), ...credentials.findings, ...ca.findings, ...plain.findings].map(
+      place,
+    ),
   )
   if (problems.length > 0) throw new ConfigError(problems)
   return assembleConfig({
     settings,
     values: credentials.values,
+    certificates: ca.certificates,
     file: found?.path,
     warnings: [...layered.warnings, ...checked.warnings, ...plain.warnings],
-    watchedFiles: [...(found ? [found.path] : []), ...credentials.files],
+    watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
   })
 }
 

@@ -1,6 +1,7 @@
 // Lays flags and variables over the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
 import { isRawMap, type RawMap } from './issues.ts'
+import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
 
 /** What the command line may set; a secret never stands there. */
@@ -54,6 +55,11 @@ export const VARIABLES: readonly { readonly variable: string; readonly sets: str
   { variable: 'PROCORE_PROXY_LISTEN', sets: '`listen`; several addresses are parted by commas' },
   { variable: 'PROCORE_PROXY_LOG_LEVEL', sets: '`log.level`' },
   { variable: 'PROCORE_PROXY_CONFIG', sets: 'the configuration file' },
+  { variable: 'HTTPS_PROXY', sets: '`network.proxy`, where the file does not; `https_proxy` goes before it' },
+  {
+    variable: 'NO_PROXY',
+    sets: '`network.noProxy`, where the file does not; parted by commas or blanks; `no_proxy` goes before it; what is no host (a range of addresses) is passed over',
+  },
 ]
 
 /** What there is to lay over a file. */
@@ -88,6 +94,7 @@ export function applyOverrides(raw: unknown, context: OverrideContext): Overridd
   overrideSettings(layer, context)
   overrideEnvironment(layer, context)
   overrideCompany(layer, context)
+  defaultNetwork(layer, context)
   const { sources, reported, problems, warnings } = layer
   return { value: root, sources, reported, problems, warnings }
 }
@@ -179,6 +186,20 @@ function overrideEnvironment(layer: Layer, { flags, env }: OverrideContext): voi
   }
   const chosen = flagOr('--environment', flags.environment, named)
   if (chosen) layer.set(['environment'], chosen.value, chosen.name)
+}
+
+/** These two are for every program of the machine: what the file says of this one goes before them. */
+function defaultNetwork(layer: Layer, { env }: OverrideContext): void {
+  const given = (name: string) => variable(env, name.toLowerCase()) ?? variable(env, name)
+  const isFree = (key: string) => layer.get(['network', key]) === undefined
+  const proxy = given('HTTPS_PROXY')
+  if (proxy && isFree('proxy')) {
+    const source: RawMap = Object.create(null)
+    source['env'] = proxy.name
+    layer.set(['network', 'proxy'], source, proxy.name)
+  }
+  const none = given('NO_PROXY')
+  if (none && isFree('noProxy')) layer.set(['network', 'noProxy'], noProxyEntries(none.value), none.name)
 }
 
 interface Pieces {

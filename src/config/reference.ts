@@ -124,12 +124,13 @@ do about it; the exit status is then 2.
      \`%APPDATA%\\procore-proxy\\config.yaml\`)
    - \`/etc/procore-proxy/config.yaml\` (not on Windows)
 
-A file that is named (1, 2) must exist. The file and the files of its secrets are watched: a change is taken over while
+A file that is named (1, 2) must exist. The file, the files of its secrets and \`network.caFile\` are watched: a change is taken over while
 the proxy runs, and a file with a mistake changes nothing.
 
 ## What beats what
 
-A flag beats a variable, and a variable beats the file. Empty variables count as not set.
+A flag beats a variable, and a variable beats the file. Empty variables count as not set. \`HTTPS_PROXY\` and \`NO_PROXY\` are
+for every program of the machine, so the file beats these two.
 
 ## Keys
 
@@ -202,7 +203,7 @@ company, and a \`deny\` may forbid reads. \`procore-proxy explain METHOD URL\` p
 
 ## Secrets
 
-\`clientId\`, \`clientSecret\` and each of \`guard.clientKeys\` are one of
+\`clientId\`, \`clientSecret\`, each of \`guard.clientKeys\`, and \`network.proxy\` are one of
 
 ${table(
   ['Form', 'Where the value is'],
@@ -220,7 +221,7 @@ ${table(
   ],
 )}
 
-An empty secret is an error. A plain \`clientSecret\` in a configuration file that others can read (any right for group or
+An empty secret is an error. A plain \`clientSecret\` (or a plain \`network.proxy\` with a user name or password) in a configuration file that others can read (any right for group or
 world) is refused, and so is a secret's file; the mend is \`chmod 600 FILE\`. Files below \`/run/secrets\` and
 \`/var/run/secrets\` may be readable, as container engines make them so. For a plain client key there is a warning. On
 Windows rights are not looked at.

@@ -31,6 +31,7 @@ const SHOWN = {
     '*': { serviceAccount: 'app' },
   },
   upstream: undefined,
+  network: {},
   rateLimit: undefined,
   guard: undefined,
   log: undefined,

@@ -7,10 +7,12 @@ import {
   checkSocketPath,
   parseHostName,
   parseListen,
+  parsePublicUrl,
   parseUpstreamOrigin,
 } from './addresses.ts'
 import type { ListenAddress } from './config.ts'
 import { OddNumber } from './document.ts'
+import { parseNoProxy } from './outbound.ts'
 import { type Mistake, quoted } from './problems.ts'
 
 /** What is said of a value that is not there. */
@@ -39,10 +41,10 @@ export function shown(input: unknown): string {
 }
 
 /** `true` or `false`; `false` by default. */
-export const flag = (description: string) =>
+export const flag = (description: string, otherwise = false) =>
   z
     .boolean({ error: says((input) => `${shown(input)} is neither true nor false`, 'Write true or false') })
-    .prefault(false)
+    .prefault(otherwise)
     .meta({ description })
 
 /** One of a few words. */
@@ -99,7 +101,8 @@ export const count = (minimum: number, maximum: number, fallback: number, descri
     .meta({ description })
 }
 
-const plainText = (what: string) => {
+/** Text that is not empty. */
+export const plainText = (what: string) => {
   const error = says(`must be ${what}`, `Write ${what} (in quotes if it looks like a number)`)
   return z.string({ error }).min(1, { error })
 }
@@ -244,6 +247,18 @@ export const origin = (description: string) =>
     })
     .meta({ title: 'origin', description })
 
+/** Where the proxy is reached from outside; becomes an origin, perhaps with a path, without a slash at its end. */
+export const publicUrl = (description: string) =>
+  z
+    .string({ error: says('must be a URL', 'Write one, such as https://procore.example.com') })
+    .transform((value, context) => {
+      const result = parsePublicUrl(value)
+      if (typeof result === 'string') return result
+      context.issues.push({ code: 'custom', message: text(result), input: value })
+      return z.NEVER
+    })
+    .meta({ title: 'URL', description })
+
 /** A host name or IP address; becomes lower case without a trailing dot. */
 export const hostName = (description: string) =>
   z
@@ -255,6 +270,17 @@ export const hostName = (description: string) =>
       return z.NEVER
     })
     .meta({ title: 'host name', description })
+
+/** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
+export const noProxyEntry = z
+  .string({ error: says('must be a host name', 'Write a host name, such as example.com') })
+  .transform((value, context) => {
+    const result = parseNoProxy(value)
+    if ('host' in result) return result
+    context.issues.push({ code: 'custom', message: text(result), input: value })
+    return z.NEVER
+  })
+  .meta({ title: 'host name' })
 
 /** A list of values of one kind. */
 export const listOf = <T extends z.ZodType>(item: T, mend: string) =>

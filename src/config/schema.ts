@@ -9,8 +9,11 @@ import {
   hostName,
   listenAddress,
   listOf,
+  noProxyEntry,
   oneOf,
   origin,
+  plainText,
+  publicUrl,
   says,
   secretSource,
   shown,
@@ -82,18 +85,28 @@ const companyFields = {
         'Rules for paths and methods: the first that matches a request decides, and where none does, `access`.',
     }),
   rewriteFileUrls: flag(
-    'Whether URLs of files in JSON answers are rewritten so that they are fetched through the proxy.',
+    'Whether URLs of files in JSON answers are rewritten so that they are fetched through the proxy: values that are, as a whole, an https URL of a host in the domain of files.',
   ),
 }
 
-const company = z.strictObject({
-  id: companyId,
-  ...companyFields,
-  default: flag('Whether it is used where a request names no company. At most one company is the default.'),
-  listen: listenAddress
-    .optional()
-    .meta({ description: 'An address of its own, for tools that can set nothing but a host and a port.' }),
-})
+const company = z
+  .strictObject({
+    id: companyId,
+    ...companyFields,
+    default: flag('Whether it is used where a request names no company. At most one company is the default.'),
+    listen: listenAddress
+      .optional()
+      .meta({ description: 'An address of its own, for tools that can set nothing but a host and a port.' }),
+    publicUrl: publicUrl(
+      'As `publicUrl` at the top, for requests that come by this `listen` address.',
+    ).optional(),
+  })
+  .superRefine(({ listen, publicUrl }, context) => {
+    if (publicUrl === undefined || listen !== undefined) return
+    const message = 'is for requests that come by `listen`, which this company does not have'
+    const mend = 'Add listen, or write publicUrl at the top of the file'
+    context.addIssue({ code: 'custom', path: ['publicUrl'], message: text({ message, mend }) })
+  })
 
 const anyCompany = z
   .strictObject(companyFields)
@@ -120,7 +133,9 @@ const companies = z
 const environment = z.strictObject({
   apiUrl: origin('The origin of the API. Plain http only to this machine.'),
   loginUrl: origin('The origin of the login server. Plain http only to this machine.'),
-  fileDomain: hostName('The domain whose hosts serve files; without it, the host of the API.').optional(),
+  fileDomain: hostName(
+    'The domain whose hosts serve files, itself included; without it, the host of the API. `localhost` where files come from a test server on this machine.',
+  ).optional(),
 })
 
 /** The schema of the file. Unknown keys are errors; defaults live here and nowhere else. */
@@ -158,6 +173,9 @@ export const fileSchema = z
         description:
           'Where the proxy listens: `host:port`, `"[IPv6]:port"`, `unix:/path`, `{path, mode}`, or a list of them. Port 0 is any free port.',
       }),
+    publicUrl: publicUrl(
+      'Where callers reach the proxy, if that is through another server in front of it: what Link, Location and rewritten file URLs begin with. Its host is accepted as Host. Without it, that is the address that the caller used.',
+    ).optional(),
     environment: z
       .string({
         error: says('must be the name of an environment', 'Write one, such as production or sandbox'),
@@ -210,9 +228,34 @@ export const fileSchema = z
           2,
           'How often a request is sent again after a connection failed before any answer (POST and PATCH only where no byte was sent).',
         ),
+        compression: oneOf(
+          ['auto', 'off'],
+          'auto',
+          'Whether Procore is asked for gzip on behalf of callers that send no Accept-Encoding; they get the answer unpacked.',
+        ),
       })
       .prefault({})
       .meta({ description: 'Connections to Procore.' }),
+    network: z
+      .strictObject({
+        proxy: secretSource.optional().meta({
+          description:
+            'The URL of an HTTP proxy on the way to Procore, login and API alike: `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT` (https too), or `none`. Without it, what the variable HTTPS_PROXY says. A plain one with a password is refused where others can read the configuration file (chmod 600). Loopback is never reached through it.',
+        }),
+        noProxy: listOf(noProxyEntry, 'Write a list, such as [example.com]').optional().meta({
+          description:
+            'Hosts that are reached without it: names (with all below them), addresses, or `"*"` for every host; a port may follow. Without it, what the variable NO_PROXY says.',
+        }),
+        caFile: plainText('the path of a file').optional().meta({
+          description:
+            "A file of CA certificates (PEM or DER), relative to the configuration file's folder, that are trusted besides Node's own and those of the variable NODE_EXTRA_CA_CERTS: for login, API and an https proxy.",
+        }),
+      })
+      .prefault({})
+      .meta({
+        description:
+          'The way out of a corporate network: the keys `proxy`, `noProxy` and `caFile`. Without the first two, the variables HTTPS_PROXY and NO_PROXY count.',
+      }),
     rateLimit: z
       .strictObject({
         whenExhausted: oneOf(
@@ -262,6 +305,18 @@ export const fileSchema = z
       })
       .prefault({})
       .meta({ description: 'The log.' }),
+    inspector: z
+      .strictObject({
+        enabled: flag('Whether requests are remembered and the status page shows them.', true),
+        requests: count(1, 10_000, 200, 'How many requests are remembered, in memory alone.'),
+        showQueryValues: flag(
+          'Whether query values are shown; they may be signatures or personal data. Without it each is `*`.',
+        ),
+      })
+      .prefault({})
+      .meta({
+        description: 'What the status page shows of requests: no body, no value of a request header.',
+      }),
     shutdownTimeout: duration(
       0,
       '30s',

@@ -1,7 +1,8 @@
 // The fake's API server: checks token, company and budget, then lets a route answer.
 
 import { randomUUID } from 'node:crypto'
-import { type Answer, apiError, type HeaderFields } from './answer.ts'
+import { gzipSync } from 'node:zlib'
+import { type Answer, apiError, type HeaderFields, mergeFields } from './answer.ts'
 import type { Data, FakeCompany } from './data.ts'
 import { type Faults, play, RATE_LIMIT_TEXT } from './faults.ts'
 import type { Handler } from './listener.ts'
@@ -19,6 +20,7 @@ export interface ApiDeps {
   readonly presigner: Presigner
   readonly apiOrigin: () => string
   readonly storageOrigin: () => string
+  readonly gzip: boolean
 }
 
 /** Procore's words (tutorial_mpz.md); their status is documented nowhere. */
@@ -41,7 +43,8 @@ export function createApi(deps: ApiDeps): Handler {
       if (entry.headers['procore-company-id'] === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
       if (company === undefined) return apiError(path, 403, 'App is not connected to this company.')
       if (reading?.exceeded) return apiError(path, 429, RATE_LIMIT_TEXT)
-      return answerRoute({ ...deps, exchange, company, token })
+      const answer = await answerRoute({ ...deps, exchange, company, token })
+      return deps.gzip && /\bgzip\b/.test(entry.headers['accept-encoding'] ?? '') ? gzipped(answer) : answer
     }
     const fault = faults.next(faults.api, entry.method, entry.url) ?? {}
     await play(exchange, fault, baseHeaders(reading), ordinary)
@@ -52,6 +55,14 @@ export function createApi(deps: ApiDeps): Handler {
     if (company?.connected === false) return undefined
     return company && tokens.companiesOf(token.clientId).includes(company.id) ? company : undefined
   }
+}
+
+/** As web servers do, which leave short answers alone. */
+function gzipped(answer: Answer): Answer {
+  const { body = '', headers } = answer
+  if (body.length < 1024) return answer
+  const coding = { 'Content-Encoding': 'gzip', Vary: 'Accept-Encoding' }
+  return { ...answer, body: gzipSync(body, { level: 6 }), headers: mergeFields(headers, coding) }
 }
 
 function unauthorized(path: string): Answer {

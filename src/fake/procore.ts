@@ -32,6 +32,8 @@ export interface FakeOptions {
   tokenDelayMs?: number
   /** Default 3600 an hour and 100 in ten seconds; `Infinity` switches a window off. */
   rateLimit?: RateLimitOptions
+  /** Compresses the API's answers of more than 1 KiB for those that take gzip. */
+  gzip?: boolean
   /** Milliseconds since 1970; default `Date.now`. */
   now?: () => number
 }
@@ -97,7 +99,8 @@ export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeP
       options.storagePort,
       createStorage({ tokens, faults, presigner, origin: storageOrigin }),
     )
-    const api = createApi({ tokens, faults, rateLimits, data, presigner, apiOrigin, storageOrigin })
+    const gzip = options.gzip ?? false
+    const api = createApi({ tokens, faults, rateLimits, data, presigner, apiOrigin, storageOrigin, gzip })
     await start('api', options.apiPort, api)
   } catch (error) {
     await close()

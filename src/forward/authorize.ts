@@ -15,14 +15,19 @@ export function authorize(source: TokenSource): Interceptor {
     const token = source.current()
     if (token !== undefined) return send(dispatch, options, handler, source, token)
     const waiting = abortWhenGone(options)
+    const since = performance.now()
+    const waited = () => {
+      options.caller.onGone = undefined
+      options.caller.waited('token', performance.now() - since)
+    }
     source.get(waiting).then(
       (fresh) => {
-        options.caller.onGone = undefined
+        waited()
         // Invariant: the token is in hand, and the caller still there, before the first byte leaves.
         if (!options.caller.gone) send(dispatch, options, handler, source, fresh)
       },
       (error: Error) => {
-        options.caller.onGone = undefined
+        waited()
         handler.onResponseError?.(NEVER_SENT, error)
       },
     )
@@ -87,18 +92,20 @@ class FirstAnswer extends PassingHandler {
       super.onResponseStart(controller, status, headers, message)
       return
     }
+    const since = performance.now()
     caller.onGone = () => gone.abort()
     this.#held = true
     controller.pause()
     replacement.then(
       (token) => {
         caller.onGone = undefined
+        caller.waited('token', performance.now() - since)
         if (caller.gone) return
         this.#held = false
         this.discard()
         controller.resume()
         setBearer(this.#options.headers, token)
-        caller.retried()
+        caller.retried('401')
         this.#dispatch({ ...this.#options, body }, this.next)
       },
       // No other token to be had: the 401 is Procore's answer.

@@ -68,6 +68,7 @@ export class Budget {
   /** An answer came: until then nobody knows how much there is, and only a few requests go up to find out. */
   #asked = false
   #wake: NodeJS.Timeout | undefined
+  #wakesAt = Number.POSITIVE_INFINITY
   #sleptMs = 0
   #wallAheadMs = Date.now() - performance.now()
 
@@ -138,7 +139,7 @@ export class Budget {
         fail: (error) => {
           leave()
           reject(error)
-          this.#pump()
+          if (this.#queue.size === 0) this.#stopWake()
         },
       }
       const onAbort = () => waiter.fail(callerGone())
@@ -153,7 +154,7 @@ export class Budget {
       }, entrant.deadline - performance.now())
       signal.addEventListener('abort', onAbort, { once: true })
       this.#queue.add(entrant.caller, waiter)
-      this.#scheduleWake()
+      this.#wakeIn(this.#waitFor(entrant.endpoint, this.#now()))
     })
   }
 
@@ -189,6 +190,11 @@ export class Budget {
     const resetsAt = resetIn === undefined ? undefined : now + resetIn
     const window = this.#windows.get(limit)
     if (window === undefined) {
+      for (const known of this.#windows.values()) {
+        // The same window, whose limit was changed meanwhile.
+        const apart = Math.abs((known.resetsAt ?? Number.NaN) - (resetsAt ?? Number.NaN))
+        if (known.limit !== 0 && apart <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
+      }
       this.#shown = { limit, left: remaining, resetsAt: jittered(resetsAt) }
       this.#add(this.#shown)
       return
@@ -206,12 +212,6 @@ export class Budget {
   }
 
   #add(window: Window): void {
-    for (const known of this.#windows.values()) {
-      // The same window, whose limit was changed meanwhile.
-      if (Math.abs((known.resetsAt ?? 0) - (window.resetsAt ?? Infinity)) <= SAME_WINDOW_MS) {
-        this.#windows.delete(known.limit)
-      }
-    }
     if (this.#windows.size >= MOST_WINDOWS) this.#windows.clear()
     this.#windows.set(window.limit, window)
   }
@@ -289,19 +289,32 @@ export class Budget {
   }
 
   #scheduleWake(): void {
-    clearTimeout(this.#wake)
+    this.#stopWake()
     if (this.#queue.size === 0) return
     const now = this.#now()
     const all = this.#waitForAny(now)
-    // An answer that is under way will pump.
-    if (!Number.isFinite(all)) return
+    if (this.#heldEndpoints.size === 0 || !Number.isFinite(all)) {
+      this.#wakeIn(all)
+      return
+    }
     let soonest = Number.POSITIVE_INFINITY
-    if (this.#heldEndpoints.size === 0) soonest = 0
-    else
-      for (const { endpoint } of this.#queue)
-        soonest = Math.min(soonest, this.#waitForEndpoint(endpoint, now))
-    this.#wake = setTimeout(() => this.#pump(), Math.ceil(Math.max(all, soonest)))
+    for (const { endpoint } of this.#queue) soonest = Math.min(soonest, this.#waitForEndpoint(endpoint, now))
+    this.#wakeIn(Math.max(all, soonest))
+  }
+
+  /** Infinity: an answer that is under way will pump. */
+  #wakeIn(ms: number): void {
+    const at = performance.now() + ms
+    if (at >= this.#wakesAt) return
+    clearTimeout(this.#wake)
+    this.#wakesAt = at
+    this.#wake = setTimeout(() => this.#pump(), Math.ceil(ms))
     this.#wake.unref()
+  }
+
+  #stopWake(): void {
+    clearTimeout(this.#wake)
+    this.#wakesAt = Number.POSITIVE_INFINITY
   }
 
   /** Requests that wait for their turn. */

@@ -1,6 +1,7 @@
 // What travels with a request through the composed dispatcher, beside undici's own options.
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import type { RetryReason, WaitReason } from '../observe/exchange.ts'
 
 /** The caller's side of a request, for interceptors that wait or send again. */
 export interface CallerSide {
@@ -13,7 +14,9 @@ export interface CallerSide {
   /** The body to send again: null for none, undefined where it can't be, the stream itself where nothing was taken of it. */
   replayBody(): Buffer | Readable | null | undefined
   /** The request is about to be sent again. */
-  retried(): void
+  retried(reason: RetryReason): void
+  /** It waited before it was sent. */
+  waited(reason: WaitReason, ms: number): void
 }
 
 /** `headers` is the request's own array: interceptors may append to it. */

@@ -3,11 +3,13 @@ import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { FORWARDED_METHODS } from '../guards/framing.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type ForwardOptions, NEVER_SENT } from './dispatch.ts'
+import { rewriteFileUrl } from './file-urls.ts'
 import { Forwarding } from './forwarding.ts'
 import type { CallerBase } from './links.ts'
-import { requestHeaders } from './request-headers.ts'
+import { asksForGzip, requestHeaders } from './request-headers.ts'
 import type { Upstream } from './upstreams.ts'
 
 /** What the guards and the routing decided about a request. */
@@ -19,12 +21,11 @@ export interface Passage {
   /** Raw path and query, the company prefix cut: the very bytes that were judged. */
   readonly path: string
   readonly base: CallerBase
+  /** URLs of files in JSON answers are turned into the proxy's own. */
+  readonly rewritesFileUrls: boolean
   /** Whose turn it takes in a queue: the listener and client key it came by. */
   readonly lane: string
 }
-
-/** Methods that are forwarded; Fastify must take none of them to have a body, so that it parses none. */
-export const FORWARDED_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 
 /** Serves `/` by forwarding; `passageOf` gives what an earlier hook decided. */
 export async function registerForwarder(
@@ -47,22 +48,29 @@ export async function registerForwarder(
 }
 
 function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage): void {
-  const { upstream, exchange } = passage
+  const { upstream, exchange, base } = passage
+  const { environment } = upstream
   const { raw } = request
+  const gzip = wantsGzip(upstream, raw.method ?? '', raw.rawHeaders)
   const forwarding = new Forwarding(
     raw,
     reply.raw,
     exchange,
     {
-      apiOrigin: upstream.environment.apiUrl,
-      base: passage.base,
+      apiOrigin: environment.apiUrl,
+      base,
+      fetched: upstream.origin === environment.apiUrl ? undefined : upstream.origin + passage.path,
       company: passage.company,
-      environment: upstream.environment.name,
+      environment: environment.name,
       requestId: exchange.reqId,
       extra: exchange.extra,
     },
     upstream.settings.responseTimeoutMs,
     passage.lane,
+    {
+      unpack: gzip,
+      replace: passage.rewritesFileUrls ? (value) => rewriteFileUrl(value, environment, base) : undefined,
+    },
   )
   // Those that wait for the rate budget wait for no connection.
   if (
@@ -81,6 +89,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
     headers: requestHeaders(raw.rawHeaders, raw.headers.connection, {
       host: upstream.host,
       companyId: upstream.companyId,
+      gzip,
     }),
     body: forwarding.body,
     caller: forwarding,
@@ -94,4 +103,10 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
       new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error }),
     )
   }
+}
+
+/** Files are mostly compressed in themselves, and whoever fetches one wants to know its length. */
+export function wantsGzip(upstream: Upstream, method: string, rawHeaders: readonly string[]): boolean {
+  const { settings, origin, environment } = upstream
+  return settings.compression === 'auto' && origin === environment.apiUrl && asksForGzip(method, rawHeaders)
 }

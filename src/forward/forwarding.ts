@@ -2,7 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
-import type { Exchange } from '../observe/exchange.ts'
+import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
+import { AnswerBody, type BodyPlan, type BodyWishes, planBody } from './answer-body.ts'
 import { BodyRelay } from './body-relay.ts'
 import type { CallerSide } from './dispatch.ts'
 import { sendProblem } from './problem.ts'
@@ -19,12 +20,16 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   readonly #response: ServerResponse
   readonly #exchange: Exchange
   readonly #answer: AnswerContext
+  readonly #wishes: BodyWishes
   readonly #responseTimeoutMs: number
   readonly body: BodyRelay | null
   readonly lane: string
   #controller: Controller | undefined
+  /** Where the answer's body does not pass as it is. */
+  #works: AnswerBody | undefined
+  /** All of the answer has come. */
+  #ended = false
   #timer: NodeJS.Timeout | undefined
-  #sentAt = 0
   #continued = false
   #hasLength = false
   #done = false
@@ -38,8 +43,10 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     answer: AnswerContext,
     responseTimeoutMs: number,
     lane: string,
+    wishes: BodyWishes = { unpack: false, replace: undefined },
   ) {
     this.lane = lane
+    this.#wishes = wishes
     this.#request = request
     this.#response = response
     this.#exchange = exchange
@@ -54,15 +61,22 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     return this.body.untouched ? this.body : this.body.kept()
   }
 
-  retried(): void {
+  retried(reason: RetryReason): void {
     this.#exchange.retries++
+    this.#exchange.retryReasons ??= []
+    this.#exchange.retryReasons.push(reason)
+  }
+
+  waited(reason: WaitReason, ms: number): void {
+    if (reason === 'token') this.#exchange.tokenMs += ms
+    else this.#exchange.queuedMs += ms
   }
 
   onRequestStart(controller: Controller): void {
     // Thrown, not aborted: undici then goes on to the next request on the connection instead of closing it.
     if (this.gone) throw new Error('the caller went away')
     this.#controller = controller
-    this.#sentAt = performance.now()
+    this.#exchange.sentAt = performance.now()
     if (this.body !== null && !this.#continued && this.#request.headers.expect !== undefined) {
       this.#continued = true
       this.#response.writeContinue()
@@ -78,10 +92,19 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     message?: string,
   ): void {
     if (status < 200) return
-    this.#exchange.upstreamMs = performance.now() - this.#sentAt
+    const coding = parsed['transfer-encoding']
+    if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
+      // undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
+      controller.abort(new Error('unknown transfer coding'))
+      return
+    }
+    this.#exchange.upstreamMs = performance.now() - (this.#exchange.sentAt ?? 0)
     this.#timer?.refresh()
-    this.#hasLength = parsed['content-length'] !== undefined
-    const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer)
+    const plan = planBody(status, parsed, this.#wishes)
+    this.#hasLength = parsed['content-length'] !== undefined && plan === undefined
+    this.#works = plan && this.#open(plan, controller)
+    const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer, plan)
+    this.#exchange.answerHeaders = headers
     try {
       this.#response.writeHead(status, reasonPhrase(message), headers)
     } catch (error) {
@@ -95,21 +118,53 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
 
   onResponseData(controller: Controller, chunk: Buffer): void {
     this.#timer?.refresh()
-    this.#exchange.bytesOut += chunk.length
-    if (this.#response.write(chunk)) return
-    controller.pause()
-    // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)
-    this.#response.once('drain', () => {
-      if (this.#done) return
-      clearTimeout(this.#timer)
-      this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
-      controller.resume()
-    })
+    const more = this.#works === undefined ? this.#take(chunk) : this.#works.write(chunk)
+    if (!more) controller.pause()
   }
 
   onResponseEnd(): void {
+    this.#ended = true
+    if (this.#works === undefined) this.#end()
+    else {
+      // What is not unpacked yet waits for the caller alone.
+      clearTimeout(this.#timer)
+      this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)
+      this.#works.end()
+    }
+  }
+
+  #open(plan: BodyPlan, controller: Controller): AnswerBody {
+    return new AnswerBody(plan, {
+      take: this.#take,
+      ready: () => controller.resume(),
+      end: () => this.#end(),
+      fail: (error) => {
+        controller.abort(error)
+        this.onResponseError(controller, error)
+      },
+    })
+  }
+
+  /** Gives the caller a piece of its answer; false where it does not take more for now. */
+  readonly #take = (chunk: Buffer): boolean => {
+    this.#exchange.bytesOut += chunk.length
+    if (this.#response.write(chunk)) return true
+    // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)
+    this.#response.once('drain', this.#onDrain)
+    return false
+  }
+
+  readonly #onDrain = (): void => {
+    if (this.#done) return
+    clearTimeout(this.#timer)
+    if (!this.#ended) this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
+    if (this.#works === undefined) this.#controller?.resume()
+    else this.#works.resume()
+  }
+
+  #end(): void {
     this.#finish()
     this.#response.end()
   }
@@ -140,6 +195,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   #finish(): void {
     this.#done = true
     clearTimeout(this.#timer)
+    this.#works?.destroy()
   }
 
   readonly #flushHead = (): void => {

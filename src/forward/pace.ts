@@ -59,11 +59,16 @@ function send(request: PacedRequest, nth: number): boolean {
 function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
   const { options, budget, entrant, handler } = request
   const signal = abortWhenGone(options)
+  const since = performance.now()
+  const waited = () => {
+    options.caller.onGone = undefined
+    options.caller.waited('budget', performance.now() - since)
+  }
   sleep(waitMs, signal)
     .then(() => budget.enter(entrant, signal))
     .then(
       () => {
-        options.caller.onGone = undefined
+        waited()
         if (options.caller.gone) {
           budget.left()
           return
@@ -75,7 +80,7 @@ function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
         }
       },
       (error: Error) => {
-        options.caller.onGone = undefined
+        waited()
         if (!options.caller.gone) handler.onResponseError?.(NEVER_SENT, error)
       },
     )
@@ -141,7 +146,7 @@ class PacedAnswer extends PassingHandler {
     const body = options.caller.replayBody()
     // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
     if (body === undefined || (status === 503 && !retries.spend())) return false
-    options.caller.retried()
+    options.caller.retried(status === 429 ? '429' : '503')
     // After a 429 the budget itself holds the request back for as long, and keeps its turn.
     const waitMs =
       status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0

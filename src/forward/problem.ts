@@ -38,7 +38,7 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
   if (context.company !== undefined) headers.push('Procore-Proxy-Company', context.company)
   if (error.retryAfterSeconds !== undefined) headers.push('Retry-After', String(error.retryAfterSeconds))
   if (error.code === 'method_not_allowed') {
-    headers.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
+    headers.push('Allow', error.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
   }
   if (error.code === 'key_required') headers.push('WWW-Authenticate', 'Procore-Proxy-Key')
   if (context.extra !== undefined) headers.push(...context.extra)

@@ -52,10 +52,39 @@ export function connectionNames(values: string | undefined): ReadonlySet<string>
   return new Set(lower.split(',').map((name) => name.trim()))
 }
 
+/** Names of the headers that are put on, for those who want to know what became of a request. */
+export const ADDED_HEADERS: readonly string[] = ['Host', 'Procore-Company-Id', 'Via', 'Authorization']
+
+/** Those of a caller's header names that {@link requestHeaders} would not send on. */
+export function removedHeaders(names: readonly string[], connection: string | undefined): string[] {
+  const named = connectionNames(connection)
+  const isRemoved = (name: string) => {
+    const lower = name.toLowerCase()
+    if (lower === 'host') return false
+    return requestHeaderVerdict(name) === 'drop' || (named?.has(lower) && lower !== 'content-length')
+  }
+  return [...new Set(names.filter(isRemoved))]
+}
+
 export interface UpstreamTarget {
   /** The Host to send: the API origin's host and port. */
   readonly host: string
   readonly companyId: string
+  /** Ask for compression; see {@link asksForGzip}. */
+  readonly gzip?: boolean
+}
+
+/**
+ * Whether gzip is asked for on a caller's behalf: where it did not say itself what it takes, and wants neither a part of
+ * something nor headers alone, which would then be those of something else.
+ */
+export function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
+  if (method === 'HEAD') return false
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as string).toLowerCase().replaceAll('_', '-')
+    if (name === 'accept-encoding' || name === 'range') return false
+  }
+  return true
 }
 
 /**
@@ -81,6 +110,7 @@ export function requestHeaders(
     if (verdict === 'via') via = via === '1.1 procore-proxy' ? `${value}, ${via}` : viaAppended(via, value)
     else headers.push(name, value)
   }
+  if (target.gzip) headers.push('Accept-Encoding', 'gzip')
   headers.push('Procore-Company-Id', target.companyId, 'Via', via)
   return headers
 }

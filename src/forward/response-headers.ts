@@ -1,4 +1,6 @@
 // What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+import type { BodyPlan } from './answer-body.ts'
+import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import { connectionNames } from './request-headers.ts'
 
@@ -17,7 +19,17 @@ const NEVER_PASSED = new Set([
 /** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
 const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
 
-type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection'
+/** Of a body that is unpacked or rewritten; what they say would not be true any more. */
+const ABOUT_THE_BYTES = new Set([
+  'content-length',
+  'content-md5',
+  'digest',
+  'content-digest',
+  'repr-digest',
+  'accept-ranges',
+])
+
+type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection' | 'body'
 const verdicts = new Map<string, Verdict>()
 const MOST_VERDICTS = 1_000
 
@@ -30,6 +42,7 @@ function verdictOf(name: string): Verdict {
   else if (lower === 'location') verdict = 'location'
   else if (lower === 'x-request-id') verdict = 'request-id'
   else if (lower === 'connection') verdict = 'connection'
+  else if (lower === 'etag' || lower === 'content-encoding' || ABOUT_THE_BYTES.has(lower)) verdict = 'body'
   else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
     verdict = 'drop'
   }
@@ -41,6 +54,8 @@ function verdictOf(name: string): Verdict {
 export interface AnswerContext {
   readonly apiOrigin: string
   readonly base: CallerBase
+  /** The URL of the file that the answer is; redirects of file hosts stay what they are. */
+  readonly fetched?: string | undefined
   readonly company: string
   readonly environment: string
   /** Ours; used where Procore sends no X-Request-Id. */
@@ -49,8 +64,16 @@ export interface AnswerContext {
   readonly extra: readonly string[] | undefined
 }
 
-/** The headers for the caller, flat (name, value, …). `rawHeaders` is flat as undici gives it, in buffers. */
-export function responseHeaders(rawHeaders: readonly (Buffer | string)[], context: AnswerContext): string[] {
+/**
+ * The headers for the caller, flat (name, value, …). `rawHeaders` is flat as undici gives it, in buffers; `plan` is what is
+ * done to the body.
+ */
+export function responseHeaders(
+  rawHeaders: readonly (Buffer | string)[],
+  context: AnswerContext,
+  plan?: BodyPlan,
+): string[] {
+  const { fetched } = context
   const headers: string[] = []
   let named: ReadonlySet<string> | undefined
   let requestId = false
@@ -64,10 +87,22 @@ export function responseHeaders(rawHeaders: readonly (Buffer | string)[], contex
         named = merge(named, connectionNames(value))
         continue
       case 'link':
-        headers.push(name, rewriteLink(value, context.apiOrigin, context.base))
+        headers.push(
+          name,
+          fetched === undefined ? rewriteLink(value, context.apiOrigin, context.base) : value,
+        )
         continue
       case 'location':
-        headers.push(name, rewriteUrl(value, context.apiOrigin, context.base))
+        headers.push(
+          name,
+          fetched === undefined
+            ? rewriteUrl(value, context.apiOrigin, context.base)
+            : absoluteReference(value, fetched),
+        )
+        continue
+      case 'body':
+        if (plan === undefined) headers.push(name, value)
+        else pushChanged(headers, name, value, plan)
         continue
       case 'request-id':
         requestId = true
@@ -82,6 +117,14 @@ export function responseHeaders(rawHeaders: readonly (Buffer | string)[], contex
   if (context.extra !== undefined) kept.push(...context.extra)
   if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
   return kept
+}
+
+/** A header that speaks of the body, where that does not arrive as it was sent. */
+function pushChanged(headers: string[], name: string, value: string, { coding }: BodyPlan): void {
+  const lower = name.toLowerCase()
+  // The same to a reader, but not byte for byte (RFC 9110 section 8.8.1).
+  if (lower === 'etag') headers.push(name, value.startsWith('W/') ? value : `W/${value}`)
+  else if (lower === 'content-encoding' && coding === undefined) headers.push(name, value)
 }
 
 /** Header bytes are read as Latin-1, as Node's own client and server do, so that they go out as they came in. */

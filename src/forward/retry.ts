@@ -1,6 +1,6 @@
 // Interceptor: another try where the connection failed before any answer, if that can't do anything twice.
 import { errors } from 'undici'
-import { errorCode } from '../auth/request-token.ts'
+import { errorCode } from '../network/connection-error.ts'
 import {
   abortWhenGone,
   type Dispatch,
@@ -79,7 +79,7 @@ class Attempt extends PassingHandler {
     if (!mayRetry({ method, sent: this.#sent, timedOut, connection })) return false
     const body = caller.replayBody()
     if (body === undefined || !budget.spend()) return false
-    caller.retried()
+    caller.retried('connection')
     const signal = abortWhenGone(options)
     const timer = setTimeout(
       () => {

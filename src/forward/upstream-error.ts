@@ -1,15 +1,14 @@
 // Tells what went wrong between the proxy and the API: an error of Node's or undici's becomes one of ours.
 import { errors } from 'undici'
-import { errorCode, isTlsError } from '../auth/request-token.ts'
 import { type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
+import { CA_HELP, errorCode, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 
 /** The API let `upstream.responseTimeout` pass without a byte. */
 export class ResponseTimeoutError extends Error {
   override readonly name = 'ResponseTimeoutError'
 }
 
-const TLS_HELP =
-  'The API showed a certificate that this machine does not trust (self-signed, expired or for another name), so nothing was sent. Behind an inspecting proxy, name its CA with NODE_EXTRA_CA_CERTS.'
+const TLS_HELP = `The API showed a certificate that this machine does not trust (self-signed, expired or for another name), so nothing was sent. ${CA_HELP}`
 
 const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
   ECONNREFUSED: { proxyStatus: 'connection_refused', detail: 'The API refused the connection.' },
@@ -19,6 +18,21 @@ const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
   ENETUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API network.' },
 }
 
+function outboundProxyStatus(error: OutboundProxyError): string {
+  switch (error.reason) {
+    case 'timeout':
+      return 'connection_timeout'
+    case 'tls':
+      return 'tls_certificate_error'
+    case 'protocol':
+      return 'http_protocol_error'
+    case 'unreachable':
+      return UNREACHABLE[errorCode(error) ?? '']?.proxyStatus ?? 'connection_terminated'
+    default:
+      return error.reason >= 500 ? 'destination_unavailable' : 'http_request_denied'
+  }
+}
+
 /** The error to answer with; a ProxyError comes back as it is. The original is its cause, for the log alone. */
 export function upstreamError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error
@@ -26,6 +40,13 @@ export function upstreamError(error: unknown): ProxyError {
     new ProxyError(code, detail, { ...options, cause: error })
   if (error instanceof ResponseTimeoutError) {
     return make('upstream_timeout', 'The API sent nothing within upstream.responseTimeout.')
+  }
+  if (error instanceof OutboundProxyError) {
+    return make(
+      error.reason === 'timeout' ? 'upstream_timeout' : 'upstream_unreachable',
+      `The API could not be reached: ${error.message}.`,
+      { proxyStatus: outboundProxyStatus(error), help: error.help },
+    )
   }
   const code = errorCode(error) ?? ''
   if (error instanceof errors.ConnectTimeoutError || code === 'ETIMEDOUT') {

@@ -4,6 +4,8 @@ import { Pool } from 'undici'
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { AnyCompany, Company, Config, Environment, UpstreamSettings } from '../config/config.ts'
+import { connector } from '../network/connector.ts'
+import type { BudgetView, CompanyLoad } from '../observe/live.ts'
 import { authorize } from './authorize.ts'
 import { Budget } from './budget.ts'
 import type { Dispatch, Interceptor } from './dispatch.ts'
@@ -11,11 +13,13 @@ import { pace } from './pace.ts'
 import { retry } from './retry.ts'
 import { RetryBudget } from './retry-policy.ts'
 
-/** A company's way to the API. */
+/** A company's way to the API, or to one host that serves its files. */
 export interface Upstream {
   readonly companyId: string
   readonly environment: Environment
-  /** The API origin's host and port. */
+  /** Where requests are sent: the API's, or that of a file host. */
+  readonly origin: string
+  /** The origin's host and port. */
   readonly host: string
   readonly tokens: TokenSource
   readonly settings: UpstreamSettings
@@ -24,9 +28,13 @@ export interface Upstream {
   readonly dispatch: Dispatch
   /** Requests that are being sent or wait, for a token or a socket. */
   readonly inFlight: number
+  /** Those of them that wait for a socket. */
+  readonly waitingForConnection: number
   /** One more request is in flight, until `leave`. */
   enter(): void
   leave(): void
+  /** The company's way to a host that serves files, which `fileOrigin` let through: same token, no rate budget. */
+  files(origin: string): Upstream
   /** Lets what is under way end, then closes the connections. */
   close(): Promise<void>
   /** Closes the connections at once. */
@@ -35,6 +43,12 @@ export interface Upstream {
 
 /** Pools of ids that only `"*"` knows; the least used one goes first, because callers choose the ids. */
 const MOST_POOLS_OF_ANY = 256
+/** File hosts of one company whose connections are kept; the least used one goes first, because callers choose them. */
+const MOST_FILE_HOSTS = 8
+/**
+ * An idle connection is closed after this time, whatever the server's Keep-Alive allows: firewalls forget connections that
+ * idle for minutes, without a word, and what is then written is lost.
+ */
 const KEEP_ALIVE_MS = 15_000
 
 type Target = Pick<Company | AnyCompany, 'account'>
@@ -74,6 +88,16 @@ export class Upstreams {
     return upstream
   }
 
+  /** What goes on for each configured company and, as one, for all ids of `"*"`. */
+  loads(): CompanyLoad[] {
+    const loads = this.#config.companies.flatMap(({ name, id }) => {
+      const upstream = this.#byKey.get(id)
+      return upstream === undefined ? [] : [loadOf(name, [upstream])]
+    })
+    if (this.#config.anyCompany !== undefined) loads.push(loadOf('*', [...this.#ofAny.values()]))
+    return loads
+  }
+
   #take(key: string): Upstream | undefined {
     for (const [id, upstream] of this.#byKey) {
       if ((upstream as KeyedUpstream).key !== key) continue
@@ -102,6 +126,19 @@ interface KeyedUpstream extends Upstream {
   readonly key: string
 }
 
+function loadOf(company: string, upstreams: readonly Upstream[]): CompanyLoad {
+  const sum = (of: (upstream: Upstream) => number) => upstreams.reduce((all, each) => all + of(each), 0)
+  const left = ({ remaining = Number.POSITIVE_INFINITY }: BudgetView) => remaining
+  const [budget] = upstreams.map((each): BudgetView => each.budget.state()).sort((a, b) => left(a) - left(b))
+  return {
+    company,
+    inFlight: sum((each) => each.inFlight),
+    waitingForBudget: sum((each) => each.budget.waiting),
+    waitingForConnection: sum((each) => each.waitingForConnection),
+    budget: { limit: budget?.limit, remaining: budget?.remaining, resetInMs: budget?.resetInMs },
+  }
+}
+
 /** Equal for two companies exactly when one's connections and tokens can serve the other. */
 function upstreamKey(target: Target, id: string, config: Config): string {
   return JSON.stringify([
@@ -109,6 +146,7 @@ function upstreamKey(target: Target, id: string, config: Config): string {
     target.account.key,
     id,
     config.upstream,
+    config.network.key,
     config.rateLimit,
   ])
 }
@@ -119,29 +157,36 @@ function openUpstream(
   companyId: string,
   config: Config,
   tokens: Tokens,
+  origin = target.account.environment.apiUrl,
 ): KeyedUpstream {
   const { environment } = target.account
+  const isApi = origin === environment.apiUrl
   const settings = config.upstream
   const source = tokens.source(target.account)
-  const pool = new Pool(environment.apiUrl, {
+  const pool = new Pool(origin, {
     connections: settings.connections,
     pipelining: 1,
-    // Certificates are verified: never set rejectUnauthorized here.
-    connect: { timeout: settings.connectTimeoutMs },
+    connect: connector(config.network, settings.connectTimeoutMs),
     keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
     // Forwarding keeps its own time: undici's would count a slow upload as a slow answer.
     headersTimeout: 0,
     bodyTimeout: 0,
   })
   const budget = new Budget(config.rateLimit)
   const retries = new RetryBudget()
+  const fileHosts = new LRUCache<string, Upstream>({
+    max: MOST_FILE_HOSTS,
+    dispose: (upstream) => void upstream.close(),
+  })
   let inFlight = 0
   let idle: PromiseWithResolvers<void> | undefined
   return {
     key,
     companyId,
     environment,
-    host: new URL(environment.apiUrl).host,
+    origin,
+    host: new URL(origin).host,
     tokens: source,
     settings,
     budget,
@@ -149,10 +194,13 @@ function openUpstream(
       (options, handler) => pool.dispatch(options, handler),
       authorize(source),
       retry(settings.retries, retries),
-      pace(budget, retries, config.rateLimit),
+      ...(isApi ? [pace(budget, retries, config.rateLimit)] : []),
     ),
     get inFlight() {
       return inFlight
+    },
+    get waitingForConnection() {
+      return pool.stats.pending
     },
     enter: () => {
       inFlight++
@@ -161,7 +209,15 @@ function openUpstream(
       inFlight--
       if (inFlight === 0) idle?.resolve()
     },
+    files: (host) => {
+      const known = fileHosts.get(host)
+      if (known !== undefined) return known
+      const way = openUpstream(key, target, companyId, config, tokens, host)
+      fileHosts.set(host, way)
+      return way
+    },
     close: async () => {
+      await Promise.all([...fileHosts.values()].map((way) => way.close()))
       // A pool that closes takes no more requests, but one that waits for a token has yet to come to it.
       if (inFlight > 0) {
         idle ??= Promise.withResolvers()
@@ -169,7 +225,10 @@ function openUpstream(
       }
       if (!pool.destroyed) await pool.close()
     },
-    destroy: () => pool.destroy(),
+    destroy: async () => {
+      await Promise.all([...fileHosts.values()].map((way) => way.destroy()))
+      await pool.destroy()
+    },
   }
 }
 

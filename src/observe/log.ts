@@ -44,8 +44,8 @@ export function errorText(error: unknown): string {
   return messages.join(': ')
 }
 
-/** Writes the line of a request that has ended; `status` is null where none was sent. Query values are masked. */
-export function logExchange(log: Logger, exchange: Exchange, status: number | null): void {
+/** Writes the line of a request that has ended. Query values are masked. */
+export function logExchange(log: Logger, exchange: Exchange): void {
   const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
   if (!log.isLevelEnabled(level)) return
   log[level](
@@ -54,8 +54,8 @@ export function logExchange(log: Logger, exchange: Exchange, status: number | nu
       method: exchange.method,
       path: maskQuery(exchange.target),
       company: exchange.company,
-      status,
-      durationMs: tenths(performance.now() - exchange.startedAt),
+      status: exchange.status,
+      durationMs: tenths(exchange.durationMs),
       upstreamMs: exchange.upstreamMs === undefined ? undefined : tenths(exchange.upstreamMs),
       bytesIn: exchange.bytesIn,
       bytesOut: exchange.bytesOut,

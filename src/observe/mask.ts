@@ -13,3 +13,11 @@ export function maskQuery(target: string): string {
     })
   return `${target.slice(0, query)}?${masked.join('&')}`
 }
+
+/** A header's value with what may be secret taken out: queries of URLs, and all of a header whose name says so. */
+export function maskHeader(name: string, value: string): string {
+  if (/cookie|token|authorization|secret|api-?key/i.test(name)) return '*'
+  if (!value.includes('?')) return value
+  if (!value.includes('://') && !/link|location|refresh/i.test(name)) return value
+  return value.replace(/\?[^\s<>"',;]*/g, maskQuery)
+}

@@ -19,11 +19,16 @@ export function readableLine(line: string): string {
   const said = msg === 'request' ? requestText(fields) : String(msg ?? '')
   const rest = Object.entries(fields).map(([key, value]) => `${key}=${text(value)}`)
   const words = [clock, String(level).toUpperCase().padEnd(5), said, ...rest].join(' ')
-  return `${words.replace(STEERS_A_TERMINAL, escaped)}\n`
+  return `${printable(words)}\n`
 }
 
 /** Control characters (also those of Latin-1) and what turns the direction of writing: a path may hold them. */
 const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g
+
+/** The text with nothing in it that could steer a terminal. */
+export function printable(text: string): string {
+  return text.replace(STEERS_A_TERMINAL, escaped)
+}
 
 function escaped(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`

@@ -1,13 +1,13 @@
 // Receives each request: the caller is judged, then the company chosen, then access; nothing is done for it before.
-import type { ServerResponse } from 'node:http'
 import type { Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Passage } from '../forward/forwarder.ts'
-import { sendProblem } from '../forward/problem.ts'
+import type { CallerBase } from '../forward/links.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
-import { judgeAccess } from '../guards/access.ts'
+import { decideAccess, judgeAccess } from '../guards/access.ts'
 import { hostLabel, judgeHost, judgeKey, judgeOrigin } from '../guards/callers.ts'
 import { corsHeaders, isPreflight } from '../guards/cors.ts'
+import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import { judgeFraming } from '../guards/framing.ts'
 import { type Host, readHost } from '../guards/host.ts'
 import type { Exchange } from '../observe/exchange.ts'
@@ -65,7 +65,8 @@ export function receive(
     return { kind: 'own' }
   }
   const host = readHost(rawHeaders, raw.httpVersion)
-  judgeHost(guard, host, ownAddresses(listener, raw))
+  const publicUrl = publicUrlOf(runtime, listener)
+  judgeHost(guard, host, [...ownAddresses(listener, raw), ...hostnames(publicUrl)])
   const origin = judgeOrigin(guard, rawHeaders, host, 'http')
   const extra =
     origin === undefined ? undefined : Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
@@ -79,19 +80,62 @@ export function receive(
   const choice = choose(runtime.table, raw, listener, host, target)
   if (choice === 'own') return { kind: 'own' }
   exchange.company = choice.name
-  judgeAccess(choice.company, { method, rawHeaders, path: choice.path, query: target.query })
+  exchange.group = 'name' in choice.company ? choice.company.name : '*'
+  exchange.why = choice.why
+  const file = choice.route === 'own' ? readFile(choice, raw, target.query) : undefined
+  const path = file === undefined ? choice.path : FILES_PATH + file.host + file.path
+  judgeAccess(choice.company, { method, rawHeaders, path, query: target.query })
+  const upstream = runtime.upstreams.get(choice.company, choice.id)
   return {
     kind: 'forward',
     why: choice.why,
     passage: {
       exchange,
-      upstream: runtime.upstreams.get(choice.company, choice.id),
+      upstream: file === undefined ? upstream : upstream.files(file.origin),
       company: choice.name,
-      path: choice.path + target.query,
+      path: (file ?? choice).path + target.query,
       lane: `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${key ?? ''}`,
-      base: { origin: `http://${host.authority}`, prefix: choice.prefix },
+      base: callerBase(publicUrl, host, choice.prefix),
+      // A file is what it is.
+      rewritesFileUrls: file === undefined && choice.company.rewriteFileUrls === true,
     },
   }
+}
+
+/** What the configuration says of the way to this listener from outside. */
+function publicUrlOf({ config, table }: Runtime, { company }: Listener): string | undefined {
+  return company === undefined ? config.publicUrl : table.byName.get(company)?.company.publicUrl
+}
+
+/** Who writes a public URL down means its host to be called. */
+function hostnames(publicUrl: string | undefined): readonly string[] {
+  return publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/\.$/, '')]
+}
+
+/** Never from X-Forwarded-* or Forwarded, which any caller can send. */
+function callerBase(publicUrl: string | undefined, host: Host, prefix: string): CallerBase {
+  if (publicUrl === undefined) return { origin: `http://${host.authority}`, prefix }
+  // From outside the company's own host name is not to be had.
+  const label = hostLabel(host.hostname)
+  return { origin: publicUrl, prefix: prefix === '' && label !== undefined ? `/${label}` : prefix }
+}
+
+/** The company's own rules are judged besides. */
+function readFile(choice: Choice, { method = '', rawHeaders }: JudgedRequest, query: string): FileTarget {
+  if (method !== 'GET' && method !== 'HEAD') {
+    const help =
+      'Fetch files with GET or HEAD; what Procore wants uploaded is sent to its storage directly, without a bearer.'
+    throw new ProxyError('method_not_allowed', 'Files are only fetched.', { allow: 'GET, HEAD', help })
+  }
+  const file = readFileTarget(choice.path, choice.company.account.environment)
+  const reads = { access: 'read-only', rules: [] } as const
+  if (!decideAccess(reads, { method, rawHeaders, path: file.path, query }).allowed) {
+    throw new ProxyError(
+      'access_denied',
+      'Files are only fetched, and the request asks for another method too.',
+    )
+  }
+  return file
 }
 
 function isHealth(target: string): boolean {
@@ -136,23 +180,8 @@ function choose(
     companyIdHeaders: headerValues(raw.rawHeaders, 'procore-company-id'),
   }
   const cut = cutPrefix(table, target.path)
-  if (!isOwnPath(cut.path)) return chooseCompany(table, request)
+  if (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH)) return chooseCompany(table, request)
   // The proxy's own pages need no company, but a wrong one is still wrong.
   fixedCompany(table, request, cut)
   return 'own'
-}
-
-/** Answers a refused request; the exchange gets its cause. */
-export function refuse(error: unknown, response: ServerResponse, exchange: Exchange): void {
-  const refusal =
-    error instanceof ProxyError
-      ? error
-      : new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error })
-  exchange.cause = refusal.code
-  exchange.error = refusal
-  sendProblem(response, refusal, {
-    requestId: exchange.reqId,
-    company: exchange.company,
-    extra: exchange.extra,
-  })
 }

@@ -1,4 +1,5 @@
 // Puts a new configuration in force while requests run: new secrets are tried before the old are dropped.
+import type { LoginConnections } from '../auth/login-connections.ts'
 import { TokenFailure } from '../auth/token-failure.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
@@ -14,13 +15,15 @@ const TRY_AGAIN_MS = 15_000
 export class Reloader {
   runtime: Runtime
   readonly #tokens: Tokens
+  readonly #login: LoginConnections
   readonly #log: Logger
   #again: NodeJS.Timeout | undefined
   #queue: Promise<void> = Promise.resolve()
 
-  constructor(runtime: Runtime, tokens: Tokens, log: Logger) {
+  constructor(runtime: Runtime, tokens: Tokens, login: LoginConnections, log: Logger) {
     this.runtime = runtime
     this.#tokens = tokens
+    this.#login = login
     this.#log = log
   }
 
@@ -37,9 +40,11 @@ export class Reloader {
     // A newer configuration than the one that was to be tried again.
     clearTimeout(this.#again)
     for (const source of this.#tokens.sources()) source.forgetFailures()
+    // New secrets may need the new way.
+    this.#login.use(config)
     const refusal = await this.#tryChanged(config)
     if (refusal !== undefined) {
-      this.#tokens.retain(accountsInUse(this.runtime.config))
+      this.#keepOld()
       const again = refusal.code === 'token_unavailable'
       if (again) {
         this.#again = setTimeout(() => void this.reload(config, listeners), TRY_AGAIN_MS)
@@ -56,7 +61,7 @@ export class Reloader {
       await listeners.apply(config)
     } catch (error) {
       this.#log.error({ error }, 'reload: the old configuration stays in force')
-      this.#tokens.retain(accountsInUse(this.runtime.config))
+      this.#keepOld()
       return
     }
     const before = this.runtime
@@ -71,6 +76,11 @@ export class Reloader {
       if (!addresses.has(url)) this.#log.info({ company }, `listening on ${url}`)
     }
     this.#log.info({ file: config.file }, 'reload: the new configuration is in force')
+  }
+
+  #keepOld(): void {
+    this.#login.use(this.runtime.config)
+    this.#tokens.retain(accountsInUse(this.runtime.config))
   }
 
   /** Gets a token for each account that takes the place of another of the same name; why that failed, if it did. */

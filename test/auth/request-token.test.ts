@@ -4,8 +4,6 @@ import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { Agent, type Dispatcher, errors } from 'undici'
 import {
-  errorCode,
-  isTlsError,
   readTokenAnswer,
   requestToken,
   retryAfterMs,
@@ -181,24 +179,6 @@ t.test('Retry-After', (t) => {
       t.equal(failure?.retryAfterMs, ms, `${status}, ${what}`)
     }
   }
-  t.end()
-})
-
-t.test('error codes are found below causes and in bundles', (t) => {
-  const coded = (code: unknown, cause?: unknown) => Object.assign(new Error('x', { cause }), { code })
-  t.equal(errorCode(coded('ECONNRESET')), 'ECONNRESET')
-  t.equal(errorCode(new Error('x', { cause: coded('EPIPE') })), 'EPIPE')
-  t.equal(errorCode(new AggregateError([coded('ECONNREFUSED'), coded('ENETUNREACH')])), 'ECONNREFUSED')
-  t.equal(errorCode(Object.assign(new AggregateError([]), { code: 'ETIMEDOUT' })), 'ETIMEDOUT')
-  t.equal(errorCode(coded(20)), undefined)
-  t.equal(errorCode('ECONNRESET'), undefined)
-  t.equal(errorCode(undefined), undefined)
-  const round = new Error('round')
-  round.cause = round
-  t.equal(errorCode(round), undefined)
-  t.equal(isTlsError(coded('DEPTH_ZERO_SELF_SIGNED_CERT')), true)
-  t.equal(isTlsError(coded('ECONNRESET')), false)
-  t.equal(isTlsError('x'), false)
   t.end()
 })
 

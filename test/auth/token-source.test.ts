@@ -9,6 +9,7 @@ import type { TokenEvent } from '../../src/auth/token-source.ts'
 import { Tokens } from '../../src/auth/tokens.ts'
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
+import { OutboundProxyError } from '../../src/network/connection-error.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 import { testAccount } from '../fixtures/config.ts'
 
@@ -731,6 +732,17 @@ t.test('a certificate that is not trusted: the advice says what to do', async (t
     help: /NODE_EXTRA_CA_CERTS/,
     proxyStatus: 'tls_certificate_error',
   })
+})
+
+t.test('an outbound proxy in the way: the advice is about it', async (t) => {
+  jitter(t, 0)
+  const proxy = { origin: 'http://proxy.example:3128', authorization: undefined }
+  const cause = new OutboundProxyError(proxy, 'login.example:443', 407)
+  const { time, source } = start(t, () => new TokenFailure('unreachable', 'x', { cause }))
+  const caller = watch(source.get())
+  await time.settle()
+  await time.pass(15 * SECOND)
+  t.match(caller.error, { code: 'token_unavailable', help: cause.help })
 })
 
 t.test('an error that is no TokenFailure may pass', async (t) => {

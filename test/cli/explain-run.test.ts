@@ -29,6 +29,33 @@ t.test('a company under "*" is judged by the rules of "*"', async (t) => {
   })
 })
 
+t.test('a file is fetched from its host, under rules for the path that callers use', async (t) => {
+  const config = testConfig({
+    environment: { apiUrl: 'https://api.example.test', fileDomain: 'example.test' },
+    companies: [{ name: 'acme', id: '7', rules: [resolveRule({ deny: '/_proxy/files/*/secret/**' })] }],
+  })
+  const explain = (url: string) => explainRequest(config, imagineRequest(config, 'GET', url, []))
+  t.match(await explain('/acme/_proxy/files/a.example.test/x?y'), {
+    verdict: 'forwarded',
+    access: { allowed: true, why: /^No rule matches/ },
+    upstream: 'https://a.example.test/x?y',
+    headers: {
+      added: [
+        { name: 'Host', value: 'a.example.test' },
+        { name: 'Procore-Company-Id' },
+        {},
+        { name: 'Authorization' },
+      ],
+    },
+  })
+  t.match(await explain('/acme/_proxy/files/a.example.test/secret/x'), {
+    verdict: 'refused',
+    access: { allowed: false, why: /^Rule 1 / },
+    upstream: 'https://a.example.test/secret/x',
+  })
+  t.match(await explain('/acme/_proxy/files/api.example.test/x'), { refusal: { code: 'request_invalid' } })
+})
+
 t.test('what is no refusal of a request is thrown', async (t) => {
   const config = testConfig()
   const request = imagineRequest(config, 'GET', '/acme/rest/x', [])

@@ -6,7 +6,18 @@ import t from 'tap'
 import { cleanEnv, MAIN, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
-const COMMANDS = ['start', 'check', 'demo', 'wait', 'schema']
+const COMMANDS = [
+  'start',
+  'check',
+  'demo',
+  'status',
+  'wait',
+  'schema',
+  'init',
+  'token',
+  'explain',
+  'completion',
+]
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
 t.test('--version prints the version alone', async (t) => {

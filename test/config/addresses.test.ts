@@ -7,6 +7,7 @@ import {
   parseHostName,
   parseListen,
   parseOrigin,
+  parsePublicUrl,
   parseUpstreamOrigin,
 } from '../../src/config/addresses.ts'
 import type { Mistake } from '../../src/config/problems.ts'
@@ -170,4 +171,35 @@ t.test('an allowed origin is written exactly as browsers send it', async (t) => 
     ['app.example', /not an http or https origin/],
   ]
   for (const [text, expected] of wrong) t.match(line(checkSerializedOrigin(text)), expected, text)
+})
+
+t.test('a public URL is an origin, perhaps with a plain path', async (t) => {
+  const good: [string, string][] = [
+    ['https://Proxy.example', 'https://proxy.example'],
+    ['https://proxy.example:443/', 'https://proxy.example'],
+    ['http://10.0.0.1:8080/Procore/x.y_z~-/', 'http://10.0.0.1:8080/Procore/x.y_z~-'],
+    ['HTTP://[::1]:1', 'http://[::1]:1'],
+  ]
+  for (const [text, url] of good) t.equal(parsePublicUrl(text), url)
+  for (const text of [
+    '',
+    'proxy.example',
+    'https://',
+    'ftp://proxy.example',
+    'https://user@proxy.example',
+    'https://proxy.example?x',
+    'https://proxy.example/#x',
+    'https://proxy.example/a//b',
+    'https://proxy.example//',
+    'https://proxy.example/../x',
+    'https://proxy.example/a/..',
+    'https://proxy.example/./',
+    'https://proxy.example/%41',
+    'https://proxy.example/a b',
+    'https://proxy.example\\x',
+    'https://a b',
+    'https://1.2.3.999',
+  ]) {
+    t.match(line(parsePublicUrl(text)), /is not the URL of a proxy\. Write a scheme/, text)
+  }
 })

@@ -81,6 +81,10 @@ t.test(
     for (const domain of ['localhost', 'example.test', '"[::1]"']) {
       t.strictSame(check(lab('lab', `, fileDomain: ${domain}`)).said, [])
     }
+    const address = (scheme: string) =>
+      `environments: { lab: { apiUrl: "${scheme}://127.0.0.1:1", loginUrl: "http://localhost:1", fileDomain: localhost } }`
+    t.strictSame(check(address('http')).said, [])
+    t.match(check(address('https')).said, [/"localhost" is a top-level domain/])
   },
 )
 

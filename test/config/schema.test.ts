@@ -22,6 +22,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
       maxQueued: 1000,
       retries: 2,
     },
+    network: {},
     rateLimit: { whenExhausted: 'wait', maxWait: 60_000, maxQueued: 1000 },
     guard: {
       allowedHosts: [],
@@ -31,6 +32,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
       allowUnauthenticated: false,
     },
     log: { level: 'info', format: 'auto' },
+    inspector: { enabled: true, requests: 200, showQueryValues: false },
     shutdownTimeout: 30_000,
   })
 })

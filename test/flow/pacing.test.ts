@@ -142,7 +142,7 @@ t.test('retries end: `upstream.retries` times, and with the retry budget', async
 })
 
 t.test('a refused connection is tried again for a POST too: no byte of it was sent', async (t) => {
-  const { fake, get } = await startRig(t, {
+  const { fake, get, log } = await startRig(t, {
     settings: (fake) => ({
       environments: { fake: { apiUrl: 'http://127.0.0.1:1', loginUrl: fake.loginUrl } },
     }),
@@ -151,4 +151,8 @@ t.test('a refused connection is tried again for a POST too: no byte of it was se
   t.equal(answer.status, 502)
   t.equal(answer.headers['procore-proxy-error'], 'upstream_unreachable')
   t.equal(fake.journal.api().length, 0)
+  t.match(
+    log().find((line) => line['msg'] === 'request'),
+    { retries: 2 },
+  )
 })

@@ -41,6 +41,8 @@ class Caller implements CallerSide {
   replayBody(): Buffer | null | undefined {
     return this.body
   }
+  waited(): void {}
+
   retried(): void {
     this.retries++
   }

@@ -5,11 +5,16 @@ import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Client, errors } from 'undici'
+import { Secret } from '../../src/config/secret.ts'
 import { type ErrorCode, ProxyError } from '../../src/errors.ts'
 import { ResponseTimeoutError, upstreamError } from '../../src/forward/upstream-error.ts'
+import { OutboundProxyError, type OutboundProxyReason } from '../../src/network/connection-error.ts'
 
 const coded = (code: string, cause?: unknown) => Object.assign(new Error('s3cret', { cause }), { code })
 const bare = (code: string) => coded(code)
+const PROXY = { origin: 'http://proxy.example:3128', authorization: new Secret('Basic s3cret') }
+const outbound = (reason: OutboundProxyReason, cause?: Error) =>
+  new OutboundProxyError(PROXY, 'api.example:443', reason, cause)
 
 t.test('Every error of Node and undici becomes one of ours, and keeps its words to itself', async (t) => {
   const cases: [error: unknown, code: ErrorCode, proxyStatus: string][] = [
@@ -47,12 +52,23 @@ t.test('Every error of Node and undici becomes one of ours, and keeps its words 
       'connection_refused',
     ],
     [new AggregateError([]), 'upstream_protocol', 'http_protocol_error'],
+    [outbound('unreachable', bare('ECONNREFUSED')), 'upstream_unreachable', 'connection_refused'],
+    [outbound('unreachable', bare('ENOTFOUND')), 'upstream_unreachable', 'dns_error'],
+    [outbound('unreachable', bare('EPIPE')), 'upstream_unreachable', 'connection_terminated'],
+    [outbound('unreachable'), 'upstream_unreachable', 'connection_terminated'],
+    [outbound('timeout', new errors.ConnectTimeoutError()), 'upstream_timeout', 'connection_timeout'],
+    [outbound('tls', bare('CERT_HAS_EXPIRED')), 'upstream_unreachable', 'tls_certificate_error'],
+    [outbound('protocol', bare('HPE_INVALID')), 'upstream_unreachable', 'http_protocol_error'],
+    [outbound(407), 'upstream_unreachable', 'http_request_denied'],
+    [outbound(302), 'upstream_unreachable', 'http_request_denied'],
+    [outbound(500), 'upstream_unreachable', 'destination_unavailable'],
   ]
   for (const [error, code, proxyStatus] of cases) {
     const ours = upstreamError(error)
     t.match(ours, { name: 'ProxyError', code, proxyStatus }, `${code} ${proxyStatus}`)
     t.equal(ours.cause, error, 'the original is its cause, for the log')
     t.notMatch(ours.message + ours.help, 's3cret')
+    if (error instanceof OutboundProxyError) t.match(ours, { help: error.help, message: error.message })
   }
   const own = new ProxyError('overloaded', 'x')
   t.equal(upstreamError(own), own)

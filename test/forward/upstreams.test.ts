@@ -1,4 +1,5 @@
 // Covers src/forward/upstreams.ts
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Dispatcher } from 'undici'
@@ -51,6 +52,7 @@ function send(upstream: Upstream): Promise<number | string> {
       onGone: undefined,
       replayBody: () => null,
       retried: () => {},
+      waited: () => {},
     }
     upstream.dispatch({ path: '/x', method: 'GET', headers: [], body: null, caller }, handler)
   })
@@ -102,6 +104,7 @@ t.test('A reload keeps what did not change and closes the rest', async (t) => {
     ['its account', one({ companies: [{ name: 'acme', id: '1', account: other }] }), false],
     ['its API', one({ companies: [{ name: 'acme', id: '1', account: moved }] }), false],
     ['a time limit', one({ upstream: { ...upstream, connectTimeoutMs: 1 } }), false],
+    ['the way out', one({ network: { ...one().network, key: 'another' } }), false],
     ['connections', one({ upstream: { ...upstream, connections: 1 } }), false],
   ]
   for (const [what, next, kept] of changes) {
@@ -184,4 +187,37 @@ t.test('A request that waits for its new token outlives a reload', async (t) => 
   await reload(settingsFor(fake, { upstream: { responseTimeout: '6s' } }))
   t.equal((await answer).status, 200)
   t.equal((await get('/acme/rest/v1.0/echo')).status, 200)
+})
+
+t.test(
+  'A company’s file hosts have connections of their own, kept for a few, and closed with the rest',
+  async (t) => {
+    const config = testConfig()
+    const upstreams = open(t, instantTokens(t), config)
+    const { acme, globex } = ways(config, upstreams)
+    const files = acme!.files('http://localhost:9')
+    t.match(files, { companyId: '7656', origin: 'http://localhost:9', host: 'localhost:9' })
+    t.equal(acme!.files('http://localhost:9'), files)
+    t.not(globex!.files('http://localhost:9'), files)
+    for (let port = 10; port < 30; port++) acme!.files(`http://localhost:${port}`)
+    t.not(acme!.files('http://localhost:9'), files, 'the least used one had to go')
+    const last = acme!.files('http://localhost:29')
+    await upstreams.close()
+    for (const way of [files, last]) t.match(await send(way), /^UND_ERR_(?:CLOSED|DESTROYED)$/)
+  },
+)
+
+t.test('A file host has to prove who it is', async (t) => {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+  const impostor = await startFakeProcore({
+    tls: { cert: pem('self-signed.pem'), key: pem('self-signed.key') },
+  })
+  t.teardown(() => impostor.close())
+  const config = testConfig()
+  const upstreams = open(t, instantTokens(t), config)
+  t.equal(
+    await send(ways(config, upstreams)['acme']!.files(impostor.storageUrl)),
+    'DEPTH_ZERO_SELF_SIGNED_CERT',
+  )
+  t.equal(impostor.journal.entries.length, 0, 'nothing arrived')
 })

@@ -2,9 +2,9 @@
 import t from 'tap'
 import { errors } from 'undici'
 import { ProxyError } from '../../src/errors.ts'
-import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
+import { type Exchange, endExchange, startExchange } from '../../src/observe/exchange.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../../src/observe/likely-causes.ts'
-import { createLogger, errorText, logExchange } from '../../src/observe/log.ts'
+import { createLogger, errorText, type Logger, logExchange } from '../../src/observe/log.ts'
 import { maskQuery } from '../../src/observe/mask.ts'
 import { readableLine } from '../../src/observe/readable.ts'
 import { newRequestId, requestIdOf } from '../../src/observe/request-id.ts'
@@ -15,6 +15,11 @@ function logger(level: Level = 'info', format: 'auto' | 'json' | 'readable' = 'j
   const lines: string[] = []
   const log = createLogger({ level, format }, { write: (line: string) => void lines.push(line), isTTY })
   return { log, lines, records: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) }
+}
+
+function logEnded(log: Logger, ended: Exchange, status: number | null): void {
+  endExchange(ended, status)
+  logExchange(log, ended)
 }
 
 function exchange(over: Partial<Exchange> = {}): Exchange {
@@ -32,7 +37,7 @@ t.test('A request is one line with the fields of the contract', async (t) => {
     retries: 1,
     startedAt: started,
   }
-  logExchange(log, exchange(ended), 200)
+  logEnded(log, exchange(ended), 200)
   const [line] = records()
   t.strictSame(Object.keys(line!).sort(), [
     ...['bytesIn', 'bytesOut', 'company', 'durationMs', 'level', 'method', 'msg', 'path', 'reqId', 'retries'],
@@ -60,8 +65,8 @@ t.test('A request is one line with the fields of the contract', async (t) => {
 t.test('What the proxy refused or broke off is a warning with its cause; who left is no fault', async (t) => {
   const { log, records } = logger()
   const error = new ProxyError('upstream_timeout', 'Too late.', { cause: new Error('socket') })
-  logExchange(log, exchange({ cause: 'upstream_timeout', error }), 504)
-  logExchange(log, exchange({ cause: 'caller_gone' }), null)
+  logEnded(log, exchange({ cause: 'upstream_timeout', error }), 504)
+  logEnded(log, exchange({ cause: 'caller_gone' }), null)
   const [refused, left] = records()
   t.match(refused, {
     level: 'warn',
@@ -77,11 +82,11 @@ t.test('Levels are honoured, and cost nothing where off', async (t) => {
   const quiet = logger('warn')
   const untouchable = exchange()
   Object.defineProperty(untouchable, 'target', { get: () => t.fail('masked for nothing') })
-  logExchange(quiet.log, untouchable, 200)
-  logExchange(quiet.log, exchange({ cause: 'overloaded' }), 503)
+  logEnded(quiet.log, untouchable, 200)
+  logEnded(quiet.log, exchange({ cause: 'overloaded' }), 503)
   t.equal(quiet.lines.length, 1)
   const silent = logger('silent')
-  logExchange(silent.log, exchange({ cause: 'overloaded' }), 503)
+  logEnded(silent.log, exchange({ cause: 'overloaded' }), 503)
   t.equal(silent.lines.length, 0)
 })
 
@@ -199,7 +204,7 @@ t.test('A readable line says it in the order a person reads', async (t) => {
 t.test('A readable line is one line that cannot steer a terminal', async (t) => {
   const evil = '\x1b[31m\r\n\x9b2J\x07\u202e\u2066\u2028\x7f\0'
   const { log, lines } = logger('info', 'readable')
-  logExchange(log, { ...exchange(), target: `/x${evil}é?${evil}=1`, company: evil }, 200)
+  logEnded(log, { ...exchange(), target: `/x${evil}é?${evil}=1`, company: evil }, 200)
   log.info({ error: new Error(evil), [`k${evil}`]: evil }, evil)
   for (const each of lines) {
     t.match(each, /^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\n$/)

@@ -1,0 +1,82 @@
+// Takes the screenshots of the docs: a fake Procore, the proxy in front of it, some traffic, and the page in a browser.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startFakeProcore } from '../src/fake/procore.ts'
+import { buildServer, createLogger, loadConfig } from '../src/server.ts'
+import { launchBrowser } from '../test/fixtures/browser.ts'
+import { settingsFor } from '../test/fixtures/proxy.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-screenshots-'))
+const shots = join(dirname(import.meta.dirname), 'docs/screenshots')
+mkdirSync(shots, { recursive: true })
+const fake = await startFakeProcore({ budgets: { hourly: 3600, spike: 1000 } })
+const file = join(folder, 'procore-proxy.yaml')
+const settings = settingsFor(fake, {
+  listen: '127.0.0.1:8377',
+  serviceAccounts: {
+    app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+    reports: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+  },
+  companies: {
+    acme: { id: '7656', serviceAccount: 'app' },
+    globex: { id: '562949953443325', serviceAccount: 'reports', access: 'read-only' },
+  },
+})
+writeFileSync(file, JSON.stringify(settings), { mode: 0o600 })
+const config = await loadConfig({ flags: { config: file }, env: {}, cwd: folder })
+const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
+await server.listen()
+await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+const [{ url = '' } = {}] = server.addresses()
+
+const call = async (path: string, method = 'GET') => {
+  const answer = await fetch(url + path, { method, ...(method === 'POST' && { body: '{"project":{"name":"x"}}' }) })
+  await answer.arrayBuffer()
+}
+
+/** Some traffic over half a minute, so that the plots show more than one bar. */
+async function traffic(): Promise<void> {
+  for (let round = 0; round < 60; round++) {
+    fake.faults.api = [{ delayMs: 5 + ((round * 37) % 90), match: '/rest/' }]
+    for (let count = 0; count <= round % 4; count++) await call('/acme/rest/v1.0/projects?per_page=2&page=1')
+    if (round % 3 === 0) await call('/globex/rest/v1.0/me')
+    if (round % 7 === 0) await call('/acme/rest/v1.0/projects/404')
+    if (round % 11 === 0) await call('/globex/rest/v1.0/projects/1', 'DELETE')
+    if (round % 13 === 0) await call('/acme/rest/v1.0/projects', 'POST')
+    await sleep(700)
+  }
+  fake.faults.clear()
+}
+
+const browser = await launchBrowser()
+try {
+  await traffic()
+  const shoot = async (
+    name: string,
+    look: { width: number; height: number; colorScheme: 'light' | 'dark'; detail?: string },
+  ) => {
+    const { width, height, colorScheme, detail } = look
+    const page = await browser.newPage({ viewport: { width, height }, colorScheme })
+    await page.goto(`${url}/_proxy/`)
+    await page.locator('#connection.ok').waitFor()
+    await page.locator('#list tbody tr').first().waitFor()
+    if (detail !== undefined) await page.locator('.path', { hasText: detail }).first().click()
+    await page.screenshot({ path: join(shots, `${name}.png`) })
+    await page.close()
+  }
+  await shoot('light', { width: 1100, height: 780, colorScheme: 'light' })
+  await shoot('dark', { width: 1100, height: 780, colorScheme: 'dark', detail: 'per_page' })
+  await shoot('phone', { width: 390, height: 844, colorScheme: 'light' })
+  fake.faults.token = { status: 401, body: '{"error":"invalid_client"}' }
+  fake.faults.api = [{ status: 401, message: 'Unauthorized', times: 1 }]
+  await call('/globex/rest/v1.0/me')
+  await call('/globex/rest/v1.0/me')
+  await shoot('error', { width: 1100, height: 780, colorScheme: 'light' })
+} finally {
+  await browser.close()
+  await server.drain()
+  await fake.close()
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,83 @@
+// What went wrong with a connection: codes of errors, and the error of an outbound proxy that is in the way.
+import type { OutboundProxy } from '../config/config.ts'
+
+const TLS_ERROR =
+  /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
+
+/** True where a connection failed because of TLS: an untrusted, expired or wrong-name certificate. */
+export function isTlsError(error: unknown): boolean {
+  return TLS_ERROR.test(errorCode(error) ?? '')
+}
+
+/** Node's or undici's code of an error, looking through its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
+export function errorCode(error: unknown): string | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    if (at instanceof AggregateError && at.errors.length > 0) return errorCode(at.errors[0])
+    const code = (at as NodeJS.ErrnoException).code
+    if (typeof code === 'string') return code
+  }
+  return undefined
+}
+
+/** What to do about a certificate that is not trusted. */
+export const CA_HELP =
+  'Behind a proxy that inspects TLS, name its CA with network.caFile or NODE_EXTRA_CA_CERTS.'
+
+/** Why there is no tunnel; a number is the HTTP status that the proxy answered. */
+export type OutboundProxyReason = 'unreachable' | 'timeout' | 'tls' | 'protocol' | number
+
+const URL_HELP = 'Check network.proxy, or HTTPS_PROXY where the file has no such key'
+const HELP = {
+  unreachable: `${URL_HELP}; hosts that are reached without it go into network.noProxy or NO_PROXY.`,
+  timeout: `${URL_HELP}, and that it lets this machine through.`,
+  tls: 'Name its CA with network.caFile or NODE_EXTRA_CA_CERTS; where it speaks plain HTTP, its URL begins with http://.',
+  protocol: `${URL_HELP}: what answers there is no HTTP proxy.`,
+}
+
+/**
+ * The outbound proxy gave no tunnel. Has no code of its own: that of its cause counts, and undici, which treats some
+ * codes of TLS as the API's, sees none.
+ */
+export class OutboundProxyError extends Error {
+  override readonly name = 'OutboundProxyError'
+  readonly reason: OutboundProxyReason
+
+  /** `authority` is the host and port that a tunnel was wanted to. */
+  constructor(proxy: OutboundProxy, authority: string, reason: OutboundProxyReason, cause?: unknown) {
+    super(messageOf(proxy, authority, reason, cause), cause === undefined ? undefined : { cause })
+    this.reason = reason
+  }
+
+  /** What to do next. */
+  get help(): string {
+    if (typeof this.reason === 'string') return HELP[this.reason]
+    if (this.reason === 407) {
+      return 'Write user name and password into the URL, http://USER:PASSWORD@HOST:PORT, in network.proxy or HTTPS_PROXY. Basic credentials are the only kind that is sent.'
+    }
+    return 'Ask those who run it to let this machine through, or reach the host without it: network.noProxy or NO_PROXY.'
+  }
+}
+
+function messageOf(
+  { origin }: OutboundProxy,
+  authority: string,
+  reason: OutboundProxyReason,
+  cause: unknown,
+): string {
+  const code = errorCode(cause) ?? 'no code'
+  const proxy = `the outbound proxy ${origin}`
+  switch (reason) {
+    case 'unreachable':
+      return `${proxy} could not be reached (${code})`
+    case 'timeout':
+      return `${proxy} gave no tunnel to ${authority} in time`
+    case 'tls':
+      return `TLS with ${proxy} failed (${code})`
+    case 'protocol':
+      return `${proxy} broke off or spoke no HTTP (${code})`
+    case 407:
+      return `${proxy} wants other credentials (HTTP 407)`
+    default:
+      return `${proxy} refused a tunnel to ${authority} (HTTP ${reason})`
+  }
+}

@@ -1,0 +1,239 @@
+// `init`, on a terminal of its own: what it asks, what it shows, and the file it leaves.
+import { spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { programName } from '../../src/cli/init-run.ts'
+import { startFakeProcore } from '../../src/fake/procore.ts'
+import { loadConfig } from '../../src/server.ts'
+import { MAIN, runToEnd } from '../fixtures/cli.ts'
+import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
+
+t.jobs = 2
+const needsTerminal = HAS_TERMINALS ? {} : { skip: 'no script(1) of util-linux here' }
+const UP = '\x1b[A'
+const DOWN = '\x1b[B'
+const CTRL_C = '\x03'
+
+function init(t: Test, folder: string, args = '', env: Record<string, string> = {}): Terminal {
+  return new Terminal(t, `${process.execPath} ${MAIN} init ${args}`, { cwd: folder, env })
+}
+
+/** Answers up to the client id, with the fake as an environment of the user's own. */
+async function answerPlace(terminal: Terminal, { apiUrl, loginUrl }: { apiUrl: string; loginUrl: string }) {
+  await terminal.answer('Company', '7656\r')
+  await terminal.answer('Environment', `${UP}\r`)
+  await terminal.answer('URL of its API', `${apiUrl}\r`)
+  await terminal.answer('URL of its login server', `\x15${loginUrl}\r`)
+}
+
+const load = (file: string) =>
+  loadConfig({ flags: { config: file }, env: { MY_SECRET: 'from-variable' }, cwd: '/' })
+
+t.test(
+  'asks, checks, asks again for what was wrong, and writes a file that works',
+  needsTerminal,
+  async (t) => {
+    const fake = await startFakeProcore()
+    t.teardown(() => fake.close())
+    const folder = t.testdir()
+    const terminal = init(t, folder)
+    await terminal.answer('Company', 'nonsense\r')
+    await terminal.answer('Write the digits of the id', '\x15')
+    await answerPlace(terminal, fake)
+    await terminal.answer('Client id', '\r')
+    await terminal.answer('Write the client id', 'demo-client\r')
+    await terminal.answer('Client secret', 'wrong-secret\r')
+    await terminal.answer('Check them now?', '\r')
+    await terminal.says('the login server refused the credentials')
+    await terminal.says('account main, what to do')
+    t.strictSame(readdirSync(folder), [], 'nothing is written yet')
+    await terminal.answer('What now?', '\r')
+    await terminal.answer('Client id', '\r')
+    await terminal.answer('Client secret', 'demo-secret\r')
+    await terminal.answer('Check them now?', '\r')
+    await terminal.says('/rest/v1.0/me answered 200')
+    await terminal.says('Wrote ')
+    await terminal.says('npm run proxy -- check\n')
+    await terminal.says('npm run proxy -- start\n')
+    t.equal(await terminal.end(), 0)
+    t.notMatch(terminal.raw, /demo-secret|wrong-secret|d.?e.?m.?o.?-.?s/, 'the secret is never shown')
+    for (const token of fake.issuedTokens()) t.notMatch(terminal.raw, token)
+
+    t.strictSame(readdirSync(folder), ['procore-proxy.yaml'], 'no draft is left')
+    const file = join(folder, 'procore-proxy.yaml')
+    t.equal(statSync(file).mode & 0o777, 0o600)
+    const config = await load(file)
+    t.match(config, {
+      companies: [{ name: 'main', id: '7656', access: 'read-write' }],
+      accounts: [{ clientId: 'demo-client', environment: { name: 'custom', apiUrl: fake.apiUrl } }],
+      warnings: [],
+    })
+    t.match(await runToEnd(t, ['check'], { cwd: folder }), { code: 0, err: '' })
+    const open = readFileSync(file, 'utf8').replace('# access:', 'access:')
+    writeFileSync(file, open)
+    t.match(await load(file), { companies: [{ access: 'read-only' }] }, 'the comments tell the truth')
+  },
+)
+
+t.test(
+  'the address in the browser tells the environment; everything again; as it is',
+  needsTerminal,
+  async (t) => {
+    const folder = t.testdir({ 'old.yaml': 'old: true\n' })
+    symlinkSync('old.yaml', join(folder, 'my config.yaml'))
+    const env = { HTTPS_PROXY: '', PROCORE_CLIENT_ID: 'other', NO_COLOR: '1' }
+    const terminal = init(t, folder, `--force --output 'my config.yaml'`, env)
+    await terminal.answer('Company', 'https://sandbox.procore.com/42/company/home/list\r')
+    await terminal.says('Environment')
+    await terminal.answer('● sandbox', `${UP}\r`)
+    await terminal.answer('Client id', 'abc\r')
+    await terminal.answer('Client secret', ' s3cret"\\ \r')
+    await terminal.answer('Check them now?', 'n')
+    await terminal.says('stronger than the file: PROCORE_CLIENT_ID.')
+    await terminal.says(`--config "${folder}/my config.yaml"`)
+    t.equal(await terminal.end(), 0)
+    t.ok(lstatSync(join(folder, 'my config.yaml')).isSymbolicLink(), 'a link stays one')
+    t.equal(statSync(join(folder, 'old.yaml')).mode & 0o777, 0o600)
+    const config = await load(join(folder, 'old.yaml'))
+    t.match(config, { accounts: [{ environment: { name: 'production' }, clientId: 'abc' }] })
+    t.equal(config.accounts[0]?.clientSecret.reveal(), 's3cret"\\')
+
+    const gone = { apiUrl: 'http://127.0.0.1:9', loginUrl: 'http://127.0.0.1:9' }
+    const again = init(t, folder)
+    await answerPlace(again, gone)
+    await again.answer('Client id', 'abc\r')
+    await again.answer('Client secret', 's\r')
+    await again.answer('Check them now?', '\r')
+    await again.answer('What now?', `${DOWN}\r`)
+    await answerPlace(again, gone)
+    await again.answer('Client id', 'xyz\r')
+    await again.answer('Client secret', 's\r')
+    await again.answer('Check them now?', '\r')
+    await again.answer('What now?', `${UP}\r`)
+    t.equal(await again.end(), 0)
+    t.match(await load(join(folder, 'procore-proxy.yaml')), { accounts: [{ clientId: 'xyz' }] })
+  },
+)
+
+t.test('the secret can stay in a variable or a file', needsTerminal, async (t) => {
+  const folder = t.testdir()
+  const gone = { apiUrl: 'http://127.0.0.1:9', loginUrl: 'http://127.0.0.1:9' }
+  const byEnv = init(t, folder, '--secret-env MY_SECRET')
+  await answerPlace(byEnv, gone)
+  await byEnv.answer('Client id', 'abc\r')
+  await byEnv.says("It can't be checked yet")
+  await byEnv.says('the variable MY_SECRET is not set')
+  t.equal(await byEnv.end(), 0)
+  const config = await load(join(folder, 'procore-proxy.yaml'))
+  t.equal(config.accounts[0]?.clientSecret.reveal(), 'from-variable')
+
+  writeFileSync(join(folder, 'secret'), 'from-file\n', { mode: 0o600 })
+  const byFile = init(t, folder, '--force --secret-file secret --output new/folder/p.yaml')
+  await answerPlace(byFile, gone)
+  await byFile.answer('Client id', 'abc\r')
+  await byFile.answer('Check them now?', '\r')
+  await byFile.answer('What now?', '\r')
+  await byFile.answer('Client id', '\r')
+  await byFile.answer('Check them now?', 'n')
+  t.equal(await byFile.end(), 0)
+  const other = await load(join(folder, 'new/folder/p.yaml'))
+  t.equal(other.accounts[0]?.clientSecret.reveal(), 'from-file')
+
+  const forced = init(t, folder, '--force --secret-env MY_SECRET', { MY_SECRET: 'x' })
+  await answerPlace(forced, gone)
+  await forced.answer('Client id', 'abc\r')
+  await forced.answer('Check them now?', '\r')
+  await forced.answer('What now?', '\r')
+  await forced.answer('Client id', CTRL_C)
+  t.equal(await forced.end(), 1)
+})
+
+t.test('Ctrl-C leaves everything as it was, at every question', needsTerminal, async (t) => {
+  const folder = t.testdir({ 'procore-proxy.yaml': 'old: true\n' })
+  const questions: [string, string][] = [
+    ['Company', '7656\r'],
+    ['Environment', '\r'],
+    ['Client id', 'abc\r'],
+    ['Client secret', 's3cret\r'],
+    ['Check them now?', '\r'],
+  ]
+  for (const [index, [last]] of questions.entries()) {
+    const terminal = init(t, folder, '--force', { TMPDIR: folder })
+    for (const [question, answer] of questions.slice(0, index)) await terminal.answer(question, answer)
+    await terminal.answer(last, CTRL_C)
+    await terminal.says('Stopped. Nothing was written.')
+    t.equal(await terminal.end(), 1, last)
+    t.strictSame(readdirSync(folder), ['procore-proxy.yaml'])
+    t.equal(readFileSync(join(folder, 'procore-proxy.yaml'), 'utf8'), 'old: true\n')
+  }
+})
+
+t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
+  const folder = t.testdir({ 'procore-proxy.yaml': 'old: true\n' })
+  const refused = init(t, folder)
+  await refused.says('is there already: overwrite it with --force, or name another with --output FILE')
+  t.equal(await refused.end(), 2)
+  symlinkSync('nowhere', join(folder, 'dangling.yaml'))
+  t.equal(await init(t, folder, '--output dangling.yaml').end(), 2)
+
+  const raced = init(t, folder, '--output new.yaml --secret-env NONE')
+  await raced.answer('Company', '7656\r')
+  await raced.answer('Environment', '\r')
+  await raced.says('Client id')
+  writeFileSync(join(folder, 'new.yaml'), 'theirs: true\n')
+  raced.type('abc\r')
+  await raced.says('has come up in the meantime; nothing was overwritten')
+  t.equal(await raced.end(), 1)
+  t.equal(readFileSync(join(folder, 'new.yaml'), 'utf8'), 'theirs: true\n')
+  t.strictSame(readdirSync(folder).sort(), ['dangling.yaml', 'new.yaml', 'procore-proxy.yaml'])
+})
+
+t.test('what can never work is said before anything is asked', needsTerminal, async (t) => {
+  const folder = t.testdir({ file: '' })
+  const inFile = init(t, folder, '--output file/p.yaml')
+  await inFile.says("can't be written (ENOTDIR): look at its folder")
+  t.equal(await inFile.end(), 1)
+  const both = init(t, folder, '--secret-env A --secret-file b')
+  await both.says('exclude each other')
+  t.equal(await both.end(), 2)
+})
+
+t.test('without a terminal it says how to do without', async (t) => {
+  const folder = t.testdir()
+  const ended = await runToEnd(t, ['init'], { cwd: folder })
+  t.match(ended, { code: 2, out: '', err: /^procore-proxy: init asks questions, and there is no terminal/ })
+  for (const way of ['PROCORE_COMPANY_ID', 'PROCORE_CLIENT_SECRET_FILE', 'procore-proxy.sample.yaml'])
+    t.match(ended.err, way)
+  t.strictSame(readdirSync(folder), [])
+})
+
+t.test('no signal ends it in the middle of writing', async (t) => {
+  const file = new URL('../../src/cli/init-file.ts', import.meta.url)
+  const script = `
+    const { undisturbed } = await import('${file}')
+    const before = process.listenerCount('SIGTERM')
+    await undisturbed(async () => {
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.kill(process.pid, signal)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    })
+    console.log('written', process.listenerCount('SIGTERM') - before)`
+  const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  })
+  t.strictSame([stdout, status], ['written 0\n', 0], 'and afterwards they work as before')
+})
+
+t.test('names the command that the user has', async (t) => {
+  t.equal(programName('file:///clone/src/cli/init-run.ts'), 'npm run proxy --')
+  t.equal(programName('file:///usr/lib/node_modules/procore-proxy/dist/cli/init-run.js'), 'procore-proxy')
+  t.ok(existsSync(new URL('../../config/procore-proxy.sample.yaml', import.meta.url)))
+})

@@ -1,0 +1,158 @@
+// `status`, from outside.
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { report } from '../../src/cli/status-run.ts'
+import type { Status } from '../../src/observe/status.ts'
+import { freePort, run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
+import { sendRaw } from '../fixtures/proxy.ts'
+
+t.jobs = 2
+
+t.test('tells what a running proxy does, as tables and as JSON, by TCP and by unix socket', async (t) => {
+  const socket = join(shortFolder(t), 'p.sock')
+  const { folder, fake } = await startPlace(t, {
+    listen: [`unix:${socket}`, '127.0.0.1:0'],
+    companies: {
+      acme: { id: '7656', serviceAccount: 'app', default: true, listen: '127.0.0.1:0' },
+      bad: {
+        id: '99',
+        serviceAccount: { clientId: 'demo-client', clientSecret: 'wrong-secret' },
+        access: 'read-only',
+        rules: [{ deny: '/rest/v1.0/x' }],
+      },
+      '*': { serviceAccount: 'app' },
+    },
+  })
+  const proxy = run(t, [], { cwd: folder })
+  const [, url = ''] = await proxy.listening(3)
+  const port = Number(new URL(url).port)
+  const get = (path: string) =>
+    sendRaw(port, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+  await get('/acme/rest/v1.0/me')
+  await get('/bad/rest/v1.0/me?token=query0')
+  await get('/acme/rest/v1.0/me')
+  fake.faults.api = [{ status: 500, headers: { 'X-Rate-Limit-Reset': 'never' } }]
+  await get('/7/rest/v1.0/me')
+  const tables = await runToEnd(t, ['status'], { cwd: folder })
+  t.match(tables, { code: 0, err: '' })
+  const lines: RegExp[] = [
+    /^procore-proxy \d\S+ at unix:\S+: ready, up (\d+ min )?(\d+ s)?, 1 in flight\n/,
+    /^listening on http:\/\/127\.0\.0\.1:\d+ \(acme\)$/m,
+    /^acme \(default\) +7656 +fake +app +read-write +2 +0 +0 +0 +\d+ of 100, new in \d+ s$/m,
+    /^bad +99 +fake +bad +read-only, 1 rule +1 +1 +0 +0 +-$/m,
+    /^\* +- +fake +app +read-write +1 +1 /m,
+    /^app +fake +valid +\d+ s +1 h \d+ min +-$/m,
+    /^bad +fake +rejected +- +- +rejected: .*invalid_client/m,
+    /^last errors\n/m,
+    /^\S+Z +GET \/bad\/rest\/v1\.0\/me\?token=\* +502 +credentials_rejected +/m,
+    /^warnings\n- The token of service account bad/m,
+  ]
+  for (const line of lines) t.match(tables.out, line)
+  t.notMatch(tables.out, /query0|demo-secret|wrong-secret/)
+  const json = await runToEnd(t, ['status', '--json', '--url', url])
+  t.match(json, { code: 0, err: '' })
+  t.match(JSON.parse(json.out), {
+    ready: true,
+    companies: [{ name: 'acme' }, { name: 'bad' }, { name: '*' }],
+  })
+})
+
+t.test('gives the key that the proxy wants, and only to the proxy of the configuration', async (t) => {
+  const port = await freePort()
+  const { folder } = await startPlace(t, {
+    listen: `127.0.0.1:${port}`,
+    guard: { clientKeys: [{ env: 'STATUS_KEY' }], requireHeader: true },
+  })
+  const env = { STATUS_KEY: 'key0' }
+  const proxy = run(t, [], { cwd: folder, env })
+  await proxy.ready()
+  const url = `http://127.0.0.1:${port}`
+  t.match(await runToEnd(t, ['status'], { cwd: folder, env }), { code: 0, err: '' })
+  const given = { PROCORE_PROXY_KEY: 'key0' }
+  t.match(await runToEnd(t, ['status', '--url', url], { cwd: folder, env: given }), { code: 0, err: '' })
+  for (const args of [['status'], ['status', '--url', url]]) {
+    const without = await runToEnd(t, args, { cwd: folder, env: args.length > 1 ? env : {} })
+    t.match(without, { code: 1, out: '', err: /answered 401: .*Procore-Proxy-Key/s })
+    t.notMatch(without.err, 'key0')
+  }
+})
+
+t.test('ends with 1 where no proxy answers', async (t) => {
+  t.testdir()
+  const gone = `http://127.0.0.1:${await freePort()}`
+  t.match(await runToEnd(t, ['status', '--url', gone]), {
+    code: 1,
+    out: '',
+    err: `procore-proxy: no proxy answers at ${gone}: it can't be reached (ECONNREFUSED)\n`,
+  })
+  const bodies = ['no json', 'null', '{}', '{"companies":[]}']
+  const other = createServer((request, response) => {
+    if (request.headers['x'] === undefined && bodies.length > 0) response.end(bodies.shift())
+  })
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => other.close().closeAllConnections())
+  const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`
+  for (let left = bodies.length; left > 0; left--) {
+    t.match(await runToEnd(t, ['status', '--url', url]), {
+      code: 1,
+      err: `${url} answered 200, which is no status of a procore-proxy\n`,
+    })
+  }
+  t.match(await runToEnd(t, ['status', '--url', url]), { code: 1, err: /no answer within 5 s\n$/ })
+  t.match(await runToEnd(t, ['status', '--url', 'ftp://x']), { code: 2, err: /write http/ })
+})
+
+t.test('a status without the usual, and with what no terminal should see', async (t) => {
+  const bare: Status = {
+    ...{
+      version: '1',
+      node: '24',
+      startedAt: '',
+      uptimeSeconds: 0,
+      ready: false,
+      inFlight: 0,
+      listeners: [],
+    },
+    ...{ companies: [], accounts: [], lastErrors: [], warnings: [] },
+  }
+  t.match(report('http://p', bare), /^procore-proxy 1 at http:\/\/p: not ready, up 0 s, 0 in flight\n/)
+  t.notMatch(report('http://p', bare), /last errors|warnings/)
+  const full: Status = {
+    ...bare,
+    uptimeSeconds: 90_000,
+    companies: [
+      {
+        ...{
+          name: 'a',
+          id: '1',
+          environment: 'e',
+          account: 'x',
+          access: 'read-write',
+          rules: 2,
+          default: false,
+        },
+        ...{
+          listen: null,
+          inFlight: 1,
+          queued: 2,
+          requests: { '2xx': 5, '3xx': 0, '4xx': 1, '5xx': 1, none: 1 },
+        },
+        budget: { limit: 10, remaining: 3, resetSeconds: null },
+      },
+    ],
+    lastErrors: [
+      {
+        ...{ at: 'then', requestId: 'id', method: 'GET', path: '/x\x9b2J', company: null, status: null },
+        ...{ code: 'overloaded', detail: 'too\x1b[31m many', help: null },
+      },
+    ],
+    warnings: ['two\r\nlines'],
+  }
+  const text = report('http://p', full)
+  t.match(text, /up 1 d 1 h, /)
+  t.match(text, /^a +1 +e +x +read-write, 2 rules +8 +3 +1 +2 +3 of 10$/m)
+  t.match(text, /^then +GET \/x\\u009b2J +- +overloaded +too\\u001b\[31m many$/m)
+  t.notMatch(text, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/)
+})

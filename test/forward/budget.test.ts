@@ -1,0 +1,546 @@
+// Covers src/forward/budget.ts, on a clock of its own
+import t, { type Test } from 'tap'
+import type { RateLimitSettings } from '../../src/config/config.ts'
+import type { ProxyError } from '../../src/errors.ts'
+import { Budget } from '../../src/forward/budget.ts'
+import { type Fate, fakeTime, watch } from '../fixtures/clock.ts'
+
+const { parse } = Date
+const { random } = Math
+
+interface Said {
+  readonly status?: number
+  readonly endpoint?: string
+  readonly limit?: number | string
+  readonly remaining?: number | string
+  /** Seconds from now by Procore's clock; absent: no header. */
+  readonly resetIn?: number
+  readonly reset?: string
+  readonly retryAfter?: string
+  /** Procore's clock is ahead by so much. */
+  readonly skewMs?: number
+  readonly noDate?: boolean
+}
+
+interface Asked extends Fate<void> {
+  leave(): void
+}
+
+/** A budget whose jitter is `jitter` of its most; `entered` are the callers that went, in order. */
+function bench(t: Test, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
+  const time = fakeTime(t)
+  // The fake clock's Date has no statics of its own.
+  Date.parse = parse
+  Math.random = () => jitter
+  t.teardown(() => {
+    Math.random = random
+  })
+  const budget = new Budget({ whenExhausted: 'wait', maxWaitMs: 60_000, maxQueued: 1000, ...settings })
+  const entered: string[] = []
+  return {
+    time,
+    budget,
+    entered,
+    ask(caller = 'a', endpoint = 'GET /x', maxWaitMs = 60_000): Asked {
+      const leaving = new AbortController()
+      const promise = budget.enter(
+        { caller, endpoint, deadline: performance.now() + maxWaitMs },
+        leaving.signal,
+      )
+      promise.then(
+        () => entered.push(caller),
+        () => {},
+      )
+      return Object.assign(watch(promise), { leave: () => leaving.abort() })
+    },
+    /** The answer to one that is in flight. */
+    answer(said: Said = {}): void {
+      const { status = 200, endpoint = 'GET /x', resetIn, skewMs = 0 } = said
+      const now = Date.now() + skewMs
+      const reset =
+        said.reset ?? (resetIn === undefined ? undefined : String(Math.round(now / 1000 + resetIn)))
+      budget.answered(endpoint, status, {
+        ...(!said.noDate && { date: new Date(now).toUTCString() }),
+        ...(said.limit !== undefined && { 'x-rate-limit-limit': String(said.limit) }),
+        ...(said.remaining !== undefined && { 'x-rate-limit-remaining': String(said.remaining) }),
+        ...(reset !== undefined && { 'x-rate-limit-reset': reset }),
+        ...(said.retryAfter !== undefined && { 'retry-after': said.retryAfter }),
+      })
+    },
+    /** Enters `count` at once, as long as they may. */
+    burst(count: number, endpoint = 'GET /x'): number {
+      let went = 0
+      while (went < count && budget.tryEnter(endpoint)) went++
+      return went
+    },
+  }
+}
+
+/** A bench that has learned of one window. */
+function learned(t: Test, said: Said, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
+  const it = bench(t, settings, jitter)
+  it.burst(1)
+  it.answer(said)
+  return it
+}
+
+const refusal = (fate: Fate<void>) => {
+  const error = fate.error as ProxyError | undefined
+  return error && [error.code, error.message, error.retryAfterSeconds]
+}
+
+t.test('Before any answer a few requests go up to find out, after it as many as are left', async (t) => {
+  const it = bench(t)
+  t.equal(it.burst(100), 16)
+  const next = it.ask()
+  await it.time.settle()
+  t.notOk(next.settled)
+  it.answer({ limit: 100, remaining: 84, resetIn: 10 })
+  await it.time.settle()
+  t.ok(next.settled)
+  t.equal(it.burst(200), 84 - 16)
+  t.same(it.budget.state(), { limit: 100, remaining: 84, resetInMs: 10_000, waiting: 0, inFlight: 84 })
+})
+
+t.test('An API without rate headers is never held back', async (t) => {
+  for (const said of [
+    {},
+    { limit: 'many', remaining: 3, resetIn: 5 },
+    { limit: 25, resetIn: 5 },
+    { limit: 0, remaining: 0, resetIn: 5 },
+    { limit: 25, remaining: -1, resetIn: 5 },
+    { limit: '25, 3600', remaining: '0, 3', resetIn: 5 },
+  ]) {
+    const it = learned(t, said)
+    t.equal(it.burst(500), 500, JSON.stringify(said))
+    t.equal(it.budget.state().limit, undefined)
+  }
+})
+
+t.test('What is in flight counts against what is left, but a lone request goes at once', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 3, resetIn: 10 })
+  t.equal(it.burst(9), 3)
+  const fourth = it.ask()
+  it.answer({ limit: 25, remaining: 2, resetIn: 10 })
+  await it.time.settle()
+  t.notOk(fourth.settled, 'two are left, and two in flight')
+  it.budget.left()
+  await it.time.settle()
+  t.ok(fourth.settled, 'one of them never came to be answered')
+  it.answer({ limit: 25, remaining: 1, resetIn: 10 })
+  it.answer({ limit: 25, remaining: 1, resetIn: 10 })
+  t.equal(it.budget.state().inFlight, 0)
+  t.equal(it.burst(9), 1, 'the last one')
+})
+
+t.test('At zero requests wait until Reset, first come first served', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 8 })
+  for (const caller of ['1', '2', '3']) it.ask(caller)
+  await it.time.pass(7_999)
+  t.strictSame(it.entered, [])
+  t.equal(it.budget.waiting, 3)
+  await it.time.pass(1)
+  t.strictSame(it.entered, ['1', '2', '3'])
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+  t.same(it.budget.state(), {
+    limit: 25,
+    remaining: 25,
+    resetInMs: undefined,
+    waiting: 0,
+    inFlight: 3,
+  })
+  t.equal(it.burst(100), 22, 'full again')
+})
+
+t.test('Several proxies of one budget do not start at the same moment', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 8 }, {}, 0.5)
+  const fate = it.ask()
+  await it.time.pass(8_124)
+  t.notOk(fate.settled)
+  await it.time.pass(1)
+  t.ok(fate.settled)
+})
+
+t.test(
+  'Answers that overtake each other: the lowest is right, and an old window tells nothing',
+  async (t) => {
+    const it = learned(t, { limit: 25, remaining: 20, resetIn: 9 })
+    it.burst(3)
+    it.answer({ limit: 25, remaining: 17, resetIn: 9 })
+    it.answer({ limit: 25, remaining: 19, resetIn: 8 })
+    t.equal(it.budget.state().remaining, 17)
+    it.answer({ limit: 25, remaining: 24, resetIn: 19 })
+    t.equal(it.budget.state().remaining, 24, 'a window begins')
+    it.burst(1)
+    it.answer({ limit: 25, remaining: 1, resetIn: 9 })
+    t.equal(it.budget.state().remaining, 24, 'an answer of the window before')
+  },
+)
+
+t.test('Two windows: each is kept, and both have to allow', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 10, resetIn: 10 })
+  it.burst(1)
+  it.answer({ limit: 3600, remaining: 4, resetIn: 1800 })
+  t.equal(it.budget.state().limit, 3600, 'the newest is shown')
+  t.equal(it.burst(100), 4)
+  for (const remaining of [8, 7, 6, 5]) it.answer({ limit: 25, remaining, resetIn: 10 })
+  t.equal(it.burst(100), 0, 'they used up the hour, which they did not show')
+  const fate = it.ask('a', 'GET /x', 3_600_000)
+  await it.time.pass(1_799_999)
+  t.notOk(fate.settled)
+  await it.time.pass(1)
+  t.ok(fate.settled)
+})
+
+t.test('A window that is not shown for longer than it lasts is forgotten', async (t) => {
+  const it = learned(t, { limit: 50, remaining: 0, resetIn: 60 })
+  await it.time.pass(60_000)
+  for (let i = 0; i < 60; i++) {
+    t.equal(it.burst(1), 1)
+    it.answer({ limit: 25, remaining: 20, resetIn: 10 })
+    if (i % 5 === 4) await it.time.pass(10_000)
+  }
+  t.equal(it.burst(100), 25, 'the hour of 50 began anew unseen: it does not hold back for ever')
+})
+
+t.test('A limit that was changed takes the place of the old one', async (t) => {
+  const it = learned(t, { limit: 600, remaining: 2, resetIn: 1800 })
+  it.burst(1)
+  it.answer({ limit: 3600, remaining: 3001, resetIn: 1800 })
+  t.equal(it.burst(100), 100, 'raised')
+  const lowered = learned(t, { limit: 3600, remaining: 3001, resetIn: 1800 })
+  lowered.burst(1)
+  lowered.answer({ limit: 600, remaining: 2, resetIn: 1800 })
+  t.equal(lowered.burst(100), 2)
+})
+
+t.test('No more windows are kept than Procore can have', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 100 })
+  for (let limit = 100; limit < 108; limit++) {
+    it.budget.left()
+    it.burst(1)
+    it.answer({ limit, remaining: 50, resetIn: limit * 5 })
+  }
+  t.ok(it.burst(1), 'the oldest went')
+})
+
+t.test("A clock that disagrees with Procore's: the Date header tells", async (t) => {
+  for (const skewMs of [-7_200_000, -30_000, 30_000, 7_200_000]) {
+    const it = learned(t, { limit: 25, remaining: 0, resetIn: 8, skewMs })
+    t.equal(it.budget.state().resetInMs, 8_000)
+    const fate = it.ask()
+    await it.time.pass(7_999)
+    t.notOk(fate.settled)
+    await it.time.pass(1)
+    t.ok(fate.settled, String(skewMs))
+  }
+})
+
+t.test('Without a Date our own clock has to do; what it makes of Reset may be nonsense', async (t) => {
+  const agreeing = learned(t, { limit: 25, remaining: 0, resetIn: 8, noDate: true })
+  t.equal(agreeing.burst(1), 0)
+  t.equal(agreeing.budget.state().resetInMs, 8_000)
+  const past = learned(t, { limit: 25, remaining: 0, resetIn: 8, skewMs: -30_000, noDate: true })
+  t.equal(past.burst(1), 1, 'a reset in the past')
+  past.answer({ limit: 25, remaining: 3, resetIn: 8, skewMs: -30_000, noDate: true })
+  t.equal(past.budget.state().remaining, 25, 'tells nothing of the window that runs')
+  const future = learned(t, { limit: 25, remaining: 0, resetIn: 8, skewMs: 86_400_000, noDate: true })
+  t.equal(future.burst(3), 1, 'a reset in a day: one at a time finds out')
+  future.answer({ limit: 25, remaining: 24, resetIn: 8, skewMs: 86_400_000, noDate: true })
+  t.equal(future.burst(50), 24)
+})
+
+t.test('Garbage as Reset: one request at a time finds out, and nobody is shut out for ever', async (t) => {
+  for (const reset of [undefined, 'soon', '', '1.5e9', '-5', `${Date.now()}`, '99999999999999999999']) {
+    const it = learned(t, { limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+    t.equal(it.burst(5), 1, String(reset))
+    const next = it.ask()
+    it.answer({ limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+    await it.time.settle()
+    t.ok(next.settled)
+    it.answer({ limit: 25, remaining: 9, ...(reset !== undefined && { reset }) })
+    t.equal(it.burst(50), 9)
+  }
+})
+
+t.test('A machine that slept through the reset need not wait for it', async (t) => {
+  const it = learned(t, { limit: 3600, remaining: 0, resetIn: 1800 })
+  it.time.sleep(1_000_000)
+  t.equal(it.budget.state().resetInMs, 800_000)
+  t.equal(it.burst(1), 0)
+  it.time.sleep(800_000)
+  t.equal(it.burst(1), 1)
+  it.answer({ limit: 3600, remaining: 0, resetIn: 60 })
+  it.time.sleep(-100_000)
+  t.equal(it.budget.state().resetInMs, 60_000, 'a clock that is set back changes nothing')
+})
+
+t.test('429 of the budget: until Retry-After or Reset, whichever is later', async (t) => {
+  const cases: [Said, number][] = [
+    [{ limit: 25, remaining: 0, resetIn: 5 }, 5_000],
+    [{ limit: 25, remaining: 0, resetIn: 5, retryAfter: '9' }, 9_000],
+    [{ limit: 25, remaining: 0, resetIn: 9, retryAfter: '5' }, 9_000],
+    [{ limit: 25, resetIn: 5 }, 5_000],
+    [{ retryAfter: '7' }, 7_000],
+    [{ resetIn: 4 }, 4_000],
+    [{ retryAfter: new Date(1_767_226_600_000 + 20_000).toUTCString() }, 20_000],
+  ]
+  for (const [said, waitMs] of cases) {
+    const it = bench(t)
+    it.burst(1)
+    // The date above is of the fake clock's beginning.
+    if (said.retryAfter?.includes('GMT')) t.equal(Date.now(), 1_767_226_600_000)
+    it.answer({ status: 429, ...said })
+    const fate = it.ask('a', 'GET /another')
+    await it.time.pass(waitMs - 1)
+    t.notOk(fate.settled, JSON.stringify(said))
+    await it.time.pass(1)
+    t.ok(fate.settled, JSON.stringify(said))
+  }
+})
+
+t.test('After a 429 without X-Rate-Limit-* nothing is known but its end', async (t) => {
+  const it = learned(t, { status: 429, retryAfter: '7' })
+  t.equal(it.burst(1), 0)
+  await it.time.pass(7_000)
+  t.equal(it.burst(300), 300)
+  t.equal(it.budget.state().limit, undefined)
+})
+
+t.test('429 that does not say how long holds nobody back', async (t) => {
+  const it = learned(t, { status: 429 })
+  t.equal(it.burst(50), 50)
+  const zero = learned(t, { status: 429, limit: 25, remaining: 0 })
+  t.equal(zero.burst(50), 1, 'but zero left is zero left')
+})
+
+t.test('429 that asks for longer than any window is tried again after an hour', async (t) => {
+  const it = learned(t, { status: 429, retryAfter: '99999999' })
+  await it.time.pass(3_599_999)
+  t.equal(it.burst(1), 0)
+  await it.time.pass(1)
+  t.equal(it.burst(1), 1)
+})
+
+t.test("An endpoint's own 429 holds back that endpoint only", async (t) => {
+  const it = learned(t, {
+    status: 429,
+    endpoint: 'POST /s',
+    limit: 25,
+    remaining: 9,
+    resetIn: 10,
+    retryAfter: '30',
+  })
+  const held = it.ask('a', 'POST /s')
+  await it.time.settle()
+  t.notOk(held.settled)
+  t.ok(it.budget.tryEnter('GET /s'), 'at once, past the one that waits')
+  it.answer({ limit: 25, remaining: 8, resetIn: 10 })
+  const other = it.ask('a', 'GET /s')
+  await it.time.settle()
+  t.ok(other.settled)
+  await it.time.pass(29_999)
+  t.notOk(held.settled)
+  await it.time.pass(1)
+  t.ok(held.settled)
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+  t.ok(it.budget.tryEnter('POST /s'))
+})
+
+t.test('Those that wait for their endpoint take no place from others', async (t) => {
+  const it = learned(
+    t,
+    { status: 429, endpoint: 'POST /s', limit: 25, remaining: 9, resetIn: 10, retryAfter: '30' },
+    { maxQueued: 2 },
+  )
+  for (let i = 0; i < 2; i++) it.ask('a', 'POST /s')
+  const other = it.ask('a', 'GET /x')
+  await it.time.settle()
+  t.ok(other.settled && other.error === undefined)
+  const both = learned(t, {
+    status: 429,
+    endpoint: 'POST /s',
+    limit: 25,
+    remaining: 1,
+    resetIn: 9,
+    retryAfter: '5',
+  })
+  both.ask('held', 'POST /s')
+  both.burst(1)
+  both.answer({ limit: 25, remaining: 0, resetIn: 9 })
+  both.ask('free')
+  await both.time.pass(8_999)
+  t.strictSame(both.entered, [])
+  await both.time.pass(1)
+  t.strictSame(both.entered, ['held', 'free'], 'whoever came first goes first, once both may')
+})
+
+t.test('Held endpoints are bounded in number', async (t) => {
+  const it = learned(t, { limit: 5000, remaining: 5000, resetIn: 3000 })
+  for (let i = 0; i <= 1000; i++) {
+    it.burst(1)
+    it.answer({
+      status: 429,
+      endpoint: `GET /${i}`,
+      limit: 5000,
+      remaining: 4000,
+      resetIn: 3000,
+      retryAfter: '60',
+    })
+  }
+  t.strictSame(
+    [0, 1, 1000].map((i) => it.budget.tryEnter(`GET /${i}`)),
+    [true, false, false],
+  )
+})
+
+t.test('Callers take turns, each of them first come first served', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 5 })
+  for (const caller of ['a', 'a', 'a', 'b', 'b', 'c']) it.ask(caller)
+  await it.time.pass(5_000)
+  t.strictSame(it.entered, ['a', 'b', 'c', 'a', 'b', 'a'])
+})
+
+t.test('A greedy caller does not shut out another', async (t) => {
+  const it = learned(t, { limit: 4, remaining: 0, resetIn: 5 })
+  for (let i = 0; i < 100; i++) it.ask('greedy', 'GET /x', 600_000)
+  it.ask('modest')
+  await it.time.pass(5_000)
+  t.strictSame(it.entered, ['greedy', 'modest', 'greedy', 'greedy'])
+})
+
+t.test('Nobody overtakes one that waits', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 1, resetIn: 9 })
+  it.burst(1)
+  it.ask('first')
+  it.budget.left()
+  it.ask('second')
+  await it.time.settle()
+  t.strictSame(it.entered, ['first'])
+  t.notOk(it.budget.tryEnter('GET /x'))
+})
+
+t.test('Waits are bounded by each request’s deadline', async (t) => {
+  const it = bench(t)
+  it.burst(2)
+  it.answer({ limit: 25, remaining: 0, resetIn: 30 })
+  const hopeless = it.ask('a', 'GET /x', 29_000)
+  await it.time.settle()
+  t.strictSame(refusal(hopeless), [
+    'rate_limited',
+    'Waiting for the rate budget would take longer than rateLimit.maxWait.',
+    30,
+  ])
+  const unlucky = it.ask('a', 'GET /x', 31_000)
+  await it.time.pass(20_000)
+  t.equal(it.budget.waiting, 1)
+  // The window turns out to end later: another proxy uses it too.
+  it.answer({ status: 429, limit: 25, remaining: 0, retryAfter: '50' })
+  await it.time.pass(10_999)
+  t.notOk(unlucky.settled)
+  await it.time.pass(1)
+  t.strictSame(refusal(unlucky), [
+    'rate_limited',
+    'The rate budget did not recover within rateLimit.maxWait.',
+    39,
+  ])
+  t.equal(it.budget.waiting, 0)
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+})
+
+t.test('Answers that do not come end no wait early, but bound it', async (t) => {
+  const it = bench(t)
+  it.burst(16)
+  const fate = it.ask('a', 'GET /x', 5_000)
+  await it.time.pass(4_999)
+  t.notOk(fate.settled)
+  await it.time.pass(1)
+  t.strictSame(refusal(fate)?.[2], 1)
+})
+
+t.test('Waits are bounded in number', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 }, { maxQueued: 2 })
+  const fates = ['a', 'b', 'c'].map((caller) => it.ask(caller))
+  await it.time.settle()
+  t.strictSame(fates.map(refusal), [
+    undefined,
+    undefined,
+    ['rate_limited', 'rateLimit.maxQueued requests wait for the rate budget already.', 30],
+  ])
+  fates[0]?.leave()
+  t.notOk(it.ask('d').settled)
+  t.equal(it.budget.waiting, 2)
+})
+
+t.test('A caller that goes away leaves the queue, and no timer', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
+  const fates = ['a', 'b', 'c'].map((caller) => it.ask(caller))
+  t.same(it.time.timers(), { set: 4, holding: 3 }, 'a deadline each, and the wake, which holds no process')
+  fates[1]?.leave()
+  await it.time.settle()
+  t.ok(fates[1]?.error)
+  t.equal(it.budget.waiting, 2)
+  fates[0]?.leave()
+  fates[2]?.leave()
+  await it.time.settle()
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+  t.same(it.budget.state().inFlight, 0)
+  const late = it.ask('d')
+  late.leave()
+  late.leave()
+  t.equal(it.budget.waiting, 0)
+  const gone = it.budget.enter(
+    { caller: 'e', endpoint: 'x', deadline: performance.now() + 1e5 },
+    AbortSignal.abort(),
+  )
+  await t.rejects(gone, 'gone before it began to wait')
+  t.equal(it.budget.waiting, 0)
+})
+
+t.test('when exhausted, reject: at once, with the time to come back', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 2, resetIn: 8 }, { whenExhausted: 'reject' })
+  it.burst(2)
+  const unknown = it.ask()
+  await it.time.settle()
+  t.notOk(unknown.settled, 'while an answer is awaited nobody knows')
+  it.answer({ limit: 25, remaining: 0, resetIn: 8 })
+  const fate = it.ask()
+  await it.time.settle()
+  t.strictSame(refusal(fate), ['rate_limited', 'The rate budget is used up.', 8])
+  it.answer({ status: 429, endpoint: 'POST /s', limit: 25, remaining: 5, resetIn: 8, retryAfter: '20' })
+  await it.time.pass(8_000)
+  const endpoint = it.ask('a', 'POST /s')
+  await it.time.settle()
+  t.strictSame(refusal(endpoint)?.[2], 12)
+})
+
+t.test('when exhausted, pass: everything goes, but the budget is still shown', async (t) => {
+  const it = learned(t, { status: 429, limit: 25, remaining: 0, resetIn: 8 }, { whenExhausted: 'pass' })
+  t.equal(it.burst(50), 50)
+  const again = it.ask()
+  await it.time.settle()
+  t.ok(again.settled && again.error === undefined, 'also one that is sent again')
+  t.match(it.budget.state(), { limit: 25, remaining: 0, inFlight: 51 })
+})
+
+t.test('A thousand that wait cost little', async (t) => {
+  const it = learned(t, {
+    status: 429,
+    endpoint: 'POST /s',
+    limit: 1e6,
+    remaining: 9e5,
+    resetIn: 3000,
+    retryAfter: '59',
+  })
+  const began = process.hrtime.bigint()
+  const fates = Array.from({ length: 1000 }, (_, i) => it.ask(`${i % 7}`, 'POST /s'))
+  for (let i = 0; i < 1000; i++) {
+    it.burst(1)
+    it.answer({ limit: 1e6, remaining: 9e5, resetIn: 3000 })
+  }
+  for (const fate of fates) fate.leave()
+  await it.time.settle()
+  const tookMs = Number(process.hrtime.bigint() - began) / 1e6
+  t.ok(tookMs < 2_000, `${tookMs.toFixed(0)} ms for 1000 joins, answers and leaves`)
+  t.equal(it.budget.waiting, 0)
+})

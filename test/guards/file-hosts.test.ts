@@ -1,0 +1,183 @@
+// Covers src/guards/file-hosts.ts
+import t from 'tap'
+import type { Environment } from '../../src/config/config.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { ProxyError } from '../../src/errors.ts'
+import { fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
+
+const builtIn = (name: string) => BUILT_IN_ENVIRONMENTS.find((one) => one.name === name) as Environment
+const PRODUCTION = builtIn('production')
+const LOCAL: Environment = {
+  name: 'fake',
+  apiUrl: 'http://127.0.0.1:9001',
+  loginUrl: 'http://localhost:9002',
+  fileDomain: 'localhost',
+}
+
+t.test('a name in the environment’s domain serves files, by https', async (t) => {
+  for (const host of [
+    'procore.com',
+    'storage.procore.com',
+    'a.b-c.procore.com',
+    'xn--bcher-kva.procore.com',
+  ]) {
+    t.equal(fileOrigin(host, PRODUCTION), `https://${host}`)
+  }
+  t.equal(fileOrigin('Storage.PROCORE.com', PRODUCTION), 'https://storage.procore.com', 'in one spelling')
+  t.equal(fileOrigin('files.procoregov.com', builtIn('federal')), 'https://files.procoregov.com')
+  t.equal(fileOrigin('files.procore.com', builtIn('federal')), undefined)
+})
+
+t.test('no other host gets the bearer, however much it looks like one', async (t) => {
+  for (const host of [
+    '',
+    '.',
+    'evilprocore.com',
+    'evil-procore.com',
+    'procore.com.evil.example',
+    'procore.com.',
+    'storage.procore.com.',
+    '.procore.com',
+    'a..procore.com',
+    '-a.procore.com',
+    'a-.procore.com',
+    'procore.co',
+    'com',
+    'user@storage.procore.com',
+    'user:pw@storage.procore.com',
+    'evil.example@procore.com',
+    'evil.example#.procore.com',
+    'evil.example?.procore.com',
+    'evil.example\\.procore.com',
+    'evil.example%2f.procore.com',
+    'evil.example%23.procore.com',
+    'evil.example%00.procore.com',
+    'storage%2eprocore.com',
+    'storage.procore.com:443',
+    'storage.procore.com:80',
+    'storage.procore.com:',
+    'evil.example:80.procore.com',
+    '127.0.0.1',
+    '2130706433',
+    '0x7f.1',
+    '[::1]',
+    '::1',
+    '[::ffff:127.0.0.1].procore.com',
+    'localhost',
+    'localhost:80',
+    'xn--procore-9za.com',
+    'procorе.com',
+    'procore。com',
+    'storage.procore.com\u212a',
+    `${'a'.repeat(64)}.procore.com`,
+    `${'a.'.repeat(130)}procore.com`,
+    ' storage.procore.com',
+    'storage.procore.com\n',
+  ]) {
+    t.equal(fileOrigin(host, PRODUCTION), undefined, JSON.stringify(host))
+  }
+})
+
+t.test('API and login servers are no file hosts, of whatever environment', async (t) => {
+  for (const { apiUrl, loginUrl } of BUILT_IN_ENVIRONMENTS) {
+    for (const url of [apiUrl, loginUrl]) {
+      t.equal(fileOrigin(new URL(url).host, PRODUCTION), undefined, url)
+      t.equal(fileOrigin(new URL(url).host, builtIn('federal')), undefined, url)
+    }
+  }
+  const own = {
+    ...PRODUCTION,
+    apiUrl: 'https://gate.example',
+    loginUrl: 'https://in.gate.example',
+    fileDomain: 'gate.example',
+  }
+  t.equal(fileOrigin('gate.example', own), undefined)
+  t.equal(fileOrigin('in.gate.example', own), undefined)
+  t.equal(fileOrigin('files.gate.example', own), 'https://files.gate.example')
+})
+
+t.test('plain http and ports are for localhost alone, and for a plain http API alone', async (t) => {
+  t.equal(fileOrigin('localhost', LOCAL), 'http://localhost')
+  t.equal(fileOrigin('LOCALHOST:9003', LOCAL), 'http://localhost:9003')
+  t.equal(fileOrigin('localhost:9002', LOCAL), undefined, 'the login server')
+  for (const host of [
+    'localhost:0',
+    'localhost:080',
+    'localhost:65536',
+    'localhost:99999',
+    'localhost:',
+    '127.0.0.1:9003',
+    'localhost:1:2',
+  ]) {
+    t.equal(fileOrigin(host, LOCAL), undefined, host)
+  }
+  t.equal(fileOrigin('a.localhost', LOCAL), 'https://a.localhost', 'resolved by who knows whom')
+  t.equal(fileOrigin('a.localhost:1', LOCAL), undefined)
+  const https = { ...LOCAL, apiUrl: 'https://127.0.0.1:9001' }
+  t.equal(fileOrigin('localhost', https), 'https://localhost')
+  t.equal(fileOrigin('localhost:9003', https), undefined)
+  const mixed = { ...LOCAL, fileDomain: 'example.test' }
+  t.equal(fileOrigin('files.example.test', mixed), 'https://files.example.test')
+  t.equal(fileOrigin('localhost:9003', mixed), undefined)
+  for (const fileDomain of ['127.0.0.1', '[::1]']) {
+    t.equal(fileOrigin(fileDomain, { ...LOCAL, fileDomain }), undefined, 'no address')
+  }
+})
+
+const codeOf = (path: string) => {
+  try {
+    readFileTarget(path, PRODUCTION)
+    return 'fetched'
+  } catch (error) {
+    return error instanceof ProxyError ? error.code : String(error)
+  }
+}
+
+t.test('the path is kept byte for byte, under the rules of every path', async (t) => {
+  const read = (path: string) => readFileTarget(`/_proxy/files/${path}`, PRODUCTION)
+  t.strictSame(read('Storage.Procore.com/a/b%20c//d;e=%2F'), {
+    origin: 'https://storage.procore.com',
+    host: 'storage.procore.com',
+    path: '/a/b%20c//d;e=%2F',
+  })
+  t.equal(read('procore.com').path, '/')
+  t.equal(read('procore.com/').path, '/')
+  for (const path of [
+    '//evil.example/x',
+    '/a/../b',
+    '/%2e%2e/b',
+    '/%2e',
+    '/%5cx',
+    '/%00',
+    '/%2fx',
+    '/%zz',
+    `/${'a'.repeat(5000)}`,
+    '/%25252525252541',
+  ]) {
+    t.equal(codeOf(`/_proxy/files/procore.com${path}`), 'request_invalid', path)
+  }
+  t.throws(() => read('evil.example/x'), {
+    code: 'request_invalid',
+    message: /^"evil.example" is no host/,
+    help: /procore\.com/,
+  })
+})
+
+t.test('paths of the API can’t be had under another name of it', async (t) => {
+  for (const path of [
+    '/rest/v1.0/companies',
+    '/REST/v1.0/me',
+    '/vapid/projects',
+    '/%72est/x',
+    '/%2572est/x',
+    '/rest%2fv1.0/me',
+    '/rest;x/me',
+    '/oauth/token/info',
+    '/rest',
+  ]) {
+    t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'access_denied', path)
+  }
+  for (const path of ['/restful/x', '/a/rest/x', '/rest-1/x', '/oauthor']) {
+    t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'fetched', path)
+  }
+})

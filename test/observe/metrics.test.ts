@@ -1,0 +1,169 @@
+// Covers src/observe/{metrics,tally}.ts, from outside where that is possible.
+import t from 'tap'
+import { isCounted, metricsOf, type Samples } from '../fixtures/metrics.ts'
+import { ACME, openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
+
+const read = async (rig: Rig): Promise<Samples> => metricsOf((await rig.get('/_proxy/metrics')).text)
+
+t.test(
+  'requests are counted by company, method class and status class, with bytes and durations',
+  async (t) => {
+    const rig = await startRig(t)
+    const { get, fake } = rig
+    await get('/acme/rest/v1.0/me')
+    await get('/acme/rest/v1.0/echo?x=1', { method: 'POST', body: 'hello' })
+    await get('/acme/rest/v1.0/nope')
+    fake.faults.api = [{ match: '/rest/v1.0/me', status: 302 }]
+    await get('/acme/rest/v1.0/me', { method: 'HEAD' })
+    fake.faults.api = [{ match: '/rest/v1.0/me', status: 500 }]
+    await get('/globex/rest/v1.0/me', { method: 'OPTIONS' })
+    await get('/nobody/rest/v1.0/me')
+    const { text, headers } = await get('/_proxy/metrics')
+    t.match(headers, {
+      'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+      'cache-control': 'no-store',
+    })
+    const samples = metricsOf(text)
+    const requests = 'procore_proxy_requests_total'
+    t.equal(samples(requests, { company: 'acme', method: 'read', status: '2xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', method: 'write', status: '2xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', method: 'read', status: '4xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', method: 'read', status: '3xx' }), 1)
+    t.equal(samples(requests, { company: 'globex', method: 'read', status: '5xx' }), 1)
+    t.equal(samples(requests, { company: '_proxy', method: 'read', status: '4xx' }), 1)
+    t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 5)
+    t.ok((samples('procore_proxy_response_bytes_total', { company: 'acme' }) ?? 0) > 100)
+    for (const name of [
+      'procore_proxy_request_duration_seconds',
+      'procore_proxy_upstream_duration_seconds',
+    ]) {
+      t.equal(samples(`${name}_count`, { company: 'acme' }), 4)
+      t.equal(samples(`${name}_bucket`, { company: 'acme', le: '+Inf' }), 4)
+      const sum = samples(`${name}_sum`, { company: 'acme' }) ?? 0
+      t.ok(sum > 0 && sum < 10)
+      t.ok((samples(`${name}_bucket`, { company: 'acme', le: '10' }) ?? 0) >= 3)
+    }
+    t.equal(samples('procore_proxy_upstream_duration_seconds_count', { company: '_proxy' }), 0)
+    t.equal(samples('procore_proxy_errors_total', { code: 'company_unknown' }), 1)
+    t.equal(samples('procore_proxy_errors_total', { code: 'rate_limited' }), 0, 'every code is there')
+    t.equal(samples('procore_proxy_ready'), 1)
+    t.equal(samples('procore_proxy_build_info', { version: '0.1.0', node: process.versions.node }), 1)
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_resident_memory_bytes',
+      'process_start_time_seconds',
+    ]) {
+      t.ok((samples(name) ?? 0) > 0, name)
+    }
+    t.ok((samples('procore_proxy_event_loop_lag_seconds', { quantile: '0.99' }) ?? -1) >= 0)
+  },
+)
+
+t.test('who leaves before an answer counts as none', async (t) => {
+  const rig = await startRig(t)
+  rig.fake.faults.hang()
+  const socket = await openSocket(rig.port)
+  socket.write('GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  while (rig.fake.journal.api().length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.equal((await read(rig))('procore_proxy_in_flight', { company: 'acme' }), 1)
+  socket.destroy()
+  const gone = { company: 'acme', method: 'read', status: 'none' }
+  await isCounted(() => read(rig), 'procore_proxy_requests_total', gone)
+  t.equal((await read(rig))('procore_proxy_in_flight', { company: 'acme' }), 0)
+})
+
+t.test('companies under "*" are one, whatever ids callers name, and paths stand nowhere', async (t) => {
+  const rig = await startRig(t, { settings: { companies: { '*': { serviceAccount: 'app' } } } })
+  await Promise.all([1, 2, 3].map((id) => rig.get(`/${id}/rest/v1.0/me?secret=value`)))
+  await rig.get(`/${ACME}/rest/v1.0/me`)
+  const { text } = await rig.get('/_proxy/metrics')
+  const samples = metricsOf(text)
+  t.equal(samples('procore_proxy_requests_total', { company: '*', method: 'read', status: '4xx' }), 3)
+  t.equal(samples('procore_proxy_requests_total', { company: '*', method: 'read', status: '2xx' }), 1)
+  t.equal(samples('procore_proxy_in_flight', { company: '*' }), 0)
+  t.type(samples('procore_proxy_budget_remaining', { company: '*' }), 'number')
+  t.notMatch(text, ACME)
+  t.notMatch(text, /rest\/|secret/)
+  const companies = new Set([...text.matchAll(/company="([^"]*)"/g)].map(([, name]) => name))
+  t.strictSame([...companies].sort(), ['*', '_proxy'])
+})
+
+t.test('retries are counted by reason', async (t) => {
+  const rig = await startRig(t)
+  const { get, fake } = rig
+  const at = (reason: string) => ({ company: 'acme', reason })
+  fake.faults.unauthorized({ times: 1 })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  fake.faults.clear()
+  fake.faults.rateLimited(0, { times: 1 })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  fake.faults.clear()
+  fake.faults.unavailable(0, { times: 1 })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  fake.faults.clear()
+  fake.faults.reset('before', { times: 1 })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  const samples = await read(rig)
+  for (const reason of ['401', '429', '503', 'connection']) {
+    t.equal(samples('procore_proxy_retries_total', at(reason)), 1, reason)
+  }
+  const [first, second, third, fourth] = rig.server.recorder.requests().reverse()
+  t.strictSame(
+    [first, second, third, fourth].map((each) => each?.retries),
+    [['401'], ['429'], ['503'], ['connection']],
+  )
+  t.ok((third?.timing.queuedMs ?? 0) > 0, 'the wait before another try')
+})
+
+t.test('tokens: issued, failed by reason, age and end; budgets', async (t) => {
+  const rig = await startRig(t, {
+    settings: {
+      serviceAccounts: {
+        app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+        bad: { clientId: 'demo-client', clientSecret: 'wrong' },
+      },
+      companies: { acme: { id: ACME, serviceAccount: 'app' }, bad: { id: '1', serviceAccount: 'bad' } },
+    },
+    cold: true,
+  })
+  await rig.get('/acme/rest/v1.0/me')
+  await rig.get('/bad/rest/v1.0/me')
+  const samples = await read(rig)
+  const app = { account: 'app', environment: 'fake' }
+  const bad = { account: 'bad', environment: 'fake' }
+  t.equal(samples('procore_proxy_tokens_issued_total', app), 1)
+  t.equal(samples('procore_proxy_token_failures_total', { ...bad, reason: 'rejected' }), 1)
+  t.equal(samples('procore_proxy_token_failures_total', { ...bad, reason: 'timeout' }), 0)
+  t.equal(samples('procore_proxy_token_valid', app), 1)
+  t.equal(samples('procore_proxy_token_valid', bad), 0)
+  const lifetime = samples('procore_proxy_token_lifetime_seconds', app) ?? 0
+  const left = samples('procore_proxy_token_expires_in_seconds', app) ?? 0
+  t.ok(left > lifetime * 0.9 && left <= lifetime)
+  t.ok((samples('procore_proxy_token_age_seconds', app) ?? -1) >= 0)
+  t.equal(samples('procore_proxy_token_expires_in_seconds', bad), undefined)
+  t.equal(samples('procore_proxy_errors_total', { code: 'credentials_rejected' }), 1)
+  t.equal(samples('procore_proxy_budget_limit', { company: 'acme' }), 100)
+  t.ok((samples('procore_proxy_budget_remaining', { company: 'acme' }) ?? -1) >= 0)
+  t.ok((samples('procore_proxy_budget_reset_seconds', { company: 'acme' }) ?? -1) >= 0)
+  t.equal(samples('procore_proxy_budget_limit', { company: 'bad' }), undefined, 'nothing is known of it')
+})
+
+t.test('what waits is seen: for the budget, and for a connection', async (t) => {
+  const rig = await startRig(t, { settings: { upstream: { connections: 1 } } })
+  rig.fake.faults.hang()
+  const sockets = await Promise.all([1, 2, 3].map(() => openSocket(rig.port)))
+  for (const socket of sockets) socket.write('GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  while (rig.fake.journal.api().length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  const samples = await read(rig)
+  t.equal(samples('procore_proxy_queued', { company: 'acme', for: 'connection' }), 2)
+  t.equal(samples('procore_proxy_queued', { company: 'acme', for: 'budget' }), 0)
+  t.equal(samples('procore_proxy_in_flight', { company: 'acme' }), 3)
+  for (const socket of sockets) socket.destroy()
+})
+
+t.test('not ready is 0', async (t) => {
+  const rig = await startRig(t, { cold: true, fake: { tokenDelayMs: 60_000 } })
+  const samples = await read(rig)
+  t.equal(samples('procore_proxy_ready'), 0)
+  t.equal(samples('procore_proxy_token_valid', { account: 'app', environment: 'fake' }), 0)
+})

@@ -1,0 +1,197 @@
+// Covers src/observe/status.ts and src/server/observation.ts: the status page, and who may see it.
+import t from 'tap'
+import { TokenFailure } from '../../src/auth/token-failure.ts'
+import type { TokenSource, TokenState } from '../../src/auth/token-source.ts'
+import { OutboundProxyError } from '../../src/network/connection-error.ts'
+import { type Status, statusOf } from '../../src/observe/status.ts'
+import { Tally } from '../../src/observe/tally.ts'
+import { testAccount, testConfig } from '../fixtures/config.ts'
+import { ACME, GLOBEX, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
+
+t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
+  const rig = await startRig(t, {
+    settings: {
+      serviceAccounts: {
+        app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+        bad: { clientId: 'demo-client', clientSecret: 'wrong-secret' },
+      },
+      companies: {
+        acme: { id: ACME, serviceAccount: 'app', default: true, listen: '127.0.0.1:0' },
+        globex: { id: GLOBEX, serviceAccount: 'bad', access: 'read-only', rules: [{ deny: '/rest/v1.0/x' }] },
+        '*': { serviceAccount: 'app' },
+      },
+    },
+    cold: true,
+  })
+  const { get, fake } = rig
+  await get('/acme/rest/v1.0/me')
+  fake.faults.notConnected({ match: '/rest/v1.0/projects' })
+  await get('/acme/rest/v1.0/projects?a=query0')
+  await get('/globex/rest/v1.0/me')
+  await get('/1/rest/v1.0/me')
+  const { json, text, headers } = await get('/_proxy/status')
+  t.match(headers, { 'content-type': /^application\/json/, 'cache-control': 'no-store' })
+  const status = json as Status
+  t.match(status, {
+    version: /^\d+\.\d+\.\d+/,
+    node: process.versions.node,
+    startedAt: /^\d{4}-.*Z$/,
+    ready: true,
+    inFlight: 1,
+  })
+  t.ok(status.uptimeSeconds >= 0)
+  t.match(status.listeners, [
+    { url: rig.url, company: null },
+    { url: /^http:\/\/127\.0\.0\.1:\d+$/, company: 'acme' },
+  ])
+  t.match(status.companies, [
+    {
+      name: 'acme',
+      id: ACME,
+      environment: 'fake',
+      account: 'app',
+      access: 'read-write',
+      rules: 0,
+      default: true,
+      listen: '127.0.0.1:0',
+      inFlight: 0,
+      queued: 0,
+      requests: { '2xx': 1, '3xx': 0, '4xx': 1, '5xx': 0, none: 0 },
+      budget: { limit: 100, remaining: 98, resetSeconds: Number },
+    },
+    { name: 'globex', access: 'read-only', rules: 1, default: false, listen: null, budget: null },
+    { name: '*', id: null, default: false, listen: null, requests: { '4xx': 1 } },
+  ])
+  t.match(status.accounts, [
+    { name: 'app', environment: 'fake', token: 'valid', ageSeconds: Number, lastFailure: null },
+    {
+      name: 'bad',
+      token: 'rejected',
+      ageSeconds: null,
+      expiresInSeconds: null,
+      lifetimeSeconds: null,
+      lastFailure: { at: /Z$/, reason: 'rejected', detail: /invalid_client/, help: /Copy both anew/ },
+    },
+  ])
+  t.match(status.lastErrors, [
+    {
+      at: /Z$/,
+      requestId: /./,
+      method: 'GET',
+      path: '/globex/rest/v1.0/me',
+      company: 'globex',
+      status: 502,
+      code: 'credentials_rejected',
+      help: /./,
+    },
+  ])
+  t.match(status.warnings, [
+    /^The token of service account bad \(fake\) is rejected: .*Copy both anew/,
+    /^Procore answered 403 for acme at .*permissions are still None/,
+    /^Procore answered 403 for \* at /,
+  ])
+  t.notMatch(text, /demo-secret|wrong-secret|demo-client|query0|Bearer/)
+  const token = fake.journal.api()[0]?.headers['authorization']?.toString().slice(7)
+  t.ok(token && !text.includes(token) && !(await get('/_proxy/metrics')).text.includes(token))
+})
+
+t.test('warnings of the configuration stand in it, and a reload changes what it shows', async (t) => {
+  const rig = await startRig(t)
+  const companies = { other: { id: '5', serviceAccount: 'app' } }
+  await rig.reload(
+    settingsFor(rig.fake, { companies, listen: '0.0.0.0:0', guard: { allowUnauthenticated: true } }),
+  )
+  const { port } = new URL(rig.server.addresses()[0]?.url ?? '')
+  const { json } = await rig.get('/_proxy/status', { base: `http://127.0.0.1:${port}` })
+  const status = json as Status
+  t.match(status.companies, [{ name: 'other', requests: { '2xx': 0 } }])
+  t.match(status.warnings, [/0\.0\.0\.0/])
+})
+
+t.test('an account whose token is', async (t) => {
+  const account = testAccount()
+  const failed = (reason: ConstructorParameters<typeof TokenFailure>[0], cause?: unknown) => ({
+    failure: new TokenFailure(reason, 'it failed', { cause }),
+    at: 0,
+  })
+  const now = performance.now()
+  const token = {
+    value: 'token0',
+    lifetimeMs: 100_000,
+    obtainedAt: Date.now() - 40_000,
+    renewAt: now,
+    endsAt: now + 60_000,
+    wallEndsAt: 0,
+  }
+  const proxy = { origin: 'http://proxy:1' } as ConstructorParameters<typeof OutboundProxyError>[0]
+  const tunnel = new OutboundProxyError(proxy, 'login:443', 407)
+  const cases: [TokenState, string, RegExp | undefined][] = [
+    [{ token, lastFailure: undefined, tried: true }, 'valid', undefined],
+    [{ token, lastFailure: failed('timeout'), tried: true }, 'renewal failing', /./],
+    [{ token: undefined, lastFailure: failed('rejected'), tried: true }, 'rejected', /Copy both anew/],
+    [{ token: undefined, lastFailure: failed('tls'), tried: true }, 'unavailable', /network\.caFile/],
+    [
+      { token: undefined, lastFailure: failed('unreachable', tunnel), tried: true },
+      'unavailable',
+      /USER:PASSWORD/,
+    ],
+    [{ token: undefined, lastFailure: undefined, tried: true }, 'idle', undefined],
+    [{ token: undefined, lastFailure: undefined, tried: false }, 'waiting', undefined],
+  ]
+  for (const [state, name, help] of cases) {
+    const source = { account, state: () => state } as unknown as TokenSource
+    const live = {
+      ...{ version: '1', config: testConfig(), ready: true, inFlight: 0, listeners: [], tokens: [source] },
+      loads: [{ company: 'acme', inFlight: 1, waitingForBudget: 2, waitingForConnection: 3, budget: BUDGET }],
+    }
+    const status = statusOf({ live, tally: () => new Tally(), errors: [], causes: [] })
+    const [shown] = status.accounts
+    t.equal(shown?.token, name)
+    if (help === undefined) t.equal(shown?.lastFailure, null)
+    else t.match(shown?.lastFailure, { at: '1970-01-01T00:00:00.000Z', detail: 'it failed', help })
+    t.match(shown, state.token ? { ageSeconds: 40, expiresInSeconds: 60, lifetimeSeconds: 100 } : {})
+    t.equal(status.warnings.length, help === undefined ? 0 : 1)
+    t.match(status.companies, [
+      { queued: 5, budget: { limit: 5, remaining: 4, resetSeconds: null } },
+      { inFlight: 0 },
+    ])
+    t.notMatch(JSON.stringify(status), 'token0')
+  }
+})
+
+const BUDGET = { limit: 5, remaining: 4, resetInMs: undefined }
+
+t.test('the guard stands before all of it', async (t) => {
+  const rig = await startRig(t, {
+    settings: {
+      guard: { clientKeys: ['key0'], requireHeader: true, allowedOrigins: ['https://ok.example'] },
+    },
+  })
+  const good = { 'procore-proxy-key': 'key0', 'procore-proxy-request': 'true' }
+  const cases: [Record<string, string>, number, string | undefined][] = [
+    [good, 200, undefined],
+    [{ ...good, host: 'evil.example' }, 403, 'host_not_allowed'],
+    [{ ...good, origin: 'https://evil.example' }, 403, 'origin_not_allowed'],
+    [{ ...good, origin: 'null' }, 403, 'origin_not_allowed'],
+    [{ ...good, 'sec-fetch-site': 'cross-site' }, 403, 'origin_not_allowed'],
+    [{ ...good, origin: 'https://ok.example' }, 200, undefined],
+    [{ ...good, 'procore-proxy-key': 'other' }, 401, 'key_required'],
+    [{ 'procore-proxy-request': 'true' }, 401, 'key_required'],
+    [{ 'procore-proxy-key': 'key0' }, 412, 'header_required'],
+  ]
+  for (const path of ['/_proxy/status', '/_proxy/metrics', '/acme/_proxy/status', '/_proxy/metrics?x']) {
+    for (const [headers, status, code] of cases) {
+      const answer = await rig.get(path, { headers })
+      t.equal(answer.status, status, `${path} ${JSON.stringify(headers)}`)
+      t.equal(answer.headers['procore-proxy-error'], code)
+      if (status !== 200) t.notMatch(answer.text, /uptimeSeconds|procore_proxy_/)
+      t.notMatch(answer.text, 'key0')
+    }
+    t.equal((await rig.get(path, { headers: good, method: 'POST' })).status, 404, 'only read')
+  }
+  const head = await sendRaw(
+    rig.port,
+    'HEAD /_proxy/status HTTP/1.1\r\nHost: localhost\r\nProcore-Proxy-Key: key0\r\nProcore-Proxy-Request: true\r\nConnection: close\r\n\r\n',
+  )
+  t.match(head, /^HTTP\/1\.1 200 [\s\S]*\r\n\r\n$/)
+})

@@ -1,0 +1,201 @@
+// The page at /_proxy/ without a browser: its routes and their headers, the switch, the masking, the stream of events.
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
+
+const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
+
+interface Event {
+  readonly name: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into what they expect
+  readonly data: any
+}
+
+/** Opens the stream as a page does, and collects its events. */
+async function openStream(t: Test, { url }: Pick<Rig, 'url'>) {
+  const abort = new AbortController()
+  t.teardown(() => abort.abort())
+  const answer = await fetch(`${url}/_proxy/events`, { signal: abort.signal })
+  const events: Event[] = []
+  const ended = (async () => {
+    let text = ''
+    try {
+      for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+        text += chunk
+        const blocks = text.split('\n\n')
+        text = blocks.pop() ?? ''
+        for (const block of blocks) {
+          const [, name = '', data = ''] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? []
+          events.push({ name, data: JSON.parse(data) })
+        }
+      }
+      return true
+    } catch {
+      return false
+    }
+  })()
+  const find = async (name: string, fits: (data: Event['data']) => boolean = () => true) => {
+    for (let tries = 0; tries < 100; tries++) {
+      const found = events.find((event) => event.name === name && fits(event.data))
+      if (found !== undefined) return found.data
+      await sleep(50)
+    }
+    throw new Error(`no event ${name}`)
+  }
+  return { answer, events, ended, find, abort }
+}
+
+t.test('every part of the page is sent with headers that keep other pages out of it', async (t) => {
+  const rig = await startRig(t)
+  for (const path of ROUTES) {
+    const { status, headers } = await rig.get(path)
+    t.equal(status, 200, path)
+    t.match(headers, {
+      'content-security-policy':
+        /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'/,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'x-frame-options': 'DENY',
+      'cache-control': 'no-store',
+    })
+    t.notMatch(headers['content-security-policy'], 'unsafe')
+  }
+  const { answer } = await openStream(t, rig)
+  t.equal(answer.headers.get('content-type'), 'text/event-stream')
+  t.match(answer.headers.get('content-security-policy'), /frame-ancestors 'none'/)
+  const page = await rig.get('/_proxy/')
+  t.match(page.headers['content-type'], 'text/html')
+  t.notMatch(
+    page.text,
+    /<script(?![^>]*src=)|<style|\son\w+=|\sstyle=|https?:\/\/(?!www\.w3\.org)/,
+    'nothing inline',
+  )
+  t.equal((await rig.get('/acme/_proxy/')).status, 200, 'below a company too')
+  t.equal((await rig.get('/nobody/_proxy/')).status, 404)
+  for (const path of [...ROUTES, '/_proxy/events']) {
+    t.equal((await rig.get(path, { method: 'POST' })).status, 404, `POST ${path}`)
+  }
+  t.equal((await rig.get('/_proxy/events', { method: 'HEAD' })).status, 404, 'no stream without a body')
+})
+
+t.test('the page is judged like any request', async (t) => {
+  const rig = await startRig(t, { settings: { guard: { clientKeys: ['the-page-key'] } } })
+  for (const path of [...ROUTES, '/_proxy/events', '/_proxy/requests/x']) {
+    t.equal((await rig.get(path)).status, 401, path)
+    const key = { 'procore-proxy-key': 'the-page-key' }
+    t.equal((await rig.get(path, { headers: { ...key, host: 'evil.com' } })).status, 403)
+    t.equal((await rig.get(path, { headers: { ...key, origin: 'http://evil.com' } })).status, 403)
+    for (const site of ['cross-site', 'same-site']) {
+      t.equal((await rig.get(path, { headers: { ...key, 'sec-fetch-site': site } })).status, 403)
+    }
+  }
+})
+
+t.test('requests: a list, and each by its id; nothing secret in either', async (t) => {
+  const rig = await startRig(t)
+  await rig.get('/acme/rest/v1.0/echo?filter=s3cr3t-query', {
+    headers: { authorization: 'Bearer s3cr3t-bearer', 'x-request-id': 'mine-1', 'x-odd': 's3cr3t-value' },
+  })
+  await rig.get('/acme/rest/v1.0/echo', { method: 'POST', body: 's3cr3t-body' })
+  const list = await rig.get('/_proxy/requests')
+  const [post, get] = list.json.requests
+  t.match(post, { method: 'POST', status: 200, company: 'acme' })
+  t.match(get, { id: 'mine-1', target: '/acme/rest/v1.0/echo?filter=*' })
+  t.match(get.removed.join(' '), /authorization/i)
+  t.equal(list.json.requests.length, 2, 'its own requests are not in it')
+  const one = await rig.get('/_proxy/requests/mine-1')
+  t.match(one.json, { id: 'mine-1', timing: { totalMs: Number } })
+  const { find } = await openStream(t, rig)
+  const hello = await find('hello')
+  t.match(hello, { status: { version: String, companies: [{ name: 'acme' }, {}] }, requests: [{}, {}] })
+  for (const text of [list.text, one.text, JSON.stringify(hello)]) t.notMatch(text, 's3cr3t')
+  const none = await rig.get('/_proxy/requests/nobody')
+  t.match(none, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } })
+})
+
+t.test('the stream tells of each request once, and of the state every other second', async (t) => {
+  const rig = await startRig(t)
+  const { events, find } = await openStream(t, rig)
+  await find('hello')
+  const logged = rig.log().find(({ path }) => path === '/_proxy/events')
+  t.match(logged, { status: 200 }, 'logged when it begins')
+  for (const id of ['one', 'two']) await rig.get('/acme/rest/v1.0/me', { headers: { 'x-request-id': id } })
+  await find('requests')
+  const status = await find('status')
+  t.equal(status.inFlight, 0, 'a stream is no request under way')
+  await rig.get('/acme/rest/v1.0/me', { headers: { 'x-request-id': 'three' } })
+  await find('requests', (data: { id: string }[]) => data.some(({ id }) => id === 'three'))
+  const told = events
+    .filter(({ name }) => name === 'requests')
+    .flatMap(({ data }) => data as { id: string }[])
+  t.strictSame(told.map(({ id }) => id).sort(), ['one', 'three', 'two'])
+})
+
+t.test('a drain ends the streams instead of waiting for them; a reload ends them too', async (t) => {
+  const rig = await startRig(t, { settings: { shutdownTimeout: '20s' } })
+  const before = await openStream(t, rig)
+  await before.find('hello')
+  await rig.reload(JSON.parse(readFileSync(rig.file, 'utf8')) as Record<string, unknown>)
+  t.equal(await before.ended, true, 'ended in order')
+  const stream = await openStream(t, rig)
+  await stream.find('hello')
+  const deaf = await openSocket(rig.port)
+  t.teardown(() => deaf.destroy())
+  deaf.write('GET /_proxy/events HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await sleep(100)
+  const start = performance.now()
+  t.equal(await rig.server.drain(), true, 'nothing had to be cut')
+  t.ok(performance.now() - start < 3_000)
+  t.equal(await stream.ended, true)
+})
+
+t.test('no more than sixteen pages at once, and one that leaves makes room', async (t) => {
+  const rig = await startRig(t)
+  const streams = []
+  for (let count = 0; count < 16; count++) streams.push(await openStream(t, rig))
+  const refused = await rig.get('/_proxy/events')
+  t.match(refused, { status: 503, headers: { 'procore-proxy-error': 'overloaded', 'retry-after': String } })
+  streams[0]?.abort.abort()
+  let status = 503
+  for (let tries = 0; tries < 40 && status === 503; tries++) {
+    await sleep(50)
+    const answer = await fetch(`${rig.url}/_proxy/events`)
+    status = answer.status
+    await answer.body?.cancel()
+  }
+  t.equal(status, 200)
+})
+
+t.test('inspector.enabled: false takes the page away, and leaves status and metrics', async (t) => {
+  const rig = await startRig(t)
+  const settings = JSON.parse(readFileSync(rig.file, 'utf8')) as Record<string, unknown>
+  const { find, ended } = await openStream(t, rig)
+  await find('hello')
+  await rig.reload({ ...settings, inspector: { enabled: false } })
+  t.equal(await ended, true, 'open pages are told')
+  for (const path of [...ROUTES, '/_proxy/events', '/_proxy/requests/x']) {
+    const answer = await rig.get(path)
+    t.match(answer, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } }, path)
+  }
+  t.equal((await rig.get('/_proxy/status')).status, 200)
+  t.equal((await rig.get('/_proxy/metrics')).status, 200)
+  await rig.reload(settings)
+  t.equal((await rig.get('/_proxy/')).status, 200, 'and a reload brings it back')
+})
+
+t.test(
+  'what comes in is data to the page: its JSON holds no line break that could end an event',
+  async (t) => {
+    const rig = await startRig(t)
+    await sendRaw(
+      rig.port,
+      'GET /acme/rest/v1.0/<img/src=x>%0a%0aevent:%20evil HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+    )
+    const { find, events } = await openStream(t, rig)
+    const { requests } = await find('hello')
+    t.match(requests, [{ target: '/acme/rest/v1.0/<img/src=x>%0a%0aevent:%20evil' }])
+    t.equal(events.length, 1)
+  },
+)
