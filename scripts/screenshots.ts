@@ -2,22 +2,31 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { startFakeProcore } from '../src/fake/procore.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
 import { launchBrowser } from '../test/fixtures/browser.ts'
 import { settingsFor } from '../test/fixtures/proxy.ts'
 
+const ROUNDS = 58
+const ROUND_MS = 10_000
+const realNow = Date.now
+setClock(-ROUNDS)
 const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-screenshots-'))
 const shots = join(dirname(import.meta.dirname), 'docs/screenshots')
 mkdirSync(shots, { recursive: true })
-const fake = await startFakeProcore({ budgets: { hourly: 3600, spike: 1000 } })
+const fake = await startFakeProcore({
+  rateLimit: { hourly: 400, spike: Infinity },
+  clients: [
+    { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: ['7656'] },
+    { clientId: 'reports-client', clientSecret: 'demo-secret', companyIds: ['562949953443325'] },
+  ],
+})
 const file = join(folder, 'procore-proxy.yaml')
 const settings = settingsFor(fake, {
   listen: '127.0.0.1:8377',
   serviceAccounts: {
     app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
-    reports: { clientId: 'demo-client', clientSecret: 'demo-secret' },
+    reports: { clientId: 'reports-client', clientSecret: 'demo-secret' },
   },
   companies: {
     acme: { id: '7656', serviceAccount: 'app' },
@@ -32,22 +41,33 @@ await Promise.all([...server.tokens.sources()].map((source) => source.get()))
 const [{ url = '' } = {}] = server.addresses()
 
 const call = async (path: string, method = 'GET') => {
-  const answer = await fetch(url + path, { method, ...(method === 'POST' && { body: '{"project":{"name":"x"}}' }) })
+  const answer = await fetch(url + path, {
+    method,
+    ...(method === 'POST' && { body: '{"project":{"name":"x"}}' }),
+  })
   await answer.arrayBuffer()
 }
 
-/** Some traffic over half a minute, so that the plots show more than one bar. */
+/** Ten minutes of traffic in a few seconds: the clock is set back, and goes on by ten seconds a round. */
 async function traffic(): Promise<void> {
-  for (let round = 0; round < 60; round++) {
-    fake.faults.api = [{ delayMs: 5 + ((round * 37) % 90), match: '/rest/' }]
-    for (let count = 0; count <= round % 4; count++) await call('/acme/rest/v1.0/projects?per_page=2&page=1')
+  for (let round = 0; round < ROUNDS; round++) {
+    setClock(round - ROUNDS)
+    const busy = Math.round(2 + 2 * Math.sin(round / 6))
+    for (let count = 0; count < busy; count++) {
+      const delayMs = 25 + 15 * Math.sin(round / 9) + (count === 0 ? (round * 7) % 30 : 0)
+      fake.faults.api = [{ delayMs, match: '/rest/' }]
+      await call('/acme/rest/v1.0/projects?per_page=2&page=1')
+    }
     if (round % 3 === 0) await call('/globex/rest/v1.0/me')
-    if (round % 7 === 0) await call('/acme/rest/v1.0/projects/404')
     if (round % 11 === 0) await call('/globex/rest/v1.0/projects/1', 'DELETE')
     if (round % 13 === 0) await call('/acme/rest/v1.0/projects', 'POST')
-    await sleep(700)
   }
   fake.faults.clear()
+  setClock(0)
+}
+
+function setClock(rounds: number): void {
+  Date.now = () => realNow() + rounds * ROUND_MS
 }
 
 const browser = await launchBrowser()
@@ -69,10 +89,9 @@ try {
   await shoot('light', { width: 1100, height: 780, colorScheme: 'light' })
   await shoot('dark', { width: 1100, height: 780, colorScheme: 'dark', detail: 'per_page' })
   await shoot('phone', { width: 390, height: 844, colorScheme: 'light' })
-  fake.faults.token = { status: 401, body: '{"error":"invalid_client"}' }
-  fake.faults.api = [{ status: 401, message: 'Unauthorized', times: 1 }]
-  await call('/globex/rest/v1.0/me')
-  await call('/globex/rest/v1.0/me')
+  fake.resetSecret('reports-client', 'another-secret')
+  await call('/acme/rest/v1.0/projects/404')
+  for (let count = 0; count < 3; count++) await call('/globex/rest/v1.0/me')
   await shoot('error', { width: 1100, height: 780, colorScheme: 'light' })
 } finally {
   await browser.close()

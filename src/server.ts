@@ -29,7 +29,7 @@ import { Observation } from './server/observation.ts'
 import { Page } from './server/page.ts'
 import { registerPlaceholderLogin } from './server/placeholder-login.ts'
 import { receive, runtimeOf } from './server/reception.ts'
-import { isCondemned, refuse } from './server/refusal.ts'
+import { condemn, isCondemned, refuse } from './server/refusal.ts'
 import { Reloader } from './server/reload.ts'
 
 export type { Config } from './config/config.ts'
@@ -171,6 +171,8 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
 
   const listeners = new Listeners((request, response, listener) => {
     if (isCondemned(request.socket)) return
+    // Node throws away what came with it in one packet: the next bytes may be the middle of something.
+    if (request.headers.upgrade !== undefined) condemn(request.socket, response)
     const raw = request as ListenedRequest
     raw.listener = listener
     raw.target = request.url ?? '/'
@@ -238,7 +240,10 @@ function passageOf(request: FastifyRequest): Passage {
 
 /** What Fastify routes by: one of the proxy's own pages (without company prefix and query), or `/` for the forwarder. */
 function routeOf(target: string): string {
-  const own = /^(?:https?:\/\/[^/?#]*)?(?:\/[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*)(?:\?|$)/.exec(target)?.[1]
+  const own =
+    /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*)(?:\?|$)/i.exec(
+      target,
+    )?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? '/' : own
 }
 

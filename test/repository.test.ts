@@ -62,6 +62,8 @@ const TESTED_BY: Record<string, string> = {
   'src/server/observation.ts': 'test/observe/status.test.ts',
   'src/server/placeholder-login.ts': 'test/server.test.ts',
   'src/server/reception.ts': 'test/server.test.ts',
+  'src/network/bounded-body.ts': 'test/auth/request-token.test.ts',
+  'src/forward/retry.ts': 'test/forward/pace.test.ts',
   'src/server/refusal.ts': 'test/attacks/framing.test.ts',
 }
 

@@ -1,6 +1,7 @@
 // One token request (RFC 6749 section 4.4): sends it, and judges the answer.
 import { type Dispatcher, errors } from 'undici'
 import type { ServiceAccount } from '../config/config.ts'
+import { readBounded } from '../network/bounded-body.ts'
 import { errorCode, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { TokenFailure } from './token-failure.ts'
 
@@ -61,32 +62,18 @@ export async function requestToken(
       }).toString(),
       signal: AbortSignal.any([signal, timeout]),
     })
-    const { text, tooLong } = await readBounded(response.body)
+    const text = await readBounded(response.body, MAX_BODY_BYTES)
     const retryAfter = response.headers['retry-after']
     return readTokenAnswer({
       status: response.statusCode,
       retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
-      body: text,
-      tooLong,
+      body: text ?? '',
+      tooLong: text === undefined,
     })
   } catch (error) {
     if (error instanceof TokenFailure) throw error
     throw connectionFailure(error, timeout.aborted)
   }
-}
-
-async function readBounded(
-  body: Dispatcher.ResponseData['body'],
-): Promise<{ text: string; tooLong: boolean }> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    // Leaving the loop destroys the body, and with it the connection.
-    if (bytes > MAX_BODY_BYTES) return { text: '', tooLong: true }
-    chunks.push(chunk)
-  }
-  return { text: Buffer.concat(chunks).toString('utf8'), tooLong: false }
 }
 
 /** Judges a token answer: a token, or a {@link TokenFailure} that says whether to try again. */

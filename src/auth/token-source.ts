@@ -101,6 +101,11 @@ export class TokenSource {
     return token
   }
 
+  /** True while this token may be sent. */
+  lives(token: LiveToken): boolean {
+    return performance.now() < token.endsAt && Date.now() < token.wallEndsAt && token !== this.#dropped
+  }
+
   #live(now: number): LiveToken | undefined {
     const token = this.#cache.get(this.account.key)
     // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.

@@ -5,6 +5,7 @@ import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
+import { readBounded } from '../network/bounded-body.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { connector } from '../network/connector.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
@@ -24,6 +25,9 @@ export interface Finding {
   /** What to do, likeliest first. */
   readonly mends: readonly string[]
 }
+
+/** A service account's own record has less than 2 KB. */
+const MOST_ME_BYTES = 256 * 1024
 
 export async function check(
   names: readonly string[],
@@ -134,7 +138,7 @@ async function checkCompany(
       },
       signal,
     })
-    const text = (await body.text()).slice(0, 4096)
+    const text = (await readBounded(body, MOST_ME_BYTES)) ?? ''
     if (statusCode === 200) return { ...base, ok: true, detail: '/rest/v1.0/me answered 200', mends: [] }
     return {
       ...base,

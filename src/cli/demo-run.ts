@@ -44,7 +44,7 @@ export async function demo(options: { once?: boolean; listen?: string }): Promis
     await close()
     return
   }
-  print(`It stays up; try it from another terminal, or press Ctrl-C to end it:
+  print(`It stays up; see ${base}/_proxy/ in a browser, try it from another terminal, or press Ctrl-C to end it:
 
   curl ${base}/acme/rest/v1.0/projects
   curl -i ${base}/globex/rest/v1.0/me

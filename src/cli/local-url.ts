@@ -2,6 +2,7 @@
 import { Client } from 'undici'
 import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
+import { readBounded } from '../network/bounded-body.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
 
@@ -32,6 +33,8 @@ function addressUrl(config: Config): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
 }
 
+const MOST_BYTES = 16 * 1024 * 1024
+
 export interface LocalAnswer {
   readonly status: number
   readonly body: string
@@ -53,7 +56,9 @@ export async function askLocal(
       headers,
       signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
     })
-    return { status: statusCode, body: await body.text() }
+    const text = await readBounded(body, MOST_BYTES)
+    if (text === undefined) throw new Error('it answers without end: that is no procore-proxy')
+    return { status: statusCode, body: text }
   } finally {
     await client.destroy()
   }

@@ -124,7 +124,7 @@ export class AnswerBody {
         unpacker.destroy(new Error('it unpacks to far more than an honest answer would'))
       } else if (!this.#pass(chunk)) unpacker.pause()
     })
-    
+    unpacker.on('drain', () => this.#outlet.ready())
     unpacker.on('end', () => this.#end())
     unpacker.on('error', (cause) => {
       this.#outlet.fail(

@@ -24,7 +24,8 @@ export function authorize(source: TokenSource): Interceptor {
       (fresh) => {
         waited()
         // Invariant: the token is in hand, and the caller still there, before the first byte leaves.
-        if (!options.caller.gone) send(dispatch, options, handler, source, fresh)
+        if (options.caller.gone) handler.onResponseError?.(NEVER_SENT, new Error('the caller went away'))
+        else send(dispatch, options, handler, source, fresh)
       },
       (error: Error) => {
         waited()
@@ -58,11 +59,12 @@ class FirstAnswer extends PassingHandler {
   readonly #options: ForwardOptions
   readonly #source: TokenSource
   readonly #token: LiveToken
-  /** The answer is a 401 that waits for another token: neither its head nor its end is passed on yet. */
-  #held = false
-  /** What came meanwhile: undici pauses no answer that has no body, and a connection can break while it is paused. */
-  #heldTrailers: AnswerHead | undefined
-  #heldError: Error | undefined
+  /**
+   * The answer is a 401 that waits for another token: none of it is passed on yet. It is kept rather than paused: undici
+   * asserts, and takes the process along, where a paused answer with `Connection: close` ends early.
+   */
+  #held: HeldAnswer | undefined
+  #isExpired = false
 
   constructor(
     dispatch: Dispatch,
@@ -76,6 +78,15 @@ class FirstAnswer extends PassingHandler {
     this.#options = options
     this.#source = source
     this.#token = token
+  }
+
+  override onRequestStart(controller: Controller, context: unknown): void {
+    // Invariant: a token is never sent after its end, however long the request waited for a connection.
+    if (!this.#source.lives(this.#token)) {
+      this.#isExpired = true
+      throw new Error('the token ended while the request waited for a connection')
+    }
+    super.onRequestStart(controller, context)
   }
 
   override onResponseStart(
@@ -94,43 +105,79 @@ class FirstAnswer extends PassingHandler {
     }
     const since = performance.now()
     caller.onGone = () => gone.abort()
-    this.#held = true
-    controller.pause()
+    const held: HeldAnswer = { controller, status, headers, message, chunks: [], bytes: 0 }
+    this.#held = held
     replacement.then(
       (token) => {
+        if (this.#held !== held) return
         caller.onGone = undefined
         caller.waited('token', performance.now() - since)
-        if (caller.gone) return
-        this.#held = false
+        this.#held = undefined
         this.discard()
-        controller.resume()
+        if (caller.gone) {
+          this.next.onResponseError?.(NEVER_SENT, new Error('the caller went away'))
+          return
+        }
         setBearer(this.#options.headers, token)
         caller.retried('401')
         this.#dispatch({ ...this.#options, body }, this.next)
       },
       // No other token to be had: the 401 is Procore's answer.
-      () => {
-        caller.onGone = undefined
-        if (caller.gone) return
-        this.#held = false
-        if (this.#heldError !== undefined) {
-          super.onResponseError(controller, this.#heldError)
-          return
-        }
-        super.onResponseStart(controller, status, headers, message)
-        controller.resume()
-        if (this.#heldTrailers !== undefined) super.onResponseEnd(controller, this.#heldTrailers)
-      },
+      () => this.#release(held),
     )
   }
 
+  /** Passes on what was held back, as it came. */
+  #release(held: HeldAnswer): void {
+    if (this.#held !== held) return
+    const { caller } = this.#options
+    caller.onGone = undefined
+    this.#held = undefined
+    const { controller } = held
+    if (caller.gone || held.error !== undefined) {
+      super.onResponseError(controller, held.error ?? new Error('the caller went away'))
+      return
+    }
+    super.onResponseStart(controller, held.status, held.headers, held.message)
+    for (const chunk of held.chunks) super.onResponseData(controller, chunk)
+    if (held.trailers !== undefined) super.onResponseEnd(controller, held.trailers)
+  }
+
+  override onResponseData(controller: Controller, chunk: Buffer): void {
+    const held = this.#held
+    if (held === undefined) {
+      super.onResponseData(controller, chunk)
+      return
+    }
+    held.chunks.push(chunk)
+    held.bytes += chunk.length
+    // Too long to be kept: the 401 passes, and the next request has the new token.
+    if (held.bytes > MOST_HELD_BYTES) this.#release(held)
+  }
+
   override onResponseEnd(controller: Controller, trailers: AnswerHead): void {
-    if (this.#held) this.#heldTrailers = trailers
+    if (this.#held !== undefined) this.#held.trailers = trailers
     else super.onResponseEnd(controller, trailers)
   }
 
   override onResponseError(controller: Controller, error: Error): void {
-    if (this.#held) this.#heldError = error
+    if (this.#isExpired) {
+      this.#isExpired = false
+      authorize(this.#source)(this.#dispatch)(this.#options, this.next)
+    } else if (this.#held !== undefined) this.#held.error = error
     else super.onResponseError(controller, error)
   }
 }
+
+interface HeldAnswer {
+  readonly controller: Controller
+  readonly status: number
+  readonly headers: AnswerHead
+  readonly message: string | undefined
+  readonly chunks: Buffer[]
+  bytes: number
+  trailers?: AnswerHead
+  error?: Error
+}
+
+const MOST_HELD_BYTES = 64 * 1024

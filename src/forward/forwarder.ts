@@ -73,9 +73,11 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
     },
   )
   // Those that wait for the rate budget wait for no connection.
+  // undici's queue is counted too: requests whose callers have left stay in it until a connection is free.
+  const { connections, maxQueued } = upstream.settings
   if (
-    upstream.inFlight - upstream.budget.waiting >=
-    upstream.settings.connections + upstream.settings.maxQueued
+    upstream.inFlight - upstream.budget.waiting >= connections + maxQueued ||
+    upstream.waitingForConnection > maxQueued
   ) {
     const detail = `More than ${upstream.settings.maxQueued} requests of this company wait for a connection.`
     forwarding.fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))

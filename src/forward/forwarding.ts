@@ -77,7 +77,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     if (this.gone) throw new Error('the caller went away')
     this.#controller = controller
     this.#exchange.sentAt = performance.now()
-    if (this.body !== null && !this.#continued && this.#request.headers.expect !== undefined) {
+    if (this.body !== null && !this.#continued && this.#expectsContinue()) {
       this.#continued = true
       this.#response.writeContinue()
     }
@@ -190,6 +190,11 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
         extra: this.#answer.extra,
       })
     }
+  }
+
+  /** RFC 9110 section 10.1.1: HTTP/1.0 callers don't understand it. */
+  #expectsContinue(): boolean {
+    return this.#request.headers.expect !== undefined && this.#request.httpVersion === '1.1'
   }
 
   #finish(): void {

@@ -27,6 +27,7 @@ type Verdict = 'send' | 'drop' | 'via'
 /** Verdicts by name as callers spell it; bounded, because callers choose the names. */
 const verdicts = new Map<string, Verdict>()
 const MOST_VERDICTS = 1_000
+const LONGEST_KEPT = 64
 
 /** What to do with a header of this name, in any spelling (case, `_` for `-`). */
 export function requestHeaderVerdict(name: string): Verdict {
@@ -39,6 +40,7 @@ export function requestHeaderVerdict(name: string): Verdict {
   let verdict: Verdict = forbidden ? 'drop' : 'send'
   if (dashed === 'via') verdict = 'via'
   if (dashed === 'content-length' && lower !== dashed) verdict = 'drop'
+  if (name.length > LONGEST_KEPT) return verdict
   if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
   verdicts.set(name, verdict)
   return verdict

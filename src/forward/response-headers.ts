@@ -32,6 +32,7 @@ const ABOUT_THE_BYTES = new Set([
 type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection' | 'body'
 const verdicts = new Map<string, Verdict>()
 const MOST_VERDICTS = 1_000
+const LONGEST_KEPT = 64
 
 function verdictOf(name: string): Verdict {
   const known = verdicts.get(name)
@@ -46,6 +47,7 @@ function verdictOf(name: string): Verdict {
   else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
     verdict = 'drop'
   }
+  if (name.length > LONGEST_KEPT) return verdict
   if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
   verdicts.set(name, verdict)
   return verdict

@@ -142,13 +142,15 @@ function mayHoldForm({ method, rawHeaders }: JudgedRequest): boolean {
     const name = rawHeaders[at]!.toLowerCase().replaceAll('_', '-')
     const value = rawHeaders[at + 1]!
     if (name === 'content-type') types.push(value.trim().toLowerCase())
+    // What Connection names is not sent: the body would go up without a type.
+    if (name === 'connection' && value.toLowerCase().includes('content-')) return true
     if (name === 'transfer-encoding' || (name === 'content-length' && Number(value) !== 0)) hasBody = true
   }
   const [type = ''] = types
   if (type === '' && types.length <= 1) return hasBody
-  return (
-    types.length > 1 || type.startsWith('multipart/') || type.startsWith('application/x-www-form-urlencoded')
-  )
+  // What is no plain type/subtype may be read as anything.
+  if (types.length > 1 || !/^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+\s*(?:;|$)/.test(type)) return true
+  return type.startsWith('multipart/') || type.startsWith('application/x-www-form-urlencoded')
 }
 
 interface Verdict {

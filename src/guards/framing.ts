@@ -32,6 +32,9 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
     if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
       throw invalid('Upgrade requests are refused.')
     }
+    if (name.length === 6 && name.toLowerCase() === 'expect' && value.toLowerCase() !== '100-continue') {
+      throw invalid('Only "Expect: 100-continue" is understood.')
+    }
     if (name.length === 14 && isNamed(name, 'content-length')) {
       lengths++
       if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')

@@ -267,7 +267,7 @@ function latencyPlot(buckets) {
     most,
     'stroke',
   )
-  const title = last === undefined ? 'Latency' : `p50, p95 (dashed), ≤ ${milliseconds(most)} ms`
+  const title = last === undefined ? 'Latency' : `p50, p95 (- -), ≤ ${milliseconds(most)} ms`
   return figure(title, label, middle, line(upper, most, 'stroke upper'))
 }
 
@@ -514,14 +514,14 @@ function open(request) {
       ["Procore's request id", request.procoreRequestId],
       ['Body', `${request.bytesIn} bytes in, ${request.bytesOut} bytes out; not kept`],
     ),
-    make('h4', {}, 'What was changed on the way'),
+    make('h3', {}, 'What was changed on the way'),
     sent
       ? facts(
           ['Headers put on', request.added.join(', ')],
           ['Headers taken off', request.removed.length === 0 ? 'none' : request.removed.join(', ')],
         )
       : make('p', {}, 'Nothing was sent to Procore.'),
-    make('h4', {}, 'Time'),
+    make('h3', {}, 'Time'),
     ...timeline(timing),
     make(
       'p',
@@ -530,9 +530,9 @@ function open(request) {
         ? 'Sent once.'
         : `Sent again ${plural(retries.length, 'time')}, because of: ${retries.join(', ')}`,
     ),
-    make('h4', {}, 'Headers of the answer'),
+    make('h3', {}, 'Headers of the answer'),
     headerTable(responseHeaders),
-    make('h4', {}, 'Once more'),
+    make('h3', {}, 'Once more'),
     ...curlPart(request),
     ...replayPart(request),
   )

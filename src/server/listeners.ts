@@ -101,6 +101,8 @@ export class Listeners {
     server.on('request', handle)
     // Without this listener Node would say 100 Continue before the caller is judged.
     server.on('checkContinue', handle)
+    // Nor 417 to an expectation that it does not know.
+    server.on('checkExpectation', (request, response) => this.#handle(request, response, listener))
     server.on('connect', onConnect)
     server.on('clientError', onClientError)
     if (address.kind === 'unix') await clearStaleSocket(address.path)
@@ -120,7 +122,7 @@ export class Listeners {
   addresses(): { url: string; company: string | undefined }[] {
     return [...this.#open.values()].map(({ address, company, server }) => ({
       company,
-      url: address.kind === 'unix' ? `unix:${address.path}` : tcpUrl(server.address() as AddressInfo),
+      url: address.kind === 'unix' ? `unix:${address.path}` : tcpUrl(server.address() as AddressInfo | null),
     }))
   }
 
@@ -149,8 +151,8 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
       // Several of port 0 are several sockets.
       let nth = 0
-      if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, nth))) nth++
-      wanted.set(keyOf(each, nth), { address: each, company, optional })
+      if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, company, nth))) nth++
+      wanted.set(keyOf(each, company, nth), { address: each, company, optional })
     }
   }
   for (const address of config.listen) add(address, undefined)
@@ -159,8 +161,11 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
 }
 
 /** Equal for two addresses exactly when one socket can be both. */
-function keyOf(address: ListenAddress, nth: number): string {
-  return address.kind === 'unix' ? `unix:${address.path}` : `${address.host} ${address.port} ${nth}`
+function keyOf(address: ListenAddress, company: string | undefined, nth: number): string {
+  if (address.kind === 'unix') return `unix:${address.path}`
+  // Nobody else may come to stand on a port that was handed out for one company.
+  const whose = address.port === 0 ? (company ?? '') : ''
+  return `${address.host} ${address.port} ${whose} ${nth}`
 }
 
 async function changeMode(from: ListenAddress, to: ListenAddress): Promise<void> {
@@ -179,7 +184,10 @@ function isNoSuchAddress(error: Error): boolean {
   return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
 }
 
-function tcpUrl({ address, port, family }: AddressInfo): string {
+/** A server that is closing has no address any more. */
+function tcpUrl(info: AddressInfo | null): string {
+  if (info === null) return 'closing'
+  const { address, port, family } = info
   return family === 'IPv6' ? `http://[${address}]:${port}` : `http://${address}:${port}`
 }
 

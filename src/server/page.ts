@@ -94,7 +94,11 @@ export class Page {
     app.get('/_proxy/events', { exposeHeadRoute: false }, (request, reply) => {
       this.#judge()
       if (this.#streams.size >= MOST_STREAMS) {
-        throw new ProxyError('overloaded', `${MOST_STREAMS} pages are open already.`)
+        const help = 'Close one of them.'
+        throw new ProxyError('overloaded', `${MOST_STREAMS} pages are open already.`, {
+          help,
+          retryAfterSeconds: 5,
+        })
       }
       this.#open(request.raw, reply)
     })

@@ -16,6 +16,12 @@ export function isCondemned(socket: Socket): boolean {
   return condemned.has(socket)
 }
 
+/** Ends a connection with this answer, and takes nothing that comes behind it. */
+export function condemn(socket: Socket, response: ServerResponse): void {
+  condemned.add(socket)
+  response.shouldKeepAlive = false
+}
+
 /** Answers a refused request; the exchange gets its cause. */
 export function refuse(error: unknown, response: ServerResponse, exchange: Exchange): void {
   const refusal =
@@ -25,10 +31,7 @@ export function refuse(error: unknown, response: ServerResponse, exchange: Excha
   exchange.cause = refusal.code
   exchange.error = refusal
   const { req: request } = response
-  if (refusal.code === 'request_invalid') {
-    condemned.add(request.socket)
-    response.shouldKeepAlive = false
-  }
+  if (refusal.code === 'request_invalid') condemn(request.socket, response)
   if (!request.complete) {
     setTimeout(() => {
       if (!request.complete) request.destroy()

@@ -51,6 +51,7 @@ company   acme (id 7656, production), by path prefix /acme
 access    allowed: No rule matches, and the company is read-only: GET is a reading method.
 upstream  https://api.procore.com/rest/v1.0/me?x=%2e%2E//y
 added     Host: api.procore.com
+          Accept-Encoding: gzip
           Procore-Company-Id: 7656
           Via: 1.0 tool, 1.1 procore-proxy
           Authorization: Bearer …
@@ -74,6 +75,7 @@ t.test('a company by its own address, as JSON', async (t) => {
     headers: {
       added: [
         { name: 'Host', value: 'sandbox.procore.com' },
+        { name: 'Accept-Encoding', value: 'gzip' },
         { name: 'Procore-Company-Id', value: '99' },
         { name: 'Via', value: '1.1 procore-proxy' },
         { name: 'Authorization', value: 'Bearer …' },

@@ -21,6 +21,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
       connections: 64,
       maxQueued: 1000,
       retries: 2,
+      compression: 'auto',
     },
     network: {},
     rateLimit: { whenExhausted: 'wait', maxWait: 60_000, maxQueued: 1000 },

@@ -1,8 +1,9 @@
 // `upstream.compression`: the wire is compressed where the caller did not say what it takes, and the caller sees none of it.
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { sendRaw, startRig } from '../fixtures/proxy.ts'
+import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const LIST = '/acme/rest/v1.0/projects?per_page=40'
 
@@ -120,6 +121,11 @@ t.test('an HTTP/1.0 caller sees the end, or that there is none', async (t) => {
   const whole = await old()
   t.equal(whole.split('\r\n\r\n')[1]?.length, 50_000)
   t.notMatch(whole, /transfer-encoding|content-length/i)
+  fake.faults.api = [{ match: '/rest/v1.0/x', body: bytes.subarray(0, -20), headers }]
+  const socket = await openSocket(port)
+  socket.resume().write('GET /acme/rest/v1.0/x HTTP/1.0\r\nHost: localhost\r\n\r\n')
+  const error = await once(socket, 'end').catch((reason: unknown) => reason)
+  t.match(error, { code: 'ECONNRESET' }, 'a clean end would look like the whole')
 })
 
 t.test('a large answer arrives whole', async (t) => {

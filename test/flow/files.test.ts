@@ -178,6 +178,8 @@ t.test('rules hold for files too, by the path that callers use', async (t) => {
   const rules = [{ allow: '/_proxy/files/localhost:*/fas/**' }, { deny: '/**' }]
   const { get, storage } = await rig(t, companies({ rules }, { access: 'read-only' }))
   t.equal((await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200)
+  const shouted = `/acme/_proxy/files/${storage.toUpperCase()}/fas/api/v5/files/7.pdf`
+  t.equal((await get(shouted)).status, 200, 'a host has one spelling')
   t.match((await get(`/acme/_proxy/files/${storage}/api/v5/files/7.pdf`)).json, { code: 'access_denied' })
   t.equal((await get(`/globex/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200, 'reading')
 })
@@ -193,13 +195,20 @@ t.test(
     t.equal((await get('/acme/rest/v1.0/me')).status, 200)
     t.equal((await get('/acme/rest/v1.0/me')).status, 429)
     t.equal((await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200)
+    fake.faults.storage.push({ status: 429, headers: { 'Retry-After': '30' }, times: 1 })
+    t.notOk(
+      'procore-proxy-error' in (await get(`/acme/_proxy/files/${storage}/x`)).headers,
+      'a 429 is handed on',
+    )
+    t.equal((await get(`/acme/_proxy/files/${storage}/x`)).status, 404, 'and holds nothing back')
+    fake.journal.clear()
     for (let nth = 0; nth < 20; nth++) await get(`/acme/_proxy/files/localhost:${40_000 + nth}/x`)
     t.equal(
       (await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/8.pdf`)).status,
       200,
       'though its pool had to go meanwhile',
     )
-    t.equal(fake.journal.storage().length, 2)
+    t.equal(fake.journal.storage().length, 1)
     t.ok(await server.drain(), 'and all are closed')
   },
 )

@@ -1,7 +1,13 @@
 // The page at /_proxy/ without a browser: its routes and their headers, the switch, the masking, the stream of events.
+import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import type { Recorder } from '../../src/observe/recorder.ts'
+import type { Status } from '../../src/observe/status.ts'
+import { Page } from '../../src/server/page.ts'
+import { fakeTime } from '../fixtures/clock.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -199,3 +205,45 @@ t.test(
     t.equal(events.length, 1)
   },
 )
+
+t.test('a page that reads nothing is dropped, and until then nothing piles up for it', async (t) => {
+  const time = fakeTime(t)
+  const routes = new Map<string, (request: object, reply: object) => void>()
+  const app = {
+    get: (path: string, ...rest: ((request: object, reply: object) => void)[]) =>
+      routes.set(path, rest.at(-1)!),
+  } as unknown as FastifyInstance
+  let seq = 0
+  const recorder = {
+    enabled: true,
+    requests: () => [{ seq: ++seq }],
+    series: () => [],
+  } as unknown as Recorder
+  const page = new Page({ recorder, status: () => ({}) as Status, detach: () => {} })
+  page.register(app)
+  const open = () => {
+    const raw = Object.assign(new EventEmitter(), {
+      writableLength: 0,
+      written: 0,
+      setHeader: () => {},
+      writeHead: () => {},
+      write: () => raw.written++,
+      destroy: () => raw.emit('close'),
+      end: () => raw.emit('close'),
+    })
+    routes.get('/_proxy/events')?.({ raw: {} }, { raw, hijack: () => {}, getHeaders: () => ({}) })
+    return raw
+  }
+  const deaf = open()
+  const well = open()
+  deaf.writableLength = 1
+  t.equal(deaf.written, 1, 'its beginning')
+  await time.pass(10_000)
+  t.match({ open: page.streams, deaf: deaf.written }, { open: 2, deaf: 1 })
+  t.ok(well.written > 5)
+  await time.pass(10_000)
+  t.equal(page.streams, 1)
+  page.endStreams()
+  t.equal(page.streams, 0)
+  t.equal(time.timers().set, 0, 'no page, no timer')
+})

@@ -1,0 +1,362 @@
+// The page at /_proxy/ in a real browser: what a person does with it, and what a page of another origin can't do.
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { hasBrowser, launchBrowser, NO_BROWSER } from '../fixtures/browser.ts'
+import { type Rig, type RigOptions, sendRaw, startRig } from '../fixtures/proxy.ts'
+
+const AXE = readFileSync(join(import.meta.dirname, '../../node_modules/axe-core/axe.min.js'), 'utf8')
+const skip = hasBrowser ? false : NO_BROWSER
+
+// A browser on a busy machine takes its time.
+t.setTimeout(180_000)
+
+let browser: Browser
+if (hasBrowser) {
+  t.before(async () => {
+    browser = await launchBrowser()
+  })
+  t.teardown(() => browser.close())
+}
+
+interface Opened extends Rig {
+  readonly page: Page
+  /** Everything that the page's console said, and every error in it. */
+  readonly said: string[]
+}
+
+/** Opens the page in a browser of its own and waits until it is live. */
+async function open(t: Test, rigOptions: RigOptions = {}, look: BrowserContextOptions = {}): Promise<Opened> {
+  const rig = await startRig(t, rigOptions)
+  const context = await browser.newContext({ ...look, acceptDownloads: true })
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  page.setDefaultTimeout(10_000)
+  const said: string[] = []
+  page.on('console', (message) => said.push(message.text()))
+  page.on('pageerror', (error) => said.push(String(error)))
+  await page.goto(`${rig.url}/_proxy/`)
+  await page.locator('#connection.ok').waitFor()
+  return { ...rig, page, said }
+}
+
+const row = (page: Page, text: string) => page.locator('#list tbody tr', { hasText: text })
+
+interface Finding {
+  readonly id: string
+  readonly impact: string
+  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
+}
+
+/** What axe finds; `page.evaluate` runs it past the page's own policy. */
+async function axe(page: Page): Promise<string[]> {
+  await page.evaluate(AXE)
+  const { violations } = (await page.evaluate('axe.run()')) as { violations: Finding[] }
+  return violations.flatMap(({ id, impact, nodes }) =>
+    nodes.map(({ html, failureSummary }) => `${impact} ${id}: ${html} ${failureSummary}`),
+  )
+}
+
+/** Elements that stick out on the right. */
+const TOO_WIDE =
+  'document.documentElement.scrollWidth > document.documentElement.clientWidth || document.body.scrollWidth > innerWidth'
+
+t.test(
+  'requests show up live; they can be filtered, opened, copied, replayed and exported',
+  { skip },
+  async (t) => {
+    const { page, get, said, url, fake } = await open(t)
+    t.equal(await page.locator('#health').textContent(), '✓ All is well.')
+    t.match(await page.locator('#empty').textContent(), 'No request yet. Try: curl')
+    t.match(await page.locator('.card').first().textContent(), /acme.*id 7656.*Token valid/s)
+    await get('/acme/rest/v1.0/projects?search=s3cr3t')
+    await get('/globex/rest/v1.0/me', { headers: { authorization: 'Bearer s3cr3t' } })
+    await get('/acme/rest/v1.0/nothing-there')
+    await get("/acme/rest/v1.0/it's/$(id)", { method: 'POST', body: '{"name":"s3cr3t"}' })
+    await get('/nobody/rest/v1.0/me')
+    await row(page, '/nobody/').waitFor()
+    const rows = page.locator('#list tbody tr:visible')
+    t.equal(await rows.count(), 5, 'all five, and none of its own')
+    t.match(await row(page, '/acme/rest/v1.0/projects?search=*').textContent(), /GET.*acme.*✓ 200/)
+
+    await page.getByLabel('Path or id').fill('PROJECTS')
+    t.equal(await rows.count(), 1)
+    await page.getByLabel('Path or id').fill('')
+    await page.locator('#filter-company').selectOption('globex')
+    t.equal(await rows.count(), 1)
+    await page.locator('#filter-company').selectOption('')
+    await page.locator('#filter-status').selectOption('bad')
+    t.match(await page.locator('#count').textContent(), /^\d of the last 5 requests/)
+    t.equal(await row(page, '/globex/').isVisible(), false)
+    await page.locator('#filter-status').selectOption('own')
+    t.equal(await rows.count(), 1)
+    await page.locator('#filter-status').selectOption('')
+    await page.locator('#filter-method').selectOption('POST')
+    t.equal(await rows.count(), 1)
+
+    await row(page, "it's").click()
+    const dialog = page.getByRole('dialog')
+    t.match(await dialog.textContent(), /path prefix \/acme.*Authorization.*Procore's first byte.*Sent once/s)
+    t.match(await dialog.textContent(), 'POST may change something')
+    t.equal(await dialog.getByRole('button', { name: 'Replay' }).count(), 0)
+    await dialog.getByRole('button', { name: 'Copy as curl' }).click()
+    await dialog.getByText('Copied.').waitFor()
+    t.equal(
+      await page.evaluate('navigator.clipboard.readText()'),
+      `curl --globoff --path-as-is --request 'POST' --header 'Content-Type: application/json' --data-binary @BODY.json '${url}/acme/rest/v1.0/it'\\''s/$(id)'`,
+    )
+    await page.keyboard.press('Escape')
+    await page.locator('#filter-method').selectOption('')
+
+    await row(page, '/nobody/').click()
+    t.match(await dialog.textContent(), /company_unknown.*What to do.*Nothing was sent to Procore/s)
+    await page.keyboard.press('Escape')
+
+    await row(page, 'projects?search').click()
+    t.match(await dialog.locator('pre').textContent(), `'${url}/acme/rest/v1.0/projects?search=VALUE'`)
+    fake.journal.clear()
+    await dialog.getByLabel('GET at this proxy').fill('/acme/rest/v1.0/projects?search=again')
+    await dialog.getByRole('button', { name: 'Replay' }).click()
+    await dialog.getByText(/Answer 200, \d+ bytes/).waitFor()
+    t.match(fake.journal.api(), [{ method: 'GET', url: '/rest/v1.0/projects?search=again' }])
+    for (const elsewhere of ['//evil.example/x', 'http://evil.example/x', '/\\evil.example/x']) {
+      await dialog.getByLabel('GET at this proxy').fill(elsewhere)
+      await dialog.getByRole('button', { name: 'Replay' }).click()
+      await dialog.getByText('Write a path of this proxy').waitFor()
+    }
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    await page.locator('#list tbody tr').nth(5).waitFor()
+
+    const download = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Export as HAR' }).click()
+    const file = await download
+    t.match(file.suggestedFilename(), /^procore-proxy-.*\.har$/)
+    const text = readFileSync(await file.path(), 'utf8')
+    const { log } = JSON.parse(text) as {
+      log: { version: string; entries: { time: number; timings: object }[] }
+    }
+    t.equal(log.version, '1.2')
+    t.equal(log.entries.length, 6)
+    t.match(log.entries[0], {
+      request: { method: 'GET', url: `${url}/acme/rest/v1.0/projects?search=*` },
+      response: { status: 200, content: { mimeType: /json/ } },
+      timings: { wait: Number },
+      _company: 'acme',
+    })
+    for (const secret of ['s3cr3t', 'again']) {
+      t.notMatch(text, secret)
+      t.notMatch(await page.content(), secret)
+    }
+    const only = said.filter((line) => !line.includes('status of 4'))
+    t.strictSame(only, [], 'the policy forbids nothing that the page does')
+  },
+)
+
+t.test('plots and gauge say in words what they show', { skip }, async (t) => {
+  const rig = await open(t)
+  for (let count = 0; count < 5; count++) await rig.get('/acme/rest/v1.0/me')
+  await rig.page.reload()
+  await row(rig.page, '/me').first().waitFor()
+  const card = rig.page.locator('.card').first()
+  t.match(
+    await card.getByRole('img').first().getAttribute('aria-label'),
+    /ten minutes: 5, 0 answered 4xx, 0 failed/,
+  )
+  t.match(await card.getByRole('img').nth(1).getAttribute('aria-label'), /95 % within [\d.]+ ms/)
+  t.match(await card.getByRole('img').nth(2).getAttribute('aria-label'), /now \d+ left/)
+  t.match(await card.getByRole('meter').getAttribute('aria-valuetext'), /^\d+ of \d+ requests left/)
+  await card.getByText('Plots as numbers').click()
+  t.match(await card.locator('table tbody').textContent(), /\d\d:\d\d\s*\d/)
+})
+
+t.test('a token failure, what to do about it, and its mend', { skip }, async (t) => {
+  const { page, fake, get } = await open(t)
+  fake.revokeTokens()
+  fake.faults.token = { status: 401, body: '{"error":"invalid_client"}' }
+  await get('/acme/rest/v1.0/me')
+  await page.locator('#health.bad').waitFor()
+  t.match(await page.locator('#health').textContent(), '✕ Something is wrong: no good token for app')
+  t.match(await page.locator('#warnings').textContent(), /service account app.*(wrong|reset)/s)
+  t.match(await page.locator('.card').first().textContent(), '✕ Token rejected')
+  t.strictSame(await axe(page), [])
+})
+
+t.test('a login server that can not be reached, until it can', { skip }, async (t) => {
+  const { page, fake, get } = await open(t, {
+    cold: true,
+    before: ({ faults }) => {
+      faults.token = { status: 503 }
+    },
+  })
+  await page.locator('#health.bad').waitFor()
+  t.match(await page.locator('.card').first().textContent(), '✕ Token unavailable')
+  fake.faults.clear()
+  await get('/acme/rest/v1.0/me')
+  await page.locator('#health.ok').waitFor({ timeout: 20_000 })
+  t.match(await page.locator('.card').first().textContent(), '✓ Token valid')
+})
+
+t.test('it says that the connection is lost, and comes back by itself', { skip }, async (t) => {
+  const { page, server, file, said, reload } = await open(t)
+  const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  await reload({ ...settings, inspector: { enabled: false } })
+  await page.getByText('Not connected').waitFor()
+  t.match(await page.locator('#health').textContent(), 'what is shown is old')
+  t.notOk(server.recorder.enabled)
+  await reload(settings)
+  await page.locator('#connection.ok').waitFor()
+  t.equal(await page.locator('#health').textContent(), '✓ All is well.')
+  t.notMatch(said.join('\n'), /Content Security|TypeError/)
+})
+
+t.test('by keyboard alone', { skip }, async (t) => {
+  const { page, get } = await open(t)
+  await get('/acme/rest/v1.0/me')
+  await get('/acme/rest/v1.0/projects')
+  await row(page, '/projects').waitFor()
+  const focused = () =>
+    page.evaluate('document.activeElement.textContent.trim() || document.activeElement.id')
+  await page.keyboard.press('Tab')
+  t.equal(await focused(), 'Skip to the requests')
+  await page.keyboard.press('Enter')
+  await page.keyboard.press('Tab')
+  t.equal(await focused(), 'filter-text')
+  await page.keyboard.type('projects')
+  for (let count = 0; count < 6; count++) await page.keyboard.press('Tab')
+  t.equal(await focused(), '/acme/rest/v1.0/projects', 'past the other filters, to the one row that is left')
+  await page.keyboard.press('Enter')
+  const dialog = page.getByRole('dialog', { name: 'GET /acme/rest/v1.0/projects' })
+  await dialog.waitFor()
+  t.equal(await focused(), 'GET /acme/rest/v1.0/projects', 'the title, so that it is read out')
+  for (let count = 0; count < 12; count++) {
+    await page.keyboard.press('Tab')
+    const inside =
+      'document.activeElement === document.body || document.querySelector("dialog").contains(document.activeElement)'
+    t.ok(await page.evaluate(inside), 'the focus stays in the dialog')
+  }
+  await page.keyboard.press('Escape')
+  t.equal(await focused(), '/acme/rest/v1.0/projects', 'back where it was')
+})
+
+t.test('axe finds nothing, in either colour scheme, on a desk or a phone', { skip }, async (t) => {
+  const rig = await open(t)
+  const { page, get } = rig
+  await get('/acme/rest/v1.0/projects?a=b')
+  await get(`/acme/rest/v1.0/${'long-path-without-any-break'.repeat(20)}`)
+  await get('/nobody/rest/v1.0/me')
+  await row(page, '/nobody/').waitFor()
+  for (const colorScheme of ['light', 'dark'] as const) {
+    for (const viewport of [
+      { width: 1200, height: 800 },
+      { width: 360, height: 740 },
+    ]) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize(viewport)
+      const where = `${colorScheme}, ${viewport.width} px`
+      t.equal(await page.evaluate(TOO_WIDE), false, `nothing sticks out: ${where}`)
+      t.strictSame(await axe(page), [], where)
+      await row(page, 'projects?a').getByRole('button').click()
+      t.strictSame(await axe(page), [], `${where}, a request opened`)
+      t.equal(await page.evaluate(TOO_WIDE), false)
+      await page.keyboard.press('Escape')
+    }
+  }
+  const ground = () => page.evaluate('getComputedStyle(document.body).backgroundColor')
+  const dark = await ground()
+  await page.emulateMedia({ colorScheme: 'light' })
+  t.not(await ground(), dark)
+})
+
+t.test('what a request says is text, never markup', { skip }, async (t) => {
+  const { page, port, fake, said } = await open(t)
+  const evil = '<img/src=x/onerror=document.title=1><script>document.title=2</script>'
+  fake.faults.api = [{ status: 200, headers: { 'X-Evil': evil }, body: '{}' }]
+  await sendRaw(port, `GET /acme/rest/v1.0/${evil} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+  await row(page, 'onerror').click()
+  const dialog = page.getByRole('dialog')
+  t.match(await dialog.textContent(), evil)
+  t.equal(await page.locator('main img, main script, dialog img, dialog script').count(), 0)
+  t.equal(await page.title(), 'procore-proxy')
+  t.strictSame(said, [])
+})
+
+t.test('a page of another origin can neither read nor cause anything', { skip }, async (t) => {
+  const { url, port, fake, get } = await startRig(t)
+  await get('/acme/rest/v1.0/me')
+  const attacker = createServer((request, response) => {
+    response.setHeader('content-type', 'text/html')
+    response.end(request.url === '/' ? '<!doctype html><title>evil</title><body></body>' : '')
+  })
+  await new Promise<void>((resolve) => attacker.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => attacker.close())
+  const attackerPort = (attacker.address() as AddressInfo).port
+  const context = await browser.newContext()
+  t.teardown(() => context.close())
+  // Same site as the proxy, and another site; by the name of the proxy's own loopback, and by another.
+  for (const [origin, target] of [
+    [`http://127.0.0.1:${attackerPort}`, url],
+    [`http://localhost:${attackerPort}`, url],
+    [`http://localhost:${attackerPort}`, `http://acme.localhost:${port}`],
+  ]) {
+    const page = await context.newPage()
+    await page.goto(`${origin}/`)
+    fake.journal.clear()
+    const outcome = (await page.evaluate(`(async () => {
+      const target = ${JSON.stringify(target)}
+      const got = {}
+      const attempt = async (name, act) => { try { got[name] = await act() } catch (error) { got[name] = 'refused' } }
+      const within = (promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, 3000, 'nothing'))])
+      const load = (tag, key, path) => within(new Promise((resolve) => {
+        const element = document.createElement(tag)
+        element.onload = () => resolve('loaded')
+        element.onerror = () => resolve('refused')
+        element[key] = target + path
+        document.body.append(element)
+      }))
+      for (const path of ['/_proxy/', '/_proxy/requests', '/_proxy/status', '/acme/rest/v1.0/me']) {
+        await attempt('fetch ' + path, async () => (await fetch(target + path)).status)
+        await attempt('no-cors ' + path, async () => (await (await fetch(target + path, { mode: 'no-cors' })).text()).length)
+      }
+      await attempt('delete', async () => (await fetch(target + '/acme/rest/v1.0/projects/1', { method: 'DELETE' })).status)
+      await attempt('simple post', async () => (await (await fetch(target + '/acme/rest/v1.0/projects', { method: 'POST', mode: 'no-cors', body: 'x' })).text()).length)
+      got.img = await load('img', 'src', '/acme/rest/v1.0/me')
+      got.script = await load('script', 'src', '/_proxy/page.js')
+      got.events = await within(new Promise((resolve) => {
+        const source = new EventSource(target + '/_proxy/events')
+        source.onopen = () => resolve('open')
+        source.onerror = () => { source.close(); resolve('refused') }
+      }))
+      const frame = document.createElement('iframe')
+      frame.name = 'frame'
+      frame.src = target + '/_proxy/'
+      document.body.append(frame)
+      await within(new Promise((resolve) => { frame.onload = resolve }))
+      const form = document.createElement('form')
+      form.method = 'post'
+      form.action = target + '/acme/rest/v1.0/projects'
+      form.target = 'frame'
+      document.body.append(form)
+      form.submit()
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      return got
+    })()`)) as Record<string, unknown>
+    for (const [attempt, got] of Object.entries(outcome)) {
+      t.ok(got === 'refused' || got === 0, `${origin} → ${target}: ${attempt}: ${got}`)
+    }
+    for (const frame of page.frames().slice(1)) {
+      t.notMatch(await frame.content().catch(() => ''), /Skip to the requests/, 'not framed')
+    }
+    t.strictSame(fake.journal.entries, [], `${origin} → ${target}: nothing reached Procore`)
+    const opened = context.waitForEvent('page')
+    await page.evaluate(`void window.open(${JSON.stringify(`${target}/_proxy/`)})`)
+    const popup = await opened
+    await popup.waitForLoadState()
+    t.notMatch(await popup.content(), 'Skip to the requests', 'nor opened by it')
+    await popup.close()
+    await page.close()
+  }
+})
