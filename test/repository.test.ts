@@ -46,6 +46,7 @@ const TESTED_BY: Record<string, string> = {
   'src/cli/token-run.ts': 'test/cli/token.test.ts',
   'src/cli/status-run.ts': 'test/cli/status.test.ts',
   'src/config/config.ts': 'test/config/assemble.test.ts',
+  'src/forward/connections.ts': 'test/forward/forwarding.test.ts',
   'src/forward/dispatch.ts': 'test/forward/authorize.test.ts',
   'src/forward/forwarder.ts': 'test/forward/forwarding.test.ts',
   'src/forward/passing-handler.ts': 'test/forward/pace.test.ts',

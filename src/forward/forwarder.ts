@@ -72,17 +72,6 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
       replace: passage.rewritesFileUrls ? (value) => rewriteFileUrl(value, environment, base) : undefined,
     },
   )
-  // Those that wait for the rate budget wait for no connection.
-  // undici's queue is counted too: requests whose callers have left stay in it until a connection is free.
-  const { connections, maxQueued } = upstream.settings
-  if (
-    upstream.inFlight - upstream.budget.waiting >= connections + maxQueued ||
-    upstream.waitingForConnection > maxQueued
-  ) {
-    const detail = `More than ${upstream.settings.maxQueued} requests of this company wait for a connection.`
-    forwarding.fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))
-    return
-  }
   upstream.enter()
   reply.raw.once('close', () => upstream.leave())
   const options: ForwardOptions = {

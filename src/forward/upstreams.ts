@@ -8,6 +8,7 @@ import { connector } from '../network/connector.ts'
 import type { BudgetView, CompanyLoad } from '../observe/live.ts'
 import { authorize } from './authorize.ts'
 import { Budget } from './budget.ts'
+import { Connections } from './connections.ts'
 import type { Dispatch, Interceptor } from './dispatch.ts'
 import { pace } from './pace.ts'
 import { retry } from './retry.ts'
@@ -173,6 +174,7 @@ function openUpstream(
     headersTimeout: 0,
     bodyTimeout: 0,
   })
+  const connections = new Connections(settings.connections, settings.maxQueued)
   const budget = new Budget(config.rateLimit)
   const retries = new RetryBudget()
   const fileHosts = new LRUCache<string, Upstream>({
@@ -192,6 +194,7 @@ function openUpstream(
     budget,
     dispatch: composed(
       (options, handler) => pool.dispatch(options, handler),
+      connections.interceptor,
       authorize(source),
       retry(settings.retries, retries),
       ...(isApi ? [pace(budget, retries, config.rateLimit)] : []),
@@ -200,7 +203,7 @@ function openUpstream(
       return inFlight
     },
     get waitingForConnection() {
-      return pool.stats.pending
+      return connections.waiting
     },
     enter: () => {
       inFlight++

@@ -125,15 +125,24 @@ export class Page {
     response.once('close', () => {
       this.#streams.delete(stream)
       if (this.#streams.size === 0) {
-        clearInterval(this.#timer)
+        clearTimeout(this.#timer)
         this.#timer = undefined
       }
     })
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref()
+    this.#timer ??= this.#nextTick()
     const { recorder, status } = this.#deps
     const requests = recorder.requests().slice(0, MOST_REQUESTS)
     stream.seq = requests[0]?.seq ?? 0
     response.write(event('hello', { status: status(), series: recorder.series(), requests }))
+  }
+
+  #nextTick(): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timer = this.#nextTick()
+      this.#tick()
+    }, TICK_MS)
+    timer.unref()
+    return timer
   }
 
   #tick(): void {
