@@ -7,7 +7,6 @@ import { requestHeaders } from '../forward/request-headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
-import { FORWARDED_METHODS } from '../guards/framing.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import { type Reception, receive, runtimeOf } from '../server/reception.ts'
@@ -106,19 +105,13 @@ function receiveIn(
   const exchange: Exchange = startExchange('explain', raw.method, target)
   try {
     const reception = receive(runtimeOf(config, upstreams), raw, listener, exchange, false)
-    if (reception.kind === 'forward') refuseOtherMethods(raw.method)
+
     return { reception }
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error
     const { code, status, message, help } = error
     return { refusal: { code, status, detail: message, help } }
   }
-}
-
-/** As the server does, whose router knows no other methods. */
-function refuseOtherMethods(method: string): void {
-  if (FORWARDED_METHODS.some((one) => one === method)) return
-  throw new ProxyError('method_not_allowed', `${method} requests are not forwarded.`)
 }
 
 function opened(config: Config): Config {

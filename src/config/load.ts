@@ -76,9 +76,22 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     values: credentials.values,
     certificates: ca.certificates,
     file: found?.path,
-    warnings: [...layered.warnings, ...checked.warnings, ...plain.warnings],
+    warnings: [
+      ...layered.warnings,
+      ...checked.warnings,
+      ...plain.warnings,
+      ...openToWriters(found, mode, platform),
+    ],
     watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
   })
+}
+
+/** Whoever can change the file can have the secrets sent to a login server of their own. */
+function openToWriters(found: FoundFile | undefined, mode: number, platform: NodeJS.Platform): string[] {
+  if (found === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
+  return [
+    `${found.path} can be changed by others, who could send your secrets elsewhere: chmod go-w ${found.path}`,
+  ]
 }
 
 async function readConfigFile(

@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { listenText } from '../../src/config/addresses.ts'
@@ -435,4 +436,22 @@ t.test('without secrets, where the proxy listens can be known from little', asyn
   })
   t.equal(account(config)?.clientSecret.reveal(), '')
   t.match(await folder.message('listen: 8377', { resolveSecrets: false }), /listen: 8377 is a port/)
+})
+
+t.test('a file that others can change is warned of', { skip: process.platform === 'win32' }, async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = folder.write('procore-proxy.yaml', oneCompany(''))
+  for (const [mode, warned] of [
+    [0o600, false],
+    [0o620, true],
+    [0o602, true],
+  ] as const) {
+    chmodSync(file, mode)
+    const { warnings } = await folder.load({})
+    t.equal(
+      warnings.some((warning) => warning.includes('chmod go-w')),
+      warned,
+      mode.toString(8),
+    )
+  }
 })

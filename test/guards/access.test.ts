@@ -4,8 +4,8 @@ import t from 'tap'
 import { METHODS, resolveRule } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { FORWARDED_METHODS } from '../../src/guards/framing.ts'
 import { decideAccess, type JudgedRequest, judgeAccess as judge } from '../../src/guards/access.ts'
+import { FORWARDED_METHODS } from '../../src/guards/framing.ts'
 
 const denied = { name: 'ProxyError', code: 'access_denied' }
 /** Without rules. */
