@@ -447,7 +447,7 @@ t.test('a file that others can change is warned of', { skip: process.platform ==
     [0o602, true],
   ] as const) {
     chmodSync(file, mode)
-    const { warnings } = await folder.load({})
+    const { warnings } = await folder.load(undefined)
     t.equal(
       warnings.some((warning) => warning.includes('chmod go-w')),
       warned,
