@@ -134,7 +134,10 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
     [['GET', '/rest/v1.0/companies/99/x', '-H', 'Procore-Company-Id: 7656', ...ok], '409 company_conflict: '],
     [['GET', '/other', ...ok], '404 route_unknown: '],
     [['TRACE', '/globex/rest/v1', ...ok], '405 method_not_allowed: TRACE requests are never forwarded.'],
-    [['PROPFIND', '/globex/rest/v1', ...ok], '405 method_not_allowed: PROPFIND requests are never forwarded.'],
+    [
+      ['PROPFIND', '/globex/rest/v1', ...ok],
+      '405 method_not_allowed: PROPFIND requests are never forwarded.',
+    ],
   ]
   for (const [args, refusal] of cases) {
     const { code, out, err } = await explain(...args)

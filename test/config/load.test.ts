@@ -440,14 +440,18 @@ t.test('without secrets, where the proxy listens can be known from little', asyn
 
 t.test('a file that others can change is warned of', { skip: process.platform === 'win32' }, async (t) => {
   const folder = new ConfigFolder(t.testdir())
-  const file = folder.write('procore-proxy.yaml', oneCompany(''))
+  const account = '{ clientId: a, clientSecret: { env: S } }'
+  const file = folder.write(
+    'procore-proxy.yaml',
+    `companies: { acme: { id: "1", serviceAccount: ${account} } }`,
+  )
   for (const [mode, warned] of [
     [0o600, false],
     [0o620, true],
     [0o602, true],
   ] as const) {
     chmodSync(file, mode)
-    const { warnings } = await folder.load(undefined)
+    const { warnings } = await folder.load(undefined, { env: { S: 's3cret' } })
     t.equal(
       warnings.some((warning) => warning.includes('chmod go-w')),
       warned,
