@@ -23,26 +23,35 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
   }
   let lengths = 0
   let codings = 0
+  let hasBody = false
+  let offersH2c = false
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
     const value = rawHeaders[at + 1]!
     if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
     if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
     // The names of interest are told by their length, to spare the others the lower-casing.
-    if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
-      throw invalid('Upgrade requests are refused.')
+    if (name.length === 7 && name.toLowerCase() === 'upgrade') {
+      if (value.toLowerCase() !== 'h2c') throw invalid('Upgrade requests are refused.')
+      offersH2c = true
     }
     if (name.length === 6 && name.toLowerCase() === 'expect' && value.toLowerCase() !== '100-continue') {
       throw invalid('Only "Expect: 100-continue" is understood.')
     }
     if (name.length === 14 && isNamed(name, 'content-length')) {
       lengths++
+      hasBody ||= !/^0+$/.test(value)
       if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')
     }
     if (name.length === 17 && isNamed(name, 'transfer-encoding')) {
       codings++
+      hasBody = true
       if (value !== 'chunked') throw invalid('Transfer-Encoding is not exactly "chunked".')
     }
+  }
+  // Node loses what of the body comes in one packet with such a head: better refused than waited for.
+  if (offersH2c && hasBody) {
+    throw invalid('An offer of h2c with a body is refused: set the client to HTTP/1.1.')
   }
   if (lengths > 1) throw invalid('The request has more than one Content-Length header.')
   if (codings > 1) throw invalid('The request has more than one Transfer-Encoding header.')
