@@ -118,10 +118,18 @@ function renewalUnnoticed(seconds: number): Promise<boolean> {
         await sleep(5)
       }
     }
+    // The journal keeps the newest entries only, so it is read as it goes.
+    let refused = 0
+    const read = () => {
+      refused += fake.journal.api().filter(({ status }) => status === 401).length
+      fake.journal.clear()
+    }
+    const reader = setInterval(read, 500)
     await Promise.all(Array.from({ length: 8 }, load))
+    clearInterval(reader)
+    read()
     await agent.destroy()
-    const posts = fake.journal.tokenRequests().length
-    const refused = fake.journal.api().filter(({ status }) => status === 401).length
+    const posts = fake.issuedTokens().length
     await proxy.stop()
     times.sort((a, b) => a - b)
     const slowest = times.at(-1) ?? 0
