@@ -30,7 +30,7 @@ import { Page } from './server/page.ts'
 import { registerPlaceholderLogin } from './server/placeholder-login.ts'
 import { receive, runtimeOf } from './server/reception.ts'
 import { condemn, isCondemned, refuse } from './server/refusal.ts'
-import { Reloader } from './server/reload.ts'
+import { accountsInUse, Reloader } from './server/reload.ts'
 
 export type { Config } from './config/config.ts'
 export { loadConfig } from './config/load.ts'
@@ -65,8 +65,6 @@ declare module 'fastify' {
 interface ListenedRequest extends IncomingMessage {
   listener: Listener
   exchange: Exchange
-  /** The raw target; `url` is what Fastify routes by. */
-  target: string
   /** Counts it as ended before its answer is. */
   detach: () => void
 }
@@ -175,11 +173,10 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     if (request.headers.upgrade !== undefined) condemn(request.socket, response)
     const raw = request as ListenedRequest
     raw.listener = listener
-    raw.target = request.url ?? '/'
     raw.exchange = startExchange(
       requestIdOf(request.headers['x-request-id']),
       request.method ?? '',
-      raw.target,
+      request.url ?? '/',
     )
     raw.exchange.listener = listener.address
     raw.exchange.rawHeaders = request.rawHeaders
@@ -205,7 +202,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     addresses: () => listeners.addresses(),
     listen: async () => {
       await listeners.apply(reloader.runtime.config)
-      prefetch(reloader.runtime.config, tokens)
+      for (const account of accountsInUse(reloader.runtime.config)) tokens.source(account).prefetch()
     },
     recorder: observation.recorder,
     reload: async (next) => {
@@ -245,12 +242,6 @@ function routeOf(target: string): string {
       target,
     )?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? '/' : own
-}
-
-function prefetch(config: Config, tokens: Tokens): void {
-  for (const { account } of [...config.companies, ...(config.anyCompany ? [config.anyCompany] : [])]) {
-    tokens.source(account).prefetch()
-  }
 }
 
 function allTried(tokens: Tokens): boolean {

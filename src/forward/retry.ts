@@ -84,9 +84,9 @@ class Attempt extends PassingHandler {
     const timer = setTimeout(
       () => {
         caller.onGone = undefined
-        const next = new Attempt({ ...this.#request, options: { ...options, body } }, this.#nth + 1)
+        const again = { ...options, body }
         try {
-          dispatch({ ...options, body }, next)
+          dispatch(again, new Attempt({ ...this.#request, options: again }, this.#nth + 1))
         } catch (failure) {
           handler.onResponseError?.(NEVER_SENT, failure as Error)
         }
