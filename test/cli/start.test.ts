@@ -1,6 +1,6 @@
 // `start`, from outside: where it listens, what it prints, and how it ends by a signal.
 import { once } from 'node:events'
-import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -112,8 +112,9 @@ t.test('every form of address is opened and printed', async (t) => {
 })
 
 t.test('a unix socket makes way only where it is stale', async (t) => {
-  const { folder, file, settings, write } = await startPlace(t, {}, { files: { plain: 'mine' } })
-  const socket = join(shortFolder(t), 'p.sock')
+  const { file, settings, write } = await startPlace(t)
+  const folder = shortFolder(t)
+  const socket = join(folder, 'p.sock')
   write(settings({ listen: { path: socket, mode: '0660' } }))
   const first = run(t, ['-c', file])
   await first.ready()
@@ -132,6 +133,7 @@ t.test('a unix socket makes way only where it is stale', async (t) => {
   t.equal((await get(t, `unix:${socket}`, '/acme/rest/v1.0/me')).status, 200, 'it was replaced')
 
   const plain = join(folder, 'plain')
+  writeFileSync(plain, 'mine')
   const inTheWay = await runToEnd(t, ['-c', file, '--listen', `unix:${plain}`])
   t.match(inTheWay, {
     code: 1,
