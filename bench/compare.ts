@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Child, freePort, run, start } from './children.ts'
 import { CALLER_HEADERS, CONTENDERS, type Contender, folderFor } from './contenders.ts'
+import { measureLatency } from './latency.ts'
 import type { Cores } from './machine.ts'
 import type { Options } from './options.ts'
 import { waitFor } from './requests.ts'
-import type { Measured } from './result.ts'
+import type { Latency, Measured } from './result.ts'
 import { SMALL, type Upstream } from './upstream.ts'
 
 /** Concurrent connections for throughput. */
@@ -19,11 +20,13 @@ export interface Bench {
   readonly upstream: Upstream
   readonly contenders: readonly Contender[]
   readonly results: Record<string, Measured>
+  /** Without any proxy. */
+  readonly direct: { single?: Latency; fixed?: Latency }
   say(text: string): void
 }
 
 export interface Running {
-  readonly contender: Contender
+  readonly contender: Pick<Contender, 'id' | 'launch' | 'throughputOnly'>
   readonly child: Child
   readonly url: string
   /** From the start of its process to its first proxied answer, ms. */
@@ -33,11 +36,16 @@ export interface Running {
 let started = 0
 
 /** Starts a contender in front of `api` and waits for its first answer. */
-export async function launch(bench: Bench, contender: Contender, api: string): Promise<Running> {
+export async function launch(
+  bench: Pick<Bench, 'upstream' | 'cores'>,
+  contender: Pick<Contender, 'id' | 'launch'>,
+  api: string,
+  login = bench.upstream.login,
+): Promise<Running> {
   const { upstream, cores } = bench
   const port = await freePort()
   const folder = folderFor(upstream.folder, `contender-${++started}`)
-  const { login, caFile } = upstream
+  const { caFile } = upstream
   const { command, env } = contender.launch({ port, api, login, caFile, folder })
   const began = performance.now()
   const child = start(command, { core: cores.contender, env, cwd: folder })
@@ -83,7 +91,7 @@ export async function measureStart(bench: Bench, times: number): Promise<void> {
   }
 }
 
-/** Memory after the first answer, then requests a second and CPU a request with plain and TLS upstream. */
+/** Memory after the first answer, requests a second and CPU a request with plain and TLS upstream; and, while all are warm, latency. */
 export async function measureThroughput(bench: Bench): Promise<void> {
   const { options, contenders, upstream, say } = bench
   for (const scheme of ['plain', 'tls'] as const) {
@@ -99,7 +107,7 @@ export async function measureThroughput(bench: Bench): Promise<void> {
       }
     }
     // Compilers need their second; interpreters of configurations lose nothing by it.
-    for (const running of all) await load(bench, running, options.quick ? 1 : 2)
+    for (const running of all) await load(bench, running, options.quick ? 1 : 3)
     for (let round = 1; round <= options.rounds; round++) {
       for (const running of all) {
         const { requestsPerSecond, cpuUs } = await load(bench, running, options.seconds)
@@ -113,6 +121,7 @@ export async function measureThroughput(bench: Bench): Promise<void> {
         )
       }
     }
+    if (scheme === 'plain') await measureLatency(bench, all)
     for (const { child } of all) await child.stop()
   }
 }
@@ -144,7 +153,7 @@ export async function load(
   return { requestsPerSecond: (requests / durationUs) * 1e6, cpuUs: (cpuMs * 1000) / requests }
 }
 
-function add(bench: Bench, { id }: Contender, key: 'startMs' | 'idleMb', value: number): void {
+function add(bench: Bench, { id }: Pick<Contender, 'id'>, key: 'startMs' | 'idleMb', value: number): void {
   const measured = bench.results[id]!
   measured[key] ??= []
   measured[key].push(value)

@@ -3,12 +3,18 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Bench, choose, measureStart, measureThroughput } from './compare.ts'
+import { measureExpiry } from './expiry.ts'
 import { judge } from './goals.ts'
+import { FIXED_RATE } from './latency.ts'
 import { allowedCores, machine, root, shareCores, versionOf } from './machine.ts'
 import { OptionError, type Options, readOptions, USAGE } from './options.ts'
 import type { Compared } from './result.ts'
 import { figuresTables, goalsTable, ratioTables } from './tables.ts'
+import { measureTransfers } from './transfer.ts'
 import { startUpstream } from './upstream.ts'
+
+/** Of large bodies. */
+const LARGE_MB = 512
 
 const here = import.meta.dirname
 const words = process.argv.slice(2)
@@ -68,13 +74,19 @@ async function compare(options: Options): Promise<Compared> {
     seconds: options.seconds,
     rounds: options.rounds,
     skipped,
+    fixedRate: FIXED_RATE,
+    largeMb: LARGE_MB,
     contenders: Object.fromEntries(contenders.map(({ id, title }) => [id, { title }])),
   }
-  const upstream = await startUpstream(cores, 512 * 2 ** 20)
-  const bench: Bench = { options, cores, upstream, contenders, results: result.contenders, say }
+  const upstream = await startUpstream(cores, LARGE_MB * 2 ** 20)
+  const direct: Bench['direct'] = {}
+  result.direct = direct
+  const bench: Bench = { options, cores, upstream, contenders, results: result.contenders, direct, say }
   try {
     await measureStart(bench, options.quick ? 2 : 5)
     await measureThroughput(bench)
+    await measureTransfers(bench)
+    if (contenders.some(({ id }) => id === 'procore-proxy')) result.expiry = await measureExpiry(bench)
   } finally {
     await upstream.stop()
   }

@@ -1,6 +1,7 @@
 // What stands behind every contender: nginx that answers 1 KB at once (plain and TLS), issues tokens and holds a large file; and a sink.
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   existsSync,
   ftruncateSync,
@@ -49,6 +50,8 @@ export async function startUpstream(cores: Cores, largeBytes: number): Promise<U
   const nginx = find('nginx')
   if (nginx === undefined) throw new Error('nginx is the upstream and is not here: apt-get install nginx')
   const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'procore-proxy-bench-'))
+  // Started by root, nginx works as nobody.
+  chmodSync(folder, 0o755)
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   makeCertificates(folder)
   mkdirSync(join(folder, 'rest', 'v1.0'), { recursive: true })
