@@ -6,7 +6,8 @@ import { createServer } from 'node:net'
 import { find } from './machine.ts'
 
 export interface StartOptions {
-  readonly core: number
+  /** As taskset wants them. */
+  readonly core: number | string
   readonly env?: Record<string, string> | undefined
   readonly cwd?: string | undefined
 }

@@ -3,50 +3,21 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
+import { coreList } from './cores.ts'
 
 export const root = dirname(import.meta.dirname)
-
-/** Which core does what. */
-export interface Cores {
-  readonly contender: number
-  readonly upstream: number
-  readonly load: number
-  /** For tables. */
-  readonly says: string
-}
-
-/** `0-1,4` → [0, 1, 4]. */
-export function coreList(text: string): number[] {
-  return text
-    .trim()
-    .split(',')
-    .flatMap((part) => {
-      const [first = 0, last = first] = part.split('-').map(Number)
-      return Array.from({ length: last - first + 1 }, (_, nth) => first + nth)
-    })
-}
-
-/** The contender has a core of its own wherever there are two; load and upstream share one where there is no third. */
-export function shareCores(cores: readonly number[]): Cores {
-  const [contender = 0, upstream = contender, load = upstream] = cores
-  const says =
-    cores.length < 2
-      ? 'all on one core'
-      : cores.length === 2
-        ? `contender on core ${contender}, upstream and load on core ${upstream}`
-        : `contender on core ${contender}, upstream on core ${upstream}, load on core ${load}`
-  return { contender, upstream, load, says }
-}
 
 export function allowedCores(): number[] {
   const status = readFileSync('/proc/self/status', 'utf8')
   return coreList(/^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? '0')
 }
 
-/** First line that a program prints of itself, or undefined where it is not installed. */
-export function versionOf(program: string, ...flags: string[]): string | undefined {
-  const { error, stdout, stderr } = spawnSync(program, flags, { encoding: 'utf8', timeout: 10_000 })
-  return error ? undefined : (stdout + stderr).trim().split('\n')[0]
+/** What a program of Debian's says is its version, or undefined where it is not installed. */
+function versionOf(program: string, ...flags: string[]): string | undefined {
+  const path = find(program)
+  if (path === undefined) return undefined
+  const { stdout, stderr } = spawnSync(path, flags, { encoding: 'utf8', timeout: 10_000 })
+  return /\d+\.\d+[\w.+~-]*/.exec(stdout + stderr)?.[0]
 }
 
 /** A program of Debian's by its name, also where /usr/sbin is not searched. */
@@ -65,4 +36,29 @@ export function machine(): Record<string, string> {
     memory: `${Math.round(totalmem() / 2 ** 30)} GB`,
     system: `${os ?? 'Linux'}, Linux ${release()}`,
   }
+}
+
+/** Of an installed package. */
+export function versionIn(folder: string): string {
+  return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version
+}
+
+/** Of everything that has a part in a result; what is not installed has none. */
+export function versions(): Record<string, string> {
+  const bench = (name: string) => versionIn(join(import.meta.dirname, 'node_modules', name))
+  const git = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' })
+  const found: Record<string, string | undefined> = {
+    'procore-proxy': `${versionIn(root)}${git.status === 0 ? ` (${git.stdout.trim()})` : ''}`,
+    node: process.versions.node,
+    nginx: versionOf('nginx', '-v'),
+    haproxy: versionOf('haproxy', '-v'),
+    caddy: versionOf('caddy', 'version'),
+    wrk: versionOf('wrk', '-v'),
+    '@fastify/http-proxy': bench('@fastify/http-proxy'),
+    fastify: bench('fastify'),
+    'http-proxy-middleware': bench('http-proxy-middleware'),
+  }
+  return Object.fromEntries(
+    Object.entries(found).flatMap(([name, version]) => (version === undefined ? [] : [[name, version]])),
+  )
 }

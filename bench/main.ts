@@ -1,16 +1,18 @@
 // The benchmark's command line: `npm run bench -- --help`.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type Bench, choose, measureStart, measureThroughput } from './compare.ts'
-import { measureExpiry } from './expiry.ts'
-import { judge } from './goals.ts'
-import { FIXED_RATE } from './latency.ts'
-import { allowedCores, machine, root, shareCores, versionOf } from './machine.ts'
-import { OptionError, type Options, readOptions, USAGE } from './options.ts'
-import type { Compared } from './result.ts'
-import { figuresTables, goalsTable, ratioTables } from './tables.ts'
-import { measureTransfers } from './transfer.ts'
+import type { Stage } from './bench.ts'
+import { compare } from './compare.ts'
+import { shareCores } from './cores.ts'
+import { growth } from './growth.ts'
+import { http2 } from './http2.ts'
+import { allowedCores, machine, root, versions } from './machine.ts'
+import { lengthOf, MEASURES, type Measure, OptionError, type Options, readOptions, USAGE } from './options.ts'
+import { processes } from './processes.ts'
+import { drawings, intoPage, type Results, report } from './report.ts'
+import type { Head } from './result.ts'
+import { soak } from './soak.ts'
 import { startUpstream } from './upstream.ts'
 
 /** Of large bodies. */
@@ -18,6 +20,15 @@ const LARGE_MB = 512
 
 const here = import.meta.dirname
 const words = process.argv.slice(2)
+const page = join(root, 'docs', 'performance.md')
+
+const RUNS: Record<Measure, (stage: Stage, head: Head) => Promise<Head>> = {
+  compare,
+  growth,
+  soak,
+  http2,
+  processes,
+}
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`)
@@ -27,93 +38,71 @@ function say(text: string): void {
 function prepare(): void {
   const installed = join(here, 'node_modules', '.package-lock.json')
   const lock = join(here, 'package-lock.json')
+  const npm = (...args: string[]) => execFileSync('npm', args, { cwd: here, stdio: ['ignore', 2, 2] })
   if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lock).mtimeMs) {
     say('Installing the contenders of Node…')
-    execFileSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
-      cwd: here,
-      stdio: [0, 2, 2],
-    })
+    npm('ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error')
   }
   say('Building dist…')
-  execFileSync('npm', ['run', '--silent', 'build:all'], { cwd: root, stdio: [0, 2, 2] })
+  npm('run', '--silent', '--prefix', root, 'build:all')
 }
 
-function versions(): Record<string, string> {
-  const packageVersion = (folder: string) =>
-    (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version
-  const bench = (name: string) => packageVersion(join(here, 'node_modules', name))
-  const git = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' })
-  const found: Record<string, string | undefined> = {
-    'procore-proxy': `${packageVersion(root)}${git.status === 0 ? ` (${git.stdout.trim()})` : ''}`,
-    node: process.versions.node,
-    nginx: versionOf('nginx', '-v'),
-    haproxy: versionOf('haproxy', '-v'),
-    caddy: versionOf('caddy', 'version'),
-    wrk: versionOf('wrk', '-v'),
-    '@fastify/http-proxy': bench('@fastify/http-proxy'),
-    fastify: bench('fastify'),
-    'http-proxy-middleware': bench('http-proxy-middleware'),
-  }
-  return Object.fromEntries(
-    Object.entries(found).flatMap(([name, version]) => (version === undefined ? [] : [[name, version]])),
-  )
-}
-
-async function compare(options: Options): Promise<Compared> {
+async function measure(command: Measure, options: Options): Promise<Head> {
   const began = performance.now()
-  const { contenders, skipped } = choose(options.only)
-  for (const [id, why] of Object.entries(skipped)) say(`skipped: ${id} (${why})`)
+  const seconds = lengthOf(command, options)
   const cores = shareCores(allowedCores())
-  say(cores.says)
-  const result: Compared = {
+  say(`${command}: ${cores.says}`)
+  const head: Head = {
     date: new Date().toISOString(),
     command: ['npm run bench --', ...words].join(' '),
     machine: machine(),
     versions: versions(),
     cores: cores.says,
-    seconds: options.seconds,
-    rounds: options.rounds,
-    skipped,
-    fixedRate: FIXED_RATE,
-    largeMb: LARGE_MB,
-    contenders: Object.fromEntries(contenders.map(({ id, title }) => [id, { title }])),
   }
   const upstream = await startUpstream(cores, LARGE_MB * 2 ** 20)
-  const direct: Bench['direct'] = {}
-  result.direct = direct
-  const bench: Bench = { options, cores, upstream, contenders, results: result.contenders, direct, say }
   try {
-    await measureStart(bench, options.quick ? 2 : 5)
-    await measureThroughput(bench)
-    await measureTransfers(bench)
-    if (contenders.some(({ id }) => id === 'procore-proxy')) result.expiry = await measureExpiry(bench)
+    return await RUNS[command]({ options: { ...options, seconds }, cores, upstream, say }, head)
   } finally {
     await upstream.stop()
+    say(`${command} took ${((performance.now() - began) / 1000).toFixed(0)} s`)
   }
-  say(`took ${((performance.now() - began) / 1000).toFixed(0)} s`)
-  return result
 }
 
-function keep(file: string, result: unknown): void {
+function write(file: string, text: string): void {
   mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`)
+  writeFileSync(file, text)
   say(`wrote ${file}`)
 }
 
-async function main(options: Options): Promise<void> {
-  prepare()
-  const result = await compare(options)
-  if (options.json !== undefined) keep(options.json, result)
-  console.log(
-    [
-      '## As ratios to tuned nginx: median (least–most of the rounds)',
-      ...ratioTables(result),
-      '## In figures',
-      ...figuresTables(result),
-      '## Goals',
-      goalsTable(judge(result)),
-    ].join('\n\n'),
+function resultFile(command: Measure): string {
+  return join(here, 'results', `${command}.json`)
+}
+
+/** What was measured last, of each command that ever was. */
+function kept(): Results {
+  const found = MEASURES.filter((command) => existsSync(resultFile(command)))
+  return Object.fromEntries(
+    found.map((command) => [command, JSON.parse(readFileSync(resultFile(command), 'utf8'))]),
   )
+}
+
+async function main(options: Options): Promise<void> {
+  const commands = MEASURES.filter((each) => options.command === 'all' || options.command === each)
+  if (commands.length > 0) prepare()
+  const whole = options.only === undefined && (!options.quick || options.writeDocs)
+  for (const command of commands) {
+    const result = await measure(command, options)
+    const file = options.json ?? (whole ? resultFile(command) : undefined)
+    if (file !== undefined) write(file, `${JSON.stringify(result, null, 1)}\n`)
+    console.log(report({ [command]: result }))
+  }
+  const docs = options.writeDocs || options.command === 'docs'
+  if (docs || options.plots) {
+    for (const [name, svg] of Object.entries(drawings(kept()))) {
+      write(join(root, 'docs', 'performance', name), svg)
+    }
+  }
+  if (docs) write(page, intoPage(readFileSync(page, 'utf8'), kept()))
 }
 
 try {

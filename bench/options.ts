@@ -1,7 +1,9 @@
 // The words after `npm run bench --` → what to run and how long; pure.
 
-/** What can be run. */
-export const COMMANDS = ['compare', 'growth', 'soak', 'http2', 'processes', 'all', 'docs'] as const
+/** What measures something. */
+export const MEASURES = ['compare', 'growth', 'soak', 'http2', 'processes'] as const
+export type Measure = (typeof MEASURES)[number]
+export const COMMANDS = [...MEASURES, 'all', 'docs'] as const
 export type Command = (typeof COMMANDS)[number]
 
 export interface Options {
@@ -10,10 +12,10 @@ export interface Options {
   readonly only: readonly string[] | undefined
   /** How often each measure is taken, contenders taking turns. */
   readonly rounds: number
-  /** Of load for one figure. */
-  readonly seconds: number
+  /** Of load for one figure; undefined: what {@link lengthOf} says. */
+  readonly seconds: number | undefined
   readonly quick: boolean
-  /** Where the result goes; without it `bench/results/COMMAND.json` for whole runs and nowhere for parts. */
+  /** Where the result goes; without it `bench/results/COMMAND.json` for whole runs, and nowhere for parts and quick ones. */
   readonly json: string | undefined
   readonly plots: boolean
   readonly writeDocs: boolean
@@ -39,7 +41,7 @@ options:
   --rounds N      how often each measure is taken (3)
   --seconds S     seconds of load for one figure (4; soak: 600)
   --quick         one short round of everything: two minutes, rough figures
-  --json FILE     write the result there
+  --json FILE     write the result there, and not to bench/results/COMMAND.json
   --plots         draw docs/performance/*.svg from the results
   --write-docs    plots, and the generated part of docs/performance.md`
 
@@ -95,18 +97,25 @@ export function readOptions(words: readonly string[]): Options {
     }
   }
   const quick = given.quick ?? false
-  const usualSeconds = command === 'soak' ? (quick ? 20 : 600) : quick ? 1 : 4
+  if (command === 'all' && given.json !== undefined) throw new OptionError('--json takes one result, not all')
   return {
     command: command ?? 'compare',
     only: given.only,
     rounds: given.rounds ?? (quick ? 1 : 3),
-    seconds: given.seconds ?? usualSeconds,
+    seconds: given.seconds,
     quick,
     json: given.json,
     plots: given.plots ?? false,
     writeDocs: given.writeDocs ?? false,
     help: given.help ?? false,
   }
+}
+
+/** Seconds of load for one figure. */
+export function lengthOf(measure: Measure, { seconds, quick }: Pick<Options, 'seconds' | 'quick'>): number {
+  if (seconds !== undefined) return seconds
+  if (measure === 'soak') return quick ? 20 : 600
+  return quick ? 1 : 4
 }
 
 function splitOnce(word: string): [string, string | undefined] {

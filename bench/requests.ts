@@ -1,5 +1,6 @@
 // Single requests of the benchmark's own: whether a program answers yet.
 import { type IncomingHttpHeaders, request } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Child } from './children.ts'
 
@@ -45,4 +46,19 @@ export async function waitFor(
     if (child.exited()) break
   }
   throw new Error(`${url} does not answer (${last}):\n${child.output()}`)
+}
+
+/** Waits until somebody listens on the port; throws with what the program printed where nobody does. */
+export async function waitForPort(port: number, child: Child): Promise<void> {
+  for (const deadline = performance.now() + 15_000; performance.now() < deadline; await sleep(10)) {
+    const socket = connect(port, '127.0.0.1')
+    const open = await new Promise<boolean>((resolve) => {
+      socket.on('connect', () => resolve(true))
+      socket.on('error', () => resolve(false))
+    })
+    socket.destroy()
+    if (open) return
+    if (child.exited()) break
+  }
+  throw new Error(`nobody listens on port ${port}:\n${child.output()}`)
 }

@@ -22,10 +22,10 @@ export function figure(value: number): string {
 }
 
 /** `median (least–most)`, or a dash where there is nothing. */
-export function spread(of: Summary | undefined, scale = 1): string {
+export function spread(of: Summary | undefined): string {
   if (of === undefined) return '–'
-  const median = figure(of.median * scale)
-  const [least, most] = [figure(of.least * scale), figure(of.most * scale)]
+  const median = figure(of.median)
+  const [least, most] = [figure(of.least), figure(of.most)]
   return least === most ? median : `${median} (${least}–${most})`
 }
 
@@ -33,7 +33,6 @@ const BASE = 'nginx'
 
 interface Column {
   readonly title: string
-  readonly scale?: number
   readonly rounds: (measured: Measured, result: Compared) => Rounds | undefined
 }
 
@@ -60,9 +59,11 @@ const COLUMNS: readonly Column[] = [
   },
   { title: 'download MB/s', rounds: ({ download }) => download?.mbPerSecond },
   { title: 'its peak MB', rounds: ({ download }) => download?.peakMb },
+  { title: 'grown by MB', rounds: ({ download }) => download?.grownMb },
   { title: 'its CPU ms/GB', rounds: ({ download }) => download?.cpuMsPerGb },
   { title: 'upload MB/s', rounds: ({ upload }) => upload?.mbPerSecond },
   { title: 'its peak MB', rounds: ({ upload }) => upload?.peakMb },
+  { title: 'grown by MB', rounds: ({ upload }) => upload?.grownMb },
   { title: 'its CPU ms/GB', rounds: ({ upload }) => upload?.cpuMsPerGb },
   { title: 'idle MB', rounds: ({ idleMb }) => idleMb },
   { title: 'start ms', rounds: ({ startMs }) => startMs },
@@ -72,8 +73,8 @@ const COLUMNS: readonly Column[] = [
 const GROUPS: readonly (readonly [number, number])[] = [
   [0, 4],
   [4, 8],
-  [8, 14],
-  [14, 16],
+  [8, 16],
+  [16, 18],
 ]
 
 function tables(result: Compared, cell: (column: Column, measured: Measured) => string): string[] {

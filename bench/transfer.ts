@@ -1,29 +1,37 @@
 // Large bodies: MB/s, CPU and peak memory, each in a process that did nothing else before.
 import { join } from 'node:path'
+import { type Bench, launch, type Stage } from './bench.ts'
 import { run } from './children.ts'
-import { type Bench, launch } from './compare.ts'
 import { CALLER_HEADERS } from './contenders.ts'
 import type { TransferOrder, TransferReport } from './load/transfer.ts'
 import { LARGE, UPLOAD } from './upstream.ts'
 
 const MB = 2 ** 20
 
-/** Moves one body; throws where less of it arrived. */
+export interface TransferOptions {
+  readonly direction: TransferOrder['direction']
+  readonly bytes: number
+  /** One after the other on one connection; 1 where left out. */
+  readonly times?: number
+  /** Of the download, if not that of the large file. */
+  readonly path?: string
+  readonly headers?: Record<string, string>
+}
+
+/** Moves bodies; throws where less of one arrived. */
 export async function transfer(
-  { cores }: Pick<Bench, 'cores'>,
+  { cores }: Pick<Stage, 'cores'>,
   url: string,
-  direction: TransferOrder['direction'],
-  bytes: number,
+  { direction, bytes, times = 1, ...options }: TransferOptions,
 ): Promise<TransferReport> {
   const port = Number(new URL(url).port)
-  const path = direction === 'download' ? LARGE : UPLOAD
-  const order: TransferOrder = { port, path, headers: CALLER_HEADERS, direction, bytes }
+  const path = options.path ?? (direction === 'download' ? LARGE : UPLOAD)
+  const headers = options.headers ?? CALLER_HEADERS
+  const order: TransferOrder = { port, path, headers, direction, bytes, times }
   const program = join(import.meta.dirname, 'load', 'transfer.ts')
   const output = await run([process.execPath, program, JSON.stringify(order)], { core: cores.load })
   const report = JSON.parse(output) as TransferReport
-  if (report.status !== 200 || report.bytes < bytes) {
-    throw new Error(`${direction} at ${url}: status ${report.status}, ${report.bytes} of ${bytes} bytes`)
-  }
+  if (report.failed !== '') throw new Error(`${direction} of ${bytes} bytes at ${url}: ${report.failed}`)
   return report
 }
 
@@ -39,16 +47,18 @@ export async function measureTransfers(bench: Bench): Promise<void> {
           direction === 'download' ? upstream.plain : upstream.sink,
         )
         const before = child.cpuMs()
-        const { ms } = await transfer(bench, url, direction, upstream.largeBytes)
+        const rssMb = child.memoryMb('VmRSS')
+        const { ms } = await transfer(bench, url, { direction, bytes: upstream.largeBytes })
         const cpuMs = child.cpuMs() - before
         const peakMb = child.memoryMb('VmHWM')
         await child.stop()
         const measured = results[contender.id]!
-        measured[direction] ??= { mbPerSecond: [], cpuMsPerGb: [], peakMb: [] }
+        measured[direction] ??= { mbPerSecond: [], cpuMsPerGb: [], peakMb: [], grownMb: [] }
         const mb = upstream.largeBytes / MB
         measured[direction].mbPerSecond.push((mb / ms) * 1000)
         measured[direction].cpuMsPerGb.push((cpuMs / mb) * 1024)
         measured[direction].peakMb.push(peakMb)
+        measured[direction].grownMb.push(peakMb - rssMb)
         say(
           `${direction} ${round} ${contender.id}: ${((mb / ms) * 1000).toFixed(0)} MB/s, peak ${peakMb.toFixed(0)} MB`,
         )

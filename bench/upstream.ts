@@ -14,7 +14,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Child, freePort, start } from './children.ts'
-import { type Cores, find } from './machine.ts'
+import type { Cores } from './cores.ts'
+import { find } from './machine.ts'
 import { waitFor } from './requests.ts'
 
 export interface Upstream {
@@ -29,12 +30,16 @@ export interface Upstream {
   readonly folder: string
   /** Of GET /rest/v1.0/large. */
   readonly largeBytes: number
+  /** From now on BYTES and this number is the path of such a body. */
+  offer(bytes: number): void
   stop(): Promise<void>
 }
 
 /** Where the 1 KB lies; a company's path, so that what judges paths has something to judge. */
 export const SMALL = '/rest/v1.0/projects/123456/rfis?page=2&per_page=20'
 export const LARGE = '/rest/v1.0/large'
+/** A body of so many bytes; see {@link Upstream.offer}. */
+export const BYTES = '/rest/v1.0/bytes/'
 export const UPLOAD = '/rest/v1.0/uploads'
 
 /** 1 KB of JSON as a list of Procore's looks. */
@@ -54,11 +59,8 @@ export async function startUpstream(cores: Cores, largeBytes: number): Promise<U
   chmodSync(folder, 0o755)
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   makeCertificates(folder)
-  mkdirSync(join(folder, 'rest', 'v1.0'), { recursive: true })
-  // Sparse: it takes no memory, however large.
-  const file = openSync(join(folder, 'rest', 'v1.0', 'large'), 'w')
-  ftruncateSync(file, largeBytes)
-  closeSync(file)
+  mkdirSync(join(folder, 'rest', 'v1.0', 'bytes'), { recursive: true })
+  makeSparse(join(folder, LARGE), largeBytes)
   const [plain, tls, login, sink] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const token = JSON.stringify({
     access_token: 'bench'.repeat(60),
@@ -73,7 +75,14 @@ export async function startUpstream(cores: Cores, largeBytes: number): Promise<U
       add_header X-Rate-Limit-Remaining 999999999;
       add_header X-Rate-Limit-Reset 4000000000;
       location /rest/ { return 200 '${smallBody()}'; }
-      location = ${LARGE} { }`
+      location = ${LARGE} { default_type application/octet-stream; }
+      location ${BYTES} { default_type application/octet-stream; }
+      location = ${UPLOAD} {
+        proxy_pass http://127.0.0.1:${sink};
+        proxy_http_version 1.1;
+        proxy_request_buffering off;
+        client_max_body_size 0;
+      }`
   writeFileSync(
     join(folder, 'upstream.conf'),
     `${nginxHead(folder, 'upstream')}
@@ -107,10 +116,18 @@ export async function startUpstream(cores: Cores, largeBytes: number): Promise<U
     caFile: join(folder, 'ca.crt'),
     folder,
     largeBytes,
+    offer: (bytes) => makeSparse(join(folder, BYTES, String(bytes)), bytes),
     stop: async () => {
       for (const child of children) await child.stop()
     },
   }
+}
+
+/** A file of zeros that takes no memory, however large. */
+function makeSparse(path: string, bytes: number): void {
+  const file = openSync(path, 'w')
+  ftruncateSync(file, bytes)
+  closeSync(file)
 }
 
 /** Whatever nginx would otherwise write elsewhere goes to the folder. */
