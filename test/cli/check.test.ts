@@ -88,7 +88,7 @@ t.test('only the companies that are named', async (t) => {
   })
   const named = await check(t, place, ['acme', '562949953443325'])
   t.match(named, { code: 0, out: /company +acme .*\n.*company +globex/ })
-  t.notMatch(named.out, /third|other/)
+  t.notMatch(named.out, /company +(third|other)/)
   const unknown = await check(t, place, ['umbrella'])
   t.match(unknown, {
     code: 2,
