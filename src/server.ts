@@ -55,6 +55,9 @@ export interface ProxyServer {
   readonly recorder: Recorder
 }
 
+/** Traces that are not sent by then are lost: nobody's request waits for them. */
+const LONGEST_FLUSH_MS = 2_000
+
 declare module 'fastify' {
   interface FastifyRequest {
     passage: Passage | undefined
@@ -70,6 +73,8 @@ interface ListenedRequest extends IncomingMessage {
 }
 
 export async function buildServer(config: Config, { log }: ServerDeps): Promise<ProxyServer> {
+  // Loaded only where it is wanted: OpenTelemetry is a good part of all packages.
+  const tracing = config.tracing && new (await import('./observe/tracing.ts')).Tracing(config.tracing, log)
   const login = new LoginConnections(config)
   const tokens = new Tokens(
     (account, signal) => requestToken(account, login.dispatcher, signal),
@@ -101,7 +106,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       return reloader.runtime.upstreams.loads()
     },
   }
-  const observation = new Observation(config, log, live)
+  const observation = new Observation(config, log, live, tracing)
 
   let route: (request: IncomingMessage, response: ServerResponse) => void = () => {}
   const options: FastifyHttpOptions<Server> = {
@@ -180,6 +185,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     )
     raw.exchange.listener = listener.address
     raw.exchange.rawHeaders = request.rawHeaders
+    if (tracing !== undefined) raw.exchange.trace = tracing.begin(request.rawHeaders)
     drain.entered(response)
     const ended = () => {
       drain.left()
@@ -219,6 +225,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
         await (force ? reloader.runtime.upstreams.destroy() : reloader.runtime.upstreams.close())
         await login.destroy()
         await app.close()
+        await tracing?.close(Math.min(LONGEST_FLUSH_MS, reloader.runtime.config.shutdownTimeoutMs))
       })
     },
   }

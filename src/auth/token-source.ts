@@ -22,10 +22,16 @@ export interface LiveToken {
 
 /** What befell an account's token, for logs and metrics. */
 export type TokenEvent =
-  | { readonly type: 'issued'; readonly account: ServiceAccount; readonly lifetimeMs: number }
+  | {
+      readonly type: 'issued'
+      readonly account: ServiceAccount
+      readonly tookMs: number
+      readonly lifetimeMs: number
+    }
   | {
       readonly type: 'failed'
       readonly account: ServiceAccount
+      readonly tookMs: number
       readonly failure: TokenFailure
       readonly retryInMs: number
     }
@@ -73,6 +79,7 @@ export class TokenSource {
   readonly #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | undefined
   #attempting = false
+  #attemptedAt = 0
   #closed = false
   #tried = false
   #lastUsedAt = 0
@@ -208,6 +215,7 @@ export class TokenSource {
   #attempt(): void {
     if (this.#attempting || this.#closed) return
     this.#attempting = true
+    this.#attemptedAt = performance.now()
     clearTimeout(this.#timer)
     this.#cache.fetch(this.account.key, { forceRefresh: true, context: this }).then(
       (token) => this.#settled(() => token !== undefined && this.#issued(token)),
@@ -237,7 +245,8 @@ export class TokenSource {
     this.#lastFailure = undefined
     this.#lifetimeMs = token.lifetimeMs
     this.#schedule(token.renewAt)
-    this.#report({ type: 'issued', account: this.account, lifetimeMs: token.lifetimeMs })
+    const tookMs = performance.now() - this.#attemptedAt
+    this.#report({ type: 'issued', account: this.account, tookMs, lifetimeMs: token.lifetimeMs })
     for (const waiter of this.#waiters) waiter.resolve(token)
   }
 
@@ -250,7 +259,13 @@ export class TokenSource {
     this.#nextAttemptAt = now + retryInMs
     // Wrong credentials without a live token: the next caller tries again, nobody else does.
     if (!failure.final || this.#live(now) !== undefined) this.#schedule(this.#nextAttemptAt)
-    this.#report({ type: 'failed', account: this.account, failure, retryInMs })
+    this.#report({
+      type: 'failed',
+      account: this.account,
+      tookMs: now - this.#attemptedAt,
+      failure,
+      retryInMs,
+    })
     for (const waiter of this.#waiters) {
       if (failure.final || waiter.deadline < this.#nextAttemptAt) waiter.reject(this.#unavailable())
     }

@@ -55,6 +55,9 @@ async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
     const hosts = noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
     log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${proxy.origin}`)
   }
+  if (config.tracing !== undefined) {
+    log.info({ protocol: config.tracing.protocol }, `traces are sent to ${config.tracing.origin}`)
+  }
   for (const { name, id, account, access, isDefault } of config.companies) {
     log.info(
       {

@@ -11,6 +11,7 @@ import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
 import { ConfigError, type Finding, keyOf, type Path, type Problem } from './problems.ts'
 import { type FoundFile, findConfigFile } from './search.ts'
+import { readTracing } from './tracing.ts'
 
 /** Everything a configuration is made from. */
 export interface LoadInput {
@@ -71,16 +72,19 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     ),
   )
   if (problems.length > 0) throw new ConfigError(problems)
+  const { tracing, warnings } = readTracing(env)
   return assembleConfig({
     settings,
     values: credentials.values,
     certificates: ca.certificates,
+    tracing,
     file: found?.path,
     warnings: [
       ...layered.warnings,
       ...checked.warnings,
       ...plain.warnings,
       ...openToWriters(found, mode, platform),
+      ...warnings,
     ],
     watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
   })

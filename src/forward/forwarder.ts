@@ -85,6 +85,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
     body: forwarding.body,
     caller: forwarding,
   }
+  exchange.trace?.goesUp(options.headers, upstream, passage.path)
   try {
     upstream.dispatch(options, forwarding)
   } catch (error) {

@@ -1,5 +1,6 @@
 // One request and its answer, as log, metrics and recorder see it; filled in on the way.
 import type { ListenAddress } from '../config/config.ts'
+import type { Trace } from './tracing.ts'
 
 /** Why a request was sent again. */
 export type RetryReason = '401' | '429' | '503' | 'connection'
@@ -49,6 +50,8 @@ export interface Exchange {
   /** Why the proxy answered by itself or broke off: an error code, and for the log its cause. */
   cause: string | undefined
   error: unknown
+  /** Undefined where no traces are made. */
+  trace: Trace | undefined
 }
 
 /** A new exchange, started now. */
@@ -79,6 +82,7 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     retryReasons: undefined,
     cause: undefined,
     error: undefined,
+    trace: undefined,
   }
 }
 

@@ -60,6 +60,7 @@ export function logExchange(log: Logger, exchange: Exchange): void {
       bytesIn: exchange.bytesIn,
       bytesOut: exchange.bytesOut,
       retries: exchange.retries,
+      traceId: exchange.trace?.server.traceId,
       cause: exchange.cause,
       ...(exchange.error !== undefined && { error: exchange.error }),
     },

@@ -10,16 +10,19 @@ import { type Logger, logExchange } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { Recorder } from '../observe/recorder.ts'
 import { type Status, statusOf } from '../observe/status.ts'
+import type { Tracing } from '../observe/tracing.ts'
 
 export class Observation {
   readonly metrics: Metrics
   readonly recorder: Recorder
   readonly #log: Logger
   readonly #live: Live
+  readonly #tracing: Tracing | undefined
   readonly #causes: CauseWarnings
 
-  constructor(config: Config, log: Logger, live: Live) {
+  constructor(config: Config, log: Logger, live: Live, tracing?: Tracing) {
     this.#log = log
+    this.#tracing = tracing
     this.#live = live
     this.#causes = new CauseWarnings(log)
     this.metrics = new Metrics(live)
@@ -36,12 +39,14 @@ export class Observation {
     logExchange(this.#log, exchange)
     this.metrics.count(exchange)
     this.#causes.consider(exchange)
+    exchange.trace?.ended(exchange)
     this.recorder.record(exchange)
   }
 
   /** A token was issued, or could not be had. */
   token(event: TokenEvent): void {
     this.metrics.countToken(event)
+    this.#tracing?.tokenEnded(event)
     const { account } = event
     const where = { account: account.name, environment: account.environment.name }
     if (event.type === 'issued') {
