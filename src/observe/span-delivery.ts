@@ -18,6 +18,7 @@ export class SpanDelivery {
   #sending = 0
   /** Since the last warning. */
   #lost = 0
+  #why: Error | undefined
   #warnedAt = Number.NEGATIVE_INFINITY
   #closed = false
 
@@ -60,7 +61,7 @@ export class SpanDelivery {
     clearTimeout(timer)
     this.#closed = true
     this.#lost += this.#waiting + this.#sending
-    if (this.#lost > 0) this.#warn(new Error('the proxy has stopped'))
+    if (this.#lost > 0) this.#warn(this.#why ?? new Error('the proxy has stopped'))
   }
 
   #send(exporter: SpanExporter, spans: ReadableSpan[], done: (result: ExportResult) => void): void {
@@ -77,6 +78,7 @@ export class SpanDelivery {
 
   #lose(count: number, why: Error): void {
     this.#lost += count
+    this.#why = why
     if (performance.now() - this.#warnedAt >= WARNING_INTERVAL_MS) this.#warn(why)
   }
 
@@ -84,6 +86,7 @@ export class SpanDelivery {
     this.#warnedAt = performance.now()
     const lost = this.#lost
     this.#lost = 0
+    this.#why = undefined
     this.#log.warn({ lost, error }, `traces could not be sent to ${this.#settings.origin}`)
   }
 }

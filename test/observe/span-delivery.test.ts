@@ -82,7 +82,11 @@ t.test('what is kept is bounded, and what is lost is counted and told of once a 
   await settled()
   for (const fail of pending.splice(0)) fail()
   await closing
-  t.match(lines[2], { lost: 4, msg: 'traces could not be sent to http://collector.test' })
+  t.match(lines[2], {
+    lost: 4,
+    error: 'the proxy has stopped',
+    msg: 'traces could not be sent to http://collector.test',
+  })
   t.equal(lines.length, 3)
   t.notMatch(JSON.stringify(lines), 'a-secret', "the collector's own words")
 })
