@@ -1,6 +1,7 @@
 // Makes the tables of docs/operations.md: metrics from the registry, status fields from their interfaces.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Counts } from '../src/observe/counts.ts'
 import type { Live } from '../src/observe/live.ts'
 import { Metrics } from '../src/observe/metrics.ts'
 
@@ -11,8 +12,9 @@ export function metricsPage(root: string): string {
 }
 
 function metricsTable(): string {
-  const metrics = new Metrics({} as Live)
-  metrics.close()
+  const counts = new Counts()
+  const metrics = new Metrics(counts, {} as Live)
+  counts.close()
   const rows = metrics.describe().map(({ name, type, labels, help }) => {
     const shown = labels.map((label) => `\`${label}\``).join(', ')
     return `| \`${name}\` | ${type} | ${shown} | ${help} |`

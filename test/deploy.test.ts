@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { metricsPage } from '../scripts/operations.ts'
+import { Counts } from '../src/observe/counts.ts'
 import type { Live } from '../src/observe/live.ts'
 import { Metrics } from '../src/observe/metrics.ts'
 
@@ -12,8 +13,9 @@ const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const DASHBOARD = 'deploy/grafana/procore-proxy.json'
 const RULES = 'deploy/prometheus/procore-proxy.rules.yaml'
 
-const metrics = new Metrics({} as Live)
-metrics.close()
+const counts = new Counts()
+const metrics = new Metrics(counts, {} as Live)
+counts.close()
 const labels = new Map(metrics.describe().map((metric) => [metric.name, metric.labels]))
 
 /** Each metric that an expression names, with the labels that it selects by. */

@@ -51,6 +51,7 @@ const TESTED_BY: Record<string, string> = {
   'src/forward/forwarder.ts': 'test/forward/forwarding.test.ts',
   'src/forward/passing-handler.ts': 'test/forward/pace.test.ts',
   'src/forward/problem.ts': 'test/errors.test.ts',
+  'src/observe/counts.ts': 'test/observe/metrics.test.ts',
   'src/observe/exchange.ts': 'test/observe/log.test.ts',
   'src/observe/likely-causes.ts': 'test/cli/check.test.ts',
   'src/observe/live.ts': 'test/observe/metrics.test.ts',

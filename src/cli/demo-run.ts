@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import closeWithGrace from 'close-with-grace'
-import { request } from 'undici'
+import { Client } from 'undici'
 import { ConfigError } from '../config/problems.ts'
 import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
@@ -35,15 +35,20 @@ export async function demo(options: { once?: boolean; listen?: string }): Promis
   print(
     `At start the proxy logged in, once for all three: ${logins.map(({ method, url }) => `${method} ${url}`).join(', ')}\n`,
   )
-  for (const call of CALLS) print(await show(fake, base, call))
   const close = async () => {
     await server.drain()
     await fake.close()
   }
-  if (options.once) {
-    await close()
-    return
+  const client = new Client(base)
+  let told = false
+  try {
+    for (const call of CALLS) print(await show(fake, client, call))
+    told = true
+  } finally {
+    await client.destroy()
+    if (options.once || !told) await close()
   }
+  if (options.once) return
   print(`It stays up; see ${base}/_proxy/ in a browser, try it from another terminal, or press Ctrl-C to end it:
 
   curl ${base}/acme/rest/v1.0/projects
@@ -131,9 +136,10 @@ const CALLS: readonly Call[] = [
   { say: "Procore's own refusals pass through", method: 'GET', path: '/initech/rest/v1.0/projects' },
 ]
 
-async function show(fake: FakeProcore, base: string, call: Call): Promise<string> {
+async function show(fake: FakeProcore, client: Client, call: Call): Promise<string> {
   fake.journal.clear()
-  const { statusCode, headers, body } = await request(base + call.path, {
+  const { statusCode, headers, body } = await client.request({
+    path: call.path,
     method: call.method,
     ...(call.headers && { headers: call.headers }),
     ...(call.body !== undefined && { body: call.body }),

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command line: reads the words, runs the command, turns what went wrong into a message and an exit status.
 import { Command } from 'commander'
 import { VERSION } from '../observe/version.ts'
@@ -40,13 +39,12 @@ for (const command of program.commands) command.copyInheritedSettings(program)
 
 watchOutput()
 refuseUnknownCommand(process.argv[2])
-try {
-  await program.parseAsync()
-} catch (error) {
+// No await here: the bundle is CommonJS.
+program.parseAsync().catch((error: Error) => {
   const known = error instanceof CommandError
-  process.stderr.write(`procore-proxy: ${known ? error.message : ((error as Error).stack ?? error)}\n`)
+  process.stderr.write(`procore-proxy: ${known ? error.message : (error.stack ?? error)}\n`)
   process.exitCode = known ? error.status : EXIT.failure
-}
+})
 
 /** commander would hand the word to the default command, whose complaint misleads. */
 function refuseUnknownCommand(word: string | undefined): void {

@@ -10,15 +10,15 @@ import { VERSION } from '../observe/version.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
-import { keepYoungGenerationSmall } from './heap.ts'
+import { keepMemorySmall } from './heap.ts'
 import { whenUnread } from './output.ts'
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
-  keepYoungGenerationSmall()
   const config = await readConfig(flags)
   const log = createLogger(config.log, batched(process.stdout))
   const server = await runServer(config, log)
+  keepMemorySmall()
   const stopWatching = reloadOnChange(flags, config, server, log)
   const { close } = closeWithGrace(
     {

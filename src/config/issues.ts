@@ -51,7 +51,7 @@ export function readSettings(raw: unknown): Reading {
   }
   const value = copy(raw) as RawMap
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const result = fileSchema.safeParse(value)
+    const result = fileSchema.safeParse(value, { jitless: true })
     if (result.success) return { settings: result.data, findings: [...findings.values()] }
     const wholes = new Map<string, Path>()
     for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {

@@ -3,7 +3,7 @@ import { METHOD_WORDS } from './access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { FLAGS, VARIABLES } from './overrides.ts'
 import { jsonSchema } from './schema.ts'
-import { open, ROOT_NODE, type SchemaNode } from './schema-nodes.ts'
+import { open, rootNode, type SchemaNode } from './schema-nodes.ts'
 import { TRACING_VARIABLES } from './tracing.ts'
 
 /** The text of the JSON Schema file, as `procore-proxy schema` prints it. */
@@ -21,7 +21,7 @@ export interface KeyNote {
 }
 
 /** Every key of the file, in the schema's order. */
-export function keyNotes(node: SchemaNode = ROOT_NODE, prefix = ''): KeyNote[] {
+export function keyNotes(node: SchemaNode = rootNode(), prefix = ''): KeyNote[] {
   const required = new Set(node.required)
   return Object.entries(node.properties ?? {}).flatMap(([name, inner]) => {
     const key = prefix + (/^\w+$/.test(name) ? name : JSON.stringify(name))

@@ -18,20 +18,27 @@ export interface SchemaNode {
   readonly items?: SchemaNode
 }
 
-const root = jsonSchema() as unknown as SchemaNode & { readonly $defs: Readonly<Record<string, SchemaNode>> }
+interface RootNode extends SchemaNode {
+  readonly $defs: Readonly<Record<string, SchemaNode>>
+}
 
-/** The schema of the whole file. */
-export const ROOT_NODE: SchemaNode = root
+let root: RootNode | undefined
+
+/** The schema of the whole file; made when it is first asked for, which a configuration without mistakes never does. */
+export function rootNode(): RootNode {
+  root ??= jsonSchema() as unknown as RootNode
+  return root
+}
 
 /** A node, what it refers to, and the branches of its unions; the node itself comes first. */
 export function open(node: SchemaNode): SchemaNode[] {
-  const target = node.$ref === undefined ? undefined : root.$defs[node.$ref.replace('#/$defs/', '')]
+  const target = node.$ref === undefined ? undefined : rootNode().$defs[node.$ref.replace('#/$defs/', '')]
   return [node, ...(target === undefined ? [] : open(target)), ...(node.anyOf ?? []).flatMap(open)]
 }
 
 /** Every node that describes the value at a path. */
 export function nodesAt(path: Path): SchemaNode[] {
-  let nodes = open(root)
+  let nodes = open(rootNode())
   for (const part of path) {
     nodes = nodes.flatMap((node) => {
       const properties = new Map(Object.entries(node.properties ?? {}))

@@ -1,6 +1,6 @@
 // The kinds of values in the configuration and the wording of what is wrong with them.
 import ms from 'ms'
-import { z } from 'zod'
+import * as z from 'zod'
 import { checkPattern, METHOD_WORDS } from './access-rules.ts'
 import {
   checkSerializedOrigin,

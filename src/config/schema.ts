@@ -1,5 +1,5 @@
 // The one schema of the configuration file: keys, types, defaults and descriptions. Everything else derives from it.
-import { z } from 'zod'
+import * as z from 'zod'
 import {
   accessRule,
   companyId,

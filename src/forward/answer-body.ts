@@ -1,12 +1,5 @@
 // An answer's body on its way to the caller, where it has to be unpacked or rewritten as it streams by.
 import type { Transform } from 'node:stream'
-import {
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  createInflateRaw,
-  createZstdDecompress,
-} from 'node:zlib'
 import { ProxyError } from '../errors.ts'
 import { JsonStrings } from './json-strings.ts'
 
@@ -143,16 +136,18 @@ function isBomb(packed: number, unpacked: number): boolean {
 }
 
 function unpackerOf(coding: string, firstByte: number): Transform {
+  // Loaded with the first compressed answer: it would cost every start 2 ms.
+  const zlib = process.getBuiltinModule('node:zlib')
   const options = { chunkSize: 64 * 1024 }
   switch (coding) {
     case 'br':
-      return createBrotliDecompress(options)
+      return zlib.createBrotliDecompress(options)
     case 'zstd':
-      return createZstdDecompress(options)
+      return zlib.createZstdDecompress(options)
     case 'deflate':
       // RFC 9110 means zlib's format; some servers leave its header out.
-      return (firstByte & 0x0f) === 8 ? createInflate(options) : createInflateRaw(options)
+      return (firstByte & 0x0f) === 8 ? zlib.createInflate(options) : zlib.createInflateRaw(options)
     default:
-      return createGunzip(options)
+      return zlib.createGunzip(options)
   }
 }

@@ -1,10 +1,7 @@
-// The metrics page (Prometheus): counters that requests only add to, and everything else read when it is asked for.
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+// The metrics page (Prometheus): everything is read when it is asked for. Loaded then, too: a proxy that nobody scrapes needs none of it.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { TokenFailureReason } from '../auth/token-failure.ts'
-import type { TokenEvent } from '../auth/token-source.ts'
-import { ERROR_KINDS, ProxyError } from '../errors.ts'
-import type { Exchange } from './exchange.ts'
+import { type Counts, LAG_RESOLUTION_MS, NO_COMPANY } from './counts.ts'
 import type { CompanyLoad, Live } from './live.ts'
 import {
   DURATION_BOUNDS,
@@ -12,11 +9,9 @@ import {
   METHOD_CLASSES,
   RETRY_REASONS,
   STATUS_CLASSES,
-  Tally,
+  type Tally,
 } from './tally.ts'
 
-/** What requests without a company count under: refused ones, and those for the proxy's own pages. Never a company's name. */
-const NO_COMPANY = '_proxy'
 const TOKEN_FAILURES: readonly TokenFailureReason[] = [
   'rejected',
   'unreachable',
@@ -25,61 +20,18 @@ const TOKEN_FAILURES: readonly TokenFailureReason[] = [
   'bad_status',
   'bad_body',
 ]
-const LAG_RESOLUTION_MS = 50
-
-/** What befell the tokens of one account. */
-interface TokenTally {
-  readonly account: string
-  readonly environment: string
-  issued: number
-  readonly failed: Map<TokenFailureReason, number>
-}
-
 export class Metrics {
+  readonly #counts: Counts
   readonly #live: Live
   readonly #registry = new Registry()
-  readonly #tallies = new Map<string, Tally>()
-  readonly #refusals = new Map<string, number>(Object.keys(ERROR_KINDS).map((code) => [code, 0]))
-  readonly #tokens = new Map<string, TokenTally>()
-  readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
 
-  constructor(live: Live) {
+  constructor(counts: Counts, live: Live) {
+    this.#counts = counts
     this.#live = live
-    this.#lag.enable()
     this.#describeRequests()
     this.#describeTokens()
     this.#describeState()
     this.#describeProcess()
-  }
-
-  /** A request has ended. */
-  count(exchange: Exchange): void {
-    this.tally(exchange.group).add(exchange)
-    const { error } = exchange
-    if (error instanceof ProxyError)
-      this.#refusals.set(error.code, (this.#refusals.get(error.code) as number) + 1)
-  }
-
-  /** What was counted of a company, by the name it counts under. */
-  tally(group: string = NO_COMPANY): Tally {
-    let tally = this.#tallies.get(group)
-    if (tally === undefined) {
-      tally = new Tally()
-      this.#tallies.set(group, tally)
-    }
-    return tally
-  }
-
-  countToken(event: TokenEvent): void {
-    const { name, environment } = event.account
-    const key = `${name} ${environment.name}`
-    let tally = this.#tokens.get(key)
-    if (tally === undefined) {
-      tally = { account: name, environment: environment.name, issued: 0, failed: new Map() }
-      this.#tokens.set(key, tally)
-    }
-    if (event.type === 'issued') tally.issued++
-    else tally.failed.set(event.failure.reason, (tally.failed.get(event.failure.reason) ?? 0) + 1)
   }
 
   get contentType(): string {
@@ -89,7 +41,8 @@ export class Metrics {
   /** The page. */
   text(): Promise<string> {
     // Zeros too: a counter that begins with 1 shows no increase.
-    for (const company of [NO_COMPANY, ...this.#live.loads.map((load) => load.company)]) this.tally(company)
+    for (const company of [NO_COMPANY, ...this.#live.loads.map((load) => load.company)])
+      this.#counts.tally(company)
     return this.#registry.metrics()
   }
 
@@ -106,13 +59,8 @@ export class Metrics {
     })
   }
 
-  /** Stops watching the event loop. */
-  close(): void {
-    this.#lag.disable()
-  }
-
   #describeRequests(): void {
-    const tallies = this.#tallies
+    const { tallies, refusals } = this.#counts
     this.#counter(
       'requests_total',
       'Requests that have ended, by company, method class (read: GET, HEAD, OPTIONS; write) and status class (none: no answer was sent).',
@@ -154,7 +102,6 @@ export class Metrics {
         }
       },
     )
-    const refusals = this.#refusals
     this.#counter(
       'errors_total',
       "The proxy's own answers, by error code (docs/errors.md).",
@@ -166,7 +113,7 @@ export class Metrics {
   }
 
   #describeTokens(): void {
-    const tokens = this.#tokens
+    const { tokens } = this.#counts
     this.#counter(
       'tokens_issued_total',
       'Tokens that the login server gave.',
@@ -251,7 +198,7 @@ export class Metrics {
   }
 
   #describeProcess(): void {
-    const lag = this.#lag
+    const { lag } = this.#counts
     this.#gauge(
       'event_loop_lag_seconds',
       'How much later than due the event loop ran timers, since the last scrape.',
@@ -309,7 +256,8 @@ export class Metrics {
   }
 
   #durations(name: string, help: string, of: (tally: Tally) => Durations): void {
-    const read = () => [...this.#tallies].map(([company, tally]) => ({ company, durations: of(tally) }))
+    const read = () =>
+      [...this.#counts.tallies].map(([company, tally]) => ({ company, durations: of(tally) }))
     new CountedHistogram(fullName(name), help, this.#registry, read)
   }
 }

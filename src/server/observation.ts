@@ -4,28 +4,29 @@ import type { TokenEvent } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
 import { ADDED_HEADERS, removedHeaders } from '../forward/request-headers.ts'
 import { CauseWarnings } from '../observe/cause-warnings.ts'
+import { Counts } from '../observe/counts.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Live } from '../observe/live.ts'
 import { type Logger, logExchange } from '../observe/log.ts'
-import { Metrics } from '../observe/metrics.ts'
+import type { Metrics } from '../observe/metrics.ts'
 import { Recorder } from '../observe/recorder.ts'
 import { type Status, statusOf } from '../observe/status.ts'
 import type { Tracing } from '../observe/tracing.ts'
 
 export class Observation {
-  readonly metrics: Metrics
   readonly recorder: Recorder
   readonly #log: Logger
   readonly #live: Live
   readonly #tracing: Tracing | undefined
   readonly #causes: CauseWarnings
+  readonly #counts = new Counts()
+  #metrics: Promise<Metrics> | undefined
 
   constructor(config: Config, log: Logger, live: Live, tracing?: Tracing) {
     this.#log = log
     this.#tracing = tracing
     this.#live = live
     this.#causes = new CauseWarnings(log)
-    this.metrics = new Metrics(live)
     this.recorder = new Recorder(config.inspector, {
       added: ADDED_HEADERS,
       removed: removedHeaders,
@@ -37,7 +38,7 @@ export class Observation {
   ended(exchange: Exchange, status: number | null): void {
     endExchange(exchange, status)
     logExchange(this.#log, exchange)
-    this.metrics.count(exchange)
+    this.#counts.add(exchange)
     this.#causes.consider(exchange)
     exchange.trace?.ended(exchange)
     this.recorder.record(exchange)
@@ -45,7 +46,7 @@ export class Observation {
 
   /** A token was issued, or could not be had. */
   token(event: TokenEvent): void {
-    this.metrics.countToken(event)
+    this.#counts.addToken(event)
     this.#tracing?.tokenEnded(event)
     const { account } = event
     const where = { account: account.name, environment: account.environment.name }
@@ -67,7 +68,7 @@ export class Observation {
   status(): Status {
     return statusOf({
       live: this.#live,
-      tally: (company) => this.metrics.tally(company),
+      tally: (company) => this.#counts.tally(company),
       errors: this.recorder.errors(),
       causes: this.#causes.recent(),
     })
@@ -76,8 +77,12 @@ export class Observation {
   /** `/_proxy/metrics` and `/_proxy/status`; the reception has judged whoever asks. */
   register(app: FastifyInstance): void {
     app.get('/_proxy/metrics', async (_request, reply) => {
-      reply.header('cache-control', 'no-store').type(this.metrics.contentType)
-      return this.metrics.text()
+      this.#metrics ??= import('../observe/metrics.ts').then(
+        ({ Metrics }) => new Metrics(this.#counts, this.#live),
+      )
+      const metrics = await this.#metrics
+      reply.header('cache-control', 'no-store').type(metrics.contentType)
+      return metrics.text()
     })
     app.get('/_proxy/status', (_request, reply) => {
       reply.header('cache-control', 'no-store').send(this.status())
@@ -85,6 +90,6 @@ export class Observation {
   }
 
   close(): void {
-    this.metrics.close()
+    this.#counts.close()
   }
 }

@@ -74,9 +74,10 @@ export class Page {
   /** The routes; the reception has judged whoever asks. */
   register(app: FastifyInstance): void {
     for (const [path, file, type] of FILES) {
-      const text = readFileSync(new URL(`../page/${file}`, import.meta.url), 'utf8')
+      let text: string | undefined
       app.get(path, (_request, reply) => {
         this.#judge()
+        text ??= readFileSync(new URL(`../page/${file}`, import.meta.url), 'utf8')
         reply.headers(SECURITY_HEADERS).type(type).send(text)
       })
     }

@@ -1,0 +1,110 @@
+// What `npm run build` makes: the program in one file that needs no packages, and a server that can be embedded.
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import t, { type Test } from 'tap'
+import { get, type Place, run, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const { version, dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  version: string
+  dependencies: Record<string, string>
+}
+
+// `env`: tap puts a loader into the environment of every child, which is for the sources alone.
+execFileSync('env', ['-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'scripts/build.ts')], {
+  stdio: ['ignore', 'ignore', 'inherit'],
+})
+
+/** What an image holds: the bundle and the page, and no packages anywhere above them. */
+function install(t: Test): { folder: string; main: string } {
+  const folder = shortFolder(t)
+  mkdirSync(join(folder, 'dist'))
+  for (const part of ['dist/bin', 'dist/page', 'package.json'])
+    cpSync(join(ROOT, part), join(folder, part), { recursive: true })
+  return { folder, main: join(folder, 'dist/bin/procore-proxy.cjs') }
+}
+
+async function serves(t: Test, { folder, file }: Place, main: string): Promise<void> {
+  const proxy = run(t, ['-c', file], { cwd: folder, main })
+  const url = await proxy.ready()
+  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200, body: /"id":/ })
+  t.match(await get(t, url, '/_proxy/metrics'), {
+    status: 200,
+    body: /^procore_proxy_requests_total\{company="acme",method="read",status="2xx"\} 1$/m,
+  })
+  t.match(await get(t, url, '/_proxy/'), { status: 200, body: /^<!doctype html>/i })
+  t.match(await get(t, url, '/_proxy/page.js'), { status: 200 })
+  t.match(await get(t, url, '/_proxy/status'), { status: 200, body: /"version":/ })
+  t.match(await get(t, url, '/no-such-page'), { status: 404, body: /route_unknown|company_unknown/ })
+  t.match(await runToEnd(t, ['status', '--url', url], { cwd: folder, main }), { code: 0, out: /acme/ })
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(), { code: 0, err: '' })
+}
+
+t.test('the bundle runs without any package beside it', async (t) => {
+  const { main } = install(t)
+  const place = await startPlace(t)
+  t.match(await runToEnd(t, ['--version'], { cwd: place.folder, main }), {
+    code: 0,
+    out: `${version}\n`,
+  })
+  await serves(t, place, main)
+  t.match(await runToEnd(t, ['check', '-c', place.file], { cwd: place.folder, main }), { code: 0 })
+  t.match(await runToEnd(t, ['demo', '--once'], { cwd: place.folder, main }), { code: 0 })
+  t.match(await runToEnd(t, ['completion', 'bash'], { cwd: place.folder, main }), {
+    code: 0,
+    out: /complete/,
+  })
+  const schema = await runToEnd(t, ['schema'], { cwd: place.folder, main })
+  t.equal(schema.out, readFileSync(join(ROOT, 'config/procore-proxy.schema.json'), 'utf8'))
+  const wrong = join(place.folder, 'wrong.yaml')
+  writeFileSync(wrong, 'listn: 1\n', { mode: 0o600 })
+  t.match(await runToEnd(t, ['start', '-c', wrong], { cwd: place.folder, main }), {
+    code: 2,
+    err: /listen/,
+  })
+})
+
+t.test('code that does not fit this Node is no failure', async (t) => {
+  const { folder, main } = install(t)
+  const code = join(folder, 'dist/bin/program.v8')
+  t.ok(existsSync(code))
+  const place = await startPlace(t)
+  for (const bytes of [
+    undefined,
+    Buffer.alloc(0),
+    Buffer.from('no code'),
+    readFileSync(code).fill(7, 8, 12),
+  ]) {
+    if (bytes === undefined) rmSync(code)
+    else writeFileSync(code, bytes)
+    const told = await runToEnd(t, ['--version'], { cwd: place.folder, main })
+    t.match(told, { code: 0, out: `${version}\n`, err: '' })
+  }
+  await serves(t, place, main)
+})
+
+t.test('the licence of every package in the bundle comes with it', (t) => {
+  const licences = readFileSync(join(ROOT, 'dist/bin/LICENSES.txt'), 'utf8')
+  for (const name of Object.keys(dependencies)) t.match(licences, new RegExp(`^${name} \\d`, 'm'), name)
+  for (const [, licence] of licences.matchAll(/^\S+ \d\S* \((.*)\)$/gm))
+    t.match(licence, /^(MIT|ISC|Apache-2.0|BSD-[23]-Clause|BlueOak-1.0.0)$/)
+  t.end()
+})
+
+t.test('the server can be embedded', async (t) => {
+  const { file } = await startPlace(t)
+  const { buildServer, createLogger, loadConfig } = (await import(
+    pathToFileURL(join(ROOT, 'dist/server.js')).href
+  )) as typeof import('../src/server.ts')
+  const config = await loadConfig({ flags: { config: file }, env: {}, cwd: ROOT })
+  const server = await buildServer(config, { log: createLogger({ ...config.log, level: 'silent' }) })
+  await server.listen()
+  const [{ url } = { url: '' }] = server.addresses()
+  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+  t.equal(await server.drain(), true)
+  t.match(readFileSync(join(ROOT, 'dist/server.d.ts'), 'utf8'), /export declare function buildServer/)
+  t.notOk(existsSync(join(ROOT, 'dist/cli')) || existsSync(join(ROOT, 'dist/fake')), 'and nothing else')
+})
