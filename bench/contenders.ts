@@ -92,7 +92,7 @@ export function launchProcoreProxy(
   }
   const file = join(folder, 'procore-proxy.yaml')
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
-  const main = join(root, 'dist', 'cli', 'main.js')
+  const main = join(root, 'dist', 'bin', 'procore-proxy.cjs')
   return { command: [process.execPath, main, 'start', '-c', file] }
 }
 

@@ -116,7 +116,7 @@ export async function http2(stage: Stage, head: Head): Promise<Protocols> {
 
 /** Whatever the program's own schema lets `upstream.http2` be; HTTP/1.1 alone where there is no such key. */
 function proxySettings(): [string, Record<string, unknown>][] {
-  const main = join(root, 'dist', 'cli', 'main.js')
+  const main = join(root, 'dist', 'bin', 'procore-proxy.cjs')
   const schema = JSON.parse(execFileSync(process.execPath, [main, 'schema'], { encoding: 'utf8' })) as {
     properties: { upstream: { properties: Record<string, { enum?: unknown[]; type?: string }> } }
   }

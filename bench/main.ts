@@ -44,7 +44,7 @@ function prepare(): void {
     npm('ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error')
   }
   say('Building dist…')
-  npm('run', '--silent', '--prefix', root, 'build:all')
+  npm('run', '--silent', '--prefix', root, 'build')
 }
 
 async function measure(command: Measure, options: Options): Promise<Head> {
