@@ -52,6 +52,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
   const { environment } = upstream
   const { raw } = request
   const gzip = wantsGzip(upstream, raw.method ?? '', raw.rawHeaders)
+  exchange.askedGzip = gzip
   const forwarding = new Forwarding(
     raw,
     reply.raw,

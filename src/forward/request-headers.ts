@@ -54,8 +54,13 @@ export function connectionNames(values: string | undefined): ReadonlySet<string>
   return new Set(lower.split(',').map((name) => name.trim()))
 }
 
+const ADDED: readonly string[] = ['Host', 'Procore-Company-Id', 'Via', 'Authorization']
+const ADDED_WITH_GZIP: readonly string[] = ['Host', 'Accept-Encoding', ...ADDED.slice(1)]
+
 /** Names of the headers that are put on, for those who want to know what became of a request. */
-export const ADDED_HEADERS: readonly string[] = ['Host', 'Procore-Company-Id', 'Via', 'Authorization']
+export function addedHeaders(gzip: boolean): readonly string[] {
+  return gzip ? ADDED_WITH_GZIP : ADDED
+}
 
 /** Those of a caller's header names that {@link requestHeaders} would not send on. */
 export function removedHeaders(names: readonly string[], connection: string | undefined): string[] {

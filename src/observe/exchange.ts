@@ -31,6 +31,8 @@ export interface Exchange {
   own: boolean
   /** Headers that the answer is owed whoever gives it, flat: CORS for a listed origin. */
   extra: readonly string[] | undefined
+  /** The proxy asked for compression on the caller's behalf. */
+  askedGzip: boolean
   queuedMs: number
   tokenMs: number
   /** When it was sent, the last time. */
@@ -69,6 +71,7 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     group: undefined,
     own: false,
     extra: undefined,
+    askedGzip: false,
     queuedMs: 0,
     tokenMs: 0,
     sentAt: undefined,

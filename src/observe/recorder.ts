@@ -95,7 +95,7 @@ export interface SeriesBucket {
 
 export interface RecorderDeps {
   /** Names of the headers that the forwarder puts on. */
-  readonly added: readonly string[]
+  readonly added: (askedGzip: boolean) => readonly string[]
   /** Which of the caller's headers it does not send on. */
   readonly removed: (names: readonly string[], connection: string | undefined) => string[]
   /** What is left of a company's rate budget, by the name it counts under. */
@@ -257,7 +257,7 @@ export class Recorder {
       target: showQueryValues ? exchange.target : maskQuery(exchange.target),
       company: exchange.company,
       why: exchange.why,
-      added: sent ? this.#deps.added : [],
+      added: sent ? this.#deps.added(exchange.askedGzip) : [],
       removed: sent ? this.#deps.removed(names, connection) : [],
       status: exchange.status,
       error: failure,

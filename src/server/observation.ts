@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { TokenEvent } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
-import { ADDED_HEADERS, removedHeaders } from '../forward/request-headers.ts'
+import { addedHeaders, removedHeaders } from '../forward/request-headers.ts'
 import { CauseWarnings } from '../observe/cause-warnings.ts'
 import { Counts } from '../observe/counts.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
@@ -28,7 +28,7 @@ export class Observation {
     this.#live = live
     this.#causes = new CauseWarnings(log)
     this.recorder = new Recorder(config.inspector, {
-      added: ADDED_HEADERS,
+      added: addedHeaders,
       removed: removedHeaders,
       budgetRemaining: (company) => live.loads.find((load) => load.company === company)?.budget.remaining,
     })

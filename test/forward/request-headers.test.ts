@@ -6,7 +6,12 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
-import { connectionNames, requestHeaders, requestHeaderVerdict } from '../../src/forward/request-headers.ts'
+import {
+  addedHeaders,
+  connectionNames,
+  requestHeaders,
+  requestHeaderVerdict,
+} from '../../src/forward/request-headers.ts'
 import { sendRaw } from '../fixtures/proxy.ts'
 
 const TARGET = { host: 'api.procore.com', companyId: '7656' }
@@ -18,6 +23,15 @@ function kept(rawHeaders: string[], connection?: string): string[] {
   t.strictSame([...headers.slice(0, 2), ...headers.slice(-4)], INJECTED)
   return headers.slice(2, -4)
 }
+
+t.test('the names that are told to be put on are those that are', async (t) => {
+  for (const gzip of [false, true]) {
+    const headers = requestHeaders([], undefined, { ...TARGET, gzip })
+    // The bearer comes last, from `authorize`.
+    const names = [...headers.filter((_, index) => index % 2 === 0), 'Authorization']
+    t.strictSame(addedHeaders(gzip), names)
+  }
+})
 
 /** CONTRACT section 5, written out: the names that never go up. */
 const NEVER = [
