@@ -80,6 +80,15 @@ t.test('every part of the page is sent with headers that keep other pages out of
   )
   t.equal((await rig.get('/acme/_proxy/')).status, 200, 'below a company too')
   t.equal((await rig.get('/nobody/_proxy/')).status, 404)
+  for (const path of ['/_proxy', '/acme/_proxy', '/_proxy?a=b']) {
+    // CONTRACT section 4: what is not below it is no page.
+    const { status, json } = await rig.get(path)
+    t.match(
+      { status, ...json },
+      { status: 404, code: 'route_unknown', help: /at \/_proxy\/, with a slash/ },
+      path,
+    )
+  }
   for (const path of [...ROUTES, '/_proxy/events']) {
     t.equal((await rig.get(path, { method: 'POST' })).status, 404, `POST ${path}`)
   }
