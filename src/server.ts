@@ -117,6 +117,8 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     },
     genReqId: (request) => (request as unknown as ListenedRequest).exchange.reqId,
     rewriteUrl: (request) => routeOf(request.url ?? '/'),
+    // Request ids are as long.
+    routerOptions: { maxParamLength: 128 },
     // Never trusted: a caller could claim any address, host or scheme.
     trustProxy: false,
     // No route has a schema: Fastify need not load what compiles them.

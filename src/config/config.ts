@@ -125,6 +125,8 @@ export interface InspectorSettings {
   /** How many. */
   readonly requests: number
   readonly showQueryValues: boolean
+  /** Whether the beginnings of bodies are remembered. */
+  readonly bodies: boolean
 }
 
 /** Where OpenTelemetry traces go, and which requests are traced. */

@@ -312,10 +312,14 @@ export const fileSchema = z
         showQueryValues: flag(
           'Whether query values are shown; they may be signatures or personal data. Without it each is `*`.',
         ),
+        bodies: flag(
+          'Whether the first 2 KiB of each body that is text are remembered and shown, what looks secret as `*`; the rest may be personal data.',
+        ),
       })
       .prefault({})
       .meta({
-        description: 'What the status page shows of requests: no body, no value of a request header.',
+        description:
+          'What the status page shows of requests: no value of a request header, and no body unless asked for.',
       }),
     shutdownTimeout: duration(
       0,

@@ -11,14 +11,14 @@ export const MOST_KEPT_BYTES = 64 * 1024
  */
 export class BodyRelay extends Readable {
   readonly #request: IncomingMessage
-  /** Called for each piece, and with 0 at the end. */
-  readonly #onProgress: (bytes: number) => void
+  readonly #onProgress: (bytes: number, piece?: Buffer) => void
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #started = false
   #ended = false
 
-  constructor(request: IncomingMessage, onProgress: (bytes: number) => void) {
+  /** `onProgress` is called for each piece, and with 0 at the end. */
+  constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
@@ -69,7 +69,7 @@ export class BodyRelay extends Readable {
       if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
       else this.#kept = undefined
     }
-    this.#onProgress(chunk.length)
+    this.#onProgress(chunk.length, chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 

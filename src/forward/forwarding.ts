@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
 import { AnswerBody, type BodyPlan, type BodyWishes, planBody } from './answer-body.ts'
 import { BodyRelay } from './body-relay.ts'
@@ -53,6 +54,9 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#answer = answer
     this.#responseTimeoutMs = responseTimeoutMs
     this.body = hasBody(request) ? new BodyRelay(request, this.#onBodyProgress) : null
+    if (exchange.bodies !== undefined && this.body !== null) {
+      exchange.bodies.request = excerptOf(request.rawHeaders)
+    }
     response.once('close', this.#onClose)
   }
 
@@ -105,6 +109,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#works = plan && this.#open(plan, controller)
     const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer, plan)
     this.#exchange.answerHeaders = headers
+    if (this.#exchange.bodies !== undefined) this.#exchange.bodies.answer = excerptOf(headers)
     try {
       this.#response.writeHead(status, reasonPhrase(message), headers)
     } catch (error) {
@@ -148,6 +153,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   /** Gives the caller a piece of its answer; false where it does not take more for now. */
   readonly #take = (chunk: Buffer): boolean => {
     this.#exchange.bytesOut += chunk.length
+    this.#exchange.bodies?.answer?.add(chunk)
     if (this.#response.write(chunk)) return true
     // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
     clearTimeout(this.#timer)
@@ -165,6 +171,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   }
 
   #end(): void {
+    this.#exchange.bodies?.answer?.end()
     this.#finish()
     this.#response.end()
   }
@@ -207,7 +214,12 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     if (!this.#done && this.#exchange.bytesOut === 0) this.#response.flushHeaders()
   }
 
-  readonly #onBodyProgress = (bytes: number): void => {
+  readonly #onBodyProgress = (bytes: number, piece?: Buffer): void => {
+    const { bodies } = this.#exchange
+    if (bodies !== undefined) {
+      if (piece === undefined) bodies.request?.end()
+      else bodies.request?.add(piece)
+    }
     this.#exchange.bytesIn += bytes
     this.#timer?.refresh()
   }

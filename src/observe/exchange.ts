@@ -1,5 +1,6 @@
 // One request and its answer, as log, metrics and recorder see it; filled in on the way.
 import type { ListenAddress } from '../config/config.ts'
+import type { Bodies } from './excerpt.ts'
 import type { Trace } from './tracing.ts'
 
 /** Why a request was sent again. */
@@ -33,6 +34,8 @@ export interface Exchange {
   extra: readonly string[] | undefined
   /** The proxy asked for compression on the caller's behalf. */
   askedGzip: boolean
+  /** Where the beginnings of the bodies are kept, if they are; the recorder takes it over at the end. */
+  bodies: Bodies | undefined
   queuedMs: number
   tokenMs: number
   /** When it was sent, the last time. */
@@ -72,6 +75,7 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     own: false,
     extra: undefined,
     askedGzip: false,
+    bodies: undefined,
     queuedMs: 0,
     tokenMs: 0,
     sentAt: undefined,

@@ -2,9 +2,11 @@
 import { listenText } from '../config/addresses.ts'
 import type { InspectorSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import type { Bodies } from './excerpt.ts'
 import type { Exchange, RetryReason } from './exchange.ts'
 import { errorText } from './log.ts'
 import { maskHeader, maskQuery } from './mask.ts'
+import { type RecordedBody, recordedBody } from './recorded-body.ts'
 import { STATUS_CLASSES, type StatusClass, statusClass } from './tally.ts'
 
 /** A request that has ended, ready to be shown. Holds no request header's value, and masks what may be secret. */
@@ -39,6 +41,16 @@ export interface RecordedRequest {
   readonly responseHeaders: readonly (readonly [name: string, value: string])[]
   /** Procore's own X-Request-Id: what its support asks for. */
   readonly procoreRequestId: string | undefined
+  /** The beginnings of its bodies are kept: {@link Recorder.request} shows them. */
+  readonly bodies: boolean
+}
+
+/** With the bodies, which no list carries; undefined where there was none, or `inspector.bodies` is off. */
+export interface RecordedDetail extends RecordedRequest {
+  /** As the caller sent it. */
+  readonly requestBody: RecordedBody | undefined
+  /** As passed to the caller; an answer of the proxy's own is not kept. */
+  readonly answerBody: RecordedBody | undefined
 }
 
 /** `code` is an error code of docs/errors.md, or `caller_gone`. */
@@ -105,7 +117,7 @@ export interface RecorderDeps {
 const BUCKETS = 60
 const BUCKET_MS = 10_000
 const MOST_ERRORS = 20
-/** However many requests are to be kept: no more than this of targets and headers. */
+/** However many requests are to be kept: no more than this of targets, headers and bodies. */
 const MOST_BYTES = 4 * 1024 * 1024
 const ENTRY_BYTES = 512
 
@@ -116,7 +128,8 @@ interface Entry {
   readonly names: readonly string[]
   readonly connection: string | undefined
   readonly failure: RecordedFailure | undefined
-  readonly bytes: number
+  bodies: Bodies | undefined
+  bytes: number
 }
 
 export class Recorder {
@@ -140,6 +153,11 @@ export class Recorder {
     return this.#settings.enabled
   }
 
+  /** The beginnings of bodies are remembered. */
+  get keepsBodies(): boolean {
+    return this.#settings.enabled && this.#settings.bodies
+  }
+
   /** Takes other settings over (a reload does this); what they don't allow is forgotten. */
   configure(settings: InspectorSettings): void {
     const kept = settings.enabled ? this.#entries().slice(-settings.requests) : []
@@ -147,6 +165,7 @@ export class Recorder {
     this.#ring = new Array(settings.requests)
     for (const entry of kept) this.#ring[entry.seq % settings.requests] = entry
     this.#oldest = kept[0]?.seq ?? this.#seq + 1
+    if (!settings.bodies) for (const entry of kept) forgetBodies(entry)
     this.#bytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
     if (!settings.enabled) this.#series.clear()
   }
@@ -159,6 +178,8 @@ export class Recorder {
     if (!exchange.own && (this.#settings.enabled || failed)) this.#keep(exchange, failure, failed)
     // Invariant: no value of a caller's header, and no error with what it may carry, outlives its request.
     exchange.rawHeaders = undefined
+    // What comes of a body from here on is added to nothing.
+    exchange.bodies = undefined
     exchange.error = undefined
   }
 
@@ -174,7 +195,15 @@ export class Recorder {
       if (name.length === 10 && name.toLowerCase() === 'connection') connection = rawHeaders[i + 1]
     }
     for (let i = 0; i < answerHeaders.length; i++) bytes += (answerHeaders[i] as string).length
-    const entry: Entry = { seq: ++this.#seq, exchange, names, connection, failure, bytes }
+    let entry: Entry = {
+      seq: ++this.#seq,
+      exchange,
+      names,
+      connection,
+      failure,
+      bodies: undefined,
+      bytes,
+    }
     if (failed) {
       this.#errors.push(entry)
       if (this.#errors.length > MOST_ERRORS) this.#errors.shift()
@@ -184,7 +213,11 @@ export class Recorder {
       return
     }
     const { length } = this.#ring
-    this.#bytes += bytes
+    // It may have been switched off meanwhile.
+    if (exchange.bodies !== undefined && this.#settings.bodies) {
+      entry = { ...entry, bodies: exchange.bodies, bytes: bytes + exchange.bodies.cost }
+    }
+    this.#bytes += entry.bytes
     while (this.#seq - this.#oldest >= length || (this.#bytes > MOST_BYTES && this.#oldest < this.#seq)) {
       const slot = this.#oldest++ % length
       this.#bytes -= (this.#ring[slot] as Entry).bytes
@@ -206,6 +239,20 @@ export class Recorder {
       .filter(({ seq }) => seq > after)
       .reverse()
       .map((entry) => this.#shown(entry))
+  }
+
+  /** One of them, with its bodies: the newest of this id, or that of `seq` where callers use an id twice. */
+  request(id: string, seq?: number): RecordedDetail | undefined {
+    const entry = this.#entries().findLast((one) => {
+      return one.exchange.reqId === id && (seq === undefined || one.seq === seq)
+    })
+    if (entry === undefined) return undefined
+    const { showQueryValues } = this.#settings
+    return {
+      ...this.#shown(entry),
+      requestBody: recordedBody(entry.bodies?.request, showQueryValues),
+      answerBody: recordedBody(entry.bodies?.answer, showQueryValues),
+    }
   }
 
   /** The last ten minutes of each company that was called. */
@@ -243,7 +290,7 @@ export class Recorder {
     return entries
   }
 
-  #shown({ seq, exchange, names, connection, failure }: Entry): RecordedRequest {
+  #shown({ seq, exchange, names, connection, failure, bodies }: Entry): RecordedRequest {
     const { showQueryValues } = this.#settings
     const sent = exchange.sentAt !== undefined
     const headers = pairs(exchange.answerHeaders ?? [])
@@ -270,8 +317,14 @@ export class Recorder {
         : headers.map(([name, value]) => [name, maskHeader(name, value)]),
       // Where Procore sends none, the header holds our own.
       procoreRequestId: requestId === exchange.reqId ? undefined : requestId,
+      bodies: bodies !== undefined,
     }
   }
+}
+
+function forgetBodies(entry: Entry): void {
+  entry.bytes -= entry.bodies?.cost ?? 0
+  entry.bodies = undefined
 }
 
 function failureOf(cause: string, error: unknown): RecordedFailure {

@@ -86,12 +86,14 @@ export class Page {
       this.#judge()
       reply.headers(SECURITY_HEADERS).send({ requests: recorder.requests() })
     })
-    app.get<{ Params: { id: string } }>('/_proxy/requests/:id', (request, reply) => {
-      this.#judge()
-      const found = recorder.requests().find(({ id }) => id === request.params.id)
-      if (found === undefined) throw new ProxyError('route_unknown', 'No request of this id is remembered.')
-      reply.headers(SECURITY_HEADERS).send(found)
-    })
+    for (const path of ['/_proxy/requests/:id', '/_proxy/requests/:id/:seq']) {
+      app.get<{ Params: { id: string; seq?: string } }>(path, ({ params: { id, seq } }, reply) => {
+        this.#judge()
+        const found = recorder.request(id, seq === undefined ? undefined : Number(seq))
+        if (found === undefined) throw new ProxyError('route_unknown', 'No request of this id is remembered.')
+        reply.headers(SECURITY_HEADERS).send(found)
+      })
+    }
     app.get('/_proxy/events', { exposeHeadRoute: false }, (request, reply) => {
       this.#judge()
       if (this.#streams.size >= MOST_STREAMS) {
@@ -134,7 +136,8 @@ export class Page {
     const { recorder, status } = this.#deps
     const requests = recorder.requests().slice(0, MOST_REQUESTS)
     stream.seq = requests[0]?.seq ?? 0
-    response.write(event('hello', { status: status(), series: recorder.series(), requests }))
+    const { keepsBodies } = recorder
+    response.write(event('hello', { status: status(), series: recorder.series(), requests, keepsBodies }))
   }
 
   #nextTick(): NodeJS.Timeout {

@@ -10,6 +10,7 @@ import { corsHeaders, isPreflight } from '../guards/cors.ts'
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import { judgeFraming } from '../guards/framing.ts'
 import { type Host, readHost } from '../guards/host.ts'
+import { Bodies } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
 import { type CompanyTable, companyTable } from '../routing/company-table.ts'
@@ -86,6 +87,8 @@ export function receive(
   const path = file === undefined ? choice.path : FILES_PATH + file.host + file.path
   judgeAccess(choice.company, { method, rawHeaders, path, query: target.query })
   const upstream = runtime.upstreams.get(choice.company, choice.id)
+  const { enabled, bodies } = runtime.config.inspector
+  if (bodies && enabled) exchange.bodies = new Bodies()
   return {
     kind: 'forward',
     why: choice.why,

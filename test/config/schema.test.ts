@@ -33,7 +33,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
       allowUnauthenticated: false,
     },
     log: { level: 'info', format: 'auto' },
-    inspector: { enabled: true, requests: 200, showQueryValues: false },
+    inspector: { enabled: true, requests: 200, showQueryValues: false, bodies: false },
     shutdownTimeout: 30_000,
   })
 })

@@ -2,13 +2,14 @@
 import t from 'tap'
 import type { InspectorSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
+import { Bodies, excerptOf } from '../../src/observe/excerpt.ts'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { maskHeader } from '../../src/observe/mask.ts'
 import { Recorder } from '../../src/observe/recorder.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
-const DEFAULTS: InspectorSettings = { enabled: true, requests: 200, showQueryValues: false }
+const DEFAULTS: InspectorSettings = { enabled: true, requests: 200, showQueryValues: false, bodies: false }
 
 function recorder(
   settings: Partial<InspectorSettings> = {},
@@ -191,6 +192,53 @@ t.test('bounded in number and in bytes; readers ask for what is new', async (t) 
   t.ok(kept > 200 && kept < 270, `${kept} of 16 KB`)
   large.record(ended({ answerHeaders: ['X-Huge', 'x'.repeat(5_000_000)] }))
   t.equal(large.requests().length, 1, 'the newest stays, however large')
+})
+
+function bodiesOf(text: string): Bodies {
+  const bodies = new Bodies()
+  for (const way of ['request', 'answer'] as const) {
+    bodies[way] = excerptOf(['Content-Type', 'text/plain'])
+    bodies[way]?.add(Buffer.from(text))
+    bodies[way]?.end()
+  }
+  return bodies
+}
+
+t.test(
+  'bodies count among the bytes, and go with their requests or when they are switched off',
+  async (t) => {
+    const long = 'x'.repeat(2048)
+    const one = recorder({ requests: 10_000, bodies: true })
+    t.ok(one.keepsBodies)
+    for (let n = 0; n < 2_000; n++) one.record(ended({ bodies: bodiesOf(long) }))
+    const kept = one.requests().length
+    t.ok(kept > 700 && kept < 900, `${kept} of 5 KiB each`)
+    t.equal(one.request('id')?.requestBody?.text, long)
+    one.configure({ ...DEFAULTS, requests: 10_000 })
+    t.notOk(one.keepsBodies)
+    t.equal(one.requests().length, kept)
+    t.match(one.request('id'), { bodies: false, requestBody: undefined, answerBody: undefined })
+    for (let n = 0; n < 2_000; n++) one.record(ended())
+    t.equal(one.requests().length, kept + 2_000, 'what was forgotten made room')
+  },
+)
+
+t.test('bodies are shown with one request alone, and an exchange lets go of them', async (t) => {
+  const one = recorder({ bodies: true })
+  const exchange = ended({ bodies: bodiesOf('Seen'), status: 500 })
+  one.record(exchange)
+  t.equal(exchange.bodies, undefined, 'what comes late is not added')
+  one.record(ended())
+  t.match(one.requests(), [{ bodies: false }, { bodies: true }])
+  t.notMatch(JSON.stringify([one.requests(), one.errors(), one.series()]), 'Seen')
+  t.match(one.request('id', 1), { requestBody: { text: 'Seen' }, answerBody: { text: 'Seen' } })
+  t.match(one.request('id'), { seq: 2, bodies: false })
+  t.equal(one.request('id', 3), undefined)
+  t.equal(one.request('other'), undefined)
+  const off = recorder()
+  off.record(ended({ bodies: bodiesOf('Seen') }))
+  t.match(off.requests(), [{ bodies: false }], 'switched off while it was under way')
+  t.notOk(recorder({ enabled: false, bodies: true }).keepsBodies)
 })
 
 t.test('nothing of a request outlives it but what is shown', async (t) => {

@@ -1,0 +1,98 @@
+// Keeps the beginning of a body that passes by, for the page; made only where `inspector.bodies` is on.
+
+/**
+ * Kept of a body, each way. Most bodies of Procore's API that say why something failed are shorter; the default 200
+ * requests come to 800 KiB at the most, so that the recorder's 4 MiB hold them all; and a person reads no more of it.
+ */
+export const MOST_EXCERPT_BYTES = 2 * 1024
+
+/** What an excerpt costs beside its bytes. */
+const OVERHEAD_BYTES = 256
+
+const NOTHING = Buffer.alloc(0)
+const MEDIA_TYPE = /^\s*([\w!#$&^.+-]{1,63}\/[\w!#$&^.+-]{1,127})\s*(?:;|$)/
+const TEXT =
+  /^(?:text\/.*|(?:application|image)\/(?:.*\+)?(?:json|xml)|application\/(?:x-ndjson|x-www-form-urlencoded))$/
+
+/** The first bytes of one body. Bodies that are no text are counted alone. */
+export class Excerpt {
+  /** The media type in lower case, without parameters; undefined where the headers name none that can be read. */
+  readonly type: string | undefined
+  readonly charset: string | undefined
+  readonly isText: boolean
+  /** Content-Encoding as sent; undefined where there is none. */
+  readonly coding: string | undefined
+  #kept: Buffer = NOTHING
+  #total = 0
+  #ended = false
+
+  constructor(contentType: string | undefined, contentEncoding: string | undefined) {
+    this.type = MEDIA_TYPE.exec(contentType ?? '')?.[1]?.toLowerCase()
+    this.charset = /;\s*charset\s*=\s*"?([\w.:-]{1,40})/i.exec(contentType ?? '')?.[1]?.toLowerCase()
+    this.isText = this.type !== undefined && TEXT.test(this.type)
+    this.coding = contentEncoding?.slice(0, 40)
+  }
+
+  /** As passed on so far. */
+  get total(): number {
+    return this.#total
+  }
+
+  get kept(): Buffer {
+    return this.#kept
+  }
+
+  /** All of the body came, and all of it is kept. */
+  get whole(): boolean {
+    return this.#ended && this.#kept.length === this.#total
+  }
+
+  /** What it costs in memory. */
+  get cost(): number {
+    return OVERHEAD_BYTES + this.#kept.length
+  }
+
+  /** The next piece of the body. */
+  add(chunk: Buffer): void {
+    this.#total += chunk.length
+    const room = MOST_EXCERPT_BYTES - this.#kept.length
+    if (room === 0 || !this.isText) return
+    const piece = chunk.length > room ? chunk.subarray(0, room) : chunk
+    // Bytes of its own: a slice would keep the whole chunk in memory, one of Buffer's pool a whole page of that.
+    const kept = Buffer.allocUnsafeSlow(this.#kept.length + piece.length)
+    kept.set(this.#kept)
+    kept.set(piece, this.#kept.length)
+    this.#kept = kept
+  }
+
+  /** That was all of it. */
+  end(): void {
+    this.#ended = true
+  }
+}
+
+/** The excerpts of one request; undefined where there was no body. */
+export class Bodies {
+  request: Excerpt | undefined
+  answer: Excerpt | undefined
+
+  /** What they cost in memory. */
+  get cost(): number {
+    return (this.request?.cost ?? 0) + (this.answer?.cost ?? 0)
+  }
+}
+
+/** Begins the excerpt of a body from its headers, flat. */
+export function excerptOf(headers: readonly string[]): Excerpt {
+  let type: string | undefined
+  let coding: string | undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length === 12 && name.toLowerCase() === 'content-type') type ??= headers[i + 1]
+    else if (name.length === 16 && name.toLowerCase() === 'content-encoding') {
+      // One header for each coding says the same as a list.
+      coding = coding === undefined ? headers[i + 1] : `${coding}, ${headers[i + 1]}`
+    }
+  }
+  return new Excerpt(type, coding)
+}
