@@ -43,6 +43,10 @@ function clock(ms) {
   return new Date(ms).toLocaleTimeString([], { hour12: false })
 }
 
+function size(bytes) {
+  return `${bytes.toLocaleString('en')} byte${bytes === 1 ? '' : 's'}`
+}
+
 function plural(count, word) {
   return `${count} ${word}${count === 1 ? '' : 's'}`
 }
@@ -473,16 +477,37 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`
 }
 
-/** The same call for a shell. Masked values and bodies, which the proxy does not keep, are left to be filled in. */
-function curlOf(request) {
+/** What a terminal might take for more than text when it is pasted. */
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
+
+/**
+ * The same call for a shell. What is masked is left to be filled in, and so is a body that is not known whole; `body` is
+ * undefined where none is kept.
+ */
+function curlOf(request, body) {
   const { method, bytesIn } = request
   const words = ['curl', '--globoff', '--path-as-is']
   if (method === 'HEAD') words.push('--head')
-  else if (method !== 'GET') words.push('--request', quoted(method))
-  if (bytesIn > 0)
-    words.push('--header', quoted('Content-Type: application/json'), '--data-binary', '@BODY.json')
+  else if (method !== 'GET' || bytesIn > 0) words.push('--request', quoted(method))
+  let comment = ''
+  if (bytesIn > 0) {
+    words.push('--header', quoted(`Content-Type: ${body?.type ?? 'application/json'}`))
+    if (body?.text !== undefined && body.whole && !body.masked && !CONTROL.test(body.text)) {
+      words.push('--data-raw', quoted(body.text))
+    } else {
+      words.push('--data-binary', '@BODY.json')
+      if (body !== undefined) comment = `# Put the body into the file BODY.json: ${whyNot(body)}\n`
+    }
+  }
   words.push(quoted(location.origin + pathOf(request).replaceAll(MASKED, '$1VALUE')))
-  return words.join(' ')
+  return comment + words.join(' ')
+}
+
+/** Why curl does not get it; no sign in it means anything to a shell. */
+function whyNot({ text, whole, masked }) {
+  if (text === undefined) return 'it is not kept'
+  if (!whole) return 'only its beginning is kept'
+  return masked ? 'a part of it is masked' : 'it has control characters'
 }
 
 function facts(...pairs) {
@@ -494,14 +519,85 @@ function facts(...pairs) {
   return list
 }
 
-function open(request) {
+/** How many were opened: bodies that come late are not shown with another request. */
+let openings = 0
+
+async function open(request) {
+  const opening = ++openings
+  show(request)
+  at('detail').showModal()
+  at('detail-body').scrollTop = 0
+  at('detail-title').focus()
+  if (!request.bodies) return
+  const detail = await detailOf(request)
+  if (opening === openings) showBodies(request, detail)
+}
+
+/** The request with its bodies, which only come when they are asked for; undefined where it is forgotten. */
+async function detailOf({ id, seq }) {
+  try {
+    const answer = await fetch(`requests/${id}/${seq}`, { cache: 'no-store', credentials: 'omit' })
+    return answer.ok ? await answer.json() : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function showBodies(request, detail) {
+  const { requestBody, answerBody } = detail ?? {}
+  at('request-body').replaceChildren(...bodyPart(requestBody, 'Request body', detail))
+  at('answer-body').replaceChildren(...bodyPart(answerBody, 'Answer body', detail))
+  at('curl').replaceChildren(...curlPart(request, requestBody))
+}
+
+function bodyPart(body, name, detail) {
+  if (detail === undefined) return [make('p', {}, 'Not remembered any more.')]
+  if (body === undefined) return [make('p', {}, 'None.')]
+  const { type, bytes, text, hidden, whole, masked } = body
+  const about = `${type ?? 'no media type'}, ${size(bytes)}`
+  if (text === undefined) return [make('p', {}, `${about}: ${hidden}, not shown.`)]
+  const notes = [about]
+  if (!whole) notes.push('the beginning of it')
+  if (masked) notes.push('what looks secret is *')
+  const shown = make(
+    'pre',
+    { class: 'body', tabindex: '0', role: 'region', 'aria-label': name },
+    indented(text),
+  )
+  return [make('p', {}, `${notes.join('; ')}.`), shown]
+}
+
+const MOST_INDENT = 20
+
+/** JSON that stands on one line, on many; anything else as it is. Nothing but blanks is added. */
+function indented(text) {
+  if (!/^[[{]/.test(text) || text.trim().includes('\n')) return text
+  let shown = ''
+  let depth = 0
+  let isString = false
+  const newLine = () => `\n${'  '.repeat(Math.min(Math.max(depth, 0), MOST_INDENT))}`
+  for (const token of text.match(/\\[\s\S]?|\{\}|\[\]|["{}[\],]|[^\\"{}[\],]+/g)) {
+    if (token === '"') isString = !isString
+    if (isString || token.length > 1 || !'{}[],'.includes(token)) shown += token
+    else if (token === '{' || token === '[') {
+      depth++
+      shown += token + newLine()
+    } else if (token === ',') shown += token + newLine()
+    else {
+      depth--
+      shown += newLine() + token
+    }
+  }
+  return shown
+}
+
+function show(request) {
   const { error, timing, retries, responseHeaders } = request
   setText(at('detail-title'), `${request.method} ${request.target}`)
   const [kind, sign, status] = answerOf(request)
   const sent = request.added.length > 0
   const answer = make('p', { class: kind }, `${sign} ${status === 'none' ? 'No answer was sent' : status}`)
-  const body = at('detail-body')
-  body.replaceChildren(
+  at('detail-body').replaceChildren(
     answer,
     facts(
       ['Error', error?.code],
@@ -512,7 +608,10 @@ function open(request) {
       ['Came in', `${new Date(request.at).toLocaleString()}, at ${request.listener ?? 'an unknown address'}`],
       ['Request id', request.id],
       ["Procore's request id", request.procoreRequestId],
-      ['Body', `${request.bytesIn} bytes in, ${request.bytesOut} bytes out; not kept`],
+      [
+        'Body',
+        `${size(request.bytesIn)} in, ${size(request.bytesOut)} out${request.bodies ? '' : '; not kept'}`,
+      ],
     ),
     make('h3', {}, 'What was changed on the way'),
     sent
@@ -532,13 +631,21 @@ function open(request) {
     ),
     make('h3', {}, 'Headers of the answer'),
     headerTable(responseHeaders),
+    ...(request.bodies ? bodyPlaces() : []),
     make('h3', {}, 'Once more'),
-    ...curlPart(request),
+    make('div', { id: 'curl' }, ...curlPart(request)),
     ...replayPart(request),
   )
-  at('detail').showModal()
-  body.scrollTop = 0
-  at('detail-title').focus()
+}
+
+/** Filled in once they are there. */
+function bodyPlaces() {
+  return [
+    make('h3', {}, 'Request body'),
+    make('div', { id: 'request-body' }, '…'),
+    make('h3', {}, 'Answer body'),
+    make('div', { id: 'answer-body' }, '…'),
+  ]
 }
 
 const PARTS = [
@@ -583,8 +690,8 @@ function headerTable(headers) {
   return make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows))
 }
 
-function curlPart(request) {
-  const text = curlOf(request)
+function curlPart(request, body) {
+  const text = curlOf(request, body)
   const code = make('pre', {}, text)
   const button = make('button', { type: 'button' }, 'Copy as curl')
   const said = make('span', { role: 'status' })
@@ -650,16 +757,21 @@ async function replay(method, path) {
 
 // --- export ------------------------------------------------------------------------------------------------------------
 
-/** HAR 1.2; what the proxy does not keep (bodies, values of request headers, masked values) is not in it. */
-function harOf(requests) {
+/**
+ * HAR 1.2; what the proxy does not keep (values of request headers, masked values, bodies or the rest of them) is not in
+ * it. `details` has those whose bodies are kept, by `seq`.
+ */
+function harOf(requests, details) {
   const none = { cookies: [], headersSize: -1 }
   return {
     log: {
       version: '1.2',
       creator: { name: 'procore-proxy', version: at('version').textContent },
-      comment: 'Bodies and values of request headers are not recorded; query values may be masked.',
+      comment:
+        'Values of request headers are not recorded, of bodies at most the beginning; query values may be masked.',
       entries: requests.toReversed().map((request) => {
         const { timing, status, error } = request
+        const { requestBody, answerBody } = details.get(request.seq) ?? {}
         const url = location.origin + pathOf(request)
         const split = {
           blocked: timing.queuedMs + timing.tokenMs,
@@ -683,6 +795,7 @@ function harOf(requests) {
             headers: [],
             queryString: pairsOf(url),
             bodySize: request.bytesIn,
+            ...(requestBody?.text !== undefined && { postData: harBody(requestBody) }),
           },
           response: {
             ...none,
@@ -690,7 +803,7 @@ function harOf(requests) {
             statusText: '',
             httpVersion: 'HTTP/1.1',
             headers: request.responseHeaders.map(([name, value]) => ({ name, value })),
-            content: { size: request.bytesOut, mimeType: type ?? '' },
+            content: { size: request.bytesOut, ...harBody(answerBody), mimeType: type ?? '' },
             redirectURL: location_ ?? '',
             bodySize: request.bytesOut,
           },
@@ -711,6 +824,15 @@ function harOf(requests) {
   }
 }
 
+function harBody(body) {
+  if (body?.text === undefined) return {}
+  const { type, text, whole, masked, bytes } = body
+  const notes = []
+  if (!whole) notes.push(`The beginning of ${size(bytes)}.`)
+  if (masked) notes.push('What looks secret is *.')
+  return { mimeType: type, text, ...(notes.length > 0 && { comment: notes.join(' ') }) }
+}
+
 function pairsOf(url) {
   const mark = url.indexOf('?')
   if (mark === -1) return []
@@ -725,8 +847,23 @@ function pairsOf(url) {
     })
 }
 
-function saveHar() {
-  const text = JSON.stringify(harOf(shownRequests()), null, 2)
+/** Those of the requests whose bodies are kept, by `seq`; a few are asked for at once. */
+async function detailsOf(requests) {
+  const details = new Map()
+  const wanted = requests.filter(({ bodies }) => bodies)
+  const fetchNext = async () => {
+    for (let request = wanted.pop(); request !== undefined; request = wanted.pop()) {
+      const detail = await detailOf(request)
+      if (detail !== undefined) details.set(request.seq, detail)
+    }
+  }
+  await Promise.all([fetchNext(), fetchNext(), fetchNext(), fetchNext()])
+  return details
+}
+
+async function saveHar() {
+  const requests = shownRequests()
+  const text = JSON.stringify(harOf(requests, await detailsOf(requests)), null, 2)
   const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }))
   const name = `procore-proxy-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}.har`
   make('a', { href: url, download: name }).click()
@@ -759,8 +896,9 @@ function connect() {
       heard()
       take(JSON.parse(data))
     })
-  on('hello', ({ status, series, requests }) => {
+  on('hello', ({ status, series, requests, keepsBodies }) => {
     showConnection(true, 'Live')
+    at('bodies').hidden = !keepsBodies
     showStatus(status)
     showSeries(series)
     replaceAll(requests)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { hasBrowser, launchBrowser, NO_BROWSER } from '../fixtures/browser.ts'
@@ -155,6 +156,190 @@ t.test(
     t.strictSame(only, [], 'the policy forbids nothing that the page does')
   },
 )
+
+const WITH_BODIES: RigOptions = { settings: { inspector: { bodies: true } } }
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+t.test('bodies are shown where that is switched on, with what looks secret masked', { skip }, async (t) => {
+  const { page, get, fake, said, url } = await open(t, WITH_BODIES)
+  t.ok(await page.getByText('Bodies are kept in memory').isVisible(), 'it says so')
+  const evil = '<img src=x onerror=document.title=1>'
+  const answer = `{"id":562949953443325000001,"refresh_token":"s3cr3t","note":"${evil}","list":[],"none":{}}`
+  fake.faults.api = [
+    { match: '/rest/v1.0/echo', headers: { 'Content-Type': 'application/json' }, body: answer },
+  ]
+  const post = (path: string, body: string, headers: Record<string, string> = JSON_TYPE) =>
+    get(`/acme/rest/v1.0/echo/${path}`, { method: 'POST', headers, body })
+  await post('login', '{"user":"me","password":"s3cr3t"}')
+  const whole = `{\n  "name": "It's $(id) é"\n}`
+  await post('whole', whole)
+  await post('long', JSON.stringify({ text: 'long '.repeat(1000) }))
+  await post('bell', 'a\u0007b', { 'content-type': 'text/plain' })
+  await get('/acme/rest/v1.0/large?bytes=12345')
+  await row(page, '/large').waitFor()
+  const dialog = page.getByRole('dialog')
+  const requestBody = dialog.getByRole('region', { name: 'Request body' })
+  const answerBody = dialog.getByRole('region', { name: 'Answer body' })
+  const copied = async () => {
+    await dialog.getByRole('button', { name: 'Copy as curl' }).click()
+    await dialog.getByText('Copied.').waitFor()
+    return page.evaluate('navigator.clipboard.readText()')
+  }
+  const curl = (path: string, type: string, data: string) =>
+    `curl --globoff --path-as-is --request 'POST' --header 'Content-Type: ${type}' ${data} '${url}/acme/rest/v1.0/echo/${path}'`
+  const later = (why: string) => `# Put the body into the file BODY.json: ${why}\n`
+
+  await row(page, '/login').click()
+  t.equal(await requestBody.textContent(), '{\n  "user":"me",\n  "password":"*"\n}')
+  t.match(
+    await dialog.locator('#request-body').textContent(),
+    'application/json, 33 bytes; what looks secret is *.',
+  )
+  t.equal(
+    await answerBody.textContent(),
+    `{\n  "id":562949953443325000001,\n  "refresh_token":"*",\n  "note":"${evil}",\n  "list":[],\n  "none":{}\n}`,
+    'as it came but for line breaks',
+  )
+  t.equal(await page.locator('dialog img').count(), 0)
+  t.equal(
+    await copied(),
+    later('a part of it is masked') + curl('login', 'application/json', '--data-binary @BODY.json'),
+  )
+  await page.keyboard.press('Escape')
+
+  await row(page, '/whole').click()
+  t.equal(await requestBody.textContent(), whole)
+  t.equal(await copied(), curl('whole', 'application/json', `--data-raw '${whole.replace("'", "'\\''")}'`))
+  await page.keyboard.press('Escape')
+
+  await row(page, '/long').click()
+  await requestBody.waitFor()
+  t.match(await dialog.locator('#request-body').textContent(), '5,011 bytes; the beginning of it.')
+  t.equal(
+    await copied(),
+    later('only its beginning is kept') + curl('long', 'application/json', '--data-binary @BODY.json'),
+  )
+  await page.keyboard.press('Escape')
+
+  await row(page, '/bell').click()
+  await requestBody.waitFor()
+  t.match(await copied(), later('it has control characters'))
+  await page.keyboard.press('Escape')
+
+  await row(page, '/large').click()
+  await dialog.locator('#request-body').getByText('None.').waitFor()
+  t.match(
+    await dialog.locator('#answer-body').textContent(),
+    'application/octet-stream, 12,345 bytes: binary, not shown.',
+  )
+  await page.keyboard.press('Escape')
+
+  const download = page.waitForEvent('download')
+  await page.getByRole('button', { name: 'Export as HAR' }).click()
+  const text = readFileSync(await (await download).path(), 'utf8')
+  t.notMatch(text, 's3cr3t')
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into what it expects
+  const entries = JSON.parse(text).log.entries as any[]
+  t.strictSame(
+    entries.map(({ request: { postData } }) => postData),
+    [
+      {
+        mimeType: 'application/json',
+        text: '{"user":"me","password":"*"}',
+        comment: 'What looks secret is *.',
+      },
+      { mimeType: 'application/json', text: whole },
+      {
+        mimeType: 'application/json',
+        text: JSON.stringify({ text: 'long '.repeat(1000) }).slice(0, 2048),
+        comment: 'The beginning of 5,011 bytes.',
+      },
+      { mimeType: 'text/plain', text: 'a\u0007b' },
+      undefined,
+    ],
+  )
+  t.match(entries[0].response.content, {
+    mimeType: 'application/json',
+    text: answer.replace('s3cr3t', '*'),
+    comment: 'What looks secret is *.',
+  })
+  t.notOk('text' in entries[4].response.content)
+  t.notMatch(await page.content(), 's3cr3t')
+  t.strictSame(said, [], 'the policy forbids nothing that the page does')
+})
+
+t.test('bodies come when a request is opened, and only to that request', { skip }, async (t) => {
+  const { page, get, reload, file } = await open(t, WITH_BODIES)
+  for (const name of ['one', 'two'])
+    await get(`/acme/rest/v1.0/echo/${name}`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body: `{"name":"${name}"}`,
+    })
+  await row(page, '/two').waitFor()
+  const seen: string[] = []
+  page.on('request', (request) => seen.push(request.url()))
+  let letGo = () => {}
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve
+  })
+  await page.route('**/requests/*/1', async (route) => {
+    await held
+    await route.continue()
+  })
+  const dialog = page.getByRole('dialog')
+  await row(page, '/one').click()
+  await dialog.getByRole('button', { name: 'Close' }).click()
+  await row(page, '/two').click()
+  const requestBody = dialog.getByRole('region', { name: 'Request body' })
+  await requestBody.waitFor()
+  const late = page.waitForResponse('**/requests/*/1')
+  letGo()
+  await (await late).finished()
+  t.match(await requestBody.textContent(), '"two"')
+  t.equal(seen.length, 2, 'one for each that was opened')
+  await page.keyboard.press('Escape')
+
+  await page.unroute('**/requests/*/1')
+  await page.route('**/requests/*/1', (route) => route.abort())
+  await row(page, '/one').click()
+  await dialog.getByText('Not remembered any more.').first().waitFor()
+  await page.keyboard.press('Escape')
+
+  const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  await reload({ ...settings, inspector: {} })
+  await page.getByText('Bodies are kept in memory').waitFor({ state: 'hidden' })
+  await row(page, '/two').click()
+  t.match(await dialog.textContent(), /bytes out; not kept/)
+  t.equal(await dialog.getByText('Request body').count(), 0)
+})
+
+t.test('long bodies can be scrolled by keyboard, on a phone and in the dark too', { skip }, async (t) => {
+  const { page, get } = await open(t, WITH_BODIES)
+  const lines = JSON.stringify(
+    { word: 'x'.repeat(500), list: Array.from({ length: 200 }, (_, id) => id) },
+    null,
+    1,
+  )
+  await get('/acme/rest/v1.0/echo', { method: 'POST', headers: JSON_TYPE, body: lines })
+  for (const colorScheme of ['light', 'dark'] as const) {
+    for (const width of [1200, 360]) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height: 740 })
+      await row(page, '/echo').getByRole('button').click()
+      const body = page.getByRole('region', { name: 'Request body' })
+      await body.focus()
+      await page.keyboard.press('End')
+      while (!(await page.evaluate('document.activeElement.scrollTop > 0'))) await sleep(20)
+      const where = `${colorScheme}, ${width} px`
+      t.strictSame(await axe(page), [], where)
+      t.equal(await page.evaluate(TOO_WIDE), false, where)
+      const within = 'document.activeElement.scrollWidth <= document.activeElement.clientWidth'
+      t.ok(await page.evaluate(within), `long words are broken: ${where}`)
+      await page.keyboard.press('Escape')
+    }
+  }
+})
 
 t.test('plots and gauge say in words what they show', { skip }, async (t) => {
   const rig = await open(t)
