@@ -196,12 +196,14 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       observation.ended(raw.exchange, response.headersSent ? response.statusCode : null)
     }
     const closed = () => {
+      listeners.answered(listener)
       if (!response.writableFinished) raw.exchange.cause ??= 'caller_gone'
       ended()
     }
-    response.once('close', closed)
+    response.on('close', closed)
     raw.detach = () => {
       response.off('close', closed)
+      response.on('close', () => listeners.answered(listener))
       ended()
     }
     route(request, response)

@@ -68,13 +68,13 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
     },
     upstream.settings.responseTimeoutMs,
     passage.lane,
+    upstream,
     {
       unpack: gzip,
       replace: passage.rewritesFileUrls ? (value) => rewriteFileUrl(value, environment, base) : undefined,
     },
   )
   upstream.enter()
-  reply.raw.once('close', () => upstream.leave())
   const options: ForwardOptions = {
     method: raw.method as Dispatcher.HttpMethod,
     path: passage.path,

@@ -23,6 +23,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   readonly #answer: AnswerContext
   readonly #wishes: BodyWishes
   readonly #responseTimeoutMs: number
+  readonly #way: { leave(): void }
   readonly body: BodyRelay | null
   readonly lane: string
   #controller: Controller | undefined
@@ -44,9 +45,11 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     answer: AnswerContext,
     responseTimeoutMs: number,
     lane: string,
+    way: { leave(): void },
     wishes: BodyWishes = { unpack: false, replace: undefined },
   ) {
     this.lane = lane
+    this.#way = way
     this.#wishes = wishes
     this.#request = request
     this.#response = response
@@ -57,7 +60,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     if (exchange.bodies !== undefined && this.body !== null) {
       exchange.bodies.request = excerptOf(request.rawHeaders)
     }
-    response.once('close', this.#onClose)
+    response.on('close', this.#onClose)
   }
 
   replayBody(): Buffer | BodyRelay | null | undefined {
@@ -237,6 +240,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   }
 
   readonly #onClose = (): void => {
+    this.#way.leave()
     if (this.#done) return
     this.gone = true
     this.#finish()

@@ -81,6 +81,9 @@ export interface UpstreamTarget {
   readonly gzip?: boolean
 }
 
+const ACCEPT_ENCODING = 'accept-encoding'
+const RANGE = 'range'
+
 /**
  * Whether gzip is asked for on a caller's behalf: where it did not say itself what it takes, and wants neither a part of
  * something nor headers alone, which would then be those of something else.
@@ -88,8 +91,10 @@ export interface UpstreamTarget {
 export function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
   if (method === 'HEAD') return false
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as string).toLowerCase().replaceAll('_', '-')
-    if (name === 'accept-encoding' || name === 'range') return false
+    const field = rawHeaders[i] as string
+    if (field.length !== ACCEPT_ENCODING.length && field.length !== RANGE.length) continue
+    const name = field.toLowerCase().replaceAll('_', '-')
+    if (name === ACCEPT_ENCODING || name === RANGE) return false
   }
   return true
 }

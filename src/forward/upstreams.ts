@@ -13,6 +13,7 @@ import type { Dispatch, Interceptor } from './dispatch.ts'
 import { pace } from './pace.ts'
 import { retry } from './retry.ts'
 import { RetryBudget } from './retry-policy.ts'
+import { Wire } from './wire.ts'
 
 /** A company's way to the API, or to one host that serves its files. */
 export interface Upstream {
@@ -193,7 +194,7 @@ function openUpstream(
     settings,
     budget,
     dispatch: composed(
-      (options, handler) => pool.dispatch(options, handler),
+      (options, handler) => pool.dispatch(options, new Wire(handler)),
       connections.interceptor,
       authorize(source),
       retry(settings.retries, retries),

@@ -21,7 +21,7 @@ export type Judging = Pick<Company, 'access' | 'rules'>
 
 export interface AccessDecision {
   readonly allowed: boolean
-  /** A sentence, for callers and for `explain`. */
+  /** A sentence, for callers and for `explain`; made when it is asked for, which for most requests is never. */
   readonly why: string
 }
 
@@ -39,9 +39,13 @@ const READ: AccessDecision = { allowed: true, why: 'The company is read-only, an
 
 /** Throws `access_denied` where the company's rules or its `access` do not let this request through. */
 export function judgeAccess(company: Judging, request: JudgedRequest): void {
-  const { allowed, why } = decideAccess(company, request)
-  if (allowed) return
-  throw new ProxyError('access_denied', why, company.rules.length === 0 ? {} : { help: HELP_ON_RULES })
+  const decision = decideAccess(company, request)
+  if (decision.allowed) return
+  throw new ProxyError(
+    'access_denied',
+    decision.why,
+    company.rules.length === 0 ? {} : { help: HELP_ON_RULES },
+  )
 }
 
 /** Whether the request may go up, and why. Throws `request_invalid` for a `_method` that can't be decoded. */
@@ -104,7 +108,7 @@ function decideByRules(rules: readonly AccessRule[], access: Access, request: Ju
   }
   const first = judge({ rules, access, method: request.method, path: request.path, folded: false })
   if (!first.allowed) return { allowed: false, why: `${words(first)}.` }
-  for (const { method, source } of [{ method: request.method, source: '' }, ...methodsBeside(request)]) {
+  for (const { method, source } of methodsOf(request)) {
     for (const path of readings) {
       const verdict = judge({ rules, access, method, path, folded: true })
       if (verdict.allowed) continue
@@ -113,24 +117,33 @@ function decideByRules(rules: readonly AccessRule[], access: Access, request: Ju
       return { allowed: false, why: `${words(verdict)}${asMethod}${asPath}.` }
     }
   }
-  return { allowed: true, why: `${words(first)}.` }
+  return {
+    allowed: true,
+    get why() {
+      return `${words(first)}.`
+    },
+  }
 }
 
-/** The methods that the request could be taken for, beside its own, each once. */
-function methodsBeside(request: JudgedRequest): readonly Override[] {
+/** The methods that the request could be taken for, each once; its own comes first, without a source. */
+function methodsOf(request: JudgedRequest): readonly Override[] {
+  const own: Override = { method: request.method, source: '' }
+  const asked = overrides(request)
+  const holdsForm = mayHoldForm(request)
+  if (asked.length === 0 && !holdsForm) return [own]
   const sources = new Map<string, string>()
   const add = (method: string, source: string) => {
     if (method !== request.method && !sources.has(method)) sources.set(method, source)
   }
-  for (const { method, source } of overrides(request)) {
+  for (const { method, source } of asked) {
     // A reader may find a method in what is none to us, such as `GET, DELETE`.
     for (const each of METHODS.includes(method) ? [method] : METHODS) add(each, source)
   }
-  if (mayHoldForm(request)) {
+  if (holdsForm) {
     // Rack::MethodOverride finds `_method` in the body too, which is streamed unread.
     for (const method of METHODS) add(method, 'a form, which is not looked into,')
   }
-  return [...sources].map(([method, source]) => ({ method, source }))
+  return [own, ...[...sources].map(([method, source]) => ({ method, source }))]
 }
 
 /** Whether Rack would look for parameters in the body: in forms, and in the body of a POST that says nothing of it. */

@@ -6,6 +6,8 @@ const MOST_LAYERS = 3
 const LONGEST = 4096
 
 const ESCAPE = /%[0-9a-f]{2}/i
+/** A path that can be read in one way only; nearly all are such. */
+const PLAIN = /^(?:\/[a-z0-9_-]+)+$/
 /** What URL parsers drop, or trim. */
 const DROPPED = /[\0-\x20\x7f]/g
 
@@ -15,6 +17,7 @@ const DROPPED = /[\0-\x20\x7f]/g
  */
 export function readingsOf(path: string): readonly string[] | undefined {
   if (path.length > LONGEST) return undefined
+  if (PLAIN.test(path)) return [path]
   const readings = new Set<string>()
   let layer = path
   for (let layers = 0; ; layers++) {

@@ -17,13 +17,27 @@ export function createLogger(
     {
       level: settings.level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
       // Error objects of Node and undici may carry requests and headers: only what they say and where goes out.
       serializers: { error: errorText },
     },
     readable ? readableStream(output) : output,
   )
+}
+
+let second = -1
+let upToSecond = ''
+
+/** pino's own `isoTime`, but a date is made of it once a second. */
+function isoTime(): string {
+  const now = Date.now()
+  const current = Math.floor(now / 1000)
+  if (current !== second) {
+    second = current
+    upToSecond = `,"time":"${new Date(current * 1000).toISOString().slice(0, 20)}`
+  }
+  return `${upToSecond}${String(now - current * 1000).padStart(3, '0')}Z"`
 }
 
 /** An error's chain of messages; never its other properties, which may hold headers. */

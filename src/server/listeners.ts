@@ -90,19 +90,14 @@ export class Listeners {
       // The guard answers 400 to a request without Host itself.
       requireHostHeader: false,
     })
-    const handle = (request: IncomingMessage, response: ServerResponse) => {
-      // A listener that was closed meanwhile keeps no connection for longer than its answer.
-      response.once('close', () => {
-        if (!server.listening) server.closeIdleConnections()
-      })
+    const handle = (request: IncomingMessage, response: ServerResponse) =>
       this.#handle(request, response, listener)
-    }
     const listener: OpenListener = { address, company, server }
     server.on('request', handle)
     // Without this listener Node would say 100 Continue before the caller is judged.
     server.on('checkContinue', handle)
     // Nor 417 to an expectation that it does not know.
-    server.on('checkExpectation', (request, response) => this.#handle(request, response, listener))
+    server.on('checkExpectation', handle)
     server.on('connect', onConnect)
     server.on('clientError', onClientError)
     if (address.kind === 'unix') await clearStaleSocket(address.path)
@@ -116,6 +111,12 @@ export class Listeners {
     })
     if (address.kind === 'unix') await chmod(address.path, address.mode)
     return listener
+  }
+
+  /** An answer has ended: a listener that was closed meanwhile keeps no connection for longer. */
+  answered(listener: Listener): void {
+    const { server } = listener as OpenListener
+    if (!server.listening) server.closeIdleConnections()
   }
 
   /** The addresses in use, ports known, as `http://127.0.0.1:8377` or `unix:/run/x.sock`; with the company of each. */
