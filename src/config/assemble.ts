@@ -90,6 +90,7 @@ export function assembleConfig(input: AssembleInput): Config {
       maxQueued: upstream.maxQueued,
       retries: upstream.retries,
       compression: upstream.compression,
+      http2: upstream.http2,
     },
     network: networkSettings(settings.network, valueAt(['network', 'proxy']), certificates),
     rateLimit: {

@@ -69,6 +69,8 @@ export interface UpstreamSettings {
   readonly retries: number
   /** `auto`: gzip is asked for where a caller did not say what it takes, and unpacked for it; absent is `off`. */
   readonly compression?: 'auto' | 'off'
+  /** HTTP/2 where the server offers it. */
+  readonly http2?: boolean
 }
 
 /** An HTTP proxy between this machine and Procore. */

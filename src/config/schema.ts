@@ -233,6 +233,9 @@ export const fileSchema = z
           'auto',
           'Whether Procore is asked for gzip on behalf of callers that send no Accept-Encoding; they get the answer unpacked.',
         ),
+        http2: flag(
+          'Whether HTTP/2 may be spoken with Procore: many requests share one socket, at about twice the CPU. For lines where opening sockets is slow or counted.',
+        ),
       })
       .prefault({})
       .meta({ description: 'Connections to Procore.' }),

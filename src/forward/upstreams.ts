@@ -1,6 +1,7 @@
 // One pool of connections to the API for each company: what poisons or fills one never reaches another.
+import type { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
-import { Pool } from 'undici'
+import { type buildConnector, Client, Pool } from 'undici'
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { AnyCompany, Company, Config, Environment, UpstreamSettings } from '../config/config.ts'
@@ -165,10 +166,13 @@ function openUpstream(
   const isApi = origin === environment.apiUrl
   const settings = config.upstream
   const source = tokens.source(target.account)
+  const http2 = settings.http2 === true
   const pool = new Pool(origin, {
     connections: settings.connections,
     pipelining: 1,
-    connect: connector(config.network, settings.connectTimeoutMs),
+    allowH2: http2,
+    connect: connector(config.network, settings.connectTimeoutMs, http2),
+    ...(http2 && { factory: sharedByStreams }),
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     // Forwarding keeps its own time: undici's would count a slow upload as a slow answer.
@@ -234,6 +238,26 @@ function openUpstream(
       await pool.destroy()
     },
   }
+}
+
+/** So many requests at once share a connection that speaks HTTP/2; servers allow 100 by custom (RFC 9113 section 6.5.2). */
+const MOST_STREAMS = 100
+
+/** undici would keep to one request a connection, whatever it speaks; over HTTP/1.1 that is right. */
+function sharedByStreams(origin: URL, options: Client.Options): Client {
+  const connect = options.connect as buildConnector.connector
+  const client: Client = new Client(origin, {
+    ...options,
+    connect: (target, callback) =>
+      connect(target, (...result) => {
+        const [, socket] = result
+        if (socket !== null) {
+          client.pipelining = (socket as TLSSocket).alpnProtocol === 'h2' ? MOST_STREAMS : 1
+        }
+        callback(...result)
+      }),
+  })
+  return client
 }
 
 /** The last interceptor is the first to see a request. */

@@ -13,9 +13,17 @@ import { proxyFor } from './outbound-proxy.ts'
  */
 const ADDRESS_ATTEMPT_MS = 1_000
 
-/** The `connect` of a Client, Pool or Agent. `timeoutMs` is for all of it: the way to the proxy, the tunnel and TLS. */
-export function connector(network: NetworkSettings, timeoutMs: number): buildConnector.connector {
+/**
+ * The `connect` of a Client, Pool or Agent. `timeoutMs` is for all of it: the way to the proxy, the tunnel and TLS.
+ * With `http2` the server may choose it.
+ */
+export function connector(
+  network: NetworkSettings,
+  timeoutMs: number,
+  http2 = false,
+): buildConnector.connector {
   const options = {
+    allowH2: http2,
     // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
     rejectUnauthorized: true,
     ...trusted(network),

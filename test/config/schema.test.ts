@@ -22,6 +22,7 @@ t.test('an empty file has the defaults of the contract', async (t) => {
       maxQueued: 1000,
       retries: 2,
       compression: 'auto',
+      http2: false,
     },
     network: {},
     rateLimit: { whenExhausted: 'wait', maxWait: 60_000, maxQueued: 1000 },
