@@ -6,6 +6,7 @@ import { addCompletion } from './completion.ts'
 import { addDemo } from './demo.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { addExplain } from './explain.ts'
+import { addFake } from './fake.ts'
 import { addInit } from './init.ts'
 import { watchOutput } from './output.ts'
 import { addSchema } from './schema.ts'
@@ -29,6 +30,7 @@ for (const add of [
   addExplain,
   addToken,
   addDemo,
+  addFake,
   addStatus,
   addWait,
   addSchema,

@@ -19,11 +19,19 @@ export function addWait(program: Command): void {
       'where the proxy listens: http://127.0.0.1:8377 or unix:/path (default: of the configuration)',
     )
     .option('-c, --config <file>', 'configuration file to take the address from')
+    .option('--live', 'do not wait until it is ready, only until it answers at all: for liveness probes')
     .option('--timeout <duration>', 'give up after this time, e.g. 30s', duration, 30_000)
-    .action((options: Flags & { url?: string; timeout: number }) => wait(options))
+    .action((options: WaitOptions) => wait(options))
 }
 
-async function wait(options: Flags & { url?: string; timeout: number }): Promise<void> {
+interface WaitOptions extends Flags {
+  url?: string
+  live?: boolean
+  timeout: number
+}
+
+async function wait(options: WaitOptions): Promise<void> {
+  const path = options.live === true ? '/_proxy/health/live' : '/_proxy/health/ready'
   const url = await localUrl(options.url, { config: options.config })
   const deadline = performance.now() + options.timeout
   let last = UNTRIED
@@ -31,7 +39,7 @@ async function wait(options: Flags & { url?: string; timeout: number }): Promise
     const left = deadline - performance.now()
     if (left <= 0) throw new CommandError(`no proxy is ready at ${url}: ${last}`)
     try {
-      const { status } = await askLocal(url, '/_proxy/health/ready', left)
+      const { status } = await askLocal(url, path, left)
       if (status === 200) return
       last = 'it is up, but not ready'
     } catch (error) {

@@ -61,6 +61,7 @@ t.test('waits for the first token, and says what it waited for in vain', async (
     out: '',
     err: `procore-proxy: no proxy is ready at ${url}: it is up, but not ready\n`,
   })
+  t.match(await runToEnd(t, ['wait', '--live', '--url', url]), { code: 0, out: '', err: '' }, 'it is up')
   t.equal(fake.journal.tokenRequests().length, 1, 'one token request is under way')
 
   const gone = `http://127.0.0.1:${await freePort()}`
@@ -71,6 +72,7 @@ t.test('waits for the first token, and says what it waited for in vain', async (
     code: 1,
     err: /can't be reached \(ECONNREFUSED\)/,
   })
+  t.match(await runToEnd(t, ['wait', '--live', '--url', gone, '--timeout', '300ms']), { code: 1, out: '' })
   t.match(await runToEnd(t, ['wait', '--url', `unix:${shortFolder(t)}/none.sock`, '--timeout', '0s']), {
     code: 1,
     err: /nothing was tried|ENOENT/,
