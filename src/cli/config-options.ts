@@ -1,7 +1,6 @@
 // The flags that commands with a configuration share, and the reading of it.
 import { type Command, Option } from 'commander'
 import type { Config } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -32,6 +31,8 @@ export function withConfigOptions(command: Command): Command {
 
 /** Reads the configuration; a bad one ends the command with status 2 and every mistake. */
 export async function readConfig(flags: Flags, options: { resolveSecrets?: boolean } = {}): Promise<Config> {
+  // Loaded here: most runs of the program are those of health checks, which need no more than an address.
+  const { loadConfig } = await import('../config/load.ts')
   try {
     return await loadConfig({ flags, env: process.env, cwd: process.cwd(), ...options })
   } catch (error) {

@@ -1,5 +1,6 @@
 // Where a proxy on this machine answers, and how to ask it.
-import { Client } from 'undici'
+import type { IncomingMessage } from 'node:http'
+import { urlToHttpOptions } from 'node:url'
 import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { readBounded } from '../network/bounded-body.ts'
@@ -47,19 +48,20 @@ export async function askLocal(
   timeoutMs: number,
   headers: Record<string, string> = {},
 ): Promise<LocalAnswer> {
-  const unix = url.startsWith('unix:')
-  const client = new Client(unix ? 'http://localhost' : url, unix ? { socketPath: url.slice(5) } : {})
+  // Not by undici: probes run this every few seconds, and loading it takes longer than asking.
+  const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
+  const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
   try {
-    const { statusCode, body } = await client.request({
-      path,
-      method: 'GET',
-      headers,
-      signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      request({ ...place, path, headers, agent: false, signal }, resolve)
+        .on('error', reject)
+        .end()
     })
-    const text = await readBounded(body, MOST_BYTES)
+    const text = await readBounded(answer, MOST_BYTES)
     if (text === undefined) throw new Error('it answers without end: that is no procore-proxy')
-    return { status: statusCode, body: text }
-  } finally {
-    await client.destroy()
+    return { status: answer.statusCode!, body: text }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
   }
 }

@@ -1,14 +1,13 @@
 // Reads a body into memory, up to a limit: whoever answers may never end.
-import type { Dispatcher } from 'undici'
 
 /** The body's text, or undefined where it is longer than `mostBytes`; the connection is then given up. */
 export async function readBounded(
-  body: Dispatcher.ResponseData['body'],
+  body: AsyncIterable<Buffer>,
   mostBytes: number,
 ): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of body) {
     bytes += chunk.length
     // Leaving the loop destroys the body, and with it the connection.
     if (bytes > mostBytes) return undefined
