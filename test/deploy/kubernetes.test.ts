@@ -1,0 +1,216 @@
+// deploy/kubernetes and the manifests of docs/sidecar.md: valid, restricted, and true of this program.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { IContainer, IPodSpec } from 'kubernetes-models/v1'
+import t from 'tap'
+import { parse } from 'yaml'
+import { loadConfig } from '../../src/server.ts'
+import { freePort, run, runToEnd, startPlace } from '../fixtures/cli.ts'
+import {
+  containersOf,
+  type Manifest,
+  manifestsOf,
+  podOf,
+  schemaErrors,
+  typeErrors,
+  unrestricted,
+} from '../fixtures/kubernetes.ts'
+
+const root = join(import.meta.dirname, '../..')
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const files = globSync('deploy/kubernetes/**/*.yaml', { cwd: root })
+/** Patches are no whole manifests; configurations and kustomizations are none of the cluster's. */
+const sources = files.filter((file) => !/(kustomization|config|overlays\/example\/app)\.yaml$/.test(file))
+const manifests = new Map<string, Manifest[]>([
+  ...sources.map((file) => [file, manifestsOf(read(file))] as const),
+  [
+    'docs/sidecar.md',
+    [...read('docs/sidecar.md').matchAll(/```yaml\n(apiVersion:[\s\S]*?)```/g)].flatMap(([, text = '']) =>
+      manifestsOf(text),
+    ),
+  ],
+])
+const pods = [...manifests].flatMap(([file, all]) =>
+  all.flatMap((manifest) => {
+    const pod = podOf(manifest)
+    return pod === undefined ? [] : [{ file, pod }]
+  }),
+)
+const sidecarOf = (pod: IPodSpec) =>
+  pod.initContainers?.find(({ name }) => name === 'procore-proxy') as IContainer
+const PROGRAM = ['/nodejs/bin/node', '/app/dist/bin/procore-proxy.cjs']
+const probesOf = ({ startupProbe, readinessProbe, livenessProbe }: IContainer) =>
+  Object.entries({ startupProbe, readinessProbe, livenessProbe }).map(([kind, probe]) => ({
+    kind,
+    words: [...(probe?.exec?.command ?? [])],
+    timeoutSeconds: probe?.timeoutSeconds ?? 1,
+  }))
+const seconds = (duration = '') => Number(/^(\d+)s$/.exec(duration)?.[1])
+
+t.test('the schemas and types of the Kubernetes API accept every manifest', async (t) => {
+  t.testdir()
+  t.ok(pods.length >= 3, 'a Deployment, a Job, a Pod of the page')
+  for (const [file, all] of manifests) {
+    t.not(all.length, 0, file)
+    for (const manifest of all) t.strictSame(schemaErrors(manifest), [], `${file}: ${manifest.kind}`)
+  }
+  t.strictSame(typeErrors(t, [...manifests.values()].flat()), [])
+})
+
+t.test('that would have found a wrong value, a missing and an unknown field', async (t) => {
+  t.testdir()
+  const [good] = manifests.get('deploy/kubernetes/job/job.yaml')!
+  const broken = (change: (pod: IPodSpec, sidecar: Record<string, unknown>) => void) => {
+    const copy = structuredClone(good!)
+    const pod = podOf(copy)!
+    change(pod, sidecarOf(pod) as unknown as Record<string, unknown>)
+    return copy
+  }
+  const wrong = broken((_, sidecar) => {
+    sidecar['startupProbe'] = { exec: { command: ['x'] }, periodSeconds: '5' }
+  })
+  t.match(schemaErrors(wrong), [/periodSeconds/])
+  const missing = broken((pod) => {
+    ;(pod as { containers?: unknown }).containers = undefined
+  })
+  t.match(schemaErrors(missing), [/containers/])
+  const unknown = broken((_, sidecar) => {
+    sidecar['securtyContext'] = {}
+  })
+  t.match(typeErrors(t, [unknown]), [/securtyContext/])
+  t.match(schemaErrors({ ...good!, apiVersion: 'batch/v2' }), [/batch\/v1/])
+  t.match(schemaErrors({ ...good!, kind: 'Jib' }), [/no schema/])
+})
+
+t.test('every pod keeps to "restricted"', async (t) => {
+  for (const { file, pod } of pods) t.strictSame(unrestricted(pod), [], file)
+  const pod = structuredClone(pods[0]!.pod)
+  t.strictSame(unrestricted({ containers: [{ name: 'x', image: 'x' }] }), [
+    'automountServiceAccountToken',
+    'x: allowPrivilegeEscalation',
+    'x: drop ALL',
+    'x: runAsNonRoot',
+    'x: runAsUser',
+    'x: seccompProfile',
+    'x: readOnlyRootFilesystem',
+  ])
+  t.strictSame(
+    unrestricted({ ...pod, hostNetwork: true, volumes: [{ name: 'v', hostPath: { path: '/' } }] }),
+    ['hostNetwork', 'volume v'],
+  )
+  t.match(read('deploy/kubernetes/overlays/example/namespace.yaml'), 'enforce: restricted')
+})
+
+t.test('the sidecar is the same in the Deployment and the Job, and outlives what it serves', async (t) => {
+  const [deployment, job] = ['base/deployment', 'job/job'].map((name) =>
+    podOf(manifests.get(`deploy/kubernetes/${name}.yaml`)![0]!),
+  )
+  t.strictSame(sidecarOf(job!), sidecarOf(deployment!))
+  for (const { file, pod } of pods) {
+    t.equal(sidecarOf(pod).restartPolicy, 'Always', file)
+    t.ok((pod.terminationGracePeriodSeconds ?? 30) > 30, `${file}: longer than shutdownTimeout`)
+    t.notOk(sidecarOf(pod).ports, 'nothing to publish')
+    for (const { name, env } of containersOf(pod)) {
+      if (name !== 'procore-proxy') t.match(env, [{ name: 'PROCORE_URL', value: 'http://127.0.0.1:8377' }])
+    }
+  }
+})
+
+t.test(
+  'each configuration is one that the program reads, and its secret is mounted where it says',
+  async (t) => {
+    const configs = files.filter((file) => file.endsWith('/config.yaml'))
+    t.equal(configs.length, 3)
+    for (const file of configs) {
+      const config = await loadConfig({
+        flags: { config: join(root, file) },
+        env: {},
+        cwd: root,
+        resolveSecrets: false,
+      })
+      t.match(config.listen, [{ host: '127.0.0.1', port: 8377 }], file)
+      t.match(read(file), 'clientSecret: { file: /run/secrets/procore/client-secret }')
+    }
+    for (const { file, pod } of pods.filter(({ file: name }) => name.startsWith('deploy'))) {
+      const places = new Map(sidecarOf(pod).volumeMounts!.map(({ name, mountPath }) => [name, mountPath]))
+      for (const { name, configMap, secret } of pod.volumes ?? []) {
+        if (configMap?.name === 'procore-proxy') t.equal(places.get(name), '/etc/procore-proxy', file)
+        if (secret !== undefined) t.equal(places.get(name), '/run/secrets/procore', file)
+      }
+    }
+  },
+)
+
+t.test('the probes run what the image holds, and hold against a running proxy', async (t) => {
+  const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
+  const proxy = run(t, [], { cwd: folder })
+  const url = await proxy.ready()
+  const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> }
+  t.equal(`/app/${bin['procore-proxy']}`, PROGRAM[1])
+  const dockerfile = read('Dockerfile')
+  t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
+  const commands = new Set<string>()
+  for (const { file, pod } of pods) {
+    for (const { kind, words, timeoutSeconds } of probesOf(sidecarOf(pod))) {
+      if (file === 'docs/sidecar.md' && words.length === 0) continue
+      t.strictSame(words.slice(0, 2), PROGRAM, `${file}: ${kind}`)
+      t.ok(seconds(words.at(-1)) < timeoutSeconds, `${file}: ${kind} says why, rather than be cut off`)
+      if (words.includes('--url')) t.equal(words[words.indexOf('--url') + 1], 'http://127.0.0.1:8377')
+      commands.add(words.slice(2).join(' '))
+    }
+  }
+  const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
+  const image = JSON.parse(check) as string[]
+  t.strictSame(image.slice(0, 2), PROGRAM)
+  t.equal(image[2], 'wait')
+  t.ok(commands.size >= 3)
+  for (const command of commands) {
+    const words = command.replace('http://127.0.0.1:8377', url).split(' ')
+    t.match(await runToEnd(t, words, { cwd: folder }), { code: 0, out: '', err: '' }, command)
+  }
+  proxy.kill('SIGTERM')
+  await proxy.end()
+  for (const command of commands) {
+    const words = command.replace('http://127.0.0.1:8377', url).replace(/\d+s$/, '200ms').split(' ')
+    t.match(await runToEnd(t, words, { cwd: folder }), { code: 1, err: /ECONNREFUSED/ }, command)
+  }
+})
+
+t.test('what kustomize makes of it is valid too', { skip: !hasKubectl() && 'no kubectl here' }, async (t) => {
+  t.testdir()
+  for (const file of files.filter((name) => name.endsWith('kustomization.yaml'))) {
+    const built = manifestsOf(
+      execFileSync('kubectl', ['kustomize', join(root, dirname(file))], { encoding: 'utf8' }),
+    )
+    for (const manifest of built) t.strictSame(schemaErrors(manifest), [], `${file}: ${manifest.kind}`)
+    t.strictSame(typeErrors(t, built), [], file)
+    for (const pod of built.flatMap((manifest) => podOf(manifest) ?? [])) t.strictSame(unrestricted(pod), [])
+    if (file.includes('overlays')) {
+      t.match(JSON.stringify(built), /registry\.example\.com\/procore-proxy:0\.1\.0/)
+      for (const { kind, metadata } of built) {
+        if (kind !== 'Namespace') t.equal(metadata.namespace, 'procore-example', kind)
+      }
+    }
+  }
+})
+
+t.test('every file that a kustomization names exists', async (t) => {
+  for (const file of files.filter((name) => name.endsWith('kustomization.yaml'))) {
+    const { resources, patches, configMapGenerator } = parse(read(file)) as {
+      resources: string[]
+      patches?: { path: string }[]
+      configMapGenerator?: { files: string[] }[]
+    }
+    const paths = [
+      ...resources,
+      ...(patches ?? []).map(({ path }) => path),
+      ...(configMapGenerator ?? []).flatMap((generator) => generator.files),
+    ]
+    for (const path of paths) t.ok(existsSync(join(root, dirname(file), path)), `${file}: ${path}`)
+  }
+})
+
+function hasKubectl(): boolean {
+  return spawnSync('kubectl', ['version', '--client']).status === 0
+}
