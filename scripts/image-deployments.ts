@@ -1,57 +1,84 @@
-// Runs what deploy/ describes on podman: the compose files as they are, and the pod of the Job as near as podman comes.
+// Runs what deploy/ and docs/sidecar.md describe on podman: compose files by Compose itself, pods as near as podman comes.
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import type { Podman } from './podman.ts'
 
 const root = join(import.meta.dirname, '..')
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const { version } = JSON.parse(read('package.json')) as { version: string }
+const NODE_IMAGE = /^ARG NODE_IMAGE=([^@\n]*)/m.exec(read('Dockerfile'))?.[1] ?? ''
+const PROXY_IMAGE = `docker.io/library/procore-proxy:${version}`
+const ORIGINS = { PROCORE_LOGIN_URL: 'http://127.0.0.1:9001', PROCORE_API_URL: 'http://127.0.0.1:9002' }
+const DEMO = { ...ORIGINS, PROCORE_COMPANY_ID: '7656', PROCORE_CLIENT_ID: 'demo-client' }
+const ANSWER = /^200: \d+ projects$/m
 
-/** The images as the files name them: those that `build.sh` made, under these names. */
-async function named(podman: Podman, image: string): Promise<void> {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
-  for (const name of [
-    `docker.io/library/procore-proxy:${version}`,
-    'docker.io/library/procore-proxy:latest',
-  ]) {
-    await podman.run('tag', image, name)
-  }
+/** The YAML blocks of a page that begin so. */
+function blocks(page: string, start: string): string[] {
+  return [...read(page).matchAll(/```yaml\n([\s\S]*?)```/g)]
+    .map(([, text = '']) => text)
+    .filter((text) => text.startsWith(start))
 }
 
-/** Compose itself (Debian's, 1.29) starts and ends the three services of deploy/compose. */
-export async function runCompose(podman: Podman, image: string): Promise<string> {
-  await named(podman, image)
-  const folder = join(root, 'deploy/compose')
-  const compose = async (...args: string[]) =>
-    podman.command(
-      'docker-compose',
-      args,
-      { DOCKER_HOST: docker, COMPOSE_PROJECT_NAME: 'procoreproxytest' },
-      folder,
-    )
-  const docker = await podman.docker()
-  for (const files of [[], ['-f', 'compose.yaml']]) {
-    const { code, err } = await compose(...files, 'config', '--quiet')
-    assert.equal(code, 0, err)
+interface Compose {
+  services: Record<string, object>
+}
+
+/** deploy/compose as it is: `docker compose up`, whose app has to end with status 0. */
+export function runCompose(podman: Podman, image: string): Promise<string> {
+  return up(podman, image, join(root, 'deploy/compose'))
+}
+
+/** The compose file of the page, with an app, and with the fake Procore of deploy/compose. */
+export async function runComposeOfPage(podman: Podman, image: string, folder: string): Promise<string> {
+  const place = join(folder, 'compose')
+  mkdirSync(place)
+  const [text = ''] = blocks('docs/sidecar.md', 'services:')
+  const { services: base } = parse(read('deploy/compose/compose.yaml')) as Compose
+  const { services: over } = parse(read('deploy/compose/compose.override.yaml')) as Compose
+  const { image: appImage, command, volumes } = base['app'] as Record<string, unknown>
+  const services = {
+    'procore-proxy': { environment: DEMO },
+    'fake-procore': over['fake-procore'],
+    app: { ...over['app'], image: appImage, command, volumes },
   }
-  const { code, out, err } = await podman.tended(
-    compose('--ansi', 'never', 'up', '--no-build', '--exit-code-from', 'app'),
-  )
-  assert.equal(code, 0, out + err)
-  const said = /app_1\s+\| (200: \d+ projects)/.exec(out)?.[1]
-  assert.ok(said, out)
-  const states = await podman.run('ps', '--all', '--format', '{{.Names}} {{.ExitCode}}')
-  assert.match(states, /procore-proxy_1 0/, states)
-  await podman.removeAll()
-  return said
+  writeFileSync(join(place, 'compose.yaml'), text)
+  writeFileSync(join(place, 'compose.override.yaml'), JSON.stringify({ services }))
+  copyFileSync(join(root, 'deploy/compose/app.mjs'), join(place, 'app.mjs'))
+  const secret = join(place, 'procore-secret')
+  writeFileSync(secret, 'demo-secret', { mode: 0o600 })
+  chownSync(secret, 65532, 65532)
+  return up(podman, image, place)
+}
+
+async function up(podman: Podman, image: string, folder: string): Promise<string> {
+  await podman.run('tag', image, PROXY_IMAGE)
+  const docker = await podman.docker()
+  const env = { DOCKER_HOST: docker, COMPOSE_PROJECT_NAME: 'procoreproxytest' }
+  const compose = (...args: string[]) => podman.command('docker-compose', args, env, folder)
+  try {
+    // Without the fake, as for an account of one's own.
+    const { code, err } = await compose('-f', 'compose.yaml', 'config', '--quiet')
+    assert.equal(code, 0, err)
+    const ran = await podman.tended(compose('--ansi', 'never', 'up', '--no-build', '--exit-code-from', 'app'))
+    assert.equal(ran.code, 0, ran.out + ran.err)
+    const [, said] = /app_1\s+\| (.*)/.exec(ran.out) ?? []
+    assert.match(said ?? '', ANSWER, ran.out)
+    const ends = await podman.run('ps', '--all', '--format', '{{.Names}} {{.ExitCode}}')
+    assert.match(ends, /procore-proxy_1 0/, ends)
+    return said!
+  } finally {
+    await podman.removeAll()
+  }
 }
 
 interface Container {
   name: string
   image: string
-  command?: string[]
   args?: string[]
   env?: { name: string; value: string }[]
+  volumeMounts?: object[]
   restartPolicy?: string
   startupProbe?: { exec: { command: string[] } }
   readinessProbe?: { exec: { command: string[] } }
@@ -60,81 +87,98 @@ interface Container {
 }
 
 interface Pod {
-  restartPolicy?: string
-  initContainers?: Container[]
+  initContainers: Container[]
   containers: Container[]
-  volumes: { name: string; secret?: { secretName: string } }[]
+  volumes: { name: string; configMap?: { name: string }; secret?: { secretName: string } }[]
+  [key: string]: unknown
+}
+
+/** The pod of deploy/kubernetes/job, with the fake for Procore. */
+export function runJob(podman: Podman, image: string, folder: string): Promise<string> {
+  const { spec } = parse(read('deploy/kubernetes/job/job.yaml')) as { spec: { template: { spec: Pod } } }
+  const config = {
+    ...(parse(read('deploy/kubernetes/job/config.yaml')) as object),
+    environment: 'fake',
+    environments: { fake: { loginUrl: ORIGINS.PROCORE_LOGIN_URL, apiUrl: ORIGINS.PROCORE_API_URL } },
+  }
+  return runPod(podman, image, folder, spec.template.spec, {
+    'procore-proxy': { 'config.yaml': JSON.stringify(config).replace('0123abcd', 'demo-client') },
+    app: { 'app.mjs': read('deploy/kubernetes/job/app.mjs') },
+  })
+}
+
+/** The pod of the page, with an app, and with the fake for Procore. */
+export function runPodOfPage(podman: Podman, image: string, folder: string): Promise<string> {
+  const [text = ''] = blocks('docs/sidecar.md', 'apiVersion: v1\nkind: Pod')
+  const { spec } = parse(text) as { spec: Pod }
+  const env = Object.entries(DEMO).map(([name, value]) => ({ name, value }))
+  const [proxy] = spec.initContainers
+  proxy!.env = [...(proxy!.env ?? []).filter(({ name }) => !(name in DEMO)), ...env]
+  Object.assign(spec.containers[0]!, {
+    command: ['node', '/app/app.mjs'],
+    volumeMounts: [{ name: 'app', mountPath: '/app', readOnly: true }],
+  })
+  spec.volumes.push({ name: 'app', configMap: { name: 'app' } })
+  spec['restartPolicy'] = 'Never'
+  return runPod(podman, image, folder, spec, { app: { 'app.mjs': read('deploy/compose/app.mjs') } })
 }
 
 /**
  * podman knows no native sidecars: the proxy becomes a container like the others, a fake Procore joins them, and what a
  * kubelet does is done here: first the sidecar, then its probes, then the app, and at the app's end SIGTERM.
  */
-export async function runPod(podman: Podman, image: string, folder: string): Promise<string> {
-  await named(podman, image)
-  const source = join(root, 'deploy/kubernetes/job')
-  const read = (name: string) => readFileSync(join(source, name), 'utf8')
-  const { spec: job } = parse(read('job.yaml')) as { spec: { template: { spec: Pod } } }
-  const { spec } = job.template
-  const proxy = spec.initContainers![0]!
-  const probes = [proxy.startupProbe, proxy.readinessProbe, proxy.livenessProbe].map(
-    (probe) => probe!.exec.command,
-  )
+async function runPod(
+  podman: Podman,
+  image: string,
+  folder: string,
+  spec: Pod,
+  configMaps: Record<string, Record<string, string>>,
+): Promise<string> {
+  await podman.run('tag', image, PROXY_IMAGE)
+  const [sidecar] = spec.initContainers
+  const probes = [sidecar!.startupProbe, sidecar!.readinessProbe, sidecar!.livenessProbe]
   const plain = ({ startupProbe, readinessProbe, livenessProbe, restartPolicy, ...rest }: Container) => rest
-  const build = /^ARG NODE_IMAGE=([^@\n]*)/m.exec(readFileSync(join(root, 'Dockerfile'), 'utf8'))?.[1] ?? ''
-  const local = { ...plain(proxy), image: 'docker.io/library/procore-proxy:latest' }
-  const settings = {
-    ...(parse(read('config.yaml')) as object),
-    environment: 'fake',
-    environments: { fake: { loginUrl: 'http://127.0.0.1:9001', apiUrl: 'http://127.0.0.1:9002' } },
+  const proxy = { ...plain(sidecar!), image: PROXY_IMAGE }
+  const pod = {
+    ...spec,
+    initContainers: [],
+    containers: [
+      proxy,
+      { ...proxy, name: 'fake', args: ['fake'] },
+      ...spec.containers.map((container) => ({ ...container, image: NODE_IMAGE })),
+    ],
+    // podman 4.3 writes what a Secret holds as base64.
+    volumes: spec.volumes.map(({ name, secret, configMap }) => ({
+      name,
+      configMap: secret === undefined ? configMap : { name: secret.secretName },
+    })),
   }
-  const configMap = (name: string, data: Record<string, string>) => ({
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name },
-    data,
-  })
+  const maps = Object.entries({ ...configMaps, procore: { 'client-secret': 'demo-secret' } })
   const manifests = [
-    configMap('procore-proxy', {
-      'config.yaml': JSON.stringify(settings).replace('0123abcd', 'demo-client'),
-    }),
-    configMap('app', { 'app.mjs': read('app.mjs') }),
-    configMap('procore', { 'client-secret': 'demo-secret' }),
-    {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name: 'pod' },
-      spec: {
-        ...spec,
-        initContainers: [],
-        // podman 4.3 writes what a Secret holds as base64.
-        volumes: spec.volumes.map(({ name, secret, ...rest }) =>
-          secret === undefined ? { name, ...rest } : { name, configMap: { name: secret.secretName } },
-        ),
-        containers: [
-          local,
-          { ...local, name: 'fake', args: ['fake'] },
-          ...spec.containers.map((container) => ({ ...plain(container), image: build })),
-        ],
-      },
-    },
+    ...maps.map(([name, data]) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data })),
+    { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'pod' }, spec: pod },
   ]
   const file = join(folder, 'pod.yaml')
   writeFileSync(file, manifests.map((manifest) => JSON.stringify(manifest)).join('\n---\n'))
-  await podman.run('play', 'kube', '--network=none', '--start=false', file)
-  await podman.run('start', 'pod-fake', 'pod-procore-proxy')
-  const said: string[] = []
-  for (const command of probes) {
-    const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...command)
-    assert.equal(code, 0, `${command.join(' ')}: ${err}`)
-    said.push(command.slice(2).join(' '))
+  try {
+    await podman.run('play', 'kube', '--network=none', '--start=false', file)
+    await podman.run('start', 'pod-fake', 'pod-procore-proxy')
+    let tried = 0
+    for (const probe of probes) {
+      if (probe === undefined) continue
+      const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...probe.exec.command)
+      assert.equal(code, 0, `${probe.exec.command.join(' ')}: ${err}`)
+      tried++
+    }
+    await podman.run('start', 'pod-app')
+    const ended = await podman.run('wait', 'pod-app')
+    const said = await podman.run('logs', 'pod-app')
+    assert.match(said, ANSWER)
+    assert.equal(ended, '0')
+    await podman.run('kill', '--signal=TERM', 'pod-procore-proxy')
+    assert.equal(await podman.run('wait', 'pod-procore-proxy'), '0')
+    return `${tried} probes passed; ${said}`
+  } finally {
+    await podman.removeAll()
   }
-  await podman.run('start', 'pod-app')
-  const ended = await podman.run('wait', 'pod-app')
-  const answer = await podman.run('logs', 'pod-app')
-  assert.match(answer, /^200: \d+ projects$/)
-  assert.equal(ended, '0')
-  await podman.run('kill', '--signal=TERM', 'pod-procore-proxy')
-  assert.equal(await podman.run('wait', 'pod-procore-proxy'), '0')
-  return `${answer}; probes: ${said.join(', ')}`
 }

@@ -17,13 +17,14 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import { type FakeProcore, startFakeProcore } from '../src/fake/procore.ts'
-import { runCompose, runPod } from './image-deployments.ts'
+import { runCompose, runComposeOfPage, runJob, runPodOfPage } from './image-deployments.ts'
 import { Podman, TIGHT } from './podman.ts'
 
 const root = join(import.meta.dirname, '..')
 export const IMAGE = 'localhost/procore-proxy:test'
 const NONROOT = 65532
 const NODE = '/nodejs/bin/node'
+const PROGRAM = '/app/dist/bin/procore-proxy.cjs'
 const MB = 1024 * 1024
 
 let passed = 0
@@ -74,10 +75,10 @@ async function lookInside(podman: Podman): Promise<void> {
     JSON.parse(await podman.inspect(IMAGE, `{{json ${format}}}`)) as unknown
   await check('it names a numeric user, an entry point, a health check and its version', async () => {
     assert.equal(await read('.Config.User'), `${NONROOT}:${NONROOT}`)
-    assert.deepEqual(await read('.Config.Entrypoint'), [NODE, '/app/dist/bin/procore-proxy.cjs'])
+    assert.deepEqual(await read('.Config.Entrypoint'), [NODE, PROGRAM])
     assert.deepEqual(await read('.Config.Cmd'), ['start'])
     const { Test } = (await read('.HealthCheck')) as { Test: string[] }
-    assert.deepEqual(Test, ['CMD', NODE, '/app/dist/bin/procore-proxy.cjs', 'wait', '--timeout', '4s'])
+    assert.deepEqual(Test, ['CMD', NODE, PROGRAM, 'wait', '--timeout', '4s'])
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
     const labels = (await read('.Config.Labels')) as Record<string, string>
     assert.equal(labels['org.opencontainers.image.version'], version)
@@ -166,7 +167,7 @@ console.log(JSON.stringify({ written, tried: folders.length }))`
 const COST = `
 const { spawnSync } = require('node:child_process')
 const { readFileSync } = require('node:fs')
-for (let i = 0; i < 10; i++) spawnSync(process.execPath, ['/app/dist/bin/procore-proxy.cjs', ...process.argv.slice(1)])
+for (let i = 0; i < 10; i++) spawnSync(process.execPath, ['${PROGRAM}', ...process.argv.slice(1)])
 const [user, system] = readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ').slice(13, 15)
 console.log(Number(user) + Number(system))`
 
@@ -215,6 +216,10 @@ async function useIt(podman: Podman, fake: FakeProcore, folder: string): Promise
     const down = await podman.try('run', '--rm', ...TIGHT, IMAGE, 'wait', '--timeout', '300ms')
     assert.equal(down.code, 1)
     assert.match(down.err, /ECONNREFUSED/)
+  })
+  await check("it starts from the code that this very Node's V8 made", async () => {
+    const ask = `console.log(require('${PROGRAM}').load().cachedDataRejected)`
+    assert.equal(await podman.run('exec', name, NODE, '-e', ask), 'false')
   })
   await check('no shell to be had', async () => {
     const { code, err } = await podman.try('exec', name, 'sh', '-c', 'true')
@@ -314,7 +319,9 @@ try {
   await useIt(podman, fake, folder)
   await podman.removeAll()
   await check('deploy/compose: the app gets its answer', () => runCompose(podman, IMAGE))
-  await check('deploy/kubernetes: the Job as a pod', () => runPod(podman, IMAGE, folder))
+  await check('deploy/kubernetes: the Job as a pod', () => runJob(podman, IMAGE, folder))
+  await check('docs/sidecar.md: its compose file', () => runComposeOfPage(podman, IMAGE, folder))
+  await check('docs/sidecar.md: its pod', () => runPodOfPage(podman, IMAGE, folder))
 } finally {
   await podman.removeAll()
   await fake.close()

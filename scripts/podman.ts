@@ -35,6 +35,7 @@ export class Podman {
   readonly #env: NodeJS.ProcessEnv
   readonly #folder: string
   #service: ChildProcess | undefined
+  #sockets = 0
 
   /** `storage`: what deploy/docker/build.sh printed; `folder`: for what is only of this run. */
   constructor(storage: string, folder: string) {
@@ -89,12 +90,13 @@ export class Podman {
 
   /** A socket that speaks Docker's language, for clients such as Compose. */
   async docker(): Promise<string> {
-    const url = `unix://${join(this.#folder, 'docker.sock')}`
+    const socket = join(this.#folder, `docker-${++this.#sockets}.sock`)
+    const url = `unix://${socket}`
     this.#service = spawn('podman', ['system', 'service', '--time', '120', url], {
       env: this.#env,
       stdio: 'ignore',
     })
-    while (!existsSync(url.replace('unix://', ''))) {
+    while (!existsSync(socket)) {
       if (this.#service.exitCode !== null) throw new Error('podman system service does not start')
       await sleep(50)
     }
