@@ -126,6 +126,9 @@ t.test('the README names commands and files that exist', async (t) => {
     'docs/legacy-tool.md',
     'docs/workstation.md',
     'docs/tools.md',
+    'deploy/compose/README.md',
+    'deploy/docker/README.md',
+    'deploy/kubernetes/README.md',
   ]) {
     for (const [, link = ''] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       t.ok(existsSync(join(root, dirname(page), link)), `${page} links to ${link}`)
