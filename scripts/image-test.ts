@@ -310,7 +310,11 @@ const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-image-'))
 const podman = new Podman(build(), folder)
 const fake = await startFakeProcore({ rateLimit: { hourly: 1e9, spike: 1e9 } })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => podman.removeAll().finally(() => process.exit(1)))
+  process.once(signal, async () => {
+    await podman.interrupt()
+    rmSync(folder, { recursive: true, force: true })
+    process.exit(1)
+  })
 }
 try {
   // Of a run that was cut off.

@@ -36,6 +36,8 @@ export class Podman {
   readonly #folder: string
   #service: ChildProcess | undefined
   #sockets = 0
+  readonly #running = new Set<Promise<Ended>>()
+  #over = false
 
   /** `storage`: what deploy/docker/build.sh printed; `folder`: for what is only of this run. */
   constructor(storage: string, folder: string) {
@@ -47,7 +49,14 @@ export class Podman {
 
   /** Any program with podman's settings, whatever becomes of it; ended after a minute. */
   async command(program: string, args: readonly string[], env = {}, cwd?: string): Promise<Ended> {
-    const options = { env: { ...this.#env, ...env }, timeout: 60_000, ...(cwd !== undefined && { cwd }) }
+    if (this.#over) throw new Error('interrupted')
+    const running = this.#execute(program, args, { ...this.#env, ...env }, cwd)
+    this.#running.add(running)
+    return running.finally(() => this.#running.delete(running))
+  }
+
+  #execute(program: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd?: string): Promise<Ended> {
+    const options = { env, timeout: 60_000, ...(cwd !== undefined && { cwd }) }
     return new Promise((resolve) => {
       execFile(program, args, options, (error, stdout, stderr) => {
         // What podman says of its own timers where there is no systemd.
@@ -122,15 +131,22 @@ export class Podman {
     }
   }
 
-  /** Everything but images. */
+  /** Takes everything away but images. */
   async removeAll(): Promise<void> {
+    const podman = (...args: string[]) => this.#execute('podman', args, this.#env)
     this.#service?.kill()
-    await this.try('pod', 'rm', '--all', '--force', '--time', '1')
+    await podman('pod', 'rm', '--all', '--force', '--time', '1')
     // Twice: one may hold the network of another.
-    for (let round = 0; round < 2; round++) await this.try('rm', '--all', '--force', '--time', '1')
-    await this.try('network', 'prune', '--force')
-    await this.try('volume', 'prune', '--force')
-    const { out } = await this.try('secret', 'ls', '--quiet')
-    for (const id of out.split('\n').filter(Boolean)) await this.try('secret', 'rm', id)
+    for (let round = 0; round < 2; round++) await podman('rm', '--all', '--force', '--time', '1')
+    await podman('network', 'prune', '--force')
+    await podman('volume', 'prune', '--force')
+  }
+
+  /** Lets what runs come to its end, starts nothing more, and takes everything away. */
+  async interrupt(): Promise<void> {
+    this.#over = true
+    this.#service?.kill()
+    await Promise.allSettled(this.#running)
+    await this.removeAll()
   }
 }
