@@ -1,5 +1,6 @@
 // Runs podman on the images that deploy/docker/build.sh keeps, and takes away what it started.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -134,7 +135,7 @@ export class Podman {
   /** Takes everything away but images. */
   async removeAll(): Promise<void> {
     const podman = (...args: string[]) => this.#execute('podman', args, this.#env)
-    this.#service?.kill()
+    await this.#endService()
     await podman('pod', 'rm', '--all', '--force', '--time', '1')
     // Twice: one may hold the network of another.
     for (let round = 0; round < 2; round++) await podman('rm', '--all', '--force', '--time', '1')
@@ -145,8 +146,15 @@ export class Podman {
   /** Lets what runs come to its end, starts nothing more, and takes everything away. */
   async interrupt(): Promise<void> {
     this.#over = true
-    this.#service?.kill()
+    await this.#endService()
     await Promise.allSettled(this.#running)
     await this.removeAll()
+  }
+
+  async #endService(): Promise<void> {
+    const service = this.#service
+    if (service === undefined || service.exitCode !== null || service.signalCode !== null) return
+    service.kill()
+    await once(service, 'exit')
   }
 }
