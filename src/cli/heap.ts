@@ -3,10 +3,10 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
 /**
- * V8 lets its young generation grow to 128 MB, of which it gives nothing back. With half of this, collecting it costs
- * more; with more than this, nothing is gained (docs/performance.md).
+ * V8 lets its young generation grow to 128 MB, of which it gives nothing back. The requests that the recorder holds live
+ * in it: with less than this, they are copied from one half to the other more often than they are worth.
  */
-const YOUNG_GENERATION_BYTES = 16 * 1024 * 1024
+const YOUNG_GENERATION_BYTES = 32 * 1024 * 1024
 
 /**
  * Flags of V8 as Node 24 has it; others would print a complaint. To be called once everything is loaded: the compiled

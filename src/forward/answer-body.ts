@@ -31,9 +31,9 @@ export function planBody(status: number, headers: ParsedHeaders, wishes: BodyWis
   const { unpack, replace } = wishes
   if (!unpack && replace === undefined) return undefined
   // Invariant: a part of something is neither unpacked nor rewritten: what it is a part of would be another thing.
-  if (status < 200 || [204, 205, 206, 304].includes(status) || headers['content-range'] !== undefined) {
-    return undefined
-  }
+  if (status < 200 || status === 204 || status === 205 || status === 206 || status === 304) return undefined
+  if (headers['content-range'] !== undefined) return undefined
+  if (replace === undefined && headers['content-encoding'] === undefined) return undefined
   const codings = String(headers['content-encoding'] ?? '')
     .split(',')
     .map((name) => name.trim().toLowerCase())
