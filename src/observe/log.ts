@@ -60,7 +60,7 @@ export function errorText(error: unknown): string {
 
 /** Writes the line of a request that has ended. Query values are masked. */
 export function logExchange(log: Logger, exchange: Exchange): void {
-  const level = levelOf(exchange)
+  const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
   if (!log.isLevelEnabled(level)) return
   log[level](
     {
@@ -80,13 +80,6 @@ export function logExchange(log: Logger, exchange: Exchange): void {
     },
     'request',
   )
-}
-
-function levelOf(exchange: Exchange): 'debug' | 'info' | 'warn' {
-  if (exchange.cause !== undefined && exchange.cause !== 'caller_gone') return 'warn'
-  // Probes ask every few seconds, for ever.
-  const isProbe = exchange.own && exchange.status === 200 && exchange.target.startsWith('/_proxy/health/')
-  return isProbe ? 'debug' : 'info'
 }
 
 function tenths(ms: number): number {

@@ -78,19 +78,6 @@ t.test('What the proxy refused or broke off is a warning with its cause; who lef
   for (const name of ['company', 'upstreamMs', 'error']) t.notOk(name in left!, name)
 })
 
-t.test('Probes that are told `up` do not fill the log; `down` and other pages do', async (t) => {
-  const { log, records } = logger('debug')
-  const probe = { own: true, target: '/_proxy/health/ready' }
-  logEnded(log, exchange(probe), 200)
-  logEnded(log, exchange(probe), 503)
-  logEnded(log, exchange({ ...probe, own: false }), 200)
-  logEnded(log, exchange({ ...probe, target: '/_proxy/status' }), 200)
-  t.strictSame(
-    records().map(({ level }) => level),
-    ['debug', 'info', 'info', 'info'],
-  )
-})
-
 t.test('Levels are honoured, and cost nothing where off', async (t) => {
   const quiet = logger('warn')
   const untouchable = exchange()
