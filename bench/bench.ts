@@ -28,7 +28,7 @@ export interface Bench extends Stage {
 }
 
 export interface Running {
-  readonly contender: Pick<Contender, 'id' | 'launch' | 'throughputOnly'>
+  readonly contender: Pick<Contender, 'id' | 'launch' | 'throughputOnly' | 'warmsUp'>
   readonly child: Child
   readonly url: string
   /** From the start of its process to its first proxied answer, ms. */
@@ -95,6 +95,20 @@ export function choose(only: readonly string[] | undefined): {
   return { contenders, skipped }
 }
 
+/** One figure that can't be had must not cost all the others: undefined, and a word on why. */
+export async function attempt<T>(
+  say: Stage['say'],
+  what: string,
+  measure: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await measure()
+  } catch (error) {
+    say(`FAILED: ${what}: ${(error as Error).message}`)
+    return undefined
+  }
+}
+
 export interface LoadOptions {
   readonly seconds: number
   readonly connections?: number
@@ -129,7 +143,18 @@ export async function load(
   const script = join(import.meta.dirname, 'load', companies > 0 ? 'companies.lua' : 'wrk.lua')
   const before = child.cpuMs()
   const output = await run(
-    ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, ...headers, url + SMALL],
+    [
+      'wrk',
+      '-t1',
+      `-c${connections}`,
+      `-d${seconds}s`,
+      '--timeout',
+      '20s',
+      '-s',
+      script,
+      ...headers,
+      url + SMALL,
+    ],
     { core, env: { BENCH_COMPANIES: String(companies), BENCH_FIRST: String(FIRST_COMPANY) } },
   )
   const cpuMs = child.cpuMs() - before

@@ -29,6 +29,8 @@ export interface Contender {
   /** Only its throughput is measured: it stands for one feature, or for nothing that forwards. */
   readonly throughputOnly?: true
   readonly plainOnly?: true
+  /** It is compiled while it runs, and cheaper after some seconds of load. */
+  readonly warmsUp?: true
 }
 
 const CLIENT_KEY = 'bench-client-key-0123456789abcdef'
@@ -215,12 +217,14 @@ export const CONTENDERS: readonly Contender[] = [
   {
     id: 'procore-proxy',
     title: 'procore-proxy, all features on',
+    warmsUp: true,
     missing: here,
     launch: (setting) => launchProcoreProxy(setting, ALL_ON),
   },
   {
     id: 'procore-proxy-off',
     title: 'procore-proxy, features off',
+    warmsUp: true,
     missing: here,
     launch: (setting) => launchProcoreProxy(setting, ALL_OFF),
     throughputOnly: true,
@@ -228,6 +232,7 @@ export const CONTENDERS: readonly Contender[] = [
   {
     id: 'procore-proxy-no-recorder',
     title: 'procore-proxy, all but the recorder',
+    warmsUp: true,
     missing: here,
     launch: (setting) => launchProcoreProxy(setting, { ...ALL_ON, inspector: { enabled: false } }),
     throughputOnly: true,
@@ -245,18 +250,21 @@ export const CONTENDERS: readonly Contender[] = [
   {
     id: 'fastify-http-proxy',
     title: '@fastify/http-proxy',
+    warmsUp: true,
     missing: here,
     launch: launchNode('fastify-http-proxy.mjs'),
   },
   {
     id: 'http-proxy-middleware',
     title: 'http-proxy-middleware',
+    warmsUp: true,
     missing: here,
     launch: launchNode('http-proxy-middleware.mjs'),
   },
   {
     id: 'node',
     title: 'Node answering by itself',
+    warmsUp: true,
     missing: here,
     launch: launchNode('node.mjs'),
     throughputOnly: true,

@@ -1,6 +1,6 @@
 // Added latency: the same requests straight to the upstream and through each contender.
 import { join } from 'node:path'
-import type { Bench, Running, Stage } from './bench.ts'
+import { attempt, type Bench, type Running, type Stage } from './bench.ts'
 import { run } from './children.ts'
 import { CALLER_HEADERS } from './contenders.ts'
 import type { LatencyOrder, LatencyReport } from './load/latency.ts'
@@ -51,7 +51,7 @@ export function quantiles(us: readonly number[]): Quantiles {
 /** Contenders that run and are warm already, and the way without any of them. */
 export async function measureLatency(bench: Bench, all: readonly Running[]): Promise<void> {
   const { options, upstream, results, direct, say } = bench
-  const seconds = Math.min(options.seconds, 3)
+  const seconds = Math.min(options.seconds, 2)
   const ways: [string, string, { single?: Latency; fixed?: Latency }][] = [
     ['direct', upstream.plain, direct],
     ...all
@@ -66,12 +66,15 @@ export async function measureLatency(bench: Bench, all: readonly Running[]): Pro
     const rate = kind === 'fixed' ? FIXED_RATE : undefined
     for (let round = 1; round <= Math.min(options.rounds, 3); round++) {
       for (const [id, url, into] of ways) {
-        const { us } = await timeRequests(bench, url, { rate, seconds })
-        const { p50Us, p99Us } = quantiles(us)
+        const what = `${kind} ${round} ${id}`
+        const timed = await attempt(say, what, () => timeRequests(bench, url, { rate, seconds }))
+        const measured = timed && quantiles(timed.us)
         into[kind] ??= { p50Us: [], p99Us: [] }
-        into[kind].p50Us.push(p50Us)
-        into[kind].p99Us.push(p99Us)
-        say(`${kind} ${round} ${id}: p50 ${p50Us.toFixed(0)} µs, p99 ${p99Us.toFixed(0)} µs`)
+        into[kind].p50Us.push(measured?.p50Us ?? null)
+        into[kind].p99Us.push(measured?.p99Us ?? null)
+        if (measured === undefined) continue
+        const { p50Us, p99Us } = measured
+        say(`${what}: p50 ${p50Us.toFixed(0)} µs, p99 ${p99Us.toFixed(0)} µs`)
       }
     }
   }

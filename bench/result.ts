@@ -39,6 +39,8 @@ export interface Measured {
 
 /** Short-lived tokens beside long-lived ones. */
 export interface Expiry {
+  /** Requests a second. */
+  readonly rate: number
   readonly renewals: number
   readonly tokenSeconds: number
   readonly short: {

@@ -42,8 +42,9 @@ export function ratio(of: Rounds | undefined, to: Rounds | undefined): Summary |
   return above === undefined || below === undefined ? undefined : summary([above.median / below.median])
 }
 
+/** Of nothing, or of less than nothing (a difference that got lost in noise), there is no multiple. */
 function quotient(above: number | null, below: number | null): number | null {
-  return above === null || below === null || below === 0 ? null : above / below
+  return above === null || below === null || below <= 0 ? null : above / below
 }
 
 /** What each round adds to the same round of `base`. */

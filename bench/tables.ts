@@ -33,6 +33,8 @@ const BASE = 'nginx'
 
 interface Column {
   readonly title: string
+  /** The tuned nginx has next to nothing of it. */
+  readonly noRatio?: true
   readonly rounds: (measured: Measured, result: Compared) => Rounds | undefined
 }
 
@@ -59,11 +61,11 @@ const COLUMNS: readonly Column[] = [
   },
   { title: 'download MB/s', rounds: ({ download }) => download?.mbPerSecond },
   { title: 'its peak MB', rounds: ({ download }) => download?.peakMb },
-  { title: 'grown by MB', rounds: ({ download }) => download?.grownMb },
+  { title: 'grown by MB', noRatio: true, rounds: ({ download }) => download?.grownMb },
   { title: 'its CPU ms/GB', rounds: ({ download }) => download?.cpuMsPerGb },
   { title: 'upload MB/s', rounds: ({ upload }) => upload?.mbPerSecond },
   { title: 'its peak MB', rounds: ({ upload }) => upload?.peakMb },
-  { title: 'grown by MB', rounds: ({ upload }) => upload?.grownMb },
+  { title: 'grown by MB', noRatio: true, rounds: ({ upload }) => upload?.grownMb },
   { title: 'its CPU ms/GB', rounds: ({ upload }) => upload?.cpuMsPerGb },
   { title: 'idle MB', rounds: ({ idleMb }) => idleMb },
   { title: 'start ms', rounds: ({ startMs }) => startMs },
@@ -77,10 +79,14 @@ const GROUPS: readonly (readonly [number, number])[] = [
   [16, 18],
 ]
 
-function tables(result: Compared, cell: (column: Column, measured: Measured) => string): string[] {
+function tables(
+  result: Compared,
+  wanted: (column: Column) => boolean,
+  cell: (column: Column, measured: Measured) => string,
+): string[] {
   const measured = Object.values(result.contenders)
   return GROUPS.flatMap(([from, to]) => {
-    const columns = COLUMNS.slice(from, to)
+    const columns = COLUMNS.slice(from, to).filter(wanted)
     const rows = measured
       .map((each) => [each.title, ...columns.map((column) => cell(column, each))])
       .filter((row) => row.slice(1).some((text) => text !== '–'))
@@ -90,15 +96,21 @@ function tables(result: Compared, cell: (column: Column, measured: Measured) => 
 
 /** What was measured, in its units. */
 export function figuresTables(result: Compared): string[] {
-  return tables(result, ({ rounds }, measured) => spread(summary(rounds(measured, result))))
+  return tables(
+    result,
+    () => true,
+    ({ rounds }, measured) => spread(summary(rounds(measured, result))),
+  )
 }
 
 /** The same as ratios to the tuned nginx, round by round. */
 export function ratioTables(result: Compared): string[] {
   const base = result.contenders[BASE]
   if (base === undefined) return []
-  return tables(result, ({ rounds }, measured) =>
-    spread(ratio(rounds(measured, result), rounds(base, result))),
+  return tables(
+    result,
+    ({ noRatio }) => !noRatio,
+    ({ rounds }, measured) => spread(ratio(rounds(measured, result), rounds(base, result))),
   )
 }
 

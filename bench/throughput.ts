@@ -1,6 +1,6 @@
 // Time to start, memory when idle, requests a second and CPU a request; contenders take turns over several rounds.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bench, launch, load, type Running } from './bench.ts'
+import { attempt, type Bench, launch, load, type Running } from './bench.ts'
 import type { Contender } from './contenders.ts'
 import { measureLatency } from './latency.ts'
 
@@ -9,9 +9,11 @@ export async function measureStart(bench: Bench, times: number): Promise<void> {
   const contenders = bench.contenders.filter(({ throughputOnly }) => !throughputOnly)
   for (let round = 0; round < times; round++) {
     for (const contender of contenders) {
-      const running = await launch(bench, contender, bench.upstream.plain)
-      add(bench, contender, 'startMs', running.startMs)
-      await running.child.stop()
+      const running = await attempt(bench.say, `start of ${contender.id}`, () =>
+        launch(bench, contender, bench.upstream.plain),
+      )
+      add(bench, contender, 'startMs', running?.startMs)
+      await running?.child.stop()
     }
   }
 }
@@ -23,7 +25,10 @@ export async function measureThroughput(bench: Bench): Promise<void> {
     const all: Running[] = []
     for (const contender of contenders) {
       if (scheme === 'tls' && contender.plainOnly) continue
-      all.push(await launch(bench, contender, upstream[scheme]))
+      const running = await attempt(say, `${contender.id}, ${scheme}`, () =>
+        launch(bench, contender, upstream[scheme]),
+      )
+      if (running !== undefined) all.push(running)
     }
     if (scheme === 'plain') {
       await sleep(2_000)
@@ -31,19 +36,22 @@ export async function measureThroughput(bench: Bench): Promise<void> {
         if (!contender.throughputOnly) add(bench, contender, 'idleMb', child.memoryMb('VmRSS'))
       }
     }
-    // Compilers need their second; interpreters of configurations lose nothing by it.
-    for (const running of all) await load(bench, running, { seconds: options.quick ? 1 : 3 })
+    for (const running of all) {
+      const seconds = running.contender.warmsUp && !options.quick ? 3 : 1
+      await attempt(say, `warming up ${running.contender.id}`, () => load(bench, running, { seconds }))
+    }
     for (let round = 1; round <= options.rounds; round++) {
       for (const running of all) {
-        const { requestsPerSecond, cpuUs } = await load(bench, running, { seconds: options.seconds })
-        const id = running.contender.id
+        const { id } = running.contender
+        const what = `${scheme} ${round}/${options.rounds} ${id}`
+        const loaded = await attempt(say, what, () => load(bench, running, { seconds: options.seconds }))
         const measured = bench.results[id]!
         measured[scheme] ??= { requestsPerSecond: [], cpuUs: [] }
-        measured[scheme].requestsPerSecond.push(requestsPerSecond)
-        measured[scheme].cpuUs.push(cpuUs)
-        say(
-          `${scheme} ${round}/${options.rounds} ${id}: ${requestsPerSecond.toFixed(0)} requests/s, ${cpuUs.toFixed(1)} µs CPU a request`,
-        )
+        measured[scheme].requestsPerSecond.push(loaded?.requestsPerSecond ?? null)
+        measured[scheme].cpuUs.push(loaded?.cpuUs ?? null)
+        if (loaded === undefined) continue
+        const { requestsPerSecond, cpuUs } = loaded
+        say(`${what}: ${requestsPerSecond.toFixed(0)} requests/s, ${cpuUs.toFixed(1)} µs CPU a request`)
       }
     }
     if (scheme === 'plain') await measureLatency(bench, all)
@@ -51,8 +59,13 @@ export async function measureThroughput(bench: Bench): Promise<void> {
   }
 }
 
-function add(bench: Bench, { id }: Pick<Contender, 'id'>, key: 'startMs' | 'idleMb', value: number): void {
+function add(
+  bench: Bench,
+  { id }: Pick<Contender, 'id'>,
+  key: 'startMs' | 'idleMb',
+  value: number | undefined,
+): void {
   const measured = bench.results[id]!
   measured[key] ??= []
-  measured[key].push(value)
+  measured[key].push(value ?? null)
 }

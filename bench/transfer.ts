@@ -1,8 +1,8 @@
 // Large bodies: MB/s, CPU and peak memory, each in a process that did nothing else before.
 import { join } from 'node:path'
-import { type Bench, launch, type Stage } from './bench.ts'
+import { attempt, type Bench, launch, type Stage } from './bench.ts'
 import { run } from './children.ts'
-import { CALLER_HEADERS } from './contenders.ts'
+import { CALLER_HEADERS, type Contender } from './contenders.ts'
 import type { TransferOrder, TransferReport } from './load/transfer.ts'
 import { LARGE, UPLOAD } from './upstream.ts'
 
@@ -41,28 +41,37 @@ export async function measureTransfers(bench: Bench): Promise<void> {
     for (const contender of contenders) {
       if (contender.throughputOnly) continue
       for (const direction of ['download', 'upload'] as const) {
-        const { child, url } = await launch(
-          bench,
-          contender,
-          direction === 'download' ? upstream.plain : upstream.sink,
-        )
-        const before = child.cpuMs()
-        const rssMb = child.memoryMb('VmRSS')
-        const { ms } = await transfer(bench, url, { direction, bytes: upstream.largeBytes })
-        const cpuMs = child.cpuMs() - before
-        const peakMb = child.memoryMb('VmHWM')
-        await child.stop()
+        const what = `${direction} ${round} ${contender.id}`
+        const moved = await attempt(say, what, () => moveOne(bench, contender, direction))
         const measured = results[contender.id]!
         measured[direction] ??= { mbPerSecond: [], cpuMsPerGb: [], peakMb: [], grownMb: [] }
         const mb = upstream.largeBytes / MB
-        measured[direction].mbPerSecond.push((mb / ms) * 1000)
-        measured[direction].cpuMsPerGb.push((cpuMs / mb) * 1024)
-        measured[direction].peakMb.push(peakMb)
-        measured[direction].grownMb.push(peakMb - rssMb)
-        say(
-          `${direction} ${round} ${contender.id}: ${((mb / ms) * 1000).toFixed(0)} MB/s, peak ${peakMb.toFixed(0)} MB`,
-        )
+        measured[direction].mbPerSecond.push(moved ? (mb / moved.ms) * 1000 : null)
+        measured[direction].cpuMsPerGb.push(moved ? (moved.cpuMs / mb) * 1024 : null)
+        measured[direction].peakMb.push(moved?.peakMb ?? null)
+        measured[direction].grownMb.push(moved?.grownMb ?? null)
+        if (moved === undefined) continue
+        say(`${what}: ${((mb / moved.ms) * 1000).toFixed(0)} MB/s, peak ${moved.peakMb.toFixed(0)} MB`)
       }
     }
+  }
+}
+
+async function moveOne(
+  bench: Bench,
+  contender: Contender,
+  direction: TransferOrder['direction'],
+): Promise<{ ms: number; cpuMs: number; peakMb: number; grownMb: number }> {
+  const { upstream } = bench
+  const api = direction === 'download' ? upstream.plain : upstream.sink
+  const { child, url } = await launch(bench, contender, api)
+  try {
+    const cpuMs = child.cpuMs()
+    const rssMb = child.memoryMb('VmRSS')
+    const { ms } = await transfer(bench, url, { direction, bytes: upstream.largeBytes })
+    const peakMb = child.memoryMb('VmHWM')
+    return { ms, cpuMs: child.cpuMs() - cpuMs, peakMb, grownMb: peakMb - rssMb }
+  } finally {
+    await child.stop()
   }
 }
