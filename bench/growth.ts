@@ -9,7 +9,7 @@ const AMOUNTS = [1, 10, 100, 1_000]
 const BODIES = [0, 1, 2 ** 10, 64 * 2 ** 10, 2 ** 20, 64 * 2 ** 20, 2 ** 30]
 /** Bytes to move for one figure, however many bodies that is. */
 const ENOUGH_BYTES = 2 ** 30
-const MOST_TIMES = 5_000
+const MOST_TIMES = 2_000
 
 /** So many companies, with one account for all or one for each. */
 function manyCompanies(count: number, ownAccounts: boolean): Settings {
@@ -33,7 +33,7 @@ const point = (amount: number): GrowthPoint => ({ amount, cpuUs: [], requestsPer
 
 export async function growth(stage: Stage, head: Head): Promise<Grown> {
   const { options, upstream, say } = stage
-  const rounds = Math.min(options.rounds, 3)
+  const rounds = Math.min(options.rounds, 2)
   const seconds = Math.min(options.seconds, 3)
   const warm = { seconds: options.quick ? 1 : 3 }
   const result: Grown = {

@@ -12,7 +12,7 @@ import type {
   Several,
   Soaked,
 } from './result.ts'
-import { difference, type Rounds, summary } from './statistics.ts'
+import { difference, type Rounds, ratio, summary } from './statistics.ts'
 import { figure, figuresTables, goalsTable, ratioTables, spread, table } from './tables.ts'
 
 /** By command; those that were never run are missing. */
@@ -92,7 +92,17 @@ Every cell is the median and, in brackets, the least and the most of the rounds;
           '</details>',
         ]
       : ['### In figures', ...figures]),
+    ...recorderReport(result),
     ...expiryReport(result),
+  ]
+}
+
+function recorderReport({ contenders }: Compared): string[] {
+  const [all, without] = ['procore-proxy', 'procore-proxy-no-recorder'].map((id) => contenders[id]?.plain)
+  const cost = ratio(all?.cpuUs, without?.cpuUs)
+  if (cost === undefined) return []
+  return [
+    `With the recorder a request costs ${spread(cost)} of what it costs without. Metrics are always counted: a ratio without them can't be had.`,
   ]
 }
 

@@ -24,6 +24,9 @@ export interface LatencyReport {
 /** More than this at once is a stall that no number of connections mends. */
 const MOST_CONNECTIONS = 512
 
+/** After the last request was sent; what has no answer then has failed. */
+const LONGEST_WAIT_MS = 10_000
+
 interface Line {
   readonly socket: Socket
   /** Of the request that is under way. */
@@ -117,6 +120,12 @@ function next(): void {
   else if (order.rate === undefined) finish()
 }
 
+/** What is still under way is late, and counts as what it is: the slowest. */
+function finishWhenAnswered(deadline: number): void {
+  if (underWay + waiting.length === 0 || performance.now() >= deadline) finish()
+  else setTimeout(finishWhenAnswered, 10, deadline)
+}
+
 function finish(): void {
   const report: LatencyReport = { failed: failed + underWay + waiting.length, us, sentAt }
   process.stdout.write(JSON.stringify(report), () => process.exit(0))
@@ -131,7 +140,7 @@ else {
     const now = performance.now()
     if (now >= endsAt) {
       clearInterval(timer)
-      setTimeout(finish, 500)
+      finishWhenAnswered(now + LONGEST_WAIT_MS)
       return
     }
     // What a late timer of this program adds is not the proxy's, so a request is due at the tick that sends it.

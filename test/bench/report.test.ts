@@ -32,6 +32,14 @@ t.test('a part that was not measured is left out', async (t) => {
   t.equal(report({}), '')
 })
 
+t.test('what the recorder costs is one ratio, where both were measured', async (t) => {
+  const result = compared({ ownCpu: 60 })
+  t.notMatch(report({ compare: result }), 'With the recorder')
+  const cost = { requestsPerSecond: [100, 100], cpuUs: [50, 50] }
+  result.contenders['procore-proxy-no-recorder'] = { title: 'without', plain: cost }
+  t.match(report({ compare: result }), 'With the recorder a request costs 1.20 of what it costs without.')
+})
+
 t.test('growth shows cost by the megabyte where bodies are large enough for that', async (t) => {
   const text = report({ growth: grown })
   t.match(text, /^\| 1000 companies of one account +\| – +\| 120 +\|$/m, 'a failed round is a dash')
