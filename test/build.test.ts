@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { get, type Place, run, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { get, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { serves, traces } from './fixtures/program.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const { version, dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
@@ -25,23 +26,6 @@ function install(t: Test): { folder: string; main: string } {
   for (const part of ['dist/bin', 'dist/page', 'package.json'])
     cpSync(join(ROOT, part), join(folder, part), { recursive: true })
   return { folder, main: join(folder, 'dist/bin/procore-proxy.cjs') }
-}
-
-async function serves(t: Test, { folder, file }: Place, main: string): Promise<void> {
-  const proxy = run(t, ['-c', file], { cwd: folder, main })
-  const url = await proxy.ready()
-  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200, body: /"id":/ })
-  t.match(await get(t, url, '/_proxy/metrics'), {
-    status: 200,
-    body: /^procore_proxy_requests_total\{company="acme",method="read",status="2xx"\} 1$/m,
-  })
-  t.match(await get(t, url, '/_proxy/'), { status: 200, body: /^<!doctype html>/i })
-  t.match(await get(t, url, '/_proxy/page.js'), { status: 200 })
-  t.match(await get(t, url, '/_proxy/status'), { status: 200, body: /"version":/ })
-  t.match(await get(t, url, '/no-such-page'), { status: 404, body: /route_unknown|company_unknown/ })
-  t.match(await runToEnd(t, ['status', '--url', url], { cwd: folder, main }), { code: 0, out: /acme/ })
-  proxy.kill('SIGTERM')
-  t.match(await proxy.end(), { code: 0, err: '' })
 }
 
 t.test('the bundle runs without any package beside it', async (t) => {
@@ -85,6 +69,11 @@ t.test('code that does not fit this Node is no failure', async (t) => {
     t.match(told, { code: 0, out: `${version}\n`, err: '' })
   }
   await serves(t, place, main)
+})
+
+t.test('the bundle makes traces', async (t) => {
+  const { main } = install(t)
+  await traces(t, main)
 })
 
 t.test('the licence of every package in the bundle comes with it', (t) => {

@@ -57,6 +57,7 @@ const TESTED_BY: Record<string, string> = {
   'src/observe/likely-causes.ts': 'test/cli/check.test.ts',
   'src/observe/live.ts': 'test/observe/metrics.test.ts',
   'src/observe/mask.ts': 'test/observe/log.test.ts',
+  'src/observe/own-files.ts': 'test/cli/program.test.ts',
   'src/observe/mask-json.ts': 'test/observe/mask-body.test.ts',
   'src/observe/readable.ts': 'test/observe/log.test.ts',
   'src/observe/request-id.ts': 'test/observe/log.test.ts',

@@ -1,7 +1,4 @@
 // The version of this package, and its name.
-import { readFileSync } from 'node:fs'
+import { ownFile } from './own-files.ts'
 
-/** From package.json, which stands two folders up both in the sources and in the package. */
-export const VERSION: string = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version
+export const VERSION: string = (JSON.parse(ownFile('package.json')) as { version: string }).version

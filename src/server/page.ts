@@ -1,8 +1,8 @@
 // The page at /_proxy/: its files, the remembered requests as JSON, and a stream of events that keeps it live.
-import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ProxyError } from '../errors.ts'
+import { ownFile } from '../observe/own-files.ts'
 import type { Recorder } from '../observe/recorder.ts'
 import type { Status } from '../observe/status.ts'
 
@@ -77,7 +77,7 @@ export class Page {
       let text: string | undefined
       app.get(path, (_request, reply) => {
         this.#judge()
-        text ??= readFileSync(new URL(`../page/${file}`, import.meta.url), 'utf8')
+        text ??= ownFile(`page/${file}`)
         reply.headers(SECURITY_HEADERS).type(type).send(text)
       })
     }

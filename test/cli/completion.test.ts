@@ -11,7 +11,7 @@ import { addExplain } from '../../src/cli/explain.ts'
 import { addInit } from '../../src/cli/init.ts'
 import { addStart } from '../../src/cli/start.ts'
 import { addToken } from '../../src/cli/token.ts'
-import { cleanEnv, MAIN, runToEnd } from '../fixtures/cli.ts'
+import { COMMAND, cleanEnv, runToEnd } from '../fixtures/cli.ts'
 
 // Shells are run in the foreground: nothing else can go on meanwhile.
 t.jobs = 1
@@ -98,7 +98,7 @@ t.test('a script for each shell', async (t) => {
 t.test('bash completes with it', async (t) => {
   const folder = t.testdir({ 'procore-proxy.yaml': CONFIG })
   const program = join(folder, 'procore-proxy')
-  writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`)
+  writeFileSync(program, `#!/bin/sh\nexec ${COMMAND.map((word) => `'${word}'`).join(' ')} "$@"\n`)
   chmodSync(program, 0o755)
   // As readline has it: the words apart, also at "=".
   const cases: [string[], string][] = [

@@ -14,7 +14,7 @@ import t, { type Test } from 'tap'
 import { programName } from '../../src/cli/init-run.ts'
 import { startFakeProcore } from '../../src/fake/procore.ts'
 import { loadConfig } from '../../src/server.ts'
-import { MAIN, runToEnd } from '../fixtures/cli.ts'
+import { COMMAND, MAIN, runToEnd } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2
@@ -24,7 +24,7 @@ const DOWN = '\x1b[B'
 const CTRL_C = '\x03'
 
 function init(t: Test, folder: string, args = '', env: Record<string, string> = {}): Terminal {
-  return new Terminal(t, `${process.execPath} ${MAIN} init ${args}`, { cwd: folder, env })
+  return new Terminal(t, `${COMMAND.join(' ')} init ${args}`, { cwd: folder, env })
 }
 
 /** Answers up to the client id, with the fake as an environment of the user's own. */

@@ -3,9 +3,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { cleanEnv, MAIN, run, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { COMMAND, cleanEnv, NEEDS_IMPORT, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
+const [program, ...words] = COMMAND
 const COMMANDS = [
   'start',
   'check',
@@ -61,7 +62,7 @@ t.test('schema prints the JSON Schema', async (t) => {
 t.test('output that nobody reads any more is no failure', async (t) => {
   const folder = t.testdir()
   for (const args of [['schema'], ['--help']]) {
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env: cleanEnv(folder) })
+    const child = spawn(program, [...words, ...args], { cwd: folder, env: cleanEnv(folder) })
     child.stdout.destroy()
     let err = ''
     child.stderr.on('data', (chunk) => {
@@ -82,7 +83,7 @@ t.test('a running proxy whose log nobody reads any more drains', async (t) => {
   t.match(await proxy.end(), { code: 0, err: '' })
 })
 
-t.test('an error that nobody foresaw is told with its stack', async (t) => {
+t.test('an error that nobody foresaw is told with its stack', NEEDS_IMPORT, async (t) => {
   const folder = t.testdir({ 'boom.mjs': `process.stdout.write = () => { throw new Error('boom') }` })
   const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${folder}/boom.mjs` }
   t.match(await runToEnd(t, ['schema'], { cwd: folder, env }), {

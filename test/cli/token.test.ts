@@ -1,6 +1,6 @@
 // `token`, from outside: the token alone on stdout, and sentences for everything else.
 import t from 'tap'
-import { MAIN, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { COMMAND, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2
@@ -54,7 +54,7 @@ t.test('what goes wrong is a sentence with mends, and nothing is on stdout', asy
 
 t.test('a terminal gets it only with --show', HAS_TERMINALS ? {} : { skip: 'no script(1)' }, async (t) => {
   const { fake, folder } = await startPlace(t)
-  const command = `${process.execPath} ${MAIN} token acme`
+  const command = `${COMMAND.join(' ')} token acme`
   const refused = new Terminal(t, command, { cwd: folder })
   await refused.says('a token on a terminal stays there to be read')
   t.equal(await refused.end(), 2)
