@@ -225,7 +225,7 @@ ${table(
 
 An empty secret is an error. A plain \`clientSecret\` (or a plain \`network.proxy\` with a user name or password) in a configuration file that others can read (any right for group or
 world) is refused, and so is a secret's file; the mend is \`chmod 600 FILE\`. Files below \`/run/secrets\` and
-\`/var/run/secrets\` may be readable, as container engines make them so. For a plain client key there is a warning. On
+\`/var/run/secrets\` may be readable, as container engines make them so, and those below \`/run/credentials\`, systemd's. For a plain client key there is a warning. On
 Windows rights are not looked at.
 
 ## Variables

@@ -126,7 +126,7 @@ export const secretSource = z
       z.strictObject({
         file: plainText('the path of a file').meta({
           description:
-            "The file that holds the value, relative to the configuration file's folder. One trailing newline is cut. Others must not be able to read it, except below /run/secrets.",
+            "The file that holds the value, relative to the configuration file's folder. One trailing newline is cut. Others must not be able to read it, except below /run/secrets and /run/credentials.",
         }),
       }),
       z.strictObject({

@@ -20,11 +20,20 @@ export interface FoundFile {
   readonly namedBy: string | undefined
 }
 
+/** Undefined for a user who has none, as systemd's dynamic ones and those that stand in no /etc/passwd of a container. */
+export function homeFolder(ask: () => string = osHomedir): string | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
+}
+
 /** The places that are looked at where no file is named, in order, absolute. */
 export function usualPlaces({
   env,
   cwd,
-  homedir = osHomedir(),
+  homedir = homeFolder(),
   platform = process.platform,
 }: SearchContext): string[] {
   const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
@@ -34,8 +43,9 @@ export function usualPlaces({
   }
   // The XDG Base Directory Specification: a relative path is invalid and to be ignored.
   const xdg = env['XDG_CONFIG_HOME']
-  const base = xdg && isAbsolute(xdg) ? xdg : join(homedir, '.config')
-  return [...places, join(base, 'procore-proxy', 'config.yaml'), '/etc/procore-proxy/config.yaml']
+  const base = xdg && isAbsolute(xdg) ? xdg : homedir && join(homedir, '.config')
+  if (base) places.push(join(base, 'procore-proxy', 'config.yaml'))
+  return [...places, '/etc/procore-proxy/config.yaml']
 }
 
 /** The file to read; undefined where none is named and none exists. */

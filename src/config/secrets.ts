@@ -9,8 +9,11 @@ import type { SecretSource } from './schema.ts'
 /** Far beyond any secret; keeps a wrong path or program from filling the memory. */
 const MAX_SECRET_BYTES = 64 * 1024
 
-/** Folders that container engines fill with secrets, readable by everyone inside the container. */
-const SECRET_MOUNTS = ['/run/secrets', '/var/run/secrets']
+/**
+ * Folders that container engines fill with secrets, readable by everyone inside the container; and systemd's credentials,
+ * whose mode (0440) shows an access list that holds the service's user alone.
+ */
+const SECRET_MOUNTS = ['/run/secrets', '/var/run/secrets', '/run/credentials']
 
 /** Where secrets are looked for. */
 export interface SecretContext {

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { findConfigFile, usualPlaces } from '../../src/config/search.ts'
+import { findConfigFile, homeFolder, usualPlaces } from '../../src/config/search.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('the usual places are in the order of the contract', async (t) => {
@@ -33,6 +33,21 @@ t.test('the usual places are in the order of the contract', async (t) => {
   t.strictSame(usualPlaces({ ...windows, env: {} }), local)
   const here = usualPlaces({ flag: undefined, env: {}, cwd: '/work' })
   if (process.platform !== 'win32') t.equal(here[2], join(homedir(), '.config/procore-proxy/config.yaml'))
+})
+
+t.test('a user without a home has no place there', async (t) => {
+  const noHome = () => {
+    throw new Error('uv_os_homedir returned ENOENT')
+  }
+  t.equal(homeFolder(noHome), undefined)
+  t.equal(homeFolder(), homedir())
+  const base = { flag: undefined, cwd: '/work', homedir: '', platform: 'linux' as const }
+  t.strictSame(usualPlaces({ ...base, env: {} }), [
+    '/work/procore-proxy.yaml',
+    '/work/config/procore-proxy.yaml',
+    '/etc/procore-proxy/config.yaml',
+  ])
+  t.equal(usualPlaces({ ...base, env: { XDG_CONFIG_HOME: '/xdg' } })[2], '/xdg/procore-proxy/config.yaml')
 })
 
 t.test('each place is taken only where none before it has a file', async (t) => {

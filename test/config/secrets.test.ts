@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { SecretSource } from '../../src/config/schema.ts'
@@ -69,6 +69,7 @@ t.test("a secret's file that others can read is refused, except on Windows", asy
 })
 
 t.test('a file below /run/secrets may be readable, but a path that leaves it again may not', async (t) => {
+  const systemds = `/run/credentials/procore-proxy-test-${process.pid}.service`
   const folder = new ConfigFolder(t.testdir())
   const file = folder.write('secret', 's3cret', 0o644)
   const read = reader('/')
@@ -77,14 +78,18 @@ t.test('a file below /run/secrets may be readable, but a path that leaves it aga
   try {
     mkdirSync('/run/secrets', { recursive: true })
     new ConfigFolder('/run/secrets').write(`procore-proxy-test-${process.pid}`, 's3cret\n', 0o644)
+    mkdirSync(systemds, { recursive: true })
+    new ConfigFolder(systemds).write('secret', 's3cret', 0o440)
   } catch {
-    t.comment('/run/secrets may not be written here')
+    t.comment('/run may not be written here')
     return
   }
+  t.teardown(() => rmSync(systemds, { recursive: true }))
   const mounted = `/run/secrets/procore-proxy-test-${process.pid}`
-  t.teardown(async () => (await import('node:fs')).rmSync(mounted))
+  t.teardown(() => rmSync(mounted))
   t.equal(await read({ file: mounted }), 's3cret')
   t.equal(await read({ file: `/x/../run/secrets/./procore-proxy-test-${process.pid}` }), 's3cret')
+  t.equal(await read({ file: `${systemds}/secret` }), 's3cret')
 })
 
 t.test('a secret may be what a program prints, without a shell', async (t) => {
