@@ -83,7 +83,12 @@ function prepare({ apiUrl, loginUrl }: FakeProcore): void {
 /** An empty root with this machine's /usr, read-only, and its network; ends with the status of the trial. */
 async function boot(): Promise<number> {
   const args = ['--quiet', '--register=no', '--keep-unit', '--boot', '--directory=/', '--volatile=yes']
-  const more = ['--console=pipe', '--machine=procore-proxy', `--bind=${folder}:/usr/local`, 'systemd.unit=try.service']
+  const more = [
+    '--console=pipe',
+    '--machine=procore-proxy',
+    `--bind=${folder}:/usr/local`,
+    'systemd.unit=try.service',
+  ]
   const child = spawn('systemd-nspawn', [...args, ...more], { stdio: ['ignore', 'pipe', 'inherit'] })
   let console = ''
   child.stdout.on('data', (chunk) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { get, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
 import { serves, traces } from './fixtures/program.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
