@@ -51,6 +51,9 @@ async function bundle(): Promise<Metafile> {
   const { metafile } = await build({
     entryPoints: [join(ROOT, 'src/cli/main.ts')],
     outfile: join(BIN, 'program.cjs'),
+    // The same bytes wherever it is built: paths of modules stand in it.
+    absWorkingDir: ROOT,
+    preserveSymlinks: true,
     bundle: true,
     platform: 'node',
     // Node starts CommonJS faster and smaller: an ESM import of node:http alone costs 13 MB.

@@ -70,7 +70,7 @@ function prepare({ apiUrl, loginUrl }: FakeProcore): void {
   copyFileSync(PROGRAM, join(stage, 'procore-proxy'))
   for (const file of ['procore-proxy.service', 'try.sh']) copyFileSync(join(DEPLOY, file), join(stage, file))
   const [commands = '', config = '', dropIn = ''] = [
-    ...readFileSync(join(DEPLOY, 'README.md'), 'utf8').matchAll(/^```(?:sh|yaml|ini)\n([^]*?)^```$/gm),
+    ...readFileSync(join(DEPLOY, 'README.md'), 'utf8').matchAll(/^```(?:sh|yaml|ini)\n([\s\S]*?)^```$/gm),
   ].map(([, block = '']) => block.replaceAll('8377', String(PORT)).replaceAll('0123abcd', 'demo-client'))
   writeFileSync(join(stage, 'commands.sh'), `set -x\n${commands}set +x\n`)
   writeFileSync(join(stage, 'client-secret'), 'demo-secret\n')

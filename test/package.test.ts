@@ -1,0 +1,142 @@
+// The package for npm: what is in it, that it is the same bytes wherever it is made, and that it works where it is installed.
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, globSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { extract } from 'tar'
+import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { serves } from './fixtures/program.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const TSC = join(ROOT, 'node_modules/.bin/tsc')
+const SOURCES = [
+  ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'tsconfig.json'],
+  ...['tsconfig.build.json', 'config', 'docs', 'scripts', 'src'],
+]
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  name: string
+  version: string
+  bin: Record<string, string>
+  exports: { '.': { types: string; default: string }; './package.json': string }
+  scripts: Record<string, string>
+  dependencies: Record<string, string>
+  publishConfig: object
+}
+
+/** Packs a copy of the sources and returns where the package is. */
+async function pack(t: Test): Promise<string> {
+  const folder = shortFolder(t)
+  for (const name of SOURCES) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  // What prepack does, without scripts/node.mjs, which could install packages over the link.
+  const commands = `"$0" scripts/build.ts --no-code && npm pack --ignore-scripts --silent`
+  // tap's loader in NODE_OPTIONS is for the sources alone.
+  const words = ['-u', 'NODE_OPTIONS', 'sh', '-c', commands, process.execPath]
+  await promisify(execFile)('env', words, { cwd: folder })
+  return join(folder, `${manifest.name}-${manifest.version}.tgz`)
+}
+
+/** A folder in which the package is installed, with the packages that it depends on and no others. */
+function install(t: Test, file: string): { folder: string; installed: string } {
+  const folder = shortFolder(t)
+  const installed = join(folder, 'node_modules', manifest.name)
+  mkdirSync(installed, { recursive: true })
+  extract({ file, cwd: installed, strip: 1, sync: true })
+  for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
+    const link = join(folder, 'node_modules', name)
+    mkdirSync(dirname(link), { recursive: true })
+    symlinkSync(join(ROOT, 'node_modules', name), link)
+  }
+  return { folder, installed }
+}
+
+/** Names of the packages that files import. */
+function imported(folder: string, pattern: string): string[] {
+  const names = globSync(pattern, { cwd: folder }).flatMap((file) =>
+    [...readFileSync(join(folder, file), 'utf8').matchAll(/(?:from |import\()'([^.'][^']*)'/g)].map(
+      ([, name = '']) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? '',
+    ),
+  )
+  return [...new Set(names)].filter((name) => !/^node:/.test(name) && !builtinModules.includes(name)).sort()
+}
+
+const EMBEDS = `
+import { type Config, type Logger, type ProxyServer, buildServer, createLogger, loadConfig } from 'procore-proxy'
+const config: Config = await loadConfig({ flags: { config: 'x.yaml' }, env: process.env, cwd: process.cwd() })
+const log: Logger = createLogger(config.log)
+const server: ProxyServer = await buildServer(config, { log })
+await server.listen()
+const urls: string[] = server.addresses().map(({ url }) => url)
+const drained: boolean = await server.drain()
+console.log(urls, drained)
+// @ts-expect-error there is no server without a log
+await buildServer(config)
+`
+
+t.test('the package for npm', async (t) => {
+  const [file, again] = await Promise.all([pack(t), pack(t)])
+  const { folder, installed } = install(t, file)
+
+  t.test('is the same bytes in whichever folder it is made', async (t) => {
+    const [first, second] = [file, again].map((each) =>
+      createHash('sha256').update(readFileSync(each)).digest('hex'),
+    )
+    t.equal(first, second)
+  })
+
+  t.test('holds what is needed and nothing else', async (t) => {
+    const files = globSync('**/*', { cwd: installed, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1))
+    const wanted =
+      /^(package\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|docs\/[a-z-]+\.md|config\/procore-proxy\.(sample\.yaml|schema\.json)|dist\/bin\/(LICENSES\.txt|procore-proxy\.cjs|program\.cjs)|dist\/page\/page\.(html|css|js))$/
+    const others = files.filter((path) => !wanted.test(path))
+    t.ok(others.length > 100)
+    for (const path of others) {
+      // Else it is a module of the server, with its types.
+      const [, module = path] = /^dist\/(.+?)(?:\.d\.ts|\.js)$/.exec(path) ?? []
+      t.ok(existsSync(join(ROOT, 'src', `${module}.ts`)), path)
+      t.notMatch(path, /^dist\/(cli|fake)\//)
+    }
+    for (const path of ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/bin/LICENSES.txt', 'dist/page/page.js'])
+      t.ok(files.includes(path), path)
+    const { bin, exports, scripts, publishConfig } = manifest
+    for (const path of [...Object.values(bin), ...Object.values(exports['.']), exports['./package.json']])
+      t.ok(existsSync(join(installed, path)), path)
+    t.equal(scripts['prepack'], 'npm run build -- --no-code', 'it is built before it is packed')
+    t.strictSame(publishConfig, { access: 'public', provenance: true })
+  })
+
+  t.test('depends on what the server imports and on nothing else', async (t) => {
+    t.strictSame(imported(installed, 'dist/**/*.js'), Object.keys(manifest.dependencies).sort())
+    const licences = readFileSync(join(installed, 'dist/bin/LICENSES.txt'), 'utf8')
+    const inSources = imported(ROOT, 'src/**/*.ts')
+    t.ok(inSources.includes('commander'))
+    for (const name of inSources) t.match(licences, new RegExp(`^${name} \\d`, 'm'), name)
+  })
+
+  t.test('runs', async (t) => {
+    const place = await startPlace(t)
+    const main = join(installed, manifest.bin[manifest.name] ?? '')
+    t.match(await runToEnd(t, ['--version'], { cwd: folder, main }), {
+      code: 0,
+      out: `${manifest.version}\n`,
+    })
+    t.match(await runToEnd(t, ['demo', '--once'], { cwd: folder, main }), { code: 0 })
+    await serves(t, place, main)
+  })
+
+  t.test('can be embedded, with types that need no skipLibCheck', async (t) => {
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    writeFileSync(join(folder, 'app.ts'), EMBEDS)
+    const args = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--noEmit']
+    const more = ['--module', 'nodenext', '--target', 'es2024', '--types', 'node', 'app.ts']
+    const told = await promisify(execFile)(TSC, [...args, ...more], { cwd: folder }).catch(
+      (error: { stdout: string }) => error,
+    )
+    t.equal(told.stdout, '')
+  })
+})
