@@ -4,12 +4,20 @@ import { assembleConfig } from './assemble.ts'
 import { checkSettings } from './checks.ts'
 import type { Config } from './config.ts'
 import { checkPlainSecrets, readCredentials } from './credentials.ts'
+import {
+  DEPRECATIONS,
+  type Deprecation,
+  type Move,
+  newerFormat,
+  renewKeys,
+  writtenAt,
+} from './deprecations.ts'
 import { type ConfigDocument, readDocument } from './document.ts'
 import { readTextFile } from './files.ts'
 import { isRawMap, readSettings } from './issues.ts'
 import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
-import { ConfigError, type Finding, keyOf, type Path, type Problem } from './problems.ts'
+import { ConfigError, type Finding, keyOf, type Path, type Problem, renderProblem } from './problems.ts'
 import { type FoundFile, findConfigFile } from './search.ts'
 import { readTracing } from './tracing.ts'
 
@@ -32,21 +40,29 @@ const MAX_FILE_BYTES = 1024 * 1024
 
 /**
  * Reads the configuration.
+ * @param deprecations the old keys that are still read
  * @throws {ConfigError} with every mistake, in the order of the file.
  */
-export async function loadConfig(input: LoadInput): Promise<Config> {
+export async function loadConfig(
+  input: LoadInput,
+  deprecations: readonly Deprecation[] = DEPRECATIONS,
+): Promise<Config> {
   const { flags, env, cwd, resolveSecrets = true, platform = process.platform } = input
   const found = await findConfigFile({ ...input, flag: flags.config, platform })
   const { document, mode } = await readConfigFile(found)
 
+  const renewal = renewKeys(document.value, deprecations)
   const layered = applyOverrides(document.value, { flags, env, cwd })
   const { settings, findings } = readSettings(layered.value)
   const wrong = new Set([...findings.map(({ path }) => keyOf(path)), ...layered.reported])
   const checked = checkSettings({ settings, raw: layered.value, wrong, sources: layered.sources })
   const sourceOf = (path: Path) =>
     path.map((_, index) => layered.sources.get(keyOf(path.slice(0, path.length - index)))).find(Boolean)
-  const place = placer(found?.path, document, sourceOf)
+  const place = placer(found?.path, document, sourceOf, renewal.moves)
+  const old = (finding: Finding) => placed(found?.path, { ...finding, ...document.locate(finding.path) })
+  const oldKeys = renewal.warnings.map((finding) => renderProblem(old(finding)))
   const problems = [
+    ...renewal.findings.map(old),
     ...document.problems.map((problem) => placed(found?.path, problem)),
     ...[...findings, ...checked.findings].filter(({ path }) => !layered.reported.has(keyOf(path))).map(place),
   ]
@@ -56,7 +72,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     // A stand-in for a piece that no variable gives is not a company.
     const known = layered.reported.size > 0 ? { ...settings, companies: {} } : settings
     const watchedFiles = found ? [found.path] : []
-    const warnings = [...layered.warnings, ...checked.warnings]
+    const warnings = [...oldKeys, ...layered.warnings, ...checked.warnings]
     return assembleConfig({ settings: known, values: new Map(), file: found?.path, warnings, watchedFiles })
   }
 
@@ -80,6 +96,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     tracing,
     file: found?.path,
     warnings: [
+      ...oldKeys,
       ...layered.warnings,
       ...checked.warnings,
       ...plain.warnings,
@@ -108,6 +125,8 @@ async function readConfigFile(
   // What stands in a text that is no YAML can only be guessed at.
   if (!document.readable)
     throw new ConfigError(document.problems.map((problem) => placed(found.path, problem)))
+  const newer = newerFormat(document.value)
+  if (newer) throw new ConfigError([placed(found.path, { ...newer, ...document.locate(newer.path) })])
   return { document, mode: file.mode }
 }
 
@@ -125,11 +144,13 @@ function placer(
   file: string | undefined,
   document: ConfigDocument,
   sourceOf: (path: Path) => string | undefined,
+  moves: readonly Move[],
 ): (finding: Finding) => Problem {
   return ({ path, message, mend }) => {
     const source = sourceOf(path)
     if (source !== undefined) return { key: source, message, mend }
-    return placed(file, { path, message, mend, ...document.locate(path) })
+    const written = writtenAt(path, moves)
+    return placed(file, { path: written, message, mend, ...document.locate(written) })
   }
 }
 

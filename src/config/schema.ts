@@ -144,12 +144,18 @@ export const fileSchema = z
     version: z
       .literal(1, {
         error: says(
-          (input) => `${shown(input)} is not a version this program knows`,
-          'Write 1, or leave it out',
+          (input) =>
+            input === '1'
+              ? `${shown(input)} is text, not a number`
+              : `${shown(input)} is not a version this program knows`,
+          'Write 1, without quotes, or leave it out',
         ),
       })
       .optional()
-      .meta({ description: 'The version of this format.' }),
+      .meta({
+        description:
+          'The version of this format; without it, 1. A program that reads only older ones refuses the file and says so.',
+      }),
     listen: z
       .union(
         [
