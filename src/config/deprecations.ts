@@ -14,13 +14,15 @@ export interface Deprecation {
 }
 
 /**
- * Every key that was ever renamed; a value means the same in both places. No entry is ever removed: files are for years.
- * Changes that no move can make need another `version` of the format.
+ * Every key that was ever renamed; a value means the same in both places. `now` is a key of today's schema, so it changes where
+ * that is renamed again; a section stands before the keys in it, which are then written below its new name. No entry is ever
+ * removed: files are for years. Changes that no move can make need another `version` of the format.
  */
 export const DEPRECATIONS: readonly Deprecation[] = []
 
 /** A value that was moved. */
 export interface Move {
+  /** As it is written in the file. */
   readonly from: Path
   readonly to: Path
 }
@@ -40,18 +42,19 @@ export function renewKeys(raw: unknown, table: readonly Deprecation[]): Renewal 
   const renewal = { moves, warnings, findings }
   if (!isRawMap(raw)) return renewal
   for (const { old, now, since } of table) {
-    for (const from of pathsOf(raw, old.split('.'))) {
-      const to = sameNames(now.split('.'), old.split('.'), from)
-      const value = takeOut(raw, from, old.split('.'))
+    for (const path of pathsOf(raw, old.split('.'))) {
+      const from = writtenAt(path, moves)
+      const to = sameNames(now.split('.'), old.split('.'), path)
+      const value = takeOut(raw, path, old.split('.'))
       const other = moves.find((move) => keyOf(move.to) === keyOf(to))?.from ?? to
-      if (!isNothing(value, from) && !isNothing(valueAt(raw, to), to)) {
+      if (!isNothing(value, path) && !isNothing(valueAt(raw, to), to)) {
         const message = `is the old name of ${keyOf(to)}, and ${keyOf(other)} is there too`
         findings.push({ path: from, message, mend: `Keep one of the two, as ${keyOf(to)}` })
         continue
       }
       const mend = `Write ${keyOf(to)}; the old key still works`
       warnings.push({ path: from, message: `has been named ${keyOf(to)} since version ${since}`, mend })
-      if (isNothing(value, from)) continue
+      if (isNothing(value, path)) continue
       put(raw, to, value)
       moves.push({ from, to })
     }
@@ -61,7 +64,8 @@ export function renewKeys(raw: unknown, table: readonly Deprecation[]): Renewal 
 
 /** Where a value was written that is at `path` now. */
 export function writtenAt(path: Path, moves: readonly Move[]): Path {
-  const move = moves.find(({ to }) => to.every((part, index) => part === path[index]))
+  // A key may have been moved within a section that was moved itself: the last move knows both.
+  const move = moves.findLast(({ to }) => to.every((part, index) => part === path[index]))
   return move === undefined ? path : [...move.from, ...path.slice(move.to.length)]
 }
 
