@@ -19,6 +19,7 @@ const TABLE: readonly Deprecation[] = [
   { old: 'timeout', now: 'upstream.responseTimeout', since: '0.4.0' },
   { old: 'upstream.timeout', now: 'upstream.responseTimeout', since: '0.3.0' },
   { old: 'limits', now: 'rateLimit', since: '0.2.0' },
+  { old: 'rateLimit.most', now: 'rateLimit.maxQueued', since: '0.3.0' },
   { old: 'page.history', now: 'inspector.requests', since: '0.5.0' },
 ]
 
@@ -161,6 +162,16 @@ t.test('a key at the top with nothing below it counts as left out, under its old
   t.match(warnings, [/:5:1 timeout: /, /:6:1 limits: /])
   const upstream = await load(t, oneCompany('timeout: 8s\nupstream:\n'))
   t.equal(upstream.config?.upstream.responseTimeoutMs, 8000)
+})
+
+t.test('a key of an old name in a section of an old name is read, and told as the file has it', async (t) => {
+  const { config, warnings } = await load(t, oneCompany('limits: { most: 3 }\n'))
+  t.equal(config?.rateLimit.maxQueued, 3)
+  t.match(warnings, [
+    /:5:1 limits: .* rateLimit /,
+    /:5:11 limits\.most: .* rateLimit\.maxQueued since version 0\.3\.0/,
+  ])
+  t.match((await load(t, oneCompany('limits: { most: x }\n'))).message, /:5:11 limits\.most: "x" is not /)
 })
 
 t.test('variables beat what stands under an old key', async (t) => {
