@@ -86,7 +86,7 @@ t.test(
     t.equal(code, 2)
     t.equal(
       err,
-      `procore-proxy: ${file}:5:64 serviceAccounts.app.secret: is the old name of serviceAccounts.app.clientSecret, and serviceAccounts.app.clientSecret is there too. Keep one of the two, as serviceAccounts.app.clientSecret\n`,
+      `procore-proxy: ${file}:5:66 serviceAccounts.app.secret: is the old name of serviceAccounts.app.clientSecret, and serviceAccounts.app.clientSecret is there too. Keep one of the two, as serviceAccounts.app.clientSecret\n`,
     )
     t.notMatch(out + err, SECRET)
   },
