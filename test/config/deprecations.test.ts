@@ -150,6 +150,7 @@ t.test('a mistake in a value is told where the file has it, under the name that 
       `companies:\n  acme:\n    id: "1"\n    account: { clientId: a, secret: { env: NOT_SET } }\n`,
       /^FOLDER\/config\.yaml:4:\d+ companies\.acme\.account\.secret: [^\n]*NOT_SET[^\n]*$/,
     ],
+    [oneCompany('upstream: [8s]\n'), /^FOLDER\/config\.yaml:5:1 upstream: must be a map[^\n]*$/],
     // Something that is no map where the value belongs: that is the mistake.
     [oneCompany('timeout: 8s\nupstream: fast\n'), /^FOLDER\/config\.yaml:6:1 upstream: must be a map[^\n]*$/],
   ]
