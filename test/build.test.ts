@@ -84,6 +84,41 @@ t.test('the licence of every package in the bundle comes with it', (t) => {
   t.end()
 })
 
+t.test('the SBOM lists what the bundle holds and what npm installs with it, and nothing else', (t) => {
+  const made = () => {
+    const args = ['-u', 'NODE_OPTIONS', 'SOURCE_DATE_EPOCH=1790000000', process.execPath]
+    const out = execFileSync('env', [...args, join(ROOT, 'scripts/sbom.ts')], { encoding: 'utf8' })
+    return readFileSync(out.trim(), 'utf8')
+  }
+  const text = made()
+  const { metadata, components } = JSON.parse(text) as {
+    metadata: { component: { name: string; version: string }; timestamp: string }
+    components: { name: string; version: string; properties: { name: string; value: string }[] }[]
+  }
+  t.match(metadata, { component: { name: 'procore-proxy', version }, timestamp: '2026-09-21T14:13:20.000Z' })
+  const listed = (wanted: boolean) =>
+    components
+      .filter(({ properties }) =>
+        properties.some(({ name, value }) => name === 'procore-proxy:bundled' && value === `${wanted}`),
+      )
+      .map((component) => `${component.name} ${component.version}`)
+      .sort()
+  const licences = readFileSync(join(ROOT, 'dist/bin/LICENSES.txt'), 'utf8')
+  const bundled = [...licences.matchAll(/^(\S+ \d\S*) \(.*\)$/gm)].map(([, name = '']) => name).sort()
+  t.ok(bundled.length > 50)
+  t.strictSame(listed(true), bundled)
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version: string; dev?: boolean }>
+  }
+  const installed = Object.entries(packages)
+    .filter(([path, { dev }]) => path !== '' && !dev)
+    .map(([path, { version }]) => `${path.split('node_modules/').at(-1)} ${version}`)
+  const apart = installed.filter((name) => !bundled.includes(name))
+  t.strictSame(listed(false), [...new Set(apart)].sort())
+  t.equal(made(), text, 'byte for byte the same again')
+  t.end()
+})
+
 const EMBEDS = `
 import { buildServer, createLogger, loadConfig } from ${JSON.stringify(pathToFileURL(join(ROOT, 'dist/server.js')).href)}
 const config = await loadConfig({ flags: { config: process.argv[1] }, env: {}, cwd: '/' })

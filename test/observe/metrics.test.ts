@@ -1,5 +1,6 @@
 // Covers src/observe/{metrics,tally}.ts, from outside where that is possible.
 import t from 'tap'
+import { VERSION } from '../../src/observe/version.ts'
 import { isCounted, metricsOf, type Samples } from '../fixtures/metrics.ts'
 import { ACME, openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
 
@@ -47,7 +48,7 @@ t.test(
     t.equal(samples('procore_proxy_errors_total', { code: 'company_unknown' }), 1)
     t.equal(samples('procore_proxy_errors_total', { code: 'rate_limited' }), 0, 'every code is there')
     t.equal(samples('procore_proxy_ready'), 1)
-    t.equal(samples('procore_proxy_build_info', { version: '0.1.0', node: process.versions.node }), 1)
+    t.equal(samples('procore_proxy_build_info', { version: VERSION, node: process.versions.node }), 1)
     for (const name of [
       'process_cpu_seconds_total',
       'process_resident_memory_bytes',
