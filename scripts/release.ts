@@ -1,8 +1,11 @@
 // npm run release -- X.Y.Z: checks, tests, names the version everywhere, makes the files in dist/release, commits and tags.
-import { execFileSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import {
+  chmodSync,
   copyFileSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -37,10 +40,16 @@ const ENV = {
   GIT_AUTHOR_DATE: `${SECONDS} +0000`,
   GIT_COMMITTER_DATE: `${SECONDS} +0000`,
 }
-// File modes go into the tarball.
+// pack() tells why.
 process.umask(0o022)
-// The child that runs ends by itself; what has been begun is taken back then.
-process.on('SIGINT', () => {})
+/** The command that runs, and whether it shall be the last one. */
+let running: ChildProcess | undefined
+let isStopped = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => {
+    isStopped = true
+    running?.kill(signal)
+  })
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -58,9 +67,9 @@ if (against.length > 0) {
   process.exit(1)
 }
 try {
-  if (isRehearsal) rehearse()
+  if (isRehearsal) await rehearse()
   else {
-    release(ROOT)
+    await release(ROOT)
     console.log(remaining())
   }
 } catch (error) {
@@ -69,74 +78,76 @@ try {
 }
 
 /** All of it in a clone that is thrown away. */
-function rehearse(): void {
-  withFolder((folder) => {
+async function rehearse(): Promise<void> {
+  await withFolder(async (folder) => {
     step('A clone for the rehearsal, with packages of its own')
-    clone(ROOT, folder, 'HEAD')
-    git(folder, 'switch', '--quiet', '-C', 'main')
-    for (const key of ['user.name', 'user.email']) git(folder, 'config', key, git(ROOT, 'config', key))
-    release(folder)
-    console.log(`\n${git(folder, 'show', '--stat', '--format=%an: %s (%cd)', `v${version}^{commit}`)}`)
+    await clone(ROOT, folder, 'HEAD')
+    await git(folder, 'switch', '--quiet', '-C', 'main')
+    for (const key of ['user.name', 'user.email'])
+      await git(folder, 'config', key, await git(ROOT, 'config', key))
+    await release(folder)
+    console.log(`\n${await git(folder, 'show', '--stat', '--format=%an: %s (%cd)', `v${version}^{commit}`)}`)
     console.log(remaining())
   })
   console.log('\nThis was a rehearsal: nothing of it is left.')
 }
 
-function release(root: string): void {
-  const before = git(root, 'rev-parse', 'HEAD')
+async function release(root: string): Promise<void> {
+  const before = await git(root, 'rev-parse', 'HEAD')
   if (withTests) {
     step('Tests: .ci/run and npm run test:bundle')
-    run(root, 'bash', ['.ci/run'], 'inherit')
-    npm(root, ['run', 'test:bundle'], 'inherit')
-    if (git(root, 'status', '--porcelain') !== '')
+    await run(root, 'bash', ['.ci/run'], 'inherit')
+    await npm(root, ['run', 'test:bundle'], 'inherit')
+    if ((await git(root, 'status', '--porcelain')) !== '')
       throw new Error('the tests left changes in the working tree')
   }
   try {
     step(`Version ${version} in package.json, package-lock.json, CHANGELOG.md and wherever else it stands`)
-    edit(root)
-    node(root, 'scripts/generate.ts', '--check')
-    git(root, 'commit', '--quiet', '--all', '--message', `chore(release): ${version}`)
-    makeFiles(root)
-    git(root, 'tag', '--annotate', `v${version}`, '--message', `procore-proxy ${version}`)
+    await edit(root)
+    await node(root, 'scripts/generate.ts', '--check')
+    await git(root, 'commit', '--quiet', '--all', '--message', `chore(release): ${version}`)
+    await makeFiles(root)
+    await git(root, 'tag', '--annotate', `v${version}`, '--message', `procore-proxy ${version}`)
     step(`Committed, and tagged v${version}`)
   } catch (error) {
-    // The tree was clean: all that goes is what was done above.
-    git(root, 'reset', '--quiet', '--hard', before)
+    // The tree was clean: all that goes is what was done above. A signal does not stop that.
+    isStopped = false
+    await git(root, 'reset', '--quiet', '--hard', before)
     rmSync(join(root, 'dist/release'), { recursive: true, force: true })
     throw error
   }
 }
 
-function edit(root: string): void {
-  npm(root, ['version', version, '--no-git-tag-version', '--allow-same-version', '--ignore-scripts'])
+async function edit(root: string): Promise<void> {
+  await npm(root, ['version', version, '--no-git-tag-version', '--allow-same-version', '--ignore-scripts'])
   const date = new Date(SECONDS * 1000).toISOString().slice(0, 10)
   rewrite(join(root, 'CHANGELOG.md'), (text) => releasedChangelog(text, version, date))
   for (const file of filesWithVersion(root)) rewrite(join(root, file), (text) => withVersion(text, version))
 }
 
 /** dist/release, from the commit that is HEAD. */
-function makeFiles(root: string): void {
+async function makeFiles(root: string): Promise<void> {
   const folder = join(root, 'dist/release')
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
 
   step('The package, packed twice: here, and in a fresh clone with packages of its own')
-  const tarball = pack(root, folder)
-  withFolder((other) => {
-    clone(root, join(other, 'clone'), 'HEAD')
-    const again = pack(join(other, 'clone'), other)
+  const tarball = await pack(root, folder)
+  await withFolder(async (other) => {
+    await clone(root, join(other, 'clone'), 'HEAD')
+    const again = await pack(join(other, 'clone'), other)
     const [one, two] = [sha256(join(folder, tarball)), sha256(join(other, again))]
     if (one !== two) throw new Error(`two packs of the same commit differ: ${one}, ${two}`)
-    run(other, 'tar', ['-xzf', again])
-    isVersion(run(other, process.execPath, ['package/dist/bin/procore-proxy.cjs', '--version']))
+    await run(other, 'tar', ['-xzf', again])
+    isVersion(await run(other, process.execPath, ['package/dist/bin/procore-proxy.cjs', '--version']))
   })
 
   step('The list of what it holds (CycloneDX)')
-  npm(root, ['run', 'sbom'])
+  await npm(root, ['run', 'sbom'])
 
   step('The single executable, for this platform')
   // It holds Node too, and so does its file of licences.
-  const licences = executable(root, folder) ? 'dist/sea/LICENSES.txt' : 'dist/bin/LICENSES.txt'
+  const licences = (await executable(root, folder)) ? 'dist/sea/LICENSES.txt' : 'dist/bin/LICENSES.txt'
   copyFileSync(join(root, licences), join(folder, 'LICENSES.txt'))
   const changelog = readFileSync(join(root, 'CHANGELOG.md'), 'utf8')
   writeFileSync(join(folder, 'CHANGES.md'), `${sectionOf(changelog, version)}\n`)
@@ -149,26 +160,32 @@ function makeFiles(root: string): void {
 }
 
 /** The tarball's name; its own prepack builds what it holds. */
-function pack(root: string, folder: string): string {
-  npm(root, ['pack', '--pack-destination', folder])
+async function pack(root: string, folder: string): Promise<string> {
+  // File modes go into the tarball: those of a checkout under a tight umask are loosened.
+  for (const file of (await git(root, 'ls-files', '-z')).split('\0').filter(Boolean)) {
+    const { mode } = lstatSync(join(root, file))
+    if ((mode & 0o044) !== 0o044) chmodSync(join(root, file), mode | 0o044)
+  }
+  await npm(root, ['pack', '--pack-destination', folder])
   const found = readdirSync(folder).find((file) => file.endsWith('.tgz'))
   if (found === undefined) throw new Error('npm pack made no tarball')
   return found
 }
 
 /** Where this platform can't have one, the release goes without. */
-function executable(root: string, folder: string): boolean {
+async function executable(root: string, folder: string): Promise<boolean> {
   const suffix = WINDOWS ? '.exe' : ''
   const name = `procore-proxy-${version}-${process.platform}-${process.arch}${suffix}`
   try {
-    npm(root, ['run', 'build:sea'])
+    await npm(root, ['run', 'build:sea'])
     const made = join(root, `dist/sea/procore-proxy${suffix}`)
-    isVersion(run(root, made, ['--version']))
+    isVersion(await run(root, made, ['--version']))
     if (!/^Node\.js is licensed/m.test(readFileSync(join(root, 'dist/sea/LICENSES.txt'), 'utf8')))
       throw new Error(`it holds Node, whose LICENSE is not beside ${process.execPath}`)
     copyFileSync(made, join(folder, name))
     return true
   } catch (error) {
+    if (isStopped) throw error
     console.warn(`No single executable: ${(error as Error).message}`)
     return false
   }
@@ -200,17 +217,17 @@ What remains, for somebody with credentials:
    and add the executables of other platforms (npm run build:sea there), each with its line in SHA256SUMS.`
 }
 
-function clone(from: string, to: string, commit: string): void {
-  const id = git(from, 'rev-parse', commit)
-  run(from, 'git', ['clone', '--quiet', '--no-hardlinks', from, to])
-  git(to, '-c', 'advice.detachedHead=false', 'switch', '--quiet', '--detach', id)
-  npm(to, ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'])
+async function clone(from: string, to: string, commit: string): Promise<void> {
+  const id = await git(from, 'rev-parse', commit)
+  await run(from, 'git', ['clone', '--quiet', '--no-hardlinks', from, to])
+  await git(to, '-c', 'advice.detachedHead=false', 'switch', '--quiet', '--detach', id)
+  await npm(to, ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'])
 }
 
-function withFolder(use: (folder: string) => void): void {
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-release-'))
   try {
-    use(folder)
+    await use(folder)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -224,34 +241,47 @@ function sha256(file: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex')
 }
 
-function git(root: string, ...args: string[]): string {
-  return run(root, 'git', args).trim()
+async function git(root: string, ...args: string[]): Promise<string> {
+  return (await run(root, 'git', args)).trim()
 }
 
-function node(root: string, ...args: string[]): string {
+async function node(root: string, ...args: string[]): Promise<string> {
   return run(root, process.execPath, args)
 }
 
-function npm(root: string, args: readonly string[], output: 'pipe' | 'inherit' = 'pipe'): void {
-  run(root, WINDOWS ? 'npm.cmd' : 'npm', args, output)
+async function npm(
+  root: string,
+  args: readonly string[],
+  output: 'pipe' | 'inherit' = 'pipe',
+): Promise<void> {
+  await run(root, WINDOWS ? 'npm.cmd' : 'npm', args, output)
 }
 
-/** What it prints; what it prints to stderr shows where it fails. */
-function run(
+/** What it prints; what else it says shows where it fails. */
+async function run(
   cwd: string,
   command: string,
   args: readonly string[],
   output: 'pipe' | 'inherit' = 'pipe',
-): string {
-  const told: string | null = execFileSync(command, args, {
+): Promise<string> {
+  if (isStopped) throw new Error('stopped by a signal')
+  running = spawn(command, args, {
     cwd,
     env: ENV,
-    encoding: 'utf8',
-    maxBuffer: 64_000_000,
     shell: command.endsWith('.cmd'),
     stdio: ['ignore', output, output],
   })
-  return told ?? ''
+  let told = ''
+  let errors = ''
+  running.stdout?.setEncoding('utf8').on('data', (text: string) => (told += text))
+  running.stderr?.setEncoding('utf8').on('data', (text: string) => (errors += text))
+  const [code, signal] = (await once(running, 'close')) as [number | null, string | null]
+  running = undefined
+  if (code !== 0) {
+    const last = `${errors}\n${told}`.trim().split('\n').slice(-30).join('\n')
+    throw new Error(`${[command, ...args].join(' ')} ended with ${code ?? signal}\n${last}`)
+  }
+  return told
 }
 
 function step(title: string): void {
