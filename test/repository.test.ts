@@ -123,6 +123,7 @@ t.test('the README names commands and files that exist', async (t) => {
     'docs/architecture.md',
     'docs/errors.md',
     'docs/operations.md',
+    'docs/release.md',
     'docs/sidecar.md',
     'docs/legacy-tool.md',
     'docs/workstation.md',
