@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import type { IContainer, IPodSpec } from 'kubernetes-models/v1'
 import t from 'tap'
 import { parse } from 'yaml'
+import { VERSION } from '../../src/observe/version.ts'
 import { loadConfig } from '../../src/server.ts'
 import { freePort, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import {
@@ -187,7 +188,7 @@ t.test('what kustomize makes of it is valid too', { skip: !hasKubectl() && 'no k
     t.strictSame(typeErrors(t, built), [], file)
     for (const pod of built.flatMap((manifest) => podOf(manifest) ?? [])) t.strictSame(unrestricted(pod), [])
     if (file.includes('overlays')) {
-      t.match(JSON.stringify(built), /registry\.example\.com\/procore-proxy:0\.1\.0/)
+      t.match(JSON.stringify(built), `registry.example.com/procore-proxy:${VERSION}`)
       for (const { kind, metadata } of built) {
         if (kind !== 'Namespace') t.equal(metadata.namespace, 'procore-example', kind)
       }
