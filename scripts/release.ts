@@ -94,18 +94,19 @@ async function rehearse(): Promise<void> {
 
 async function release(root: string): Promise<void> {
   const before = await git(root, 'rev-parse', 'HEAD')
-  if (withTests) {
-    step('Tests: .ci/run and npm run test:bundle')
-    await run(root, 'bash', ['.ci/run'], 'inherit')
-    await npm(root, ['run', 'test:bundle'], 'inherit')
-    if ((await git(root, 'status', '--porcelain')) !== '')
-      throw new Error('the tests left changes in the working tree')
-  }
   try {
     step(`Version ${version} in package.json, package-lock.json, CHANGELOG.md and wherever else it stands`)
     await edit(root)
     await node(root, 'scripts/generate.ts', '--check')
     await git(root, 'commit', '--quiet', '--all', '--message', `chore(release): ${version}`)
+    // What is tested is what is released, its version included.
+    if (withTests) {
+      step('Tests: .ci/run and npm run test:bundle')
+      await run(root, 'bash', ['.ci/run'], 'inherit')
+      await npm(root, ['run', 'test:bundle'], 'inherit')
+      if ((await git(root, 'status', '--porcelain')) !== '')
+        throw new Error('the tests left changes in the working tree')
+    }
     await makeFiles(root)
     await git(root, 'tag', '--annotate', `v${version}`, '--message', `procore-proxy ${version}`)
     step(`Committed, and tagged v${version}`)
