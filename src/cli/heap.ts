@@ -1,12 +1,15 @@
 // Keeps the process small: while large bodies stream through, under load, and while there is little to do.
 import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
+import { largeBodies } from '../forward/large-bodies.ts'
 
 /**
- * V8 lets its young generation grow to 128 MB, of which it gives nothing back. The requests that the recorder holds live
- * in it: with less than this, they are copied from one half to the other more often than they are worth.
+ * V8 lets its young generation grow to 128 MB. The requests that the recorder holds live in it: with less than this, they
+ * are copied from one half to the other more often than they are worth.
  */
 const YOUNG_GENERATION_BYTES = 32 * 1024 * 1024
+/** After so many MB of new objects V8 looks which are dead, when it has nothing else to do; its own number is 32. */
+const LOOK_AFTER_MB = { usually: 32, forLargeBodies: 4 }
 
 /**
  * Flags of V8 as Node 24 has it; others would print a complaint. To be called once everything is loaded: the compiled
@@ -17,15 +20,20 @@ export function keepMemorySmall(): void {
   // By default V8 optimizes undici's parser (WebAssembly) after its first answer, which takes 20 MB; with this, after
   // some hundred.
   setFlagsFromString('--wasm-tiering-budget=1000000000')
-  // Each 64 KiB that streams through is a buffer that is dead as soon as it is sent, but V8 only looks when its young
-  // generation is full of the small objects around it: by default a 200 MB upload leaves up to 75 MB of dead buffers
-  // lying, with this 40 MB (`npm run prove`).
-  setFlagsFromString('--scavenger-max-new-space-capacity-mb=4')
-  const watch = new PerformanceObserver(() => {
+  // Each 64 KiB that streams through is a buffer that is dead as soon as it is sent, but few small objects come with it
+  // that would make V8 look: a 200 MB upload would leave 80 MB of dead buffers lying. To look so often costs small
+  // requests a fifth of the CPU.
+  largeBodies.onChange = (some) => {
+    const after = some ? LOOK_AFTER_MB.forLargeBodies : LOOK_AFTER_MB.usually
+    setFlagsFromString(`--scavenger-max-new-space-capacity-mb=${after}`)
+  }
+  let isHeld = false
+  new PerformanceObserver(() => {
     const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')
-    if (young !== undefined && young.space_size < YOUNG_GENERATION_BYTES) return
-    setFlagsFromString('--semi-space-growth-factor=1')
-    watch.disconnect()
-  })
-  watch.observe({ entryTypes: ['gc'] })
+    const isGrown = young !== undefined && young.space_size >= YOUNG_GENERATION_BYTES
+    if (isGrown === isHeld) return
+    isHeld = isGrown
+    // V8 makes it small again when there is nothing to do: then it has to be able to grow anew.
+    setFlagsFromString(`--semi-space-growth-factor=${isHeld ? 1 : 2}`)
+  }).observe({ entryTypes: ['gc'] })
 }

@@ -7,6 +7,7 @@ import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
 import { AnswerBody, type BodyPlan, type BodyWishes, planBody } from './answer-body.ts'
 import { BodyRelay } from './body-relay.ts'
 import type { CallerSide } from './dispatch.ts'
+import { LARGE_BYTES, largeBodies } from './large-bodies.ts'
 import { sendProblem } from './problem.ts'
 import { type AnswerContext, responseHeaders } from './response-headers.ts'
 import { ResponseTimeoutError, upstreamError } from './upstream-error.ts'
@@ -35,6 +36,8 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   #continued = false
   #hasLength = false
   #done = false
+  /** More than {@link LARGE_BYTES} went one way. */
+  #isLarge = false
   gone = false
   onGone: (() => void) | undefined
 
@@ -156,6 +159,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   /** Gives the caller a piece of its answer; false where it does not take more for now. */
   readonly #take = (chunk: Buffer): boolean => {
     this.#exchange.bytesOut += chunk.length
+    if (!this.#isLarge && this.#exchange.bytesOut > LARGE_BYTES) this.#becomeLarge()
     this.#exchange.bodies?.answer?.add(chunk)
     if (this.#response.write(chunk)) return true
     // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
@@ -207,7 +211,14 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     return this.#request.headers.expect !== undefined && this.#request.httpVersion === '1.1'
   }
 
+  #becomeLarge(): void {
+    if (this.#done) return
+    this.#isLarge = true
+    largeBodies.begin()
+  }
+
   #finish(): void {
+    if (this.#isLarge && !this.#done) largeBodies.end()
     this.#done = true
     clearTimeout(this.#timer)
     this.#works?.destroy()
@@ -224,6 +235,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
       else bodies.request?.add(piece)
     }
     this.#exchange.bytesIn += bytes
+    if (!this.#isLarge && this.#exchange.bytesIn > LARGE_BYTES) this.#becomeLarge()
     this.#timer?.refresh()
   }
 
