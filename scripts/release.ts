@@ -101,9 +101,10 @@ async function release(root: string): Promise<void> {
     await git(root, 'commit', '--quiet', '--all', '--message', `chore(release): ${version}`)
     // What is tested is what is released, its version included.
     if (withTests) {
-      step('Tests: .ci/run and npm run test:bundle')
+      step('Tests: .ci/run, and those of the bundle, the executable and the installed package')
       await run(root, 'bash', ['.ci/run'], 'inherit')
-      await npm(root, ['run', 'test:bundle'], 'inherit')
+      for (const name of ['test:bundle', 'sea:test', 'package:test'])
+        await npm(root, ['run', name], 'inherit')
       if ((await git(root, 'status', '--porcelain')) !== '')
         throw new Error('the tests left changes in the working tree')
     }

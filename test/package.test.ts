@@ -63,15 +63,15 @@ function imported(folder: string, pattern: string): string[] {
   return [...new Set(names)].filter((name) => !/^node:/.test(name) && !builtinModules.includes(name)).sort()
 }
 
-const EMBEDS = `
-import { type Config, type Logger, type ProxyServer, buildServer, createLogger, loadConfig } from 'procore-proxy'
-const config: Config = await loadConfig({ flags: { config: 'x.yaml' }, env: process.env, cwd: process.cwd() })
-const log: Logger = createLogger(config.log)
-const server: ProxyServer = await buildServer(config, { log })
-await server.listen()
+/** What docs/install.md shows, and more. */
+const [, SHOWN = ''] =
+  /^```ts\n([\s\S]*?)^```$/m.exec(readFileSync(join(ROOT, 'docs/install.md'), 'utf8')) ?? []
+const EMBEDS = `${SHOWN}
+import type { Config, Logger, ProxyServer } from 'procore-proxy'
+const types: [Config, Logger, ProxyServer] = [config, createLogger(config.log), server]
 const urls: string[] = server.addresses().map(({ url }) => url)
 const drained: boolean = await server.drain()
-console.log(urls, drained)
+console.log(types, urls, drained)
 // @ts-expect-error there is no server without a log
 await buildServer(config)
 `
@@ -130,6 +130,7 @@ t.test('the package for npm', async (t) => {
   })
 
   t.test('can be embedded, with types that need no skipLibCheck', async (t) => {
+    t.match(SHOWN, 'buildServer')
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
     writeFileSync(join(folder, 'app.ts'), EMBEDS)
     const args = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--noEmit']
