@@ -5,7 +5,7 @@ import { CALLER_HEADERS, CONTENDERS, type Contender, folderFor } from './contend
 import type { Cores } from './cores.ts'
 import type { Options } from './options.ts'
 import { waitFor } from './requests.ts'
-import type { Latency, Measured } from './result.ts'
+import { type Latency, type Measured, WARM_REQUESTS } from './result.ts'
 import { SMALL, type Upstream } from './upstream.ts'
 
 /** Concurrent connections for throughput. */
@@ -109,6 +109,25 @@ export async function attempt<T>(
   }
 }
 
+const LONGEST_WARM_UP_S = 14
+
+/**
+ * By requests, not by time: on a busy machine compilers see fewer of them in the same time, and the figures would be those
+ * of cold code. Gives how many there were, which is less where they took too long.
+ */
+export async function warmUp(
+  stage: Pick<Stage, 'cores' | 'options'>,
+  target: Loadable,
+  companies = 0,
+): Promise<number> {
+  if (stage.options.quick) return (await load(stage, target, { seconds: 2, companies })).requests
+  let requests = 0
+  for (let passed = 0; requests < WARM_REQUESTS && passed < LONGEST_WARM_UP_S; passed += 2) {
+    requests += (await load(stage, target, { seconds: 2, companies })).requests
+  }
+  return requests
+}
+
 export interface LoadOptions {
   readonly seconds: number
   readonly connections?: number
@@ -127,6 +146,7 @@ export interface Loadable {
 }
 
 export interface Loaded {
+  readonly requests: number
   readonly requestsPerSecond: number
   readonly cpuUs: number
   readonly p50Us: number
@@ -164,6 +184,7 @@ export async function load(
     throw new Error(`${failed} of ${requests} requests failed:\n${output}\n${child.output()}`)
   }
   return {
+    requests,
     requestsPerSecond: (requests / durationUs) * 1e6,
     cpuUs: (cpuMs * 1000) / requests,
     p50Us,

@@ -1,6 +1,6 @@
 // Whether callers notice that tokens end: procore-proxy with tokens of seconds beside one with tokens of hours, at a fixed rate.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { launch, load, type Stage } from './bench.ts'
+import { launch, type Stage, warmUp } from './bench.ts'
 import { CONTENDERS } from './contenders.ts'
 import { type Quantiles, quantiles, timeRequests } from './latency.ts'
 import { LOGIN_MS, startLogin } from './login.ts'
@@ -46,7 +46,7 @@ export async function measureExpiry(stage: Stage): Promise<Expiry> {
     short: await launch(stage, contender, upstream.plain, { login: logins.short.url }),
     long: await launch(stage, contender, upstream.plain, { login: logins.long.url }),
   }
-  for (const each of Object.values(running)) await load(stage, each, { seconds: options.quick ? 1 : 3 })
+  for (const each of Object.values(running)) await warmUp(stage, each)
   await sleep(500)
   for (let round = 1; round <= rounds; round++) {
     const askedBefore = logins.short.asked.length

@@ -1,5 +1,5 @@
 // `growth`: what a request costs and what memory it takes when there are more callers, companies, tokens or larger bodies.
-import { FIRST_COMPANY, launch, load, type Running, type Stage } from './bench.ts'
+import { FIRST_COMPANY, launch, load, type Running, type Stage, warmUp } from './bench.ts'
 import { ALL_ON, CALLER_HEADERS, launchProcoreProxy, type Settings } from './contenders.ts'
 import type { Grown, GrowthPoint, Head } from './result.ts'
 import { transfer } from './transfer.ts'
@@ -35,7 +35,6 @@ export async function growth(stage: Stage, head: Head): Promise<Grown> {
   const { options, upstream, say } = stage
   const rounds = Math.min(options.rounds, 2)
   const seconds = Math.min(options.seconds, 3)
-  const warm = { seconds: options.quick ? 1 : 3 }
   const result: Grown = {
     ...head,
     callers: AMOUNTS.map(point),
@@ -49,7 +48,7 @@ export async function growth(stage: Stage, head: Head): Promise<Grown> {
 
   for (let round = 0; round < rounds; round++) {
     const { child, url } = await launch(stage, withSettings(ALL_ON), upstream.plain)
-    await load(stage, { child, url }, warm)
+    await warmUp(stage, { child, url })
     for (const each of result.callers) {
       const { cpuUs, requestsPerSecond } = await load(
         stage,
@@ -68,7 +67,7 @@ export async function growth(stage: Stage, head: Head): Promise<Grown> {
         const headers = { ...CALLER_HEADERS, 'Procore-Company-Id': String(FIRST_COMPANY) }
         const settings = manyCompanies(each.amount, kind === 'tokens')
         const { child, url } = await launch(stage, withSettings(settings), upstream.plain, { headers })
-        await load(stage, { child, url }, { ...warm, companies: each.amount })
+        await warmUp(stage, { child, url }, each.amount)
         const loaded = await load(stage, { child, url }, { seconds, companies: each.amount })
         each.cpuUs.push(loaded.cpuUs)
         each.requestsPerSecond.push(loaded.requestsPerSecond)
@@ -81,7 +80,7 @@ export async function growth(stage: Stage, head: Head): Promise<Grown> {
     for (const direction of ['download', 'upload'] as const) {
       const api = direction === 'download' ? upstream.plain : upstream.sink
       const { child, url } = await launch(stage, withSettings(ALL_ON), api)
-      await load(stage, { child, url }, warm)
+      await warmUp(stage, { child, url })
       for (const each of result[direction]) {
         const bytes = each.amount
         if (direction === 'download') upstream.offer(bytes)

@@ -47,6 +47,7 @@ export async function http2(stage: Stage, head: Head): Promise<Protocols> {
         allowH2,
         connections,
         callers: CALLERS,
+        warmUpSeconds: options.quick ? 1 : 5,
         seconds,
       }
       const called = run([process.execPath, program('undici-callers.ts'), JSON.stringify(order)], {
@@ -72,7 +73,7 @@ export async function http2(stage: Stage, head: Head): Promise<Protocols> {
       const began = performance.now()
       await Promise.all(Array.from({ length: CALLERS }, () => get(running.url + SMALL, CALLER_HEADERS)))
       const coldMs = performance.now() - began
-      await load(stage, running, { seconds: options.quick ? 1 : 3, connections: CALLERS })
+      await load(stage, running, { seconds: options.quick ? 1 : 10, connections: CALLERS })
       let sockets = 0
       setTimeout(() => {
         sockets = socketsTo(linePort)

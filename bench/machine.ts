@@ -28,11 +28,17 @@ export function find(program: string): string | undefined {
   return undefined
 }
 
+/** All threads of this process, and whatever it starts without saying where. */
+export function pinSelf(core: number): void {
+  const taskset = find('taskset')
+  if (taskset !== undefined) spawnSync(taskset, ['-acp', String(core), String(process.pid)])
+}
+
 /** For the head of a result. */
 export function machine(): Record<string, string> {
   const os = /^PRETTY_NAME="?([^"\n]+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]
   return {
-    cpu: `${allowedCores().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+    cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
     memory: `${Math.round(totalmem() / 2 ** 30)} GB`,
     system: `${os ?? 'Linux'}, Linux ${release()}`,
   }

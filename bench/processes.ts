@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CONNECTIONS, type Loadable, launch, load, type Running, type Stage } from './bench.ts'
+import { CONNECTIONS, type Loadable, launch, load, type Running, type Stage, warmUp } from './bench.ts'
 import { type Child, freePort, start } from './children.ts'
 import { ALL_ON, CALLER_HEADERS, launchProcoreProxy } from './contenders.ts'
 import { find } from './machine.ts'
@@ -71,7 +71,8 @@ export async function processes(stage: Stage, head: Head): Promise<Several> {
     frontCpuUs: [],
     rssMb: [],
   }))
-  for (const each of arrangements) await loadAll(stage, each, options.quick ? 1 : 3)
+  // By their own addresses: those behind HAProxy are warm then too.
+  for (const { proxies } of arrangements.slice(0, 3)) for (const each of proxies) await warmUp(stage, each)
   for (let round = 0; round < options.rounds; round++) {
     for (const [nth, each] of arrangements.entries()) {
       const measured = await loadAll(stage, each, options.seconds)

@@ -1,16 +1,17 @@
 // Results → what is printed, docs/performance.md's section and its plots; pure.
 import { judge } from './goals.ts'
 import { barPlot, linePlot } from './plots.ts'
-import type {
-  Compared,
-  Grown,
-  GrowthPoint,
-  Head,
-  Held,
-  Measured,
-  Protocols,
-  Several,
-  Soaked,
+import {
+  type Compared,
+  type Grown,
+  type GrowthPoint,
+  type Head,
+  type Held,
+  type Measured,
+  type Protocols,
+  type Several,
+  type Soaked,
+  WARM_REQUESTS,
 } from './result.ts'
 import { difference, type Rounds, ratio, summary } from './statistics.ts'
 import { figure, figuresTables, goalsTable, ratioTables, spread, table } from './tables.ts'
@@ -71,7 +72,7 @@ function compareReport(result: Compared, plots: boolean): string[] {
 tokens, the JSON log at level info (into a pipe that is read), metrics, the recorder, compression. Features off: none of these
 but tokens and metrics, which can't be switched off. The others put static headers on. The answer is 1 KB, from nginx; 32
 connections by wrk for ${seconds} s, ${rounds} rounds in which the contenders take turns; CPU is user and system time of the
-contender's processes. Requests/s of the fast ones are bounded by load and upstream, which share what the contender leaves:
+contender's processes.${warmUpSays(result)} Requests/s of the fast ones are bounded by load and upstream, which share what the contender leaves:
 CPU a request is the figure to compare. Added latency is what a contender adds to the same request straight to the upstream,
 on one connection and, open loop (no request waits for another's answer), at ${fixedRate} requests/s. Large bodies are ${largeMb} MB.
 Every cell is the median and, in brackets, the least and the most of the rounds; ratios are taken round by round.${
@@ -95,6 +96,19 @@ Every cell is the median and, in brackets, the least and the most of the rounds;
     ...recorderReport(result),
     ...expiryReport(result),
   ]
+}
+
+/** Figures of code that is still being compiled are higher than those of the next hour. */
+function warmUpSays({ contenders }: Compared): string {
+  const known = Object.entries(contenders).flatMap(([id, { warmUp }]) =>
+    warmUp === undefined ? [] : [[id, warmUp] as const],
+  )
+  if (known.length === 0) return ''
+  const cold = known.filter(([, warmUp]) => warmUp < WARM_REQUESTS)
+  const few = cold.map(([id, warmUp]) => `${id} ${warmUp}`).join(', ')
+  return ` What is compiled while it runs was warmed up by ${WARM_REQUESTS} requests${
+    few && ` (**here fewer**, so that it costs more than it should: ${few})`
+  }.`
 }
 
 function recorderReport({ contenders }: Compared): string[] {

@@ -1,6 +1,6 @@
 // Time to start, memory when idle, requests a second and CPU a request; contenders take turns over several rounds.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { attempt, type Bench, launch, load, type Running } from './bench.ts'
+import { attempt, type Bench, launch, load, type Running, warmUp } from './bench.ts'
 import type { Contender } from './contenders.ts'
 import { measureLatency } from './latency.ts'
 
@@ -36,10 +36,7 @@ export async function measureThroughput(bench: Bench): Promise<void> {
         if (!contender.throughputOnly) add(bench, contender, 'idleMb', child.memoryMb('VmRSS'))
       }
     }
-    for (const running of all) {
-      const seconds = running.contender.warmsUp && !options.quick ? 3 : 1
-      await attempt(say, `warming up ${running.contender.id}`, () => load(bench, running, { seconds }))
-    }
+    for (const running of all) await warm(bench, running)
     for (let round = 1; round <= options.rounds; round++) {
       for (const running of all) {
         const { id } = running.contender
@@ -57,6 +54,17 @@ export async function measureThroughput(bench: Bench): Promise<void> {
     if (scheme === 'plain') await measureLatency(bench, all)
     for (const { child } of all) await child.stop()
   }
+}
+
+/** What is not compiled while it runs has nothing to warm up but its connections. */
+async function warm(bench: Bench, running: Running): Promise<void> {
+  const { id, warmsUp } = running.contender
+  const requests = await attempt(bench.say, `warming up ${id}`, async () =>
+    warmsUp ? warmUp(bench, running) : (await load(bench, running, { seconds: 1 })).requests,
+  )
+  if (!warmsUp) return
+  const measured = bench.results[id]!
+  measured.warmUp = Math.min(requests ?? 0, measured.warmUp ?? Number.POSITIVE_INFINITY)
 }
 
 function add(

@@ -12,6 +12,7 @@ export interface CallersOrder {
   readonly allowH2: boolean
   readonly connections: number
   readonly callers: number
+  readonly warmUpSeconds: number
   readonly seconds: number
 }
 
@@ -52,7 +53,7 @@ const load = Array.from({ length: callers }, async () => {
     if (counts) times.push(ms)
   }
 })
-await sleep(1_000)
+await sleep(order.warmUpSeconds * 1000)
 counts = true
 const began = performance.now()
 const cpu = process.cpuUsage()

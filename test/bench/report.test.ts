@@ -32,6 +32,18 @@ t.test('a part that was not measured is left out', async (t) => {
   t.equal(report({}), '')
 })
 
+t.test('figures of code that was still being compiled are said to be that', async (t) => {
+  const result = compared({})
+  t.notMatch(report({ compare: result }), 'warmed up', 'nothing is known of it')
+  result.contenders['http-proxy-middleware']!.warmUp = 50_000
+  t.match(report({ compare: result }), 'was warmed up by 50000 requests. ')
+  result.contenders['procore-proxy']!.warmUp = 12_000
+  t.match(
+    report({ compare: result }),
+    'by 50000 requests (**here fewer**, so that it costs more than it should: procore-proxy 12000). ',
+  )
+})
+
 t.test('what the recorder costs is one ratio, where both were measured', async (t) => {
   const result = compared({ ownCpu: 60 })
   t.notMatch(report({ compare: result }), 'With the recorder')
