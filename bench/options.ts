@@ -39,7 +39,7 @@ commands:
 options:
   --only a,b      these contenders alone (compare)
   --rounds N      how often each measure is taken (3)
-  --seconds S     seconds of load for one figure (4; soak: 600)
+  --seconds S     seconds of load for one figure (3; soak: 600)
   --quick         one short round of everything: two minutes, rough figures
   --json FILE     write the result there, and not to bench/results/COMMAND.json
   --plots         draw docs/performance/*.svg from the results
@@ -115,7 +115,7 @@ export function readOptions(words: readonly string[]): Options {
 export function lengthOf(measure: Measure, { seconds, quick }: Pick<Options, 'seconds' | 'quick'>): number {
   if (seconds !== undefined) return seconds
   if (measure === 'soak') return quick ? 20 : 600
-  return quick ? 1 : 4
+  return quick ? 1 : 3
 }
 
 function splitOnce(word: string): [string, string | undefined] {

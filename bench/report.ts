@@ -93,6 +93,7 @@ Every cell is the median and, in brackets, the least and the most of the rounds;
           '</details>',
         ]
       : ['### In figures', ...figures]),
+    ...pauseReport(result),
     ...recorderReport(result),
     ...expiryReport(result),
   ]
@@ -109,6 +110,28 @@ function warmUpSays({ contenders }: Compared): string {
   return ` What is compiled while it runs was warmed up by ${WARM_REQUESTS} requests${
     few && ` (**here fewer**, so that it costs more than it should: ${few})`
   }.`
+}
+
+function pauseReport({ contenders }: Compared): string[] {
+  const rows = Object.values(contenders).flatMap(({ title, plain, tls }) =>
+    [plain, tls].every((each) => each?.afterPauseUs === undefined)
+      ? []
+      : [
+          [
+            title,
+            ...[plain, tls].flatMap((each) => [
+              spread(summary(each?.afterPauseUs)),
+              spread(ratio(each?.afterPauseUs, each?.cpuUs)),
+            ]),
+          ],
+        ],
+  )
+  if (rows.length === 0) return []
+  return [
+    '### After a pause',
+    'CPU of the first three seconds after half a minute or more without requests; the figures above are of what follows.',
+    table(['', 'plain: µs/request', 'to what follows', 'TLS: µs/request', 'to what follows'], rows),
+  ]
 }
 
 function recorderReport({ contenders }: Compared): string[] {

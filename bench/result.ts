@@ -10,6 +10,8 @@ export interface Throughput {
   readonly requestsPerSecond: Series
   /** CPU time of the contender's processes, µs a request. */
   readonly cpuUs: Series
+  /** The same in the first seconds after a pause of half a minute or more; of what is compiled while it runs. */
+  readonly afterPauseUs?: Series
 }
 
 /** Of one way of asking, in µs. */

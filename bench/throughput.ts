@@ -4,6 +4,9 @@ import { attempt, type Bench, launch, load, type Running, warmUp } from './bench
 import type { Contender } from './contenders.ts'
 import { measureLatency } from './latency.ts'
 
+/** After which nothing is left of the pause before it. */
+const LEAD_IN_S = 3
+
 /** Time to start: processes that come and go, one at a time. */
 export async function measureStart(bench: Bench, times: number): Promise<void> {
   const contenders = bench.contenders.filter(({ throughputOnly }) => !throughputOnly)
@@ -41,11 +44,17 @@ export async function measureThroughput(bench: Bench): Promise<void> {
       for (const running of all) {
         const { id } = running.contender
         const what = `${scheme} ${round}/${options.rounds} ${id}`
+        // Taking turns means a pause before each turn, after which some cost more for a while: a figure of its own.
+        const hasLeadIn = running.contender.warmsUp && !options.quick
+        const first = hasLeadIn
+          ? await attempt(say, `${what}, after a pause`, () => load(bench, running, { seconds: LEAD_IN_S }))
+          : undefined
         const loaded = await attempt(say, what, () => load(bench, running, { seconds: options.seconds }))
         const measured = bench.results[id]!
-        measured[scheme] ??= { requestsPerSecond: [], cpuUs: [] }
+        measured[scheme] ??= { requestsPerSecond: [], cpuUs: [], ...(hasLeadIn && { afterPauseUs: [] }) }
         measured[scheme].requestsPerSecond.push(loaded?.requestsPerSecond ?? null)
         measured[scheme].cpuUs.push(loaded?.cpuUs ?? null)
+        measured[scheme].afterPauseUs?.push(first?.cpuUs ?? null)
         if (loaded === undefined) continue
         const { requestsPerSecond, cpuUs } = loaded
         say(`${what}: ${requestsPerSecond.toFixed(0)} requests/s, ${cpuUs.toFixed(1)} µs CPU a request`)

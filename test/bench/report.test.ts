@@ -44,6 +44,16 @@ t.test('figures of code that was still being compiled are said to be that', asyn
   )
 })
 
+t.test('what a pause costs is shown of those of which it was measured', async (t) => {
+  const result = compared({})
+  t.notMatch(report({ compare: result }), 'After a pause')
+  const cost = { requestsPerSecond: [100, 100], cpuUs: [50, 50], afterPauseUs: [75, 75] }
+  result.contenders['procore-proxy']!.plain = cost
+  const text = report({ compare: result })
+  t.match(text, /^\| procore-proxy, all features on \| 75\.0 +\| 1\.50 +\| – +\| – +\|$/m)
+  t.notMatch(text.slice(text.indexOf('### After a pause')), 'Caddy')
+})
+
 t.test('what the recorder costs is one ratio, where both were measured', async (t) => {
   const result = compared({ ownCpu: 60 })
   t.notMatch(report({ compare: result }), 'With the recorder')
