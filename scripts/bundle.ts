@@ -16,6 +16,9 @@ const onlyWhatIsUsed: Plugin = {
   setup({ onResolve }) {
     onResolve({ filter: /^undici$/ }, () => ({ path: join(PARTS, 'undici.cjs') }))
     onResolve({ filter: /^\.\/client-h2\.js$/ }, () => ({ path: join(PARTS, 'client-h2.cjs') }))
+    onResolve({ filter: /^node:http2$/ }, ({ importer }) =>
+      /[/\\](?:fastify|reply-from)[/\\]/.test(importer) ? { path: join(PARTS, 'http2.cjs') } : undefined,
+    )
     for (const name of UNUSED) {
       onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path: join(PARTS, 'unused.cjs') }))
     }

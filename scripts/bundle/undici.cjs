@@ -1,11 +1,5 @@
-// What the bundle knows as undici: the parts that are used here and by reply-from. The whole of it brings fetch, WebSocket,
-// caches and mocks besides, which cost 12 MB and 40 ms at every start.
-const Agent = require('undici/lib/dispatcher/agent.js')
-const Client = require('undici/lib/dispatcher/client.js')
-const Dispatcher = require('undici/lib/dispatcher/dispatcher.js')
-const Pool = require('undici/lib/dispatcher/pool.js')
-
-Dispatcher.prototype.request = require('undici/lib/api/api-request.js')
+// What the bundle knows as undici: what serves HTTP/2 and the demo, loaded when one of them wants it. The whole of it brings
+// fetch, WebSocket, caches and mocks besides; to load even this at every start would cost 9 MB and 20 ms.
 
 /** reply-from asks whether a dispatcher is one; ours is never. */
 class Absent {
@@ -15,12 +9,15 @@ class Absent {
 }
 
 module.exports = {
-  Agent,
-  Client,
-  Dispatcher,
-  Pool,
-  buildConnector: require('undici/lib/core/connect.js'),
-  errors: require('undici/lib/core/errors.js'),
+  get Client() {
+    require('undici/lib/dispatcher/dispatcher.js').prototype.request = require('undici/lib/api/api-request.js')
+    return require('undici/lib/dispatcher/client.js')
+  },
+  get Pool() {
+    return require('undici/lib/dispatcher/pool.js')
+  },
+  Agent: Absent,
   BalancedPool: Absent,
+  Dispatcher: Absent,
   ProxyAgent: Absent,
 }
