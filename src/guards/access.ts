@@ -80,22 +80,24 @@ const NONE: readonly Override[] = []
 
 /** Every other method that the request names, in upper case. One that names nothing overrides nothing. */
 function overrides({ rawHeaders, query }: JudgedRequest): readonly Override[] {
-  let found: Override[] | undefined
-  const add = (value: string, source: string) => {
-    const method = value.trim().toUpperCase()
-    if (method === '') return
-    found ??= []
-    found.push({ method, source })
-  }
+  let found = NONE
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    if (isOverride(rawHeaders[at]!)) add(rawHeaders[at + 1]!, 'a header')
+    if (isOverride(rawHeaders[at]!)) found = withOverride(found, rawHeaders[at + 1]!, 'a header')
   }
-  for (const value of queryValues(query, '_method')) add(value, "the query's _method")
-  return found ?? NONE
+  for (const value of queryValues(query, '_method')) {
+    found = withOverride(found, value, "the query's _method")
+  }
+  return found
+}
+
+function withOverride(found: readonly Override[], value: string, source: string): readonly Override[] {
+  const method = value.trim().toUpperCase()
+  return method === '' ? found : [...found, { method, source }]
 }
 
 function isOverride(name: string): boolean {
-  if (name.length < 13 || name.length > 22) return false
+  // Most names that are as long begin with another letter.
+  if (name.length < 13 || name.length > 22 || (name[0] !== 'x' && name[0] !== 'X')) return false
   return OVERRIDES.has(name.toLowerCase().replaceAll('_', '-'))
 }
 
@@ -187,12 +189,14 @@ interface Question {
 
 /** The first rule that matches, else the access. */
 function judge({ rules, access, method, path, folded }: Question): Verdict {
-  for (const [index, rule] of rules.entries()) {
+  for (let index = 0; index < rules.length; index++) {
+    const rule = rules[index] as AccessRule
     if (rule.methods !== undefined && !rule.methods.includes(method)) continue
     const patterns = folded ? rule.foldedPatterns : rule.patterns
-    const match = patterns.findIndex((pattern) => matchesPattern(pattern, path))
-    if (match === -1) continue
-    return { allowed: rule.effect === 'allow', index, rule, access, method, pattern: rule.patterns[match] }
+    for (let at = 0; at < patterns.length; at++) {
+      if (!matchesPattern(patterns[at] as string, path)) continue
+      return { allowed: rule.effect === 'allow', index, rule, access, method, pattern: rule.patterns[at] }
+    }
   }
   const allowed = access === 'read-write' || reads(method)
   return { allowed, index: -1, rule: undefined, access, method, pattern: undefined }

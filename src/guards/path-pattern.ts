@@ -1,5 +1,8 @@
 // Holds a path against a pattern with `*` (within a segment) and `**` (anything), in a time that grows with their lengths only.
 
+const STAR = 0x2a
+const SLASH = 0x2f
+
 /**
  * Whether the whole path matches. `*` is any run of characters but `/`, `**` any run at all, both may be empty; every
  * other character is itself. The time is at most about path × pattern, whatever either holds (no backtracking regex).
@@ -13,8 +16,8 @@ export function matchesPattern(pattern: string, path: string): boolean {
   let globstar = -1
   let globstarReach = 0
   for (;;) {
-    if (pattern[next] === '*') {
-      if (pattern[next + 1] === '*') {
+    if (pattern.charCodeAt(next) === STAR) {
+      if (pattern.charCodeAt(next + 1) === STAR) {
         next += 2
         globstar = next
         globstarReach = at
@@ -26,12 +29,16 @@ export function matchesPattern(pattern: string, path: string): boolean {
       }
       // What ends with `**` takes in all the rest.
       if (globstar === pattern.length) return true
-    } else if (next < pattern.length && at < path.length && pattern[next] === path[at]) {
+    } else if (
+      next < pattern.length &&
+      at < path.length &&
+      pattern.charCodeAt(next) === path.charCodeAt(at)
+    ) {
       next++
       at++
     } else if (next === pattern.length && at === path.length) {
       return true
-    } else if (star !== -1 && starReach < path.length && path[starReach] !== '/') {
+    } else if (star !== -1 && starReach < path.length && path.charCodeAt(starReach) !== SLASH) {
       // A shortest match of what precedes a wildcard leaves it the most, so only the last one is ever lengthened.
       starReach++
       at = starReach
