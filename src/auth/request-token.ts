@@ -1,8 +1,7 @@
 // One token request (RFC 6749 section 4.4): sends it, and judges the answer.
-import { type Dispatcher, errors } from 'undici'
 import type { ServiceAccount } from '../config/config.ts'
-import { readBounded } from '../network/bounded-body.ts'
-import { errorCode, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
+import type { OriginPools } from '../http1/origin-pools.ts'
+import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { TokenFailure } from './token-failure.ts'
 
 /** An access token as the login server gave it. */
@@ -45,27 +44,28 @@ const OAUTH_ERRORS = new Set([
 /** Sends one token request; throws {@link TokenFailure}. The secret goes to the account's login origin only. */
 export async function requestToken(
   account: ServiceAccount,
-  dispatcher: Dispatcher,
+  login: Pick<OriginPools, 'ask'>,
   signal: AbortSignal,
 ): Promise<IssuedToken> {
   const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
   try {
-    const response = await dispatcher.request({
+    const response = await login.ask({
       origin: account.environment.loginUrl,
       path: '/oauth/token',
       method: 'POST',
-      headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
+      headers: ['Content-Type', 'application/x-www-form-urlencoded', 'Accept', 'application/json'],
       body: new URLSearchParams({
         grant_type: 'client_credentials',
         client_id: account.clientId,
         client_secret: account.clientSecret.reveal(),
       }).toString(),
       signal: AbortSignal.any([signal, timeout]),
+      mostBytes: MAX_BODY_BYTES,
     })
-    const text = await readBounded(response.body, MAX_BODY_BYTES)
-    const retryAfter = response.headers['retry-after']
+    const { status, text } = response
+    const retryAfter = response.head['retry-after']
     return readTokenAnswer({
-      status: response.statusCode,
+      status,
       retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
       body: text ?? '',
       tooLong: text === undefined,
@@ -140,7 +140,7 @@ function connectionFailure(error: unknown, timedOut: boolean): TokenFailure {
     })
   }
   const code = errorCode(error) ?? (error instanceof Error ? error.name : 'error')
-  if (timedOut || error instanceof errors.ConnectTimeoutError) {
+  if (timedOut || isConnectTimeout(error)) {
     return new TokenFailure('timeout', 'the login server did not answer in time', { cause: error })
   }
   if (isTlsError(error)) {

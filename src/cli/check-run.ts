@@ -1,11 +1,10 @@
 // What `check` does: tokens, then one harmless call for each company, then a table with the mends.
-import { Agent, type Dispatcher } from 'undici'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
-import { readBounded } from '../network/bounded-body.ts'
+import { OriginPools } from '../http1/origin-pools.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { connector } from '../network/connector.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
@@ -65,31 +64,31 @@ export async function checkOnline(
   some: boolean,
 ): Promise<Finding[]> {
   const timeoutMs = Math.min(config.upstream.connectTimeoutMs, LOGIN_CONNECT_MS)
-  const dispatcher = new Agent({ connect: connector(config.network, timeoutMs) })
+  const pools = new OriginPools(connector(config.network, timeoutMs), timeoutMs)
   try {
     const accounts = some ? [...new Set(companies.map((company) => company.account))] : config.accounts
     const tokens = new Map<string, IssuedToken>()
-    const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, dispatcher, tokens)))
+    const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, pools, tokens)))
     const ofCompanies = await Promise.all(
       companies.map((company) => {
         const token = tokens.get(company.account.key)
-        return checkCompany(company, dispatcher, token, config.upstream.responseTimeoutMs)
+        return checkCompany(company, pools, token, config.upstream.responseTimeoutMs)
       }),
     )
     return [...ofAccounts, ...ofCompanies]
   } finally {
-    await dispatcher.destroy()
+    await pools.destroy()
   }
 }
 
 export async function checkAccount(
   account: ServiceAccount,
-  dispatcher: Dispatcher,
+  pools: OriginPools,
   tokens: Map<string, IssuedToken>,
 ): Promise<Finding> {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
-    const token = await requestToken(account, dispatcher, new AbortController().signal)
+    const token = await requestToken(account, pools, new AbortController().signal)
     tokens.set(account.key, token)
     return {
       ...base,
@@ -114,7 +113,7 @@ function connectionMend(failure: TokenFailure, { environment }: ServiceAccount):
 
 async function checkCompany(
   company: Company,
-  dispatcher: Dispatcher,
+  pools: OriginPools,
   token: IssuedToken | undefined,
   timeoutMs: number,
 ): Promise<Finding> {
@@ -126,25 +125,25 @@ async function checkCompany(
   }
   const signal = AbortSignal.timeout(timeoutMs)
   try {
-    const { statusCode, body } = await dispatcher.request({
+    const { status, text = '' } = await pools.ask({
       origin: environment.apiUrl,
       path: '/rest/v1.0/me',
       method: 'GET',
-      headers: {
-        authorization: `Bearer ${token.value}`,
-        'procore-company-id': company.id,
-        via: '1.1 procore-proxy',
-        accept: 'application/json',
-      },
+      headers: [
+        ...['Authorization', `Bearer ${token.value}`],
+        ...['Procore-Company-Id', company.id],
+        ...['Via', '1.1 procore-proxy'],
+        ...['Accept', 'application/json'],
+      ],
       signal,
+      mostBytes: MOST_ME_BYTES,
     })
-    const text = (await readBounded(body, MOST_ME_BYTES)) ?? ''
-    if (statusCode === 200) return { ...base, ok: true, detail: '/rest/v1.0/me answered 200', mends: [] }
+    if (status === 200) return { ...base, ok: true, detail: '/rest/v1.0/me answered 200', mends: [] }
     return {
       ...base,
       ok: false,
-      detail: `/rest/v1.0/me answered ${statusCode}`,
-      mends: mendsOf(statusCode, text),
+      detail: `/rest/v1.0/me answered ${status}`,
+      mends: mendsOf(status, text),
     }
   } catch (error) {
     const failure = upstreamError(signal.aborted ? new ResponseTimeoutError() : error)

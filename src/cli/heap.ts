@@ -17,9 +17,6 @@ const LOOK_AFTER_MB = { usually: 32, forLargeBodies: 4 }
  */
 export function keepMemorySmall(): void {
   if (!process.versions.node.startsWith('24.')) return
-  // By default V8 optimizes undici's parser (WebAssembly) after its first answer, which takes 20 MB; with this, after
-  // some hundred.
-  setFlagsFromString('--wasm-tiering-budget=1000000000')
   // Each 64 KiB that streams through is a buffer that is dead as soon as it is sent, but few small objects come with it
   // that would make V8 look: a 200 MB upload would leave 80 MB of dead buffers lying. To look so often costs small
   // requests a fifth of the CPU.

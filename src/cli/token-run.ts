@@ -17,7 +17,7 @@ export async function token(name: string, options: TokenOptions): Promise<void> 
   const tokens = new Map<string, IssuedToken>()
   const connections = new LoginConnections(config)
   try {
-    const { detail, mends } = await checkAccount(account, connections.dispatcher, tokens)
+    const { detail, mends } = await checkAccount(account, connections.pools, tokens)
     const issued = tokens.get(account.key)
     if (issued === undefined) {
       const list = mends.map((mend) => `\n  - ${mend}`).join('')

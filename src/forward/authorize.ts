@@ -7,13 +7,16 @@ import {
   type Interceptor,
   NEVER_SENT,
 } from './dispatch.ts'
-import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
+import { type AnswerHead, type Controller, DiscardingHandler, type Handler } from './passing-handler.ts'
 
 /** Sends each request with the source's live token; no token, no request. */
 export function authorize(source: TokenSource): Interceptor {
   return (dispatch) => (options, handler) => {
     const token = source.current()
-    if (token !== undefined) return send(dispatch, options, handler, source, token)
+    if (token !== undefined) {
+      send(dispatch, options, handler, source, token)
+      return
+    }
     const waiting = abortWhenGone(options)
     const since = performance.now()
     const waited = () => {
@@ -24,15 +27,14 @@ export function authorize(source: TokenSource): Interceptor {
       (fresh) => {
         waited()
         // Invariant: the token is in hand, and the caller still there, before the first byte leaves.
-        if (options.caller.gone) handler.onResponseError?.(NEVER_SENT, new Error('the caller went away'))
+        if (options.caller.gone) handler.onResponseError(NEVER_SENT, new Error('the caller went away'))
         else send(dispatch, options, handler, source, fresh)
       },
       (error: Error) => {
         waited()
-        handler.onResponseError?.(NEVER_SENT, error)
+        handler.onResponseError(NEVER_SENT, error)
       },
     )
-    return true
   }
 }
 
@@ -42,9 +44,9 @@ function send(
   handler: Handler,
   source: TokenSource,
   token: LiveToken,
-): boolean {
+): void {
   setBearer(options.headers, token)
-  return dispatch(options, new FirstAnswer(dispatch, options, handler, source, token))
+  dispatch(options, new FirstAnswer(dispatch, options, handler, source, token))
 }
 
 /** The caller's own Authorization never gets here: one that stands at the end is ours, of a try before. */
@@ -54,7 +56,7 @@ function setBearer(headers: string[], token: LiveToken): void {
 }
 
 /** Passes everything on, but holds a 401 back while another token is fetched to send the request again with. */
-class FirstAnswer extends PassingHandler {
+class FirstAnswer extends DiscardingHandler {
   readonly #dispatch: Dispatch
   readonly #options: ForwardOptions
   readonly #source: TokenSource
@@ -115,7 +117,7 @@ class FirstAnswer extends PassingHandler {
         this.#held = undefined
         this.discard()
         if (caller.gone) {
-          this.next.onResponseError?.(NEVER_SENT, new Error('the caller went away'))
+          this.next.onResponseError(NEVER_SENT, new Error('the caller went away'))
           return
         }
         setBearer(this.#options.headers, token)

@@ -8,11 +8,11 @@ interface Waiter {
   readonly handler: Handler
 }
 
-/** undici's own queue can't give up a request whose caller has left: a flood of them would fill the memory. */
+/** A pool's own queue can't give up a request whose caller has left: a flood of them would fill the memory. */
 export class Connections {
   readonly #most: number
   readonly #maxQueued: number
-  #dispatch: Dispatch = () => false
+  #dispatch: Dispatch = () => {}
   #busy = 0
   /** In the order of arrival. */
   readonly #waiting = new Set<Waiter>()
@@ -32,28 +32,30 @@ export class Connections {
   readonly interceptor: Interceptor = (dispatch) => {
     this.#dispatch = dispatch
     return (options, handler) => {
-      if (this.#busy < this.#most) return this.#send(options, handler)
+      if (this.#busy < this.#most) {
+        this.#send(options, handler)
+        return
+      }
       if (this.#waiting.size >= this.#maxQueued) {
         const detail = `More than ${this.#maxQueued} requests of this company wait for a connection.`
         const overloaded = new ProxyError('overloaded', detail, { retryAfterSeconds: 1 })
-        handler.onResponseError?.(NEVER_SENT, overloaded)
-        return false
+        handler.onResponseError(NEVER_SENT, overloaded)
+        return
       }
       const waiter = { options, handler }
       options.caller.onGone = () => {
         this.#waiting.delete(waiter)
-        handler.onResponseError?.(NEVER_SENT, new Error('the caller went away'))
+        handler.onResponseError(NEVER_SENT, new Error('the caller went away'))
       }
       this.#waiting.add(waiter)
-      return false
     }
   }
 
-  #send(options: ForwardOptions, handler: Handler): boolean {
+  #send(options: ForwardOptions, handler: Handler): void {
     this.#busy++
     const connection = new Connection(handler, () => this.#released())
     try {
-      return this.#dispatch(options, connection)
+      this.#dispatch(options, connection)
     } catch (error) {
       connection.release()
       throw error
@@ -69,7 +71,7 @@ export class Connections {
     try {
       this.#send(next.options, next.handler)
     } catch (error) {
-      next.handler.onResponseError?.(NEVER_SENT, error as Error)
+      next.handler.onResponseError(NEVER_SENT, error as Error)
     }
   }
 }

@@ -1,6 +1,5 @@
-// What travels with a request through the composed dispatcher, beside undici's own options.
-import type { Readable } from 'node:stream'
-import type { Dispatcher } from 'undici'
+// What travels with a request through the composed dispatcher, beside the request itself.
+import type { BodyStream, Controller, Handler, OutgoingRequest } from '../http1/handler.ts'
 import type { RetryReason, WaitReason } from '../observe/exchange.ts'
 
 /** The caller's side of a request, for interceptors that wait or send again. */
@@ -12,7 +11,7 @@ export interface CallerSide {
   /** Whose turn it takes in a queue: the listener and client key it came by. */
   readonly lane: string
   /** The body to send again: null for none, undefined where it can't be, the stream itself where nothing was taken of it. */
-  replayBody(): Buffer | Readable | null | undefined
+  replayBody(): Buffer | BodyStream | null | undefined
   /** The request is about to be sent again. */
   retried(reason: RetryReason): void
   /** It waited before it was sent. */
@@ -20,12 +19,12 @@ export interface CallerSide {
 }
 
 /** `headers` is the request's own array: interceptors may append to it. */
-export interface ForwardOptions extends Dispatcher.DispatchOptions {
+export interface ForwardOptions extends OutgoingRequest {
   headers: string[]
   caller: CallerSide
 }
 
-export type Dispatch = (options: ForwardOptions, handler: Dispatcher.DispatchHandler) => boolean
+export type Dispatch = (options: ForwardOptions, handler: Handler) => void
 
 /** One outbound concern. */
 export type Interceptor = (dispatch: Dispatch) => Dispatch
@@ -38,7 +37,7 @@ export function abortWhenGone(options: ForwardOptions): AbortSignal {
 }
 
 /** Stands in for a controller where a request failed before it was sent. */
-export const NEVER_SENT: Dispatcher.DispatchController = {
+export const NEVER_SENT: Controller = {
   aborted: true,
   paused: false,
   reason: null,

@@ -1,7 +1,7 @@
-// Registers @fastify/http-proxy with a thin forwarder of our own as its handler.
+// A thin forwarder, and @fastify/http-proxy with it as its handler.
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 import type { Exchange } from '../observe/exchange.ts'
@@ -27,7 +27,7 @@ export interface Passage {
   readonly lane: string
 }
 
-/** Serves `/` by forwarding; `passageOf` gives what an earlier hook decided. */
+/** Serves `/` by forwarding; `passageOf` gives what was decided before. */
 export async function registerForwarder(
   app: FastifyInstance,
   passageOf: (request: FastifyRequest) => Passage,
@@ -39,23 +39,29 @@ export async function registerForwarder(
     // Whatever is forwarded is routed as `/`; its real path is in the passage.
     routes: ['/'],
     proxyPayloads: false,
+    // Nor does it need an agent of its own.
+    undici: { request: neverSent },
     handler: (request: FastifyRequest, reply: FastifyReply) => {
       const passage = passageOf(request)
       reply.hijack()
-      forward(request, reply, passage)
+      forward(request.raw, reply.raw, passage)
     },
   } as Parameters<typeof httpProxy>[1])
 }
 
-function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage): void {
+function neverSent(): never {
+  throw new Error('the handler sends every request')
+}
+
+/** Sends a request to where it was let through to, and its answer to the caller. */
+export function forward(raw: IncomingMessage, response: ServerResponse, passage: Passage): void {
   const { upstream, exchange, base } = passage
   const { environment } = upstream
-  const { raw } = request
   const gzip = wantsGzip(upstream, raw.method ?? '', raw.rawHeaders)
   exchange.askedGzip = gzip
   const forwarding = new Forwarding(
     raw,
-    reply.raw,
+    response,
     exchange,
     {
       apiOrigin: environment.apiUrl,
@@ -76,7 +82,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
   )
   upstream.enter()
   const options: ForwardOptions = {
-    method: raw.method as Dispatcher.HttpMethod,
+    method: raw.method as string,
     path: passage.path,
     headers: requestHeaders(raw.rawHeaders, raw.headers.connection, {
       host: upstream.host,
@@ -90,7 +96,7 @@ function forward(request: FastifyRequest, reply: FastifyReply, passage: Passage)
   try {
     upstream.dispatch(options, forwarding)
   } catch (error) {
-    // undici hands its errors to the handler: this is a defect of ours, and Fastify would not answer for a hijacked reply.
+    // The pool hands its errors to the handler: this is a defect of ours, and Fastify would not answer for a hijacked reply.
     forwarding.onResponseError(
       NEVER_SENT,
       new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error }),

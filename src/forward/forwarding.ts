@@ -1,7 +1,9 @@
-// One request on its way: carries the answer from undici to the caller, and ends either side when the other goes.
+// One request on its way: carries the answer from the API to the caller, and ends either side when the other goes.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
+import { giveBack } from '../http1/intake.ts'
+import { endTogether, writeNow, writeTogether } from '../network/write-together.ts'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
 import { AnswerBody, type BodyPlan, type BodyWishes, planBody } from './answer-body.ts'
@@ -12,12 +14,13 @@ import { sendProblem } from './problem.ts'
 import { type AnswerContext, responseHeaders } from './response-headers.ts'
 import { ResponseTimeoutError, upstreamError } from './upstream-error.ts'
 
-type Controller = Dispatcher.DispatchController
-
 /** A caller that takes nothing of its answer for so long is given up. */
 const CALLER_STALL_MS = 600_000
 
-export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
+/** Pieces of this length may be lent ones: their memory is given back. */
+const LENT_BYTES = 16 * 1024
+
+export class Forwarding implements CallerSide, Handler {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #exchange: Exchange
@@ -33,6 +36,8 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   /** All of the answer has come. */
   #ended = false
   #timer: NodeJS.Timeout | undefined
+  /** When a byte last went either way; the timer may be older. */
+  #movedAt = 0
   #continued = false
   #hasLength = false
   #done = false
@@ -59,7 +64,9 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#exchange = exchange
     this.#answer = answer
     this.#responseTimeoutMs = responseTimeoutMs
-    this.body = hasBody(request) ? new BodyRelay(request, this.#onBodyProgress) : null
+    this.body = hasBody(request)
+      ? new BodyRelay(request, (bytes, piece) => this.#onBodyProgress(bytes, piece))
+      : null
     if (exchange.bodies !== undefined && this.body !== null) {
       exchange.bodies.request = excerptOf(request.rawHeaders)
     }
@@ -83,7 +90,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Controller): void {
-    // Thrown, not aborted: undici then goes on to the next request on the connection instead of closing it.
+    // Thrown, not aborted: the connection then goes on to the next request instead of being closed.
     if (this.gone) throw new Error('the caller went away')
     this.#controller = controller
     this.#exchange.sentAt = performance.now()
@@ -91,31 +98,29 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
       this.#continued = true
       this.#response.writeContinue()
     }
+    this.#movedAt = this.#exchange.sentAt
     clearTimeout(this.#timer)
     this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
   }
 
-  onResponseStart(
-    controller: Controller,
-    status: number,
-    parsed: Record<string, unknown>,
-    message?: string,
-  ): void {
+  onResponseStart(controller: Controller, status: number, parsed: AnswerHead, message?: string): void {
     if (status < 200) return
     const coding = parsed['transfer-encoding']
     if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
-      // undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
+      // Over HTTP/1.1 undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
       controller.abort(new Error('unknown transfer coding'))
       return
     }
-    this.#exchange.upstreamMs = performance.now() - (this.#exchange.sentAt ?? 0)
-    this.#timer?.refresh()
+    this.#movedAt = performance.now()
+    this.#exchange.upstreamMs = this.#movedAt - (this.#exchange.sentAt ?? 0)
     const plan = planBody(status, parsed, this.#wishes)
     this.#hasLength = parsed['content-length'] !== undefined && plan === undefined
     this.#works = plan && this.#open(plan, controller)
-    const headers = responseHeaders((controller.rawHeaders ?? []) as Buffer[], this.#answer, plan)
+    const headers = responseHeaders(controller.rawHeaders ?? [], this.#answer, plan)
     this.#exchange.answerHeaders = headers
     if (this.#exchange.bodies !== undefined) this.#exchange.bodies.answer = excerptOf(headers)
+    const { socket } = this.#response
+    if (socket !== null) writeTogether(socket)
     try {
       this.#response.writeHead(status, reasonPhrase(message), headers)
     } catch (error) {
@@ -123,13 +128,14 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
       controller.abort(error as Error)
       return
     }
-    // A head that comes alone goes out alone; with a first chunk in the same packet they leave together.
-    process.nextTick(this.#flushHead)
+    // With what comes of the body in this turn of the event loop, or alone. Node's flushHeaders would write UTF-8.
+    this.#response.write('', 'latin1')
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
-    this.#timer?.refresh()
-    const more = this.#works === undefined ? this.#take(chunk) : this.#works.write(chunk)
+    this.#movedAt = performance.now()
+    const more =
+      this.#works === undefined ? this.#take(chunk, chunk.length >= LENT_BYTES) : this.#works.write(chunk)
     if (!more) controller.pause()
   }
 
@@ -146,7 +152,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
 
   #open(plan: BodyPlan, controller: Controller): AnswerBody {
     return new AnswerBody(plan, {
-      take: this.#take,
+      take: (chunk) => this.#take(chunk),
       ready: () => controller.resume(),
       end: () => this.#end(),
       fail: (error) => {
@@ -156,22 +162,25 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     })
   }
 
-  /** Gives the caller a piece of its answer; false where it does not take more for now. */
-  readonly #take = (chunk: Buffer): boolean => {
+  /** Gives the caller a piece of its answer, all of which is its own where it is lent; false: no more for now. */
+  #take(chunk: Buffer, isLent = false): boolean {
     this.#exchange.bytesOut += chunk.length
     if (!this.#isLarge && this.#exchange.bytesOut > LARGE_BYTES) this.#becomeLarge()
     this.#exchange.bodies?.answer?.add(chunk)
-    if (this.#response.write(chunk)) return true
+    const response = this.#response
+    if (isLent ? response.write(chunk, (error) => error ?? giveBack(chunk)) : response.write(chunk))
+      return true
     // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)
-    this.#response.once('drain', this.#onDrain)
+    this.#response.once('drain', () => this.#onDrain())
     return false
   }
 
-  readonly #onDrain = (): void => {
+  #onDrain(): void {
     if (this.#done) return
     clearTimeout(this.#timer)
+    this.#movedAt = performance.now()
     if (!this.#ended) this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
     if (this.#works === undefined) this.#controller?.resume()
     else this.#works.resume()
@@ -180,7 +189,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
   #end(): void {
     this.#exchange.bodies?.answer?.end()
     this.#finish()
-    this.#response.end()
+    endTogether(this.#response)
   }
 
   onResponseError(_controller: Controller, error: Error): void {
@@ -224,11 +233,7 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     this.#works?.destroy()
   }
 
-  readonly #flushHead = (): void => {
-    if (!this.#done && this.#exchange.bytesOut === 0) this.#response.flushHeaders()
-  }
-
-  readonly #onBodyProgress = (bytes: number, piece?: Buffer): void => {
+  #onBodyProgress(bytes: number, piece?: Buffer): void {
     const { bodies } = this.#exchange
     if (bodies !== undefined) {
       if (piece === undefined) bodies.request?.end()
@@ -236,11 +241,14 @@ export class Forwarding implements CallerSide, Dispatcher.DispatchHandler {
     }
     this.#exchange.bytesIn += bytes
     if (!this.#isLarge && this.#exchange.bytesIn > LARGE_BYTES) this.#becomeLarge()
-    this.#timer?.refresh()
+    this.#movedAt = performance.now()
   }
 
   readonly #onIdle = (): void => {
-    if (this.onGone !== undefined) {
+    const leftMs = this.#movedAt + this.#responseTimeoutMs - performance.now()
+    // Timers are up to a millisecond early.
+    if (leftMs > 1) this.#timer = setTimeout(this.#onIdle, leftMs)
+    else if (this.onGone !== undefined) {
       // Someone waits on this side, for a token: no fault of the API's.
       this.#timer = setTimeout(this.#onIdle, this.#responseTimeoutMs)
     } else if (this.body?.waitsForCaller) {
@@ -268,19 +276,16 @@ function hasBody(request: IncomingMessage): boolean {
   return request.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
 }
 
-/**
- * The reason phrase as it came, byte for byte (undici reads it as UTF-8, Node writes Latin-1); undefined where it holds
- * what Node would not write.
- */
+/** The reason phrase as it came, byte for byte; undefined where it holds what Node would not write. */
 function reasonPhrase(message: string | undefined): string | undefined {
-  if (!message) return undefined
-  const bytes = Buffer.from(message).toString('latin1')
-  return /^[\t\x20-\x7e\x80-\xff]+$/.test(bytes) ? bytes : undefined
+  return message && /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
 }
 
 /** Ends an answer so that the caller sees that it is not whole, also where only the connection's end marks the end. */
 function breakOff(response: ServerResponse, hasLength: boolean): void {
   const socket = response.socket
+  // A caller whose connection ends without a byte may send its request once more, a write among them.
+  if (socket !== null) writeNow(socket)
   const delimited = hasLength || response.chunkedEncoding
   if (socket !== null && !delimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
     socket.resetAndDestroy()

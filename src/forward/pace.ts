@@ -8,7 +8,7 @@ import {
   type Interceptor,
   NEVER_SENT,
 } from './dispatch.ts'
-import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
+import { type AnswerHead, type Controller, DiscardingHandler, type Handler } from './passing-handler.ts'
 import { askedWaitMs, type RetryBudget, retryDelayMs } from './retry-policy.ts'
 
 /** However short the waits that Procore asks for: a request is sent no more often than this. */
@@ -25,9 +25,8 @@ export function pace(budget: Budget, retries: RetryBudget, settings: RateLimitSe
       deadline: performance.now() + settings.maxWaitMs,
     }
     const request = { dispatch, options, handler, entrant, budget, retries, settings }
-    if (budget.tryEnter(entrant.endpoint)) return send(request, 1)
-    enterAndSend(request, 1)
-    return true
+    if (budget.tryEnter(entrant.endpoint)) send(request, 1)
+    else enterAndSend(request, 1)
   }
 }
 
@@ -47,9 +46,9 @@ interface PacedRequest {
   readonly settings: RateLimitSettings
 }
 
-function send(request: PacedRequest, nth: number): boolean {
+function send(request: PacedRequest, nth: number): void {
   try {
-    return request.dispatch(request.options, new PacedAnswer(request, nth))
+    request.dispatch(request.options, new PacedAnswer(request, nth))
   } catch (error) {
     request.budget.left()
     throw error
@@ -76,12 +75,12 @@ function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
         try {
           send(request, nth)
         } catch (error) {
-          handler.onResponseError?.(NEVER_SENT, error as Error)
+          handler.onResponseError(NEVER_SENT, error as Error)
         }
       },
       (error: Error) => {
         waited()
-        if (!options.caller.gone) handler.onResponseError?.(NEVER_SENT, error)
+        if (!options.caller.gone) handler.onResponseError(NEVER_SENT, error)
       },
     )
 }
@@ -97,7 +96,7 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
-class PacedAnswer extends PassingHandler {
+class PacedAnswer extends DiscardingHandler {
   readonly #request: PacedRequest
   readonly #nth: number
   /** It counts as in flight. */

@@ -1,25 +1,47 @@
-// A dispatch handler that passes everything on, until it is told to throw the rest of the answer away.
-import type { Dispatcher } from 'undici'
+// Handlers that pass everything on; one of them until it is told to throw the rest of the answer away.
+import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
 
-export type Handler = Dispatcher.DispatchHandler
-export type Controller = Dispatcher.DispatchController
-export type AnswerHead = Parameters<NonNullable<Handler['onResponseStart']>>[2]
+export type { AnswerHead, Controller, Handler }
+
+/** Interceptors extend it by what they want to see. */
+export class PassingHandler implements Handler {
+  protected readonly next: Handler
+
+  constructor(next: Handler) {
+    this.next = next
+  }
+
+  onRequestStart(controller: Controller, context?: unknown): void {
+    this.next.onRequestStart(controller, context)
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
+    this.next.onResponseStart(controller, status, headers, message)
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    this.next.onResponseData(controller, chunk)
+  }
+
+  onResponseEnd(controller: Controller, trailers: AnswerHead): void {
+    this.next.onResponseEnd(controller, trailers)
+  }
+
+  onResponseError(controller: Controller, error: Error): void {
+    this.next.onResponseError(controller, error)
+  }
+}
 
 /** More of an unwanted answer than this is not read before its connection is given up. */
 const MOST_DISCARDED_BYTES = 64 * 1024
 /** Nor is it waited for longer than this. */
 const LONGEST_DISCARD_MS = 5_000
 
-/** Interceptors extend it by what they want to see. */
-export class PassingHandler implements Handler {
-  protected readonly next: Handler
+/** For those that may throw the rest of an answer away. */
+export class DiscardingHandler extends PassingHandler {
   #discarded: number | undefined
   #controller: Controller | undefined
   #timer: NodeJS.Timeout | undefined
-
-  constructor(next: Handler) {
-    this.next = next
-  }
 
   /** From here on nothing of this answer is passed on; a short rest is read, so that its connection can be used again. */
   protected discard(): void {
@@ -31,35 +53,27 @@ export class PassingHandler implements Handler {
     this.#timer.unref()
   }
 
-  protected get discarding(): boolean {
-    return this.#discarded !== undefined
-  }
-
-  onRequestStart(controller: Controller, context: unknown): void {
+  override onRequestStart(controller: Controller, context?: unknown): void {
     this.#controller = controller
-    this.next.onRequestStart?.(controller, context)
+    super.onRequestStart(controller, context)
   }
 
-  onResponseStart(controller: Controller, status: number, headers: AnswerHead, message?: string): void {
-    this.next.onResponseStart?.(controller, status, headers, message)
-  }
-
-  onResponseData(controller: Controller, chunk: Buffer): void {
+  override onResponseData(controller: Controller, chunk: Buffer): void {
     if (this.#discarded === undefined) {
-      this.next.onResponseData?.(controller, chunk)
+      super.onResponseData(controller, chunk)
       return
     }
     this.#discarded += chunk.length
     if (this.#discarded > MOST_DISCARDED_BYTES) controller.abort(new Error('the unwanted answer is too long'))
   }
 
-  onResponseEnd(controller: Controller, trailers: AnswerHead): void {
-    clearTimeout(this.#timer)
-    if (this.#discarded === undefined) this.next.onResponseEnd?.(controller, trailers)
+  override onResponseEnd(controller: Controller, trailers: AnswerHead): void {
+    if (this.#discarded === undefined) super.onResponseEnd(controller, trailers)
+    else clearTimeout(this.#timer)
   }
 
-  onResponseError(controller: Controller, error: Error): void {
-    clearTimeout(this.#timer)
-    if (this.#discarded === undefined) this.next.onResponseError?.(controller, error)
+  override onResponseError(controller: Controller, error: Error): void {
+    if (this.#discarded === undefined) super.onResponseError(controller, error)
+    else clearTimeout(this.#timer)
   }
 }

@@ -1,4 +1,5 @@
 // What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+import { textOf } from '../http1/read-head.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
@@ -67,7 +68,7 @@ export interface AnswerContext {
 }
 
 /**
- * The headers for the caller, flat (name, value, …). `rawHeaders` is flat as undici gives it, in buffers; `plan` is what is
+ * The headers for the caller, flat (name, value, …). `rawHeaders` is flat as it came, in Latin-1 or in buffers; `plan` is what is
  * done to the body.
  */
 export function responseHeaders(
@@ -80,8 +81,8 @@ export function responseHeaders(
   let named: ReadonlySet<string> | undefined
   let requestId = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = text(rawHeaders[i] as Buffer | string)
-    const value = text(rawHeaders[i + 1] as Buffer | string)
+    const name = textOf(rawHeaders[i] as Buffer | string)
+    const value = textOf(rawHeaders[i + 1] as Buffer | string)
     switch (verdictOf(name)) {
       case 'drop':
         continue
@@ -127,11 +128,6 @@ function pushChanged(headers: string[], name: string, value: string, { coding }:
   // The same to a reader, but not byte for byte (RFC 9110 section 8.8.1).
   if (lower === 'etag') headers.push(name, value.startsWith('W/') ? value : `W/${value}`)
   else if (lower === 'content-encoding' && coding === undefined) headers.push(name, value)
-}
-
-/** Header bytes are read as Latin-1, as Node's own client and server do, so that they go out as they came in. */
-function text(value: Buffer | string): string {
-  return typeof value === 'string' ? value : value.toString('latin1')
 }
 
 function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {

@@ -1,6 +1,5 @@
 // Interceptor: another try where the connection failed before any answer, if that can't do anything twice.
-import { errors } from 'undici'
-import { errorCode } from '../network/connection-error.ts'
+import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import {
   abortWhenGone,
   type Dispatch,
@@ -74,7 +73,7 @@ class Attempt extends PassingHandler {
     const { dispatch, options, handler, most, budget } = this.#request
     const { caller, method } = options
     if (this.#answered || this.#nth > most || caller.gone) return false
-    const timedOut = error instanceof errors.ConnectTimeoutError || error instanceof ResponseTimeoutError
+    const timedOut = isConnectTimeout(error) || error instanceof ResponseTimeoutError
     const connection = CONNECTION_CODES.has(errorCode(error) ?? '')
     if (!mayRetry({ method, sent: this.#sent, timedOut, connection })) return false
     const body = caller.replayBody()
@@ -88,7 +87,7 @@ class Attempt extends PassingHandler {
         try {
           dispatch(again, new Attempt({ ...this.#request, options: again }, this.#nth + 1))
         } catch (failure) {
-          handler.onResponseError?.(NEVER_SENT, failure as Error)
+          handler.onResponseError(NEVER_SENT, failure as Error)
         }
       },
       retryDelayMs(this.#nth, Math.random()),

@@ -1,7 +1,12 @@
 // Tells what went wrong between the proxy and the API: an error of Node's or undici's becomes one of ours.
-import { errors } from 'undici'
 import { type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
-import { CA_HELP, errorCode, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
+import {
+  CA_HELP,
+  errorCode,
+  isConnectTimeout,
+  isTlsError,
+  OutboundProxyError,
+} from '../network/connection-error.ts'
 
 /** The API let `upstream.responseTimeout` pass without a byte. */
 export class ResponseTimeoutError extends Error {
@@ -49,7 +54,7 @@ export function upstreamError(error: unknown): ProxyError {
     )
   }
   const code = errorCode(error) ?? ''
-  if (error instanceof errors.ConnectTimeoutError || code === 'ETIMEDOUT') {
+  if (isConnectTimeout(error) || code === 'ETIMEDOUT') {
     return make('upstream_timeout', 'No connection to the API within upstream.connectTimeout.', {
       proxyStatus: 'connection_timeout',
     })
@@ -64,10 +69,10 @@ export function upstreamError(error: unknown): ProxyError {
   if (unreachable !== undefined) {
     return make('upstream_unreachable', unreachable.detail, { proxyStatus: unreachable.proxyStatus })
   }
-  if (error instanceof errors.InvalidArgumentError || error instanceof errors.NotSupportedError) {
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') {
     return make('request_invalid', 'The request holds something that no HTTP/1.1 client can send.')
   }
-  if (error instanceof errors.ClientClosedError || error instanceof errors.ClientDestroyedError) {
+  if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED') {
     return make('shutting_down', 'The proxy closed its connections to the API before the answer was there.', {
       help: 'Send the request again; a write may have been carried out, so look before repeating it.',
     })

@@ -1,20 +1,19 @@
 // One pool of connections to the API for each company: what poisons or fills one never reaches another.
-import type { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
-import { type buildConnector, Client, Pool } from 'undici'
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { AnyCompany, Company, Config, Environment, UpstreamSettings } from '../config/config.ts'
-import { connector } from '../network/connector.ts'
+import type { Handler, OutgoingRequest } from '../http1/handler.ts'
+import { openPool } from '../http1/origin-pools.ts'
+import { type Connector, connector } from '../network/connector.ts'
 import type { BudgetView, CompanyLoad } from '../observe/live.ts'
 import { authorize } from './authorize.ts'
 import { Budget } from './budget.ts'
 import { Connections } from './connections.ts'
-import type { Dispatch, Interceptor } from './dispatch.ts'
+import { type Dispatch, type Interceptor, NEVER_SENT } from './dispatch.ts'
 import { pace } from './pace.ts'
 import { retry } from './retry.ts'
 import { RetryBudget } from './retry-policy.ts'
-import { Wire } from './wire.ts'
 
 /** A company's way to the API, or to one host that serves its files. */
 export interface Upstream {
@@ -166,19 +165,11 @@ function openUpstream(
   const isApi = origin === environment.apiUrl
   const settings = config.upstream
   const source = tokens.source(target.account)
-  const http2 = settings.http2 === true
-  const pool = new Pool(origin, {
-    connections: settings.connections,
-    pipelining: 1,
-    allowH2: http2,
-    connect: connector(config.network, settings.connectTimeoutMs, http2),
-    ...(http2 && { factory: sharedByStreams }),
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    // Forwarding keeps its own time: undici's would count a slow upload as a slow answer.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  })
+  const pool = openConnections(
+    origin,
+    connector(config.network, settings.connectTimeoutMs, settings.http2),
+    settings,
+  )
   const connections = new Connections(settings.connections, settings.maxQueued)
   const budget = new Budget(config.rateLimit)
   const retries = new RetryBudget()
@@ -198,7 +189,7 @@ function openUpstream(
     settings,
     budget,
     dispatch: composed(
-      (options, handler) => pool.dispatch(options, new Wire(handler)),
+      (options, handler) => pool.dispatch(options, handler),
       connections.interceptor,
       authorize(source),
       retry(settings.retries, retries),
@@ -231,7 +222,7 @@ function openUpstream(
         idle ??= Promise.withResolvers()
         await idle.promise
       }
-      if (!pool.destroyed) await pool.close()
+      await pool.close()
     },
     destroy: async () => {
       await Promise.all([...fileHosts.values()].map((way) => way.destroy()))
@@ -240,24 +231,39 @@ function openUpstream(
   }
 }
 
-/** So many requests at once share a connection that speaks HTTP/2; servers allow 100 by custom (RFC 9113 section 6.5.2). */
-const MOST_STREAMS = 100
+interface ConnectionPool {
+  dispatch(request: OutgoingRequest, handler: Handler): void
+  close(): Promise<void>
+  destroy(): Promise<void>
+}
 
-/** undici would keep to one request a connection, whatever it speaks; over HTTP/1.1 that is right. */
-function sharedByStreams(origin: URL, options: Client.Options): Client {
-  const connect = options.connect as buildConnector.connector
-  const client: Client = new Client(origin, {
-    ...options,
-    connect: (target, callback) =>
-      connect(target, (...result) => {
-        const [, socket] = result
-        if (socket !== null) {
-          client.pipelining = (socket as TLSSocket).alpnProtocol === 'h2' ? MOST_STREAMS : 1
-        }
-        callback(...result)
-      }),
-  })
-  return client
+function openConnections(
+  origin: string,
+  connect: Connector,
+  { connections, http2 }: UpstreamSettings,
+): ConnectionPool {
+  const settings = { connections, keepAliveMs: KEEP_ALIVE_MS }
+  if (!http2) return openPool(origin, connect, settings)
+  const opening = import('./http2-pool.ts').then(
+    ({ Http2Pool }) => new Http2Pool(origin, { ...settings, connect }),
+  )
+  let opened: ConnectionPool | undefined
+  return {
+    dispatch: (request, handler) => {
+      if (opened !== undefined) {
+        opened.dispatch(request, handler)
+        return
+      }
+      opening
+        .then((pool) => {
+          opened = pool
+          pool.dispatch(request, handler)
+        })
+        .catch((error: Error) => handler.onResponseError(NEVER_SENT, error))
+    },
+    close: async () => (await opening).close(),
+    destroy: async () => (await opening).destroy(),
+  }
 }
 
 /** The last interceptor is the first to see a request. */

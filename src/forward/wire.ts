@@ -1,40 +1,6 @@
 // Takes undici's answers as its parser gives them: no object is made of headers that nobody asks for.
-import type { AnswerHead, Controller, Handler } from './passing-handler.ts'
-
-/** What interceptors and the forwarding read of an answer's head, by the length of the name; the rest passes unread. */
-const READ = new Map<number, readonly string[]>()
-for (const name of [
-  'date',
-  'retry-after',
-  'content-type',
-  'content-range',
-  'content-length',
-  'content-encoding',
-  'transfer-encoding',
-  'x-rate-limit-limit',
-  'x-rate-limit-reset',
-  'x-rate-limit-remaining',
-]) {
-  READ.set(name.length, [...(READ.get(name.length) ?? []), name])
-}
-
-/** The headers that are read here, by lower-case name; several of a name become a list, as undici has it. */
-export function readHead(rawHeaders: readonly Buffer[]): AnswerHead {
-  const head: Record<string, string | string[]> = {}
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const field = rawHeaders[at] as Buffer
-    const names = READ.get(field.length)
-    if (names === undefined) continue
-    const name = field.toString('latin1').toLowerCase()
-    if (!names.includes(name)) continue
-    const value = (rawHeaders[at + 1] as Buffer).toString('latin1')
-    const known = head[name]
-    if (known === undefined) head[name] = value
-    else if (typeof known === 'string') head[name] = [known, value]
-    else known.push(value)
-  }
-  return head
-}
+import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
+import { readHead } from '../http1/read-head.ts'
 
 /**
  * The innermost handler, in the shape that undici 7 takes inside (its newer one is wrapped around this, with a head made
@@ -72,28 +38,33 @@ export class Wire implements Controller {
 
   onConnect(abort: (reason?: Error) => void, context?: unknown): void {
     this.#abort = abort
-    this.#next.onRequestStart?.(this, context)
+    this.#next.onRequestStart(this, context)
   }
 
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, message: string): boolean {
     this.#resume = resume
     this.rawHeaders = rawHeaders
-    this.#next.onResponseStart?.(this, status, readHead(rawHeaders), message)
+    this.#next.onResponseStart(this, status, readHead(rawHeaders), byteForByte(message))
     return !this.paused
   }
 
   onData(chunk: Buffer): boolean {
-    this.#next.onResponseData?.(this, chunk)
+    this.#next.onResponseData(this, chunk)
     return !this.paused
   }
 
   onComplete(): void {
-    this.#next.onResponseEnd?.(this, NO_TRAILERS)
+    this.#next.onResponseEnd(this, NO_TRAILERS)
   }
 
   onError(error: Error): void {
-    this.#next.onResponseError?.(this, error)
+    this.#next.onResponseError(this, error)
   }
+}
+
+/** undici reads the reason phrase as UTF-8; Node writes Latin-1. */
+function byteForByte(message: string): string {
+  return Buffer.from(message).toString('latin1')
 }
 
 /** Trailers are dropped: whoever would need them has not been told that they come. */

@@ -1,6 +1,32 @@
 // What went wrong with a connection: codes of errors, and the error of an outbound proxy that is in the way.
 import type { OutboundProxy } from '../config/config.ts'
 
+/** Undici's codes, so that HTTP/1.1, which is ours, and HTTP/2, which is undici's, fail alike. */
+export type ConnectionErrorCode =
+  | 'UND_ERR_CONNECT_TIMEOUT'
+  | 'UND_ERR_SOCKET'
+  | 'UND_ERR_INVALID_ARG'
+  | 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
+  | 'UND_ERR_ABORTED'
+  | 'UND_ERR_CLOSED'
+  | 'UND_ERR_DESTROYED'
+
+/** A connection did not come about, broke, or was closed. */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError'
+  readonly code: ConnectionErrorCode
+
+  constructor(code: ConnectionErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** True where no connection came about in time. */
+export function isConnectTimeout(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === 'UND_ERR_CONNECT_TIMEOUT'
+}
+
 const TLS_ERROR =
   /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
 
@@ -35,8 +61,7 @@ const HELP = {
 }
 
 /**
- * The outbound proxy gave no tunnel. Has no code of its own: that of its cause counts, and undici, which treats some
- * codes of TLS as the API's, sees none.
+ * The outbound proxy gave no tunnel. Has no code of its own: that of its cause counts.
  */
 export class OutboundProxyError extends Error {
   override readonly name = 'OutboundProxyError'

@@ -1,10 +1,9 @@
 // How connections to Procore are made: directly or in a tunnel through the outbound proxy, and whose certificates count.
 import { type ClientRequest, request } from 'node:http'
-import type { Socket } from 'node:net'
+import { connect, isIP, type Socket, type SocketConstructorOpts } from 'node:net'
 import tls from 'node:tls'
-import { buildConnector, errors } from 'undici'
 import type { NetworkSettings, OutboundProxy } from '../config/config.ts'
-import { isTlsError, OutboundProxyError } from './connection-error.ts'
+import { ConnectionError, isConnectTimeout, isTlsError, OutboundProxyError } from './connection-error.ts'
 import { proxyFor } from './outbound-proxy.ts'
 
 /**
@@ -13,38 +12,105 @@ import { proxyFor } from './outbound-proxy.ts'
  */
 const ADDRESS_ATTEMPT_MS = 1_000
 
+/** Where to; undici's own shape. */
+export interface ConnectTarget {
+  /** With its colon. */
+  readonly protocol: string
+  /** Host and port as a URL has them. */
+  readonly host?: string | undefined
+  /** Without brackets. */
+  readonly hostname: string
+  readonly port: string
+  readonly servername?: string | undefined
+  /** TLS is spoken inside of it. */
+  readonly httpSocket?: Socket | undefined
+  /** Where what is read lands, if not in memory of its own; not heeded in a tunnel. */
+  readonly onread?: SocketConstructorOpts['onread']
+}
+
+export type Connected = (...result: [error: Error, socket: null] | [error: null, socket: Socket]) => void
+export type Connector = (target: ConnectTarget, callback: Connected) => void
+
 /**
- * The `connect` of a Client, Pool or Agent. `timeoutMs` is for all of it: the way to the proxy, the tunnel and TLS.
+ * Makes connections, also for undici's pools. `timeoutMs` is for all of it: the way to the proxy, the tunnel and TLS.
  * With `http2` the server may choose it.
  */
-export function connector(
-  network: NetworkSettings,
-  timeoutMs: number,
-  http2 = false,
-): buildConnector.connector {
+export function connector(network: NetworkSettings, timeoutMs: number, http2 = false): Connector {
   const options = {
-    allowH2: http2,
+    ALPNProtocols: http2 ? ['http/1.1', 'h2'] : ['http/1.1'],
     // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
     rejectUnauthorized: true,
     ...trusted(network),
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_ATTEMPT_MS, timeoutMs / 4)),
   }
-  const direct = buildConnector({ ...options, timeout: timeoutMs })
-  const inside = buildConnector({ ...options, timeout: 0 })
+  const sessions = new Map<string, Buffer>()
+  const direct: Connector = (target, callback) => open({ target, options, sessions, timeoutMs }, callback)
+  const inside: Connector = (target, callback) => open({ target, options, sessions, timeoutMs: 0 }, callback)
   return (target, callback) => {
     const { origin, hostname, port } = new URL(`${target.protocol}//${target.host}`)
     const proxy = proxyFor(origin, network)
-    const connected = ((...result: Parameters<buildConnector.Callback>) => {
+    const connected: Connected = (...result) => {
       result[1]?.on('error', namePlainly)
       callback(...result)
-    }) as buildConnector.Callback
+    }
     if (proxy === undefined) direct(target, connected)
     else {
       const authority = `${hostname}:${port || 443}`
       new Tunnel({ proxy, authority, target, timeoutMs, direct, inside }, connected).start()
     }
   }
+}
+
+interface Opening {
+  readonly target: ConnectTarget
+  readonly options: tls.ConnectionOptions
+  /** The last TLS session by server name, so that the next handshake is shorter. */
+  readonly sessions: Map<string, Buffer>
+  /** 0: somebody else looks at the clock. */
+  readonly timeoutMs: number
+}
+
+/** TCP probes an idle connection this often: firewalls forget what is silent. */
+const PROBE_AFTER_MS = 60_000
+
+/** One connection over TCP, with TLS for https. */
+function open({ target, options, sessions, timeoutMs }: Opening, callback: Connected): void {
+  const { protocol, hostname, httpSocket, onread } = target
+  const isTls = protocol === 'https:'
+  const port = Number(target.port || (isTls ? 443 : 80))
+  const servername = target.servername || (isIP(hostname) ? '' : hostname)
+  const socket = isTls
+    ? tls.connect({
+        ...options,
+        ...(httpSocket === undefined ? { host: hostname, port, onread } : { socket: httpSocket }),
+        servername,
+        session: sessions.get(servername || hostname),
+      })
+    : connect({ ...options, host: hostname, port, onread })
+  if (isTls) socket.on('session', (session: Buffer) => sessions.set(servername || hostname, session))
+  const timer =
+    timeoutMs === 0
+      ? undefined
+      : setTimeout(() => {
+          const message = `No connection to ${hostname}:${port} within ${timeoutMs} ms`
+          socket.destroy(new ConnectionError('UND_ERR_CONNECT_TIMEOUT', message))
+        }, timeoutMs).unref()
+  const onError = (error: Error) => {
+    clearTimeout(timer)
+    callback(error, null)
+  }
+  const onClose = () => onError(new ConnectionError('UND_ERR_SOCKET', 'the connection was closed at once'))
+  socket.once('error', onError)
+  socket.once('close', onClose)
+  socket.once(isTls ? 'secureConnect' : 'connect', () => {
+    clearTimeout(timer)
+    socket.off('error', onError)
+    socket.off('close', onClose)
+    callback(null, socket)
+  })
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true, PROBE_AFTER_MS)
 }
 
 /**
@@ -75,24 +141,24 @@ interface TunnelOptions {
   readonly proxy: OutboundProxy
   /** `HOST:PORT` of the target. */
   readonly authority: string
-  readonly target: buildConnector.Options
+  readonly target: ConnectTarget
   readonly timeoutMs: number
   /** Connects to the proxy. */
-  readonly direct: buildConnector.connector
+  readonly direct: Connector
   /** Begins TLS with the target on a socket that leads there. */
-  readonly inside: buildConnector.connector
+  readonly inside: Connector
 }
 
 /** One connection through the proxy: to it, CONNECT (RFC 9110 section 9.3.6), then TLS with the target. */
 class Tunnel {
   readonly #options: TunnelOptions
-  readonly #callback: buildConnector.Callback
+  readonly #callback: Connected
   readonly #timer: NodeJS.Timeout
   #socket: Socket | undefined
   #isOpen = false
   #ended = false
 
-  constructor(options: TunnelOptions, callback: buildConnector.Callback) {
+  constructor(options: TunnelOptions, callback: Connected) {
     this.#options = options
     this.#callback = callback
     this.#timer = setTimeout(() => this.#timeout(), options.timeoutMs).unref()
@@ -103,7 +169,7 @@ class Tunnel {
     const address = { protocol, host, hostname: hostname.replace(/^\[|\]$/g, ''), port }
     this.#options.direct(address, (error, socket) => {
       if (error !== null) {
-        if (error instanceof errors.ConnectTimeoutError) this.#fail('timeout', error)
+        if (isConnectTimeout(error)) this.#fail('timeout', error)
         else this.#fail(isTlsError(error) ? 'tls' : 'unreachable', error)
         return
       }
@@ -146,7 +212,7 @@ class Tunnel {
     if (!this.#isOpen) this.#fail('timeout')
     else {
       const message = `No TLS with ${this.#options.authority} within ${this.#options.timeoutMs} ms`
-      this.#end([new errors.ConnectTimeoutError(message), null])
+      this.#end([new ConnectionError('UND_ERR_CONNECT_TIMEOUT', message), null])
     }
   }
 
@@ -154,7 +220,7 @@ class Tunnel {
     this.#end([new OutboundProxyError(this.#options.proxy, this.#options.authority, reason, cause), null])
   }
 
-  #end(result: Parameters<buildConnector.Callback>): void {
+  #end(result: Parameters<Connected>): void {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#timer)

@@ -13,20 +13,22 @@ t.test('the way changes where the configuration says another, and what is under 
   })
   const { network, upstream } = testConfig()
   const login = new LoginConnections(testConfig())
-  const ask = () => requestToken(account, login.dispatcher, new AbortController().signal)
-  const first = login.dispatcher
+  const ask = () => requestToken(account, login.pools, new AbortController().signal)
+  const first = login.pools
   login.use(testConfig({ network: { ...network }, rateLimit: { ...testConfig().rateLimit, maxQueued: 1 } }))
-  t.equal(login.dispatcher, first, 'nothing that counts has changed')
+  t.equal(login.pools, first, 'nothing that counts has changed')
   const underWay = ask().catch((error: Error) => error.message)
   login.use(testConfig({ network: { ...network, key: 'another' } }))
-  const second = login.dispatcher
+  const second = login.pools
   t.not(second, first)
   t.match(await underWay, /HTTP 401/, 'answered (app-client-secret is wrong)')
-  await t.rejects(first.request({ origin: fake.loginUrl, path: '/', method: 'GET' }), /closed|destroyed/)
+  const question = { origin: fake.loginUrl, path: '/', method: 'GET', headers: [], mostBytes: 1 }
+  const { signal } = new AbortController()
+  await t.rejects(first.ask({ ...question, signal }), { code: 'UND_ERR_CLOSED' })
   login.use(
     testConfig({ network: { ...network, key: 'another' }, upstream: { ...upstream, connectTimeoutMs: 1 } }),
   )
-  t.not(login.dispatcher, second)
+  t.not(login.pools, second)
   await login.destroy()
   await t.rejects(ask(), /could not be reached/)
 })

@@ -1,8 +1,9 @@
 // Twin of src/auth/request-token.ts: judging answers by table, sending over real sockets to a fake login server.
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { setImmediate as settle } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { Agent, type Dispatcher, errors } from 'undici'
 import {
   readTokenAnswer,
   requestToken,
@@ -13,7 +14,10 @@ import { TokenFailure, type TokenFailureReason } from '../../src/auth/token-fail
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
-import { testAccount, testEnvironment } from '../fixtures/config.ts'
+import { OriginPools } from '../../src/http1/origin-pools.ts'
+import { ConnectionError } from '../../src/network/connection-error.ts'
+import { connector } from '../../src/network/connector.ts'
+import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 
 const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
 /** Stands in every malformed body: no message may repeat it. */
@@ -184,21 +188,26 @@ t.test('Retry-After', (t) => {
 
 const SECRET = 's&cr=t+100% ü/?#'
 
-/** A dispatcher that can do nothing but `request`. */
-function stub(request: (options: Dispatcher.RequestOptions) => Promise<Dispatcher.ResponseData>): Dispatcher {
-  return { request } as unknown as Dispatcher
-}
+type Login = Pick<OriginPools, 'ask'>
 
 interface Setup extends FakeOptions {
-  readonly connect?: Agent.Options['connect']
+  /** CAs that are trusted beside the machine's. */
+  readonly certificates?: readonly string[]
 }
 
-async function start(t: Test, { connect, ...options }: Setup = {}) {
+async function start(t: Test, { certificates = [], ...options }: Setup = {}) {
   const clients = [{ clientId: 'id of the client&=', clientSecret: SECRET, companyIds: ['7656'] }]
   const fake = await startFakeProcore({ clients, ...options })
-  const agent = new Agent(connect === undefined ? {} : { connect })
+  const connect = connector({ ...testConfig().network, certificates }, 10_000)
+  const sockets: Socket[] = []
+  const pools = new OriginPools((target, callback) => {
+    connect(target, (...result) => {
+      if (result[1] !== null) sockets.push(result[1])
+      callback(...result)
+    })
+  }, 4_000)
   t.teardown(async () => {
-    await agent.destroy()
+    await pools.destroy()
     await fake.close()
   })
   const account = testAccount({
@@ -207,16 +216,16 @@ async function start(t: Test, { connect, ...options }: Setup = {}) {
     clientSecret: new Secret(SECRET),
   })
   const controller = new AbortController()
-  const request = (dispatcher: Dispatcher = agent, as: ServiceAccount = account) =>
-    requestToken(as, dispatcher, controller.signal)
+  const request = (login: Login = pools, as: ServiceAccount = account) =>
+    requestToken(as, login, controller.signal)
   /** Fails the test if a token comes; every failure is searched for secrets. */
   const failing = async (
     t: Test,
     reason: TokenFailureReason,
     message?: RegExp,
-    dispatcher?: Dispatcher,
+    login?: Login,
   ): Promise<TokenFailure> => {
-    const error: unknown = await request(dispatcher).then(
+    const error: unknown = await request(login).then(
       () => undefined,
       (error: unknown) => error,
     )
@@ -230,7 +239,7 @@ async function start(t: Test, { connect, ...options }: Setup = {}) {
     }
     return error
   }
-  return { fake, agent, account, controller, request, failing }
+  return { fake, sockets, account, controller, request, failing }
 }
 
 t.test('what is sent, byte for byte', async (t) => {
@@ -330,7 +339,7 @@ t.test('as much as 256 KiB is read', async (t) => {
 t.test('10 s are given, for head and body together', async (t) => {
   for (const hang of ['before', 'mid-body'] as const) {
     await t.test(`hangs ${hang}`, async (t) => {
-      const { fake, agent, failing } = await start(t)
+      const { fake, sockets, failing } = await start(t)
       const clock = new AbortController()
       const limits: number[] = []
       t.intercept(AbortSignal, 'timeout', {
@@ -340,15 +349,9 @@ t.test('10 s are given, for head and body together', async (t) => {
         },
       })
       fake.faults.token = { hang }
-      const head = Promise.withResolvers<void>()
-      const dispatcher = stub(async (options) => {
-        const response = await agent.request(options)
-        head.resolve()
-        return response
-      })
-      const failed = failing(t, 'timeout', /did not answer in time$/, dispatcher)
+      const failed = failing(t, 'timeout', /did not answer in time$/)
       const entry = await fake.journal.when(({ bodyBytes }) => bodyBytes > 0)
-      if (hang === 'mid-body') await head.promise
+      while (hang === 'mid-body' && !sockets[0]?.bytesRead) await settle()
       t.equal(entry.answer, 'pending')
       clock.abort(new DOMException('out of time', 'TimeoutError'))
       await failed
@@ -372,10 +375,10 @@ t.test('the caller of the request can end it', async (t) => {
   t.equal(fake.journal.entries.length, 1, 'ended before it began: nothing is sent')
 })
 
-t.test('what a dispatcher may throw', async (t) => {
-  const throwing = (error: unknown) => stub(() => Promise.reject(error))
+t.test('what the connections may throw', async (t) => {
+  const throwing = (error: unknown): Login => ({ ask: () => Promise.reject(error) })
   const { signal } = new AbortController()
-  const connectTimeout = throwing(new errors.ConnectTimeoutError())
+  const connectTimeout = throwing(new ConnectionError('UND_ERR_CONNECT_TIMEOUT', 'none'))
   await t.rejects(requestToken(testAccount(), connectTimeout, signal), {
     message: 'the login server did not answer in time',
   })
@@ -391,19 +394,19 @@ t.test('TLS: a login server that is not the right one gets nothing', async (t) =
   const ca = pem('ca.pem')
 
   await t.test('the right one gets the request', async (t) => {
-    const { fake, request } = await start(t, { tls: tls('good'), connect: { ca } })
+    const { fake, request } = await start(t, { tls: tls('good'), certificates: [ca] })
     t.equal((await request()).value, fake.issuedTokens()[0])
     t.equal(fake.journal.entries.length, 1)
   })
-  for (const [what, name, connect, code] of [
-    ['self-signed', 'self-signed', {}, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['self-signed, beside a CA of ours', 'self-signed', { ca }, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['of a CA that nobody trusts', 'good', {}, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
-    ['for another name', 'wrong-name', { ca }, 'ERR_TLS_CERT_ALTNAME_INVALID'],
-    ['expired', 'expired', { ca }, 'CERT_HAS_EXPIRED'],
+  for (const [what, name, certificates, code] of [
+    ['self-signed', 'self-signed', [], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['self-signed, beside a CA of ours', 'self-signed', [ca], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['of a CA that nobody trusts', 'good', [], 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+    ['for another name', 'wrong-name', [ca], 'ERR_TLS_CERT_ALTNAME_INVALID'],
+    ['expired', 'expired', [ca], 'CERT_HAS_EXPIRED'],
   ] as const) {
     await t.test(what, async (t) => {
-      const { fake, failing } = await start(t, { tls: tls(name), connect })
+      const { fake, failing } = await start(t, { tls: tls(name), certificates })
       const failure = await failing(t, 'tls')
       t.equal(failure.message, `the login server's certificate was refused (${code})`)
       t.equal(failure.final, false)

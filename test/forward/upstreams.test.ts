@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { Dispatcher } from 'undici'
 import { Tokens } from '../../src/auth/tokens.ts'
 import type { Config } from '../../src/config/config.ts'
 import { startFakeProcore } from '../../src/fake/procore.ts'
 import { type Upstream, Upstreams } from '../../src/forward/upstreams.ts'
+import type { Handler } from '../../src/http1/handler.ts'
 import { type ConfigInShort, testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 import { settingsFor, startRig } from '../fixtures/proxy.ts'
 
@@ -37,7 +37,7 @@ function ways(config: Config, upstreams: Upstreams): Record<string, Upstream> {
 function send(upstream: Upstream): Promise<number | string> {
   return new Promise((resolve) => {
     let status = 0
-    const handler: Dispatcher.DispatchHandler = {
+    const handler: Handler = {
       onRequestStart: () => {},
       onResponseStart: (_controller, code) => {
         status = code
@@ -54,7 +54,10 @@ function send(upstream: Upstream): Promise<number | string> {
       retried: () => {},
       waited: () => {},
     }
-    upstream.dispatch({ path: '/x', method: 'GET', headers: [], body: null, caller }, handler)
+    upstream.dispatch(
+      { path: '/x', method: 'GET', headers: ['Host', upstream.host], body: null, caller },
+      handler,
+    )
   })
 }
 
@@ -117,7 +120,7 @@ t.test('A reload keeps what did not change and closes the rest', async (t) => {
     t.equal(way === acme, kept, what)
     t.equal(
       await send(acme!),
-      kept ? 'ECONNREFUSED' : 'UND_ERR_DESTROYED',
+      kept ? 'ECONNREFUSED' : 'UND_ERR_CLOSED',
       `${what}: ${kept ? 'open' : 'closed'}`,
     )
     if (!kept) t.equal(await send(way), 'ECONNREFUSED', `${what}: the new one is open`)
@@ -144,10 +147,10 @@ t.test('Ids under "*" have ways of their own, of which a bounded number is kept'
   }
   t.equal(upstreams.get(any, '1000'), first, 'in use')
   await sleep(0)
-  t.equal(await send(second), 'UND_ERR_DESTROYED', 'the least used one is closed')
+  t.equal(await send(second), 'UND_ERR_CLOSED', 'the least used one is closed')
   t.not(upstreams.get(any, '1001'), second, 'and comes anew')
   await upstreams.close()
-  t.equal(await send(first), 'UND_ERR_DESTROYED', 'closing closes them too')
+  t.equal(await send(first), 'UND_ERR_CLOSED', 'closing closes them too')
 })
 
 t.test('Closing waits for who has yet to be sent; destroying waits for nobody', async (t) => {
@@ -166,7 +169,7 @@ t.test('Closing waits for who has yet to be sent; destroying waits for nobody', 
   t.equal(await send(acme!), 'ECONNREFUSED', 'still open for the one that waits')
   acme!.leave()
   await Promise.all(closing)
-  t.equal(await send(acme!), 'UND_ERR_DESTROYED')
+  t.equal(await send(acme!), 'UND_ERR_CLOSED')
   const other = open(t, tokens, config)
   const way = ways(config, other)['acme']!
   way.enter()

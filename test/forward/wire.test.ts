@@ -1,48 +1,8 @@
-// Twin of src/forward/wire.ts; every flow test goes through it, too.
-import fc from 'fast-check'
+// Twin of src/forward/wire.ts; test/flow/http2.test.ts goes through it, too.
 import t from 'tap'
-import { readHead, Wire } from '../../src/forward/wire.ts'
+import { Wire } from '../../src/forward/wire.ts'
 
-const READ = [
-  'date',
-  'retry-after',
-  'content-type',
-  'content-range',
-  'content-length',
-  'content-encoding',
-  'transfer-encoding',
-  'x-rate-limit-limit',
-  'x-rate-limit-reset',
-  'x-rate-limit-remaining',
-]
 const buffers = (...texts: string[]) => texts.map((text) => Buffer.from(text, 'latin1'))
-
-t.test('only what somebody reads is read, in any case', async (t) => {
-  t.strictSame(readHead([]), {})
-  t.strictSame(readHead(buffers('DATE', 'x', 'Etag', 'y', 'Xate', 'z', 'X-Rate-Limit-RESET', '1')), {
-    date: 'x',
-    'x-rate-limit-reset': '1',
-  })
-  t.strictSame(readHead(buffers('date', '1', 'Date', '2', 'dATE', '3')), { date: ['1', '2', '3'] })
-  t.strictSame(readHead(buffers('Content-Type', 't\xe9xt')), { 'content-type': 't\xe9xt' })
-  const spelling = fc.mixedCase(
-    fc.constantFrom(...READ, 'server', 'link', 'total', '__proto__', 'constructor'),
-  )
-  fc.assert(
-    fc.property(fc.array(fc.tuple(spelling, fc.string({ unit: 'grapheme-ascii' }))), (fields) => {
-      const wanted: Record<string, string[]> = {}
-      for (const [name, value] of fields) {
-        const lower = name.toLowerCase()
-        if (!READ.includes(lower)) continue
-        wanted[lower] = [...(wanted[lower] ?? []), value]
-      }
-      const head = readHead(buffers(...fields.flat())) as Record<string, string | string[]>
-      const got = Object.fromEntries(Object.entries(head).map(([name, value]) => [name, [value].flat()]))
-      t.strictSame(got, wanted)
-    }),
-    { numRuns: 200 },
-  )
-})
 
 t.test('it passes everything on, and tells undici when to pause', async (t) => {
   const seen: unknown[] = []
@@ -51,7 +11,8 @@ t.test('it passes everything on, and tells undici when to pause', async (t) => {
   const wire: Wire = new Wire({
     onRequestStart: (controller, context) => void seen.push(controller === wire, context),
     onResponseStart: (controller, status, headers, message) => {
-      seen.push(status, headers, message)
+      // Without the names that were not there.
+      seen.push(status, JSON.parse(JSON.stringify(headers)), message)
       if (status === 200) controller.pause()
     },
     onResponseData: (_controller, chunk) => void seen.push(String(chunk)),

@@ -1,0 +1,44 @@
+// Lets what is written to many sockets in one turn of the event loop leave at its end, together.
+import type { ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
+
+// Whoever is at the other end of a socket, and asleep, is woken by what is written: the most expensive part of a small
+// write. Writes that follow each other closely wake it once for many.
+
+let corked: Writable[] = []
+let ending: ServerResponse[] = []
+let isAwaited = false
+
+/** Holds back what is written to the socket until every event of this turn has been handled. */
+export function writeTogether(socket: Writable): void {
+  socket.cork()
+  corked.push(socket)
+  awaitEnd()
+}
+
+/** Ends the response then, too: Node would write all of it at once. */
+export function endTogether(response: ServerResponse): void {
+  ending.push(response)
+  awaitEnd()
+}
+
+/** Writes at once what is held back: the socket is about to be destroyed, and what was written would be lost. */
+export function writeNow(socket: Writable): void {
+  while (socket.writableCorked > 0) socket.uncork()
+}
+
+function awaitEnd(): void {
+  if (isAwaited) return
+  isAwaited = true
+  setImmediate(release)
+}
+
+function release(): void {
+  isAwaited = false
+  const sockets = corked
+  const responses = ending
+  corked = []
+  ending = []
+  for (const response of responses) response.end()
+  for (const socket of sockets) socket.uncork()
+}

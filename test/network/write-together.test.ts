@@ -1,0 +1,90 @@
+// Twin of src/network/write-together.ts: what is written in one turn leaves at its end.
+import type { ServerResponse } from 'node:http'
+import { Writable } from 'node:stream'
+import t from 'tap'
+import { endTogether, writeNow, writeTogether } from '../../src/network/write-together.ts'
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+function sink(name: string, log: string[]): Writable {
+  return new Writable({
+    writev(chunks, done) {
+      log.push(`${name} ${chunks.map(({ chunk }) => chunk).join('')}`)
+      done()
+    },
+  })
+}
+
+/** Stands in for a response: all that counts is that it is ended. */
+const response = (end: () => void) => ({ end }) as unknown as ServerResponse
+
+t.test('What is written to sockets leaves at the end of the turn', async (t) => {
+  const log: string[] = []
+  const one = sink('one', log)
+  const other = sink('other', log)
+  writeTogether(one)
+  one.write('a')
+  writeTogether(other)
+  other.write('b')
+  writeTogether(one)
+  one.write('c')
+  t.strictSame(log, [])
+  await turn()
+  t.strictSame(log, ['other b', 'one ac'])
+  t.equal(one.writableCorked, 0)
+  one.write('d')
+  t.strictSame(log.at(-1), 'one d', 'and later writes at once')
+})
+
+t.test('Responses end before their sockets let go', async (t) => {
+  const log: string[] = []
+  const socket = sink('socket', log)
+  writeTogether(socket)
+  socket.write('head')
+  endTogether(response(() => socket.write(' end')))
+  t.strictSame(log, [])
+  await turn()
+  t.strictSame(log, ['socket head end'])
+  endTogether(response(() => log.push('ended')))
+  await turn()
+  t.strictSame(log.at(-1), 'ended')
+})
+
+t.test('What is written while sockets let go leaves in the next turn', async (t) => {
+  const log: string[] = []
+  const socket = sink('socket', log)
+  endTogether(
+    response(() => {
+      writeTogether(socket)
+      socket.write('late')
+    }),
+  )
+  await turn()
+  await turn()
+  t.strictSame(log, ['socket late'])
+})
+
+t.test('A socket that is gone holds up nobody', async (t) => {
+  const log: string[] = []
+  const gone = sink('gone', log)
+  const other = sink('other', log)
+  for (const socket of [gone, other]) {
+    writeTogether(socket)
+    socket.write('x')
+  }
+  gone.destroy()
+  await turn()
+  t.strictSame(log, ['other x'])
+})
+
+t.test('What is held back can be written at once', async (t) => {
+  const log: string[] = []
+  const socket = sink('socket', log)
+  writeTogether(socket)
+  writeTogether(socket)
+  socket.write('x')
+  writeNow(socket)
+  t.strictSame(log, ['socket x'])
+  await turn()
+  t.equal(socket.writableCorked, 0)
+})
