@@ -62,7 +62,9 @@ export function resolveRule(rule: RuleSettings): AccessRule {
     effect: 'allow' in rule ? 'allow' : 'deny',
     methods: methodsOf(rule.methods),
     patterns,
-    foldedPatterns: patterns.map((pattern) => pattern.toLowerCase()),
+    foldedPatterns: patterns.some((pattern) => pattern !== pattern.toLowerCase())
+      ? patterns.map((pattern) => pattern.toLowerCase())
+      : patterns,
   }
 }
 

@@ -278,6 +278,7 @@ export class Budget {
 
   /** Lets go who may go, in turn; those whose endpoint is held are passed over. */
   #pump(): void {
+    if (this.#queue.size === 0 && this.#wakesAt === Number.POSITIVE_INFINITY) return
     const now = this.#now()
     while (this.#queue.size > 0 && this.#waitForAny(now) === 0) {
       const waiter = this.#queue.take(({ endpoint }) => this.#waitForEndpoint(endpoint, now) === 0)

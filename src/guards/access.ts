@@ -112,6 +112,7 @@ function decideByRules(rules: readonly AccessRule[], access: Access, request: Ju
   if (!first.allowed) return { allowed: false, why: `${words(first)}.` }
   for (const { method, source } of methodsOf(request)) {
     for (const path of readings) {
+      if (source === '' && path === request.path && areFolded(rules)) continue
       const verdict = judge({ rules, access, method, path, folded: true })
       if (verdict.allowed) continue
       const asMethod = source === '' ? '' : `, taken for ${method} (${source} may ask for that)`
@@ -119,11 +120,26 @@ function decideByRules(rules: readonly AccessRule[], access: Access, request: Ju
       return { allowed: false, why: `${words(verdict)}${asMethod}${asPath}.` }
     }
   }
-  return {
-    allowed: true,
-    get why() {
-      return `${words(first)}.`
-    },
+  return new Passed(first)
+}
+
+/** In small letters as they are written: of a path in small letters there is nothing more to judge. */
+function areFolded(rules: readonly AccessRule[]): boolean {
+  for (const rule of rules) if (rule.patterns !== rule.foldedPatterns) return false
+  return true
+}
+
+/** Says why when it is asked: most requests pass, and nobody asks. */
+class Passed implements AccessDecision {
+  readonly allowed = true
+  readonly #verdict: Verdict
+
+  constructor(verdict: Verdict) {
+    this.#verdict = verdict
+  }
+
+  get why(): string {
+    return `${words(this.#verdict)}.`
   }
 }
 

@@ -76,7 +76,7 @@ export function logExchange(log: Logger, exchange: Exchange): void {
       retries: exchange.retries,
       traceId: exchange.trace?.server.traceId,
       cause: exchange.cause,
-      ...(exchange.error !== undefined && { error: exchange.error }),
+      error: exchange.error,
     },
     'request',
   )
