@@ -2,16 +2,18 @@
 
 /** The target with every query value replaced by `*`: names tell enough, values may be signatures or personal data. */
 export function maskQuery(target: string): string {
-  const query = target.indexOf('?')
-  if (query === -1) return target
-  const masked = target
-    .slice(query + 1)
-    .split('&')
-    .map((pair) => {
-      const equals = pair.indexOf('=')
-      return equals === -1 ? '*' : `${pair.slice(0, equals)}=*`
-    })
-  return `${target.slice(0, query)}?${masked.join('&')}`
+  const mark = target.indexOf('?')
+  if (mark === -1) return target
+  let masked = target.slice(0, mark + 1)
+  for (let at = mark + 1; ; ) {
+    const next = target.indexOf('&', at)
+    const end = next === -1 ? target.length : next
+    const equals = target.indexOf('=', at)
+    masked += equals === -1 || equals >= end ? '*' : `${target.slice(at, equals)}=*`
+    if (next === -1) return masked
+    masked += '&'
+    at = next + 1
+  }
 }
 
 /** A header's value with what may be secret taken out: queries of URLs, and all of a header whose name says so. */
