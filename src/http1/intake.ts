@@ -10,8 +10,11 @@ export interface OnRead {
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024)
 /** A read that brings more comes of a large body: the next ones land where they need not be copied from. */
 const LARGE_READ_BYTES = 32 * 1024
-const LENT_BYTES = 128 * 1024
-const MOST_SPARE = 8
+const LENT_BYTES = 512 * 1024
+/** Of the whole process: with more large bodies under way, or callers that don't read theirs, the rest is copied. */
+const MOST_LENT = 16
+/** Buffers that are kept for the next large body. */
+const MOST_SPARE = 4
 
 /** A buffer that is out of the house; 1 of its `uses` is the read itself, the others are the pieces that were kept. */
 interface Loan {
@@ -19,8 +22,12 @@ interface Loan {
   uses: number
 }
 
-/** Buffers that came back. */
 const spare: Buffer[] = []
+/** Buffers that exist, lent or spare. */
+let existing = 0
+const collected = new FinalizationRegistry(() => {
+  existing--
+})
 /** A buffer of which a piece never comes back is left to the collector. */
 const loans = new WeakMap<ArrayBufferLike, Loan>()
 
@@ -43,7 +50,7 @@ export class Intake {
   readonly onread: OnRead = {
     buffer: () => {
       this.isUsed = true
-      return this.#isLarge ? (spare.pop() ?? Buffer.allocUnsafeSlow(LENT_BYTES)) : SHARED
+      return this.#isLarge ? borrowed() : SHARED
     },
     callback: (bytes, memory) => {
       const buffer = memory as Buffer
@@ -67,6 +74,17 @@ export class Intake {
     if (this.#loan !== undefined) this.#loan.uses++
     return piece
   }
+}
+
+/** A buffer to be lent, or the shared place where enough of them are out. */
+function borrowed(): Buffer {
+  const buffer = spare.pop()
+  if (buffer !== undefined) return buffer
+  if (existing >= MOST_LENT) return SHARED
+  existing++
+  const made = Buffer.allocUnsafeSlow(LENT_BYTES)
+  collected.register(made, undefined)
+  return made
 }
 
 /** A piece that {@link Intake.keep} gave is not needed any more, once and for all: its memory is written over. */

@@ -1,9 +1,13 @@
 // Twin of src/http1/intake.ts: memory that is used again must never show in a piece that somebody still holds.
-import t from 'tap'
-import { giveBack, Intake } from '../../src/http1/intake.ts'
+import t, { type Test } from 'tap'
+import type { Intake as AnIntake } from '../../src/http1/intake.ts'
+
+/** The module anew: what it has lent is counted for the whole process. */
+const fresh = (t: Test) =>
+  t.mockImport<typeof import('../../src/http1/intake.ts')>('../../src/http1/intake.ts', {})
 
 /** One read of so many bytes, all of one character, as Node does it; gives the memory that they landed in. */
-function read(intake: Intake, bytes: number, character: string): Buffer {
+function read(intake: AnIntake, bytes: number, character: string): Buffer {
   const memory = intake.onread.buffer()
   memory.fill(character, 0, bytes)
   t.equal(intake.onread.callback(bytes, memory), true)
@@ -11,7 +15,7 @@ function read(intake: Intake, bytes: number, character: string): Buffer {
 }
 
 /** Keeps what is read; more of it is said to come. */
-function keeping(more = true) {
+function keeping(Intake: typeof AnIntake, more = true) {
   const intake = new Intake()
   const kept: Buffer[] = []
   intake.attach((bytes) => {
@@ -26,8 +30,9 @@ const allOf = (piece: Buffer | undefined, character: string) =>
   piece !== undefined && piece.length > 0 && piece.equals(Buffer.alloc(piece.length, character))
 
 t.test('small reads of all connections land in one place; what is kept of them is a copy', async (t) => {
-  const one = keeping()
-  const two = keeping()
+  const { Intake } = await fresh(t)
+  const one = keeping(Intake)
+  const two = keeping(Intake)
   t.notOk(one.intake.isUsed)
   const landed = read(one.intake, 100, 'a')
   t.ok(one.intake.isUsed)
@@ -37,7 +42,8 @@ t.test('small reads of all connections land in one place; what is kept of them i
 })
 
 t.test('a large read makes the next ones land in a buffer of the connection’s own', async (t) => {
-  const { intake, kept } = keeping()
+  const { Intake } = await fresh(t)
+  const { intake, kept } = keeping(Intake)
   const shared = read(intake, LARGE, 'a')
   const lent = read(intake, LARGE, 'b')
   t.not(lent, shared)
@@ -48,6 +54,7 @@ t.test('a large read makes the next ones land in a buffer of the connection’s 
 })
 
 t.test('it is used again when every piece of it is back, and not before', async (t) => {
+  const { giveBack, Intake } = await fresh(t)
   const intake = new Intake()
   const kept: Buffer[] = []
   intake.attach((bytes) => {
@@ -70,9 +77,10 @@ t.test('it is used again when every piece of it is back, and not before', async 
 })
 
 t.test('memory that was never lent is not taken', async (t) => {
+  const { giveBack, Intake } = await fresh(t)
   const foreign = Buffer.alloc(LARGE, 'f')
   giveBack(foreign)
-  const { intake, kept } = keeping()
+  const { intake, kept } = keeping(Intake)
   const landed = Array.from({ length: 20 }, () => read(intake, LARGE, 'g'))
   t.notOk(landed.some(({ buffer }) => buffer === foreign.buffer))
   // The first was copied out of what all connections share.
@@ -82,22 +90,25 @@ t.test('memory that was never lent is not taken', async (t) => {
 })
 
 t.test('a short read, or the end of an answer, leads back to the shared place', async (t) => {
-  const { intake } = keeping()
+  const { Intake } = await fresh(t)
+  const { intake } = keeping(Intake)
   const shared = read(intake, LARGE, 'a')
   t.not(read(intake, 100, 'b'), shared)
   t.equal(read(intake, LARGE, 'c'), shared)
-  const ending = keeping(false)
+  const ending = keeping(Intake, false)
   read(ending.intake, LARGE, 'd')
   t.equal(read(ending.intake, LARGE, 'e'), shared)
 })
 
 t.test('what nobody reads is not kept', async (t) => {
+  const { Intake } = await fresh(t)
   const intake = new Intake()
   const shared = read(intake, LARGE, 'a')
   t.equal(read(intake, LARGE, 'b'), shared)
 })
 
 t.test('a read within a read ends its own loan only', async (t) => {
+  const { Intake } = await fresh(t)
   const intake = new Intake()
   const kept: Buffer[] = []
   const shared = intake.onread.buffer()
@@ -116,4 +127,20 @@ t.test('a read within a read ends its own loan only', async (t) => {
   const after = Array.from({ length: 20 }, () => read(intake, LARGE, 'c'))
   t.notOk(after.includes(lent), 'what was kept of the outer one is still out')
   t.ok(allOf(kept[1], 'b'))
+})
+
+t.test('only so much is lent at once; the rest is copied', async (t) => {
+  const { giveBack, Intake } = await fresh(t)
+  const { intake, kept } = keeping(Intake)
+  const shared = read(intake, LARGE, 'a')
+  const landed = Array.from({ length: 20 }, () => read(intake, LARGE, 'b'))
+  t.equal(new Set(landed).size, 17)
+  t.equal(landed.filter((memory) => memory === shared).length, 4)
+  t.ok(kept.slice(1).every((piece) => allOf(piece, 'b')))
+  for (const piece of kept) giveBack(piece)
+  const again = Array.from({ length: 6 }, () => read(intake, LARGE, 'c'))
+  t.ok(
+    again.slice(0, 4).every((memory) => memory !== shared && landed.includes(memory)),
+    'some are kept',
+  )
 })
