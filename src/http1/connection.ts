@@ -19,7 +19,7 @@ export interface ConnectionOwner {
 const NO_TRAILERS: AnswerHead = {}
 
 /** A request from when its connection is there until its answer has ended. */
-class Exchange implements Controller {
+class Call implements Controller {
   readonly request: OutgoingRequest
   readonly handler: Handler
   readonly #connection: Connection
@@ -59,7 +59,7 @@ export class Connection implements AnswerSink {
   readonly #owner: ConnectionOwner
   readonly #parser: AnswerParser
   readonly #intake: Intake | undefined
-  #exchange: Exchange | undefined
+  #call: Call | undefined
   #upload: Upload | undefined
   /** When it is closed if it stays idle, of `performance.now()`; kept by the owner. */
   idleUntil = 0
@@ -89,29 +89,29 @@ export class Connection implements AnswerSink {
     return this.#parser.idleSeconds
   }
 
-  serves(exchange: Exchange): boolean {
-    return this.#exchange === exchange
+  serves(call: Call): boolean {
+    return this.#call === call
   }
 
   /** Sends a request; whatever comes of it, the handler is told. */
   send(request: OutgoingRequest, handler: Handler): void {
-    const exchange = new Exchange(request, handler, this)
-    this.#exchange = exchange
+    const call = new Call(request, handler, this)
+    this.#call = call
     let head: RequestHead
     try {
-      handler.onRequestStart(exchange)
+      handler.onRequestStart(call)
       head = requestHead(request)
       if (isStream(request.body) && request.body.destroyed) throw givenUp()
     } catch (error) {
       // Nothing was written: the connection is as good as before.
-      if (this.#exchange !== exchange) return
-      this.#exchange = undefined
-      if (exchange.paused) this.socket.resume()
-      tellError(handler, exchange, error as Error)
+      if (this.#call !== call) return
+      this.#call = undefined
+      if (call.paused) this.socket.resume()
+      tellError(handler, call, error as Error)
       this.#owner.onFree(this)
       return
     }
-    if (this.#exchange !== exchange) return
+    if (this.#call !== call) return
     this.#parser.begin(request.method === 'HEAD')
     const { socket } = this
     const { body } = request
@@ -128,16 +128,16 @@ export class Connection implements AnswerSink {
 
   /** Ends the request under way with this error, and the connection. */
   fail(error: Error): void {
-    const exchange = this.#exchange
-    this.#exchange = undefined
+    const call = this.#call
+    this.#call = undefined
     this.#parser.stop()
-    if (exchange !== undefined) tellError(exchange.handler, exchange, error)
+    if (call !== undefined) tellError(call.handler, call, error)
     this.destroy()
   }
 
   /** Closes it at once; a request under way gets `error`. */
   destroy(error?: Error): void {
-    if (error !== undefined && this.#exchange !== undefined) {
+    if (error !== undefined && this.#call !== undefined) {
       this.fail(error)
       return
     }
@@ -147,20 +147,20 @@ export class Connection implements AnswerSink {
   }
 
   onHead(status: number, message: string, headers: string[]): void {
-    const exchange = this.#exchange as Exchange
-    exchange.rawHeaders = headers
-    exchange.handler.onResponseStart(exchange, status, readHead(headers), message)
+    const call = this.#call as Call
+    call.rawHeaders = headers
+    call.handler.onResponseStart(call, status, readHead(headers), message)
   }
 
   onBody(piece: Buffer): void {
-    const exchange = this.#exchange as Exchange
-    exchange.handler.onResponseData(exchange, this.#intake === undefined ? piece : this.#intake.keep(piece))
+    const call = this.#call as Call
+    call.handler.onResponseData(call, this.#intake === undefined ? piece : this.#intake.keep(piece))
   }
 
   /** True where more is to come. */
   #read(chunk: Buffer): boolean {
     // Nothing was asked: whatever this is, it must never be taken for the answer to the next request.
-    if (this.#exchange === undefined) {
+    if (this.#call === undefined) {
       this.socket.destroy()
       return false
     }
@@ -177,31 +177,31 @@ export class Connection implements AnswerSink {
       return false
     }
     if (!this.#parser.isDone) return true
-    if (this.#exchange !== undefined) this.#complete(behind === 0)
+    if (this.#call !== undefined) this.#complete(behind === 0)
     return false
   }
 
   #complete(isClean: boolean): void {
-    const exchange = this.#exchange as Exchange
-    this.#exchange = undefined
+    const call = this.#call as Call
+    this.#call = undefined
     // An answer that came before the whole request did: what is missing can't be sent any more.
     const isSent = this.#upload === undefined || this.#upload.isDone
-    const isFree = isClean && isSent && this.#parser.keepsAlive && exchange.request.method !== 'HEAD'
+    const isFree = isClean && isSent && this.#parser.keepsAlive && call.request.method !== 'HEAD'
     if (isFree) {
       this.#upload = undefined
-      if (exchange.paused) this.socket.resume()
+      if (call.paused) this.socket.resume()
     }
     try {
-      exchange.handler.onResponseEnd(exchange, NO_TRAILERS)
+      call.handler.onResponseEnd(call, NO_TRAILERS)
     } catch (error) {
-      tellError(exchange.handler, exchange, error as Error)
+      tellError(call.handler, call, error as Error)
     }
     if (isFree && this.isUsable) this.#owner.onFree(this)
     else this.destroy()
   }
 
   readonly #onEnd = (): void => {
-    if (this.#exchange === undefined) this.socket.destroy()
+    if (this.#call === undefined) this.socket.destroy()
     else if (this.#parser.finish()) this.#complete(false)
     else this.fail(new ConnectionError('UND_ERR_SOCKET', 'the other side closed the connection'))
   }
@@ -212,7 +212,7 @@ export class Connection implements AnswerSink {
   }
 
   readonly #onClose = (): void => {
-    if (this.#exchange !== undefined) {
+    if (this.#call !== undefined) {
       this.fail(this.#error ?? new ConnectionError('UND_ERR_SOCKET', 'the connection was closed'))
     }
     this.#owner.onClosed(this)
