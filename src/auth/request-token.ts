@@ -1,6 +1,7 @@
 // One token request (RFC 6749 section 4.4): sends it, and judges the answer.
 import type { ServiceAccount } from '../config/config.ts'
 import type { OriginPools } from '../http1/origin-pools.ts'
+import { headerValue } from '../http1/read-head.ts'
 import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { TokenFailure } from './token-failure.ts'
 
@@ -62,11 +63,10 @@ export async function requestToken(
       signal: AbortSignal.any([signal, timeout]),
       mostBytes: MAX_BODY_BYTES,
     })
-    const { status, text } = response
-    const retryAfter = response.head['retry-after']
+    const { status, head, text } = response
     return readTokenAnswer({
       status,
-      retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
+      retryAfter: headerValue(head, 'retry-after'),
       body: text ?? '',
       tooLong: text === undefined,
     })

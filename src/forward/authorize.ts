@@ -1,12 +1,8 @@
 // Interceptor: the bearer, and one replay after a 401 (CONTRACT section 6).
+
 import type { LiveToken, TokenSource } from '../auth/token-source.ts'
-import {
-  abortWhenGone,
-  type Dispatch,
-  type ForwardOptions,
-  type Interceptor,
-  NEVER_SENT,
-} from './dispatch.ts'
+import { NEVER_SENT } from '../http1/handler.ts'
+import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor } from './dispatch.ts'
 import { type AnswerHead, type Controller, DiscardingHandler, type Handler } from './passing-handler.ts'
 
 /** Sends each request with the source's live token; no token, no request. */

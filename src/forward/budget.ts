@@ -1,15 +1,10 @@
 // What is left of a company's rate budget, learned from X-Rate-Limit-*, and who waits for it (CONTRACT section 6).
 import type { RateLimitSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import type { AnswerHead } from '../http1/handler.ts'
+import { headerValue } from '../http1/read-head.ts'
 import { FairQueue } from './fair-queue.ts'
-import {
-  type AnswerHeaders,
-  askedWaitMs,
-  headerValue,
-  resetInMs,
-  serverNowMs,
-  wholeNumber,
-} from './retry-policy.ts'
+import { askedWaitMs, resetInMs, serverNowMs, wholeNumber } from './retry-policy.ts'
 
 /** One of Procore's windows (hourly, ten seconds); each answer shows the one that is nearest to its end. */
 interface Window {
@@ -159,7 +154,7 @@ export class Budget {
   }
 
   /** An answer came for a request that had entered: learns from it. */
-  answered(endpoint: string, status: number, headers: AnswerHeaders): void {
+  answered(endpoint: string, status: number, headers: AnswerHead): void {
     this.#inFlight--
     this.#asked = true
     const now = this.#now()

@@ -1,6 +1,8 @@
 // Interceptor: as many requests at once as there are connections; the rest waits here, where a caller that leaves is let go.
+
 import { ProxyError } from '../errors.ts'
-import { type Dispatch, type ForwardOptions, type Interceptor, NEVER_SENT } from './dispatch.ts'
+import { NEVER_SENT } from '../http1/handler.ts'
+import type { Dispatch, ForwardOptions, Interceptor } from './dispatch.ts'
 import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
 
 interface Waiter {

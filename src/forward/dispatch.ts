@@ -1,5 +1,5 @@
 // What travels with a request through the composed dispatcher, beside the request itself.
-import type { BodyStream, Controller, Handler, OutgoingRequest } from '../http1/handler.ts'
+import type { BodyStream, Handler, OutgoingRequest } from '../http1/handler.ts'
 import type { RetryReason, WaitReason } from '../observe/exchange.ts'
 
 /** The caller's side of a request, for interceptors that wait or send again. */
@@ -34,14 +34,4 @@ export function abortWhenGone(options: ForwardOptions): AbortSignal {
   const controller = new AbortController()
   options.caller.onGone = () => controller.abort()
   return controller.signal
-}
-
-/** Stands in for a controller where a request failed before it was sent. */
-export const NEVER_SENT: Controller = {
-  aborted: true,
-  paused: false,
-  reason: null,
-  abort() {},
-  pause() {},
-  resume() {},
 }

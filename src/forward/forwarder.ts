@@ -1,11 +1,13 @@
 // A thin forwarder, and @fastify/http-proxy with it as its handler.
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
+import { NEVER_SENT } from '../http1/handler.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import { type ForwardOptions, NEVER_SENT } from './dispatch.ts'
+import type { ForwardOptions } from './dispatch.ts'
 import { rewriteFileUrl } from './file-urls.ts'
 import { Forwarding } from './forwarding.ts'
 import type { CallerBase } from './links.ts'

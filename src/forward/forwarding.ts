@@ -105,12 +105,6 @@ export class Forwarding implements CallerSide, Handler {
 
   onResponseStart(controller: Controller, status: number, parsed: AnswerHead, message?: string): void {
     if (status < 200) return
-    const coding = parsed['transfer-encoding']
-    if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
-      // Over HTTP/1.1 undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
-      controller.abort(new Error('unknown transfer coding'))
-      return
-    }
     this.#movedAt = performance.now()
     this.#exchange.upstreamMs = this.#movedAt - (this.#exchange.sentAt ?? 0)
     const plan = planBody(status, parsed, this.#wishes)

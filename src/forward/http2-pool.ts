@@ -58,10 +58,20 @@ function sharedByStreams(origin: URL, options: Client.Options): Client {
       connect(target, (...result) => {
         const [, socket] = result
         if (socket !== null) {
+          socket.on('error', namePlainly)
           client.pipelining = (socket as TLSSocket).alpnProtocol === 'h2' ? MOST_STREAMS : 1
         }
         callback(...result)
       }),
   })
   return client
+}
+
+/**
+ * undici takes an ECONNRESET for the end of an answer that is delimited by the connection's end: a broken answer would
+ * look whole, and where the answer is paused undici asserts and takes the process along. Under another name it is what it
+ * is, a failure. This listener was there before undici's.
+ */
+function namePlainly(error: NodeJS.ErrnoException): void {
+  if (error.code === 'ECONNRESET') error.code = 'UND_ERR_SOCKET'
 }

@@ -1,13 +1,9 @@
 // Interceptor: the rate budget before a request, and another try after 429 and 503 (CONTRACT section 6).
+
 import type { RateLimitSettings } from '../config/config.ts'
+import { NEVER_SENT } from '../http1/handler.ts'
 import type { Budget, Entrant } from './budget.ts'
-import {
-  abortWhenGone,
-  type Dispatch,
-  type ForwardOptions,
-  type Interceptor,
-  NEVER_SENT,
-} from './dispatch.ts'
+import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor } from './dispatch.ts'
 import { type AnswerHead, type Controller, DiscardingHandler, type Handler } from './passing-handler.ts'
 import { askedWaitMs, type RetryBudget, retryDelayMs } from './retry-policy.ts'
 

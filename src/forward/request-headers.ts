@@ -1,4 +1,5 @@
 // What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
+import { perName } from '../http1/per-name.ts'
 
 /** Names in lower case. Hop-by-hop ones are of RFC 9110 section 7.6.1 and older practice. */
 const NEVER_SENT = new Set([
@@ -24,15 +25,8 @@ const NEVER_SENT_PREFIXES = ['proxy-', 'x-forwarded-', 'sec-', 'procore-proxy-']
 
 type Verdict = 'send' | 'drop' | 'via'
 
-/** Verdicts by name as callers spell it; bounded, because callers choose the names. */
-const verdicts = new Map<string, Verdict>()
-const MOST_VERDICTS = 1_000
-const LONGEST_KEPT = 64
-
 /** What to do with a header of this name, in any spelling (case, `_` for `-`). */
-export function requestHeaderVerdict(name: string): Verdict {
-  const known = verdicts.get(name)
-  if (known !== undefined) return known
+export const requestHeaderVerdict = perName((name): Verdict => {
   const lower = name.toLowerCase()
   // Servers behind CGI-like interfaces read `_` as `-`: oauth2-proxy's CVE-2025-64484.
   const dashed = lower.replaceAll('_', '-')
@@ -40,11 +34,8 @@ export function requestHeaderVerdict(name: string): Verdict {
   let verdict: Verdict = forbidden ? 'drop' : 'send'
   if (dashed === 'via') verdict = 'via'
   if (dashed === 'content-length' && lower !== dashed) verdict = 'drop'
-  if (name.length > LONGEST_KEPT) return verdict
-  if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
-  verdicts.set(name, verdict)
   return verdict
-}
+})
 
 /** The lower-case names that the `Connection` headers list, or undefined where there are none beyond the usual two. */
 export function connectionNames(values: string | undefined): ReadonlySet<string> | undefined {

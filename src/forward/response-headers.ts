@@ -1,4 +1,5 @@
 // What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+import { perName } from '../http1/per-name.ts'
 import { textOf } from '../http1/read-head.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
@@ -31,13 +32,8 @@ const ABOUT_THE_BYTES = new Set([
 ])
 
 type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection' | 'body'
-const verdicts = new Map<string, Verdict>()
-const MOST_VERDICTS = 1_000
-const LONGEST_KEPT = 64
 
-function verdictOf(name: string): Verdict {
-  const known = verdicts.get(name)
-  if (known !== undefined) return known
+const verdictOf = perName((name): Verdict => {
   const lower = name.toLowerCase()
   let verdict: Verdict = 'pass'
   if (lower === 'link') verdict = 'link'
@@ -48,11 +44,8 @@ function verdictOf(name: string): Verdict {
   else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
     verdict = 'drop'
   }
-  if (name.length > LONGEST_KEPT) return verdict
-  if (verdicts.size >= MOST_VERDICTS) verdicts.clear()
-  verdicts.set(name, verdict)
   return verdict
-}
+})
 
 export interface AnswerContext {
   readonly apiOrigin: string

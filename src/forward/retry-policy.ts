@@ -1,8 +1,7 @@
 // Whether and when a request may be sent again: pure functions (CONTRACT section 6).
 import { retryAfterMs } from '../auth/request-token.ts'
-
-/** Header values by lower-case name, as undici parses them. */
-export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>
+import type { AnswerHead } from '../http1/handler.ts'
+import { headerValue } from '../http1/read-head.ts'
 
 /** Sent again after any failure before an answer: to do them twice is to do them once (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
@@ -33,14 +32,8 @@ export function retryDelayMs(nth: number, random: number): number {
   return ceiling / 2 + (ceiling / 2) * random
 }
 
-/** The first value of a header. */
-export function headerValue(headers: AnswerHeaders, name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value[0] : value
-}
-
 /** The server's clock at the time of its answer (`Date`), else ours: what its times have to be compared with. */
-export function serverNowMs(headers: AnswerHeaders, wallNowMs: number): number {
+export function serverNowMs(headers: AnswerHead, wallNowMs: number): number {
   const text = headerValue(headers, 'date') ?? ''
   // Date.parse finds a date in almost any text.
   const date = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text) ? Date.parse(text) : Number.NaN
@@ -51,7 +44,7 @@ export function serverNowMs(headers: AnswerHeaders, wallNowMs: number): number {
  * How long Procore wants to be left alone after this answer: `Retry-After`, else for a 429 until `X-Rate-Limit-Reset`
  * (unix seconds). Undefined where it does not say.
  */
-export function askedWaitMs(status: number, headers: AnswerHeaders, wallNowMs: number): number | undefined {
+export function askedWaitMs(status: number, headers: AnswerHead, wallNowMs: number): number | undefined {
   if (status !== 429 && status !== 503) return undefined
   const serverNow = serverNowMs(headers, wallNowMs)
   const retryAfter = retryAfterMs(headerValue(headers, 'retry-after'), serverNow)
@@ -63,7 +56,7 @@ export function askedWaitMs(status: number, headers: AnswerHeaders, wallNowMs: n
 const LONGEST_WINDOW_MS = 2 * 3_600_000
 
 /** Milliseconds until `X-Rate-Limit-Reset`; undefined where that can't be the end of a window. */
-export function resetInMs(headers: AnswerHeaders, serverNow: number): number | undefined {
+export function resetInMs(headers: AnswerHead, serverNow: number): number | undefined {
   const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
   if (reset === undefined || reset * 1000 - serverNow > LONGEST_WINDOW_MS) return undefined
   return Math.max(0, reset * 1000 - serverNow)

@@ -1,12 +1,7 @@
 // Interceptor: another try where the connection failed before any answer, if that can't do anything twice.
+import { NEVER_SENT } from '../http1/handler.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
-import {
-  abortWhenGone,
-  type Dispatch,
-  type ForwardOptions,
-  type Interceptor,
-  NEVER_SENT,
-} from './dispatch.ts'
+import { abortWhenGone, type Dispatch, type ForwardOptions, type Interceptor } from './dispatch.ts'
 import { type AnswerHead, type Controller, type Handler, PassingHandler } from './passing-handler.ts'
 import { mayRetry, type RetryBudget, retryDelayMs } from './retry-policy.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'

@@ -1,5 +1,5 @@
 // Takes undici's answers as its parser gives them: no object is made of headers that nobody asks for.
-import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
+import { type Controller, type Handler, NO_TRAILERS } from '../http1/handler.ts'
 import { readHead } from '../http1/read-head.ts'
 
 /**
@@ -44,7 +44,12 @@ export class Wire implements Controller {
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, message: string): boolean {
     this.#resume = resume
     this.rawHeaders = rawHeaders
-    this.#next.onResponseStart(this, status, readHead(rawHeaders), byteForByte(message))
+    const head = readHead(rawHeaders)
+    const coding = head['transfer-encoding']
+    if (status >= 200 && coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
+      // Over HTTP/1.1 undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
+      this.abort(new Error('unknown transfer coding'))
+    } else this.#next.onResponseStart(this, status, head, byteForByte(message))
     return !this.paused
   }
 
@@ -66,6 +71,3 @@ export class Wire implements Controller {
 function byteForByte(message: string): string {
   return Buffer.from(message).toString('latin1')
 }
-
-/** Trailers are dropped: whoever would need them has not been told that they come. */
-const NO_TRAILERS: AnswerHead = {}

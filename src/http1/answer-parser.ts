@@ -1,4 +1,5 @@
 // Reads HTTP/1.1 answers off one connection, strictly: what two readers could understand in two ways is refused.
+import { perName } from './per-name.ts'
 
 /** An answer that is no proper HTTP/1.1. Its message is ours: nothing of the answer is in it. */
 export class AnswerError extends Error {
@@ -42,26 +43,11 @@ interface Field {
   readonly meaning: Meaning
 }
 
-/** By name as servers spell them; bounded. */
-const fields = new Map<string, Field>()
-const MOST_FIELDS = 1_000
-const LONGEST_KEPT = 64
-
-function fieldOf(name: string): Field {
-  const known = fields.get(name)
-  if (known !== undefined) return known
+const fieldOf = perName((name): Field => {
   if (!TOKEN.test(name)) throw new AnswerError('a header line without a proper name')
   const lower = name.toLowerCase()
-  // A copy: a part of a string keeps all of it in memory.
-  const field: Field = {
-    name: Buffer.from(name, 'latin1').toString('latin1'),
-    meaning: FRAMING.has(lower) ? (lower as Meaning) : 'other',
-  }
-  if (name.length > LONGEST_KEPT) return field
-  if (fields.size >= MOST_FIELDS) fields.clear()
-  fields.set(field.name, field)
-  return field
-}
+  return { name, meaning: FRAMING.has(lower) ? (lower as Meaning) : 'other' }
+})
 
 const AWAITS_HEAD = 0
 const COUNTS_BYTES = 1

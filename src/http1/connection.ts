@@ -3,9 +3,16 @@ import type { Socket } from 'node:net'
 import { ConnectionError } from '../network/connection-error.ts'
 import { writeTogether } from '../network/write-together.ts'
 import { AnswerParser, type AnswerSink } from './answer-parser.ts'
-import { type BodyStream, type Controller, type Handler, type OutgoingRequest, tellError } from './handler.ts'
+import {
+  type BodyStream,
+  type Controller,
+  type Handler,
+  NO_TRAILERS,
+  type OutgoingRequest,
+  tellError,
+} from './handler.ts'
 import type { Intake } from './intake.ts'
-import { type AnswerHead, readHead } from './read-head.ts'
+import { readHead } from './read-head.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
 
 /** Who keeps connections. */
@@ -15,8 +22,6 @@ export interface ConnectionOwner {
   /** It is closed. */
   onClosed(connection: Connection): void
 }
-
-const NO_TRAILERS: AnswerHead = {}
 
 /** A request from when its connection is there until its answer has ended. */
 class Call implements Controller {

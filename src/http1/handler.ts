@@ -17,6 +17,19 @@ export interface Controller {
   resume(): void
 }
 
+/** Stands in for a controller where a request failed before it was sent. */
+export const NEVER_SENT: Controller = {
+  aborted: true,
+  paused: false,
+  reason: null,
+  abort() {},
+  pause() {},
+  resume() {},
+}
+
+/** Trailers are dropped: whoever would need them has not been told that they come. */
+export const NO_TRAILERS: AnswerHead = {}
+
 /** Takes one answer: start, then head, data and end, or an error at any time, which is the last of it. */
 export interface Handler {
   /** A connection is there, and the request is about to be written. What is thrown becomes the error; nothing is sent. */

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { ConnectionError } from '../network/connection-error.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
-import { type Controller, type Handler, type OutgoingRequest, tellError } from './handler.ts'
+import { type Handler, NEVER_SENT, type OutgoingRequest, tellError } from './handler.ts'
 import { Intake, type OnRead } from './intake.ts'
 
 /** Makes a connection: TCP, a tunnel where there has to be one, TLS. */
@@ -18,16 +18,6 @@ export interface PoolSettings {
 
 /** A server that closes idle connections after so many seconds is believed to do so this much earlier. */
 const EARLIER_MS = 1_000
-
-/** Stands in for a controller where no connection came about. */
-const NO_CONNECTION: Controller = {
-  aborted: true,
-  paused: false,
-  reason: null,
-  abort() {},
-  pause() {},
-  resume() {},
-}
 
 interface Waiting {
   readonly request: OutgoingRequest
@@ -63,7 +53,7 @@ export class Pool implements ConnectionOwner {
   /** Sends a request as soon as there is a connection; whatever comes of it, the handler is told. */
   dispatch(request: OutgoingRequest, handler: Handler): void {
     if (this.#isClosed) {
-      tellError(handler, NO_CONNECTION, this.#isDestroyed ? destroyed() : closed())
+      tellError(handler, NEVER_SENT, this.#isDestroyed ? destroyed() : closed())
       return
     }
     const idle = this.#takeIdle()
@@ -88,7 +78,7 @@ export class Pool implements ConnectionOwner {
     clearTimeout(this.#sweep)
     for (const waiting of [...this.#waiting, ...this.#connecting]) {
       this.#waiting.delete(waiting)
-      tellError(waiting.handler, NO_CONNECTION, destroyed())
+      tellError(waiting.handler, NEVER_SENT, destroyed())
     }
     this.#connecting.clear()
     for (const connection of this.#all) connection.destroy(destroyed())
@@ -182,7 +172,7 @@ export class Pool implements ConnectionOwner {
     this.#settings.connect(intake.onread, (error, socket) => {
       const isWanted = this.#connecting.delete(waiting)
       if (socket === null) {
-        if (isWanted) tellError(waiting.handler, NO_CONNECTION, error ?? destroyed())
+        if (isWanted) tellError(waiting.handler, NEVER_SENT, error ?? destroyed())
         this.#openForWaiting()
       } else if (isWanted) {
         const connection = new Connection(socket, this, intake)

@@ -1,8 +1,6 @@
 // What is read of an answer's head on its way: no object is made of headers that nobody asks for.
 import type { AnswerHead } from './handler.ts'
 
-export type { AnswerHead }
-
 /** The headers that are read, by lower-case name; several of a name become a list. The rest passes unread. */
 export function readHead(rawHeaders: readonly (Buffer | string)[]): AnswerHead {
   // All of one shape: which names there are is the server's choice.
@@ -47,6 +45,12 @@ const LENGTHS: ReadonlySet<number> = new Set([4, 11, 12, 13, 14, 16, 17, 18, 22]
 function added(known: string | string[] | undefined, value: string): string | string[] {
   if (known === undefined) return value
   return typeof known === 'string' ? [known, value] : [...known, value]
+}
+
+/** The value of a header that stands once; the first of several. */
+export function headerValue(head: AnswerHead, name: string): string | undefined {
+  const value = head[name]
+  return Array.isArray(value) ? value[0] : value
 }
 
 /** Header bytes are read as Latin-1, as Node's own client and server do, so that they go out as they came in. */

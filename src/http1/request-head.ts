@@ -1,6 +1,7 @@
 // Writes the head of a request (RFC 9112 sections 2 to 5), and decides how its body is delimited.
 import { ConnectionError } from '../network/connection-error.ts'
 import type { OutgoingRequest } from './handler.ts'
+import { perName } from './per-name.ts'
 
 /** A head that is ready to be written, in Latin-1. */
 export interface RequestHead {
@@ -16,17 +17,7 @@ const PATH = /^\/[\x21-\x7e\x80-\xff]*$/
 /** A body is expected of them: that there is none has to be said (RFC 9110 section 8.6). */
 const WANT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
 
-/** Names as callers spell them that are tokens; bounded. */
-const tokens = new Set<string>()
-const MOST_TOKENS = 1_000
-
-function isToken(name: string): boolean {
-  if (tokens.has(name)) return true
-  if (!TOKEN.test(name)) return false
-  if (tokens.size >= MOST_TOKENS) tokens.clear()
-  tokens.add(name)
-  return true
-}
+const isToken = perName((name) => TOKEN.test(name))
 
 /** Invariant: how the body is delimited, and what becomes of the connection, is said once, and here. */
 function isOurs(name: string): boolean {

@@ -50,14 +50,10 @@ export function connector(network: NetworkSettings, timeoutMs: number, http2 = f
   return (target, callback) => {
     const { origin, hostname, port } = new URL(`${target.protocol}//${target.host}`)
     const proxy = proxyFor(origin, network)
-    const connected: Connected = (...result) => {
-      result[1]?.on('error', namePlainly)
-      callback(...result)
-    }
-    if (proxy === undefined) direct(target, connected)
+    if (proxy === undefined) direct(target, callback)
     else {
       const authority = `${hostname}:${port || 443}`
-      new Tunnel({ proxy, authority, target, timeoutMs, direct, inside }, connected).start()
+      new Tunnel({ proxy, authority, target, timeoutMs, direct, inside }, callback).start()
     }
   }
 }
@@ -111,15 +107,6 @@ function open({ target, options, sessions, timeoutMs }: Opening, callback: Conne
   })
   socket.setNoDelay(true)
   socket.setKeepAlive(true, PROBE_AFTER_MS)
-}
-
-/**
- * undici takes an ECONNRESET for the end of an answer that is delimited by the connection's end: a broken answer would
- * look whole, and where the answer is paused undici asserts and takes the process along. Under another name it is what it
- * is, a failure. This listener was there before undici's.
- */
-function namePlainly(error: NodeJS.ErrnoException): void {
-  if (error.code === 'ECONNRESET') error.code = 'UND_ERR_SOCKET'
 }
 
 const contexts = new WeakMap<NetworkSettings, tls.SecureContext>()

@@ -5,8 +5,9 @@ import type { IssuedToken } from '../../src/auth/request-token.ts'
 import { TokenFailure } from '../../src/auth/token-failure.ts'
 import { Tokens } from '../../src/auth/tokens.ts'
 import { authorize } from '../../src/forward/authorize.ts'
-import { type CallerSide, type ForwardOptions, NEVER_SENT } from '../../src/forward/dispatch.ts'
+import type { CallerSide, ForwardOptions } from '../../src/forward/dispatch.ts'
 import type * as http1 from '../../src/http1/handler.ts'
+import { NEVER_SENT } from '../../src/http1/handler.ts'
 import { testAccount } from '../fixtures/config.ts'
 
 interface Sent {

@@ -2,7 +2,6 @@
 import t from 'tap'
 import {
   askedWaitMs,
-  headerValue,
   mayRetry,
   RetryBudget,
   resetInMs,
@@ -10,6 +9,7 @@ import {
   serverNowMs,
   wholeNumber,
 } from '../../src/forward/retry-policy.ts'
+import { headerValue } from '../../src/http1/read-head.ts'
 
 const NOW = Date.UTC(2026, 0, 1, 12)
 const SECONDS = NOW / 1000

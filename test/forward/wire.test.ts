@@ -39,3 +39,22 @@ t.test('it passes everything on, and tells undici when to pause', async (t) => {
   wire.onError(new Error('late'))
   t.strictSame(seen, [true, 'context', 103, {}, 'Early', 200, { date: 'd' }, 'OK', 'a', 'b', {}, 'late'])
 })
+
+t.test('an unknown transfer coding is refused: undici would pass it on as the body', async (t) => {
+  const seen: unknown[] = []
+  const aborted: unknown[] = []
+  const wire: Wire = new Wire({
+    onRequestStart: () => {},
+    onResponseStart: (_controller, status) => void seen.push(status),
+    onResponseData: () => {},
+    onResponseEnd: () => {},
+    onResponseError: () => {},
+  })
+  wire.onConnect((reason) => aborted.push(reason))
+  wire.onHeaders(103, buffers('Transfer-Encoding', 'gzip'), () => {}, '')
+  wire.onHeaders(200, buffers('Transfer-Encoding', 'Chunked'), () => {}, 'OK')
+  t.strictSame([seen, aborted], [[103, 200], []])
+  wire.onHeaders(200, buffers('Transfer-Encoding', 'gzip', 'transfer-encoding', 'chunked'), () => {}, 'OK')
+  t.match(aborted, [{ message: 'unknown transfer coding' }])
+  t.strictSame(seen, [103, 200])
+})
