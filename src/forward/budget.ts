@@ -250,6 +250,7 @@ export class Budget {
   }
 
   #waitForEndpoint(endpoint: string, now: number): number {
+    if (this.#heldEndpoints.size === 0) return 0
     const held = this.#heldEndpoints.get(endpoint)
     if (held === undefined) return 0
     if (held > now) return held - now

@@ -34,10 +34,20 @@ export function retryDelayMs(nth: number, random: number): number {
 
 /** The server's clock at the time of its answer (`Date`), else ours: what its times have to be compared with. */
 export function serverNowMs(headers: AnswerHead, wallNowMs: number): number {
-  const text = headerValue(headers, 'date') ?? ''
-  // Date.parse finds a date in almost any text.
-  const date = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text) ? Date.parse(text) : Number.NaN
+  const date = dateMs(headerValue(headers, 'date') ?? '')
   return Number.isFinite(date) ? date : wallNowMs
+}
+
+let lastDate = { text: '', ms: Number.NaN }
+
+/** NaN for what is no HTTP date. All answers of a second have the same. */
+function dateMs(text: string): number {
+  if (text !== lastDate.text) {
+    // Date.parse finds a date in almost any text.
+    const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
+    lastDate = { text, ms: isDate ? Date.parse(text) : Number.NaN }
+  }
+  return lastDate.ms
 }
 
 /**

@@ -6,8 +6,8 @@ const MOST_LAYERS = 3
 const LONGEST = 4096
 
 const ESCAPE = /%[0-9a-f]{2}/i
-/** A path that can be read in one way only; nearly all are such. */
-const PLAIN = /^(?:\/[a-z0-9_-]+)+$/
+/** A path that can be read in one way only; nearly all are such. Dots mean something in the last segment alone. */
+const PLAIN = /^(?:\/[a-z0-9._-]+)*\/[a-z0-9_-]+$/
 /** What URL parsers drop, or trim. */
 const DROPPED = /[\0-\x20\x7f]/g
 

@@ -22,8 +22,10 @@ const MOST_TRAILER_BYTES = 16 * 1024
 const LINE_END = '\r\n'
 const HEAD_END = Buffer.from('\r\n\r\n')
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: (.*))?$/
-/** Bytes that a head never holds, and line ends that are none (RFC 9112 section 2.2). */
-const NOT_IN_HEAD = /[^\t\x20-\x7e\x80-\xff\r\n]|\r(?!\n)|(?<!\r)\n/
+/** Bytes that a header line never holds; line ends are told apart by where they stand. */
+const NOT_IN_HEAD = /[^\t\x20-\x7e\x80-\xff\r\n]/
+/** In a line: ends that are none (RFC 9112 section 2.2), too. */
+const NOT_IN_LINE = /[^\t\x20-\x7e\x80-\xff]/
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 /** With its extensions, which mean nothing here: `;name`, `;name=value` or `;name="value"`, without blanks. */
 const CHUNK_SIZE =
@@ -49,6 +51,18 @@ const fieldOf = perName((name): Field => {
   return { name, meaning: FRAMING.has(lower) ? (lower as Meaning) : 'other' }
 })
 
+/** A status line, and what it says. */
+interface StatusLine {
+  readonly line: string
+  readonly status: number
+  readonly isHttp11: boolean
+  readonly message: string
+}
+
+const COLON = 0x3a
+/** Of one answer, for the next. */
+const MOST_FIELDS_KEPT = 64
+
 const AWAITS_HEAD = 0
 const COUNTS_BYTES = 1
 const AWAITS_CHUNK_SIZE = 2
@@ -68,6 +82,9 @@ export class AnswerParser {
   /** Of the body, or of the chunk. */
   #bytesLeft = 0
   #trailerBytes = 0
+  /** Of the answer before: another one of the same server mostly begins the same, and has the same headers. */
+  #start: StatusLine | undefined
+  readonly #fields: Field[] = []
   /** The connection can serve another request once this answer is done. */
   keepsAlive = false
   /** Seconds that `Keep-Alive: timeout=` promises; undefined where there is no such promise. */
@@ -158,23 +175,29 @@ export class AnswerParser {
     if (lineEnd === -1) lineEnd = head.length
     // The reason phrase means nothing, so nothing in it but the line's end is looked at.
     if (NOT_IN_HEAD.test(head.slice(lineEnd))) throw new AnswerError('bytes that no head may hold')
-    const start = STATUS_LINE.exec(head.slice(0, lineEnd))
-    if (start === null) throw new AnswerError('no status line of HTTP/1.1 or 1.0')
-    const status = Number(start[2])
-    if (status === 101) throw new AnswerError('a switch to another protocol, which nobody asked for')
+    const line = head.slice(0, lineEnd)
+    if (line !== this.#start?.line) this.#start = readStart(line)
+    const { status, isHttp11, message } = this.#start
     const headers: string[] = []
     let length: string | undefined
     let coding: string | undefined
     let connection = ''
     let keepAlive: string | undefined
-    for (let at = lineEnd + 2; at < head.length; ) {
-      lineEnd = head.indexOf(LINE_END, at)
-      if (lineEnd === -1) lineEnd = head.length
-      const colon = head.indexOf(':', at)
-      // A line that begins with a space is no name either: obsolete folding is refused (RFC 9112 section 5.2).
-      if (colon === -1 || colon > lineEnd) throw new AnswerError('a header line without a colon')
+    let nth = 0
+    for (let at = lineEnd + 2; at < head.length; nth++) {
+      lineEnd = endOfLine(head, at)
+      let field = this.#fields[nth]
+      let colon = at + (field?.name.length ?? 0)
+      // Mostly the same headers come in the same order as the time before.
+      if (field === undefined || head.charCodeAt(colon) !== COLON || !head.startsWith(field.name, at)) {
+        colon = head.indexOf(':', at)
+        // A line that begins with a space is no name either: obsolete folding is refused (RFC 9112 section 5.2).
+        if (colon === -1 || colon > lineEnd) throw new AnswerError('a header line without a colon')
+        field = fieldOf(head.slice(at, colon))
+        if (nth < MOST_FIELDS_KEPT) this.#fields[nth] = field
+      }
+      const { name, meaning } = field
       const value = trimmed(head, colon + 1, lineEnd)
-      const { name, meaning } = fieldOf(head.slice(at, colon))
       // Parsers differ over tabs, and here that would be over where the answer ends.
       if (
         meaning !== 'other' &&
@@ -202,7 +225,6 @@ export class AnswerParser {
       headers.push(name, value)
       at = lineEnd + 2
     }
-    const isHttp11 = start[1] === '1'
     const hasNext = allowsAnother(connection, isHttp11)
     if (status < 200) {
       // Interim answers (100, 103) are passed over: the next head follows.
@@ -214,7 +236,7 @@ export class AnswerParser {
     this.#frame(status, isHttp11, length, coding)
     this.keepsAlive &&= hasNext
     if (keepAlive !== undefined) this.idleSeconds = promisedSeconds(keepAlive)
-    this.#sink.onHead(status, start[3] ?? '', headers)
+    this.#sink.onHead(status, message, headers)
   }
 
   /** How the body's end is known (RFC 9112 section 6.3). */
@@ -283,12 +305,31 @@ export class AnswerParser {
     this.#trailerBytes += line.length
     const colon = line.indexOf(':')
     if (this.#trailerBytes > MOST_TRAILER_BYTES) throw new AnswerError('too many trailers')
-    if (colon === -1 || NOT_IN_HEAD.test(line)) throw new AnswerError('a trailer that is no header line')
+    if (colon === -1 || NOT_IN_LINE.test(line)) throw new AnswerError('a trailer that is no header line')
     const { meaning } = fieldOf(line.slice(0, colon))
     if (meaning === 'content-length' || meaning === 'transfer-encoding') {
       throw new AnswerError('a trailer that says where the answer ends')
     }
   }
+}
+
+function readStart(text: string): StatusLine {
+  // A copy: a part of a head would keep all of it in memory.
+  const line = Buffer.from(text, 'latin1').toString('latin1')
+  const start = STATUS_LINE.exec(line)
+  if (start === null) throw new AnswerError('no status line of HTTP/1.1 or 1.0')
+  const status = Number(start[2])
+  if (status === 101) throw new AnswerError('a switch to another protocol, which nobody asked for')
+  return { line, status, isHttp11: start[1] === '1', message: start[3] ?? '' }
+}
+
+/** Where a line ends; a CR or LF that stands alone is no end (RFC 9112 section 2.2), and nothing else either. */
+function endOfLine(head: string, at: number): number {
+  const end = head.indexOf('\r', at)
+  const feed = head.indexOf('\n', at)
+  if (end === -1 && feed === -1) return head.length
+  if (end === -1 || feed !== end + 1) throw new AnswerError('bytes that no head may hold')
+  return end
 }
 
 /** The part of a text without spaces and tabs at its ends. */

@@ -60,7 +60,7 @@ export class Intake {
       if (loan !== undefined) loans.set(buffer.buffer, loan)
       this.#loan = loan
       // Out of the shared place it is copied before anybody sees it: to write to one connection can make TLS read another.
-      const read = buffer === SHARED ? Buffer.from(SHARED.subarray(0, bytes)) : buffer.subarray(0, bytes)
+      const read = buffer === SHARED ? copied(bytes) : buffer.subarray(0, bytes)
       const comesMore = this.#reader?.(read) ?? false
       this.#isLarge = comesMore && bytes >= LARGE_READ_BYTES
       if (loan !== undefined) endUse(loan)
@@ -74,6 +74,13 @@ export class Intake {
     if (this.#loan !== undefined) this.#loan.uses++
     return piece
   }
+}
+
+/** What was read into the shared place. */
+function copied(bytes: number): Buffer {
+  const copy = Buffer.allocUnsafe(bytes)
+  SHARED.copy(copy, 0, 0, bytes)
+  return copy
 }
 
 /** A buffer to be lent, or the shared place where enough of them are out. */

@@ -354,6 +354,27 @@ t.test('How it is cut into chunks makes no difference', async (t) => {
   t.doesNotThrow(() => fc.assert(property, runs))
 })
 
+t.test('What came before on its connection makes no difference', async (t) => {
+  const property = fc.property(mutated, mutated, fc.boolean(), (before, text, isHead) => {
+    const alone = ourReading([bytes(text)], isHead)
+    const after = ourReading([bytes(text)], isHead, bytes(before))
+    return JSON.stringify(after) === JSON.stringify(alone)
+  })
+  t.doesNotThrow(() => fc.assert(property, runs))
+  for (const [before, text] of [
+    ['Date: x', 'Date-X: y'],
+    ['Date-X: x', 'Date: y'],
+    ['Date: x', 'date: y'],
+    ['Content-Length: 0', 'Content-Length : 5'],
+    ['Content-Length: 0', 'X: 1\r\nContent-Length: 5'],
+    ['X: 1', 'Content-Length: 5'],
+  ] as const) {
+    const answer = bytes(`${OK}${text}\r\n\r\n`)
+    const after = ourReading([answer], false, bytes(`${OK}${before}\r\n\r\n`))
+    t.strictSame(after, ourReading([answer]), text)
+  }
+})
+
 t.test('What it takes, Node takes for the same; what Node refuses, it refuses', async (t) => {
   for (const seed of SEEDS) t.equal(laxness(read(seed), nodesReading(bytes(seed)), false), undefined)
   let whole = 0

@@ -15,9 +15,9 @@ export interface Reading {
   error?: string
 }
 
-/** Reads the chunks one after the other, then the end of the connection. */
-export function ourReading(chunks: readonly Buffer[], isHead = false): Reading {
-  const reading: Reading = { body: '' }
+/** Reads the chunks one after the other, then the end of the connection; `before`: what the parser read on it before. */
+export function ourReading(chunks: readonly Buffer[], isHead = false, before?: Buffer): Reading {
+  let reading: Reading = { body: '' }
   const parser = new AnswerParser({
     onHead(status, message, headers) {
       Object.assign(reading, { status, message, headers })
@@ -26,6 +26,15 @@ export function ourReading(chunks: readonly Buffer[], isHead = false): Reading {
       reading.body += piece.toString('latin1')
     },
   })
+  if (before !== undefined) {
+    parser.begin(false)
+    try {
+      parser.read(before)
+    } catch {
+      // Its connection would be closed; what it left behind must make no difference either.
+    }
+    reading = { body: '' }
+  }
   parser.begin(isHead)
   let read = 0
   try {
