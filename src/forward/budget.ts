@@ -72,9 +72,9 @@ export class Budget {
   }
 
   /** Monotonic ms that go on while the machine sleeps, when performance.now and timers may stand still. */
-  #now(): number {
+  #now(wallNow = Date.now()): number {
     const now = performance.now()
-    const wallAheadMs = Date.now() - now
+    const wallAheadMs = wallNow - now
     if (wallAheadMs > this.#wallAheadMs + SLEPT_MS) this.#sleptMs += wallAheadMs - this.#wallAheadMs
     this.#wallAheadMs = wallAheadMs
     return now + this.#sleptMs
@@ -157,8 +157,8 @@ export class Budget {
   answered(endpoint: string, status: number, headers: AnswerHead): void {
     this.#inFlight--
     this.#asked = true
-    const now = this.#now()
     const wallNow = Date.now()
+    const now = this.#now(wallNow)
     const limit = wholeNumber(headerValue(headers, 'x-rate-limit-limit'))
     const remaining = wholeNumber(headerValue(headers, 'x-rate-limit-remaining'))
     if (limit !== undefined && remaining !== undefined && limit > 0) {

@@ -1,10 +1,31 @@
 // What is read of an answer's head on its way: no object is made of headers that nobody asks for.
 import type { AnswerHead } from './handler.ts'
+import { perName } from './per-name.ts'
+
+const READ = [
+  'date',
+  'retry-after',
+  'content-type',
+  'content-range',
+  'content-length',
+  'content-encoding',
+  'transfer-encoding',
+  'x-rate-limit-limit',
+  'x-rate-limit-reset',
+  'x-rate-limit-remaining',
+] as const
+type Read = (typeof READ)[number]
+
+/** In lower case, if it is one that is read: the same string each time. */
+const readName = perName((name): Read | 'unread' => {
+  const lower = name.toLowerCase()
+  return READ.find((read) => read === lower) ?? 'unread'
+})
 
 /** The headers that are read, by lower-case name; several of a name become a list. The rest passes unread. */
 export function readHead(rawHeaders: readonly (Buffer | string)[]): AnswerHead {
-  // All of one shape: which names there are is the server's choice.
-  const head: Record<keyof AnswerHead, string | string[] | undefined> = {
+  // All of one shape, and each set by its own name: to look a name up would cost more than all the rest.
+  const head: Record<Read, string | string[] | undefined> = {
     date: undefined,
     'retry-after': undefined,
     'content-type': undefined,
@@ -17,30 +38,46 @@ export function readHead(rawHeaders: readonly (Buffer | string)[]): AnswerHead {
     'x-rate-limit-remaining': undefined,
   }
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const field = rawHeaders[at] as Buffer | string
-    if (!LENGTHS.has(field.length)) continue
-    const name = textOf(field).toLowerCase()
-    switch (name) {
+    const read = readName(textOf(rawHeaders[at] as Buffer | string))
+    if (read === 'unread') continue
+    const value = textOf(rawHeaders[at + 1] as Buffer | string)
+    switch (read) {
       case 'date':
+        head.date = added(head.date, value)
+        break
       case 'retry-after':
+        head['retry-after'] = added(head['retry-after'], value)
+        break
       case 'content-type':
+        head['content-type'] = added(head['content-type'], value)
+        break
       case 'content-range':
+        head['content-range'] = added(head['content-range'], value)
+        break
       case 'content-length':
+        head['content-length'] = added(head['content-length'], value)
+        break
       case 'content-encoding':
+        head['content-encoding'] = added(head['content-encoding'], value)
+        break
       case 'transfer-encoding':
+        head['transfer-encoding'] = added(head['transfer-encoding'], value)
+        break
       case 'x-rate-limit-limit':
+        head['x-rate-limit-limit'] = added(head['x-rate-limit-limit'], value)
+        break
       case 'x-rate-limit-reset':
+        head['x-rate-limit-reset'] = added(head['x-rate-limit-reset'], value)
+        break
       case 'x-rate-limit-remaining':
-        head[name] = added(head[name], textOf(rawHeaders[at + 1] as Buffer | string))
+        head['x-rate-limit-remaining'] = added(head['x-rate-limit-remaining'], value)
         break
       default:
+        read satisfies never
     }
   }
   return head
 }
-
-/** Of the names that are read. */
-const LENGTHS: ReadonlySet<number> = new Set([4, 11, 12, 13, 14, 16, 17, 18, 22])
 
 function added(known: string | string[] | undefined, value: string): string | string[] {
   if (known === undefined) return value

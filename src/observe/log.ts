@@ -8,7 +8,13 @@ import { RequestLine } from './request-line.ts'
 
 export type { Logger } from 'pino'
 
-type AsJson = (this: unknown, fields: object, message: string | undefined, level: number, time: string) => string
+type AsJson = (
+  this: unknown,
+  fields: object,
+  message: string | undefined,
+  level: number,
+  time: string,
+) => string
 
 /** A logger to standard output; `auto` is readable on a terminal and JSON elsewhere. */
 export function createLogger(
@@ -75,7 +81,11 @@ export function logExchange(log: Logger, exchange: Exchange): void {
   const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
   if (!log.isLevelEnabled(level)) return
   // Nothing went wrong: the same line, at a third of the cost. Not for a child logger, which may say more or other things.
-  if (exchange.cause === undefined && exchange.trace === undefined && Object.hasOwn(log, pino.symbols.asJsonSym)) {
+  if (
+    exchange.cause === undefined &&
+    exchange.trace === undefined &&
+    Object.hasOwn(log, pino.symbols.asJsonSym)
+  ) {
     log.info(new RequestLine(exchange), 'request')
     return
   }
