@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ProxyError } from '../errors.ts'
 import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
 import { giveBack } from '../http1/intake.ts'
-import { endTogether, writeNow, writeTogether } from '../network/write-together.ts'
+import { settleTogether, writeNow, writeTogether } from '../network/write-together.ts'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
 import { AnswerBody, type BodyPlan, type BodyWishes, planBody } from './answer-body.ts'
@@ -20,6 +20,10 @@ const CALLER_STALL_MS = 600_000
 /** Pieces of this length may be lent ones: their memory is given back. */
 const LENT_BYTES = 16 * 1024
 
+/** A body that is there with its head, and no longer, is written with it as one piece of text: Node copies 16 KB without allocating. */
+const MOST_HELD_BYTES = 8 * 1024
+const NOTHING = Buffer.alloc(0)
+
 export class Forwarding implements CallerSide, Handler {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -33,8 +37,13 @@ export class Forwarding implements CallerSide, Handler {
   #controller: Controller | undefined
   /** Where the answer's body does not pass as it is. */
   #works: AnswerBody | undefined
+  /** What came of the body while its head waits for the end of this turn of the event loop; undefined: the head is written. */
+  #held: Buffer | undefined
+  #isSettling = false
   /** All of the answer has come. */
   #ended = false
+  /** All of it was passed on. */
+  #isOver = false
   #timer: NodeJS.Timeout | undefined
   /** When a byte last went either way; the timer may be older. */
   #movedAt = 0
@@ -113,8 +122,6 @@ export class Forwarding implements CallerSide, Handler {
     const headers = responseHeaders(controller.rawHeaders ?? [], this.#answer, plan)
     this.#exchange.answerHeaders = headers
     if (this.#exchange.bodies !== undefined) this.#exchange.bodies.answer = excerptOf(headers)
-    const { socket } = this.#response
-    if (socket !== null) writeTogether(socket)
     try {
       this.#response.writeHead(status, reasonPhrase(message), headers)
     } catch (error) {
@@ -122,8 +129,38 @@ export class Forwarding implements CallerSide, Handler {
       controller.abort(error as Error)
       return
     }
-    // With what comes of the body in this turn of the event loop, or alone. Node's flushHeaders would write UTF-8.
-    this.#response.write('', 'latin1')
+    this.#held = NOTHING
+    this.#settleSoon()
+  }
+
+  #settleSoon(): void {
+    if (this.#isSettling) return
+    this.#isSettling = true
+    settleTogether(this)
+  }
+
+  /** At the end of the turn in which the head came, or the end: writes what is held. */
+  settle(): void {
+    this.#isSettling = false
+    const response = this.#response
+    if (response.destroyed) return
+    const held = this.#held
+    if (!this.#isOver) {
+      if (!this.#letGo()) this.#controller?.pause()
+    } else if (held === undefined || held.length === 0) response.end()
+    else response.end(held.toString('latin1'), 'latin1')
+  }
+
+  /** Writes the head and what came of the body with it; false: no more for now. */
+  #letGo(): boolean {
+    const held = this.#held
+    if (held === undefined) return true
+    this.#held = undefined
+    const response = this.#response
+    if (response.socket !== null) writeTogether(response.socket)
+    // Not with flushHeaders: it would write UTF-8.
+    response.write('', 'latin1')
+    return held.length === 0 || this.#write(held)
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
@@ -161,6 +198,15 @@ export class Forwarding implements CallerSide, Handler {
     this.#exchange.bytesOut += chunk.length
     if (!this.#isLarge && this.#exchange.bytesOut > LARGE_BYTES) this.#becomeLarge()
     this.#exchange.bodies?.answer?.add(chunk)
+    if (this.#held === NOTHING && this.#hasLength && chunk.length <= MOST_HELD_BYTES) {
+      this.#held = chunk
+      return true
+    }
+    const more = this.#letGo()
+    return this.#write(chunk, isLent) && more
+  }
+
+  #write(chunk: Buffer, isLent = false): boolean {
     const response = this.#response
     if (isLent ? response.write(chunk, (error) => error ?? giveBack(chunk)) : response.write(chunk))
       return true
@@ -183,7 +229,8 @@ export class Forwarding implements CallerSide, Handler {
   #end(): void {
     this.#exchange.bodies?.answer?.end()
     this.#finish()
-    endTogether(this.#response)
+    this.#isOver = true
+    this.#settleSoon()
   }
 
   onResponseError(_controller: Controller, error: Error): void {
@@ -199,8 +246,10 @@ export class Forwarding implements CallerSide, Handler {
     const failure = upstreamError(error)
     this.#exchange.cause = failure.code
     this.#exchange.error = failure
-    if (this.#response.headersSent) breakOff(this.#response, this.#hasLength)
-    else {
+    if (this.#response.headersSent) {
+      this.#letGo()
+      breakOff(this.#response, this.#hasLength)
+    } else {
       sendProblem(this.#response, failure, {
         requestId: this.#exchange.reqId,
         company: this.#exchange.company,

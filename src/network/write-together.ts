@@ -1,12 +1,11 @@
 // Lets what is written to many sockets in one turn of the event loop leave at its end, together.
-import type { ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
 
 // Whoever is at the other end of a socket, and asleep, is woken by what is written: the most expensive part of a small
 // write. Writes that follow each other closely wake it once for many.
 
 let corked: Writable[] = []
-let ending: ServerResponse[] = []
+let settling: Settler[] = []
 let isAwaited = false
 
 /** Holds back what is written to the socket until every event of this turn has been handled. */
@@ -16,9 +15,14 @@ export function writeTogether(socket: Writable): void {
   awaitEnd()
 }
 
-/** Ends the response then, too: Node would write all of it at once. */
-export function endTogether(response: ServerResponse): void {
-  ending.push(response)
+/** Who has something to write at the end of the turn. */
+export interface Settler {
+  settle(): void
+}
+
+/** Lets it write then, before the sockets that are held back. */
+export function settleTogether(settler: Settler): void {
+  settling.push(settler)
   awaitEnd()
 }
 
@@ -35,10 +39,11 @@ function awaitEnd(): void {
 
 function release(): void {
   isAwaited = false
+  const settlers = settling
+  settling = []
+  for (const settler of settlers) settler.settle()
+  // Those that a settler held back among them.
   const sockets = corked
-  const responses = ending
   corked = []
-  ending = []
-  for (const response of responses) response.end()
   for (const socket of sockets) socket.uncork()
 }

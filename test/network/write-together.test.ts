@@ -1,8 +1,7 @@
 // Twin of src/network/write-together.ts: what is written in one turn leaves at its end.
-import type { ServerResponse } from 'node:http'
 import { Writable } from 'node:stream'
 import t from 'tap'
-import { endTogether, writeNow, writeTogether } from '../../src/network/write-together.ts'
+import { settleTogether, writeNow, writeTogether } from '../../src/network/write-together.ts'
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
@@ -14,9 +13,6 @@ function sink(name: string, log: string[]): Writable {
     },
   })
 }
-
-/** Stands in for a response: all that counts is that it is ended. */
-const response = (end: () => void) => ({ end }) as unknown as ServerResponse
 
 t.test('What is written to sockets leaves at the end of the turn', async (t) => {
   const log: string[] = []
@@ -36,30 +32,29 @@ t.test('What is written to sockets leaves at the end of the turn', async (t) => 
   t.strictSame(log.at(-1), 'one d', 'and later writes at once')
 })
 
-t.test('Responses end before their sockets let go', async (t) => {
+t.test('Those that have something to write do so before the sockets let go', async (t) => {
   const log: string[] = []
   const socket = sink('socket', log)
   writeTogether(socket)
   socket.write('head')
-  endTogether(response(() => socket.write(' end')))
+  settleTogether({ settle: () => void socket.write(' end') })
   t.strictSame(log, [])
   await turn()
   t.strictSame(log, ['socket head end'])
-  endTogether(response(() => log.push('ended')))
+  settleTogether({ settle: () => void log.push('ended') })
   await turn()
   t.strictSame(log.at(-1), 'ended')
 })
 
-t.test('What is written while sockets let go leaves in the next turn', async (t) => {
+t.test('What they hold back leaves with the rest', async (t) => {
   const log: string[] = []
   const socket = sink('socket', log)
-  endTogether(
-    response(() => {
+  settleTogether({
+    settle: () => {
       writeTogether(socket)
       socket.write('late')
-    }),
-  )
-  await turn()
+    },
+  })
   await turn()
   t.strictSame(log, ['socket late'])
 })
