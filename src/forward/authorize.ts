@@ -111,7 +111,7 @@ class FirstAnswer extends DiscardingHandler {
         caller.onGone = undefined
         caller.waited('token', performance.now() - since)
         this.#held = undefined
-        this.discard()
+        this.discard(held.controller)
         if (caller.gone) {
           this.next.onResponseError(NEVER_SENT, new Error('the caller went away'))
           return

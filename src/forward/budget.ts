@@ -25,7 +25,8 @@ export interface Entrant {
   readonly deadline: number
 }
 
-interface Waiter extends Entrant {
+interface Waiter {
+  readonly endpoint: string
   readonly go: () => void
   readonly fail: (error: ProxyError) => void
 }
@@ -126,7 +127,7 @@ export class Budget {
         this.#queue.remove(entrant.caller, waiter)
       }
       const waiter: Waiter = {
-        ...entrant,
+        endpoint: entrant.endpoint,
         go: () => {
           leave()
           resolve()

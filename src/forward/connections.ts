@@ -55,7 +55,7 @@ export class Connections {
 
   #send(options: ForwardOptions, handler: Handler): void {
     this.#busy++
-    const connection = new Connection(handler, () => this.#released())
+    const connection = new Connection(handler, this)
     try {
       this.#dispatch(options, connection)
     } catch (error) {
@@ -64,7 +64,8 @@ export class Connections {
     }
   }
 
-  #released(): void {
+  /** A connection has done with its request. */
+  released(): void {
     this.#busy--
     const [next] = this.#waiting
     if (next === undefined || this.#busy >= this.#most) return
@@ -79,18 +80,18 @@ export class Connections {
 }
 
 class Connection extends PassingHandler {
-  readonly #onReleased: () => void
+  readonly #connections: Connections
   #isReleased = false
 
-  constructor(next: Handler, onReleased: () => void) {
+  constructor(next: Handler, connections: Connections) {
     super(next)
-    this.#onReleased = onReleased
+    this.#connections = connections
   }
 
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    this.#onReleased()
+    this.#connections.released()
   }
 
   override onResponseEnd(controller: Controller, trailers: AnswerHead): void {

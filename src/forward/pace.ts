@@ -13,16 +13,21 @@ const JITTER_MS = 250
 
 /** Holds requests back while the budget is used up, and sends again what was refused only for now. */
 export function pace(budget: Budget, retries: RetryBudget, settings: RateLimitSettings): Interceptor {
-  return (dispatch) => (options, handler) => {
-    retries.earn()
-    const entrant: Entrant = {
-      endpoint: endpointOf(options),
-      caller: options.caller.lane,
-      deadline: performance.now() + settings.maxWaitMs,
+  return (dispatch) => {
+    const way: PacedWay = { dispatch, budget, retries, settings }
+    return (options, handler) => {
+      retries.earn()
+      const request: PacedRequest = {
+        way,
+        options,
+        handler,
+        endpoint: endpointOf(options),
+        caller: options.caller.lane,
+        deadline: performance.now() + settings.maxWaitMs,
+      }
+      if (budget.tryEnter(request.endpoint)) send(request, 1)
+      else enterAndSend(request, 1)
     }
-    const request = { dispatch, options, handler, entrant, budget, retries, settings }
-    if (budget.tryEnter(entrant.endpoint)) send(request, 1)
-    else enterAndSend(request, 1)
   }
 }
 
@@ -32,27 +37,32 @@ function endpointOf({ method, path }: ForwardOptions): string {
   return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
 }
 
-interface PacedRequest {
+/** What is the same for all requests of an upstream. */
+interface PacedWay {
   readonly dispatch: Dispatch
-  readonly options: ForwardOptions
-  readonly handler: Handler
-  readonly entrant: Entrant
   readonly budget: Budget
   readonly retries: RetryBudget
   readonly settings: RateLimitSettings
 }
 
+interface PacedRequest extends Entrant {
+  readonly way: PacedWay
+  readonly options: ForwardOptions
+  readonly handler: Handler
+}
+
 function send(request: PacedRequest, nth: number): void {
   try {
-    request.dispatch(request.options, new PacedAnswer(request, nth))
+    request.way.dispatch(request.options, new PacedAnswer(request, nth))
   } catch (error) {
-    request.budget.left()
+    request.way.budget.left()
     throw error
   }
 }
 
 function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
-  const { options, budget, entrant, handler } = request
+  const { options, handler } = request
+  const { budget } = request.way
   const signal = abortWhenGone(options)
   const since = performance.now()
   const waited = () => {
@@ -60,7 +70,7 @@ function enterAndSend(request: PacedRequest, nth: number, waitMs = 0): void {
     options.caller.waited('budget', performance.now() - since)
   }
   sleep(waitMs, signal)
-    .then(() => budget.enter(entrant, signal))
+    .then(() => budget.enter(request, signal))
     .then(
       () => {
         waited()
@@ -112,9 +122,9 @@ class PacedAnswer extends DiscardingHandler {
   ): void {
     if (status >= 200) {
       this.#entered = false
-      this.#request.budget.answered(this.#request.entrant.endpoint, status, headers)
+      this.#request.way.budget.answered(this.#request.endpoint, status, headers)
       if ((status === 429 || status === 503) && this.#again(status, headers)) {
-        this.discard()
+        this.discard(controller)
         return
       }
     }
@@ -124,20 +134,21 @@ class PacedAnswer extends DiscardingHandler {
   override onResponseError(controller: Controller, error: Error): void {
     if (this.#entered) {
       this.#entered = false
-      this.#request.budget.left()
+      this.#request.way.budget.left()
     }
     super.onResponseError(controller, error)
   }
 
   /** Sends the request again after the wait that was asked for; false where it can't be, or would take too long. */
   #again(status: number, headers: AnswerHead): boolean {
-    const { options, entrant, retries, settings } = this.#request
+    const { options, deadline } = this.#request
+    const { retries, settings } = this.#request.way
     if (options.caller.gone) return false
     if (this.#nth >= MOST_TRIES || (status === 429 && settings.whenExhausted !== 'wait')) return false
     const asked = askedWaitMs(status, headers, Date.now())
     // Never at once, also where Procore asks for 0 s, or for a reset in the past.
     const least = retryDelayMs(this.#nth, Math.random())
-    if (asked === undefined || performance.now() + Math.max(asked, least) > entrant.deadline) return false
+    if (asked === undefined || performance.now() + Math.max(asked, least) > deadline) return false
     const body = options.caller.replayBody()
     // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
     if (body === undefined || (status === 503 && !retries.spend())) return false

@@ -39,23 +39,16 @@ const LONGEST_DISCARD_MS = 5_000
 
 /** For those that may throw the rest of an answer away. */
 export class DiscardingHandler extends PassingHandler {
-  #discarded: number | undefined
-  #controller: Controller | undefined
-  #timer: NodeJS.Timeout | undefined
+  #discarded: { bytes: number; readonly timer: NodeJS.Timeout } | undefined
 
   /** From here on nothing of this answer is passed on; a short rest is read, so that its connection can be used again. */
-  protected discard(): void {
-    this.#discarded = 0
-    this.#timer = setTimeout(
-      () => this.#controller?.abort(new Error('the unwanted answer takes too long')),
+  protected discard(controller: Controller): void {
+    const timer = setTimeout(
+      () => controller.abort(new Error('the unwanted answer takes too long')),
       LONGEST_DISCARD_MS,
     )
-    this.#timer.unref()
-  }
-
-  override onRequestStart(controller: Controller, context?: unknown): void {
-    this.#controller = controller
-    super.onRequestStart(controller, context)
+    timer.unref()
+    this.#discarded = { bytes: 0, timer }
   }
 
   override onResponseData(controller: Controller, chunk: Buffer): void {
@@ -63,17 +56,18 @@ export class DiscardingHandler extends PassingHandler {
       super.onResponseData(controller, chunk)
       return
     }
-    this.#discarded += chunk.length
-    if (this.#discarded > MOST_DISCARDED_BYTES) controller.abort(new Error('the unwanted answer is too long'))
+    this.#discarded.bytes += chunk.length
+    if (this.#discarded.bytes > MOST_DISCARDED_BYTES)
+      controller.abort(new Error('the unwanted answer is too long'))
   }
 
   override onResponseEnd(controller: Controller, trailers: AnswerHead): void {
     if (this.#discarded === undefined) super.onResponseEnd(controller, trailers)
-    else clearTimeout(this.#timer)
+    else clearTimeout(this.#discarded.timer)
   }
 
   override onResponseError(controller: Controller, error: Error): void {
     if (this.#discarded === undefined) super.onResponseError(controller, error)
-    else clearTimeout(this.#timer)
+    else clearTimeout(this.#discarded.timer)
   }
 }

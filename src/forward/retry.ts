@@ -10,15 +10,14 @@ import { ResponseTimeoutError } from './upstream-error.ts'
 export function retry(most: number, budget: RetryBudget): Interceptor {
   return (dispatch) => {
     if (most === 0) return dispatch
-    return (options, handler) =>
-      dispatch(options, new Attempt({ dispatch, options, handler, most, budget }, 1))
+    const way = { dispatch, most, budget }
+    return (options, handler) => dispatch(options, new Attempt(way, options, handler, 1))
   }
 }
 
-interface RetriedRequest {
+/** What is the same for all requests of an upstream. */
+interface RetriedWay {
   readonly dispatch: Dispatch
-  readonly options: ForwardOptions
-  readonly handler: Handler
   readonly most: number
   readonly budget: RetryBudget
 }
@@ -34,14 +33,16 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 ])
 
 class Attempt extends PassingHandler {
-  readonly #request: RetriedRequest
+  readonly #way: RetriedWay
+  readonly #options: ForwardOptions
   readonly #nth: number
   #sent = false
   #answered = false
 
-  constructor(request: RetriedRequest, nth: number) {
-    super(request.handler)
-    this.#request = request
+  constructor(way: RetriedWay, options: ForwardOptions, handler: Handler, nth: number) {
+    super(handler)
+    this.#way = way
+    this.#options = options
     this.#nth = nth
   }
 
@@ -65,8 +66,8 @@ class Attempt extends PassingHandler {
   }
 
   #again(error: Error): boolean {
-    const { dispatch, options, handler, most, budget } = this.#request
-    const { caller, method } = options
+    const { dispatch, most, budget } = this.#way
+    const { caller, method } = this.#options
     if (this.#answered || this.#nth > most || caller.gone) return false
     const timedOut = isConnectTimeout(error) || error instanceof ResponseTimeoutError
     const connection = CONNECTION_CODES.has(errorCode(error) ?? '')
@@ -74,15 +75,15 @@ class Attempt extends PassingHandler {
     const body = caller.replayBody()
     if (body === undefined || !budget.spend()) return false
     caller.retried('connection')
-    const signal = abortWhenGone(options)
+    const signal = abortWhenGone(this.#options)
     const timer = setTimeout(
       () => {
         caller.onGone = undefined
-        const again = { ...options, body }
+        const again = { ...this.#options, body }
         try {
-          dispatch(again, new Attempt({ ...this.#request, options: again }, this.#nth + 1))
+          dispatch(again, new Attempt(this.#way, again, this.next, this.#nth + 1))
         } catch (failure) {
-          handler.onResponseError(NEVER_SENT, failure as Error)
+          this.next.onResponseError(NEVER_SENT, failure as Error)
         }
       },
       retryDelayMs(this.#nth, Math.random()),

@@ -1,8 +1,10 @@
 // Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
 import { ProxyError } from '../errors.ts'
+import { perName } from '../http1/per-name.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const isToken = perName((name) => TOKEN.test(name))
 const ENDS_A_FIELD = /[\0\r\n]/
 
 /** Methods that are forwarded; Fastify is told that none of them has a body, so that it parses none. */
@@ -28,7 +30,7 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
     const value = rawHeaders[at + 1]!
-    if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
+    if (!isToken(name)) throw invalid('A header name holds a character that none may hold.')
     if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
     // The names of interest are told by their length, to spare the others the lower-casing.
     if (name.length === 7 && name.toLowerCase() === 'upgrade') {

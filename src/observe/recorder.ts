@@ -140,6 +140,7 @@ export class Recorder {
   #ring: (Entry | undefined)[]
   #oldest = 1
   #bytes = 0
+  #names: readonly string[] = []
   readonly #series = new Map<string, Series>()
   readonly #errors: Entry[] = []
 
@@ -185,12 +186,11 @@ export class Recorder {
 
   #keep(exchange: Exchange, failure: RecordedFailure | undefined, failed: boolean): void {
     const { rawHeaders = [], answerHeaders = [], group } = exchange
-    const names: string[] = []
     let connection: string | undefined
     let bytes = ENTRY_BYTES + exchange.target.length
+    const names = this.#namesOf(rawHeaders)
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const name = rawHeaders[i] as string
-      names.push(name)
       bytes += name.length
       if (name.length === 10 && name.toLowerCase() === 'connection') connection = rawHeaders[i + 1]
     }
@@ -231,6 +231,17 @@ export class Recorder {
       this.#series.set(group, series)
     }
     series.add(exchange, () => this.#deps.budgetRemaining(group))
+  }
+
+  /** Of the request before, where it had the same in the same order, as most requests of a caller do. */
+  #namesOf(rawHeaders: readonly string[]): readonly string[] {
+    const last = this.#names
+    let nth = 0
+    while (nth < last.length && last[nth] === rawHeaders[nth * 2]) nth++
+    if (nth !== last.length || nth * 2 !== rawHeaders.length) {
+      this.#names = rawHeaders.filter((_, place) => place % 2 === 0)
+    }
+    return this.#names
   }
 
   /** The requests that are remembered, newest first; those after `seq` alone. */

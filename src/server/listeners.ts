@@ -86,6 +86,8 @@ export class Listeners {
       // A large upload may take its time; the forwarding watches for one that stalls.
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      // Nobody listens for the end of a body that is not there.
+      optimizeEmptyRequests: true,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
       // The guard answers 400 to a request without Host itself.
       requireHostHeader: false,
