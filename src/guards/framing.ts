@@ -1,10 +1,8 @@
 // Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
 import { ProxyError } from '../errors.ts'
-import { perName } from '../http1/per-name.ts'
+import { isToken } from '../http1/per-name.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const isToken = perName((name) => TOKEN.test(name))
 const ENDS_A_FIELD = /[\0\r\n]/
 
 /** Methods that are forwarded; Fastify is told that none of them has a body, so that it parses none. */

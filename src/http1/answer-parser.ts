@@ -1,5 +1,5 @@
 // Reads HTTP/1.1 answers off one connection, strictly: what two readers could understand in two ways is refused.
-import { perName } from './per-name.ts'
+import { isToken, perName } from './per-name.ts'
 
 /** An answer that is no proper HTTP/1.1. Its message is ours: nothing of the answer is in it. */
 export class AnswerError extends Error {
@@ -26,7 +26,6 @@ const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: (.*))?$/
 const NOT_IN_HEAD = /[^\t\x20-\x7e\x80-\xff\r\n]/
 /** In a line: ends that are none (RFC 9112 section 2.2), too. */
 const NOT_IN_LINE = /[^\t\x20-\x7e\x80-\xff]/
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 /** With its extensions, which mean nothing here: `;name`, `;name=value` or `;name="value"`, without blanks. */
 const CHUNK_SIZE =
   /^([0-9a-fA-F]{1,12})(?:;[!#$%&'*+.^_`|~0-9a-zA-Z-]+(?:=(?:[!#$%&'*+.^_`|~0-9a-zA-Z-]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]*"))?)*$/
@@ -46,7 +45,7 @@ interface Field {
 }
 
 const fieldOf = perName((name): Field => {
-  if (!TOKEN.test(name)) throw new AnswerError('a header line without a proper name')
+  if (!isToken(name)) throw new AnswerError('a header line without a proper name')
   const lower = name.toLowerCase()
   return { name, meaning: FRAMING.has(lower) ? (lower as Meaning) : 'other' }
 })

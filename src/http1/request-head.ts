@@ -1,7 +1,7 @@
 // Writes the head of a request (RFC 9112 sections 2 to 5), and decides how its body is delimited.
 import { ConnectionError } from '../network/connection-error.ts'
 import type { OutgoingRequest } from './handler.ts'
-import { perName } from './per-name.ts'
+import { isToken } from './per-name.ts'
 
 /** A head that is ready to be written, in Latin-1. */
 export interface RequestHead {
@@ -10,14 +10,11 @@ export interface RequestHead {
   readonly length: number | undefined
 }
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 /** What would end a value, or a line, too early. */
 const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const PATH = /^\/[\x21-\x7e\x80-\xff]*$/
 /** A body is expected of them: that there is none has to be said (RFC 9110 section 8.6). */
 const WANT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
-
-const isToken = perName((name) => TOKEN.test(name))
 
 /** Invariant: how the body is delimited, and what becomes of the connection, is said once, and here. */
 function isOurs(name: string): boolean {

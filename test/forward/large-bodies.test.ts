@@ -1,12 +1,23 @@
 // Twin of src/forward/large-bodies.ts: it is told of large bodies only, and of the end of each, however it ends.
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, get as request } from 'node:http'
+import { createServer, type IncomingMessage, get as request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { LARGE_BYTES, largeBodies } from '../../src/forward/large-bodies.ts'
 import { startRig } from '../fixtures/proxy.ts'
+
+/** A proxy whose API is `api`; the login server is the fake's. */
+async function startInFrontOf(t: Test, api: Server) {
+  api.listen(0, '127.0.0.1')
+  await once(api, 'listening')
+  t.teardown(() => api.close())
+  const apiUrl = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
+  return startRig(t, {
+    settings: (fake) => ({ environments: { fake: { apiUrl, loginUrl: fake.loginUrl } } }),
+  })
+}
 
 t.test('the first begins, the last ends', async (t) => {
   const said: boolean[] = []
@@ -32,13 +43,8 @@ t.test('bodies either way, and such as break off', async (t) => {
       return
     }
     request.on('end', () => response.end(request.url === '/rest/v1.0/large' ? large : '{}'))
-  }).listen(0, '127.0.0.1')
-  await once(api, 'listening')
-  t.teardown(() => api.close())
-  const apiUrl = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
-  const { get } = await startRig(t, {
-    settings: (fake) => ({ environments: { fake: { apiUrl, loginUrl: fake.loginUrl } } }),
   })
+  const { get } = await startInFrontOf(t, api)
   const said: boolean[] = []
   largeBodies.onChange = (some) => said.push(some)
   t.teardown(() => {
@@ -57,13 +63,7 @@ t.test('bodies either way, and such as break off', async (t) => {
 t.test('what a caller has yet to take is never written over by what another gets', async (t) => {
   const bodyOf = (letter: string) => Buffer.alloc(24 * LARGE_BYTES, letter)
   const api = createServer((request, response) => response.end(bodyOf(request.url?.at(-1) ?? '')))
-  api.listen(0, '127.0.0.1')
-  await once(api, 'listening')
-  t.teardown(() => api.close())
-  const apiUrl = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
-  const { url } = await startRig(t, {
-    settings: (fake) => ({ environments: { fake: { apiUrl, loginUrl: fake.loginUrl } } }),
-  })
+  const { url } = await startInFrontOf(t, api)
   const begin = async (letter: string) => {
     const asked = request(`${url}/acme/rest/v1.0/${letter}`, { agent: false })
     const [answer] = (await once(asked, 'response')) as [IncomingMessage]
@@ -91,13 +91,7 @@ t.test('nor by what comes behind it', async (t) => {
     response.end()
     sent.resolve()
   })
-  api.listen(0, '127.0.0.1')
-  await once(api, 'listening')
-  t.teardown(() => api.close())
-  const apiUrl = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
-  const { url } = await startRig(t, {
-    settings: (fake) => ({ environments: { fake: { apiUrl, loginUrl: fake.loginUrl } } }),
-  })
+  const { url } = await startInFrontOf(t, api)
   const asked = request(`${url}/acme/rest/v1.0/pieces`, { agent: false })
   const [answer] = (await once(asked, 'response')) as [IncomingMessage]
   await sent.promise

@@ -1,6 +1,6 @@
 // Twin of src/http1/per-name.ts
 import t from 'tap'
-import { perName } from '../../src/http1/per-name.ts'
+import { isToken, perName } from '../../src/http1/per-name.ts'
 
 t.test('a name is looked at once, as it is spelt', async (t) => {
   const seen: string[] = []
@@ -37,4 +37,10 @@ t.test('what throws is not kept', async (t) => {
   })
   t.throws(() => strict('a'), { message: 'a' })
   t.equal(strict('a'), 'a')
+})
+
+t.test('a token is what a name may be', async (t) => {
+  for (const good of ['GET', 'X-A', "!#$%&'*+.^_`|~9z"]) t.ok(isToken(good), good)
+  for (const bad of ['', ' ', 'a b', 'a:', 'a\r\n', '\xe9', '\u0141', '"a"', 'a'.repeat(65).concat(';')])
+    t.notOk(isToken(bad), JSON.stringify(bad))
 })
