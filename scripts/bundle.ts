@@ -14,14 +14,16 @@ const UNUSED = ['ws', 'light-my-request', '@fastify/ajv-compiler', '@fastify/fas
 const onlyWhatIsUsed: Plugin = {
   name: 'only what is used',
   setup({ onResolve }) {
-    onResolve({ filter: /^undici$/ }, () => ({ path: join(PARTS, 'undici.cjs') }))
-    onResolve({ filter: /^\.\/client-h2\.js$/ }, () => ({ path: join(PARTS, 'client-h2.cjs') }))
-    onResolve({ filter: /^node:http2$/ }, ({ importer }) =>
-      /[/\\](?:fastify|reply-from)[/\\]/.test(importer) ? { path: join(PARTS, 'http2.cjs') } : undefined,
-    )
-    for (const name of UNUSED) {
-      onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path: join(PARTS, 'unused.cjs') }))
+    const replace = (wanted: RegExp, part: string, importers = /^/) => {
+      const path = join(PARTS, part)
+      onResolve({ filter: wanted }, ({ importer }) => (importers.test(importer) ? { path } : undefined))
     }
+    replace(/^undici$/, 'no-undici.cjs', /[/\\]reply-from[/\\]/)
+    replace(/^undici$/, 'undici.cjs')
+    replace(/^\.\/client-h2\.js$/, 'client-h2.cjs')
+    replace(/^node:http2$/, 'http2.cjs', /[/\\](?:fastify|reply-from)[/\\]/)
+    replace(/^semver$/, 'semver.cjs', /[/\\]fastify[/\\]/)
+    for (const name of UNUSED) replace(new RegExp(`^${name}$`), 'unused.cjs')
   },
 }
 

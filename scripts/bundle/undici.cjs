@@ -1,13 +1,5 @@
 // What the bundle knows as undici: what serves HTTP/2 and the demo, loaded when one of them wants it. The whole of it brings
 // fetch, WebSocket, caches and mocks besides; to load even this at every start would cost 9 MB and 20 ms.
-
-/** reply-from asks whether a dispatcher is one; ours is never. */
-class Absent {
-  constructor() {
-    throw new Error('this part of undici is not in the bundle (scripts/bundle/undici.cjs)')
-  }
-}
-
 module.exports = {
   get Client() {
     require('undici/lib/dispatcher/dispatcher.js').prototype.request = require('undici/lib/api/api-request.js')
@@ -16,8 +8,4 @@ module.exports = {
   get Pool() {
     return require('undici/lib/dispatcher/pool.js')
   },
-  Agent: Absent,
-  BalancedPool: Absent,
-  Dispatcher: Absent,
-  ProxyAgent: Absent,
 }

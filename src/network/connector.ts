@@ -40,13 +40,13 @@ export function connector(network: NetworkSettings, timeoutMs: number, http2 = f
     ALPNProtocols: http2 ? ['http/1.1', 'h2'] : ['http/1.1'],
     // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
     rejectUnauthorized: true,
-    ...trusted(network),
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_ATTEMPT_MS, timeoutMs / 4)),
   }
   const sessions = new Map<string, Buffer>()
-  const direct: Connector = (target, callback) => open({ target, options, sessions, timeoutMs }, callback)
-  const inside: Connector = (target, callback) => open({ target, options, sessions, timeoutMs: 0 }, callback)
+  const opening = { network, options, sessions }
+  const direct: Connector = (target, callback) => open({ ...opening, target, timeoutMs }, callback)
+  const inside: Connector = (target, callback) => open({ ...opening, target, timeoutMs: 0 }, callback)
   return (target, callback) => {
     const { origin, hostname, port } = new URL(`${target.protocol}//${target.host}`)
     const proxy = proxyFor(origin, network)
@@ -59,6 +59,7 @@ export function connector(network: NetworkSettings, timeoutMs: number, http2 = f
 }
 
 interface Opening {
+  readonly network: NetworkSettings
   readonly target: ConnectTarget
   readonly options: tls.ConnectionOptions
   /** The last TLS session by server name, so that the next handshake is shorter. */
@@ -71,7 +72,7 @@ interface Opening {
 const PROBE_AFTER_MS = 60_000
 
 /** One connection over TCP, with TLS for https. */
-function open({ target, options, sessions, timeoutMs }: Opening, callback: Connected): void {
+function open({ network, target, options, sessions, timeoutMs }: Opening, callback: Connected): void {
   const { protocol, hostname, httpSocket, onread } = target
   const isTls = protocol === 'https:'
   const port = Number(target.port || (isTls ? 443 : 80))
@@ -79,6 +80,7 @@ function open({ target, options, sessions, timeoutMs }: Opening, callback: Conne
   const socket = isTls
     ? tls.connect({
         ...options,
+        ...trusted(network),
         ...(httpSocket === undefined ? { host: hostname, port, onread } : { socket: httpSocket }),
         servername,
         session: sessions.get(servername || hostname),
@@ -111,7 +113,7 @@ function open({ target, options, sessions, timeoutMs }: Opening, callback: Conne
 
 const contexts = new WeakMap<NetworkSettings, tls.SecureContext>()
 
-/** Made once for all pools of a configuration: to read all of the machine's certificates takes a while. */
+/** Made once for all pools of a configuration, and when the first connection wants it: to read all of the machine's certificates takes a while. */
 function trusted(network: NetworkSettings): { readonly secureContext?: tls.SecureContext } {
   if (network.certificates.length === 0) return {}
   let secureContext = contexts.get(network)
