@@ -5,4 +5,11 @@ class Absent {
   }
 }
 
-module.exports = { Agent: Absent, BalancedPool: Absent, Client: Absent, Dispatcher: Absent, Pool: Absent, ProxyAgent: Absent }
+module.exports = {
+  Agent: Absent,
+  BalancedPool: Absent,
+  Client: Absent,
+  Dispatcher: Absent,
+  Pool: Absent,
+  ProxyAgent: Absent,
+}
