@@ -1,19 +1,30 @@
 // Answers on sockets where there is no request to answer to: bytes that are no HTTP, and CONNECT.
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
 import { newRequestId } from '../observe/request-id.ts'
+import { condemn, isCondemned } from './refusal.ts'
+
+/** Where Node keeps the answer that a connection is busy with. */
+type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null }
 
 /** Listener for a server's `clientError`: what Node's parser refused is `request_invalid`. */
-export function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  // An answer under way must not be mixed with another one.
-  const answering = (socket as Duplex & { _httpMessage?: unknown })._httpMessage
-  if (error.code === 'ECONNRESET' || !socket.writable || answering) {
+export function onClientError(error: NodeJS.ErrnoException, stream: Duplex): void {
+  const socket = stream as ServedSocket
+  const answering = socket._httpMessage
+  if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+  else if (answering === undefined || answering === null) {
+    refuse(socket, new ProxyError('request_invalid', detailOf(error)))
+  } else if (!answering.req.complete) {
+    // An answer under way must not be mixed with another one, and its request came to nothing.
     socket.destroy()
-    return
+  } else if (!isCondemned(socket)) {
+    // What is wrong came behind a whole request, whose caller shall have its answer: the connection ends with it.
+    condemn(socket, answering)
+    answering.once('finish', () => socket.destroySoon())
   }
-  refuse(socket, new ProxyError('request_invalid', detailOf(error)))
 }
 
 /** Listener for a server's `connect`. */

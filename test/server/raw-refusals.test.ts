@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { onClientError } from '../../src/server/raw-refusals.ts'
-import { sendRaw, startRig } from '../fixtures/proxy.ts'
+import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
   const { port, fake } = await startRig(t)
@@ -22,6 +22,31 @@ t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', a
   t.equal(fake.journal.api().length, 0)
 })
 
+t.test('rubbish behind a whole request costs it nothing; the connection ends with its answer', async (t) => {
+  const { port, fake } = await startRig(t)
+  const request = (...lines: string[]) =>
+    `GET /acme/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`
+  for (const first of [
+    request('Connection: close'),
+    request(),
+    request('Connection: close', 'Upgrade: h2c'),
+  ]) {
+    fake.journal.clear()
+    fake.faults.clear()
+    fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 100, body: 'whole' })
+    const socket = await openSocket(port)
+    socket.write(first)
+    await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
+    socket.write('hello there\r\n\r\n')
+    socket.write('and more\r\n\r\n')
+    let text = ''
+    for await (const chunk of socket) text += chunk
+    t.match(text, /^HTTP\/1\.1 200 .*whole/s, first)
+    t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer, and then the end')
+    t.equal(fake.journal.api().length, 1)
+  }
+})
+
 /** As much of a socket as is used. */
 class FakeSocket extends EventEmitter {
   writable = true
@@ -37,15 +62,18 @@ class FakeSocket extends EventEmitter {
   }
 }
 
-t.test('where nobody could read it, or an answer is under way, the socket just ends', async (t) => {
-  const refuse = (code: string, over: Partial<FakeSocket> & { _httpMessage?: object } = {}) => {
-    const socket = Object.assign(new FakeSocket(), over)
-    onClientError(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
-    t.ok(socket.destroyed)
-    return socket.sent
-  }
-  t.equal(refuse('ECONNRESET'), '')
-  t.equal(refuse('HPE_INVALID', { writable: false }), '')
-  t.equal(refuse('HPE_INVALID', { _httpMessage: {} }), '')
-  t.match(refuse('ERR_HTTP_REQUEST_TIMEOUT'), /did not arrive in time/)
-})
+t.test(
+  'where nobody could read it, or the request under way is cut short, the socket just ends',
+  async (t) => {
+    const refuse = (code: string, over: Partial<FakeSocket> & { _httpMessage?: object } = {}) => {
+      const socket = Object.assign(new FakeSocket(), over)
+      onClientError(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
+      t.ok(socket.destroyed)
+      return socket.sent
+    }
+    t.equal(refuse('ECONNRESET'), '')
+    t.equal(refuse('HPE_INVALID', { writable: false }), '')
+    t.equal(refuse('HPE_INVALID', { _httpMessage: { req: { complete: false } } }), '')
+    t.match(refuse('ERR_HTTP_REQUEST_TIMEOUT'), /did not arrive in time/)
+  },
+)
