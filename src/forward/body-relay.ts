@@ -1,6 +1,9 @@
 // Carries a request's body up: streams with back-pressure, counts, and keeps a short body for one replay.
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { giveBack } from '../http1/intake.ts'
+import { LARGE_BYTES } from './large-bodies.ts'
+import { type PastParser, readPast } from './past-parser.ts'
 
 /** Bodies up to this length are kept, so that the request can be sent again. */
 export const MOST_KEPT_BYTES = 64 * 1024
@@ -16,6 +19,10 @@ export class BodyRelay extends Readable {
   #keptBytes = 0
   #started = false
   #ended = false
+  /** What came so far. */
+  #bytes = 0
+  /** Of a large body whose length is known, once it has begun to come. */
+  #past: PastParser | undefined
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
   constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
@@ -46,7 +53,8 @@ export class BodyRelay extends Readable {
   }
 
   override _read(): void {
-    if (this.#started) this.#request.resume()
+    if (this.#past !== undefined) this.#past.resume()
+    else if (this.#started) this.#request.resume()
     else {
       this.#started = true
       this.#request.on('data', this.#onData)
@@ -60,6 +68,7 @@ export class BodyRelay extends Readable {
     this.#request.off('data', this.#onData)
     this.#request.off('end', this.#onEnd)
     this.#request.resume()
+    this.#past?.resume()
     done(error)
   }
 
@@ -69,8 +78,33 @@ export class BodyRelay extends Readable {
       if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
       else this.#kept = undefined
     }
+    // The parser is at work now: it can't be left before this turn has ended.
+    if (this.#bytes === 0 && lengthOf(this.#request) > LARGE_BYTES) setImmediate(this.#leaveParser)
+    if (!this.#pass(chunk)) this.#request.pause()
+  }
+
+  #pass(chunk: Buffer): boolean {
+    this.#bytes += chunk.length
     this.#onProgress(chunk.length, chunk)
-    if (!this.push(chunk)) this.#request.pause()
+    return this.push(chunk)
+  }
+
+  readonly #leaveParser = (): void => {
+    const request = this.#request
+    // What waits in the request comes by its event.
+    while (!this.destroyed && request.read() !== null);
+    const left = lengthOf(request) - this.#bytes
+    if (this.destroyed || request.destroyed || request.complete || left <= MOST_KEPT_BYTES) return
+    this.#kept = undefined
+    this.#past = readPast(request, left, this.#take)
+    // Its end is all that it still has to tell.
+    if (this.#past !== undefined) request.resume()
+  }
+
+  readonly #take = (piece: Buffer): boolean => {
+    if (!this.destroyed) return this.#pass(piece)
+    giveBack(piece)
+    return true
   }
 
   readonly #onEnd = (): void => {
@@ -82,4 +116,9 @@ export class BodyRelay extends Readable {
   readonly #onError = (error: Error): void => {
     this.destroy(error)
   }
+}
+
+/** As announced; not a number where it is not. */
+function lengthOf(request: IncomingMessage): number {
+  return Number(request.headers['content-length'])
 }

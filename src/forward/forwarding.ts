@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ProxyError } from '../errors.ts'
 import type { AnswerHead, Controller, Handler } from '../http1/handler.ts'
-import { giveBack } from '../http1/intake.ts'
+import { writeAndGiveBack } from '../http1/intake.ts'
 import { settleTogether, writeNow, writeTogether } from '../network/write-together.ts'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange, RetryReason, WaitReason } from '../observe/exchange.ts'
@@ -16,9 +16,6 @@ import { ResponseTimeoutError, upstreamError } from './upstream-error.ts'
 
 /** A caller that takes nothing of its answer for so long is given up. */
 const CALLER_STALL_MS = 600_000
-
-/** Pieces of this length may be lent ones: their memory is given back. */
-const LENT_BYTES = 16 * 1024
 
 /** A body that is there with its head, and no longer, is written with it as one piece of text: Node copies 16 KB without allocating. */
 const MOST_HELD_BYTES = 8 * 1024
@@ -165,8 +162,7 @@ export class Forwarding implements CallerSide, Handler {
 
   onResponseData(controller: Controller, chunk: Buffer): void {
     this.#movedAt = performance.now()
-    const more =
-      this.#works === undefined ? this.#take(chunk, chunk.length >= LENT_BYTES) : this.#works.write(chunk)
+    const more = this.#works === undefined ? this.#take(chunk, true) : this.#works.write(chunk)
     if (!more) controller.pause()
   }
 
@@ -193,7 +189,7 @@ export class Forwarding implements CallerSide, Handler {
     })
   }
 
-  /** Gives the caller a piece of its answer, all of which is its own where it is lent; false: no more for now. */
+  /** Gives the caller a piece of its answer, which nobody else needs where it is lent; false: no more for now. */
   #take(chunk: Buffer, isLent = false): boolean {
     this.#exchange.bytesOut += chunk.length
     if (!this.#isLarge && this.#exchange.bytesOut > LARGE_BYTES) this.#becomeLarge()
@@ -208,8 +204,7 @@ export class Forwarding implements CallerSide, Handler {
 
   #write(chunk: Buffer, isLent = false): boolean {
     const response = this.#response
-    if (isLent ? response.write(chunk, (error) => error ?? giveBack(chunk)) : response.write(chunk))
-      return true
+    if (isLent ? writeAndGiveBack(response, chunk) : response.write(chunk)) return true
     // A caller that reads slowly is no fault of the API's; one that does not read at all holds a connection for nothing.
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#response.destroy(), CALLER_STALL_MS)

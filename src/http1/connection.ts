@@ -11,7 +11,7 @@ import {
   type OutgoingRequest,
   tellError,
 } from './handler.ts'
-import type { Intake } from './intake.ts'
+import { type Intake, writeAndGiveBack } from './intake.ts'
 import { readHead } from './read-head.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
 
@@ -282,7 +282,7 @@ class Upload {
       this.#socket.write(chunk)
       this.#socket.write('\r\n', 'latin1')
       this.#socket.uncork()
-    } else this.#socket.write(chunk)
+    } else writeAndGiveBack(this.#socket, chunk)
     this.#uncork()
     if (this.#socket.writableNeedDrain) this.#body.pause()
   }

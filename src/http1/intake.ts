@@ -1,5 +1,7 @@
 // Where the bytes of a connection land: small answers in memory that all connections share, large ones in lent buffers.
 
+import type { Writable } from 'node:stream'
+
 /** What net.connect and tls.connect call `onread`. */
 export interface OnRead {
   readonly buffer: () => Buffer
@@ -92,6 +94,15 @@ function borrowed(): Buffer {
   const made = Buffer.allocUnsafeSlow(LENT_BYTES)
   collected.register(made, undefined)
   return made
+}
+
+/** Pieces of this length may be lent ones. */
+const MAY_BE_LENT_BYTES = 16 * 1024
+
+/** Writes a piece that nobody else needs, and gives its memory back once it is taken; false: no more for now. */
+export function writeAndGiveBack(stream: Writable, piece: Buffer): boolean {
+  if (piece.length < MAY_BE_LENT_BYTES) return stream.write(piece)
+  return stream.write(piece, (error) => error ?? giveBack(piece))
 }
 
 /** A piece that {@link Intake.keep} gave is not needed any more, once and for all: its memory is written over. */
