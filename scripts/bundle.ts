@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { type BuildResult, build, type Metafile, type Plugin } from 'esbuild'
+import { SELDOM_USED } from './bundle/node-modules.ts'
 
 export const ROOT = dirname(import.meta.dirname)
 export const DIST = join(ROOT, 'dist')
@@ -11,9 +12,11 @@ export const PARTS = join(ROOT, 'scripts/bundle')
 /** Packages that are there for features which are never used. */
 const UNUSED = ['ws', 'light-my-request', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler']
 
+const SELDOM = new RegExp(`^(?:node:)?(?:${Object.keys(SELDOM_USED).join('|')})$`)
+
 const onlyWhatIsUsed: Plugin = {
   name: 'only what is used',
-  setup({ onResolve }) {
+  setup({ onLoad, onResolve }) {
     const replace = (wanted: RegExp, part: string, importers = /^/) => {
       const path = join(PARTS, part)
       onResolve({ filter: wanted }, ({ importer }) => (importers.test(importer) ? { path } : undefined))
@@ -23,6 +26,12 @@ const onlyWhatIsUsed: Plugin = {
     replace(/^\.\/client-h2\.js$/, 'client-h2.cjs')
     replace(/^node:http2$/, 'http2.cjs', /[/\\](?:fastify|reply-from)[/\\]/)
     replace(/^semver$/, 'semver.cjs', /[/\\]fastify[/\\]/)
+    onResolve({ filter: SELDOM }, ({ path, importer }) =>
+      /[/\\]node_modules[/\\](?!undici|@opentelemetry|@clack|@bomb)/.test(importer)
+        ? { path: path.replace('node:', ''), namespace: 'seldom used' }
+        : undefined,
+    )
+    onLoad({ filter: /^/, namespace: 'seldom used' }, ({ path }) => ({ contents: SELDOM_USED[path] ?? '' }))
     for (const name of UNUSED) replace(new RegExp(`^${name}$`), 'unused.cjs')
   },
 }
@@ -48,7 +57,11 @@ export function bundle({ write }: { write: boolean }): Promise<BuildResult & { m
     minifySyntax: true,
     legalComments: 'none',
     define: { 'import.meta.url': 'bundleUrl' },
-    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href;" },
+    // A function as it stands, so that whoever loads it need not put the text of one around two megabytes.
+    banner: {
+      js: "(function(require,__filename){const bundleUrl=require('node:url').pathToFileURL(__filename).href;",
+    },
+    footer: { js: '})' },
     plugins: [onlyWhatIsUsed],
     metafile: true,
     logLevel: 'warning',

@@ -12,9 +12,8 @@ export function metricsPage(root: string): string {
 }
 
 function metricsTable(): string {
-  const counts = new Counts()
-  const metrics = new Metrics(counts, {} as Live)
-  counts.close()
+  const metrics = new Metrics(new Counts(), {} as Live)
+  metrics.close()
   const rows = metrics.describe().map(({ name, type, labels, help }) => {
     const shown = labels.map((label) => `\`${label}\``).join(', ')
     return `| \`${name}\` | ${type} | ${shown} | ${help} |`

@@ -1,37 +1,25 @@
-// The one place of wiring: a Fastify app that never listens itself, the listeners before it, the tokens behind it.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import {
-  type FastifyHttpOptions,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  fastify,
-} from 'fastify'
+// The one place of wiring: the listeners, the forwarder and the proxy's own pages behind them, and the tokens.
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LoginConnections } from './auth/login-connections.ts'
 import { requestToken } from './auth/request-token.ts'
 import { Tokens } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
-import { ProxyError } from './errors.ts'
-import { forward, type Passage, registerForwarder } from './forward/forwarder.ts'
+import { forward, type Passage } from './forward/forwarder.ts'
 import { Upstreams } from './forward/upstreams.ts'
-import { FILES_PATH } from './guards/file-hosts.ts'
-import { FORWARDED_METHODS } from './guards/framing.ts'
-import { startExchange } from './observe/exchange.ts'
+import { type Exchange, startExchange } from './observe/exchange.ts'
 import type { Live } from './observe/live.ts'
 import type { Logger } from './observe/log.ts'
 import type { Recorder } from './observe/recorder.ts'
 import { requestIdOf } from './observe/request-id.ts'
 import { VERSION } from './observe/version.ts'
 import { Drain } from './server/drain.ts'
-import { registerHealth } from './server/health.ts'
 import { Listeners } from './server/listeners.ts'
 import { Observation } from './server/observation.ts'
-import { Page } from './server/page.ts'
-import { registerPlaceholderLogin } from './server/placeholder-login.ts'
+import type { Pages } from './server/pages.ts'
 import { receive, runtimeOf } from './server/reception.ts'
 import { condemn, isCondemned, refuse } from './server/refusal.ts'
 import { accountsInUse, Reloader } from './server/reload.ts'
-import { type House, Visit } from './server/visit.ts'
+import { type House, hangOn, Visit } from './server/visit.ts'
 
 export type { Config } from './config/config.ts'
 export { loadConfig } from './config/load.ts'
@@ -39,6 +27,8 @@ export { createLogger, type Logger } from './observe/log.ts'
 
 export interface ServerDeps {
   readonly log: Logger
+  /** Called once, when the proxy has had some requests: time for what an idle one can do without. */
+  readonly onBusy?: () => void
 }
 
 /** A proxy that is built but does not listen yet. */
@@ -56,19 +46,13 @@ export interface ProxyServer {
   readonly recorder: Recorder
 }
 
+/** So many requests are more than a probe or somebody's try. */
+const BUSY_AFTER_REQUESTS = 64
+
 /** Traces that are not sent by then are lost: nobody's request waits for them. */
 const LONGEST_FLUSH_MS = 2_000
 
-/** What is hung on Node's request, so that Fastify's routes find it again. */
-interface ListenedRequest extends IncomingMessage {
-  visit: Visit
-}
-
-function visitOf(request: unknown): Visit {
-  return (request as ListenedRequest).visit
-}
-
-export async function buildServer(config: Config, { log }: ServerDeps): Promise<ProxyServer> {
+export async function buildServer(config: Config, { log, onBusy }: ServerDeps): Promise<ProxyServer> {
   // Loaded only where it is wanted: OpenTelemetry is a good part of all packages.
   const tracing = config.tracing && new (await import('./observe/tracing.ts')).Tracing(config.tracing, log)
   const login = new LoginConnections(config)
@@ -104,60 +88,26 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
   }
   const observation = new Observation(config, log, live, tracing)
 
-  let route: (request: IncomingMessage, response: ServerResponse) => void = () => {}
-  const options: FastifyHttpOptions<Server> = {
-    logger: false,
-    serverFactory: (handler) => {
-      route = handler
-      return createServer()
-    },
-    genReqId: (request) => visitOf(request).exchange.reqId,
-    rewriteUrl: (request) => routeOf(request.url ?? '/'),
-    // Request ids are as long.
-    routerOptions: { maxParamLength: 128 },
-    // Never trusted: a caller could claim any address, host or scheme.
-    trustProxy: false,
-    // No route has a schema: Fastify need not load what compiles them.
-    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
+  let pages: Promise<Pages> | undefined
+  // Loaded with the first request for one: calls of the API need nothing of it.
+  const buildPages = async () => {
+    const { Pages } = await import('./server/pages.ts')
+    return Pages.build({ isReady, observation })
   }
-  const app: FastifyInstance = fastify(options)
-  // Parse no bodies at all: to Fastify no method has one, so none of its parsers ever runs.
-  for (const method of FORWARDED_METHODS) {
-    app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
+  /** Those that could not be built have told whoever asked for them. */
+  const built = () => pages?.catch(() => undefined)
+  const endStreams = async () => (await built())?.endStreams()
+  const route = (request: IncomingMessage, response: ServerResponse, exchange: Exchange) => {
+    pages ??= buildPages()
+    pages
+      .then(({ handle }) => handle(request, response))
+      .catch((error: unknown) => refuse(error, response, exchange))
   }
 
-  app.addHook('onRequest', (request, reply, done) => {
-    const { passage, exchange } = visitOf(request.raw)
-    if (passage === undefined) {
-      exchange.own = request.url.startsWith('/_proxy/')
-      addHeaders(reply, exchange.extra)
-    }
-    done()
-  })
-  // Before any route: a route keeps the handler that was there when it was made.
-  app.setErrorHandler((error, request, reply) => {
-    reply.hijack()
-    refuse(error, reply.raw, visitOf(request.raw).exchange)
-  })
-  registerPlaceholderLogin(app)
-  registerHealth(app, isReady)
-  observation.register(app)
-  const page = new Page({
-    recorder: observation.recorder,
-    status: () => observation.status(),
-    detach: (request) => visitOf(request).end(),
-  })
-  page.register(app)
-  await registerForwarder(app, passageOf)
-  app.setNotFoundHandler((request, reply) => {
-    reply.hijack()
-    const { exchange } = visitOf(request.raw)
-    refuse(new ProxyError('route_unknown', 'The proxy has no such page.'), reply.raw, exchange)
-  })
-  await app.ready()
-
+  let requests = 0
   const listeners = new Listeners((request, response, listener) => {
     if (isCondemned(request.socket)) return
+    if (++requests === BUSY_AFTER_REQUESTS) onBusy?.()
     // Node throws away what came with it in one packet: the next bytes may be the middle of something.
     if (request.headers.upgrade !== undefined) condemn(request.socket, response)
     const exchange = startExchange(
@@ -178,8 +128,8 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
         forward(request, response, reception.passage)
       } else {
         if (reception.kind === 'forward') visit.passage = reception.passage
-        ;(request as ListenedRequest).visit = visit
-        route(request, response)
+        hangOn(request, visit)
+        route(request, response, exchange)
       }
     } catch (error) {
       refuse(error, response, exchange)
@@ -200,50 +150,25 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       await reloader.reload(next, listeners)
       observation.recorder.configure(reloader.runtime.config.inspector)
       // One may stand on an address that was closed.
-      page.endStreams()
+      await endStreams()
     },
     drain: () => {
-      page.endStreams()
+      void endStreams()
       return drain.run(reloader.runtime.config.shutdownTimeoutMs, listeners, async (force) => {
         tokens.close()
         observation.close()
         await (force ? reloader.runtime.upstreams.destroy() : reloader.runtime.upstreams.close())
         await login.destroy()
-        await app.close()
+        await (await built())?.close()
         await tracing?.close(Math.min(LONGEST_FLUSH_MS, reloader.runtime.config.shutdownTimeoutMs))
       })
     },
   }
 }
 
-function noSchemas(): never {
-  throw new Error('no route has a schema')
-}
-
-/** `headers` is flat. */
-function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void {
-  for (let i = 0; i < headers.length; i += 2) reply.header(headers[i] as string, headers[i + 1])
-}
-
-function passageOf(request: FastifyRequest): Passage {
-  const { passage } = visitOf(request.raw)
-  // Invariant: nothing is forwarded that the reception did not let through.
-  if (passage === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
-  return passage
-}
-
 /** Calls of the API go straight to the forwarder: Fastify's router and objects are a tenth of what such a call costs. */
 function isForApi({ upstream }: Passage): boolean {
   return upstream.origin === upstream.environment.apiUrl
-}
-
-/** What Fastify routes by: one of the proxy's own pages (without company prefix and query), or `/` for the forwarder. */
-function routeOf(target: string): string {
-  const own =
-    /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*)(?:\?|$)/i.exec(
-      target,
-    )?.[1]
-  return own === undefined || own.startsWith(FILES_PATH) ? '/' : own
 }
 
 function allTried(tokens: Tokens): boolean {

@@ -13,9 +13,8 @@ const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const DASHBOARD = 'deploy/grafana/procore-proxy.json'
 const RULES = 'deploy/prometheus/procore-proxy.rules.yaml'
 
-const counts = new Counts()
-const metrics = new Metrics(counts, {} as Live)
-counts.close()
+const metrics = new Metrics(new Counts(), {} as Live)
+metrics.close()
 const labels = new Map(metrics.describe().map((metric) => [metric.name, metric.labels]))
 
 /** Each metric that an expression names, with the labels that it selects by. */

@@ -15,9 +15,8 @@ function load() {
   } catch {
     // The package for npm has none: it would fit one version of Node only.
   }
-  // All of it is ASCII.
-  const source = readFileSync(PROGRAM, 'latin1')
-  return new Script(`(function (require, __filename) {${source}\n})`, { filename: PROGRAM, cachedData })
+  // A function, and all of it is ASCII.
+  return new Script(readFileSync(PROGRAM, 'latin1'), { filename: PROGRAM, cachedData })
 }
 
 if (require.main === module) load().runInThisContext()(require, PROGRAM)

@@ -3,9 +3,8 @@ const { getRawAsset } = require('node:sea')
 const { Script } = require('node:vm')
 
 const bytes = (name) => Buffer.from(getRawAsset(name))
-// All of it is ASCII.
-const source = bytes('program.cjs').latin1Slice()
-const script = new Script(`(function (require, __filename) {${source}\n})`, {
+// A function, and all of it is ASCII.
+const script = new Script(bytes('program.cjs').latin1Slice(), {
   filename: __filename,
   cachedData: bytes('program.v8'),
 })

@@ -4,13 +4,13 @@ import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
+import { largeBodies } from '../forward/large-bodies.ts'
 import { batched } from '../observe/batched.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { VERSION } from '../observe/version.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
-import { keepMemorySmall } from './heap.ts'
 import { whenUnread } from './output.ts'
 
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
@@ -18,7 +18,6 @@ export async function start(flags: Flags): Promise<void> {
   const config = await readConfig(flags)
   const log = createLogger(config.log, batched(process.stdout))
   const server = await runServer(config, log)
-  keepMemorySmall()
   const stopWatching = reloadOnChange(flags, config, server, log)
   const { close } = closeWithGrace(
     {
@@ -47,7 +46,10 @@ export async function start(flags: Flags): Promise<void> {
 
 /** Listens, and says where and for which companies. */
 async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
-  const server = await buildServer(config, { log })
+  // Loaded when there is something to do for it.
+  const watchHeap = () => void import('./heap.ts').then(({ keepMemorySmall }) => keepMemorySmall())
+  largeBodies.onChange = watchHeap
+  const server = await buildServer(config, { log, onBusy: watchHeap })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
   const { proxy, noProxy } = config.network

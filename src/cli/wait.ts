@@ -1,5 +1,4 @@
 // `wait`: returns when a proxy is ready; for start-up scripts and container health checks.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import ms, { type StringValue } from 'ms'
 import type { Flags } from '../config/overrides.ts'
@@ -31,6 +30,7 @@ interface WaitOptions extends Flags {
 }
 
 async function wait(options: WaitOptions): Promise<void> {
+  const { setTimeout: sleep } = await import('node:timers/promises')
   const path = options.live === true ? '/_proxy/health/live' : '/_proxy/health/ready'
   const url = await localUrl(options.url, { config: options.config })
   const deadline = performance.now() + options.timeout

@@ -12,12 +12,17 @@ const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a
 /** The longest path that fits a unix socket's address on every platform (macOS: 104 bytes with the ending NUL). */
 const MAX_SOCKET_PATH_BYTES = 103
 
+/** As Node has it; it takes some colons, and Node a while to make its pattern ready, which most configurations never need. */
+export function isIPv6Address(text: string): boolean {
+  return text.indexOf(':') !== text.lastIndexOf(':') && isIPv6(text)
+}
+
 /** Whether only programs on this machine can reach the host: `localhost`, 127.0.0.0/8, `::1` (brackets allowed). */
 export function isLoopbackHost(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '')
   if (bare === 'localhost') return true
   if (isIPv4(bare)) return loopback.check(bare, 'ipv4')
-  return isIPv6(bare) && loopback.check(bare, 'ipv6')
+  return isIPv6Address(bare) && loopback.check(bare, 'ipv6')
 }
 
 /** A listen address as the configuration writes it. */
@@ -82,7 +87,7 @@ export function parseListen(text: string): ListenAddress | Mistake {
       `Write 127.0.0.1${text} for this machine alone, 0.0.0.0${text} for every network`,
     )
   }
-  if (isIPv6(text))
+  if (isIPv6Address(text))
     return bad(`${shown} is an IPv6 address without brackets`, `Write "[${text}]:8377" (quoted)`)
 
   const match = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::(.*))?$/s.exec(text)
@@ -100,7 +105,7 @@ export function parseListen(text: string): ListenAddress | Mistake {
     return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
   }
   if (bracketed !== undefined) {
-    if (!isIPv6(bracketed))
+    if (!isIPv6Address(bracketed))
       return bad(`${wanted} is not an IPv6 address`, 'Write one in brackets, such as "[::1]:8377"')
     return { kind: 'tcp', host: canonicalIPv6(bracketed), port: Number(port) }
   }
@@ -170,7 +175,7 @@ export function parseHostName(text: string): string | Mistake {
   const host = text.toLowerCase().replace(/\.$/, '')
   if (isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return host
   const bare = host.replace(/^\[(.*)\]$/s, '$1')
-  if (isIPv6(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
+  if (isIPv6Address(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
 
   const shown = quoted(text)
   const stripped = host

@@ -1,6 +1,10 @@
 // Reads a small file, text or not, together with its permission bits, and words what went wrong.
-import { open } from 'node:fs/promises'
+import { close, fstat, open, read } from 'node:fs'
+import { promisify } from 'node:util'
 import type { Mistake } from './problems.ts'
+
+// Not by node:fs/promises: with all that it brings along, it is a megabyte that nothing else at the start needs.
+const file = { open: promisify(open), stat: promisify(fstat), read: promisify(read), close: promisify(close) }
 
 /** A file's text and permission bits, both taken from the same open file. */
 export interface TextFile {
@@ -19,25 +23,33 @@ export interface FileBytes {
 /** Reads at most `maxBytes`. */
 export async function readFileBytes(path: string, maxBytes: number): Promise<FileBytes | Mistake> {
   try {
-    await using handle = await open(path, 'r')
-    const { mode } = await handle.stat()
-    const bytes = Buffer.alloc(maxBytes + 1)
-    let length = 0
-    while (length < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, length, bytes.length - length)
-      if (bytesRead === 0) break
-      length += bytesRead
+    const handle = await file.open(path, 'r')
+    try {
+      return await readAll(handle, path, maxBytes)
+    } finally {
+      await file.close(handle)
     }
-    if (length > maxBytes) {
-      return {
-        message: `${path} is larger than ${maxBytes / 1024} KiB`,
-        mend: 'Check that the path is right',
-      }
-    }
-    return { bytes: bytes.subarray(0, length), mode: mode & 0o777 }
   } catch (error) {
     return wordsFor(path, error)
   }
+}
+
+async function readAll(handle: number, path: string, maxBytes: number): Promise<FileBytes | Mistake> {
+  const { mode } = await file.stat(handle)
+  const bytes = Buffer.alloc(maxBytes + 1)
+  let length = 0
+  while (length < bytes.length) {
+    const { bytesRead } = await file.read(handle, bytes, length, bytes.length - length, null)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  if (length > maxBytes) {
+    return {
+      message: `${path} is larger than ${maxBytes / 1024} KiB`,
+      mend: 'Check that the path is right',
+    }
+  }
+  return { bytes: bytes.subarray(0, length), mode: mode & 0o777 }
 }
 
 /** Reads at most `maxBytes` of UTF-8 text. */

@@ -48,7 +48,7 @@ export async function loadConfig(
   deprecations: readonly Deprecation[] = DEPRECATIONS,
 ): Promise<Config> {
   const { flags, env, cwd, resolveSecrets = true, platform = process.platform } = input
-  const found = await findConfigFile({ ...input, flag: flags.config, platform })
+  const found = findConfigFile({ ...input, flag: flags.config, platform })
   const { document, mode } = await readConfigFile(found)
 
   const renewal = renewKeys(document.value, deprecations)

@@ -1,8 +1,7 @@
 // The way out: the outbound proxy's URL, the hosts that are reached without it, and certificates to trust besides.
 import { createHash, X509Certificate } from 'node:crypto'
-import { isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
-import { parseHostName } from './addresses.ts'
+import { isIPv6Address, parseHostName } from './addresses.ts'
 import type { NetworkSettings, NoProxyEntry } from './config.ts'
 import { readFileBytes } from './files.ts'
 import { type Finding, keyOf, type Mistake, quoted } from './problems.ts'
@@ -57,7 +56,7 @@ export function holdsCredentials(proxyUrl: string): boolean {
 export function parseNoProxy(text: string): NoProxyEntry | Mistake {
   if (text === '*') return { host: '*', port: undefined }
   const bare = text.replace(/^\*?\./, '')
-  const [, name = bare, port] = isIPv6(bare) ? [] : (/^(.*):(\d{1,5})$/s.exec(bare) ?? [])
+  const [, name = bare, port] = isIPv6Address(bare) ? [] : (/^(.*):(\d{1,5})$/s.exec(bare) ?? [])
   const host = parseHostName(name)
   if (typeof host === 'string') return { host, port: port === undefined ? undefined : Number(port) }
   return {

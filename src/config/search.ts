@@ -1,5 +1,5 @@
 // Finds the configuration file: the one that was named, else the first that exists of the usual places.
-import { stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
 import { homedir as osHomedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
@@ -49,21 +49,21 @@ export function usualPlaces({
 }
 
 /** The file to read; undefined where none is named and none exists. */
-export async function findConfigFile(context: SearchContext): Promise<FoundFile | undefined> {
+export function findConfigFile(context: SearchContext): FoundFile | undefined {
   const { flag, env, cwd } = context
   if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
   const named = env['PROCORE_PROXY_CONFIG']
   if (named) return { path: resolve(cwd, named), namedBy: 'PROCORE_PROXY_CONFIG' }
   for (const path of usualPlaces(context)) {
-    if (await exists(path)) return { path, namedBy: undefined }
+    if (exists(path)) return { path, namedBy: undefined }
   }
   return undefined
 }
 
 /** A file that is there but may not be looked at exists: reading it says so, rather than another file being taken. */
-async function exists(path: string): Promise<boolean> {
+function exists(path: string): boolean {
   try {
-    return !(await stat(path)).isDirectory()
+    return !statSync(path).isDirectory()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     return code !== 'ENOENT' && code !== 'ENOTDIR'

@@ -1,5 +1,5 @@
 // Reads a secret from where it is kept: the file itself, a variable, a file of its own, or a program's output.
-import { type ExecFileException, execFile } from 'node:child_process'
+import type { ExecFileException } from 'node:child_process'
 import { resolve, sep } from 'node:path'
 import ms from 'ms'
 import { chmod, isOpenToOthers, readTextFile } from './files.ts'
@@ -69,6 +69,8 @@ function readFromProgram(
   { env, folder }: SecretContext,
 ): Promise<string | Mistake> {
   const [program = '', ...args] = command
+  // Loaded by those alone who keep a secret so.
+  const { execFile } = process.getBuiltinModule('node:child_process')
   return new Promise((done) => {
     const options = {
       cwd: folder,

@@ -1,10 +1,6 @@
-// A thin forwarder, and @fastify/http-proxy with it as its handler.
-
+// A thin forwarder: one request that was let through, on its way.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import httpProxy from '@fastify/http-proxy'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { FORWARDED_METHODS } from '../guards/framing.ts'
 import { NEVER_SENT } from '../http1/handler.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { ForwardOptions } from './dispatch.ts'
@@ -27,32 +23,6 @@ export interface Passage {
   readonly rewritesFileUrls: boolean
   /** Whose turn it takes in a queue: the listener and client key it came by. */
   readonly lane: string
-}
-
-/** Serves `/` by forwarding; `passageOf` gives what was decided before. */
-export async function registerForwarder(
-  app: FastifyInstance,
-  passageOf: (request: FastifyRequest) => Passage,
-): Promise<void> {
-  await app.register(httpProxy, {
-    // Never dialled: the handler below sends through the company's own pool.
-    upstream: 'http://procore-proxy.invalid',
-    httpMethods: [...FORWARDED_METHODS],
-    // Whatever is forwarded is routed as `/`; its real path is in the passage.
-    routes: ['/'],
-    proxyPayloads: false,
-    // Nor does it need an agent of its own.
-    undici: { request: neverSent },
-    handler: (request: FastifyRequest, reply: FastifyReply) => {
-      const passage = passageOf(request)
-      reply.hijack()
-      forward(request.raw, reply.raw, passage)
-    },
-  } as Parameters<typeof httpProxy>[1])
-}
-
-function neverSent(): never {
-  throw new Error('the handler sends every request')
 }
 
 /** Sends a request to where it was let through to, and its answer to the caller. */
@@ -98,7 +68,7 @@ export function forward(raw: IncomingMessage, response: ServerResponse, passage:
   try {
     upstream.dispatch(options, forwarding)
   } catch (error) {
-    // The pool hands its errors to the handler: this is a defect of ours, and Fastify would not answer for a hijacked reply.
+    // The pool hands its errors to the handler: this is a defect of ours, for which nobody else would answer.
     forwarding.onResponseError(
       NEVER_SENT,
       new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error }),

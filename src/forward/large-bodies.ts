@@ -8,6 +8,10 @@ class LargeBodies {
   /** Called when the first begins (true) and when the last ends (false). The heap is one for all servers of a process. */
   onChange: ((some: boolean) => void) | undefined
 
+  get areUnderWay(): boolean {
+    return this.#underWay > 0
+  }
+
   begin(): void {
     if (this.#underWay++ === 0) this.onChange?.(true)
   }

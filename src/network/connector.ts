@@ -1,7 +1,7 @@
 // How connections to Procore are made: directly or in a tunnel through the outbound proxy, and whose certificates count.
 import { type ClientRequest, request } from 'node:http'
 import { connect, isIP, type Socket, type SocketConstructorOpts } from 'node:net'
-import tls from 'node:tls'
+import type { ConnectionOptions, SecureContext } from 'node:tls'
 import type { NetworkSettings, OutboundProxy } from '../config/config.ts'
 import { ConnectionError, isConnectTimeout, isTlsError, OutboundProxyError } from './connection-error.ts'
 import { proxyFor } from './outbound-proxy.ts'
@@ -58,10 +58,13 @@ export function connector(network: NetworkSettings, timeoutMs: number, http2 = f
   }
 }
 
+/** Loaded with the first connection that speaks it. */
+const tls = () => process.getBuiltinModule('node:tls')
+
 interface Opening {
   readonly network: NetworkSettings
   readonly target: ConnectTarget
-  readonly options: tls.ConnectionOptions
+  readonly options: ConnectionOptions
   /** The last TLS session by server name, so that the next handshake is shorter. */
   readonly sessions: Map<string, Buffer>
   /** 0: somebody else looks at the clock. */
@@ -78,7 +81,7 @@ function open({ network, target, options, sessions, timeoutMs }: Opening, callba
   const port = Number(target.port || (isTls ? 443 : 80))
   const servername = target.servername || (isIP(hostname) ? '' : hostname)
   const socket = isTls
-    ? tls.connect({
+    ? tls().connect({
         ...options,
         ...trusted(network),
         ...(httpSocket === undefined ? { host: hostname, port, onread } : { socket: httpSocket }),
@@ -111,15 +114,15 @@ function open({ network, target, options, sessions, timeoutMs }: Opening, callba
   socket.setKeepAlive(true, PROBE_AFTER_MS)
 }
 
-const contexts = new WeakMap<NetworkSettings, tls.SecureContext>()
+const contexts = new WeakMap<NetworkSettings, SecureContext>()
 
 /** Made once for all pools of a configuration, and when the first connection wants it: to read all of the machine's certificates takes a while. */
-function trusted(network: NetworkSettings): { readonly secureContext?: tls.SecureContext } {
+function trusted(network: NetworkSettings): { readonly secureContext?: SecureContext } {
   if (network.certificates.length === 0) return {}
   let secureContext = contexts.get(network)
   if (secureContext === undefined) {
-    secureContext = tls.createSecureContext({
-      ca: [...tls.getCACertificates('default'), ...network.certificates],
+    secureContext = tls().createSecureContext({
+      ca: [...tls().getCACertificates('default'), ...network.certificates],
     })
     contexts.set(network, secureContext)
   }

@@ -1,5 +1,4 @@
 // What befell requests and tokens, as plain numbers: the request path adds, the metrics page reads.
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
@@ -8,8 +7,6 @@ import { Tally } from './tally.ts'
 
 /** What requests without a company count under: refused ones, and those for the proxy's own pages. Never a company's name. */
 export const NO_COMPANY = '_proxy'
-/** How often the event loop is watched. */
-export const LAG_RESOLUTION_MS = 50
 
 /** What befell the tokens of one account. */
 export interface TokenTally {
@@ -25,12 +22,6 @@ export class Counts {
   /** The proxy's own answers, by error code. */
   readonly refusals = new Map<string, number>(Object.keys(ERROR_KINDS).map((code) => [code, 0]))
   readonly tokens = new Map<string, TokenTally>()
-  /** In nanoseconds; whoever reads it resets it. */
-  readonly lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
-
-  constructor() {
-    this.lag.enable()
-  }
 
   /** A request has ended. */
   add(exchange: Exchange): void {
@@ -60,10 +51,5 @@ export class Counts {
     }
     if (event.type === 'issued') tally.issued++
     else tally.failed.set(event.failure.reason, (tally.failed.get(event.failure.reason) ?? 0) + 1)
-  }
-
-  /** Stops watching the event loop. */
-  close(): void {
-    this.lag.disable()
   }
 }

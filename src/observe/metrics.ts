@@ -1,7 +1,8 @@
 // The metrics page (Prometheus): everything is read when it is asked for. Loaded then, too: a proxy that nobody scrapes needs none of it.
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { TokenFailureReason } from '../auth/token-failure.ts'
-import { type Counts, LAG_RESOLUTION_MS, NO_COMPANY } from './counts.ts'
+import { type Counts, NO_COMPANY } from './counts.ts'
 import type { CompanyLoad, Live } from './live.ts'
 import {
   DURATION_BOUNDS,
@@ -11,6 +12,9 @@ import {
   STATUS_CLASSES,
   type Tally,
 } from './tally.ts'
+
+/** How often the event loop is watched. */
+const LAG_RESOLUTION_MS = 50
 
 const TOKEN_FAILURES: readonly TokenFailureReason[] = [
   'rejected',
@@ -24,10 +28,13 @@ export class Metrics {
   readonly #counts: Counts
   readonly #live: Live
   readonly #registry = new Registry()
+  /** In nanoseconds; each scrape begins anew. */
+  readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
 
   constructor(counts: Counts, live: Live) {
     this.#counts = counts
     this.#live = live
+    this.#lag.enable()
     this.#describeRequests()
     this.#describeTokens()
     this.#describeState()
@@ -44,6 +51,11 @@ export class Metrics {
     for (const company of [NO_COMPANY, ...this.#live.loads.map((load) => load.company)])
       this.#counts.tally(company)
     return this.#registry.metrics()
+  }
+
+  /** Stops watching the event loop. */
+  close(): void {
+    this.#lag.disable()
   }
 
   /** Name, type, help and labels of each metric, for the docs. */
@@ -198,10 +210,10 @@ export class Metrics {
   }
 
   #describeProcess(): void {
-    const { lag } = this.#counts
+    const lag = this.#lag
     this.#gauge(
       'event_loop_lag_seconds',
-      'How much later than due the event loop ran timers, since the last scrape.',
+      'How much later than due the event loop ran timers, since the last scrape (from the first one on).',
       ['quantile'],
       function* () {
         const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - LAG_RESOLUTION_MS) / 1000

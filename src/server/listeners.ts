@@ -1,5 +1,5 @@
 // Opens, keeps and closes the sockets that callers connect to.
-import { chmod } from 'node:fs/promises'
+import { chmodSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listenText } from '../config/addresses.ts'
@@ -53,7 +53,7 @@ export class Listeners {
       for (const [key, listener] of wanted) {
         const open = this.#open.get(key)
         if (open !== undefined) {
-          await changeMode(open.address, listener.address)
+          changeMode(open.address, listener.address)
           continue
         }
         const server = await this.#listen(listener).catch((error: Error) => {
@@ -111,7 +111,7 @@ export class Listeners {
       server.listen(address.kind === 'unix' ? { path: address.path } : address)
       if (umask !== undefined) process.umask(umask)
     })
-    if (address.kind === 'unix') await chmod(address.path, address.mode)
+    if (address.kind === 'unix') chmodSync(address.path, address.mode)
     return listener
   }
 
@@ -171,8 +171,8 @@ function keyOf(address: ListenAddress, company: string | undefined, nth: number)
   return `${address.host} ${address.port} ${whose} ${nth}`
 }
 
-async function changeMode(from: ListenAddress, to: ListenAddress): Promise<void> {
-  if (from.kind === 'unix' && to.kind === 'unix' && from.mode !== to.mode) await chmod(to.path, to.mode)
+function changeMode(from: ListenAddress, to: ListenAddress): void {
+  if (from.kind === 'unix' && to.kind === 'unix' && from.mode !== to.mode) chmodSync(to.path, to.mode)
 }
 
 /** `localhost` means both loopback addresses to callers; with port 0 the two would differ, so there it is IPv4. */

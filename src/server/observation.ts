@@ -90,6 +90,6 @@ export class Observation {
   }
 
   close(): void {
-    this.#counts.close()
+    void this.#metrics?.then((metrics) => metrics.close())
   }
 }

@@ -1,13 +1,10 @@
 // Makes way for a unix socket: a stale one is removed, a live one or another kind of file is an error.
-import { lstat, unlink } from 'node:fs/promises'
+import { lstatSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 
 /** Throws where somebody listens at `path`, or where something that is no socket is in the way. */
 export async function clearStaleSocket(path: string): Promise<void> {
-  const stats = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  const stats = lstatSync(path, { throwIfNoEntry: false })
   if (stats === undefined) return
   if (!stats.isSocket()) {
     throw new Error(`unix:${path}: there is a file in the way that is no socket; choose another path`)
@@ -15,7 +12,7 @@ export async function clearStaleSocket(path: string): Promise<void> {
   if (await answers(path)) {
     throw new Error(`unix:${path}: another process listens there; stop it, or choose another path`)
   }
-  await unlink(path)
+  unlinkSync(path)
 }
 
 function answers(path: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 // One request from when it comes in until its answer has ended: counted, and told to whoever observes.
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Passage } from '../forward/forwarder.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { Drain } from './drain.ts'
@@ -50,4 +50,18 @@ export class Visit {
     if (!this.#response.writableFinished) this.exchange.cause ??= 'caller_gone'
     this.end()
   }
+}
+
+/** What is hung on Node's request, so that Fastify's routes find it again. */
+interface ListenedRequest extends IncomingMessage {
+  visit: Visit
+}
+
+export function hangOn(request: IncomingMessage, visit: Visit): void {
+  ;(request as ListenedRequest).visit = visit
+}
+
+/** The visit that was hung on a request. */
+export function visitOf(request: IncomingMessage): Visit {
+  return (request as ListenedRequest).visit
 }
