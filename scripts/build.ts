@@ -1,18 +1,9 @@
-// npm run build: dist/bin is the program in one file with all its packages, dist/server.js with its types is what can be
+// npm run build: dist/bin is the program with all its packages in a few files, dist/server.js with its types is what can be
 // embedded. With --no-code V8's compiled form is left out, which fits the Node that made it and no other.
 import { execFileSync } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { BIN, type BundledPackage, bundle, DIST, PARTS, packagesIn, ROOT } from './bundle.ts'
+import { BIN, type BundledPackage, bundle, bundleStart, DIST, PARTS, packagesIn, ROOT } from './bundle.ts'
 
 const withCode = !process.argv.includes('--no-code')
 mkdirSync(BIN, { recursive: true })
@@ -21,9 +12,9 @@ for (const entry of readdirSync(DIST))
   if (entry !== 'release') rmSync(join(DIST, entry), { recursive: true, force: true })
 mkdirSync(BIN)
 
-const { metafile } = await bundle({ write: true })
-writeFileSync(join(BIN, 'LICENSES.txt'), licences(packagesIn(metafile)))
-copyFileSync(join(PARTS, 'procore-proxy.cjs'), join(BIN, 'procore-proxy.cjs'))
+const metafiles = await bundle({ write: true })
+writeFileSync(join(BIN, 'LICENSES.txt'), licences(packagesIn(metafiles)))
+await bundleStart('procore-proxy.cjs', join(BIN, 'procore-proxy.cjs'))
 chmodSync(join(BIN, 'procore-proxy.cjs'), 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
 run(join(ROOT, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json')

@@ -218,7 +218,7 @@ async function useIt(podman: Podman, fake: FakeProcore, folder: string): Promise
     assert.match(down.err, /ECONNREFUSED/)
   })
   await check("it starts from the code that this very Node's V8 made", async () => {
-    const ask = `console.log(require('${PROGRAM}').load().cachedDataRejected)`
+    const ask = `const { run, scripts } = require('${PROGRAM}'); process.argv = ['', '', '--version']; run('program'); console.log(scripts.get('program').cachedDataRejected)`
     assert.equal(await podman.run('exec', name, NODE, '-e', ask), 'false')
   })
   await check('no shell to be had', async () => {

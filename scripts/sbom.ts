@@ -23,8 +23,8 @@ const { name, version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'u
   name: string
   version: string
 }
-const { metafile } = await bundle({ write: false })
-const bundled = new Set(packagesIn(metafile).map((it) => `${it.name}@${it.version}`))
+const metafiles = await bundle({ write: false })
+const bundled = new Set(packagesIn(metafiles).map((it) => `${it.name}@${it.version}`))
 const folder = join(DIST, 'release')
 mkdirSync(folder, { recursive: true })
 const file = join(folder, `${name}-${version}.cyclonedx.json`)

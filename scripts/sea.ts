@@ -11,9 +11,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { BIN, bundleStart, DIST, PART_NAMES, ROOT } from './bundle.ts'
 
-const ROOT = dirname(import.meta.dirname)
-const DIST = join(ROOT, 'dist')
 const SEA = join(DIST, 'sea')
 const PROGRAM = join(SEA, process.platform === 'win32' ? 'procore-proxy.exe' : 'procore-proxy')
 const MAC = process.platform === 'darwin'
@@ -23,8 +22,12 @@ const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
 /** What the program reads at run time, by the names that scripts/bundle/sea.cjs and src/observe/own-files.ts ask for. */
 const ASSETS: Readonly<Record<string, string>> = {
-  'program.cjs': join(DIST, 'bin/program.cjs'),
-  'program.v8': join(DIST, 'bin/program.v8'),
+  ...Object.fromEntries(
+    ['program', ...PART_NAMES]
+      .flatMap((name) => [`${name}.cjs`, `${name}.v8`])
+      .map((file) => [file, join(BIN, file)])
+      .filter(([, file]) => existsSync(file as string)),
+  ),
   'package.json': join(ROOT, 'package.json'),
   'page/page.html': join(DIST, 'page/page.html'),
   'page/page.js': join(DIST, 'page/page.js'),
@@ -37,16 +40,17 @@ writeFileSync(join(SEA, 'LICENSES.txt'), licences())
 copyFileSync(process.execPath, PROGRAM)
 // A signed file that is changed does not start any more on a Mac.
 if (MAC) execFileSync('codesign', ['--remove-signature', PROGRAM])
-putIn()
+await putIn()
 if (MAC) execFileSync('codesign', ['--sign', '-', PROGRAM])
 
 /** A main and files, put into Node. */
-function putIn(): void {
+async function putIn(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-sea-'))
   try {
     const output = join(folder, 'blob')
     const config = join(folder, 'sea.json')
-    const main = join(ROOT, 'scripts/bundle/sea.cjs')
+    const main = join(folder, 'main.cjs')
+    await bundleStart('sea.cjs', main)
     writeFileSync(
       config,
       JSON.stringify({ main, output, assets: ASSETS, disableExperimentalSEAWarning: true }),

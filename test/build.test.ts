@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { get, run, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
 import { serves, traces } from './fixtures/program.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -69,6 +69,20 @@ t.test('code that does not fit this Node is no failure', async (t) => {
     t.match(told, { code: 0, out: `${version}\n`, err: '' })
   }
   await serves(t, place, main)
+})
+
+t.test('a program that was replaced while it runs does not take up parts of the other', async (t) => {
+  const { folder, main } = install(t)
+  const place = await startPlace(t)
+  const proxy = run(t, ['-c', place.file], { cwd: place.folder, main })
+  const url = await proxy.ready()
+  const part = join(folder, 'dist/bin/pages.cjs')
+  writeFileSync(part, `${readFileSync(part, 'latin1')}\n`, 'latin1')
+  t.match(await get(t, url, '/_proxy/status'), { status: 500, body: /internal_error/ })
+  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 }, 'it goes on')
+  proxy.kill('SIGTERM')
+  const why = /was replaced on disk after it had started: restart it/
+  t.match(await proxy.end(), { code: 0, out: why })
 })
 
 t.test('the bundle makes traces', async (t) => {

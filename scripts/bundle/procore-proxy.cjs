@@ -1,23 +1,28 @@
 #!/usr/bin/env node
-// Starts the bundled program, from the code that V8 made of it at the build where that fits this Node: no parsing, no compiling.
-const { readFileSync } = require('node:fs')
+// Starts the bundled program.
+const { readFileSync, statSync } = require('node:fs')
 const { join } = require('node:path')
-const { Script } = require('node:vm')
+const loader = require('./loader.cjs')
 
-const PROGRAM = join(__dirname, 'program.cjs')
-const CODE = join(__dirname, 'program.v8')
-
-/** The program, compiled; V8 itself refuses code of another version, another machine or other flags. */
-function load() {
-  let cachedData
-  try {
-    cachedData = readFileSync(CODE)
-  } catch {
-    // The package for npm has none: it would fit one version of Node only.
-  }
-  // A function, and all of it is ASCII.
-  return new Script(readFileSync(PROGRAM, 'latin1'), { filename: PROGRAM, cachedData })
+const path = (file) => join(__dirname, file)
+const look = (file) => {
+  const { ino, size, mtimeMs } = statSync(path(file))
+  return `${ino} ${size} ${mtimeMs}`
 }
+// Parts of another version would be worse than none.
+const atStart = new Map(PART_NAMES.map((name) => [`${name}.cjs`, look(`${name}.cjs`)]))
+const bytes = (file) => {
+  if (atStart.has(file) && atStart.get(file) !== look(file)) {
+    throw new Error('the program was replaced on disk after it had started: restart it')
+  }
+  return readFileSync(path(file))
+}
+const scripts = new Map()
+const run = loader({
+  bytes,
+  path,
+  told: require.main === module ? undefined : (...told) => scripts.set(...told),
+})
 
-if (require.main === module) load().runInThisContext()(require, PROGRAM)
-else module.exports = { load, CODE, PROGRAM }
+if (require.main === module) run('program')
+else module.exports = { run, scripts, path }

@@ -1,11 +1,5 @@
-// The main of the single executable: runs the bundled program from the code that V8 made of it, as procore-proxy.cjs does.
+// The main of the single executable: starts the bundled program, as procore-proxy.cjs does, from what was put into Node.
 const { getRawAsset } = require('node:sea')
-const { Script } = require('node:vm')
+const loader = require('./loader.cjs')
 
-const bytes = (name) => Buffer.from(getRawAsset(name))
-// A function, and all of it is ASCII.
-const script = new Script(bytes('program.cjs').latin1Slice(), {
-  filename: __filename,
-  cachedData: bytes('program.v8'),
-})
-script.runInThisContext()(require, __filename)
+loader({ bytes: (file) => Buffer.from(getRawAsset(file)), path: () => __filename })('program')

@@ -1,4 +1,4 @@
-// @fastify/http-proxy with the forwarder as its handler, for what Fastify routes.
+// The forwarder as the handler of @fastify/http-proxy, for what Fastify routes.
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'

@@ -1,0 +1,3 @@
+// The program itself, as it is bundled.
+require('./share.cjs')
+require('../../src/cli/main.ts')
