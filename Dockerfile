@@ -1,4 +1,4 @@
-# The image: Node and the program in one file; no packages, no shell, no package manager, no root, nothing to write to.
+# The image: Node and the program in a few files; no packages, no shell, no package manager, no root, nothing to write to.
 # How to pin the two base images by digest: deploy/docker/README.md.
 ARG NODE_IMAGE=docker.io/library/node:24.21.0-bookworm-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian12:nonroot

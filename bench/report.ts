@@ -75,7 +75,7 @@ connections by wrk for ${seconds} s, ${rounds} rounds in which the contenders ta
 contender's processes.${warmUpSays(result)} Requests/s of the fast ones are bounded by load and upstream, which share what the contender leaves:
 CPU a request is the figure to compare. Added latency is what a contender adds to the same request straight to the upstream,
 on one connection and, open loop (no request waits for another's answer), at ${fixedRate} requests/s. Large bodies are ${largeMb} MB.
-Every cell is the median and, in brackets, the least and the most of the rounds; ratios are taken round by round.${
+Idle memory is resident memory after half a minute without requests. Every cell is the median and, in brackets, the least and the most of the rounds; ratios are taken round by round.${
       left.length > 0 ? `\nSkipped: ${left.join(', ')}.` : ''
     }`,
     ...(plots ? [image('cpu.svg', 'CPU time a request'), image('latency.svg', 'Added latency')] : []),

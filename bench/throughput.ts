@@ -6,6 +6,8 @@ import { measureLatency } from './latency.ts'
 
 /** After which nothing is left of the pause before it. */
 const LEAD_IN_S = 3
+/** After so long without a request, what is compiled while it runs has given back what its start has left lying. */
+const IDLE_MS = 30_000
 
 /** Time to start: processes that come and go, one at a time. */
 export async function measureStart(bench: Bench, times: number): Promise<void> {
@@ -34,7 +36,7 @@ export async function measureThroughput(bench: Bench): Promise<void> {
       if (running !== undefined) all.push(running)
     }
     if (scheme === 'plain') {
-      await sleep(2_000)
+      await sleep(options.quick ? 2_000 : IDLE_MS)
       for (const { contender, child } of all) {
         if (!contender.throughputOnly) add(bench, contender, 'idleMb', child.memoryMb('VmRSS'))
       }
