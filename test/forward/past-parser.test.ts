@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { setImmediate as settle, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { LARGE_BYTES } from '../../src/forward/large-bodies.ts'
-import { PastParser } from '../../src/forward/past-parser.ts'
+import { PastParser, readPast } from '../../src/forward/past-parser.ts'
 import { openSocket, startRig } from '../fixtures/proxy.ts'
 
 /** No two places of it look alike, so that nothing can change places unseen. */
@@ -22,10 +22,13 @@ function bodyOf(bytes: number, seed: number): Buffer {
 
 const hashOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
+const LONG_BYTES = 24_000_000
+
 /** An API that answers with the hash of what it got, which it takes up after so long. */
 async function startHashing(t: Test, { listen, delayMs = 0 }: { listen?: string; delayMs?: number } = {}) {
   const api = createServer(async (request, response) => {
     if (delayMs > 0) await sleep(delayMs)
+    if (request.url === '/rest/v1.0/long') return response.end('x'.repeat(LONG_BYTES))
     const hash = createHash('sha256')
     let bytes = 0
     for await (const chunk of request) {
@@ -159,6 +162,29 @@ t.test('a request right behind the body is the next one, and its body its own', 
   }
 })
 
+t.test(
+  'a body behind an answer that the caller does not take yet comes through, and so does what follows',
+  async (t) => {
+    const { port } = await startHashing(t)
+    const socket = await openSocket(port)
+    const body = bodyOf(3 * LARGE_BYTES, 8)
+    const long = 'GET /acme/rest/v1.0/long HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    socket.write(long)
+    await sleep(200)
+    socket.write(Buffer.concat([Buffer.from(headOf(body.length)), body, Buffer.from(headOf(0))]))
+    await sleep(200)
+    const chunks: Buffer[] = []
+    for await (const chunk of socket) {
+      chunks.push(chunk)
+      if (/ 0 [0-9a-f]{64}$/.test(chunk.toString('latin1'))) break
+    }
+    const text = Buffer.concat(chunks).toString('latin1')
+    t.equal(text.match(/HTTP\/1\.1 200 OK/g)?.length, 3)
+    t.equal(text.match(/x{100}/g)?.length, LONG_BYTES / 100)
+    t.ok(text.includes(told(body)))
+  },
+)
+
 t.test('many at once, more than there is memory to lend, each gets its own', async (t) => {
   const { port } = await startHashing(t)
   const all = await Promise.all(
@@ -265,24 +291,35 @@ t.test('an API that does not read holds the caller back', async (t) => {
   socket.destroy()
 })
 
-t.test('where Node has another inside, the body comes from the request as before', async (t) => {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const socket = connect((server.address() as { port: number }).port, '127.0.0.1')
-  socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n')
-  const [request] = (await once(server, 'request')) as [IncomingMessage]
-  const plain = request.socket as Socket & { parser: object; _handle: object }
-  t.equal(PastParser.of(new (class extends Object {})() as Socket), undefined, 'no parser')
-  for (const [what, over] of [
-    ['another parser', { parser: {} }],
-    ['a parser without callbacks', { parser: Object.create({ constructor: { kOnBody: 3 } }) }],
-    ['another handle', { _handle: {} }],
-  ] as const) {
-    const other = Object.create(plain, Object.getOwnPropertyDescriptors(over)) as Socket
-    t.equal(PastParser.of(other), undefined, what)
-  }
-  t.equal(plain.listenerCount('data'), 1, 'and nothing was changed')
-  socket.destroy()
-})
+t.test(
+  'where Node has another inside, or holds the caller back, the body comes from the request as before',
+  async (t) => {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    const socket = connect((server.address() as { port: number }).port, '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n')
+    const [request] = (await once(server, 'request')) as [IncomingMessage]
+    const plain = request.socket as Socket & { parser: object; _handle: object }
+    t.equal(PastParser.of(new (class extends Object {})() as Socket), undefined, 'no parser')
+    for (const [what, over] of [
+      ['another parser', { parser: {} }],
+      ['a parser without callbacks', { parser: Object.create({ constructor: { kOnBody: 3 } }) }],
+      ['another handle', { _handle: {} }],
+    ] as const) {
+      const other = Object.create(plain, Object.getOwnPropertyDescriptors(over)) as Socket
+      t.equal(PastParser.of(other), undefined, what)
+    }
+    const held = Object.assign(Object.create(request), {
+      socket: Object.create(plain, { _paused: { value: true } }),
+    })
+    t.equal(
+      readPast(held, 10, () => true),
+      undefined,
+      'Node holds it back',
+    )
+    t.equal(plain.listenerCount('data'), 1, 'and nothing was changed')
+    socket.destroy()
+  },
+)
