@@ -13,6 +13,7 @@ import type { Recorder } from './observe/recorder.ts'
 import { requestIdOf } from './observe/request-id.ts'
 import { VERSION } from './observe/version.ts'
 import { Drain } from './server/drain.ts'
+import { answerHealth } from './server/health.ts'
 import { Listeners } from './server/listeners.ts'
 import { Observation } from './server/observation.ts'
 import type { Pages } from './server/pages.ts'
@@ -91,8 +92,14 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
   let pages: Promise<Pages> | undefined
   // Loaded with the first request for one: calls of the API need nothing of it.
   const buildPages = async () => {
-    const { Pages } = await import('./server/pages.ts')
-    return Pages.build({ isReady, observation })
+    try {
+      const { Pages } = await import('./server/pages.ts')
+      return await Pages.build({ isReady, observation })
+    } catch (error) {
+      // What was amiss may pass: the next one tries again.
+      pages = undefined
+      throw error
+    }
   }
   /** Those that could not be built have told whoever asked for them. */
   const built = () => pages?.catch(() => undefined)
@@ -126,6 +133,8 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
         response.end()
       } else if (reception.kind === 'forward' && isForApi(reception.passage)) {
         forward(request, response, reception.passage)
+      } else if (answerHealth(request, response, isReady)) {
+        exchange.own = true
       } else {
         if (reception.kind === 'forward') visit.passage = reception.passage
         hangOn(request, visit)

@@ -71,7 +71,26 @@ t.test('code that does not fit this Node is no failure', async (t) => {
   await serves(t, place, main)
 })
 
-t.test('a program that was replaced while it runs does not take up parts of the other', async (t) => {
+t.test('a program that was replaced while it runs goes on as it was', async (t) => {
+  const { folder, main } = install(t)
+  const place = await startPlace(t)
+  const proxy = run(t, ['-c', place.file], { cwd: place.folder, main })
+  const url = await proxy.ready()
+  // As package managers do it: another file under the name.
+  for (const part of ['config', 'pages', 'metrics']) {
+    const file = join(folder, `dist/bin/${part}.cjs`)
+    rmSync(file)
+    writeFileSync(file, 'throw new Error("another version")')
+  }
+  proxy.kill('SIGHUP')
+  await proxy.line('reload: SIGHUP')
+  t.match(await get(t, url, '/_proxy/status'), { status: 200 })
+  t.match(await get(t, url, '/_proxy/metrics'), { status: 200 })
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(), { code: 0, err: '', out: /^(?!.*another version)/s })
+})
+
+t.test('a program that was written over while it runs says so, and does not mix the two', async (t) => {
   const { folder, main } = install(t)
   const place = await startPlace(t)
   const proxy = run(t, ['-c', place.file], { cwd: place.folder, main })
@@ -79,10 +98,10 @@ t.test('a program that was replaced while it runs does not take up parts of the 
   const part = join(folder, 'dist/bin/pages.cjs')
   writeFileSync(part, `${readFileSync(part, 'latin1')}\n`, 'latin1')
   t.match(await get(t, url, '/_proxy/status'), { status: 500, body: /internal_error/ })
-  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 }, 'it goes on')
+  for (const path of ['/acme/rest/v1.0/me', '/_proxy/health/live', '/_proxy/health/ready'])
+    t.match(await get(t, url, path), { status: 200 }, `${path} goes on`)
   proxy.kill('SIGTERM')
-  const why = /was replaced on disk after it had started: restart it/
-  t.match(await proxy.end(), { code: 0, out: why })
+  t.match(await proxy.end(), { code: 0, out: /was written over after it had started: restart it/ })
 })
 
 t.test('the bundle makes traces', async (t) => {

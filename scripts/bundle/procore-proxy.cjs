@@ -1,22 +1,42 @@
 #!/usr/bin/env node
 // Starts the bundled program.
-const { readFileSync, statSync } = require('node:fs')
+const { fstatSync, openSync, readFileSync, readSync } = require('node:fs')
 const { join } = require('node:path')
 const loader = require('./loader.cjs')
 
 const path = (file) => join(__dirname, file)
-const look = (file) => {
-  const { ino, size, mtimeMs } = statSync(path(file))
-  return `${ino} ${size} ${mtimeMs}`
-}
-// Parts of another version would be worse than none.
-const atStart = new Map(PART_NAMES.map((name) => [`${name}.cjs`, look(`${name}.cjs`)]))
-const bytes = (file) => {
-  if (atStart.has(file) && atStart.get(file) !== look(file)) {
-    throw new Error('the program was replaced on disk after it had started: restart it')
+
+/** A file as it is now, whatever becomes of its name; undefined where there is none. */
+const hold = (file) => {
+  try {
+    const handle = openSync(path(file))
+    const { size, mtimeMs } = fstatSync(handle)
+    return { handle, size, mtimeMs }
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined
+    throw error
   }
-  return readFileSync(path(file))
 }
+// A part that is loaded later has to be of the same version, and to be had when no file can be opened any more.
+const files = PART_NAMES.flatMap((name) => [`${name}.cjs`, `${name}.v8`])
+const held = new Map(files.map((file) => [file, hold(file)]))
+
+const bytes = (file) => {
+  const before = held.get(file)
+  if (before === undefined) return readFileSync(path(file))
+  const { size, mtimeMs } = fstatSync(before.handle)
+  if (size !== before.size || mtimeMs !== before.mtimeMs) {
+    throw new Error('the program was written over after it had started: restart it')
+  }
+  const whole = Buffer.allocUnsafeSlow(size)
+  for (let length = 0; length < size; ) {
+    const read = readSync(before.handle, whole, length, size - length, length)
+    if (read === 0) throw new Error(`${path(file)} is shorter than it was`)
+    length += read
+  }
+  return whole
+}
+
 const scripts = new Map()
 const run = loader({
   bytes,

@@ -34,7 +34,8 @@ export class Http2Pool {
   dispatch(request: OutgoingRequest, handler: Handler): void {
     const { method, path, headers, body } = request
     const options = { method, path, headers: headers as string[], body: body as Buffer | Readable | null }
-    this.#pool.dispatch(options, new Wire(handler))
+    const stream = body === null || Buffer.isBuffer(body) ? undefined : body
+    this.#pool.dispatch(options, new Wire(handler, stream))
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 // Takes undici's answers as its parser gives them: no object is made of headers that nobody asks for.
-import { type Controller, type Handler, NO_TRAILERS } from '../http1/handler.ts'
+import { type BodyStream, type Controller, type Handler, NO_TRAILERS } from '../http1/handler.ts'
 import { readHead } from '../http1/read-head.ts'
 
 /**
@@ -8,6 +8,8 @@ import { readHead } from '../http1/read-head.ts'
  */
 export class Wire implements Controller {
   readonly #next: Handler
+  /** Of the request, where it streams. */
+  readonly #body: BodyStream | undefined
   #abort: ((reason?: Error) => void) | undefined
   #resume: (() => void) | undefined
   aborted = false
@@ -15,8 +17,9 @@ export class Wire implements Controller {
   reason: Error | null = null
   rawHeaders: Buffer[] = []
 
-  constructor(next: Handler) {
+  constructor(next: Handler, body?: BodyStream) {
     this.#next = next
+    this.#body = body
   }
 
   pause(): void {
@@ -33,7 +36,15 @@ export class Wire implements Controller {
     if (this.aborted) return
     this.aborted = true
     this.reason = reason
-    this.#abort?.(reason)
+    const abort = () => this.#abort?.(reason)
+    if (this.#body === undefined || this.#body.destroyed) {
+      abort()
+      return
+    }
+    // Invariant: a body that is still on its way ends before its stream is closed. Where undici closes a stream of HTTP/2 on
+    // which something waits to be written, Node 24 turns in nghttp2 for ever, and takes memory all the while.
+    this.#body.destroy()
+    setImmediate(abort)
   }
 
   onConnect(abort: (reason?: Error) => void, context?: unknown): void {
@@ -63,7 +74,8 @@ export class Wire implements Controller {
   }
 
   onError(error: Error): void {
-    this.#next.onResponseError(this, error)
+    // The end of its body may have been noticed first.
+    this.#next.onResponseError(this, this.reason ?? error)
   }
 }
 

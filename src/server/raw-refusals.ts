@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
 import { newRequestId } from '../observe/request-id.ts'
-import { condemn, isCondemned } from './refusal.ts'
+import { condemn, isCondemned, LINGER_MS } from './refusal.ts'
 
 /** Where Node keeps the answer that a connection is busy with. */
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null }
@@ -14,17 +14,28 @@ type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null }
 export function onClientError(error: NodeJS.ErrnoException, stream: Duplex): void {
   const socket = stream as ServedSocket
   const answering = socket._httpMessage
-  if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+  if (error.code === 'ECONNRESET') socket.destroy()
+  else if (isCondemned(socket)) {
+    if (socket.readableEnded) socket.destroy()
+  } else if (!socket.writable) socket.destroy()
   else if (answering === undefined || answering === null) {
     refuse(socket, new ProxyError('request_invalid', detailOf(error)))
   } else if (!answering.req.complete) {
     // An answer under way must not be mixed with another one, and its request came to nothing.
     socket.destroy()
-  } else if (!isCondemned(socket)) {
+  } else {
     // What is wrong came behind a whole request, whose caller shall have its answer: the connection ends with it.
     condemn(socket, answering)
+    socket.destroySoon = () => endGently(socket)
     answering.once('finish', () => socket.destroySoon())
   }
+}
+
+/** To close a socket on which unread bytes lie, or still come, takes what was written last from the caller. */
+function endGently(socket: Socket): void {
+  socket.end()
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  socket.once('close', () => clearTimeout(timer))
 }
 
 /** Listener for a server's `connect`. */

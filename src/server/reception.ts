@@ -17,6 +17,7 @@ import { type CompanyTable, companyTable } from '../routing/company-table.ts'
 import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import { readTarget, type Target } from '../routing/target.ts'
+import { isHealth } from './health.ts'
 import type { Listener } from './listeners.ts'
 
 /** What a configuration comes to while it is in force; a reload puts another in its place. */
@@ -46,8 +47,6 @@ export type Reception =
   | { readonly kind: 'forward'; readonly passage: Passage; readonly why: string }
   | { readonly kind: 'own' }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
-
-export const HEALTH_PATHS: readonly string[] = ['/_proxy/health/live', '/_proxy/health/ready']
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function receive(
@@ -139,11 +138,6 @@ function readFile(choice: Choice, { method = '', rawHeaders }: JudgedRequest, qu
     )
   }
   return file
-}
-
-function isHealth(target: string): boolean {
-  const mark = target.indexOf('?')
-  return HEALTH_PATHS.includes(mark === -1 ? target : target.slice(0, mark))
 }
 
 const UNKNOWN_HOST: Host = { hostname: '', port: undefined, authority: '' }

@@ -6,7 +6,7 @@ import { sendProblem } from '../forward/problem.ts'
 import type { Exchange } from '../observe/exchange.ts'
 
 /** A refused caller has this long to stop sending and read its answer. */
-const LINGER_MS = 5_000
+export const LINGER_MS = 5_000
 
 /** Connections whose framing was refused: what seems to be the next request may be the rest of that one. */
 const condemned = new WeakSet<Socket>()

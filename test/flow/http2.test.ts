@@ -4,9 +4,10 @@ import { readFileSync } from 'node:fs'
 import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import { createServer } from 'node:https'
 import type { AddressInfo, Server } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
-import { startRig } from '../fixtures/proxy.ts'
+import { openSocket, startRig } from '../fixtures/proxy.ts'
 
 const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
 const certificate = { cert: pem('good.pem'), key: pem('good.key') }
@@ -90,6 +91,28 @@ t.test('bodies, long answers, methods and broken streams', async (t) => {
     headers: { 'procore-proxy-error': /^upstream_/ },
   })
   t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+})
+
+t.test('a caller that goes away in the middle of a body takes nothing but its request along', async (t) => {
+  const { get, port } = await rig(t, createSecureServer({ ...certificate, allowHTTP1: true }, echo(1)))
+  for (const [announced, sent, afterMs] of [
+    [8_000_000, 3_000_000, 5],
+    [8_000_000, 3_000_000, 20],
+    [600_000, 300_000, 15],
+    [600_000, 300_000, 40],
+  ] as const) {
+    const socket = await openSocket(port)
+    socket.write(`POST /acme/rest/v1.0/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${announced}\r\n\r\n`)
+    socket.write(Buffer.alloc(sent))
+    await sleep(afterMs)
+    socket.destroy()
+    await sleep(20)
+    const before = process.cpuUsage()
+    await sleep(100)
+    const { user, system } = process.cpuUsage(before)
+    t.ok(user + system < 90_000, 'nothing turns for ever')
+    t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  }
 })
 
 t.test('a server of HTTP/1.1 alone is asked for one thing at a time on each connection', async (t) => {

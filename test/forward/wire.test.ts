@@ -1,4 +1,6 @@
 // Twin of src/forward/wire.ts; test/flow/http2.test.ts goes through it, too.
+import { PassThrough } from 'node:stream'
+import { setImmediate as settle } from 'node:timers/promises'
 import t from 'tap'
 import { Wire } from '../../src/forward/wire.ts'
 
@@ -37,7 +39,29 @@ t.test('it passes everything on, and tells undici when to pause', async (t) => {
   t.strictSame(aborted, [reason])
   t.equal(wire.reason, reason)
   wire.onError(new Error('late'))
-  t.strictSame(seen, [true, 'context', 103, {}, 'Early', 200, { date: 'd' }, 'OK', 'a', 'b', {}, 'late'])
+  t.strictSame(seen, [true, 'context', 103, {}, 'Early', 200, { date: 'd' }, 'OK', 'a', 'b', {}, 'enough'])
+})
+
+t.test('a body that is still on its way ends before undici is told to abort', async (t) => {
+  const aborted: unknown[] = []
+  const body = new PassThrough()
+  const nothing = () => {}
+  const wire = new Wire(
+    {
+      onRequestStart: nothing,
+      onResponseStart: nothing,
+      onResponseData: nothing,
+      onResponseEnd: nothing,
+      onResponseError: nothing,
+    },
+    body,
+  )
+  wire.onConnect((reason) => aborted.push(reason, body.destroyed))
+  const reason = new Error('enough')
+  wire.abort(reason)
+  t.strictSame([aborted, body.destroyed], [[], true])
+  await settle()
+  t.strictSame(aborted, [reason, true])
 })
 
 t.test('an unknown transfer coding is refused: undici would pass it on as the body', async (t) => {

@@ -1,6 +1,7 @@
 // Twin of src/server/raw-refusals.ts: what comes in is no HTTP, or no request to answer to.
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { onClientError } from '../../src/server/raw-refusals.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
@@ -45,6 +46,24 @@ t.test('rubbish behind a whole request costs it nothing; the connection ends wit
     t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer, and then the end')
     t.equal(fake.journal.api().length, 1)
   }
+})
+
+t.test('nor does rubbish that goes on coming while the answer is taken', async (t) => {
+  const { port, fake } = await startRig(t)
+  const body = 'x'.repeat(3_000_000)
+  fake.faults.api.push({ match: '/rest/v1.0/long', body })
+  const socket = await openSocket(port)
+  socket.write('GET /acme/rest/v1.0/long HTTP/1.1\r\nHost: localhost\r\n\r\n\0\u0001rubbish\r\n\r\n')
+  const more = setInterval(() => socket.write('more'), 10)
+  t.teardown(() => clearInterval(more))
+  await sleep(300)
+  let length = 0
+  socket.on('data', (chunk) => {
+    length += chunk.length
+  })
+  await once(socket, 'end')
+  t.ok(length > body.length, `${length} bytes came`)
+  socket.destroy()
 })
 
 /** As much of a socket as is used. */
