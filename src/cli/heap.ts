@@ -16,7 +16,7 @@ const OLD_MAY_GROW_PERCENT = { usually: 0, forLargeBodies: 300 }
 let isKept = false
 
 /**
- * Flags of V8 as Node 24 has it; others would print a complaint. To be called when everything is loaded; more than once does no harm: the compiled
+ * Flags of V8 as Node 24 has it; others would print a complaint. To be called when everything is loaded, as often as one likes: the compiled
  * code that Node and the bundle bring along is refused under other flags, which costs 20 ms at the start.
  */
 export function keepMemorySmall(): void {

@@ -14,6 +14,7 @@ interface Parser {
 /** What is used of the inside of Node's sockets (lib/net.js): where net.connect keeps its option `onread`. */
 interface Inside {
   readonly parser?: Parser | null
+  /** Node holds the caller back, for answers that it does not take; Node itself goes on when they are taken. */
   readonly _paused?: boolean
   readonly _handle?: { readonly useUserBuffer?: (buffer: Buffer) => void } | null
   [slot: symbol]: unknown
@@ -32,7 +33,6 @@ const readers = new WeakMap<Socket, PastParser>()
  * Undefined where this Node has another inside: then the body comes from the request as before.
  */
 export function readPast(request: IncomingMessage, bytes: number, take: Taker): PastParser | undefined {
-  // Node holds it back for answers that the caller does not take.
   if ((request.socket as ServedSocket)._paused === true) return undefined
   const reader = readers.get(request.socket) ?? PastParser.of(request.socket)
   reader?.begin(bytes, take)
@@ -90,7 +90,8 @@ export class PastParser {
   }
 
   resume(): void {
-    this.#socket.resume()
+    // Node asserts that nothing is read while it holds the caller back.
+    if (this.#socket._paused !== true) this.#socket.resume()
   }
 
   /** True where more of the body is to come. */

@@ -320,6 +320,14 @@ t.test(
       'Node holds it back',
     )
     t.equal(plain.listenerCount('data'), 1, 'and nothing was changed')
+    const reader = readPast(request, 10, () => true)
+    Object.assign(plain, { _paused: true })
+    reader?.pause()
+    reader?.resume()
+    t.ok(plain.isPaused(), 'Node may come to hold it back later: what is read then would be thrown')
+    Object.assign(plain, { _paused: false })
+    reader?.resume()
+    t.notOk(plain.isPaused())
     socket.destroy()
   },
 )
