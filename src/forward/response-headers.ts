@@ -17,6 +17,9 @@ const NEVER_PASSED = new Set([
   'set-cookie2',
   'strict-transport-security',
   'alt-svc',
+  'service-worker-allowed',
+  'refresh',
+  'clear-site-data',
 ])
 /** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
 const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
@@ -31,7 +34,23 @@ const ABOUT_THE_BYTES = new Set([
   'accept-ranges',
 ])
 
-type Verdict = 'pass' | 'drop' | 'link' | 'location' | 'request-id' | 'connection' | 'body'
+/**
+ * Media types that no browser runs. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed, so that
+ * an answer that a browser shows can never run script in the proxy's own origin.
+ */
+const INERT_TYPE =
+  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.+-]+)\s*(?:;|$)/i
+
+type Verdict =
+  | 'pass'
+  | 'drop'
+  | 'link'
+  | 'location'
+  | 'request-id'
+  | 'connection'
+  | 'body'
+  | 'type'
+  | 'nosniff'
 
 const verdictOf = perName((name): Verdict => {
   const lower = name.toLowerCase()
@@ -40,6 +59,8 @@ const verdictOf = perName((name): Verdict => {
   else if (lower === 'location') verdict = 'location'
   else if (lower === 'x-request-id') verdict = 'request-id'
   else if (lower === 'connection') verdict = 'connection'
+  else if (lower === 'content-type') verdict = 'type'
+  else if (lower === 'x-content-type-options') verdict = 'nosniff'
   else if (lower === 'etag' || lower === 'content-encoding' || ABOUT_THE_BYTES.has(lower)) verdict = 'body'
   else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
     verdict = 'drop'
@@ -73,6 +94,8 @@ export function responseHeaders(
   const headers: string[] = []
   let named: ReadonlySet<string> | undefined
   let requestId = false
+  let types = 0
+  let isInert = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = textOf(rawHeaders[i] as Buffer | string)
     const value = textOf(rawHeaders[i + 1] as Buffer | string)
@@ -100,6 +123,13 @@ export function responseHeaders(
         if (plan === undefined) headers.push(name, value)
         else pushChanged(headers, name, value, plan)
         continue
+      case 'nosniff':
+        continue
+      case 'type':
+        types++
+        isInert = INERT_TYPE.test(value)
+        headers.push(name, value)
+        continue
       case 'request-id':
         requestId = true
         headers.push(name, value)
@@ -110,6 +140,9 @@ export function responseHeaders(
   }
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
+  kept.push('X-Content-Type-Options', 'nosniff')
+  // Invariant: no answer that a browser could run comes without a sandbox. Two types, or one that Connection takes away, are none.
+  if (types !== 1 || !isInert || named?.has('content-type')) kept.push('Content-Security-Policy', 'sandbox')
   if (context.extra !== undefined) kept.push(...context.extra)
   if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
   return kept

@@ -61,6 +61,7 @@ export function judgeOrigin(
   const origins = headerValues(rawHeaders, 'origin')
   const sites = headerValues(rawHeaders, 'sec-fetch-site')
   if (origins.length > 1 || sites.length > 1) throw notAllowed('Origin or Sec-Fetch-Site was sent twice.')
+  judgePurpose(rawHeaders)
   const [origin] = origins
   if (origin !== undefined) {
     // `null` stands for any sandboxed page, so listing it must not let it in.
@@ -70,6 +71,25 @@ export function judgeOrigin(
   const [site] = sites
   if (site === undefined || site === 'same-origin' || site === 'none') return undefined
   throw notAllowed(`The request was caused by another site (Sec-Fetch-Site ${quote(site)}).`)
+}
+
+/** `Sec-Purpose` and its older names, by which browsers announce a request that no person made. */
+const PURPOSE_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
+
+/**
+ * Throws `origin_not_allowed` for prefetches and prerenders: any web page can make a browser send one, and it carries
+ * `Sec-Fetch-Site: none`, like a request that a person made.
+ */
+function judgePurpose(rawHeaders: RawHeaders): void {
+  for (const name of PURPOSE_HEADERS) {
+    for (const value of headerValues(rawHeaders, name)) {
+      if (/prefetch|prerender|preview/i.test(value)) {
+        throw notAllowed(
+          `The request is a browser's prefetch (${name}: ${quote(value)}), which any web page can cause.`,
+        )
+      }
+    }
+  }
 }
 
 /** Browsers leave the default port out of Origin; some callers do not leave it out of Host, and the reverse. */

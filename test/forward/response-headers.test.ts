@@ -13,7 +13,16 @@ const CONTEXT: AnswerContext = {
   requestId: 'our-id',
   extra: undefined,
 }
-const MARKS = ['Procore-Proxy-Company', 'acme', 'Procore-Proxy-Environment', 'production']
+const NOSNIFF = ['X-Content-Type-Options', 'nosniff']
+const SANDBOX = ['Content-Security-Policy', 'sandbox']
+const MARKS = [
+  'Procore-Proxy-Company',
+  'acme',
+  'Procore-Proxy-Environment',
+  'production',
+  ...NOSNIFF,
+  ...SANDBOX,
+]
 const OUR_ID = ['X-Request-Id', 'our-id']
 
 /** As undici gives them. */
@@ -36,6 +45,9 @@ const NEVER = [
   'set-cookie2',
   'strict-transport-security',
   'alt-svc',
+  'service-worker-allowed',
+  'refresh',
+  'clear-site-data',
   'access-control-allow-origin',
   'access-control-expose-headers',
   'procore-proxy-company',
@@ -181,7 +193,7 @@ t.test('Names that the API makes up do not fill the memory', async (t) => {
 })
 
 const FORBIDDEN =
-  /^(?:connection|keep-alive|transfer-encoding|te|trailer|upgrade|set-cookie2?|strict-transport-security|alt-svc|proxy-.*|access-control-.*)$/i
+  /^(?:connection|keep-alive|transfer-encoding|te|trailer|upgrade|set-cookie2?|strict-transport-security|alt-svc|service-worker-allowed|refresh|clear-site-data|proxy-.*|access-control-.*)$/i
 
 t.test('For any headers: our marks once, a request id, nothing forbidden or named', async () => {
   const name = fc.oneof(
@@ -216,4 +228,48 @@ t.test('For any headers: our marks once, a request id, nothing forbidden or name
     }),
     { numRuns: 3000 },
   )
+})
+
+t.test('An answer that a browser could run is sandboxed; none may be sniffed', async (t) => {
+  const csp = (...types: string[]) => {
+    const headers = responseHeaders(
+      types.flatMap((type) => ['Content-Type', type]),
+      CONTEXT,
+    )
+    t.equal(headers[headers.indexOf('X-Content-Type-Options') + 1], 'nosniff')
+    const at = headers.indexOf('Content-Security-Policy')
+    return at === -1 ? undefined : headers[at + 1]
+  }
+  for (const type of [
+    'text/html',
+    'Text/HTML; charset=utf-8',
+    'application/xhtml+xml',
+    'text/xml',
+    'application/xml',
+    'application/atom+xml',
+    'image/svg+xml',
+    'application/x-unheard-of',
+    'application/jsonp',
+    'text/javascript',
+    '',
+    'application/json,text/html',
+  ]) {
+    t.equal(csp(type), 'sandbox', type)
+  }
+  t.equal(csp(), 'sandbox', 'no type')
+  t.equal(csp('application/json', 'text/html'), 'sandbox', 'two types')
+  for (const type of [
+    'application/json',
+    'application/json; charset=utf-8',
+    'application/problem+json',
+    'application/pdf',
+    'text/csv',
+    'text/plain',
+    'image/png',
+    'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
+  ]) {
+    t.equal(csp(type), undefined, type)
+  }
+  const twice = responseHeaders(['X-Content-Type-Options', 'none', 'Content-Type', 'text/csv'], CONTEXT)
+  t.equal(twice.filter((name) => name === 'X-Content-Type-Options').length, 1)
 })

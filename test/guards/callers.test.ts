@@ -224,6 +224,25 @@ t.test('Callers that are no web page, and pages of the proxy itself, may call', 
   }
 })
 
+t.test(
+  'A prefetch or prerender, which any page can cause, is refused by whatever name it is announced',
+  async (t) => {
+    for (const [name, value] of [
+      ['Sec-Purpose', 'prefetch'],
+      ['sec-purpose', 'prefetch;prerender'],
+      ['Sec-Purpose', 'prefetch;anonymous-client-ip'],
+      ['Purpose', 'Prefetch'],
+      ['X-Purpose', 'preview'],
+      ['X-Moz', 'prefetch'],
+    ] as const) {
+      for (const more of [[], ['Sec-Fetch-Site', 'none'], ['Origin', 'https://app.example']]) {
+        t.throws(() => origin([name, value, ...more]), { code: 'origin_not_allowed' }, `${name}: ${value}`)
+      }
+    }
+    t.equal(origin(['Purpose', 'reporting']), undefined, 'another purpose is none of ours')
+  },
+)
+
 t.test('A listed origin may call and is given back, from whatever site it says it is', async (t) => {
   const listed = 'https://app.example'
   t.equal(origin(['Origin', listed]), listed)
