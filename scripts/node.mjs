@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const windows = process.platform === 'win32'
-const [wantedMajor, wantedMinor] = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const [wantedMajor, wantedMinor = 0] = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   .engines.node.replace(/^>=/, '')
   .split('.')
   .map(Number)

@@ -8,6 +8,8 @@ export interface Environment {
   readonly apiUrl: string
   /** The domain whose hosts serve files, e.g. `procore.com`. */
   readonly fileDomain: string
+  /** Which hosts serve files: names in lower case, `*.` for all below one. Absent: `*.` and the file domain. */
+  readonly fileHosts?: readonly string[]
 }
 
 /** A client id and secret in one environment (client credentials grant, RFC 6749 section 4.4). */
@@ -153,6 +155,74 @@ export interface TracingSettings {
   readonly maxQueued: number
 }
 
+/** A caller with a name and rights of its own (`callers:`). */
+export interface Caller {
+  readonly name: string
+  /** One, or several while a key is rotated. */
+  readonly keys: readonly Secret[]
+  /** Names of companies; undefined for all. */
+  readonly companies: readonly string[] | undefined
+  /** At most this; the company's own access holds too. */
+  readonly access: Access
+  readonly rules: readonly AccessRule[]
+  /** Project ids, as text; undefined for all. */
+  readonly projects: readonly string[] | undefined
+  /** At most this part (0 to 1) of a rate window while others wait or called within it; undefined: no limit. */
+  readonly share: number | undefined
+}
+
+/** Where the account of what callers did is written (`audit:`). */
+export interface AuditSettings {
+  /** Absolute path. */
+  readonly file: string
+  readonly what: 'writes' | 'all'
+}
+
+/** Whole lists in one request (`lists:`). */
+export interface ListSettings {
+  readonly enabled: boolean
+  readonly perPage: number
+  readonly maxPages: number
+  readonly maxProjects: number
+  /** Projects that are read at the same time where a list is for all of them. */
+  readonly concurrency: number
+  readonly csvFormulas: 'escape' | 'keep'
+}
+
+/** Responses that are given again without asking Procore (`cache:`). All off by default. */
+export interface CacheSettings {
+  readonly coalesce: boolean
+  readonly keep: readonly CacheKeepRule[]
+  /** How long Procore's 403 and 404 are given again; 0: not at all. */
+  readonly refusalsMs: number
+  /** Of all that is kept. */
+  readonly sizeBytes: number
+}
+
+export interface CacheKeepRule {
+  /** As in {@link AccessRule}. */
+  readonly patterns: readonly string[]
+  readonly forMs: number
+  /** Up to this age while the budget is used up; 0: no older than `forMs`. */
+  readonly whenExhaustedMs: number
+}
+
+/** Recorded calls (`recordings:`, `start --record` and `--replay`). */
+export interface RecordingSettings {
+  /** Names of members of JSON bodies whose values are masked. */
+  readonly redact: readonly string[]
+}
+
+/** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
+export interface SharedSettings {
+  /** `redis://` or `rediss://`, with user and password where it wants them. */
+  readonly url: Secret
+  readonly prefix: string
+  /** A request waits no longer than this for it. */
+  readonly timeoutMs: number
+  readonly whenDown: 'split' | 'local' | 'reject'
+}
+
 export interface Config {
   /** The file it came from, absolute; undefined where variables and flags were enough. */
   readonly file: string | undefined
@@ -172,6 +242,14 @@ export interface Config {
   readonly inspector: InspectorSettings
   /** Absent where no traces are made. A reload does not change it: it comes from variables alone. */
   readonly tracing?: TracingSettings | undefined
+  readonly callers?: readonly Caller[]
+  readonly audit?: AuditSettings | undefined
+  readonly lists?: ListSettings
+  readonly cache?: CacheSettings
+  readonly recordings?: RecordingSettings
+  readonly shared?: SharedSettings | undefined
+  /** An address that serves health and metrics and nothing else (`metrics.listen`). */
+  readonly metricsListen?: ListenAddress | undefined
   readonly shutdownTimeoutMs: number
   /** Sentences for the log: what is allowed but unwise. */
   readonly warnings: readonly string[]
