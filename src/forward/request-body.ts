@@ -16,6 +16,8 @@ export class RequestBody extends Readable {
   #keptBytes = 0
   #isStarted = false
   #isComplete = false
+  /** When its last piece arrived (`performance.now()`). */
+  movedAt = 0
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
   constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
@@ -69,6 +71,7 @@ export class RequestBody extends Readable {
       if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
       else this.#kept = undefined
     }
+    this.movedAt = performance.now()
     this.#onProgress(chunk.length, chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
