@@ -114,7 +114,6 @@ export class LocalBudget implements Budget {
     const wait = this.#waitFor(request, this.#now())
     const refusal = refusalOf(request, { waitMs: wait, waiting: this.#line.size, settings: this.#settings })
     if (refusal !== undefined) return Promise.reject(rateLimited(refusal, wait))
-    this.#windows.noteCaller(request.caller)
     const reserved = this.#line.join(request, signal, () =>
       rateLimited(TOO_LATE, this.#waitFor(request, this.#now())),
     )
@@ -186,7 +185,9 @@ export class LocalBudget implements Budget {
   /** The same, for what holds back this request but not all others. */
   #waitForOwn({ endpoint, caller, share }: BudgetRequest, now: number): number {
     const wait = this.#endpoints.waitFor(endpoint, now)
-    return share === undefined ? wait : Math.max(wait, this.#windows.waitForShare(caller, share, now))
+    if (share === undefined) return wait
+    const use = { caller, share, othersWait: this.#line.hasOthers(caller) }
+    return Math.max(wait, this.#windows.waitForShare(use, now))
   }
 
   /** Lets those go that may, in turn. Their promises settle later, so nothing comes back in here. */

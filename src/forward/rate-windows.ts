@@ -8,6 +8,15 @@ export interface RateReading {
   readonly resetInMs: number | undefined
 }
 
+/** A caller that is limited to a part of each window. */
+export interface SharedUse {
+  readonly caller: string
+  /** 0 to 1. */
+  readonly share: number
+  /** Other callers wait for the budget. */
+  readonly othersWait: boolean
+}
+
 interface Window {
   readonly limit: number
   /** Requests that the window still allows, those in flight not subtracted. */
@@ -18,7 +27,7 @@ interface Window {
   resetsAt: number | undefined
   /** The longest time to a reset that was seen; an estimate of the window's length. */
   lengthMs: number
-  /** What each caller sent in this window; a caller that only waited has 0. */
+  /** How many requests each caller sent in this window. */
   readonly sentBy: Map<string, number>
   /** When `sentBy` starts anew where no response says when the window ends. */
   countsUntil: number
@@ -90,27 +99,21 @@ export class RateWindows {
   }
 
   /**
-   * Milliseconds until a caller that may use only `share` (0 to 1) of a window may go. While no other caller was seen in
-   * the window, the caller may use all of it.
+   * Milliseconds until a caller that may use only `share` (0 to 1) of a window may go. The caller may use all of it while no
+   * other caller has sent a request in the window, nor waits to send one.
    */
-  waitForShare(caller: string, share: number, now: number): number {
+  waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
     let until = now
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
       if (window.limit === 0) continue
-      const { sentBy } = window
-      if (!sentBy.has(caller)) sentBy.set(caller, 0)
-      const sent = sentBy.get(caller) ?? 0
-      if (sentBy.size > 1 && sent >= Math.max(1, Math.floor(share * window.limit))) {
+      const sent = window.sentBy.get(caller)
+      const hasOthers = othersWait || window.sentBy.size > (sent === undefined ? 0 : 1)
+      if (hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * window.limit))) {
         until = Math.max(until, window.resetsAt ?? window.countsUntil)
       }
     }
     return until - now
-  }
-
-  /** Notes that a caller wants to send: from now on, its part of the windows is kept for it. */
-  noteCaller(caller: string): void {
-    for (const { sentBy } of this.#windows.values()) if (!sentBy.has(caller)) sentBy.set(caller, 0)
   }
 
   /** Learns from a response. */

@@ -14,6 +14,8 @@ export interface Waiter {
 
 export class WaitingLine {
   readonly #queue = new FairQueue<Waiter>()
+  /** How many requests wait, by the name of their caller. */
+  readonly #callers = new Map<string, number>()
 
   get size(): number {
     return this.#queue.size
@@ -26,6 +28,7 @@ export class WaitingLine {
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
         this.#queue.remove(request.queueKey, waiter)
+        this.#count(request.caller, -1)
       }
       const waiter: Waiter = {
         request,
@@ -42,7 +45,19 @@ export class WaitingLine {
       const timer = setTimeout(() => waiter.fail(onTimeout()), request.deadline - performance.now())
       signal.addEventListener('abort', onAbort, { once: true })
       this.#queue.add(request.queueKey, waiter)
+      this.#count(request.caller, 1)
     })
+  }
+
+  /** True where requests of other callers wait. */
+  hasOthers(caller: string): boolean {
+    return this.#callers.size > (this.#callers.has(caller) ? 1 : 0)
+  }
+
+  #count(caller: string, change: number): void {
+    const count = (this.#callers.get(caller) ?? 0) + change
+    if (count === 0) this.#callers.delete(caller)
+    else this.#callers.set(caller, count)
   }
 
   /** Takes the next waiter in turn that may go; its `go` or `fail` has to follow. */

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import type { RateLimitSettings } from '../../src/config/config.ts'
 import { LocalBudget } from '../../src/forward/budget.ts'
-import { budgetBench, refusal, type Said } from '../fixtures/budget-bench.ts'
+import { budgetBench, headOfSaid, refusal, type Said } from '../fixtures/budget-bench.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
 const { parse } = Date
@@ -157,9 +157,7 @@ t.test('A limit that was changed takes the place of the old one', async (t) => {
 t.test('No more windows are kept than Procore can have', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 100 })
   for (let limit = 100; limit < 108; limit++) {
-    it.leave()
-    it.burst(1)
-    it.answer({ limit, remaining: 50, resetIn: limit * 5 })
+    it.budget.observe('GET /x', 200, headOfSaid({ limit, remaining: 50, resetIn: limit * 5 }))
   }
   t.ok(it.burst(1), 'the oldest went')
 })
@@ -190,18 +188,21 @@ t.test('Without a Date our own clock has to do; what it makes of Reset may be no
   t.equal(future.burst(50), 24)
 })
 
-t.test('Garbage as Reset: one request at a time finds out, and nobody is shut out for ever', async (t) => {
-  for (const reset of [undefined, 'soon', '', '1.5e9', '-5', `${Date.now()}`, '99999999999999999999']) {
-    const it = learned(t, { limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
-    t.equal(it.burst(5), 1, String(reset))
-    const next = it.ask()
-    it.answer({ limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
-    await it.time.settle()
-    t.ok(next.settled)
-    it.answer({ limit: 25, remaining: 9, ...(reset !== undefined && { reset }) })
-    t.equal(it.burst(50), 9)
-  }
-})
+t.test(
+  'Garbage as Reset: one request at a time finds out, and no request is shut out for ever',
+  async (t) => {
+    for (const reset of [undefined, 'soon', '', '1.5e9', '-5', `${Date.now()}`, '99999999999999999999']) {
+      const it = learned(t, { limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+      t.equal(it.burst(5), 1, String(reset))
+      const next = it.ask()
+      it.answer({ limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+      await it.time.settle()
+      t.ok(next.settled)
+      it.answer({ limit: 25, remaining: 9, ...(reset !== undefined && { reset }) })
+      t.equal(it.burst(50), 9)
+    }
+  },
+)
 
 t.test('A machine that slept through the reset need not wait for it', async (t) => {
   const it = learned(t, { limit: 3600, remaining: 0, resetIn: 1800 })
@@ -489,3 +490,96 @@ t.test('A thousand that wait cost little', async (t) => {
   t.ok(tookMs < 2_000, `${tookMs.toFixed(0)} ms for 1000 joins, answers and leaves`)
   t.equal(it.budget.waiting, 0)
 })
+
+t.test('A share holds as soon as another caller is seen in the window; until then it is lent', async (t) => {
+  const it = learned(t, { limit: 20, remaining: 20, resetIn: 10 })
+  const small = { caller: 'small', share: 0.25 }
+  t.equal(it.burst(8, 'GET /x', small), 8, 'alone it may use all of the window')
+  const other = it.burst(3, 'GET /x', { caller: 'other' })
+  t.equal(other, 3)
+  t.equal(it.burst(1, 'GET /x', small), 0, 'it has had more than its quarter')
+  const fate = it.ask('small', 'GET /x', 60_000, small)
+  await it.time.settle()
+  t.notOk(fate.settled)
+  t.equal(it.burst(5, 'GET /x', { caller: 'other' }), 5, 'it blocks nobody while it waits')
+  for (let i = 0; i < 16; i++) it.answer({ limit: 20, remaining: 19 - i, resetIn: 10 })
+  await it.time.pass(10_000)
+  t.ok(fate.settled, 'a new window')
+  it.burst(1, 'GET /x', { caller: 'other' })
+  t.equal(it.burst(9, 'GET /x', small), 4, 'a quarter of 20, the one that waited included')
+})
+
+t.test('A caller that waits counts as another one; a share is never less than one request', async (t) => {
+  const it = learned(t, { limit: 3, remaining: 0, resetIn: 10 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('other', 'GET /x', 60_000, { caller: 'other' })
+  it.ask('other', 'GET /x', 60_000, { caller: 'other' })
+  await it.time.pass(10_000)
+  t.strictSame(it.entered, ['small', 'other', 'other'])
+  for (const remaining of [2, 1, 0]) it.answer({ limit: 3, remaining, resetIn: 10 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  await it.time.pass(10_000)
+  t.strictSame(
+    it.entered.slice(3),
+    ['small', 'small', 'small'],
+    'it waits alone, and may use the whole window',
+  )
+})
+
+t.test('Where no response says when a window ends, its length is estimated for the shares', async (t) => {
+  const it = learned(t, { limit: 20, remaining: 10, resetIn: 10 })
+  await it.time.pass(10_000)
+  const small = { caller: 'small', share: 0.25 }
+  it.burst(1, 'GET /x', { caller: 'other' })
+  t.equal(it.burst(9, 'GET /x', small), 5)
+  for (let i = 0; i < 6; i++) it.answer()
+  await it.time.pass(9_999)
+  t.equal(it.burst(1, 'GET /x', small), 0)
+  await it.time.pass(1)
+  t.equal(it.burst(9, 'GET /x', small), 9, 'and nobody else was seen since')
+})
+
+t.test('A budget that is split leaves the other parts alone, in each window anew', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 16, resetIn: 10 })
+  it.budget.split(8)
+  t.equal(it.burst(9), 2)
+  t.equal(it.budget.isExhausted, true)
+  for (const remaining of [15, 14]) it.answer({ limit: 25, remaining, resetIn: 10 })
+  await it.time.pass(10_000)
+  t.equal(it.burst(9), 3)
+  it.budget.split(1)
+  t.equal(it.burst(100), 22)
+  const many = learned(t, { limit: 25, remaining: 20, resetIn: 10 })
+  many.budget.split(1_000)
+  t.equal(many.burst(9), 1)
+  many.answer({ limit: 3600, remaining: 3000, resetIn: 1000 })
+  t.strictSame(
+    many.budget.readings().map(({ limit, remaining }) => [limit, remaining]),
+    [
+      [25, 19],
+      [3600, 3000],
+    ],
+  )
+})
+
+t.test('New settings keep what is known; `pass` lets go of those that wait', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
+  const fate = it.ask()
+  it.budget.configure({ ...usual, whenExhausted: 'reject' })
+  await it.time.settle()
+  t.notOk(fate.settled)
+  t.equal(it.budget.isExhausted, true)
+  t.strictSame(refusal(await settled(it)), ['rate_limited', 'The rate budget is used up.', 30])
+  it.budget.configure({ ...usual, whenExhausted: 'pass' })
+  await it.time.settle()
+  t.ok(fate.settled && fate.error === undefined)
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+})
+
+async function settled(it: ReturnType<typeof bench>) {
+  const fate = it.ask()
+  await it.time.settle()
+  return fate
+}
