@@ -1,10 +1,10 @@
 // The generated reference page and the JSON Schema file: everything in them comes from the schema and the tables.
-import { METHOD_WORDS } from './access-rules.ts'
-import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
-import { FLAGS, VARIABLES } from './overrides.ts'
-import { jsonSchema } from './schema.ts'
-import { open, rootNode, type SchemaNode } from './schema-nodes.ts'
-import { TRACING_VARIABLES } from './tracing.ts'
+import { METHOD_WORDS } from '../../src/config/access-rules.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { FLAGS, VARIABLES } from '../../src/config/overrides.ts'
+import { jsonSchema } from '../../src/config/schema.ts'
+import { open, rootNode, type SchemaNode } from '../../src/config/schema-nodes.ts'
+import { TRACING_VARIABLES } from '../../src/config/tracing.ts'
 
 /** The text of the JSON Schema file, as `procore-proxy schema` prints it. */
 export function schemaFile(): string {
@@ -224,7 +224,7 @@ ${table(
 )}
 
 An empty secret is an error. A plain \`clientSecret\` (or a plain \`network.proxy\` with a user name or password) in a configuration file that others can read (any right for group or
-world) is refused, and so is a secret's file; the mend is \`chmod 600 FILE\`. Files below \`/run/secrets\` and
+world) is refused, and so is a secret's file; the fix is \`chmod 600 FILE\`. Files below \`/run/secrets\` and
 \`/var/run/secrets\` may be readable, as container engines make them so, and those below \`/run/credentials\`, systemd's. For a plain client key there is a warning. On
 Windows rights are not looked at.
 
