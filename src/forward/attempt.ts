@@ -151,7 +151,10 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
 
   discard(): void {
     if (this.isComplete) return
-    const timer = setTimeout(() => this.abort(new Error('the discarded response takes too long')), LONGEST_DISCARD_MS)
+    const timer = setTimeout(
+      () => this.abort(new Error('the discarded response takes too long')),
+      LONGEST_DISCARD_MS,
+    )
     let bytes = 0
     const end = () => clearTimeout(timer)
     this.pipe((chunk) => {

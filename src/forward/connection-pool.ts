@@ -179,4 +179,3 @@ export class ConnectionPool {
     return this.#options.isShared ? Math.max(1, Math.floor((whole * 3) / 4)) : whole
   }
 }
-

@@ -1,9 +1,9 @@
 // What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
 import type { LiveToken } from '../auth/token-source.ts'
+import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { Call } from './call.ts'
 import type { Upstream } from './upstreams.ts'
-import { perName } from '../routing/per-name.ts'
 
 /** Names in lower case. Hop-by-hop ones are of RFC 9110 section 7.6.1 and older practice. */
 const NEVER_SENT = new Set([
@@ -93,7 +93,9 @@ export function wantsGzip(upstream: Upstream, method: string, rawHeaders: readon
 }
 
 /** What decides about the headers that go up. */
-type Outgoing = Pick<Call, 'rawHeaders' | 'companyId' | 'gzip'> & { readonly upstream: { readonly host: string } }
+type Outgoing = Pick<Call, 'rawHeaders' | 'companyId' | 'gzip'> & {
+  readonly upstream: { readonly host: string }
+}
 
 /** The headers that go up, as undici takes them: name, value, name, value, … */
 export function requestHeaders(call: Outgoing, token: Pick<LiveToken, 'value'>): string[] {

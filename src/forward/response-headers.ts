@@ -27,13 +27,7 @@ const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
  * What these say of a body is no longer true once it is unpacked or rewritten. An ETag passes as it is, so that callers can
  * send it back in If-Match: a weakened one would never match again.
  */
-const ABOUT_THE_BYTES = new Set([
-  'content-md5',
-  'digest',
-  'content-digest',
-  'repr-digest',
-  'accept-ranges',
-])
+const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'repr-digest', 'accept-ranges'])
 
 /**
  * Media types that no browser runs. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed, so that

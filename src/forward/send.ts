@@ -225,7 +225,8 @@ async function waitAsAsked(call: Call, progress: Progress, response: UpstreamRes
   response.discard()
   retried(call, status === 429 ? '429' : '503')
   // After a 429 the budget itself holds the call back for as long, and keeps its turn.
-  const waitMs = status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
+  const waitMs =
+    status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
   const since = performance.now()
   await sleep(waitMs, departure.signal)
   exchange.queuedMs += performance.now() - since

@@ -2,9 +2,18 @@
 import { LRUCache } from 'lru-cache'
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
-import type { AnyCompany, Company, Config, Environment, RateLimitSettings, UpstreamSettings } from '../config/config.ts'
+import type {
+  AnyCompany,
+  Company,
+  Config,
+  Environment,
+  RateLimitSettings,
+  UpstreamSettings,
+} from '../config/config.ts'
 import { type Connector, connector } from '../network/connect.ts'
-import type { Budget, Budgets } from './budget.ts'
+import type { BudgetView, CompanyLoad } from '../observe/live.ts'
+import type { Budget } from './budget.ts'
+import type { Budgets } from './budgets.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { RetryBudget } from './retry-policy.ts'
 
@@ -25,16 +34,6 @@ export interface Upstream {
   readonly pool: ConnectionPool
   /** Calls that have begun and not ended, waiting ones included. */
   inFlight: number
-}
-
-/** What goes on for a company at the moment; all ids of `"*"` are one, with the smallest of their budgets. */
-export interface CompanyLoad {
-  readonly inFlight: number
-  readonly waitingForBudget: number
-  readonly waitingForConnection: number
-  readonly limit: number | undefined
-  readonly remaining: number | undefined
-  readonly resetInMs: number | undefined
 }
 
 export interface UpstreamsDeps {
@@ -59,7 +58,10 @@ export class Upstreams {
   readonly #deps: UpstreamsDeps
   readonly #connect: Connector
   readonly #byId = new Map<string, Entry>()
-  readonly #ofAny = new LRUCache<string, Entry>({ max: MOST_OF_ANY, dispose: (entry) => void entry.pool.close() })
+  readonly #ofAny = new LRUCache<string, Entry>({
+    max: MOST_OF_ANY,
+    dispose: (entry) => void entry.pool.close(),
+  })
   /** By company id and origin. */
   readonly #files = new LRUCache<string, Entry>({
     max: MOST_FILE_HOSTS,
@@ -72,8 +74,9 @@ export class Upstreams {
     this.#deps = deps
     this.#connect = connector(config.network, config.upstream.connectTimeoutMs)
     for (const company of config.companies) {
-      const key = this.#keyOf(company, company.id)
-      this.#byId.set(company.id, previous?.#take(company.id, key) ?? this.#open(company, company.id))
+      const kept =
+        previous === undefined ? undefined : previous.#take(company.id, this.#keyOf(company, company.id))
+      this.#byId.set(company.id, kept ?? this.#open(company, company.id))
     }
   }
 
@@ -98,27 +101,27 @@ export class Upstreams {
     return upstream
   }
 
-  /** By company name; `*` for all ids of `"*"`. */
-  load(name: string): CompanyLoad | undefined {
-    const company = this.#config.companies.find((one) => one.name === name)
-    if (company !== undefined) return this.#loadOf([this.#byId.get(company.id) as Entry])
-    return name === '*' && this.#config.anyCompany !== undefined ? this.#loadOf([...this.#ofAny.values()]) : undefined
+  /** What goes on for each configured company and, as one, for all ids of `"*"`. */
+  loads(): CompanyLoad[] {
+    const loads = this.#config.companies.map(({ name, id }) =>
+      this.#loadOf(name, [this.#byId.get(id) as Entry]),
+    )
+    if (this.#config.anyCompany !== undefined) loads.push(this.#loadOf('*', [...this.#ofAny.values()]))
+    return loads
   }
 
-  #loadOf(entries: readonly Entry[]): CompanyLoad {
+  #loadOf(company: string, entries: readonly Entry[]): CompanyLoad {
     const ids = new Set(entries.map((entry) => entry.companyId))
-    const files = [...this.#files.values()].filter((entry) => ids.has(entry.companyId))
-    const all = [...entries, ...files]
+    const all = [...entries, ...[...this.#files.values()].filter((entry) => ids.has(entry.companyId))]
     const sum = (of: (upstream: Upstream) => number) => all.reduce((total, each) => total + of(each), 0)
-    const left = ({ remaining = Number.POSITIVE_INFINITY }: { remaining: number | undefined }) => remaining
+    const left = ({ remaining = Number.POSITIVE_INFINITY }: BudgetView) => remaining
     const [budget] = entries.flatMap((each) => each.budget?.state() ?? []).sort((a, b) => left(a) - left(b))
     return {
+      company,
       inFlight: sum((each) => each.inFlight),
       waitingForBudget: sum((each) => each.budget?.waiting ?? 0),
       waitingForConnection: sum((each) => each.pool.waiting),
-      limit: budget?.limit,
-      remaining: budget?.remaining,
-      resetInMs: budget?.resetInMs,
+      budget: { limit: budget?.limit, remaining: budget?.remaining, resetInMs: budget?.resetInMs },
     }
   }
 
@@ -155,7 +158,7 @@ export class Upstreams {
       tokens: tokens.source(target.account),
       settings,
       rateLimit,
-      budget: origin === environment.apiUrl ? budgets.get(target.account, companyId, rateLimit) : undefined,
+      budget: origin === environment.apiUrl ? budgets.get(target.account, companyId) : undefined,
       retries: new RetryBudget(),
       pool: new ConnectionPool({
         origin,

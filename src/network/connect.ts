@@ -77,7 +77,9 @@ function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['rea
   if (isTlsError(error)) return 'tls'
   const { code = '', syscall } = error as NodeJS.ErrnoException
   // A failed connect or look-up; what breaks later broke off while it spoke.
-  return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'ENOTFOUND' ? 'unreachable' : 'protocol'
+  return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'ENOTFOUND'
+    ? 'unreachable'
+    : 'protocol'
 }
 
 /** Node's certificates and those of `network.caFile`; made once a connector, because reading them all takes a while. */

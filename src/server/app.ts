@@ -52,7 +52,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   })
   // To Fastify no method has a body, so that none of its parsers ever runs.
-  for (const method of FORWARDED_METHODS) app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
+  for (const method of FORWARDED_METHODS)
+    app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
   app.setErrorHandler((error, request, reply) => refuse(error, request, reply))

@@ -3,11 +3,12 @@ import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { Tokens } from '../auth/tokens.ts'
 import type { Config } from '../config/config.ts'
-import { Budgets } from '../forward/budget.ts'
+import { Budgets } from '../forward/budgets.ts'
 import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import type { Logger } from '../observe/log.ts'
 import type { Recorder } from '../observe/recorder.ts'
+import { VERSION } from '../observe/version.ts'
 import { buildApp } from './app.ts'
 import { Drain } from './drain.ts'
 import { type Runtime, runtimeOf } from './judge.ts'
@@ -41,12 +42,13 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     (account, signal) => requestToken(account, login.ask, signal),
     (event) => observation.token(event),
   )
-  const budgets = new Budgets()
+  const budgets = new Budgets(config)
   const drain = new Drain()
   const deps = { tokens, budgets }
   let runtime = runtimeOf(config, new Upstreams(config, deps))
   const isReady = () => listeners.addresses().length > 0 && !drain.isDraining && allTried(tokens)
   const observation = new Observation(config, log, {
+    version: VERSION,
     get config() {
       return runtime.config
     },
@@ -62,7 +64,9 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     get tokens() {
       return [...tokens.sources()]
     },
-    load: (company: string) => runtime.upstreams.load(company),
+    get loads() {
+      return runtime.upstreams.loads()
+    },
   })
   const listeners = new Listeners({
     handle: (request, response) => {
@@ -95,6 +99,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
     report: (error) => observation.reloaded(error),
     apply: async (next) => {
       const before = { runtime, app }
+      budgets.configure(next)
       const swapped = runtimeOf(next, new Upstreams(next, deps, before.runtime.upstreams))
       app = await appOf(swapped)
       runtime = swapped

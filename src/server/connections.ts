@@ -146,7 +146,9 @@ export class CallerConnections {
 function mostConnections(): number {
   try {
     const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
-    return Number.isFinite(limit) ? limit - Math.max(LEAST_RESERVE, Math.floor(limit / 4)) : Number.POSITIVE_INFINITY
+    return Number.isFinite(limit)
+      ? limit - Math.max(LEAST_RESERVE, Math.floor(limit / 4))
+      : Number.POSITIVE_INFINITY
   } catch {
     return Number.POSITIVE_INFINITY
   }

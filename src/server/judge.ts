@@ -118,7 +118,9 @@ function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): 
   const { enabled, bodies } = runtime.config.inspector
   if (bodies && enabled) exchange.bodies = new Bodies()
   const upstream =
-    file === undefined ? runtime.upstreams.get(company, id) : runtime.upstreams.ofFiles(company, id, file.origin)
+    file === undefined
+      ? runtime.upstreams.get(company, id)
+      : runtime.upstreams.ofFiles(company, id, file.origin)
   const sentPath = (file ?? choice).path + target.query
   return {
     call: {
@@ -175,13 +177,17 @@ function callerBase(publicUrl: string | undefined, host: Host, prefix: string): 
 /** The company's own rules are judged besides. */
 function readFile(choice: Choice, { method = '', rawHeaders }: JudgedRequest, query: string): FileTarget {
   if (method !== 'GET' && method !== 'HEAD') {
-    const help = 'Fetch files with GET or HEAD. Upload files to the storage URL that Procore gives, without a bearer.'
+    const help =
+      'Fetch files with GET or HEAD. Upload files to the storage URL that Procore gives, without a bearer.'
     throw new ProxyError('method_not_allowed', 'Files can only be fetched.', { allow: 'GET, HEAD', help })
   }
   const file = readFileTarget(choice.path, choice.company.account.environment)
   const reads = { access: 'read-only', rules: [] } as const
   if (!decideAccess(reads, { method, rawHeaders, path: file.path, query }).allowed) {
-    throw new ProxyError('access_denied', 'Files can only be fetched, and the request asks for another method too.')
+    throw new ProxyError(
+      'access_denied',
+      'Files can only be fetched, and the request asks for another method too.',
+    )
   }
   return file
 }

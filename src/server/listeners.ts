@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
 import { CallerConnections, type Handle } from './connections.ts'
-import { onClientError, onConnect } from './unreadable.ts'
 import { clearStaleSocket } from './unix-socket.ts'
+import { onClientError, onConnect } from './unreadable.ts'
 
 /** Where a request came in. */
 export interface Listener {

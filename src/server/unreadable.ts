@@ -29,7 +29,8 @@ export function onClientError(connections: CallerConnections) {
 }
 
 function refuseUnread(socket: Socket, error: NodeJS.ErrnoException): void {
-  if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') refuse(socket, new ProxyError('request_invalid', detailOf(error)))
+  if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
+    refuse(socket, new ProxyError('request_invalid', detailOf(error)))
   // A connection on which nothing was ever sent is closed in silence (RFC 9110 section 15.5.9).
   else if (socket.bytesRead === 0) socket.destroy()
   else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
