@@ -1,6 +1,15 @@
 // Builds dist: dist/bin is the program in one file that needs no packages, dist/server.js with its types can be embedded.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { build, type Metafile } from 'esbuild'
 
@@ -51,7 +60,9 @@ async function bundle(): Promise<Metafile> {
 
 /** Returns name, version and licence text of each package that is part of the bundle. */
 function licences({ inputs }: Metafile): string {
-  const folders = Object.keys(inputs).flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [])
+  const folders = Object.keys(inputs).flatMap(
+    (file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [],
+  )
   const parts = [...new Set(folders)].sort().map((folder) => {
     const read = (file: string) => readFileSync(join(ROOT, folder, file), 'utf8')
     const { name, version, license } = JSON.parse(read('package.json')) as Record<string, string>

@@ -44,7 +44,8 @@ function node(...args: string[]): void {
 function licences(): string {
   const places = ['../LICENSE', 'LICENSE'].map((place) => join(dirname(process.execPath), place))
   const found = places.find((place) => existsSync(place))
-  if (found === undefined) console.warn(`LICENSES.txt lacks Node's licence: none found near ${process.execPath}`)
+  if (found === undefined)
+    console.warn(`LICENSES.txt lacks Node's licence: none found near ${process.execPath}`)
   const ofNode = found === undefined ? '' : readFileSync(found, 'utf8')
   const ofPackages = readFileSync(join(DIST, 'bin/LICENSES.txt'), 'utf8')
   return `${ofPackages}\n${'='.repeat(80)}\n\nThe executable contains Node.js ${process.version}.\n\n${ofNode}`

@@ -45,7 +45,9 @@ for (const [title, command] of [
       const { pid, output, closed } = await start(t, command)
       process.kill(whole ? -pid : pid, 'SIGTERM')
       await closed
-      const messages = output.text.split('\n').filter((line) => /"msg":"(draining|stopped|second signal)/.test(line))
+      const messages = output.text
+        .split('\n')
+        .filter((line) => /"msg":"(draining|stopped|second signal)/.test(line))
       t.equal(messages.length, 2, output.text)
       t.match(messages, [/"signal":"SIGTERM".*draining/, /"msg":"stopped"/])
     })
