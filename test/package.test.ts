@@ -76,6 +76,17 @@ console.log(types, urls, drained)
 await buildServer(config)
 `
 
+t.test('the documentation and the files of deploy/ name the version of the package', async (t) => {
+  const files = globSync(['*.md', 'docs/*.md', 'deploy/**/*.{md,yaml}', 'Dockerfile'], { cwd: ROOT })
+  const named = files.flatMap((file) =>
+    [
+      ...readFileSync(join(ROOT, file), 'utf8').matchAll(/\bprocore-proxy(?::|@|, newTag: )(\d+\.\d+\.\d+)/g),
+    ].map(([, version]) => [file, version]),
+  )
+  t.ok(named.length > 5)
+  for (const [file, version] of named) t.equal(version, manifest.version, file)
+})
+
 t.test('the package for npm', async (t) => {
   const [file, again] = await Promise.all([pack(t), pack(t)])
   const { folder, installed } = install(t, file)
