@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
+import { hastenCollection } from './collection.ts'
 import { type AnswerContext, responseHeaders } from './response-headers.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
@@ -41,10 +42,6 @@ export async function deliver(
   exchange.bodies?.answer?.end()
 }
 
-/**
- * Bytes are written as Latin-1 text, which maps each byte to one character. V8 collects text as soon as it has piled up a
- * little, but lets 64 MB of buffers pile up first, which are outside its heap.
- */
 async function pass(source: BodySource, response: ServerResponse, { exchange }: Delivery): Promise<void> {
   let held: Buffer | undefined
   let isOpen = false
@@ -53,7 +50,7 @@ async function pass(source: BodySource, response: ServerResponse, { exchange }: 
     isOpen = true
     // Not flushHeaders, which would write the head as UTF-8.
     response.write('', 'latin1')
-    if (held !== undefined) response.write(held.toString('latin1'), 'latin1')
+    if (held !== undefined) response.write(held)
   }
   const done = source.pipe((chunk) => {
     exchange.bytesOut += chunk.length
@@ -63,7 +60,8 @@ async function pass(source: BodySource, response: ServerResponse, { exchange }: 
       return true
     }
     open()
-    if (response.write(chunk.toString('latin1'), 'latin1') || response.destroyed) return true
+    hastenCollection(chunk)
+    if (response.write(chunk) || response.destroyed) return true
     response.once('drain', () => source.resume())
     return false
   })
