@@ -150,18 +150,14 @@ export const secretSource = z
           /^[A-Za-z_][A-Za-z0-9_]*$/,
           'the name of a variable',
           'Write the name alone, without $ or braces, such as ACME_SECRET',
-        ).describe('The environment variable that holds the value.'),
-      }),
-      z.strictObject({
-        file: plainText('the path of a file').describe(
-          "The file that holds the value, relative to the configuration file's folder. One newline at its end is removed. Other users must not be able to read it, except below /run/secrets and /run/credentials and on read-only file systems.",
         ),
       }),
       z.strictObject({
-        command: fullListOf(plainText('text'), 'Write [program, argument, …]').describe(
-          "The program that prints the value, and its arguments. It runs without a shell in the configuration file's folder. One newline at the end of its output is removed.",
-        ),
-        timeout: duration(1).prefault('10s').describe('The longest time that the program may take.'),
+        file: plainText('the path of a file'),
+      }),
+      z.strictObject({
+        command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
+        timeout: duration(1).prefault('10s'),
       }),
     ],
     {
@@ -190,7 +186,6 @@ const fileMode = z
   .prefault('600')
   .meta({
     title: 'file mode',
-    description: "The socket's permission bits, in octal.",
     type: ['string', 'integer'],
   })
 
@@ -208,7 +203,7 @@ export const listenAddress = z
             'a path',
             'Write the path of the socket, such as /run/procore-proxy.sock',
             unlessMistake(checkSocketPath),
-          ).describe("The socket's absolute path."),
+          ),
           mode: fileMode,
         })
         .transform(({ path, mode }): ListenAddress => ({ kind: 'unix', path, mode })),
@@ -317,19 +312,12 @@ const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out
 const methods = fullListOf(
   z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) }),
   METHODS_FIX,
-)
-  .optional()
-  .describe(
-    'The methods that the rule is for; all of them if left out. `reads` means GET, HEAD and OPTIONS, `writes` all others. GET includes HEAD.',
-  )
+).optional()
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
 export const accessRule = z
   .union(
-    [
-      z.strictObject({ allow: pathPatterns.describe('The paths that the rule allows.'), methods }),
-      z.strictObject({ deny: pathPatterns.describe('The paths that the rule refuses.'), methods }),
-    ],
+    [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
     {
       error: says(
         'must have either allow or deny',
