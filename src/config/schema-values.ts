@@ -76,10 +76,10 @@ export const duration = (minimumMs = 0) => {
   return z
     .string({ error: wrong })
     .regex(/^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/, { error: wrong, abort: true })
-    .transform((value) => Math.round(ms(value as ms.StringValue)))
-    .refine((length) => length >= minimumMs && length <= MAX_DURATION_MS, {
-      error: ({ input }) => text({ message: `${ms(input as number)} is out of range`, fix: range }),
+    .refine((value) => isBetween(minimumMs, ms(value as ms.StringValue), MAX_DURATION_MS), {
+      error: says((input) => `${shown(input)} is out of range`, range),
     })
+    .transform((value) => Math.round(ms(value as ms.StringValue)))
     .meta({ title: 'duration' })
 }
 
@@ -92,6 +92,14 @@ const BYTES: Readonly<Record<string, number>> = {
   GiB: 2 ** 30,
 }
 
+function bytesOf(size: string): number {
+  return Number.parseInt(size, 10) * Number(BYTES[size.replace(/^\d+/, '')])
+}
+
+function isBetween(minimum: number, value: number, maximum: number): boolean {
+  return value >= minimum && value <= maximum
+}
+
 /** Text such as `64MB` (1000 based) or `64MiB` (1024 based); becomes bytes. */
 export const size = (minimum: number, maximum: number) => {
   const wrong = isNot('a size', 'Write a number with a unit, such as 64MB or 1GiB')
@@ -99,10 +107,10 @@ export const size = (minimum: number, maximum: number) => {
   return z
     .string({ error: wrong })
     .regex(/^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/, { error: wrong, abort: true })
-    .transform((value) => Number.parseInt(value, 10) * Number(BYTES[value.replace(/^\d+/, '')]))
-    .refine((bytes) => bytes >= minimum && bytes <= maximum, {
-      error: ({ input }) => text({ message: `${input} bytes is out of range`, fix: range }),
+    .refine((value) => isBetween(minimum, bytesOf(value), maximum), {
+      error: says((input) => `${shown(input)} is out of range`, range),
     })
+    .transform(bytesOf)
     .meta({ title: 'size' })
 }
 
@@ -229,7 +237,7 @@ const decimalId = (what: string, fix: string) =>
             if (!(issue.input instanceof OddNumber)) return says(`is not ${what}`, fix)(issue)
             const { source } = issue.input
             return text({
-              message: `${source} is a number that would lose digits or change its form`,
+              message: `${source} is a number that would not be kept as it is written`,
               fix: `Quote it: "${source}"`,
             })
           },
@@ -244,10 +252,10 @@ const decimalId = (what: string, fix: string) =>
     })
 
 /** Procore's id of a company. */
-export const companyId = decimalId('a company id', 'Write 1 to 20 digits in quotes, such as "7656"')
+export const companyId = decimalId('a company id', 'Write its 1 to 20 digits, such as "7656"')
 
 /** Procore's id of a project. */
-export const projectId = decimalId('a project id', 'Write 1 to 20 digits in quotes, such as "316469"')
+export const projectId = decimalId('a project id', 'Write its 1 to 20 digits, such as "316469"')
 
 /** The name of something in this file; an unquoted number is read as text. */
 export const reference = (what: string, fix: string) =>
