@@ -130,7 +130,7 @@ t.test('each mistake names its key and its fix', async (t) => {
       ['[{ allow: /rest/a, deny: /rest/b }]', /^rules\[0\]: must have either allow or deny/],
       ['[{ deny: /rest/a, method: [GET] }]', /^rules\[0\]\.method: is not a known key/],
       ['[{ deny: 1 }]', /^rules\[0\]\.deny: must be a path pattern or a list of them/],
-      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a path pattern list/],
+      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a path pattern, such/],
       ['[{ deny: [/rest/a, 1] }]', /^rules\[0\]\.deny\[1\]: must be a path pattern/],
       ['[{ deny: [/rest/a, /a] }]', /^rules\[0\]\.deny\[1\]: "\/a" can't match any path that is forwarded/],
       ['[{ deny: /rest/a }, { allow: /rest/a/ }]', /^rules\[1\]\.allow: "\/rest\/a\/" ends with a slash/],
