@@ -2,7 +2,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { architecturePage } from './architecture.ts'
-import { referencePage, schemaFile } from './config/reference.ts'
+import { schemaFile } from './config/json-schema.ts'
+import { referencePage } from './config/reference.ts'
 import { sampleYaml } from './config/sample.ts'
 import { metricsPage } from './operations.ts'
 

@@ -5,7 +5,6 @@ import { join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
-import { VARIABLES } from '../config/overrides.ts'
 import type { ConfigError } from '../config/problems.ts'
 import { findConfigFile } from '../config/search.ts'
 import { checkOnline, report } from './check-run.ts'
@@ -182,10 +181,10 @@ function withoutProcore(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PROCORE_')))
 }
 
-/** Variables beat the file: whoever has some set would wonder. */
+/** Variables take precedence over the file, which would be surprising without a word about it. */
 function warnOfVariables(): void {
-  const set = VARIABLES.map(({ variable }) => variable).filter(
-    (name) => name !== 'PROCORE_PROXY_CONFIG' && (process.env[name] ?? '').trim() !== '',
+  const set = Object.keys(process.env).filter(
+    (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
   )
   if (set.length > 0) clack.log.warn(`Set here, and stronger than the file: ${set.join(', ')}.`)
 }

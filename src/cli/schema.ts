@@ -1,4 +1,4 @@
-// `schema`: prints the JSON Schema of the configuration.
+// The `schema` command: prints the JSON Schema of the configuration.
 import type { Command } from 'commander'
 
 export function addSchema(program: Command): void {
@@ -6,7 +6,9 @@ export function addSchema(program: Command): void {
     .command('schema')
     .description('print the JSON Schema of the configuration file')
     .action(async () => {
-      const { jsonSchema } = await import('../config/schema.ts')
-      process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`)
+      const { default: schema } = await import('../../config/procore-proxy.schema.json', {
+        with: { type: 'json' },
+      })
+      process.stdout.write(`${JSON.stringify(schema, null, 2)}\n`)
     })
 }

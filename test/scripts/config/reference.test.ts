@@ -1,7 +1,7 @@
 import t from 'tap'
-import { keyNotes, referencePage, schemaFile } from '../../../scripts/config/reference.ts'
-import { FLAGS, VARIABLES } from '../../../src/config/overrides.ts'
-import { TRACING_VARIABLES } from '../../../src/config/tracing.ts'
+import { schemaFile } from '../../../scripts/config/json-schema.ts'
+import { keyNotes, referencePage } from '../../../scripts/config/reference.ts'
+import { FLAGS, TRACING_VARIABLES, VARIABLES } from '../../../scripts/config/variables.ts'
 
 t.test('every key has a type and a description, and one that is needed says so', async (t) => {
   const notes = keyNotes()
