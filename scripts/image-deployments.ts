@@ -143,7 +143,8 @@ async function runPod(
   await podman.run('tag', image, PROXY_IMAGE)
   const [sidecar] = spec.initContainers
   const probes = [sidecar!.startupProbe, sidecar!.readinessProbe, sidecar!.livenessProbe]
-  const plain = ({ startupProbe, readinessProbe, livenessProbe, restartPolicy, ...rest }: Container) => rest
+  const plain = ({ ports, startupProbe, readinessProbe, livenessProbe, restartPolicy, ...rest }: Container) =>
+    rest
   const proxy = { ...plain(sidecar!), image: PROXY_IMAGE }
   const pod = {
     ...spec,
