@@ -43,7 +43,7 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
   return byName ?? byId
 }
 
-/** True for what the proxy answers itself (CONTRACT sections 9 and 10); the path is raw, its prefix cut. */
+/** True for what the proxy answers itself; the path is raw, its prefix cut. */
 export function isOwnPath(path: string): boolean {
   return (
     path.startsWith('/_proxy/') ||
