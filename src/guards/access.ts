@@ -1,6 +1,6 @@
 // What may be called: rules and `access` of a company or caller, held against every method and path that a server may read.
 import { METHODS } from '../config/access-rules.ts'
-import type { Access, AccessRule, Company } from '../config/config.ts'
+import type { Access, AccessRule } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { queriesOf, readingsOf } from '../routing/path-readings.ts'
 import { METHOD_OVERRIDE, queryValues } from '../routing/query.ts'
@@ -54,7 +54,8 @@ export function decideAccess(rights: Rights, request: JudgedRequest): AccessDeci
     if (write !== undefined) return refusal(`A read may not ask for another method, as ${write.source} does.`)
   }
   if (rights.rules.length > 0) return decideByRules(rights, request)
-  if (rights.access === 'read-write') return { allowed: true, why: `${subject} is read-write.`, byRule: false }
+  if (rights.access === 'read-write')
+    return { allowed: true, why: `${subject} is read-write.`, byRule: false }
   return isRead(request.method)
     ? { allowed: true, why: `${subject} is read-only, and this only reads.`, byRule: false }
     : refusal(`${subject} is read-only: ${request.method} is a writing method.`)
@@ -180,7 +181,8 @@ function judge({ rules, access }: Rights, method: string, path: string, folded: 
     if (rule.methods !== undefined && !rule.methods.includes(method)) continue
     const patterns = folded ? rule.foldedPatterns : rule.patterns
     const at = patterns.findIndex((pattern) => matchesPattern(pattern, path))
-    if (at !== -1) return { allowed: rule.effect === 'allow', index, rule, method, pattern: rule.patterns[at] }
+    if (at !== -1)
+      return { allowed: rule.effect === 'allow', index, rule, method, pattern: rule.patterns[at] }
   }
   const allowed = access === 'read-write' || isRead(method)
   return { allowed, index: -1, rule: undefined, method, pattern: undefined }

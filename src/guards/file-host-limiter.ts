@@ -37,12 +37,12 @@ export class FileHostLimiter {
    * when the response has begun or the request has failed. Throws `overloaded`.
    */
   async enter(host: string, queueKey: string): Promise<Leave> {
-    let hasAsked = false
     while (!this.#known.has(host)) {
-      if (!hasAsked) this.#count(queueKey)
-      hasAsked = true
       const before = this.#underWay.get(host)
-      if (before === undefined && this.#underWay.size < this.#limits.mostUnderWay) return this.#start(host)
+      if (before === undefined && this.#underWay.size < this.#limits.mostUnderWay) {
+        this.#count(queueKey)
+        return this.#start(host)
+      }
       await this.#wait(before ?? Promise.race(this.#underWay.values()))
     }
     this.#keep(host)
@@ -72,7 +72,10 @@ export class FileHostLimiter {
     const recent = (this.#asked.get(queueKey) ?? []).filter((each) => at - each < windowMs)
     const [oldest = at] = recent
     if (recent.length >= mostOfCaller) {
-      throw overloaded('This caller asks for too many new file hosts.', Math.ceil((oldest + windowMs - at) / 1000))
+      throw overloaded(
+        'This caller asks for too many new file hosts.',
+        Math.ceil((oldest + windowMs - at) / 1000),
+      )
     }
     this.#asked.delete(queueKey)
     this.#asked.set(queueKey, [...recent, at])
@@ -100,5 +103,8 @@ function forgetOldest(kept: Set<string> | Map<string, unknown>, most: number): v
 }
 
 function overloaded(detail: string, retryAfterSeconds: number): ProxyError {
-  return new ProxyError('overloaded', detail, { retryAfterSeconds, help: 'Try again after Retry-After seconds.' })
+  return new ProxyError('overloaded', detail, {
+    retryAfterSeconds,
+    help: 'Try again after Retry-After seconds.',
+  })
 }

@@ -20,7 +20,10 @@ export class WrongKeyError extends ProxyError {}
 const ANYONE: Identity = { caller: undefined, queueKey: '' }
 
 /** Throws `header_required` if `guard.requireHeader` is on and the header is missing. */
-export function judgeRequiredHeader(guard: Pick<GuardSettings, 'requireHeader'>, rawHeaders: RawHeaders): void {
+export function judgeRequiredHeader(
+  guard: Pick<GuardSettings, 'requireHeader'>,
+  rawHeaders: RawHeaders,
+): void {
   if (!guard.requireHeader) return
   const values = headerValues(rawHeaders, 'procore-proxy-request')
   if (values.length === 1 && values[0] === 'true') return
@@ -46,7 +49,8 @@ export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): I
   const [key] = own
   const inAuthorization = authorizations.flatMap(credentialsIn)
   const byOwn = key === undefined ? [] : identitiesOf(settings, [key])
-  if (key !== undefined && byOwn.length === 0) throw wrongKey('The key in Procore-Proxy-Key is not configured.')
+  if (key !== undefined && byOwn.length === 0)
+    throw wrongKey('The key in Procore-Proxy-Key is not configured.')
   const all = [...byOwn, ...identitiesOf(settings, inAuthorization)]
   const [first] = all
   if (first === undefined) {

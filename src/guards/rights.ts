@@ -18,7 +18,8 @@ const OF_EVERYONE = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:me|companies)$/
 /** The list of projects, for reading alone. */
 const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+\/)?projects$/
 
-const HELP = 'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
+const HELP =
+  'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
 
 /** Throws `access_denied` if the caller or the company does not allow the request. No caller: the company alone decides. */
 export function judgeCaller(
@@ -41,7 +42,8 @@ export function decideCaller(
   request: JudgedRequest,
 ): AccessDecision {
   if (caller === undefined) return decideAccess(company, request)
-  if (!mayUseCompany(caller, name)) return denied(`The caller ${quote(caller.name)} may not use this company.`)
+  if (!mayUseCompany(caller, name))
+    return denied(`The caller ${quote(caller.name)} may not use this company.`)
   const byCompany = decideAccess(company, request)
   if (!byCompany.allowed) return byCompany
   const rights = { access: caller.access, rules: caller.rules, subject: `The caller ${quote(caller.name)}` }
@@ -83,7 +85,8 @@ function decideProjects(
   const named = isFile ? { ids: [], isConfined: false } : namedProjects(request.path, request.query)
   if (named === undefined) return denied('The path is too long, or escaped too often, to be judged.')
   const other = named.ids.find((id) => !mayUseProject(projects, id))
-  if (other !== undefined) return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
+  if (other !== undefined)
+    return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
   if (named.isConfined || byCaller.byRule) return byCaller
   if (!isFile && needsNoProject(request)) return byCaller
   return denied('This caller may use some projects only, and the request names none.')

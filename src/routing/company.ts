@@ -95,7 +95,9 @@ function idsInPath(path: string): readonly string[] {
   if (readings === undefined) {
     throw new ProxyError('request_invalid', 'The path is too long, or escaped too often, to be judged.')
   }
-  const segments = segmentsAfter(readings, 'companies').filter((segment) => STARTS_LIKE_A_NUMBER.test(segment))
+  const segments = segmentsAfter(readings, 'companies').filter((segment) =>
+    STARTS_LIKE_A_NUMBER.test(segment),
+  )
   return segments.map((segment) => segment.replace(/[.;].*/s, ''))
 }
 

@@ -49,7 +49,9 @@ export function segmentsAfter(readings: readonly string[], name: string): readon
 /** The query itself, and what a server that decodes before it splits would take for the query. Each with its `?`. */
 export function queriesOf(path: string, query: string): readonly string[] {
   const readings = path.includes('%') ? (readingsOf(path) ?? []) : []
-  const hidden = readings.flatMap((reading) => (reading.includes('?') ? reading.slice(reading.indexOf('?')) : []))
+  const hidden = readings.flatMap((reading) =>
+    reading.includes('?') ? reading.slice(reading.indexOf('?')) : [],
+  )
   return [query, ...hidden]
 }
 
