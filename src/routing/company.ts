@@ -1,7 +1,13 @@
 // Which company a request is for: listener, Host label, path prefix, header, path, query, default, only one.
 import type { AnyCompany, Company } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type CompanyTable, companyOfId, type NamedCompany } from './company-table.ts'
+import {
+  type CompanyTable,
+  companyOfId,
+  knownCompanies,
+  type NamedCompany,
+  namesOf,
+} from './company-table.ts'
 import { queriesOf, readingsOf, segmentsAfter } from './path-readings.ts'
 import { type CutPath, cutPrefix, isForwardedPath, isOwnPath } from './prefix.ts'
 import { COMPANY_ID, queryValues } from './query.ts'
@@ -21,8 +27,6 @@ export interface RoutedRequest extends Entrance {
   readonly target: Target
   /** Every value of Procore-Company-Id, as sent. */
   readonly companyIdHeaders: readonly string[]
-  /** The names that an error may tell this caller; undefined for all. */
-  readonly visible?: ReadonlySet<string> | undefined
 }
 
 export interface Choice {
@@ -44,8 +48,6 @@ interface Picked {
   readonly company: NamedCompany
   readonly why: string
 }
-
-const MOST_NAMES = 10
 
 /** What Ruby's `to_i` would read as a number: digits after white space, a sign or underscores. */
 const STARTS_LIKE_A_NUMBER = /^[\s+\-_]*[0-9]/
@@ -76,7 +78,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
     byHeader(table, inHeaders) ??
     (cut.path.startsWith('/rest/') ? byId(table, inPath[0], 'the path') : undefined) ??
     byId(table, inQuery[0], 'the query') ??
-    unnamed(table, request.visible)
+    unnamed(table)
   // Invariant: no id that the request names anywhere contradicts the chosen one.
   refuseOther(company, inHeaders, 'the header Procore-Company-Id')
   refuseOther(company, inPath, 'the path')
@@ -121,7 +123,10 @@ export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPa
 function byName(table: CompanyTable, name: string, place: string): NamedCompany {
   const company = table.byName.get(name)
   if (company !== undefined) return company
-  throw new ProxyError('company_unknown', `The ${place} names ${quote(name)}, which is not configured.`)
+  throw new ProxyError(
+    'company_unknown',
+    `The ${place} names ${quote(name)}, which is not configured.${knownCompanies(table)}`,
+  )
 }
 
 function agreed(before: Picked | undefined, company: NamedCompany, why: string): Picked {
@@ -147,16 +152,15 @@ function byId(table: CompanyTable, id: string | undefined, place: string): Picke
   if (company !== undefined) return { company, why: `id in ${place}` }
   throw new ProxyError(
     'company_unknown',
-    `No company with the id ${quote(id)}, named in ${place}, is configured.`,
+    `No company with the id ${quote(id)}, named in ${place}, is configured.${knownCompanies(table)}`,
   )
 }
 
-function unnamed(table: CompanyTable, visible: ReadonlySet<string> | undefined): Picked {
+function unnamed(table: CompanyTable): Picked {
   if (table.default !== undefined) return { company: table.default, why: 'the default company' }
   if (table.only !== undefined) return { company: table.only, why: 'the only company' }
-  const names = [...table.byName.keys()].filter((name) => visible?.has(name) ?? true)
-  const shown = names.slice(0, MOST_NAMES).join(', ') + (names.length > MOST_NAMES ? ', …' : '')
-  const hint = names.length === 0 ? 'any company id can be named.' : `configured are: ${shown}.`
+  const names = namesOf(table)
+  const hint = names === '' ? 'any company id can be named.' : `configured are: ${names}.`
   throw new ProxyError('company_required', `The request names no company, and none is the default; ${hint}`)
 }
 
