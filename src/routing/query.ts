@@ -49,11 +49,10 @@ export function queryValues(query: string, { name, hint, key }: Parameter): read
 function isKey(rawKey: string, key: RegExp, name: string): boolean {
   const spaced = rawKey.replaceAll('+', ' ')
   if (!/[%\0\x80-\uffff]/.test(spaced)) return key.test(spaced)
-  for (const layer of [decodeBytes(spaced), decodeFully(spaced)]) {
-    if (key.test(layer)) return true
-    // A server that drops what it can't decode might find the parameter.
-    if (key.test(layer.replace(/%.{0,2}|[^ -~]/gs, ''))) throw undecodable(name)
-  }
+  const layers = [decodeBytes(spaced), decodeFully(spaced)]
+  if (layers.some((layer) => key.test(layer))) return true
+  // A server that drops what it can't decode might find the parameter.
+  if (layers.some((layer) => key.test(layer.replace(/%.{0,2}|[^ -~]/gs, '')))) throw undecodable(name)
   return false
 }
 
