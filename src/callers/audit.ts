@@ -53,9 +53,19 @@ const MOST_KEPT = 1_000
 /** One write to the file, in characters. */
 const LONGEST_BATCH = 64 * 1024
 
+/** For tests: a clock in milliseconds, and how long to wait before a file that failed is opened again. */
+export interface AuditTiming {
+  readonly now?: () => number
+  readonly retryAfterMs?: number
+}
+
 /** Opens the audit file for appending. Throws the error of the file system if it can't be opened. */
-export async function openAudit({ file }: AuditFile, log: AuditLog): Promise<Audit> {
-  const audit = new AuditWriter(file, log)
+export async function openAudit(
+  { file }: AuditFile,
+  log: AuditLog,
+  timing: AuditTiming = {},
+): Promise<Audit> {
+  const audit = new AuditWriter(file, log, timing)
   await audit.start()
   return audit
 }
@@ -69,6 +79,8 @@ interface Waiting {
 class AuditWriter implements Audit {
   readonly #file: string
   readonly #log: AuditLog
+  readonly #now: () => number
+  readonly #retryAfterMs: number
   #handle: FileHandle | undefined
   /** The file ends within a line, which the next write has to end first. */
   #isTorn = false
@@ -84,9 +96,11 @@ class AuditWriter implements Audit {
   #sync: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor(file: string, log: AuditLog) {
+  constructor(file: string, log: AuditLog, timing: AuditTiming) {
     this.#file = file
     this.#log = log
+    this.#now = timing.now ?? (() => performance.now())
+    this.#retryAfterMs = timing.retryAfterMs ?? RETRY_AFTER_MS
   }
 
   async start(): Promise<void> {
@@ -195,7 +209,7 @@ class AuditWriter implements Audit {
 
   #fail(error: unknown): void {
     this.#failure = error
-    const now = performance.now()
+    const now = this.#now()
     if (now - this.#warnedAt >= WARN_AFTER_MS) {
       this.#warnedAt = now
       this.#log.warn({ file: this.#file, err: error }, 'The audit file can’t be written: writes are refused.')
@@ -204,7 +218,7 @@ class AuditWriter implements Audit {
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       void this.#next(() => this.#tryAgain())
-    }, RETRY_AFTER_MS).unref()
+    }, this.#retryAfterMs).unref()
   }
 
   #keep(batch: readonly Waiting[]): void {
