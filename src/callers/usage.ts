@@ -42,7 +42,6 @@ export async function addUpUsage(
   by: readonly UsageColumn[] = ['caller', 'route', 'status'],
 ): Promise<Usage> {
   const groups = new Map<string, { requests: number; totalMs: number }>()
-  const routes = new Map<string, string>()
   let skippedLines = 0
   for await (const lines of linesOf(file)) {
     for (const line of lines) {
@@ -52,7 +51,7 @@ export async function addUpUsage(
         skippedLines++
         continue
       }
-      let key = by.map((column) => columnOf(entry, column, routes)).join('\t')
+      let key = by.map((column) => columnOf(entry, column)).join('\t')
       if (!groups.has(key) && groups.size >= MOST_GROUPS) key = by.map(() => OTHERS).join('\t')
       const group = groups.get(key) ?? { requests: 0, totalMs: 0 }
       group.requests++
@@ -131,17 +130,10 @@ function entryOf(line: string): Entry | undefined {
   return { time, caller: String(caller), method, path, status: String(status ?? ''), durationMs: ms }
 }
 
-/** `routes` remembers what paths come to, up to a bound. */
-function columnOf(entry: Entry, column: UsageColumn, routes: Map<string, string>): string {
+function columnOf(entry: Entry, column: UsageColumn): string {
   if (column === 'day') return entry.time.slice(0, 10)
-  if (column !== 'route') return entry[column].replaceAll('\t', ' ')
-  const written = `${entry.method} ${entry.path}`
-  const known = routes.get(written)
-  if (known !== undefined) return known
-  if (routes.size >= MOST_GROUPS) routes.clear()
-  const route = `${entry.method} ${routeOf(entry.path)}`.replaceAll('\t', ' ')
-  routes.set(written, route)
-  return route
+  const text = column === 'route' ? `${entry.method} ${routeOf(entry.path)}` : entry[column]
+  return text.replaceAll('\t', ' ')
 }
 
 /** The lines of a file, a chunk's at a time, without their ends; of a line that is too long, only its beginning. */

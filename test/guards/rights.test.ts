@@ -75,7 +75,10 @@ t.test('The narrower of the rights of caller and company holds', async (t) => {
   t.throws(() => judgeCaller(undefined, readOnly, request), { code: 'access_denied', message: /The company/ })
   const open = { name: 'acme', company: { access: 'read-write' as const, rules: [] } }
   t.equal(judgeCaller(undefined, open, request).allowed, true)
-  t.throws(() => judgeCaller(caller({ access: 'read-only' }), open, request), { code: 'access_denied', help: /caller’s/ })
+  t.throws(() => judgeCaller(caller({ access: 'read-only' }), open, request), {
+    code: 'access_denied',
+    help: /caller’s/,
+  })
   t.equal(effectiveAccess(caller({ access: 'read-only' }), open.company), 'read-only')
   t.equal(effectiveAccess(caller(), readOnly.company), 'read-only')
   t.equal(effectiveAccess(undefined, open.company), 'read-write')
