@@ -52,7 +52,11 @@ function isKey(rawKey: string, key: RegExp, name: string): boolean {
   const layers = [decodeBytes(spaced), decodeFully(spaced)]
   if (layers.some((layer) => key.test(layer))) return true
   // A server that drops what it can't decode might find the parameter.
-  if (layers.some((layer) => key.test(layer.replace(/%.{0,2}|[^ -~]/gs, '')))) throw undecodable(name)
+  const rests = layers.flatMap((layer) => [
+    layer.replace(/%.{0,2}|[^ -~]/gs, ''),
+    layer.replace(/%|[^ -~]/g, ''),
+  ])
+  if (rests.some((rest) => key.test(rest))) throw undecodable(name)
   return false
 }
 

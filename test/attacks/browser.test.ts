@@ -85,6 +85,39 @@ t.test('A person who opens an API address sees the answer', { skip }, async (t) 
   t.match(await page.textContent('body'), /"id"/)
 })
 
+t.test('An HTML answer is shown, and runs no script in the origin of the proxy', { skip }, async (t) => {
+  const rig = await start(t)
+  for (const type of ['text/html', 'image/svg+xml', 'application/xhtml+xml', 'text/xml', 'nonsense']) {
+    rig.fake.faults.clear()
+    const script = `fetch('/acme/rest/v1.0/stolen')`
+    rig.fake.faults.api.push({
+      match: '/rest/v1.0/page',
+      status: 200,
+      headers: { 'Content-Type': type },
+      body:
+        type === 'image/svg+xml'
+          ? `<svg xmlns="http://www.w3.org/2000/svg"><text>shown</text><script>${script}</script></svg>`
+          : `<html xmlns="http://www.w3.org/1999/xhtml"><body>shown<script>${script}</script></body></html>`,
+    })
+    const page = await newPage(t)
+    rig.fake.journal.clear()
+    const response = await page.goto(`${rig.url}/acme/rest/v1.0/page`).catch(() => null)
+    t.equal(response?.headers()['x-content-type-options'], 'nosniff', type)
+    t.equal(response?.headers()['content-security-policy'], 'sandbox', type)
+    if (type !== 'nonsense') t.match(await page.content(), 'shown')
+    // A second navigation comes after whatever the first page would have asked for.
+    await page.goto(`${rig.url}/acme/rest/v1.0/me`)
+    t.notMatch(
+      rig.fake.journal
+        .api()
+        .map(({ url }) => url)
+        .join(),
+      'stolen',
+      type,
+    )
+  }
+})
+
 /** Resolves once the condition holds; the test's own time limit ends it otherwise. */
 async function waitFor(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10))

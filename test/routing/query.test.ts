@@ -54,6 +54,7 @@ t.test('What can be no other key, or is its value, must be decodable', async (t)
     '?company_id%zz=7',
     '?company_id%ff=7',
     '?%ffcompany_id=7',
+    '?%company_id=7',
     '?company%zz_id=7',
     '?company%ff_id=7',
     '?company%5fid%=7',
