@@ -12,7 +12,10 @@ export interface Identity {
   readonly queueKey: string
 }
 
-export type KeySettings = Pick<Config, 'callers'> & { readonly guard: Pick<GuardSettings, 'clientKeys'> }
+/** As much of the configuration as decides about keys. */
+export interface KeySettings extends Partial<Pick<Config, 'callers'>> {
+  readonly guard: Pick<GuardSettings, 'clientKeys'>
+}
 
 /** A key was presented and is not configured: a guess, perhaps. Answers to these are delayed by `KeyThrottle`. */
 export class WrongKeyError extends ProxyError {}

@@ -705,6 +705,7 @@ t.test(
     t.equal(here.verdict, '204')
     t.match(here.answers[0]?.values('allow')[0], /GET.*PUT/)
     t.equal(here.seen.length, 0)
+    t.equal((await options('Max-Forwards: 5')).seen[0]?.headers['max-forwards'], '4')
     t.equal((await options('Max-Forwards: -1')).verdict, INVALID)
     const circle = await attack(
       rig,

@@ -215,6 +215,7 @@ t.test('an operator can list the hosts that serve files', async (t) => {
     t.equal(fileOrigin(host, narrow), undefined, host)
   }
   t.throws(() => readFileTarget('/_proxy/files/x.procore.com/a', narrow), {
+    code: 'request_invalid',
     help: /storage\.procore\.com, \*\.files/,
   })
 })
