@@ -1,8 +1,7 @@
-// Covers src/callers/usage.ts and src/callers/key.ts
+// Covers src/callers/usage.ts
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { keyInstructions, newKey } from '../../src/callers/key.ts'
 import { addUpUsage, formatUsage, routeOf, usageColumns } from '../../src/callers/usage.ts'
 
 function fileOf(t: Test, lines: readonly (object | string)[]): string {
@@ -100,16 +99,4 @@ t.test('Made-up paths and endless lines fill no memory', async (t) => {
   t.equal(rows.length, 10_001)
   t.same(rows[0], { values: ['(others)', '(others)', '(others)'], requests: 500, meanMs: 10 })
   t.equal(skippedLines, 1)
-})
-
-t.test('A key is long, random and needs no quotes; its lines fit the configuration', async (t) => {
-  const keys = new Set(Array.from({ length: 500 }, newKey))
-  t.equal(keys.size, 500)
-  for (const key of keys) t.ok(/^[A-Za-z0-9_][A-Za-z0-9_-]{31}$/.test(key), key)
-  t.match(
-    keyInstructions('ci-job', 'KEY1'),
-    /KEY1.*CI_JOB_KEY.*callers:\n {2}ci-job:\n {4}key: \{ env: CI_JOB_KEY \}/s,
-  )
-  for (const name of ['', 'A', 'a b', '-a', 'a:'])
-    t.throws(() => keyInstructions(name, 'k'), /small letters/, name)
 })

@@ -1,4 +1,4 @@
-// Covers src/guards/keys.ts and src/guards/login-secrets.ts
+// Covers src/guards/keys.ts
 import t from 'tap'
 import type { Caller } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -12,7 +12,6 @@ import {
   type KeySettings,
   WrongKeyError,
 } from '../../src/guards/keys.ts'
-import { loginSecrets } from '../../src/guards/login-secrets.ts'
 
 const caller = (name: string, ...keys: string[]): Caller => ({
   name,
@@ -135,29 +134,7 @@ t.test('A required header must be there once and say true', async (t) => {
   }
 })
 
-t.test('A login sends its secret in a form, as JSON or by Basic', async (t) => {
-  const form = 'application/x-www-form-urlencoded'
-  const cases: [
-    contentType: string | undefined,
-    authorization: string | undefined,
-    body: string,
-    secrets: string[],
-  ][] = [
-    [form, undefined, 'grant_type=client_credentials&client_id=x&client_secret=k%2B1', ['k+1']],
-    [undefined, undefined, 'client_secret=k', ['k']],
-    ['application/json; charset=utf-8', undefined, '{"client_secret":"k"}', ['k']],
-    ['application/json', undefined, '{"client_secret":7}', []],
-    ['application/json', undefined, 'null', []],
-    ['application/json', undefined, '{"client_secret":"k"', []],
-    [form, basic('id:k%2B1'), 'grant_type=client_credentials', ['k%2B1', 'k+1']],
-    [form, basic('id:k'), 'client_secret=k', ['k']],
-    [form, 'Bearer k', '', []],
-    [form, undefined, 'client_secret=', []],
-    [form, undefined, '', []],
-  ]
-  for (const [contentType, authorization, body, secrets] of cases) {
-    t.same(loginSecrets({ contentType, authorization, body }), secrets, `${body} ${authorization}`)
-  }
+t.test('Whose key a login secret is', async (t) => {
   t.equal(identifyKey(settings, ['no', 'agent-key'])?.caller?.name, 'agent')
   t.equal(identifyKey(settings, ['office-key'])?.queueKey, 'key 0')
   t.equal(identifyKey(settings, ['no']), undefined)

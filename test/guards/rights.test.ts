@@ -1,10 +1,9 @@
-// Covers src/guards/rights.ts and src/guards/projects.ts
+// Covers src/guards/rights.ts
 import fc from 'fast-check'
 import t from 'tap'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Caller } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { mayUseProject, namedProjects } from '../../src/guards/projects.ts'
 import {
   decideCaller,
   effectiveAccess,
@@ -197,13 +196,6 @@ t.test('A call that names no project needs a rule of the caller', async (t) => {
   t.notOk(decide({ ...MINE, rules }, '/rest/v1.0/companies/7656/users.json').allowed, 'nor in some reading')
   const override = { headers: ['X-HTTP-Method-Override', 'POST'] }
   t.notOk(decide(MINE, '/rest/v1.0/projects', override).allowed, 'a list that asks to be a write')
-})
-
-t.test('Lists are told the same', async (t) => {
-  t.same(namedProjects('/rest/v1.0/projects/5/x', '?project_id=7'), { ids: ['5', '7'], isConfined: true })
-  t.ok(mayUseProject(undefined, '5'))
-  t.ok(mayUseProject(['5'], '5'))
-  t.notOk(mayUseProject(['5'], '05'))
 })
 
 t.test('No random spelling of a project gets past', async () => {

@@ -1,4 +1,4 @@
-// Covers src/routing/path-readings.ts and src/routing/percent.ts
+// Covers src/routing/path-readings.ts
 import t from 'tap'
 import { queriesOf, readingsOf, segmentsAfter } from '../../src/routing/path-readings.ts'
 
