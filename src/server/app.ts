@@ -1,4 +1,5 @@
 // The Fastify instance of one configuration: hooks judge each request, routes answer it, one place answers errors.
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -13,6 +14,8 @@ import { FORWARD_ROUTE, registerForwarding } from '../forward/http-proxy.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
+import type { KeyThrottle } from '../guards/key-throttle.ts'
+import { asksForKeys, identifyKey, WrongKeyError } from '../guards/keys.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { requestIdOf } from '../observe/request-id.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
@@ -29,6 +32,8 @@ const LINGER_MS = 5_000
 export interface AppDeps {
   readonly runtime: Runtime
   readonly connections: CallerConnections
+  /** Outlives reloads. */
+  readonly keyThrottle: KeyThrottle
   readonly observation: Observation
   readonly send: Send
   readonly isReady: () => boolean
@@ -61,7 +66,14 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
   })
   registerHealth(app, isReady)
-  registerPlaceholderLogin(app)
+  registerPlaceholderLogin(app, {
+    asksForKeys: () => asksForKeys(runtime.config),
+    findKey: async (secrets, request) => {
+      const key = secrets.find((secret) => identifyKey(runtime.config, [secret]) !== undefined)
+      if (key === undefined && secrets.length > 0) await sleep(throttled(deps, request))
+      return key
+    },
+  })
   observation.register(app)
   registerPage(app, observation)
   await registerForwarding(app, {
@@ -74,7 +86,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 }
 
 /** Judges the request and keeps what came of it in its context; refusals are thrown to the error handler. */
-function judgeHook({ runtime, connections, observation, isDraining }: AppDeps): onRequestHookHandler {
+function judgeHook(deps: AppDeps): onRequestHookHandler {
+  const { runtime, connections, observation, isDraining } = deps
   return (request, reply, done) => {
     const { raw } = request
     const connection = connections.of(raw.socket) as CallerConnection
@@ -103,12 +116,19 @@ function judgeHook({ runtime, connections, observation, isDraining }: AppDeps): 
         context,
       )
     } catch (error) {
-      done(error as Error)
+      const delayMs = error instanceof WrongKeyError ? throttled(deps, request) : 0
+      if (delayMs === 0) done(error as Error)
+      else setTimeout(() => done(error as Error), delayMs).unref()
       return
     }
     admit(judgement, context, reply)
     if (!reply.sent) done()
   }
+}
+
+/** Counts a wrong key of this address; gives the milliseconds to hold its refusal back. */
+function throttled({ keyThrottle }: AppDeps, request: FastifyRequest): number {
+  return keyThrottle.delayMs(request.raw.socket.remoteAddress)
 }
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {

@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
 import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
+import { KeyThrottle } from '../guards/key-throttle.ts'
 import type { Logger } from '../observe/log.ts'
 import type { Recorder } from '../observe/recorder.ts'
 import { VERSION } from '../observe/version.ts'
@@ -45,6 +46,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
   const budgets = new Budgets(config)
   const drain = new Drain()
   const deps = { tokens, budgets }
+  const keyThrottle = new KeyThrottle()
   let runtime = runtimeOf(config, new Upstreams(config, deps))
   const isReady = () => listeners.addresses().length > 0 && !drain.isDraining && allTried(tokens)
   const observation = new Observation(config, log, {
@@ -82,6 +84,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
   })
   const appOf = (next: Runtime) =>
     buildApp({
+      keyThrottle,
       runtime: next,
       connections: listeners.connections,
       observation,

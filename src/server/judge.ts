@@ -5,16 +5,19 @@ import type { Forwarded } from '../forward/forward.ts'
 import type { CallerBase } from '../forward/links.ts'
 import { wantsGzip } from '../forward/request-headers.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
-import { decideAccess, judgeAccess } from '../guards/access.ts'
-import { hostLabel, judgeHost, judgeKey, judgeOrigin } from '../guards/callers.ts'
+import { decideAccess } from '../guards/access.ts'
+import { hostLabel, judgeHost, judgeOrigin } from '../guards/callers.ts'
 import { corsHeaders, isPreflight } from '../guards/cors.ts'
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import { judgeFraming } from '../guards/framing.ts'
+import { judgeLoop, optionsAnswer } from '../guards/hops.ts'
 import { type Host, readHost } from '../guards/host.ts'
+import { identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
+import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
-import { type CompanyTable, companyTable } from '../routing/company-table.ts'
+import { type CompanyTable, companyTable, shownTo } from '../routing/company-table.ts'
 import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import { readTarget, type Target } from '../routing/target.ts'
@@ -64,6 +67,9 @@ export interface Judged {
   caller: Caller | undefined
 }
 
+/** Behind any prefix: a caller without a key does not learn which companies there are. */
+const LOGIN = /^(?:\/[^/]+)?\/oauth\/token$/
+
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function judge(input: JudgeInput, judged: Judged): Judgement {
   const { runtime, request, listener, exchange } = input
@@ -72,35 +78,46 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   judgeFraming(rawHeaders, method, request.httpVersion)
   if (isHealth(exchange.target)) {
     // A kubelet asks by the pod's address; these two tell nothing but up or down.
-    judgeOrigin(guard, rawHeaders, hostOrUnknown(request), 'http')
+    judgeOrigin(guard, rawHeaders, { host: hostOrUnknown(request) })
     return { kind: 'own', url: exchange.target }
   }
   const host = readHost(rawHeaders, request.httpVersion)
   const publicUrl = publicUrlOf(runtime, listener)
   judgeHost(guard, host, [...ownAddresses(listener, request), ...hostnames(publicUrl)])
-  const origin = judgeOrigin(guard, rawHeaders, host, 'http')
+  const origin = judgeOrigin(guard, rawHeaders, { host, publicUrl })
   if (origin !== undefined) {
     const headers = Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
     exchange.extra = headers
     if (isPreflight({ method, rawHeaders })) return { kind: 'preflight', headers }
   }
-  const key = judgeKey(guard, rawHeaders)
-  judged.viewer = viewerOf(listener, host)
+  judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
+  // A login brings its key in the body, which the route reads.
+  if (method === 'POST' && LOGIN.test(target.path)) return { kind: 'own', url: '/oauth/token' }
+  const identity = identifyCaller(runtime.config, rawHeaders)
+  judged.caller = identity.caller
+  judged.viewer = viewerOf(listener, host, identity.caller)
+  judgeLoop(rawHeaders)
+  const hops = optionsAnswer(method, rawHeaders)
+  if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
     throw new ProxyError('shutting_down', 'The proxy was told to stop and only finishes what is under way.')
   }
-  const choice = choose(runtime.table, request, listener, host, target)
+  const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
   if ('ownPath' in choice) return { kind: 'own', url: choice.ownPath + target.query }
   exchange.company = choice.name
   exchange.group = 'name' in choice.company ? choice.company.name : '*'
   exchange.why = choice.why
-  const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${key ?? ''}`
+  const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
-  return { kind: 'forward', why: choice.why, forwarded: forwarded(input, { choice, target, queueKey, base }) }
+  const chosen = { choice, target, queueKey, base, caller: identity.caller, rawHeaders: hops }
+  return { kind: 'forward', why: choice.why, forwarded: forwarded(input, chosen) }
 }
 
 interface Chosen {
+  readonly caller: Caller | undefined
+  /** With Max-Forwards as it goes on. */
+  readonly rawHeaders: readonly string[]
   readonly choice: Choice
   readonly target: Target
   readonly queueKey: string
@@ -109,12 +126,12 @@ interface Chosen {
 
 /** Judges access, and puts together what is sent. */
 function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): Forwarded {
-  const { choice, target, queueKey, base } = chosen
+  const { choice, target, queueKey, base, caller, rawHeaders } = chosen
   const { company, id } = choice
-  const { rawHeaders, method = '' } = request
+  const { method = '' } = request
   const file = choice.route === 'own' ? readFile(choice, request, target.query) : undefined
   const path = file === undefined ? choice.path : FILES_PATH + file.host + file.path
-  judgeAccess(company, { method, rawHeaders, path, query: target.query })
+  judgeCaller(caller, choice, { method, rawHeaders, path, query: target.query })
   const { enabled, bodies } = runtime.config.inspector
   if (bodies && enabled) exchange.bodies = new Bodies()
   const upstream =
@@ -129,7 +146,7 @@ function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): 
       companyName: choice.name,
       companyId: id,
       company,
-      caller: undefined,
+      caller,
       queueKey,
       method,
       path: sentPath,
@@ -150,10 +167,10 @@ function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): 
   }
 }
 
-/** An address or a host name of a company's own shows that company alone. */
-function viewerOf(listener: Listener, host: Host): Viewer {
+/** What an entrance (an address or a host name of a company's own) or a caller may not call, it may not see. */
+function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): Viewer {
   const company = listener.company ?? hostLabel(host.hostname)
-  return { companies: company === undefined ? undefined : new Set([company]), caller: undefined }
+  return { companies: visibleCompanies(caller, company), caller: undefined }
 }
 
 /** What the configuration says of the way to this listener from outside. */
