@@ -50,12 +50,7 @@ export interface ProxyServer {
 /** So many requests are more than a probe or somebody's try. */
 const BUSY_AFTER_REQUESTS = 64
 
-/** Traces that are not sent by then are lost: nobody's request waits for them. */
-const LONGEST_FLUSH_MS = 2_000
-
 export async function buildServer(config: Config, { log, onBusy }: ServerDeps): Promise<ProxyServer> {
-  // Loaded only where it is wanted: OpenTelemetry is a good part of all packages.
-  const tracing = config.tracing && new (await import('./observe/tracing.ts')).Tracing(config.tracing, log)
   const login = new LoginConnections(config)
   const tokens = new Tokens(
     (account, signal) => requestToken(account, login.pools, signal),
@@ -86,8 +81,12 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
     get loads() {
       return reloader.runtime.upstreams.loads()
     },
+    budgetRemaining: (group) =>
+      reloader.runtime.upstreams.loads().find(({ company }) => company === group)?.budget.remaining,
+    logLinesLost: 0,
+    shared: undefined,
   }
-  const observation = new Observation(config, log, live, tracing)
+  const observation = new Observation({ config, log, live })
 
   let pages: Promise<Pages> | undefined
   // Loaded with the first request for one: calls of the API need nothing of it.
@@ -124,7 +123,6 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
     )
     exchange.listener = listener.address
     exchange.rawHeaders = request.rawHeaders
-    if (tracing !== undefined) exchange.trace = tracing.begin(request.rawHeaders)
     const visit = new Visit(house, listener, exchange, response)
     try {
       const reception = receive(reloader.runtime, request, listener, exchange, drain.draining)
@@ -157,7 +155,7 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
     recorder: observation.recorder,
     reload: async (next) => {
       await reloader.reload(next, listeners)
-      observation.recorder.configure(reloader.runtime.config.inspector)
+      observation.configure(reloader.runtime.config)
       // One may stand on an address that was closed.
       await endStreams()
     },
@@ -169,7 +167,6 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
         await (force ? reloader.runtime.upstreams.destroy() : reloader.runtime.upstreams.close())
         await login.destroy()
         await (await built())?.close()
-        await tracing?.close(Math.min(LONGEST_FLUSH_MS, reloader.runtime.config.shutdownTimeoutMs))
       })
     },
   }

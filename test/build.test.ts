@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { get, run, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
-import { serves, traces } from './fixtures/program.ts'
+import { serves } from './fixtures/program.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const { version, dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
@@ -102,11 +102,6 @@ t.test('a program that was written over while it runs says so, and does not mix 
     t.match(await get(t, url, path), { status: 200 }, `${path} goes on`)
   proxy.kill('SIGTERM')
   t.match(await proxy.end(), { code: 0, out: /was written over after it had started: restart it/ })
-})
-
-t.test('the bundle makes traces', async (t) => {
-  const { main } = install(t)
-  await traces(t, main)
 })
 
 t.test('the licence of every package in the bundle comes with it', (t) => {

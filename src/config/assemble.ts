@@ -2,15 +2,7 @@
 import { createHash } from 'node:crypto'
 import { accessIn, resolveRule } from './access-rules.ts'
 import { namedCompanies, placedAccounts } from './checks.ts'
-import type {
-  AnyCompany,
-  Company,
-  Config,
-  Environment,
-  ListenAddress,
-  ServiceAccount,
-  TracingSettings,
-} from './config.ts'
+import type { AnyCompany, Company, Config, Environment, ListenAddress, ServiceAccount } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { networkSettings } from './outbound.ts'
 import { keyOf, type Path } from './problems.ts'
@@ -24,7 +16,6 @@ export interface AssembleInput {
   readonly values: ReadonlyMap<string, string>
   /** Of `network.caFile`. */
   readonly certificates?: readonly string[]
-  readonly tracing?: TracingSettings | undefined
   readonly file: string | undefined
   readonly warnings: readonly string[]
   readonly watchedFiles: readonly string[]
@@ -39,7 +30,7 @@ export function accountKey(loginUrl: string, clientId: string, clientSecret: str
 
 /** Puts a Config together and freezes it through and through. The settings must be free of mistakes. */
 export function assembleConfig(input: AssembleInput): Config {
-  const { settings, values, certificates = [], tracing, file, warnings, watchedFiles } = input
+  const { settings, values, certificates = [], file, warnings, watchedFiles } = input
   const valueAt = (path: Path) => values.get(keyOf(path)) ?? ''
   const environments = new Map(
     [...BUILT_IN_ENVIRONMENTS, ...ownEnvironments(settings)].map((one) => [one.name, one]),
@@ -104,7 +95,6 @@ export function assembleConfig(input: AssembleInput): Config {
     },
     log: settings.log,
     inspector: settings.inspector,
-    tracing,
     shutdownTimeoutMs: settings.shutdownTimeout,
     warnings: [...warnings],
     watchedFiles: [...new Set(watchedFiles)],

@@ -19,7 +19,6 @@ import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
 import { ConfigError, type Finding, keyOf, type Path, type Problem, renderProblem } from './problems.ts'
 import { type FoundFile, findConfigFile } from './search.ts'
-import { readTracing } from './tracing.ts'
 
 /** Everything a configuration is made from. */
 export interface LoadInput {
@@ -88,12 +87,10 @@ export async function loadConfig(
     ),
   )
   if (problems.length > 0) throw new ConfigError(problems)
-  const { tracing, warnings } = readTracing(env)
   return assembleConfig({
     settings,
     values: credentials.values,
     certificates: ca.certificates,
-    tracing,
     file: found?.path,
     warnings: [
       ...oldKeys,
@@ -101,7 +98,6 @@ export async function loadConfig(
       ...checked.warnings,
       ...plain.warnings,
       ...openToWriters(found, mode, platform),
-      ...warnings,
     ],
     watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
   })

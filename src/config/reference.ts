@@ -4,7 +4,6 @@ import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { FLAGS, VARIABLES } from './overrides.ts'
 import { jsonSchema } from './schema.ts'
 import { open, rootNode, type SchemaNode } from './schema-nodes.ts'
-import { TRACING_VARIABLES } from './tracing.ts'
 
 /** The text of the JSON Schema file, as `procore-proxy schema` prints it. */
 export function schemaFile(): string {
@@ -97,7 +96,6 @@ export function referencePage(): string {
     one.fileDomain,
   ])
   const variables = VARIABLES.map(({ variable, sets }) => [`\`${variable}\``, sets])
-  const tracing = TRACING_VARIABLES.map(({ variable, sets }) => [`\`${variable}\``, sets])
   const flags = FLAGS.map(({ flag, variable, sets }) => [
     `\`${flag}\``,
     variable === undefined ? '' : `\`${variable}\``,
@@ -236,13 +234,6 @@ Where no file configures a company, PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PR
 PROCORE_CLIENT_SECRET_FILE) make one, named \`default\`. Where the file has one company, they replace its pieces. Where it
 has several, nobody knows which one they are for: they are ignored, with a warning. PROCORE_ENVIRONMENT and PROCORE_API_URL
 set the top of the file; a service account that names its own environment keeps it, with a warning.
-
-### Traces
-
-OpenTelemetry's own variables ([what is traced](operations.md#traces)). A mistake in them is a warning at start. Those with
-OTLP in their names also exist for traces alone, as \`OTEL_EXPORTER_OTLP_TRACES_…\`, which goes before. A reload changes none.
-
-${table(['Variable', 'Sets'], tracing)}
 
 ## Flags
 

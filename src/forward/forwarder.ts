@@ -64,7 +64,7 @@ export function forward(raw: IncomingMessage, response: ServerResponse, passage:
     body: forwarding.body,
     caller: forwarding,
   }
-  exchange.trace?.goesUp(options.headers, upstream, passage.path)
+  exchange.upstreamUrl = upstream.origin + passage.path
   try {
     upstream.dispatch(options, forwarding)
   } catch (error) {

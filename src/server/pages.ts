@@ -12,9 +12,12 @@ import type { Passage } from '../forward/forwarder.ts'
 import { registerForwarder } from '../forward/http-proxy.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
+import { EventStreams } from './event-streams.ts'
 import { registerHealth } from './health.ts'
 import type { Observation } from './observation.ts'
-import { Page } from './page.ts'
+import { registerMetrics, registerStatus } from './own-pages.ts'
+import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { refuse } from './refusal.ts'
 import { visitOf } from './visit.ts'
@@ -28,13 +31,13 @@ type Route = (request: IncomingMessage, response: ServerResponse) => void
 
 export class Pages {
   readonly #app: FastifyInstance
-  readonly #page: Page
+  readonly #streams: EventStreams
   /** Answers a request that the reception let through, and on which its visit is hung. */
   readonly handle: Route
 
-  private constructor(app: FastifyInstance, page: Page, handle: Route) {
+  private constructor(app: FastifyInstance, streams: EventStreams, handle: Route) {
     this.#app = app
-    this.#page = page
+    this.#streams = streams
     this.handle = handle
   }
 
@@ -65,13 +68,11 @@ export class Pages {
     })
     registerPlaceholderLogin(app)
     registerHealth(app, isReady)
-    observation.register(app)
-    const page = new Page({
-      recorder: observation.recorder,
-      status: () => observation.status(),
-      detach: (request) => visitOf(request).end(),
-    })
-    page.register(app)
+    const own = { observation, viewer: () => EVERYTHING }
+    registerMetrics(app, own)
+    registerStatus(app, own)
+    const streams = new EventStreams(observation)
+    registerPage(app, { ...own, streams, detach: (request) => visitOf(request.raw).end() })
     await registerForwarder(app, passageOf)
     app.setNotFoundHandler((request, reply) => {
       reply.hijack()
@@ -79,12 +80,12 @@ export class Pages {
       refuse(new ProxyError('route_unknown', 'The proxy has no such page.'), reply.raw, exchange)
     })
     await app.ready()
-    return new Pages(app, page, handle)
+    return new Pages(app, streams, handle)
   }
 
   /** Ends the answers that stay open. */
   endStreams(): void {
-    this.#page.endStreams()
+    this.#streams.end()
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,66 @@
+// prom-client's counters, gauges and histograms, made from the table of definitions. Imported only once it is needed.
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  DURATION_BUCKETS,
+  METRICS,
+  type MetricDefinition,
+  type MetricKey,
+  type Sample,
+} from './metric-definitions.ts'
+
+/** The metrics whose values are read when somebody asks for them. */
+export type Readings = Partial<Record<MetricKey, () => Iterable<Sample>>>
+
+export class MetricsRegistry {
+  readonly #registry = new Registry()
+  readonly #counters = new Map<MetricKey, Counter>()
+  readonly #histograms = new Map<MetricKey, Histogram>()
+
+  constructor(readings: Readings) {
+    for (const [key, definition] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) {
+      const { name, help, type } = definition
+      const options = { name, help, labelNames: [...definition.labels], registers: [this.#registry] }
+      const read = readings[key]
+      if (type === 'histogram') {
+        this.#histograms.set(key, new Histogram({ ...options, buckets: [...DURATION_BUCKETS] }))
+      } else if (type === 'gauge') {
+        new Gauge({
+          ...options,
+          collect() {
+            this.reset()
+            for (const [labels, value] of read?.() ?? []) if (value !== undefined) this.set(labels, value)
+          },
+        })
+      } else if (read !== undefined) {
+        new Counter({
+          ...options,
+          collect() {
+            this.reset()
+            for (const [labels, value = 0] of read()) this.inc(labels, value)
+          },
+        })
+      } else this.#counters.set(key, new Counter(options))
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  add(key: MetricKey, labels: Record<string, string>, value = 1): void {
+    this.#counters.get(key)?.inc(labels, value)
+  }
+
+  observe(key: MetricKey, labels: Record<string, string>, seconds: number): void {
+    this.#histograms.get(key)?.observe(labels, seconds)
+  }
+
+  /** Makes a histogram show series that had no observation yet. */
+  startAtZero(key: MetricKey, labels: Record<string, string>): void {
+    this.#histograms.get(key)?.zero(labels)
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+}
