@@ -48,7 +48,10 @@ export class LogOutput {
     this.#lines.push(line)
     this.#characters += line.length
     if (this.isTTY || this.#characters >= BATCH_CHARACTERS) this.flushSync()
-    else this.#timer ??= setTimeout(() => this.flushSync(), LONGEST_WAIT_MS).unref()
+    else if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => this.flushSync(), LONGEST_WAIT_MS)
+      this.#timer.unref()
+    }
   }
 
   /** Writes what waits; pino calls it for a fatal line too. */

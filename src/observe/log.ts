@@ -62,9 +62,10 @@ export function errorText(error: unknown): string {
 const PROBE = /\/_proxy\/(?:health\/(?:live|ready)|metrics)(?:\?|$)/
 
 /** `warn` where the proxy refused or broke off, `debug` for probes and scrapes, `info` for all others. */
-function levelOf({ cause, own, target }: Exchange): 'warn' | 'info' | 'debug' {
+function levelOf(exchange: Exchange): 'warn' | 'info' | 'debug' {
+  const { cause, own } = exchange
   if (cause !== undefined && cause !== 'caller_gone') return 'warn'
-  return own && PROBE.test(target) ? 'debug' : 'info'
+  return own && PROBE.test(exchange.target) ? 'debug' : 'info'
 }
 
 /** Writes the line of a request that has ended. Query values are masked. Level `debug` adds how it was treated. */

@@ -15,6 +15,8 @@ export class MetricsRegistry {
   readonly #registry = new Registry()
   readonly #counters = new Map<MetricKey, Counter>()
   readonly #histograms = new Map<MetricKey, Histogram>()
+  /** Companies of the histograms that have a series. */
+  readonly #seen = new Set<string>()
 
   constructor(readings: Readings) {
     for (const [key, definition] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) {
@@ -51,12 +53,16 @@ export class MetricsRegistry {
     this.#counters.get(key)?.inc(labels, value)
   }
 
-  observe(key: MetricKey, labels: Record<string, string>, seconds: number): void {
+  observe(key: MetricKey, labels: { company: string }, seconds: number): void {
+    this.#seen.add(`${key} ${labels.company}`)
     this.#histograms.get(key)?.observe(labels, seconds)
   }
 
-  /** Makes a histogram show series that had no observation yet. */
-  startAtZero(key: MetricKey, labels: Record<string, string>): void {
+  /** Makes a histogram show a company that had no observation yet. */
+  startAtZero(key: MetricKey, labels: { company: string }): void {
+    if (this.#seen.has(`${key} ${labels.company}`)) return
+    this.#seen.add(`${key} ${labels.company}`)
+    // Invariant: never of a series that exists, since that would set it back.
     this.#histograms.get(key)?.zero(labels)
   }
 

@@ -33,5 +33,5 @@ function requestText(fields: Record<string, unknown>): string {
 
 function fieldText(value: unknown): string {
   const plain = typeof value === 'string' ? value : JSON.stringify(value)
-  return /^[^\s"]+$/.test(plain) ? plain : JSON.stringify(plain)
+  return /^[^\s"]+$/.test(plain) ? plain : JSON.stringify(value)
 }

@@ -152,7 +152,7 @@ export class Recorder {
       if (entry.seq <= after || shown.length === MOST_LISTED) break
       if (!seesRequest(viewer, entry.exchange)) continue
       bytes += entry.bytes - (entry.bodies?.cost ?? 0)
-      if (bytes > MOST_LISTED_BYTES) break
+      if (bytes > MOST_LISTED_BYTES && shown.length > 0) break
       shown.push(this.#shown(entry))
     }
     return shown

@@ -56,13 +56,22 @@ export class EventStreams {
     response.once('close', () => {
       this.#streams.delete(stream)
       if (this.#streams.size > 0) return
-      clearInterval(this.#timer)
+      clearTimeout(this.#timer)
       this.#timer = undefined
     })
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref()
+    this.#timer ??= this.#nextTick()
     const { keepsBodies } = recorder
     const status = this.#observation.status(viewer)
     response.write(this.#event('hello', { status, series: recorder.series(viewer), requests, keepsBodies }))
+  }
+
+  #nextTick(): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timer = this.#nextTick()
+      this.#tick()
+    }, TICK_MS)
+    timer.unref()
+    return timer
   }
 
   #tick(): void {

@@ -23,7 +23,8 @@ export function sendJson(reply: FastifyReply, { secrets }: Observation, value: u
 /** Drops callers that do not take the responses of this instance's routes; call it before the routes. */
 export function dropStalledReaders(app: FastifyInstance): void {
   app.addHook('onSend', async (_request, { raw }) => {
-    const timer = setTimeout(() => raw.destroy(), STALL_MS).unref()
+    const timer = setTimeout(() => raw.destroy(), STALL_MS)
+    timer.unref()
     raw.once('close', () => clearTimeout(timer))
   })
 }

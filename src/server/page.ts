@@ -34,6 +34,21 @@ export interface PageDeps extends OwnPageDeps {
   readonly detach: (request: FastifyRequest) => void
 }
 
+/** Leads from `/` and `/_proxy` to the page, where it is on. */
+export function registerPageRedirects(
+  app: FastifyInstance,
+  { observation }: Pick<PageDeps, 'observation'>,
+): void {
+  for (const path of ['/', '/_proxy']) {
+    app.get(path, async (_request, reply) => {
+      if (!observation.recorder.enabled)
+        throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
+      // Relative, so that a company's prefix stays in front.
+      return reply.redirect('_proxy/')
+    })
+  }
+}
+
 /** Registers the page and what it asks for; the hooks have judged the request. */
 export function registerPage(app: FastifyInstance, { observation, viewer, streams, detach }: PageDeps): void {
   const { recorder } = observation
@@ -46,8 +61,6 @@ export function registerPage(app: FastifyInstance, { observation, viewer, stream
   for (const [path, file, type] of FILES) {
     app.get(path, options, async (_request, reply) => reply.type(type).send(ownFile(`page/${file}`)))
   }
-  // Relative, so that a company's prefix stays in front.
-  for (const path of ['/', '/_proxy']) app.get(path, options, async (_, reply) => reply.redirect('_proxy/'))
 
   app.get('/_proxy/requests', options, async (request, reply) =>
     sendJson(reply, observation, { requests: recorder.requests(viewer(request)) }),

@@ -8,7 +8,6 @@ import {
   freePort,
   get,
   KeptConnection,
-  MAIN,
   NEEDS_IMPORT,
   type Place,
   run,
