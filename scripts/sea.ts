@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -29,9 +30,9 @@ const ASSETS: Readonly<Record<string, string>> = {
       .filter(([, file]) => existsSync(file as string)),
   ),
   'package.json': join(ROOT, 'package.json'),
-  'page/page.html': join(DIST, 'page/page.html'),
-  'page/page.js': join(DIST, 'page/page.js'),
-  'page/page.css': join(DIST, 'page/page.css'),
+  ...Object.fromEntries(
+    readdirSync(join(DIST, 'page')).map((file) => [`page/${file}`, join(DIST, 'page', file)]),
+  ),
 }
 
 rmSync(SEA, { recursive: true, force: true })

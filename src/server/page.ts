@@ -21,10 +21,12 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
 }
 
+const SCRIPTS = ['page', 'companies', 'detail', 'dom', 'har', 'plots', 'requests']
+
 const FILES: readonly (readonly [path: string, file: string, type: string])[] = [
   ['/_proxy/', 'page.html', 'text/html; charset=utf-8'],
-  ['/_proxy/page.js', 'page.js', 'text/javascript; charset=utf-8'],
   ['/_proxy/page.css', 'page.css', 'text/css; charset=utf-8'],
+  ...SCRIPTS.map((name) => [`/_proxy/${name}.js`, `${name}.js`, 'text/javascript; charset=utf-8'] as const),
 ]
 
 export interface PageDeps extends OwnPageDeps {
