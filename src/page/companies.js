@@ -54,17 +54,20 @@ function showWarnings({ warnings, companies }) {
   const refused = companies.filter(({ refusals }) => refusals?.persistent)
   const items = [
     ...warnings.map((text) => make('li', {}, text)),
-    ...refused.map((company) => make('li', {}, refusalText(company), causeList(company.refusals.causes))),
+    ...refused.map(({ name, refusals: { status, causes } }) => {
+      const text = `Procore refuses the requests of ${name} with ${status}.`
+      if (causes.length === 1) return make('li', {}, text, causeList(causes))
+      return make(
+        'li',
+        {},
+        make('details', {}, make('summary', {}, `${text} Likely causes`), causeList(causes)),
+      )
+    }),
   ]
   list.hidden = items.length === 0
   const fresh = items.map(({ textContent }) => textContent).join('\n')
   const shown = [...list.children].map(({ textContent }) => textContent).join('\n')
   if (shown !== fresh) list.replaceChildren(...items)
-}
-
-function refusalText({ name, refusals: { status, count, causes } }) {
-  const what = `Procore refused the last ${plural(count, 'request')} of ${name} with ${status}.`
-  return causes.length === 1 ? what : `${what} Likely causes:`
 }
 
 const cards = new Map()
@@ -122,8 +125,8 @@ class Card {
     let [kind, sign] = TOKEN_SIGNS[state] ?? ['', '?']
     let text = `Token ${state}`
     if (account !== undefined) {
-      if (account.expiresInSeconds !== null) text += `, expires in ${duration(account.expiresInSeconds)}`
-      text += ` (account ${account.name})`
+      if (account.expiresInSeconds !== null) text += ` for ${duration(account.expiresInSeconds)}`
+      text += `, account ${account.name}`
       if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
     }
     // A token is of no use where Procore refuses what is asked with it.
@@ -138,12 +141,12 @@ class Card {
   #showBudget(budget) {
     this.gauge.hidden = budget === null
     if (budget === null) {
-      setText(this.budget, 'Rate budget: unknown before the first response')
+      setText(this.budget, 'Budget: unknown before the first response')
       return
     }
     const { limit, remaining, resetSeconds } = budget
-    const text = `${remaining} of ${limit} requests left, renewed in ${duration(resetSeconds)}`
-    setText(this.budget, `Rate budget: ${text}`)
+    const text = `${remaining} of ${limit} left, renewed in ${duration(resetSeconds)}`
+    setText(this.budget, `Budget: ${text}`)
     const share = limit > 0 ? Math.max(0, Math.min(1, remaining / limit)) : 0
     this.gauge.setAttribute('aria-valuemax', String(limit))
     this.gauge.setAttribute('aria-valuenow', String(Math.min(limit, remaining)))

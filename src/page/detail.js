@@ -40,10 +40,10 @@ export async function fetchDetail({ id, seq }) {
 function show(request) {
   setText(at('detail-title'), `${request.method} ${request.target}`)
   at('detail-body').replaceChildren(
-    ...outcome(request),
-    make('h3', {}, 'Make this call again'),
+    outcome(request),
     make('div', { id: 'curl' }, ...curlPart(request)),
     ...repeatPart(request),
+    ...explanation(request),
     make('h3', {}, 'Request'),
     requestFacts(request),
     ...sentPart(request),
@@ -55,21 +55,26 @@ function show(request) {
   )
 }
 
-/** The status, what happened, and what to do about it. */
 function outcome(request) {
-  const { error, causes } = request
   const [kind, sign, status, by] = statusOf(request)
   const text = status === 'none' ? 'No response was sent' : status
-  const parts = [make('p', { class: `${kind} outcome` }, `${sign} ${text}`, by === '' ? '' : ` (${by})`)]
+  return make('p', { class: `${kind} outcome` }, `${sign} ${text}`, by === '' ? '' : ` (${by})`)
+}
+
+/** Why it was refused or failed, and what to do about it. */
+function explanation({ error, causes }) {
+  if (error === undefined && causes.length === 0) return []
+  const title = make('h3', {}, 'What happened')
   if (error !== undefined) {
-    // The page with all error codes; callers that leave have none.
-    const isCode = error.code !== 'caller_gone'
-    const code = isCode ? make('a', { href: `errors#${error.code}` }, error.code) : error.code
-    parts.push(facts(['Error', [code]], ['What happened', error.detail], ['What to do', error.help]))
+    // Callers that leave are not on the page with all error codes.
+    const { code, detail, help } = error
+    const link = code === 'caller_gone' ? code : make('a', { href: `errors#${code}` }, code)
+    return [title, facts(['Error', [link]], ['Details', detail], ['What to do', help])]
   }
-  if (causes.length === 1) parts.push(facts(['Cause', causes[0].cause], ['What to do', causes[0].fix]))
-  if (causes.length > 1) parts.push(make('p', {}, 'Procore refused it. Likely causes:'), causeList(causes))
-  return parts
+  const [{ cause, fix }] = causes
+  return causes.length === 1
+    ? [title, facts(['Cause', cause], ['What to do', fix])]
+    : [title, make('p', {}, 'Procore refused the request. Likely causes:'), causeList(causes)]
 }
 
 function requestFacts(request) {

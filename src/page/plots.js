@@ -31,9 +31,8 @@ function figure({ title, label, most, buckets }, ...shapes) {
     make(
       'div',
       { class: 'plot' },
+      make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0')),
       svg,
-      make('span', { class: 'most' }, most),
-      make('span', { class: 'zero' }, '0'),
     ),
     make('div', { class: 'times' }, make('span', {}, `${minutes} min ago`), make('span', {}, 'now')),
   )
@@ -84,7 +83,7 @@ function latencyPlot(buckets) {
   const label = `Latency in the last ten minutes: lately half within ${last.p50Ms} ms and 95 % within ${last.p95Ms} ms; 95th percentile at most ${most} ms.`
   const middle = buckets.map(({ p50Ms }) => p50Ms)
   return figure(
-    { title: 'Latency: median, 95 % (dashed)', label, most: `${milliseconds(most)} ms`, buckets },
+    { title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets },
     line(middle, most, 'stroke'),
     line(upper, most, 'stroke upper'),
   )
@@ -101,8 +100,5 @@ function budgetPlot(buckets) {
   if (seen.length === 0) return undefined
   const most = Math.max(1, ...seen)
   const label = `Rate budget in the last ten minutes: now ${seen.at(-1)} left, at least ${Math.min(...seen)}, at most ${most}.`
-  return figure(
-    { title: 'Rate budget left', label, most: String(most), buckets },
-    line(values, most, 'stroke'),
-  )
+  return figure({ title: 'Budget left', label, most: String(most), buckets }, line(values, most, 'stroke'))
 }

@@ -105,7 +105,7 @@ t.test(
     const dialog = page.getByRole('dialog')
     t.match(
       await dialog.textContent(),
-      /Make this call again.*path prefix \/acme.*URL.*\/rest\/v1\.0\/it's.*Sentonce.*Authorization.*Procore's first byte/s,
+      /Copy as curl.*path prefix \/acme.*URL.*\/rest\/v1\.0\/it's.*Sentonce.*Authorization.*Procore's first byte/s,
     )
     t.match(await dialog.textContent(), 'A POST may change something')
     t.equal(await dialog.getByRole('button', { name: 'Repeat' }).count(), 0)
@@ -365,7 +365,7 @@ t.test('plots and gauge say in words what they show', { skip }, async (t) => {
   )
   t.match(await card.getByRole('img').nth(1).getAttribute('aria-label'), /95 % within [\d.]+ ms/)
   t.match(await card.getByRole('img').nth(2).getAttribute('aria-label'), /now \d+ left/)
-  t.match(await card.getByRole('meter').getAttribute('aria-valuetext'), /^\d+ of \d+ requests left/)
+  t.match(await card.getByRole('meter').getAttribute('aria-valuetext'), /^\d+ of \d+ left/)
   await card.getByText('Plots as numbers').click()
   t.match(await card.locator('table tbody').textContent(), /\d\d:\d\d\s*\d/)
 })
