@@ -30,7 +30,11 @@ export class MetricsRegistry {
           ...options,
           collect() {
             this.reset()
-            for (const [labels, value] of read?.() ?? []) if (value !== undefined) this.set(labels, value)
+            for (const [labels, value] of read?.() ?? []) {
+              if (value !== undefined) this.set(labels, value)
+              // Without labels it would be 0 where nothing is known.
+              else if (definition.labels.length === 0) this.remove()
+            }
           },
         })
       } else if (read !== undefined) {

@@ -12,6 +12,7 @@ import { Metrics } from '../observe/metrics.ts'
 import { Recorder } from '../observe/recorder.ts'
 import { type Status, statusOf } from '../observe/status.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
+import { EventStreams } from './event-streams.ts'
 
 export interface ObservationDeps {
   readonly config: Config
@@ -25,6 +26,8 @@ export class Observation {
   readonly recorder: Recorder
   readonly metrics: Metrics
   readonly secrets: KnownSecrets
+  /** The open pages. */
+  readonly streams = new EventStreams(this)
   readonly #log: Logger
   readonly #live: Live
   readonly #history: CompanyHistory
@@ -44,10 +47,11 @@ export class Observation {
     })
   }
 
-  /** Takes over another configuration, which is in force from now on. */
+  /** Takes over another configuration, which is in force from now on; open pages connect again. */
   configure(config: Config): void {
     this.recorder.configure(config.inspector)
     this.secrets.configure(config)
+    this.streams.end()
   }
 
   /** A request has ended; `status` is null where no response was sent. */
@@ -76,8 +80,9 @@ export class Observation {
     else this.#log.warn({ ...what, retryInMs: Math.round(retryInMs) }, 'token request failed')
   }
 
-  /** A changed configuration was read: it is in force, or `errors` say why the old one stays. */
-  reloaded(errors: readonly string[] = []): void {
+  /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */
+  reloaded(problems: string | readonly string[] = []): void {
+    const errors = [problems].flat()
     this.#lastReload = { at: Date.now(), ok: errors.length === 0, errors }
   }
 
@@ -93,6 +98,7 @@ export class Observation {
   }
 
   close(): void {
+    this.streams.end()
     this.metrics.close()
   }
 }

@@ -2,7 +2,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
-import type { EventStreams } from './event-streams.ts'
 import { type OwnPageDeps, sendJson } from './own-pages.ts'
 
 /**
@@ -30,8 +29,6 @@ const FILES: readonly (readonly [path: string, file: string, type: string])[] = 
 ]
 
 export interface PageDeps extends OwnPageDeps {
-  /** They outlive the Fastify instance. */
-  readonly streams: EventStreams
   /** From here on a request counts as ended, although its response goes on. */
   readonly detach: (request: FastifyRequest) => void
 }
@@ -52,8 +49,8 @@ export function registerPageRedirects(
 }
 
 /** Registers the page and what it asks for; the hooks have judged the request. */
-export function registerPage(app: FastifyInstance, { observation, viewer, streams, detach }: PageDeps): void {
-  const { recorder } = observation
+export function registerPage(app: FastifyInstance, { observation, viewer, detach }: PageDeps): void {
+  const { recorder, streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
     if (!recorder.enabled)
       throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')

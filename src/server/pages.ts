@@ -13,7 +13,6 @@ import { registerForwarder } from '../forward/http-proxy.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
-import { EventStreams } from './event-streams.ts'
 import { registerHealth } from './health.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
@@ -31,13 +30,13 @@ type Route = (request: IncomingMessage, response: ServerResponse) => void
 
 export class Pages {
   readonly #app: FastifyInstance
-  readonly #streams: EventStreams
+  readonly #observation: Observation
   /** Answers a request that the reception let through, and on which its visit is hung. */
   readonly handle: Route
 
-  private constructor(app: FastifyInstance, streams: EventStreams, handle: Route) {
+  private constructor(app: FastifyInstance, observation: Observation, handle: Route) {
     this.#app = app
-    this.#streams = streams
+    this.#observation = observation
     this.handle = handle
   }
 
@@ -71,8 +70,7 @@ export class Pages {
     const own = { observation, viewer: () => EVERYTHING }
     registerMetrics(app, own)
     registerStatus(app, own)
-    const streams = new EventStreams(observation)
-    registerPage(app, { ...own, streams, detach: (request) => visitOf(request.raw).end() })
+    registerPage(app, { ...own, detach: (request) => visitOf(request.raw).end() })
     await registerForwarder(app, passageOf)
     app.setNotFoundHandler((request, reply) => {
       reply.hijack()
@@ -80,12 +78,12 @@ export class Pages {
       refuse(new ProxyError('route_unknown', 'The proxy has no such page.'), reply.raw, exchange)
     })
     await app.ready()
-    return new Pages(app, streams, handle)
+    return new Pages(app, observation, handle)
   }
 
   /** Ends the answers that stay open. */
   endStreams(): void {
-    this.#streams.end()
+    this.#observation.streams.end()
   }
 
   async close(): Promise<void> {

@@ -6,11 +6,15 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
+import { startExchange } from '../../src/observe/exchange.ts'
+import { createLogger } from '../../src/observe/log.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
 import { EventStreams } from '../../src/server/event-streams.ts'
-import type { Observation } from '../../src/server/observation.ts'
+import { Observation } from '../../src/server/observation.ts'
 import { dropStalledReaders } from '../../src/server/own-pages.ts'
+import { registerPageRedirects } from '../../src/server/page.ts'
 import { fakeTime } from '../fixtures/clock.ts'
+import { testConfig } from '../fixtures/config.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -257,4 +261,70 @@ t.test('a caller that does not take a page is dropped after 15 seconds', async (
   for await (const chunk of socket) bytes += (chunk as Buffer).length
   t.ok(bytes < 16 * 1024 * 1024, 'broken off')
   t.equal(time.timers().set, 0)
+})
+
+t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where it is on', async (t) => {
+  const recorder = { enabled: true }
+  const app = fastify()
+  registerPageRedirects(app, { observation: { recorder } as unknown as Observation })
+  t.teardown(() => app.close())
+  for (const path of ['/', '/_proxy']) {
+    recorder.enabled = true
+    t.match(await app.inject(path), { statusCode: 302, headers: { location: '_proxy/' } }, path)
+    recorder.enabled = false
+    t.match((await app.inject(path)).json(), { message: /switched off/ }, path)
+  }
+})
+
+t.test('a reload that failed is in status and metrics until one works', async (t) => {
+  const config = testConfig()
+  const log = createLogger({ level: 'silent', format: 'json' })
+  const live = {
+    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
+    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
+  }
+  const observation = new Observation({ config, log, live })
+  t.teardown(() => observation.close())
+  const successful = async () =>
+    /^procore_proxy_config_last_reload_successful (\d)$/m.exec(
+      (await observation.metrics.text(EVERYTHING)).text,
+    )?.[1]
+  t.equal(observation.status().lastReload, null)
+  t.equal(await successful(), '1')
+  observation.reloaded('the new secret was refused')
+  t.match(observation.status(), {
+    lastReload: { ok: false, errors: ['the new secret was refused'] },
+    warnings: [/last reload failed.*the new secret was refused/],
+  })
+  t.equal(await successful(), '0')
+  observation.reloaded(['one', 'two'])
+  t.match(observation.status().lastReload?.errors, ['one', 'two'])
+  observation.reloaded()
+  t.match(observation.status(), { lastReload: { ok: true, errors: [] }, warnings: [] })
+  t.equal(await successful(), '1')
+})
+
+t.test('the body of a refusal tells its cause in log, status and page, and is forgotten', async (t) => {
+  const config = testConfig()
+  const lines: string[] = []
+  const log = createLogger(
+    { level: 'info', format: 'json' },
+    { write: (line: string) => void lines.push(line) },
+  )
+  const live = {
+    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
+    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
+  }
+  const observation = new Observation({ config, log, live })
+  t.teardown(() => observation.close())
+  const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
+  const errorBody = Buffer.from('{"errors":["App is not connected to this company."],"private":"body0"}')
+  Object.assign(exchange, { company: 'acme', group: 'acme', upstreamMs: 1, errorBody })
+  observation.ended(exchange, 403)
+  const cause = 'The app is not connected to this company.'
+  t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
+  t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
+  t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
+  t.equal(exchange.errorBody, undefined)
+  t.notMatch(lines.join() + JSON.stringify(observation.status()), 'body0')
 })
