@@ -98,7 +98,7 @@ export async function checkAccount(
   } catch (error) {
     const failure = error as TokenFailure
     const mends = failure.final
-      ? REFUSED_CREDENTIALS.map(({ cause, mend }) => `${cause} ${mend}`)
+      ? REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
       : [connectionMend(failure, account)]
     return { ...base, ok: false, detail: failure.message, mends }
   }
@@ -151,7 +151,7 @@ async function checkCompany(
 }
 
 function mendsOf(status: number, text: string): string[] {
-  const causes = likelyCauses(status, text).map(({ cause, mend }) => `${cause} ${mend}`)
+  const causes = likelyCauses(status, text).map(({ cause, fix }) => `${cause} ${fix}`)
   if (causes.length > 0) return causes
   if (status === 429)
     return ['The rate limit of this account and company is used up: wait an hour, or call less often.']

@@ -4,7 +4,6 @@ import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
-import { batched } from '../observe/batched.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { VERSION } from '../observe/version.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
@@ -15,7 +14,7 @@ import { whenUnread } from './output.ts'
 /** What `start` does; a bad configuration and an address that can't be had end the command. */
 export async function start(flags: Flags): Promise<void> {
   const config = await readConfig(flags)
-  const log = createLogger(config.log, batched(process.stdout))
+  const log = createLogger(config.log)
   const server = await runServer(config, log)
   const stopWatching = reloadOnChange(flags, config, server, log)
   const { close } = closeWithGrace(
@@ -52,9 +51,6 @@ async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
   if (proxy !== undefined) {
     const hosts = noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
     log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${proxy.origin}`)
-  }
-  if (config.tracing !== undefined) {
-    log.info({ protocol: config.tracing.protocol }, `traces are sent to ${config.tracing.origin}`)
   }
   for (const { name, id, account, access, isDefault } of config.companies) {
     log.info(

@@ -135,28 +135,6 @@ export interface InspectorSettings {
   readonly bodies: boolean
 }
 
-/** Where OpenTelemetry traces go, and which requests are traced. */
-export interface TracingSettings {
-  /** Where spans are posted; may hold a user name, a password or a key. */
-  readonly url: Secret
-  /** The same without anything secret, for people. */
-  readonly origin: string
-  readonly protocol: 'http/protobuf' | 'http/json'
-  /** For the collector, by name. */
-  readonly headers: Readonly<Record<string, Secret>>
-  /** Of one delivery, tries after the first included. */
-  readonly timeoutMs: number
-  readonly compression: 'none' | 'gzip'
-  /** `ratio`: the share of traces that is sampled; where `parentBased`, of those alone that begin here. */
-  readonly sampler: { readonly parentBased: boolean; readonly ratio: number }
-  /** Of all spans; `service.name` is among them. */
-  readonly attributes: Readonly<Record<string, string>>
-  /** A span waits no longer than this for others that are sent with it. */
-  readonly delayMs: number
-  /** Spans that wait or are being sent; those beyond are lost. */
-  readonly maxQueued: number
-}
-
 /** A caller with a name and permissions of its own (`callers:`). */
 export interface Caller {
   readonly name: string
@@ -242,8 +220,6 @@ export interface Config {
   readonly guard: GuardSettings
   readonly log: LogSettings
   readonly inspector: InspectorSettings
-  /** Absent where no traces are made. A reload does not change it: it comes from variables alone. */
-  readonly tracing?: TracingSettings | undefined
   readonly callers: readonly Caller[]
   readonly audit?: AuditSettings | undefined
   readonly lists: ListSettings

@@ -8,7 +8,6 @@ import {
   freePort,
   get,
   KeptConnection,
-  MAIN,
   NEEDS_IMPORT,
   type Place,
   run,
@@ -16,7 +15,6 @@ import {
   shortFolder,
   startPlace,
 } from '../fixtures/cli.ts'
-import { startCollector } from '../fixtures/otlp.ts'
 import type { Settings } from '../fixtures/proxy.ts'
 
 t.jobs = 2
@@ -217,39 +215,6 @@ t.test('nothing of OpenTelemetry is loaded without an endpoint', async (t) => {
   await get(t, await proxy.ready(), '/acme/rest/v1.0/me')
   proxy.kill('SIGTERM')
   t.match(await proxy.end(), { code: 0, err: '' })
-})
-
-t.test('with an endpoint it says where traces go, and sends the last of them before it ends', async (t) => {
-  const collector = await startCollector(t)
-  const { folder } = await startPlace(t)
-  const env = {
-    NODE_OPTIONS: `--import=${TELLS_WHAT_IS_LOADED}`,
-    OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.url}/path-secret`,
-    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
-    OTEL_EXPORTER_OTLP_HEADERS: 'x-key=header-secret',
-    OTEL_BSP_SCHEDULE_DELAY: '3600000',
-    OTEL_TRACES_SAMPLER: 'unknown',
-  }
-  const proxy = run(t, [], { cwd: folder, env })
-  const url = await proxy.ready()
-  t.match(await proxy.line('traces are sent to'), {
-    msg: new RegExp(`${collector.url}$`),
-    protocol: 'http/json',
-  })
-  t.match(await proxy.line('OTEL_TRACES_SAMPLER'), { level: 'warn' })
-  await get(t, url, '/acme/rest/v1.0/me')
-  t.strictSame(collector.deliveries, [])
-  proxy.kill('SIGTERM')
-  const { code, out, err } = await proxy.end()
-  t.equal(code, 0)
-  // Of the bundle there is nothing to be loaded.
-  if (MAIN.endsWith('.ts')) t.match(err, 'loaded @opentelemetry/sdk-trace')
-  t.notMatch(out + err, /-secret/)
-  t.match(collector.deliveries[0], {
-    target: '/path-secret/v1/traces',
-    headers: { 'x-key': 'header-secret' },
-  })
-  t.equal((await collector.requests(2)).length, 2)
 })
 
 t.test('a request under way finishes; what is new is refused meanwhile', async (t) => {

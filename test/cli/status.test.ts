@@ -115,7 +115,8 @@ t.test('a status without the usual, and with what no terminal should see', async
       inFlight: 0,
       listeners: [],
     },
-    ...{ companies: [], accounts: [], lastErrors: [], warnings: [] },
+    ...{ companies: [], accounts: [], callers: [], lastReload: null, shared: null, logLinesLost: 0 },
+    ...{ lastErrors: [], warnings: [] },
   }
   t.match(report('http://p', bare), /^procore-proxy 1 at http:\/\/p: not ready, up 0 s, 0 in flight\n/)
   t.notMatch(report('http://p', bare), /last errors|warnings/)
@@ -138,13 +139,23 @@ t.test('a status without the usual, and with what no terminal should see', async
           inFlight: 1,
           queued: 2,
           requests: { '2xx': 5, '3xx': 0, '4xx': 1, '5xx': 1, none: 1 },
+          saved: { coalesced: 0, kept: 0, refusal: 0 },
+          refusals: null,
         },
         budget: { limit: 10, remaining: 3, resetSeconds: null },
       },
     ],
     lastErrors: [
       {
-        ...{ at: 'then', requestId: 'id', method: 'GET', path: '/x\x9b2J', company: null, status: null },
+        ...{
+          at: 'then',
+          requestId: 'id',
+          method: 'GET',
+          path: '/x\x9b2J',
+          company: null,
+          caller: null,
+          status: null,
+        },
         ...{ code: 'overloaded', detail: 'too\x1b[31m many', help: null },
       },
     ],
