@@ -80,6 +80,18 @@ export const ERROR_KINDS = {
     help: 'Only /rest/… and /vapid/… are forwarded, with an optional company prefix; the proxy itself answers below /_proxy/.',
     proxyStatus: 'http_request_error',
   },
+  list_too_long: {
+    status: 422,
+    title: 'The list is too long',
+    help: 'Narrow it down with the filters of the API, or raise `lists.maxPages` or `lists.maxProjects`.',
+    proxyStatus: 'http_request_denied',
+  },
+  list_not_a_list: {
+    status: 422,
+    title: 'There is no list at this path',
+    help: 'Use the path of a list, such as /rest/v1.0/projects; other paths are served without /_proxy/csv, /_proxy/ndjson or /_proxy/json.',
+    proxyStatus: 'http_request_error',
+  },
   credentials_rejected: {
     status: 502,
     title: 'Procore refused the client id or secret',

@@ -20,6 +20,8 @@ const STATUSES: Record<ErrorCode, number> = {
   method_not_allowed: 405,
   access_denied: 403,
   route_unknown: 404,
+  list_too_long: 422,
+  list_not_a_list: 422,
   credentials_rejected: 502,
   token_unavailable: 503,
   upstream_unreachable: 502,

@@ -12,6 +12,8 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
   let columns = chosen
   const options: Options = {
     record_delimiter: '\r\n',
+    // Quotes a lone CR or LF too, at which readers end a row.
+    quote_record_delimiter: true,
     escape_formulas: formulas === 'escape',
     cast: {
       boolean: String,
@@ -28,7 +30,12 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
     },
     rows(rows) {
       const names = columns ?? []
-      return names.length === 0 ? '' : stringify(rows.map((row) => cellsOf(row, names)), options)
+      return names.length === 0
+        ? ''
+        : stringify(
+            rows.map((row) => cellsOf(row, names)),
+            options,
+          )
     },
     skipped: () => '',
     end: () => '',

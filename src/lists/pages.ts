@@ -53,9 +53,18 @@ export class PageRefusedError extends Error {
  */
 export async function* readPages(reader: PageReader, target: ListTarget): AsyncGenerator<Page, void> {
   const seen = new SeenIds()
-  const { first, answer: firstAnswer } = await askFirst(reader, firstPage(target, reader.perPage))
-  let url = first
-  let answer = firstAnswer
+  let url = firstPage(target, reader.perPage)
+  let answer = await reader.ask(url)
+  // Where Procore finds the page too large, ask for less at a time.
+  for (
+    let smaller = smallerPage(url);
+    answer.response.status === 422 && smaller !== undefined;
+    smaller = smallerPage(url)
+  ) {
+    url = smaller
+    answer = await reader.ask(url)
+  }
+  const first = url
   let received = extentOf(first).offset
   for (let count = 1; ; count += 1) {
     const rows = rowsOf(url, answer)
@@ -67,17 +76,11 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     yield { rows: seen.fresh(rows), received, total, hasNext: next !== undefined }
     if (next === undefined) return
     if (count >= reader.maxPages) throw tooManyPages(reader)
-    if (next === url) throw new ProxyError('upstream_protocol', 'A page of the list names itself as the next page.')
+    if (next === url)
+      throw new ProxyError('upstream_protocol', 'A page of the list names itself as the next page.')
     url = next
     answer = await reader.ask(url)
   }
-}
-
-/** Asks for less at a time where Procore finds the page too large (422). */
-async function askFirst(reader: PageReader, url: string): Promise<{ first: string; answer: PageAnswer }> {
-  const answer = await reader.ask(url)
-  const smaller = answer.response.status === 422 ? smallerPage(url) : undefined
-  return smaller === undefined ? { first: url, answer } : askFirst(reader, smaller)
 }
 
 function rowsOf(url: string, answer: PageAnswer): readonly unknown[] {
@@ -91,7 +94,12 @@ function rowsOf(url: string, answer: PageAnswer): readonly unknown[] {
   return readRows(url.split('?', 1)[0] as string, answer.body)
 }
 
-function refuseTooManyPages(reader: PageReader, offset: number, rows: number, total: number | undefined): void {
+function refuseTooManyPages(
+  reader: PageReader,
+  offset: number,
+  rows: number,
+  total: number | undefined,
+): void {
   if (total === undefined || rows === 0) return
   if (Math.ceil((total - offset) / rows) > reader.maxPages) throw tooManyPages(reader)
 }

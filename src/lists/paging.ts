@@ -1,6 +1,6 @@
 // Which page of a list comes next: by the Link header (RFC 8288), else by counting up to Total. Pure functions.
 import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
-import { keyOf, type ListTarget, valueOf } from './target.ts'
+import { keyIn, type ListTarget, valueIn } from './target.ts'
 
 /** Version 2 of the API takes no more than this for `per_page`; the smallest size that is tried after a 422. */
 const SMALLEST_CAP = 100
@@ -27,7 +27,7 @@ export function isVersion2(path: string): boolean {
 
 /** The path and query of the first page; `perPage` counts where the caller gave no `per_page`. */
 export function firstPage({ path, pairs }: ListTarget, perPage: number): string {
-  if (pairs.some((pair) => keyOf(pair) === 'per_page')) return withQuery(path, pairs)
+  if (pairs.some((pair) => keyIn(pair) === 'per_page')) return withQuery(path, pairs)
   const size = isVersion2(path) ? Math.min(perPage, SMALLEST_CAP) : perPage
   return withQuery(path, [...pairs, `per_page=${size}`])
 }
@@ -65,10 +65,14 @@ function byLink({ first, current, head, origin }: PageRead): string | undefined 
   const reference = nextReference([head['link'] ?? []].flat().join(', '))
   const url = reference === undefined ? null : URL.parse(reference, origin + current)
   const [path] = split(current)
-  if (url === null || url.origin !== origin || url.pathname !== new URL(origin + path).pathname) return undefined
-  const pairs = url.search.slice(1).split('&').filter((pair) => pair !== '')
-  const given = new Set(pairs.map(keyOf)).add('page')
-  return withQuery(path, [...pairs, ...split(first)[1].filter((pair) => !given.has(keyOf(pair)))])
+  if (url === null || url.origin !== origin || url.pathname !== new URL(origin + path).pathname)
+    return undefined
+  const pairs = url.search
+    .slice(1)
+    .split('&')
+    .filter((pair) => pair !== '')
+  const given = new Set(pairs.map(keyIn)).add('page')
+  return withQuery(path, [...pairs, ...split(first)[1].filter((pair) => !given.has(keyIn(pair)))])
 }
 
 function nextReference(link: string): string | undefined {
@@ -91,12 +95,12 @@ function withQuery(path: string, pairs: readonly string[]): string {
 
 function replaced(url: string, key: string, value: number): string {
   const [path, pairs] = split(url)
-  return withQuery(path, [...pairs.filter((pair) => keyOf(pair) !== key), `${key}=${value}`])
+  return withQuery(path, [...pairs.filter((pair) => keyIn(pair) !== key), `${key}=${value}`])
 }
 
 function numberIn(url: string, key: string): number | undefined {
-  const pair = split(url)[1].find((each) => keyOf(each) === key)
-  return pair === undefined ? undefined : wholeNumber(valueOf(pair))
+  const pair = split(url)[1].find((each) => keyIn(each) === key)
+  return pair === undefined ? undefined : wholeNumber(valueIn(pair))
 }
 
 function wholeNumber(text: string | undefined): number | undefined {

@@ -87,7 +87,8 @@ async function* batchesOf({ id, place, pages, first }: Reading): AsyncGenerator<
 /** The status for which a project is passed over; every other error ends the list. */
 function refusalStatus(error: unknown): number {
   if (error instanceof ProxyError && error.code === 'access_denied') return error.status
-  if (error instanceof PageRefusedError && [403, 404].includes(error.response.status)) return error.response.status
+  if (error instanceof PageRefusedError && [403, 404].includes(error.response.status))
+    return error.response.status
   throw error
 }
 

@@ -79,5 +79,7 @@ function parse(text: string): unknown {
 
 function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source
-  return typeof value !== 'number' || source === undefined || String(value) === source ? value : JSON.rawJSON(source)
+  return typeof value !== 'number' || source === undefined || String(value) === source
+    ? value
+    : JSON.rawJSON(source)
 }

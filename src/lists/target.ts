@@ -26,11 +26,12 @@ const EACH_PROJECT = /^(\/rest\/v[\d.]+\/(?:companies\/[^/]+\/)?projects\/)\*(?=
 export function readListTarget(url: string): ListTarget {
   const [, form, path, query = ''] = ADDRESS.exec(url) ?? []
   if (form === undefined || path === undefined) {
-    const help = 'Write /_proxy/csv/, /_proxy/ndjson/ or /_proxy/json/ and the path of a list: /_proxy/csv/rest/v1.0/projects.'
+    const help =
+      'Write /_proxy/csv/, /_proxy/ndjson/ or /_proxy/json/ and the path of a list: /_proxy/csv/rest/v1.0/projects.'
     throw new ProxyError('route_unknown', 'No path of the API follows the form of the list.', { help })
   }
   const all = query.split('&').filter((pair) => pair !== '')
-  const own = new Map(all.filter(isOwn).map((pair) => [keyOf(pair), valueOf(pair)]))
+  const own = new Map(all.filter(isOwn).map((pair) => [keyIn(pair), valueIn(pair)]))
   const pairs = all.filter((pair) => !isOwn(pair))
   const columns = own.get('_columns')?.split(',')
   return {
@@ -50,23 +51,23 @@ export function forProject(target: ListTarget, projectId: string): ListTarget {
 }
 
 /** The decoded name of a pair of a query. */
-export function keyOf(pair: string): string {
+export function keyIn(pair: string): string {
   return decode(pair.split('=', 1)[0] as string)
 }
 
 /** The decoded value of a pair of a query. */
-export function valueOf(pair: string): string {
+export function valueIn(pair: string): string {
   const equals = pair.indexOf('=')
   return equals === -1 ? '' : decode(pair.slice(equals + 1))
 }
 
 /** The proxy's own parameters begin with `_`; the API never sees them. */
 function isOwn(pair: string): boolean {
-  return keyOf(pair).startsWith('_')
+  return keyIn(pair).startsWith('_')
 }
 
 function isEachProject(pair: string): boolean {
-  return keyOf(pair) === 'project_id' && valueOf(pair) === '*'
+  return keyIn(pair) === 'project_id' && valueIn(pair) === '*'
 }
 
 function decode(text: string): string {

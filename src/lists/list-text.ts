@@ -1,0 +1,115 @@
+// The text of a list: begun once its first rows are there, and broken off, never ended, where it is not complete.
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+import type { ListSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { CallerGoneError } from '../forward/call.ts'
+import type { Logger } from '../observe/log.ts'
+import { csvWriter } from './csv.ts'
+import { PageRefusedError } from './pages.ts'
+import type { Batch, Skipped } from './projects.ts'
+import { idText } from './rows.ts'
+import type { ListTarget } from './target.ts'
+import { jsonWriter, type ListWriter, ndjsonWriter } from './writer.ts'
+
+/** A list whose first rows were read, or that has none. */
+export interface OpenList {
+  readonly writer: ListWriter
+  /** What was read so far: projects that were passed over, then the first rows. */
+  readonly opening: readonly Batch[]
+  readonly rest: AsyncGenerator<Batch, void>
+  /** Projects that were passed over, as far as the text was made. */
+  readonly skipped: Skipped[]
+}
+
+/** Where the text of a list goes. */
+export interface ListOutput {
+  readonly list: OpenList
+  /** For the log. */
+  readonly path: string
+  readonly request: FastifyRequest
+  readonly response: ServerResponse
+  readonly log: Logger
+  brokeOff(request: FastifyRequest, error: unknown): void
+}
+
+/** Projects that a warning names. */
+const MOST_NAMED = 20
+
+/** Reads up to the first rows, so that an error before them can still be answered as an error. */
+export async function openList(
+  batches: AsyncGenerator<Batch, void>,
+  target: ListTarget,
+  settings: Pick<ListSettings, 'csvFormulas'>,
+): Promise<OpenList> {
+  const opening: Batch[] = []
+  for (let step = await batches.next(); !step.done; step = await batches.next()) {
+    opening.push(step.value)
+    if ('page' in step.value && step.value.page.rows.length > 0) break
+  }
+  return { writer: writerFor(target, settings), opening, rest: batches, skipped: [] }
+}
+
+/** The text, a page at a time. Throws where the list breaks off, which destroys the stream that is made of it. */
+export async function* listText(output: ListOutput): AsyncGenerator<string, void> {
+  const { list, log, path, request } = output
+  const { writer, opening, rest, skipped } = list
+  try {
+    const last = opening.at(-1)
+    yield last !== undefined && 'page' in last
+      ? writer.begin(last.page.rows, last.page.hasNext || (last.project?.of ?? 1) > 1)
+      : writer.begin([], false)
+    for (const batch of opening) yield textOf(batch, output)
+    for await (const batch of rest) yield textOf(batch, output)
+    yield writer.end()
+  } catch (error) {
+    if (error instanceof CallerGoneError) throw error
+    output.brokeOff(request, error)
+    yield writer.failed(reasonOf(error))
+    await breakOff(output)
+    throw error
+  } finally {
+    await rest.return()
+    if (skipped.length > 0) {
+      const projects = skipped
+        .slice(0, MOST_NAMED)
+        .map((each) => `${idText(each.project_id)} (${each.status})`)
+      log.warn({ path, skipped: skipped.length, projects }, 'projects were passed over in a list')
+    }
+  }
+}
+
+function textOf(batch: Batch, { list, log, path }: ListOutput): string {
+  if ('skipped' in batch) {
+    list.skipped.push(batch.skipped)
+    return list.writer.skipped(batch.skipped)
+  }
+  const { rows, received, total } = batch.page
+  log.debug({ path, rows: rows.length, received, total, project: batch.project }, 'a page of a list')
+  return list.writer.rows(rows)
+}
+
+function writerFor(target: ListTarget, { csvFormulas }: Pick<ListSettings, 'csvFormulas'>): ListWriter {
+  if (target.form === 'csv') return csvWriter(target, csvFormulas)
+  return target.form === 'ndjson' ? ndjsonWriter() : jsonWriter()
+}
+
+/** What an NDJSON caller learns: of Procore's answers the status, of the proxy's own errors the code too. */
+function reasonOf(error: unknown): object {
+  if (error instanceof PageRefusedError) return { status: error.response.status, detail: error.message }
+  if (!(error instanceof ProxyError)) return { code: 'internal_error', status: 500 }
+  return { code: error.code, status: error.status, detail: error.message, help: error.help }
+}
+
+/** Waits until what was written has left, since a stream that breaks off throws it away. */
+async function breakOff({ request, response }: ListOutput): Promise<void> {
+  const socket: Socket | null = response.socket
+  if (socket === null || socket.destroyed) return
+  await new Promise<void>((resolve) => {
+    socket.once('close', resolve)
+    socket.write('', () => resolve())
+  })
+  // To HTTP/1.0 the end of the connection is the end of the answer, so only a reset tells that it is not complete.
+  if (request.raw.httpVersion === '1.0' && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+}
