@@ -22,23 +22,22 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
         JSON.isRawJSON(value) ? { value: value.rawJSON, escape_formulas: false } : JSON.stringify(value),
     },
   }
+  let isBegun = false
+  const header = (): string => {
+    isBegun = true
+    return (bom ? '\uFEFF' : '') + (columns === undefined ? '' : stringify([columns], options))
+  }
   return {
     contentType: 'text/csv; charset=utf-8',
-    begin(rows, hasMore) {
-      columns ??= [...columnsOf(rows), ...(hasMore ? [MORE] : [])]
-      return (bom ? '\uFEFF' : '') + (columns.length === 0 ? '' : stringify([columns], options))
-    },
-    rows(rows) {
-      const names = columns ?? []
-      return names.length === 0
-        ? ''
-        : stringify(
-            rows.map((row) => cellsOf(row, names)),
-            options,
-          )
+    rows(rows, hasMore) {
+      if (rows.length === 0) return ''
+      const names = columns ?? [...columnsOf(rows), ...(hasMore ? [MORE] : [])]
+      columns = names
+      const cells = rows.map((row) => cellsOf(row, names))
+      return (isBegun ? '' : header()) + stringify(cells, options)
     },
     skipped: () => '',
-    end: () => '',
+    end: () => (isBegun ? '' : header()),
     failed: () => '',
   }
 }

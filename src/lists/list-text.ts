@@ -56,10 +56,6 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
   const { list, log, path, request } = output
   const { writer, opening, rest, skipped } = list
   try {
-    const last = opening.at(-1)
-    yield last !== undefined && 'page' in last
-      ? writer.begin(last.page.rows, last.page.hasNext || (last.project?.of ?? 1) > 1)
-      : writer.begin([], false)
     for (const batch of opening) yield textOf(batch, output)
     for await (const batch of rest) yield textOf(batch, output)
     yield writer.end()
@@ -85,9 +81,10 @@ function textOf(batch: Batch, { list, log, path }: ListOutput): string {
     list.skipped.push(batch.skipped)
     return list.writer.skipped(batch.skipped)
   }
-  const { rows, received, total } = batch.page
-  log.debug({ path, rows: rows.length, received, total, project: batch.project }, 'a page of a list')
-  return list.writer.rows(rows)
+  const { page, project } = batch
+  const { rows, received, total } = page
+  log.debug({ path, rows: rows.length, received, total, project }, 'a page of a list')
+  return list.writer.rows(rows, page.hasNext || (project !== undefined && project.number < project.of))
 }
 
 function writerFor(target: ListTarget, { csvFormulas }: Pick<ListSettings, 'csvFormulas'>): ListWriter {

@@ -1,7 +1,7 @@
 // Reads a list page by page: one request after another, each of them like any other request.
 import { ProxyError } from '../errors.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
-import { extentOf, firstPage, nextPage, smallerPage, totalOf } from './paging.ts'
+import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
 import { readRows, SeenIds } from './rows.ts'
 import type { ListTarget } from './target.ts'
 
@@ -65,13 +65,15 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     answer = await reader.ask(url)
   }
   const first = url
-  let received = extentOf(first).offset
+  let received = rowsBefore(first)
   for (let count = 1; ; count += 1) {
     const rows = rowsOf(url, answer)
     received += rows.length
     const { head } = answer.response
     const total = totalOf(head)
-    if (count === 1) refuseTooManyPages(reader, extentOf(first).offset, rows.length, total)
+    // What Total tells of the pages to come is known before the first row is sent.
+    const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
+    if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
     const next = nextPage({ first, current: url, head, origin: answer.origin, received, rows: rows.length })
     yield { rows: seen.fresh(rows), received, total, hasNext: next !== undefined }
     if (next === undefined) return
@@ -92,16 +94,6 @@ function rowsOf(url: string, answer: PageAnswer): readonly unknown[] {
   }
   if (status < 200 || status > 299) throw new PageRefusedError(url, answer)
   return readRows(url.split('?', 1)[0] as string, answer.body)
-}
-
-function refuseTooManyPages(
-  reader: PageReader,
-  offset: number,
-  rows: number,
-  total: number | undefined,
-): void {
-  if (total === undefined || rows === 0) return
-  if (Math.ceil((total - offset) / rows) > reader.maxPages) throw tooManyPages(reader)
 }
 
 function tooManyPages({ maxPages }: PageReader): ProxyError {

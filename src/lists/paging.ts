@@ -39,10 +39,9 @@ export function smallerPage(url: string): string | undefined {
   return replaced(url, 'per_page', Math.max(SMALLEST_CAP, Math.floor(size / 2)))
 }
 
-/** The rows that a page asks for, and the rows that stand before it in the list. */
-export function extentOf(url: string): { readonly perPage: number; readonly offset: number } {
-  const perPage = numberIn(url, 'per_page') ?? 0
-  return { perPage, offset: ((numberIn(url, 'page') ?? 1) - 1) * perPage }
+/** The rows of the list that stand before this page. */
+export function rowsBefore(url: string): number {
+  return ((numberIn(url, 'page') ?? 1) - 1) * (numberIn(url, 'per_page') ?? 0)
 }
 
 /** How many rows the list has, as `Total` says. */

@@ -1,14 +1,14 @@
 // How a list is written: what every form does, and the two forms of JSON.
 import type { Skipped } from './projects.ts'
 
-/** Turns rows into text. `begin` comes first and once, `end` last; each gives the text to send. */
+/** Turns the rows of a list into text, page after page. */
 export interface ListWriter {
   readonly contentType: string
-  /** `rows` are the first ones; `hasMore` tells whether others are to come. */
-  begin(rows: readonly unknown[], hasMore: boolean): string
-  rows(rows: readonly unknown[]): string
+  /** `hasMore` tells whether others are to come. */
+  rows(rows: readonly unknown[], hasMore: boolean): string
   /** A project was passed over. */
   skipped(skipped: Skipped): string
+  /** The list is complete. */
   end(): string
   /** The list breaks off here. */
   failed(error: object): string
@@ -18,7 +18,6 @@ export interface ListWriter {
 export function ndjsonWriter(): ListWriter {
   return {
     contentType: 'application/x-ndjson',
-    begin: () => '',
     rows: (rows) => rows.map(line).join(''),
     skipped: (skipped) => line({ _error: skipped }),
     end: () => '',
@@ -28,18 +27,17 @@ export function ndjsonWriter(): ListWriter {
 
 /** One JSON array, a row a line. */
 export function jsonWriter(): ListWriter {
-  let separator = '\n'
+  let before = '[\n'
   return {
     contentType: 'application/json; charset=utf-8',
-    begin: () => '[',
     rows(rows) {
       if (rows.length === 0) return ''
-      const text = separator + rows.map((row) => JSON.stringify(row)).join(',\n')
-      separator = ',\n'
+      const text = before + rows.map((row) => JSON.stringify(row)).join(',\n')
+      before = ',\n'
       return text
     },
     skipped: () => '',
-    end: () => '\n]\n',
+    end: () => (before === '[\n' ? '[]\n' : '\n]\n'),
     failed: () => '',
   }
 }

@@ -17,7 +17,7 @@ function csv(
 ): string {
   const writer = csvWriter(readListTarget(`/_proxy/csv/rest/v1.0/x${query}`), formulas)
   const read = pages.map((page) => readRows('/rest/v1.0/x', Buffer.from(page)))
-  return writer.begin(read[0] ?? [], hasMore) + read.map(writer.rows).join('') + writer.end()
+  return read.map((rows) => writer.rows(rows, hasMore)).join('') + writer.end()
 }
 
 t.test('columns are the members of all rows of the first page, objects one level deep', async (t) => {
