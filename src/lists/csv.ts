@@ -33,7 +33,8 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
       if (rows.length === 0) return ''
       const names = columns ?? [...columnsOf(rows), ...(hasMore ? [MORE] : [])]
       columns = names
-      const cells = rows.map((row) => cellsOf(row, names))
+      const known = new Set(names)
+      const cells = rows.map((row) => cellsOf(asRow(row), names, known))
       return (isBegun ? '' : header()) + stringify(cells, options)
     },
     skipped: () => '',
@@ -61,8 +62,8 @@ function columnsOf(rows: readonly unknown[]): string[] {
 }
 
 /** The row's values in the order of the columns; those of no column go into `_more`, where there is one. */
-function cellsOf(row: unknown, columns: readonly string[]): unknown[] {
-  const values = flatten(asRow(row), new Set(columns))
+function cellsOf(row: Row, columns: readonly string[], known: ReadonlySet<string>): unknown[] {
+  const values = flatten(row, known)
   const cells = columns.map((name) => {
     const value = values.get(name)
     values.delete(name)
@@ -74,10 +75,10 @@ function cellsOf(row: unknown, columns: readonly string[]): unknown[] {
   return cells
 }
 
-function flatten(row: Row, columns: ReadonlySet<string>): Map<string, unknown> {
+function flatten(row: Row, known: ReadonlySet<string>): Map<string, unknown> {
   const values = new Map<string, unknown>()
   for (const [name, value] of Object.entries(row)) {
-    if (columns.has(name) || !isNested(value)) values.set(name, value)
+    if (known.has(name) || !isNested(value)) values.set(name, value)
     else for (const [key, inner] of Object.entries(value)) values.set(`${name}.${key}`, inner)
   }
   return values
