@@ -23,19 +23,24 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
     },
   }
   let isBegun = false
+  let known: ReadonlySet<string> = new Set(columns)
   const header = (): string => {
     isBegun = true
     return (bom ? '\uFEFF' : '') + (columns === undefined ? '' : stringify([columns], options))
   }
   return {
     contentType: 'text/csv; charset=utf-8',
-    rows(rows, hasMore) {
-      if (rows.length === 0) return ''
-      const names = columns ?? [...columnsOf(rows), ...(hasMore ? [MORE] : [])]
-      columns = names
-      const known = new Set(names)
-      const cells = rows.map((row) => cellsOf(asRow(row), names, known))
-      return (isBegun ? '' : header()) + stringify(cells, options)
+    begin(page, hasMore) {
+      columns ??= [...columnsOf(page), ...(hasMore ? [MORE] : [])]
+      known = new Set(columns)
+      return header()
+    },
+    rows(rows) {
+      const names = columns ?? []
+      return stringify(
+        rows.map((row) => cellsOf(asRow(row), names, known)),
+        options,
+      )
     },
     skipped: () => '',
     end: () => (isBegun ? '' : header()),
@@ -44,10 +49,10 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
 }
 
 /** All members of these rows in order of first sight; an object's own instead of itself, as `company.id`. */
-function columnsOf(rows: readonly unknown[]): string[] {
+function columnsOf(rows: Iterable<unknown>): string[] {
   const members = new Map<string, { isPlain: boolean; nested: Set<string> }>()
-  for (const row of rows.map(asRow)) {
-    for (const [name, value] of Object.entries(row)) {
+  for (const row of rows) {
+    for (const [name, value] of Object.entries(asRow(row))) {
       const member = members.get(name) ?? { isPlain: false, nested: new Set() }
       members.set(name, member)
       if (isNested(value)) for (const key of Object.keys(value)) member.nested.add(key)

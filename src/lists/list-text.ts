@@ -9,7 +9,7 @@ import type { Logger } from '../observe/log.ts'
 import { csvWriter } from './csv.ts'
 import { PageRefusedError } from './pages.ts'
 import type { Batch, Skipped } from './projects.ts'
-import { idText } from './rows.ts'
+import { idText, withProject } from './rows.ts'
 import type { ListTarget } from './target.ts'
 import { jsonWriter, type ListWriter, ndjsonWriter } from './writer.ts'
 
@@ -23,6 +23,8 @@ export interface OpenList {
   readonly skipped: Skipped[]
 }
 
+type PageBatch = Extract<Batch, { readonly page: unknown }>
+
 /** Where the text of a list goes. */
 export interface ListOutput {
   readonly list: OpenList
@@ -34,6 +36,8 @@ export interface ListOutput {
   brokeOff(request: FastifyRequest, error: unknown): void
 }
 
+/** Rows that are objects at the same time. */
+const ROWS_AT_A_TIME = 50
 /** Projects that a warning names. */
 const MOST_NAMED = 20
 
@@ -56,8 +60,20 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
   const { list, log, path, request } = output
   const { writer, opening, rest, skipped } = list
   try {
-    for (const batch of opening) yield textOf(batch, output)
-    for await (const batch of rest) yield textOf(batch, output)
+    let isBegun = false
+    for await (const batch of inOrder(opening, rest)) {
+      if ('skipped' in batch) {
+        skipped.push(batch.skipped)
+        yield writer.skipped(batch.skipped)
+        continue
+      }
+      const { page, project } = batch
+      const { received, total } = page
+      if (!isBegun && page.rows.length > 0) yield writer.begin(rowsOf(batch), hasMore(batch))
+      isBegun ||= page.rows.length > 0
+      for (const rows of inParts(rowsOf(batch), page.isNew)) yield writer.rows(rows)
+      log.debug({ path, received, total, project }, 'a page of a list')
+    }
     yield writer.end()
   } catch (error) {
     if (error instanceof CallerGoneError) throw error
@@ -76,15 +92,32 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
   }
 }
 
-function textOf(batch: Batch, { list, log, path }: ListOutput): string {
-  if ('skipped' in batch) {
-    list.skipped.push(batch.skipped)
-    return list.writer.skipped(batch.skipped)
+async function* inOrder(
+  opening: readonly Batch[],
+  rest: AsyncGenerator<Batch, void>,
+): AsyncGenerator<Batch, void> {
+  yield* opening
+  yield* rest
+}
+
+function hasMore({ page, project }: PageBatch): boolean {
+  return page.hasNext || (project !== undefined && project.number < project.of)
+}
+
+function* rowsOf({ page, project }: PageBatch): Generator<unknown, void> {
+  for (const row of page.rows) yield project === undefined ? row : withProject(project.id, row)
+}
+
+/** A few rows at a time: what is made of them is gone before the next ones are parsed. */
+function* inParts(rows: Iterable<unknown>, isWanted: (row: unknown) => boolean): Generator<unknown[], void> {
+  let part: unknown[] = []
+  for (const row of rows) {
+    if (isWanted(row)) part.push(row)
+    if (part.length < ROWS_AT_A_TIME) continue
+    yield part
+    part = []
   }
-  const { page, project } = batch
-  const { rows, received, total } = page
-  log.debug({ path, rows: rows.length, received, total, project }, 'a page of a list')
-  return list.writer.rows(rows, page.hasNext || (project !== undefined && project.number < project.of))
+  if (part.length > 0) yield part
 }
 
 function writerFor(target: ListTarget, { csvFormulas }: Pick<ListSettings, 'csvFormulas'>): ListWriter {

@@ -2,7 +2,7 @@
 import { ProxyError } from '../errors.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
-import { readRows, SeenIds } from './rows.ts'
+import { type Rows, readRows, SeenIds } from './rows.ts'
 import type { ListTarget } from './target.ts'
 
 /** A page's complete answer. */
@@ -24,7 +24,9 @@ export interface PageReader {
 }
 
 export interface Page {
-  readonly rows: readonly unknown[]
+  readonly rows: Rows
+  /** False for a row that came on an earlier page, or before on this one; to be asked once for each row. */
+  readonly isNew: (row: unknown) => boolean
   /** Rows of the list so far, and in all where `Total` says it. */
   readonly received: number
   readonly total: number | undefined
@@ -75,7 +77,7 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
     if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
     const next = nextPage({ first, current: url, head, origin: answer.origin, received, rows: rows.length })
-    yield { rows: seen.fresh(rows), received, total, hasNext: next !== undefined }
+    yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined }
     if (next === undefined) return
     if (count >= reader.maxPages) throw tooManyPages(reader)
     if (next === url)
@@ -85,7 +87,7 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
   }
 }
 
-function rowsOf(url: string, answer: PageAnswer): readonly unknown[] {
+function rowsOf(url: string, answer: PageAnswer): Rows {
   const { status } = answer.response
   if (answer.body === undefined) {
     throw new ProxyError('list_too_long', 'A page of the list is longer than 16 MiB.', {

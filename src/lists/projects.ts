@@ -1,7 +1,7 @@
 // Reads a list once for each project, a few projects at a time, and yields the rows in the order of the projects.
 import { ProxyError } from '../errors.ts'
 import { type Page, type PageReader, PageRefusedError, readPages } from './pages.ts'
-import { idText, isRow, withProject } from './rows.ts'
+import { idText, isRow } from './rows.ts'
 import { forProject, type ListTarget } from './target.ts'
 
 /** How the projects of a list are read. */
@@ -20,18 +20,19 @@ export interface Skipped {
   readonly status: number
 }
 
-/** Some rows of a list, or a project that has none to give. */
+/** A page of a list, with its project for a target with `*`; or a project that is passed over. */
 export type Batch = { readonly page: Page; readonly project?: ProjectPlace } | { readonly skipped: Skipped }
 
-/** Which of how many projects, from 1. */
+/** A project, and which of how many it is, from 1. */
 export interface ProjectPlace {
+  /** As the API writes it: a number (perhaps a raw one) or text. */
+  readonly id: unknown
   readonly number: number
   readonly of: number
 }
 
 interface Reading {
-  readonly id: unknown
-  readonly place: ProjectPlace
+  readonly project: ProjectPlace
   readonly pages: AsyncGenerator<Page, void>
   readonly first: Promise<IteratorResult<Page, void>>
 }
@@ -48,7 +49,7 @@ async function* readEachProject(reader: ProjectReader, target: ListTarget): Asyn
   let started = 0
   const startMore = (): Reading | undefined => {
     while (underWay.length < reader.concurrency && started < ids.length) {
-      underWay.push(startReading(reader, target, ids[started], { number: ++started, of: ids.length }))
+      underWay.push(startReading(reader, target, { id: ids[started], number: ++started, of: ids.length }))
     }
     return underWay[0]
   }
@@ -62,26 +63,23 @@ async function* readEachProject(reader: ProjectReader, target: ListTarget): Asyn
   }
 }
 
-function startReading(reader: ProjectReader, target: ListTarget, id: unknown, place: ProjectPlace): Reading {
-  const pages = readPages(reader, forProject(target, idText(id) ?? ''))
+function startReading(reader: ProjectReader, target: ListTarget, project: ProjectPlace): Reading {
+  const pages = readPages(reader, forProject(target, idText(project.id) ?? ''))
   const first = pages.next()
   // It may fail long before its turn comes.
   first.catch(() => undefined)
-  return { id, place, pages, first }
+  return { project, pages, first }
 }
 
-async function* batchesOf({ id, place, pages, first }: Reading): AsyncGenerator<Batch, void> {
+async function* batchesOf({ project, pages, first }: Reading): AsyncGenerator<Batch, void> {
   let step: IteratorResult<Page, void>
   try {
     step = await first
   } catch (error) {
-    yield { skipped: { project_id: id, status: refusalStatus(error) } }
+    yield { skipped: { project_id: project.id, status: refusalStatus(error) } }
     return
   }
-  for (; !step.done; step = await pages.next()) {
-    const page = step.value
-    yield { page: { ...page, rows: page.rows.map((row) => withProject(id, row)) }, project: place }
-  }
+  for (; !step.done; step = await pages.next()) yield { page: step.value, project }
 }
 
 /** The status for which a project is passed over; every other error ends the list. */
@@ -99,10 +97,11 @@ async function projectIds(reader: ProjectReader): Promise<readonly unknown[]> {
   const path = '/rest/v1.0/projects'
   const list = { form: 'json', path, pairs, isForEachProject: false, columns: undefined, bom: false } as const
   const ids: unknown[] = []
-  for await (const { rows, total } of readPages(reader, list)) {
+  for await (const { rows, isNew, total } of readPages(reader, list)) {
     for (const row of rows) {
-      const id = isRow(row) ? idText(row['id']) : undefined
-      if (id !== undefined && mine?.has(id) !== false) ids.push((row as { id: unknown }).id)
+      const id = isRow(row) && isNew(row) ? row['id'] : undefined
+      const text = idText(id)
+      if (text !== undefined && mine?.has(text) !== false) ids.push(id)
     }
     if (ids.length > reader.maxProjects || (mine === undefined && (total ?? 0) > reader.maxProjects)) {
       const detail = `The company has more than ${reader.maxProjects} projects (\`lists.maxProjects\`).`

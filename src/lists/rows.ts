@@ -1,6 +1,7 @@
 // Reads the rows of a page so that numbers keep their digits, and leaves out rows that came before.
 import { ProxyError } from '../errors.ts'
 import { isVersion2 } from './paging.ts'
+import { findMember, splitArray } from './split.ts'
 
 declare global {
   /** ECMAScript's "JSON.parse source text access", which Node has and TypeScript's library does not know yet. */
@@ -17,17 +18,28 @@ export type Row = Readonly<Record<string, unknown>>
  * Text that may hold a number which a JavaScript number would write in another way: long ones, `1.50`, `1e5`, `-0` and
  * `0.0000001`. What else it matches only costs time.
  */
-const INEXACT = /[\d.]{16}|\.\d*0(?!\d)|\d[eE][+-]?\d|[:,[\s]-0[,}\]\s]|0\.000000/
+const INEXACT = /[\d.]{16}|\.\d*0(?!\d)|\d[eE][+-]?\d|(?:^|[:,[\s])-0(?:$|[,}\]\s])|0\.000000/
+
+/** The rows of a page; each is parsed when it is asked for, and again when it is asked for again. */
+export interface Rows extends Iterable<unknown> {
+  readonly length: number
+}
 
 /**
  * The rows of a page of the list at `path`: those of an array, or of the `data` array of version 2. A number that would
  * not keep its digits is a raw JSON object, which `JSON.stringify` writes as it came. Throws `list_not_a_list`.
  */
-export function readRows(path: string, body: Buffer): readonly unknown[] {
-  const value = parse(body.toString())
-  if (Array.isArray(value)) return value
-  if (isVersion2(path) && isRow(value) && Array.isArray(value['data'])) return value['data']
-  throw new ProxyError('list_not_a_list', 'The response at this path is not a JSON array.')
+export function readRows(path: string, body: Buffer): Rows {
+  const data = isVersion2(path) ? findMember(body, 'data') : undefined
+  const places = splitArray(body, data)
+  if (places === undefined) throw notAList()
+  return {
+    length: places.length / 2,
+    *[Symbol.iterator]() {
+      for (let at = 0; at < places.length; at += 2)
+        yield parse(body.toString('utf8', places[at], places[at + 1]))
+    },
+  }
 }
 
 /** True for an object that is no array and no raw number. */
@@ -45,15 +57,12 @@ export function withProject(projectId: unknown, row: unknown): Row {
 export class SeenIds {
   readonly #seen = new Set<unknown>()
 
-  /** The rows whose `id` did not come before; rows without one are always new. */
-  fresh(rows: readonly unknown[]): readonly unknown[] {
-    return rows.filter((row) => {
-      const id = isRow(row) ? compact(row['id']) : undefined
-      if (id === undefined) return true
-      if (this.#seen.has(id)) return false
-      this.#seen.add(id)
-      return true
-    })
+  /** False where a row with this `id` came before; a row without one is always new. */
+  isNew(row: unknown): boolean {
+    const id = isRow(row) ? compact(row['id']) : undefined
+    if (id === undefined) return true
+    const before = this.#seen.size
+    return this.#seen.add(id).size > before
   }
 }
 
@@ -73,7 +82,7 @@ function parse(text: string): unknown {
   try {
     return INEXACT.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
   } catch {
-    return undefined
+    throw notAList()
   }
 }
 
@@ -82,4 +91,8 @@ function keepDigits(_key: string, value: unknown, context?: { readonly source?: 
   return typeof value !== 'number' || source === undefined || String(value) === source
     ? value
     : JSON.rawJSON(source)
+}
+
+function notAList(): ProxyError {
+  return new ProxyError('list_not_a_list', 'The response at this path is not a JSON array.')
 }

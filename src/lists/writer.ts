@@ -1,11 +1,12 @@
 // How a list is written: what every form does, and the two forms of JSON.
 import type { Skipped } from './projects.ts'
 
-/** Turns the rows of a list into text, page after page. */
+/** Turns the rows of a list into text. */
 export interface ListWriter {
   readonly contentType: string
-  /** `hasMore` tells whether others are to come. */
-  rows(rows: readonly unknown[], hasMore: boolean): string
+  /** The first page that has rows, before any of them is written; `hasMore` tells whether others are to come. */
+  begin(page: Iterable<unknown>, hasMore: boolean): string
+  rows(rows: readonly unknown[]): string
   /** A project was passed over. */
   skipped(skipped: Skipped): string
   /** The list is complete. */
@@ -18,6 +19,7 @@ export interface ListWriter {
 export function ndjsonWriter(): ListWriter {
   return {
     contentType: 'application/x-ndjson',
+    begin: () => '',
     rows: (rows) => rows.map(line).join(''),
     skipped: (skipped) => line({ _error: skipped }),
     end: () => '',
@@ -27,18 +29,19 @@ export function ndjsonWriter(): ListWriter {
 
 /** One JSON array, a row a line. */
 export function jsonWriter(): ListWriter {
-  let before = '[\n'
+  let separator = '['
   return {
     contentType: 'application/json; charset=utf-8',
-    rows(rows) {
-      if (rows.length === 0) return ''
-      const text = before + rows.map((row) => JSON.stringify(row)).join(',\n')
-      before = ',\n'
-      return text
-    },
+    begin: () => '',
+    rows: (rows) => rows.map(element).join(''),
     skipped: () => '',
-    end: () => (before === '[\n' ? '[]\n' : '\n]\n'),
+    end: () => (separator === '[' ? '[]\n' : '\n]\n'),
     failed: () => '',
+  }
+  function element(row: unknown): string {
+    const text = `${separator}\n${JSON.stringify(row)}`
+    separator = ','
+    return text
   }
 }
 

@@ -17,7 +17,9 @@ function csv(
 ): string {
   const writer = csvWriter(readListTarget(`/_proxy/csv/rest/v1.0/x${query}`), formulas)
   const read = pages.map((page) => readRows('/rest/v1.0/x', Buffer.from(page)))
-  return read.map((rows) => writer.rows(rows, hasMore)).join('') + writer.end()
+  const full = read.filter((rows) => rows.length > 0)
+  const begin = full[0] === undefined ? '' : writer.begin(full[0], hasMore)
+  return begin + full.map((rows) => writer.rows([...rows])).join('') + writer.end()
 }
 
 t.test('columns are the members of all rows of the first page, objects one level deep', async (t) => {

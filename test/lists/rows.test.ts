@@ -5,11 +5,13 @@ import { idText, readRows, SeenIds, withProject } from '../../src/lists/rows.ts'
 
 const V1 = '/rest/v1.0/rfis'
 const V2 = '/rest/v2.0/companies/1/rfis'
-const read = (text: string, path = V1) => readRows(path, Buffer.from(text))
+const read = (text: string, path = V1) => [...readRows(path, Buffer.from(text))]
 
 t.test('an array is a list, and so is the data of version 2', async (t) => {
   t.same(read('[{"id":1}]'), [{ id: 1 }])
   t.same(read('{"data":[{"id":"1"}]}', V2), [{ id: '1' }])
+  t.equal(readRows(V1, Buffer.from('[1,2]')).length, 2)
+  t.throws(() => read('[1,{"a":b}]'), { code: 'list_not_a_list' })
   for (const [text, path] of [
     ['{"data":[]}', V1],
     ['{"data":{}}', V2],
@@ -49,13 +51,20 @@ t.test('any number comes out as it went in', async () => {
   )
 })
 
-t.test('an id that came before is left out, as number or as text', async (t) => {
+t.test('an id that came before is not new, as number or as text', async (t) => {
   const seen = new SeenIds()
-  const rows = read(
-    '[{"id":1},{"id":"1"},{"id":12345678901234567890},{"id":null},{"id":null},{"name":"x"},5]',
-  )
-  t.equal(seen.fresh(rows).length, 6)
-  t.same(seen.fresh(read('[{"id":"12345678901234567890"},{"id":1.0},{"id":2}]')).length, 2)
+  const isNew = (text: string) => read(text).map((row) => seen.isNew(row))
+  const [yes, no] = [true, false]
+  t.same(isNew('[{"id":1},{"id":"1"},{"id":12345678901234567890},{"id":null},{"id":null},{"name":"x"},5]'), [
+    yes,
+    no,
+    yes,
+    yes,
+    yes,
+    yes,
+    yes,
+  ])
+  t.same(isNew('[{"id":"12345678901234567890"},{"id":2},{"id":"02"}]'), [no, yes, yes])
   t.same([idText(7), idText('a'), idText(null), idText({})], ['7', 'a', undefined, undefined])
 })
 
