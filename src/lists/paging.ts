@@ -4,7 +4,7 @@ import { keyIn, type ListTarget, valueIn } from './target.ts'
 
 /** Version 2 of the API takes no more than this for `per_page`; the smallest size that is tried after a 422. */
 const SMALLEST_CAP = 100
-const LINK = /<([^<>]*)>((?:\s*;\s*[\w*-]+\s*(?:=\s*(?:"[^"]*"|[^\s",;]+))?)*)/g
+const LINK = /<([^<>]*)>([^<]*)/g
 const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))/i
 
 /** What a page told about the one after it. */

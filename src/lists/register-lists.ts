@@ -9,9 +9,9 @@ import type { Call, Send } from '../forward/call.ts'
 import { headerValue, type UpstreamResponse } from '../forward/upstream-response.ts'
 import type { Logger } from '../observe/log.ts'
 import { oneAhead } from './ahead.ts'
-import { listText, openList } from './list-text.ts'
+import { listText, writerFor } from './list-text.ts'
 import { MOST_PAGE_BYTES, type PageAnswer, PageRefusedError } from './pages.ts'
-import { type ProjectReader, readList } from './projects.ts'
+import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
 /** What is known of a caller's request for a list before any page is asked for. */
@@ -62,25 +62,42 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     throw new ProxyError('route_unknown', 'Lists are turned off here (`lists.enabled`).', { help })
   }
   const target = readListTarget(request.url)
-  const batches = oneAhead(readList(readerFor(deps, request), target))
+  const writer = writerFor(target, deps.settings)
+  const skipped: Skipped[] = []
+  const text = listText({
+    batches: oneAhead(readList(readerFor(deps, request), target)),
+    writer,
+    skipped,
+    path: target.path,
+    response: reply.raw,
+    log: deps.log,
+    brokeOff: (error) => deps.brokeOff(request, error),
+  })
   try {
-    const list = await openList(batches, target, deps.settings)
-    reply.type(list.writer.contentType).header('Cache-Control', 'no-store')
+    const first = await text.next()
+    reply.type(writer.contentType).header('Cache-Control', 'no-store')
     if (request.method === 'HEAD') {
-      await batches.return()
+      await text.return()
       return reply.send('')
     }
     // HTTP/1.0 knows neither chunks nor trailers.
     if (target.isForEachProject && request.raw.httpVersion !== '1.0') {
-      reply.trailer('Procore-Proxy-Skipped', async () => String(list.skipped.length))
+      reply.trailer('Procore-Proxy-Skipped', async () => String(skipped.length))
     }
-    const text = listText({ list, path: target.path, request, response: reply.raw, ...deps })
     // Nothing is made in advance here: the page that is read ahead is enough.
-    return reply.send(Readable.from(text, { highWaterMark: 0 }))
+    return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
   } catch (error) {
     if (error instanceof PageRefusedError) return deps.deliver(request, reply, error.response)
     throw error
   }
+}
+
+async function* startingWith(
+  first: IteratorResult<string, void>,
+  rest: AsyncGenerator<string, void>,
+): AsyncGenerator<string, void> {
+  yield first.value ?? ''
+  yield* rest
 }
 
 function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
