@@ -42,6 +42,8 @@ export interface ProxyServer {
   reload(config: Config): Promise<void>
   /** Ends what is under way, refuses what is new, then closes; false where the configured time ran out first. */
   drain(): Promise<boolean>
+  /** Requests under way. */
+  readonly inFlight: number
   readonly tokens: Tokens
   /** What is remembered of requests, for the status page. */
   readonly recorder: Recorder
@@ -148,6 +150,9 @@ export async function buildServer(config: Config, { log, onBusy }: ServerDeps): 
   const house: House = { drain, listeners, observation }
 
   return {
+    get inFlight() {
+      return drain.inFlight
+    },
     tokens,
     addresses: () => listeners.addresses(),
     listen: async () => {

@@ -1,24 +1,51 @@
-// `completion`: prints a script for a shell, and answers what such a script asks for while somebody types.
-import { Argument, type Command } from 'commander'
+// The command `completion`: prints a script for a shell, made from the table of commands, or the names of companies for it.
 
-export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const
-export type Shell = (typeof SHELLS)[number]
+import { METHODS } from '../config/access-rules.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import { COMMANDS, SHELLS } from './commands.ts'
+import { type CompletedCommand, SCRIPTS } from './completion-scripts.ts'
+import { readConfig } from './config.ts'
+import { usageError } from './exit.ts'
+import type { OptionSpec, Options } from './options.ts'
 
-export function addCompletion(program: Command): void {
-  program
-    .command('completion')
-    .addArgument(new Argument('<shell>').choices(SHELLS))
-    .description('print a script that completes commands, flags and company names in a shell')
-    .action(async (shell: Shell) => {
-      const { completionScript } = await import('./completion-run.ts')
-      process.stdout.write(completionScript(shell))
-    })
-  // What the scripts call, with the words typed so far.
-  program
-    .command('complete', { hidden: true })
-    .argument('[words...]')
-    .action(async (words: string[]) => {
-      const { complete } = await import('./completion-run.ts')
-      await complete(program, words)
-    })
+type Shell = (typeof SHELLS)[number]
+
+export async function completion(shell: string | undefined, options: Options): Promise<void> {
+  if (options.companies) {
+    process.stdout.write((await companyNames(options)).map((name) => `${name}\n`).join(''))
+    return
+  }
+  if (shell === undefined) throw usageError(`name a shell: ${SHELLS.join(', ')}`)
+  process.stdout.write(SCRIPTS[shell as Shell](completedCommands()))
+}
+
+/** Of the configuration; none where it cannot be read, since a shell that completes is no place for an error. */
+async function companyNames({ config: file }: Options): Promise<string[]> {
+  const config = await readConfig({ config: file }, { resolveSecrets: false }).catch(() => undefined)
+  return (config?.companies ?? []).map(({ name }) => name)
+}
+
+/** What there is to complete, command by command. */
+export function completedCommands(): CompletedCommand[] {
+  return COMMANDS.filter(({ hidden }) => !hidden).map(
+    ({ name, summary, options = [], arguments: [argument] = [] }) => ({
+      name,
+      about: summary,
+      flags: [...options.map(completedFlag), { names: ['-h', '--help'], about: 'show the help' }],
+      ...(argument && { argument: { offers: argument.offers, words: wordsFor(argument) } }),
+    }),
+  )
+}
+
+function completedFlag({ flags, about, choices, offers }: OptionSpec) {
+  const names = flags.match(/-{1,2}[a-z-]+(?=,| |$)/gi) ?? []
+  if (!flags.includes('<')) return { names, about }
+  const words = flags.includes('--environment')
+    ? BUILT_IN_ENVIRONMENTS.map(({ name }) => name)
+    : (choices ?? [])
+  return { names, about, value: { offers, words } }
+}
+
+function wordsFor({ choices, offers }: { choices?: readonly string[]; offers?: string }): readonly string[] {
+  return offers === 'method' ? METHODS : (choices ?? [])
 }
