@@ -2,10 +2,12 @@
 import { styleText } from 'node:util'
 import { printable } from '../observe/readable.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
-import { renderTable } from './table.ts'
+import { renderTable, wrapped } from './table.ts'
 
 const COMPANY_HEAD = ['company', 'id', 'account', 'access', 'requests', 'errors', 'in flight', 'budget']
 const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'last failure']
+/** Of the tables where the output is no terminal. */
+const WIDTH = 100
 const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 
 /** The status as tables. Control characters in it are shown as text, so that none can steer the terminal. */
@@ -19,14 +21,21 @@ export function reportStatus(url: string, shown: Status): string {
   const parts = [
     `procore-proxy ${printable(version)} at ${url}: ${state}, up ${span(uptimeSeconds)}, ${inFlight} in flight\n`,
     safe(addresses.join('')),
-    safe(renderTable(COMPANY_HEAD, companies.map(companyRow))),
-    safe(renderTable(ACCOUNT_HEAD, accounts.map(accountRow))),
+    table(COMPANY_HEAD, companies.map(companyRow)),
+    table(ACCOUNT_HEAD, accounts.map(accountRow)),
   ]
-  if (lastErrors.length > 0)
-    parts.push(safe(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow))}`))
-  if (warnings.length > 0)
-    parts.push(`warnings\n${warnings.map((each) => `- ${printable(each)}\n`).join('')}`)
+  if (lastErrors.length > 0) parts.push(`last errors\n${table(ERROR_HEAD, lastErrors.map(errorRow))}`)
+  if (warnings.length > 0) parts.push(`warnings\n${warnings.map(warningLines).join('')}`)
   return parts.join('\n')
+}
+
+function table(head: readonly string[], rows: readonly string[][]): string {
+  return safe(renderTable(head, rows, process.stdout.columns || WIDTH))
+}
+
+function warningLines(text: string): string {
+  const width = process.stdout.columns || WIDTH
+  return `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`
 }
 
 function safe(text: string): string {

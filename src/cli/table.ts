@@ -4,16 +4,15 @@ import { stripVTControlCharacters } from 'node:util'
 const GAP = '  '
 /** Columns are not made narrower than this to fit. */
 const NARROWEST = 12
-const DEFAULT_WIDTH = 100
 
 /**
- * Columns two spaces apart, as wide as their widest cell. Where a row is wider than the terminal (100 characters where
- * there is none), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
+ * Columns two spaces apart, as wide as their widest cell. Where a row is wider than `width` (by default that of the
+ * terminal, if there is one), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
  */
 export function renderTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  width: number = process.stdout.columns || DEFAULT_WIDTH,
+  width: number = process.stdout.columns || Number.POSITIVE_INFINITY,
 ): string {
   const all = [head, ...rows]
   const longest = head.map((_, column) => Math.max(...all.map((row) => lengthOf(row[column] ?? ''))))
@@ -40,7 +39,7 @@ function renderRow(row: readonly string[], widths: readonly number[]): string {
 }
 
 /** The text in lines of at most `width`, broken at blanks where there are some. */
-function wrapped(text: string, width: number): string[] {
+export function wrapped(text: string, width: number): string[] {
   const lines: string[] = []
   let rest = text
   while (lengthOf(rest) > width) {

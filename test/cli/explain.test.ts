@@ -106,7 +106,12 @@ t.test('what access refuses still shows where it would have gone', async (t) => 
   for (const [args, why] of cases) {
     const { code, out } = await explain(...args)
     t.equal(code, 1, args.join(' '))
-    t.ok(out.startsWith(`refused   403 access_denied: ${why}\ndo        Change the \`rules\``), out)
+    t.ok(
+      out.startsWith(
+        `refused   403 access_denied: ${why}\ndo        To let it through, change \`access\` or \`rules\` in /`,
+      ),
+      out,
+    )
     t.ok(out.includes('\ncompany   acme (id 7656, production), by path prefix /acme\n'), out)
     t.ok(out.includes(`\naccess    denied: ${why}\nupstream  https://api.procore.com/rest/`), out)
   }
@@ -161,21 +166,21 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
   t.match(await explain('GET', '/_proxy/health/live'), { code: 0, out: /^answered {2}by the proxy itself/ })
 })
 
-t.test('keys are not read, so none is judged, but one is asked for', async (t) => {
+t.test('keys are not read, so none is judged, but a note says that one is needed', async (t) => {
   const explain = explainer(t, { ...SETTINGS, guard: { clientKeys: [{ env: 'NOT_SET' }] } })
   t.match(await explain('GET', '/acme/rest/v1.0/me'), {
     code: 0,
-    out: /\nnote {6}a client key is required in Procore-Proxy-Key; it was not judged here\n$/,
+    out: /\nnote {6}the proxy asks for a key, in Procore-Proxy-Key for example; the key was not judged here\n$/,
   })
 })
 
 t.test('a configuration or words that make no sense end with 2', async (t) => {
   const explain = explainer(t)
   const cases: [string[], RegExp][] = [
-    [['FETCH', '/acme/rest/v1'], /^procore-proxy: FETCH is no HTTP method\n$/],
-    [['GET', 'rest/v1'], /neither a path such as .* nor a URL that starts with http:\/\/\n$/],
+    [['FETCH', '/acme/rest/v1'], /^procore-proxy: FETCH is not an HTTP method\n$/],
+    [['GET', 'rest/v1'], /neither a path such as .* nor an address of Procore's API\n$/],
     [['GET', 'https://localhost:8377/rest/v1'], /neither a path/],
-    [['GET', '/rest/v1', '-H', 'Cookie'], /"Cookie" is no header; write 'Name: value'\n$/],
+    [['GET', '/rest/v1', '-H', 'Cookie'], /"Cookie" is not a header; write 'Name: value'\n$/],
     [['GET'], /missing required argument 'url'/],
   ]
   for (const [args, message] of cases) {
@@ -189,4 +194,35 @@ t.test('a configuration or words that make no sense end with 2', async (t) => {
   })
   const empty = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: t.testdir({}) })
   t.match(empty, { code: 2, out: '', err: /no company is configured/ })
+})
+
+t.test("an address of Procore's API is judged as a path, and a note says so", async (t) => {
+  const explain = explainer(t)
+  const header = ['-H', 'Procore-Company-Id: 7656']
+  const { code, out } = await explain('GET', 'https://api.procore.com/rest/v1.0/me', ...header)
+  t.equal(code, 0)
+  t.match(out, /^company {3}acme \(id 7656, production\), by Procore-Company-Id header$/m)
+  t.match(
+    out,
+    /^note {6}https:\/\/api\.procore\.com is the API itself: judged as if sent to http:\/\/127\.0\.0\.1:8377/m,
+  )
+  t.match(await explain('GET', 'https://api.procore.com/rest/v1.0/me'), { code: 1, out: /company_required/ })
+})
+
+t.test('a whole list is judged as a request for its pages', async (t) => {
+  const explain = explainer(t)
+  const { code, out } = await explain('GET', '/acme/_proxy/csv/rest/v1.0/projects/*/rfis?_bom=1&per_page=50')
+  t.equal(code, 0)
+  t.match(out, /^upstream {2}https:\/\/api\.procore\.com\/rest\/v1\.0\/projects\/\*\/rfis\?per_page=50$/m)
+  t.match(out, /^note {6}the proxy asks for the pages of this list one after another and answers with CSV$/m)
+  t.match(out, '* stands for each project')
+  t.match(await explain('GET', '/acme/_proxy/json/rest/v1.0/users'), { code: 1, out: /access_denied/ })
+})
+
+t.test('a caller that is not configured is an error', async (t) => {
+  const explain = explainer(t)
+  t.match(await explain('GET', '/acme/rest/v1.0/me', '--caller', 'excel'), {
+    code: 2,
+    err: /--caller excel: there is no such caller; configured are: none\n$/,
+  })
 })
