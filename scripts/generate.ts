@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { referencePage, schemaFile } from '../src/config/reference.ts'
 import { sampleYaml } from '../src/config/sample.ts'
 import { architecturePage } from './architecture.ts'
+import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 
 interface GeneratedFile {
@@ -18,6 +19,7 @@ const FILES: readonly GeneratedFile[] = [
   { path: 'config/procore-proxy.schema.json', content: schemaFile },
   { path: 'docs/configuration.md', content: referencePage },
   { path: 'docs/architecture.md', content: () => architecturePage(root) },
+  { path: 'docs/procore-proxy.1', content: manualPage },
   { path: 'docs/operations.md', content: () => metricsPage(root) },
 ]
 

@@ -137,14 +137,14 @@ t.test(
     const cwd = t.testdir()
     const plain = await runToEnd(t, ['check', '--help'], { cwd, env: { FORCE_COLOR: '' } })
     t.notMatch(plain.out, '\x1b[')
-    const command = `${COMMAND.join(' ')} check --help`
-    for (const [env, isColoured] of [
-      [{}, true],
-      [{ NO_COLOR: '1' }, false],
+    const command = `env -u FORCE_COLOR -u NO_COLOR COLOUR ${COMMAND.join(' ')} check --help`
+    for (const [colour, isColoured] of [
+      ['', true],
+      ['NO_COLOR=1', false],
     ] as const) {
-      const terminal = new Terminal(t, command, { cwd, env })
+      const terminal = new Terminal(t, command.replace('COLOUR', colour), { cwd })
       t.equal(await terminal.end(), 0)
-      t.equal(terminal.raw.includes('\x1b[1mExamples:'), isColoured)
+      t.equal(terminal.raw.includes('\x1b[1mExamples:'), isColoured, colour)
     }
   },
 )
