@@ -1,9 +1,11 @@
 // Writes the generated files; `--check` only compares them and names each stale one.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { SHELLS } from '../src/cli/commands.ts'
 import { referencePage, schemaFile } from '../src/config/reference.ts'
 import { sampleYaml } from '../src/config/sample.ts'
 import { architecturePage } from './architecture.ts'
+import { completionScript } from './completions.ts'
 import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 
@@ -20,6 +22,9 @@ const FILES: readonly GeneratedFile[] = [
   { path: 'docs/configuration.md', content: referencePage },
   { path: 'docs/architecture.md', content: () => architecturePage(root) },
   { path: 'docs/procore-proxy.1', content: manualPage },
+  ...SHELLS.map((shell) => {
+    return { path: `completions/procore-proxy.${shell}`, content: () => completionScript(shell) }
+  }),
   { path: 'docs/operations.md', content: () => metricsPage(root) },
 ]
 

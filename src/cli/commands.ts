@@ -266,6 +266,28 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async ([company = ''], given) => (await import('./token.ts')).token(company, given),
   },
   {
+    name: 'list',
+    group: USE,
+    summary: 'write a whole list of the API as CSV, NDJSON or JSON',
+    about: `Reads all pages of a list and writes them as one, without a running proxy. A * for the project id reads the list of every project. On a terminal it shows its progress. A file appears only when it is complete.`,
+    arguments: [{ name: '<path>', about: 'path of the list, such as /acme/rest/v1.0/projects/*/rfis' }],
+    options: [
+      ...CONFIG_OPTIONS,
+      {
+        flags: '--format <format>',
+        about: 'format of the output',
+        choices: ['csv', 'ndjson', 'json'],
+        fallback: { value: 'csv', shown: 'csv' },
+      },
+      { flags: '-o, --output <file>', about: 'file to write (default: standard output)', offers: 'file' },
+    ],
+    examples: ["procore-proxy list '/acme/rest/v1.0/projects/*/rfis' --format csv --output rfis.csv"],
+    variables: ACCOUNT,
+    exits: { 0: 'The list is complete.', 1: 'Anything is missing.', 2: BAD_CONFIG },
+    docs: 'docs/lists.md',
+    run: async ([path = ''], given) => (await import('./list.ts')).list(path, given),
+  },
+  {
     name: 'usage',
     group: USE,
     summary: 'add up an audit file',

@@ -1,13 +1,22 @@
 // The command `usage`: adds an audit file up and prints the sums.
-import { usageError } from './exit.ts'
+import { addUpUsage, formatUsage, type UsageColumn, usageColumns } from '../callers/usage.ts'
+import { CommandError, usageError } from './exit.ts'
 import type { Options } from './options.ts'
 
-const COLUMNS = ['caller', 'route', 'status', 'day']
+export async function usage(file: string, { by = '', csv }: Options): Promise<void> {
+  const sums = await addUpUsage(file, columns(by)).catch(({ message }: Error) => {
+    throw new CommandError(`${file} cannot be read: ${message}`)
+  })
+  process.stdout.write(formatUsage(sums, csv ? 'csv' : 'table'))
+  const { skippedLines } = sums
+  if (skippedLines > 0)
+    process.stderr.write(`procore-proxy: ${skippedLines} lines are damaged and were left out\n`)
+}
 
-export async function usage(file: string, options: Options): Promise<void> {
-  const by = (options.by ?? '').split(',').map((column) => column.trim())
-  for (const column of by) {
-    if (!COLUMNS.includes(column)) throw usageError(`--by ${options.by}: use some of ${COLUMNS.join(', ')}`)
+function columns(by: string): readonly UsageColumn[] {
+  try {
+    return usageColumns(by)
+  } catch (error) {
+    throw usageError(`--by ${by}: ${(error as Error).message}`)
   }
-  throw usageError(`${file}: not there yet`)
 }

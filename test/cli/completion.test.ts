@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { completedCommands } from '../../src/cli/completion.ts'
-import { SCRIPTS } from '../../src/cli/completion-scripts.ts'
+import { completionScript } from '../../scripts/completions.ts'
+import { COMMANDS, SHELLS } from '../../src/cli/commands.ts'
 import { COMMAND, cleanEnv, runToEnd } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
@@ -126,10 +126,14 @@ t.test('zsh completes with its script', needsZsh, async (t) => {
 
 t.test('each script is one that its shell can read, and knows every command', async (t) => {
   const { folder } = place(t)
-  const commands = completedCommands()
-  for (const [shell, script] of Object.entries(SCRIPTS)) {
-    const text = script(commands)
-    for (const { name } of commands) t.match(text, name, `${shell} ${name}`)
+  for (const shell of SHELLS) {
+    const text = completionScript(shell)
+    t.equal(
+      (await runToEnd(t, ['completion', shell], { cwd: folder })).out,
+      text,
+      'the generated file is fresh',
+    )
+    for (const { name, hidden } of COMMANDS) if (!hidden) t.match(text, name, `${shell} ${name}`)
     t.notMatch(text, '--login-port', 'hidden commands stay hidden')
     if (shell === 'powershell' || !isThere(shell)) continue
     const file = join(folder, 'script')
@@ -137,7 +141,7 @@ t.test('each script is one that its shell can read, and knows every command', as
     const read = spawnSync(shell, ['-n', file], { encoding: 'utf8' })
     t.strictSame([read.status, read.stderr], [0, ''], shell)
   }
-  t.match(JSON.parse(/@'\n(.*)\n'@/s.exec(SCRIPTS.powershell(commands))?.[1] ?? ''), [{ name: 'start' }])
+  t.match(JSON.parse(/@'\n(.*)\n'@/s.exec(completionScript('powershell'))?.[1] ?? ''), [{ name: 'start' }])
 })
 
 t.test('a shell that is not known, none, and a configuration that cannot be read', async (t) => {

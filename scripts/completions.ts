@@ -1,19 +1,24 @@
-// The completion scripts for bash, zsh, fish and PowerShell. Company names are asked of the program when Tab is pressed.
+// The completion scripts for bash, zsh, fish and PowerShell, made from the table of commands. They ask the program for company names.
+
+import { COMMANDS } from '../src/cli/commands.ts'
+import type { OptionSpec } from '../src/cli/options.ts'
+import { METHODS } from '../src/config/access-rules.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../src/config/environments.ts'
 
 /** What an argument or the value of a flag can be: some words, or what `offers` names, or free text. */
-export interface CompletedValue {
+interface CompletedValue {
   readonly words: readonly string[]
   readonly offers?: string | undefined
 }
 
-export interface CompletedFlag {
+interface CompletedFlag {
   readonly names: readonly string[]
   readonly about: string
   /** Missing where the flag takes no value. */
   readonly value?: CompletedValue
 }
 
-export interface CompletedCommand {
+interface CompletedCommand {
   readonly name: string
   readonly about: string
   readonly flags: readonly CompletedFlag[]
@@ -22,14 +27,42 @@ export interface CompletedCommand {
 
 type Commands = readonly CompletedCommand[]
 
-/** By shell: makes the script. */
-export const SCRIPTS = { bash, zsh, fish, powershell } as const
+const SCRIPTS = { bash, zsh, fish, powershell } as const
+
+/** The script for a shell. */
+export function completionScript(shell: keyof typeof SCRIPTS): string {
+  return SCRIPTS[shell](completedCommands())
+}
 
 const COMPANIES = 'procore-proxy completion --companies'
 
 const lines = (list: readonly string[], indent = ''): string =>
   list.map((line) => `${indent}${line}\n`).join('')
 const names = (commands: Commands): string[] => commands.map(({ name }) => name)
+
+function completedCommands(): CompletedCommand[] {
+  return COMMANDS.filter(({ hidden }) => !hidden).map(
+    ({ name, summary, options = [], arguments: [argument] = [] }) => ({
+      name,
+      about: summary,
+      flags: [...options.map(completedFlag), { names: ['-h', '--help'], about: 'show the help' }],
+      ...(argument && { argument: { offers: argument.offers, words: wordsFor(argument) } }),
+    }),
+  )
+}
+
+function completedFlag({ flags, about, choices, offers }: OptionSpec) {
+  const names = flags.match(/-{1,2}[a-z-]+(?=,| |$)/gi) ?? []
+  if (!flags.includes('<')) return { names, about }
+  const words = flags.includes('--environment')
+    ? BUILT_IN_ENVIRONMENTS.map(({ name }) => name)
+    : (choices ?? [])
+  return { names, about, value: { offers, words } }
+}
+
+function wordsFor({ choices, offers }: { choices?: readonly string[]; offers?: string }): readonly string[] {
+  return offers === 'method' ? METHODS : (choices ?? [])
+}
 
 function bash(commands: Commands): string {
   const set = ({ words, offers }: CompletedValue) =>
