@@ -63,7 +63,7 @@ export class Pages {
       reply.hijack()
       refuse(error, reply.raw, visitOf(request.raw).exchange)
     })
-    registerPlaceholderLogin(app)
+    registerPlaceholderLogin(app, { asksForKeys: () => false, findKey: async () => undefined })
     registerHealth(app, isReady)
     observation.register(app)
     const page = new Page({

@@ -4,12 +4,15 @@ import { ProxyError } from '../errors.ts'
 import type { Passage } from '../forward/forwarder.ts'
 import type { CallerBase } from '../forward/links.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
-import { decideAccess, judgeAccess } from '../guards/access.ts'
-import { hostLabel, judgeHost, judgeKey, judgeOrigin } from '../guards/callers.ts'
+import { decideAccess } from '../guards/access.ts'
+import { hostLabel, judgeHost, judgeOrigin } from '../guards/callers.ts'
 import { corsHeaders, isPreflight } from '../guards/cors.ts'
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import { judgeFraming } from '../guards/framing.ts'
+import { judgeLoop, optionsAnswer } from '../guards/hops.ts'
 import { type Host, readHost } from '../guards/host.ts'
+import { identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
+import { judgeCaller } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
@@ -61,18 +64,22 @@ export function receive(
   judgeFraming(rawHeaders, method, raw.httpVersion)
   if (isHealth(exchange.target)) {
     // A kubelet asks by the pod's address; these two tell nothing but up or down.
-    judgeOrigin(guard, rawHeaders, hostOrUnknown(raw), 'http')
+    judgeOrigin(guard, rawHeaders, { host: hostOrUnknown(raw) })
     return { kind: 'own' }
   }
   const host = readHost(rawHeaders, raw.httpVersion)
   const publicUrl = publicUrlOf(runtime, listener)
   judgeHost(guard, host, [...ownAddresses(listener, raw), ...hostnames(publicUrl)])
-  const origin = judgeOrigin(guard, rawHeaders, host, 'http')
+  const origin = judgeOrigin(guard, rawHeaders, { host, publicUrl })
   const extra =
     origin === undefined ? undefined : Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
   exchange.extra = extra
   if (extra !== undefined && isPreflight({ method, rawHeaders })) return { kind: 'preflight', headers: extra }
-  const key = judgeKey(guard, rawHeaders)
+  judgeRequiredHeader(guard, rawHeaders)
+  const { caller, queueKey } = identifyCaller(runtime.config, rawHeaders)
+  judgeLoop(rawHeaders)
+  const options = optionsAnswer(method, rawHeaders)
+  if ('status' in options) return { kind: 'preflight', headers: [...(extra ?? []), ...options.headers] }
   const target = readTarget(exchange.target, host.authority)
   if (draining) {
     throw new ProxyError('shutting_down', 'The proxy got a signal to stop and only ends what is under way.')
@@ -84,7 +91,7 @@ export function receive(
   exchange.why = choice.why
   const file = choice.route === 'own' ? readFile(choice, raw, target.query) : undefined
   const path = file === undefined ? choice.path : FILES_PATH + file.host + file.path
-  judgeAccess(choice.company, { method, rawHeaders, path, query: target.query })
+  judgeCaller(caller, choice, { method, rawHeaders, path, query: target.query })
   const upstream = runtime.upstreams.get(choice.company, choice.id)
   const { enabled, bodies } = runtime.config.inspector
   if (bodies && enabled) exchange.bodies = new Bodies()
@@ -96,7 +103,7 @@ export function receive(
       upstream: file === undefined ? upstream : upstream.files(file.origin),
       company: choice.name,
       path: (file ?? choice).path + target.query,
-      lane: `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${key ?? ''}`,
+      lane: `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${queueKey}`,
       base: callerBase(publicUrl, host, choice.prefix),
       // A file is what it is.
       rewritesFileUrls: file === undefined && choice.company.rewriteFileUrls === true,

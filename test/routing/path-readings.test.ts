@@ -1,6 +1,6 @@
-// Covers src/guards/path-readings.ts
+// Covers src/routing/path-readings.ts and src/routing/percent.ts
 import t from 'tap'
-import { readingsOf } from '../../src/guards/path-readings.ts'
+import { queriesOf, readingsOf, segmentsAfter } from '../../src/routing/path-readings.ts'
 
 t.test('A plain path has one reading, others have more', async (t) => {
   const cases: [path: string, readings: string[]][] = [
@@ -33,4 +33,34 @@ t.test('What is too long or escaped too often has none', async (t) => {
     readingsOf(`/${odd.repeat(4095 / odd.length)}`)
     t.ok(performance.now() - startedAt < 250, odd)
   }
+})
+
+t.test('The segments after a name are found in every reading', async (t) => {
+  const cases: [path: string, segments: string[]][] = [
+    ['/rest/v1.0/me', []],
+    ['/rest/v1.0/companies', []],
+    ['/rest/v1.0/companies/', []],
+    ['/rest/v1.0/companies/7/projects', ['7']],
+    ['/rest/v1.0/companies//7/projects', ['7']],
+    ['/rest/v1.0/companies/7/companies/8', ['7', '8']],
+    ['/rest/companies/companies/8', ['companies', '8']],
+    ['/rest/v1.0/companies%2f999', ['999']],
+    ['/rest/v1.0/companies%252f999', ['999']],
+    ['/rest/v1.0/%2563ompanies/999', ['999']],
+    ['/rest/v1.0/companies;a/999', ['999']],
+    ['/rest/v1.0/companies;a;b=c/999;d', ['999']],
+    ['/rest/v1.0/companies%3ba/999', ['999']],
+    ['/rest/v1.0/Companies/999', ['999']],
+    ['/rest/v1.0/companies%20/999', ['999']],
+    ['/rest/v1.0/compan%0aies/999', ['999']],
+    ['/rest/mycompanies/7', []],
+    ['/rest/companiesx/7', []],
+  ]
+  for (const [path, segments] of cases) t.same(segmentsAfter(readingsOf(path)!, 'companies'), segments, path)
+})
+
+t.test('What a server that decodes too early would take for a query is a query', async (t) => {
+  t.same(queriesOf('/rest/a', '?b'), ['?b'])
+  t.same(queriesOf('/rest/a%3Fc=1', ''), ['', '?c=1'])
+  t.same(queriesOf('/rest/a%253Fc=1', '?b'), ['?b', '?c=1'])
 })
