@@ -23,6 +23,11 @@ export const DEMO_CALLS: readonly DemoCall[] = [
     path: '/acme/rest/v1.0/projects?per_page=2',
   },
   {
+    say: 'A whole list as CSV: the proxy reads all pages (docs/lists.md)',
+    method: 'GET',
+    path: '/acme/_proxy/csv/rest/v1.0/projects?_columns=id,name,city',
+  },
+  {
     say: 'The company by its header; the same token works for it',
     method: 'GET',
     path: '/rest/v1.0/me',

@@ -9,8 +9,10 @@ export async function usage(file: string, { by = '', csv }: Options): Promise<vo
   })
   process.stdout.write(formatUsage(sums, csv ? 'csv' : 'table'))
   const { skippedLines } = sums
-  if (skippedLines > 0)
-    process.stderr.write(`procore-proxy: ${skippedLines} lines are damaged and were left out\n`)
+  if (skippedLines === 0) return
+  const lines =
+    skippedLines === 1 ? '1 line is damaged and was' : `${skippedLines} lines are damaged and were`
+  process.stderr.write(`procore-proxy: ${lines} left out\n`)
 }
 
 function columns(by: string): readonly UsageColumn[] {

@@ -301,7 +301,7 @@ t.test('a second signal ends it at once', async (t) => {
 })
 
 t.test(
-  'an error that nobody foresaw drains, ends with 1, and a second one ends at once',
+  'an unexpected error drains, ends with 1, and a second one ends at once',
   NEEDS_IMPORT,
   async (t) => {
     const place = await startPlace(
@@ -319,7 +319,7 @@ t.test(
     const url = await proxy.ready()
     const under = await hangOne(place, t, url, 60_000)
     proxy.kill('SIGURG')
-    await proxy.line('unforeseen error: shutting down')
+    await proxy.line('unexpected error: shutting down')
     t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
     proxy.kill('SIGURG')
     t.match(await proxy.end(3_000), { code: 1, err: '' })
