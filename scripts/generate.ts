@@ -2,10 +2,11 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { SHELLS } from '../src/cli/commands.ts'
-import { referencePage, schemaFile } from '../src/config/reference.ts'
-import { sampleYaml } from '../src/config/sample.ts'
 import { architecturePage } from './architecture.ts'
 import { completionScript } from './completions.ts'
+import { schemaFile } from './config/json-schema.ts'
+import { referencePage } from './config/reference.ts'
+import { sampleYaml } from './config/sample.ts'
 import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 

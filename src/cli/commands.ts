@@ -198,8 +198,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: { 0: 'The schema was printed.' },
     docs: 'docs/configuration.md',
     run: async () => {
-      const { jsonSchema } = await import('../config/schema.ts')
-      process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`)
+      const file = await import('../../config/procore-proxy.schema.json', { with: { type: 'json' } })
+      process.stdout.write(`${JSON.stringify(file.default, null, 2)}\n`)
     },
   },
   {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { SCHEMA_URL } from '../config/schema.ts'
+import { SCHEMA_FILE } from '../config/schema.ts'
 import { CommandError, usageError } from './exit.ts'
 import type { Answers } from './init-questions.ts'
 
@@ -11,8 +11,9 @@ export function configText({ companyId, access, environment, clientId, clientSec
   const custom = typeof environment === 'string' ? undefined : environment
   const isPlain = typeof clientSecret === 'string'
   const source = isPlain ? quote(clientSecret) : mapOf(clientSecret)
-  return `# yaml-language-server: $schema=${SCHEMA_URL}
-# Written by procore-proxy init. All keys: docs/configuration.md, or procore-proxy schema.
+  return `# yaml-language-server: $schema=./${SCHEMA_FILE}
+# Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
+# procore-proxy schema > ${SCHEMA_FILE}
 # ${isPlain ? 'It holds a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
 # A running proxy takes over changes by itself. procore-proxy check tries them.
 

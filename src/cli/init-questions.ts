@@ -132,7 +132,7 @@ export function checkCompany(answer: string | undefined): Error | undefined {
 
 /** An Error where the text is no origin that the proxy would log in to. */
 export function checkOrigin(answer: string | undefined): Error | undefined {
-  const schema: z.ZodType = origin('')
+  const schema: z.ZodType = origin
   const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
   return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
 }

@@ -5,7 +5,6 @@ import { join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
-import { VARIABLES } from '../config/overrides.ts'
 import type { ConfigError } from '../config/problems.ts'
 import { findConfigFile } from '../config/search.ts'
 import { checkOnline } from './check.ts'
@@ -102,7 +101,7 @@ async function configOf(answers: Answers): Promise<Config | undefined> {
 }
 
 function sayWhyNot({ problems }: ConfigError): undefined {
-  const why = problems.map(({ key, message, mend }) => `${key}: ${message}. ${mend}`).join('\n')
+  const why = problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`).join('\n')
   clack.log.warn(`It cannot be checked yet:\n${why}`)
 }
 
@@ -113,11 +112,8 @@ function withoutProcore(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 
 /** Variables take precedence over the file, which surprises a user who has forgotten them. */
 function warnOfVariables(): void {
-  const set = VARIABLES.map(({ variable }) => variable).filter(
-    (name) =>
-      name.startsWith('PROCORE_') &&
-      name !== 'PROCORE_PROXY_CONFIG' &&
-      (process.env[name] ?? '').trim() !== '',
+  const set = Object.keys(process.env).filter(
+    (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
   )
   if (set.length > 0)
     clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)

@@ -12,7 +12,8 @@ export function readCompanyId(input: string): CompanyReading {
   if (/^\d{1,20}$/.test(text)) return { id: text }
   const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)
   const path = url !== null && /^https?:$/.test(url.protocol) ? url.pathname : ''
-  const [, id] = /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path) ?? []
+  const [, id] =
+    /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path) ?? []
   if (id !== undefined) return { id }
   return { problem: /^\/\d+\/project(?:\/|$)/.test(path) ? 'project' : 'unknown' }
 }

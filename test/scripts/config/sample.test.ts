@@ -1,6 +1,6 @@
 import t from 'tap'
-import { sampleYaml } from '../../src/config/sample.ts'
-import { ConfigFolder } from '../fixtures/config-folder.ts'
+import { sampleYaml } from '../../../scripts/config/sample.ts'
+import { ConfigFolder } from '../../fixtures/config-folder.ts'
 
 t.test('the sample loads once the variables that it names are set', async (t) => {
   const folder = new ConfigFolder(t.testdir())

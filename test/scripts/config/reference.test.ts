@@ -1,7 +1,7 @@
 import t from 'tap'
-import { FLAGS, VARIABLES } from '../../src/config/overrides.ts'
-import { keyNotes, referencePage, schemaFile } from '../../src/config/reference.ts'
-import { TRACING_VARIABLES } from '../../src/config/tracing.ts'
+import { schemaFile } from '../../../scripts/config/json-schema.ts'
+import { keyNotes, referencePage } from '../../../scripts/config/reference.ts'
+import { FLAGS, TRACING_VARIABLES, VARIABLES } from '../../../scripts/config/variables.ts'
 
 t.test('every key has a type and a description, and one that is needed says so', async (t) => {
   const notes = keyNotes()
@@ -16,7 +16,6 @@ t.test('every key has a type and a description, and one that is needed says so',
   t.match(note('guard.clientKeys'), { type: 'list of [secret](#secrets)', fallback: '`[]`' })
   t.match(note('companies."*".serviceAccount'), { type: 'service account' })
   t.match(note('upstream.retries'), { type: 'whole number', fallback: '`2`' })
-  t.match(note('version'), { type: '`1`', fallback: '' })
   t.match(note('log.format'), { type: '`auto`, `json`, `readable`' })
   t.match(note('defaultAccess'), { type: 'map of names to `read-write`, `read-only`', fallback: '`{}`' })
   t.match(note('companies.NAME.access'), { type: '`read-write`, `read-only`', fallback: '' })
