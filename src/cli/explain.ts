@@ -29,7 +29,7 @@ export interface Explanation {
     readonly why: string
   }
   readonly caller?: string
-  readonly access?: AccessDecision
+  readonly access?: Pick<AccessDecision, 'allowed' | 'why'>
   readonly upstream?: string
   readonly headers?: {
     readonly added: readonly { readonly name: string; readonly value: string }[]
@@ -139,14 +139,11 @@ function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
   const [sent = '', ...rest] = path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
   const judgedPath = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
+  const asked = { method: raw.method, rawHeaders: raw.rawHeaders, path: judgedPath, query }
+  const { allowed, why: reason } = decideAccess(company, asked)
   return {
     company: { name: companyName, id: companyId, environment: environment.name, why },
-    access: decideAccess(company, {
-      method: raw.method,
-      rawHeaders: raw.rawHeaders,
-      path: judgedPath,
-      query,
-    }),
+    access: { allowed, why: reason },
     upstream: origin + path,
     headers: headerChanges(raw.rawHeaders, forwarded.headers),
   }
