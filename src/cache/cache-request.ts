@@ -1,6 +1,7 @@
 // Decides which calls the cache may answer, under which key, and how old an answer the caller takes.
 import type { CacheKeepRule, CacheSettings } from '../config/config.ts'
 import type { Call } from '../forward/call.ts'
+import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import { matchesPattern } from '../guards/path-pattern.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 
@@ -91,20 +92,28 @@ const SAME_FOR_ALL = new Set([
   'referer',
 ])
 
-/** What the response depends on (RFC 9111 section 4.1); undefined for `Vary: *`, which no other request matches. */
+/** `Vary: *`: the response serves no other request (RFC 9111 section 4.1). */
+export function variesByAnything({ head }: UpstreamResponse): boolean {
+  return namesOf(head['vary']).includes('*')
+}
+
+/** What a response with this `Vary` depends on, with the values of the request that it was made for. */
 export function varyFields(
   vary: string | string[] | undefined,
   rawHeaders: readonly string[],
-): readonly VaryField[] | undefined {
-  if (vary === undefined) return []
-  const names = String(vary)
-    .toLowerCase()
-    .split(',')
-    .map((name) => name.trim())
-  if (names.includes('*')) return undefined
-  return names
+): readonly VaryField[] {
+  return namesOf(vary)
     .filter((name) => name !== '' && !SAME_FOR_ALL.has(name))
     .map((name): VaryField => [name, headerValues(rawHeaders, name).join(',')])
+}
+
+function namesOf(vary: string | string[] | undefined): string[] {
+  return vary === undefined
+    ? []
+    : String(vary)
+        .toLowerCase()
+        .split(',')
+        .map((name) => name.trim())
 }
 
 /** Whether a request with these headers would have got the same response. */

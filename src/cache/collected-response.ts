@@ -130,7 +130,6 @@ export class CollectedResponse implements UpstreamResponse {
     if (this.#end !== undefined) return true
     // A chunk may be a small part of a large buffer that it would hold on to.
     const piece = Buffer.from(chunk)
-    this.#queue?.push(piece)
     if (this.#pieces !== undefined && this.#fits(piece.length)) {
       this.#held += piece.length
       this.#pieces.push(piece)
@@ -138,6 +137,7 @@ export class CollectedResponse implements UpstreamResponse {
       if (this.#pieces !== undefined) this.#passOn()
       this.#isSourceStopped = true
     }
+    this.#queue?.push(piece)
     this.#signal()
     return !this.#isSourceStopped
   }

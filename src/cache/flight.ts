@@ -33,6 +33,7 @@ export class Flight {
   /** Those who still want its response. */
   #members = 1
   #hasLeader = true
+  #isComplete = false
   readonly #departure = new Departure()
   readonly #outcome = Promise.withResolvers<Outcome>()
   #collected: CollectedResponse | undefined
@@ -80,7 +81,10 @@ export class Flight {
       this.#collected = collected
       if (!this.#hasLeader) collected.abort(new CallerGoneError())
       const sentAt = this.leader.exchange.sentAt ?? this.startedAt
-      void collected.whole.then((body) => this.#outcome.resolve(body && { response, body, sentAt }))
+      void collected.whole.then((body) => {
+        this.#isComplete = body !== undefined
+        this.#outcome.resolve(body && { response, body, sentAt })
+      })
       return collected
     } catch (error) {
       this.#outcome.resolve(error instanceof Error ? error : undefined)
@@ -97,7 +101,7 @@ export class Flight {
 
   #leave(): void {
     this.#members--
-    if (this.#members > 0) return
+    if (this.#members > 0 || this.#isComplete) return
     this.#departure.leave()
     this.#collected?.stop(new CallerGoneError())
   }

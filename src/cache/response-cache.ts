@@ -10,6 +10,7 @@ import {
   companyKeyOf,
   keepRuleOf,
   matchesVary,
+  variesByAnything,
   varyFields,
 } from './cache-request.ts'
 import { Flight, type WholeResponse } from './flight.ts'
@@ -153,7 +154,7 @@ export class ResponseCache {
     if (outcome === undefined || outcome instanceof Error) return undefined
     const { response, body, sentAt } = outcome
     const vary = varyFields(response.head['vary'], flight.leader.rawHeaders)
-    if (vary === undefined || !matchesVary(vary, call.rawHeaders)) return undefined
+    if (!matchesVary(vary, call.rawHeaders)) return undefined
     const ageMs = ageOnArrivalMs(response) + performance.now() - sentAt
     this.#deps.report({ call, by: 'coalesced', ageMs })
     call.exchange.askedGzip = flight.leader.exchange.askedGzip
@@ -174,32 +175,33 @@ export class ResponseCache {
       send,
       memory: this.#kept,
       mostBytes: this.#kept.mostBytes,
-      isWanted: (response) =>
-        varyFields(response.head['vary'], []) !== undefined &&
-        (this.#settings.coalesce || this.#mayBeKept(request.pathname, response)),
+      isWanted: (response) => this.#isWanted(request, response),
     })
+  }
+
+  /** Whether it is to be collected. What was kept is forgotten where the response shows that it no longer holds. */
+  #isWanted({ key, pathname }: CacheRequest, response: UpstreamResponse): boolean {
+    const isKept = this.#mayBeKept(pathname, response)
+    if (!isKept && response.status < 500 && response.status !== 429) this.#kept.delete(key)
+    return isKept || (this.#settings.coalesce && !variesByAnything(response))
   }
 
   #unlist(flight: Flight): void {
     if (this.#joinable.get(flight.request.key) === flight) this.#joinable.delete(flight.request.key)
   }
 
-  #mayBeKept(pathname: string, { status, head }: UpstreamResponse): boolean {
-    return head['set-cookie'] === undefined && this.#lifetimes({ pathname, status }).mostMs > 0
+  #mayBeKept(pathname: string, response: UpstreamResponse): boolean {
+    if (response.head['set-cookie'] !== undefined || variesByAnything(response)) return false
+    return this.#lifetimes({ pathname, status: response.status }).mostMs > 0
   }
 
-  /** Keeps the response, or forgets the one before where this shows that it no longer holds. */
   #keep({ request, leader, isOutdated }: Flight, { response, body, sentAt }: WholeResponse): void {
-    if (isOutdated) return
     const { key, companyKey, pathname } = request
+    if (isOutdated || !this.#mayBeKept(pathname, response)) return
     const before = this.#kept.get(key)
     if (before !== undefined && before.sentAt > sentAt) return
     const { status, statusText, rawHeaders, head } = response
     const vary = varyFields(head['vary'], leader.rawHeaders)
-    if (vary === undefined || !this.#mayBeKept(pathname, response)) {
-      if (status < 500 && status !== 429) this.#kept.delete(key)
-      return
-    }
     this.#kept.set(key, {
       companyKey,
       pathname,
