@@ -128,6 +128,12 @@ export const ERROR_KINDS = {
     help: 'Send the request again, to the instance that takes over.',
     proxyStatus: 'destination_unavailable',
   },
+  recording_missing: {
+    status: 404,
+    title: 'There is no recording of this request',
+    help: 'Record it with `procore-proxy start --record DIR`, or start with --replay-else-record.',
+    proxyStatus: 'destination_not_found',
+  },
   internal_error: {
     status: 500,
     title: 'The proxy itself failed',
