@@ -6,7 +6,7 @@ const SECRET_PARAMETER =
   /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|key|code|auth|policy|key-pair-id|session[-_]?id)$/i
 /** A JWT, or a long run of what digests and random keys are written with. */
 const SIGNATURE =
-  /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w+/=.~-]|%2[bBfF]|%3[dD]){40,})$/
+  /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
 /** Members of JSON and fields of forms that hold credentials wherever they are, in lower case without `-` and `_`. */
 const SECRET_MEMBERS = [
   'accesstoken',
