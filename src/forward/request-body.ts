@@ -1,5 +1,4 @@
 // A caller's request body on its way up: it streams with back-pressure, is counted, and a short one is kept to be sent again.
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 
 /** Bodies up to this length are kept, so that the request can be sent again. */
@@ -10,15 +9,16 @@ export const MOST_KEPT_BYTES = 64 * 1024
  * the caller's request itself would cut the connection on which the caller still has to get its response.
  */
 export class RequestBody extends Readable {
-  readonly #request: IncomingMessage
+  readonly #request: Readable
   readonly #onProgress: (bytes: number, piece?: Buffer) => void
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #isStarted = false
   #isComplete = false
+  #observer: ((piece: Buffer) => void) | undefined
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
-  constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
+  constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
@@ -32,6 +32,11 @@ export class RequestBody extends Readable {
     if (!this.#isStarted && !this.destroyed) return this
     if (this.#kept === undefined || !this.#isComplete) return undefined
     return Buffer.concat(this.#kept, this.#keptBytes)
+  }
+
+  /** Shows each piece to `observer` once, as it arrives, however often the request is sent. */
+  observe(observer: (piece: Buffer) => void): void {
+    this.#observer = observer
   }
 
   /** The caller has sent all of it. */
@@ -70,6 +75,7 @@ export class RequestBody extends Readable {
       else this.#kept = undefined
     }
     this.#onProgress(chunk.length, chunk)
+    this.#observer?.(chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 
