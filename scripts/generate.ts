@@ -1,10 +1,13 @@
 // Writes the generated files; `--check` only compares them and names each stale one.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { SHELLS } from '../src/cli/commands.ts'
 import { architecturePage } from './architecture.ts'
+import { completionScript } from './completions.ts'
 import { schemaFile } from './config/json-schema.ts'
 import { referencePage } from './config/reference.ts'
 import { sampleYaml } from './config/sample.ts'
+import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 
 interface GeneratedFile {
@@ -19,6 +22,10 @@ const FILES: readonly GeneratedFile[] = [
   { path: 'config/procore-proxy.schema.json', content: schemaFile },
   { path: 'docs/configuration.md', content: referencePage },
   { path: 'docs/architecture.md', content: () => architecturePage(root) },
+  { path: 'docs/procore-proxy.1', content: manualPage },
+  ...SHELLS.map((shell) => {
+    return { path: `completions/procore-proxy.${shell}`, content: () => completionScript(shell) }
+  }),
   { path: 'docs/operations.md', content: () => metricsPage(root) },
 ]
 

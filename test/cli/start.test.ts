@@ -265,31 +265,27 @@ t.test('a second signal ends it at once', async (t) => {
   t.match(proxy.lines().at(-1), { msg: /^second signal/ })
 })
 
-t.test(
-  'an error that nobody foresaw drains, ends with 1, and a second one ends at once',
-  NEEDS_IMPORT,
-  async (t) => {
-    const place = await startPlace(
-      t,
-      {},
-      {
-        files: {
-          'boom.mjs': `process.on('SIGUSR2', () => {})
+t.test('an unexpected error drains, ends with 1, and a second one ends at once', NEEDS_IMPORT, async (t) => {
+  const place = await startPlace(
+    t,
+    {},
+    {
+      files: {
+        'boom.mjs': `process.on('SIGUSR2', () => {})
         process.on('SIGURG', () => { throw Object.assign(new Error('boom'), { headers: 'Bearer x' }) })`,
-        },
       },
-    )
-    const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
-    const proxy = run(t, [], { cwd: place.folder, env })
-    const url = await proxy.ready()
-    const under = await hangOne(place, t, url, 60_000)
-    proxy.kill('SIGURG')
-    await proxy.line('unforeseen error: shutting down')
-    t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
-    proxy.kill('SIGURG')
-    t.match(await proxy.end(3_000), { code: 1, err: '' })
-    await under.closed()
-    t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unforeseen/ })
-    t.notMatch(proxy.out, 'Bearer')
-  },
-)
+    },
+  )
+  const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
+  const proxy = run(t, [], { cwd: place.folder, env })
+  const url = await proxy.ready()
+  const under = await hangOne(place, t, url, 60_000)
+  proxy.kill('SIGURG')
+  await proxy.line('unexpected error: shutting down')
+  t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
+  proxy.kill('SIGURG')
+  t.match(await proxy.end(3_000), { code: 1, err: '' })
+  await under.closed()
+  t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unforeseen/ })
+  t.notMatch(proxy.out, 'Bearer')
+})

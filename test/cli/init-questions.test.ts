@@ -1,40 +1,22 @@
-// What may be answered to the questions of `init`.
+// The questions of `init`: what may be answered to them.
 import t from 'tap'
 import {
+  checkCompany,
   checkCredential,
   checkOrigin,
   ENVIRONMENTS,
   guessEnvironment,
-  readCompany,
-} from '../../src/cli/init-answers.ts'
+} from '../../src/cli/init-questions.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
 
-t.test('the company: its id, or the address of one of its pages', async (t) => {
-  const good: [string, string][] = [
-    ['7656', '7656'],
-    [' 562949953443325 ', '562949953443325'],
-    ['https://app.procore.com/7656/company/home/list', '7656'],
-    ['https://us02.procore.com/562949953443325/company/home', '562949953443325'],
-    ['app.procore.com/7656/company', '7656'],
-    ['https://app.procore.com/webclients/host/companies/7656/tools/hubs?a=1#b', '7656'],
-    ['https://app.procoregov.com/12/company/home/list', '12'],
-  ]
-  for (const [answer, id] of good) t.equal(readCompany(answer), id, answer)
-  const bad: [string | undefined, RegExp][] = [
-    [undefined, /digits of the id, or paste/],
-    ['', /digits of the id/],
-    ['Acme Construction', /digits of the id/],
-    ['76 56', /digits of the id/],
-    ['123456789012345678901', /digits of the id/],
-    ['https://app.procore.com/', /digits of the id/],
-    ['https://app.procore.com/123/project/home', /a project's address/],
-    ['file:///7656/company', /digits of the id/],
-  ]
-  for (const [answer, message] of bad) {
-    const error = readCompany(answer)
-    t.ok(error instanceof Error, String(answer))
-    t.match(error, { message })
+t.test('the company is an id or the address of one of its pages', async (t) => {
+  for (const answer of ['7656', ' 562949953443325 ', 'https://app.procore.com/7656/company/home/list']) {
+    t.equal(checkCompany(answer), undefined, answer)
   }
+  for (const answer of [undefined, '', 'Acme Construction', '123456789012345678901']) {
+    t.match(checkCompany(answer), { message: /^Write the digits of the id, or paste/ }, String(answer))
+  }
+  t.match(checkCompany('https://app.procore.com/123/project/home'), { message: /a project's address/ })
 })
 
 t.test('the environment that an address belongs to', async (t) => {
@@ -60,7 +42,7 @@ t.test('client id, secret and origins', async (t) => {
   t.equal(check(' 0123abcd '), undefined)
   t.match(check(undefined), { message: 'Write the client id: ' })
   t.match(check(' '), { message: 'Write the client id: ' })
-  t.match(check('abc\ndef'), { message: 'A client id holds no blanks: copy it once more.' })
+  t.match(check('abc\ndef'), { message: 'A client id has no blanks: copy it once more.' })
   t.equal(checkOrigin(' https://gateway.example '), undefined)
   t.match(checkOrigin('http://gateway.example'), { message: /https.*\.$/ })
   t.match(checkOrigin(undefined), Error)
