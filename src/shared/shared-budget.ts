@@ -10,6 +10,7 @@ import {
   readingOf,
 } from '../forward/budget.ts'
 import { HeldEndpoints } from '../forward/held-endpoints.ts'
+import type { RateReading } from '../forward/rate-windows.ts'
 import { askedWaitMs, wholeNumber } from '../forward/retry-policy.ts'
 import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
 import {
@@ -38,8 +39,10 @@ export interface SharedBudgetOptions {
 const BATCH = 32
 /** What a replica claims of what others leave. */
 const MOST_DEMAND = 64
-/** Where other replicas go first, or responses are under way, Redis is asked again after so long. */
+/** Where other replicas go first, or responses are under way, Redis is asked again after so long, doubling. */
 const POLL_MS = 25
+/** Less than the time for which Redis keeps a replica's turn. */
+const LONGEST_POLL_MS = 200
 const LONGEST_SLEEP_MS = 1_000
 const LONGEST_HOLD_MS = 3_600_000
 /** Procore has no such limit, and Lua could not write it down. */
@@ -57,12 +60,15 @@ export class SharedBudget implements Budget {
   /** Callers that have used up their share: until when (monotonic). */
   readonly #heldCallers = new Map<string, number>()
   #settings: RateLimitSettings
+  /** Reservations of this budget, as against those of the local one. */
+  readonly #own = new WeakSet<Reservation>()
   #wasUp = false
   #isAsking = false
   /** Redis let some wait when it was asked last. */
   #isShort = false
   /** Monotonic: until then the whole budget is used up. */
   #usedUpUntil = 0
+  #pollMs = POLL_MS
   #wake: NodeJS.Timeout | undefined
   #replicas = 1
   /** Redis's clock minus the monotonic one; undefined before the first reply. */
@@ -109,9 +115,14 @@ export class SharedBudget implements Budget {
     const inFlight = this.#inFlight + local.inFlight
     if (!this.#options.link.isUp || this.#shown === undefined)
       return { ...local, waiting: this.waiting, inFlight }
-    const { limit, left, resetsAt } = this.#shown
-    const resetInMs = resetsAt === undefined ? undefined : Math.max(0, resetsAt - performance.now())
-    return { limit, remaining: left, resetInMs, waiting: this.waiting, inFlight }
+    return {
+      limit: undefined,
+      remaining: undefined,
+      resetInMs: undefined,
+      ...this.#newest(),
+      waiting: this.waiting,
+      inFlight,
+    }
   }
 
   /** Redis has to be asked, so nothing goes at once, unless the budget does not count or Redis is down. */
@@ -159,11 +170,15 @@ export class SharedBudget implements Budget {
     } finally {
       this.#isAsking = false
     }
-    if (this.#checkLink() && this.#line.size > 0) {
-      // Also looks whether Redis is still there.
-      this.#wake = setTimeout(() => void this.#pump(), Math.min(LONGEST_SLEEP_MS, Math.ceil(pauseMs)))
-      this.#wake.unref()
-    }
+    this.#wakeIn(this.#checkLink() ? pauseMs : LONGEST_SLEEP_MS)
+  }
+
+  /** While some wait, looks from time to time whether Redis went or is back. */
+  #wakeIn(ms: number): void {
+    clearTimeout(this.#wake)
+    if (this.waiting === 0) return
+    this.#wake = setTimeout(() => void this.#pump(), Math.min(LONGEST_SLEEP_MS, Math.ceil(ms)))
+    this.#wake.unref()
   }
 
   #shortestWait(): number {
@@ -191,7 +206,8 @@ export class SharedBudget implements Budget {
     }
     this.#isShort = waitMs !== 0
     if (waitMs > 0) this.#useUp(waitMs)
-    return waitMs < 0 ? POLL_MS * (0.75 + Math.random() / 2) : waitMs
+    this.#pollMs = results.includes(1) || waitMs >= 0 ? POLL_MS : Math.min(LONGEST_POLL_MS, this.#pollMs * 2)
+    return waitMs < 0 ? this.#pollMs * (0.75 + Math.random() / 4) : waitMs
   }
 
   /** The whole budget is used up: those that can't wait for so long are refused. */
@@ -212,9 +228,17 @@ export class SharedBudget implements Budget {
     return rest
   }
 
+  /** What Redis said last. */
+  #newest(): RateReading | undefined {
+    if (this.#shown === undefined) return undefined
+    const { limit, left, resetsAt } = this.#shown
+    const resetInMs = resetsAt === undefined ? undefined : Math.max(0, resetsAt - performance.now())
+    return { limit, remaining: left, resetInMs }
+  }
+
   #reservation(request: BudgetRequest, id: string): Reservation {
     this.#inFlight++
-    return {
+    const reservation: Reservation = {
       answered: (status, head) => {
         this.#inFlight--
         this.#local.observe(request.endpoint, status, head)
@@ -225,6 +249,8 @@ export class SharedBudget implements Budget {
         if (id !== '') this.#settle([id, '', '', '', '', 0])
       },
     }
+    this.#own.add(reservation)
+    return reservation
   }
 
   /** Tells Redis what a response says, and holds its endpoint back where only that was used up. */
@@ -266,7 +292,8 @@ export class SharedBudget implements Budget {
 
   /** Redis went: what waits goes on by what this replica knows itself. */
   #goAlone(): void {
-    if (this.#options.whenDown === 'split') this.#local.split(this.#replicas)
+    const parts = this.#options.whenDown === 'split' ? this.#replicas : 1
+    this.#local.split(parts, this.#newest())
     this.#usedUpUntil = 0
     this.#isShort = false
     this.#heldCallers.clear()
@@ -281,7 +308,11 @@ export class SharedBudget implements Budget {
         help: 'Check the Redis server of `shared.url`, or let replicas go on without it (`shared.whenDown`).',
       })
     }
-    return this.#alsoTold(request, await this.#local.reserve(request, signal))
+    const reserved = this.#local.reserve(request, signal)
+    if (!this.#isAsking) this.#wakeIn(LONGEST_SLEEP_MS)
+    const reservation = await reserved
+    // Redis may have come back while it waited.
+    return this.#own.has(reservation) ? reservation : this.#alsoTold(request, reservation)
   }
 
   /** A reservation of the local budget, whose response Redis is told of too if it is back by then. */
@@ -301,6 +332,7 @@ export class SharedBudget implements Budget {
       if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
       this.#settle(['', limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
     }
+    this.#local.handOver(this)
   }
 }
 
