@@ -7,6 +7,7 @@ import { completionScript } from './completions.ts'
 import { schemaFile } from './config/json-schema.ts'
 import { referencePage } from './config/reference.ts'
 import { sampleYaml } from './config/sample.ts'
+import { errorDocsPage } from './error-docs.ts'
 import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 
@@ -26,6 +27,7 @@ const FILES: readonly GeneratedFile[] = [
   ...SHELLS.map((shell) => {
     return { path: `completions/procore-proxy.${shell}`, content: () => completionScript(shell) }
   }),
+  { path: 'src/page/errors.html', content: () => errorDocsPage(root) },
   { path: 'docs/operations.md', content: () => metricsPage(root) },
 ]
 

@@ -1,7 +1,5 @@
 // What each environment variable and each flag of the command line sets.
-import { TRACING_VARIABLES } from '../../src/config/tracing.ts'
 
-export { TRACING_VARIABLES }
 
 /** Every variable that sets something in the configuration. */
 export const VARIABLES: readonly { readonly variable: string; readonly sets: string }[] = [

@@ -40,6 +40,7 @@ export function withHeaders(response: UpstreamResponse, added: readonly string[]
     statusText: response.statusText,
     rawHeaders: [...response.rawHeaders, ...added],
     head: response.head,
+    isComplete: response.isComplete,
     pipe: (write) => response.pipe(write),
     resume: () => response.resume(),
     read: (mostBytes) => response.read(mostBytes),

@@ -56,6 +56,10 @@ export class CollectedResponse implements UpstreamResponse {
       )
   }
 
+  get isComplete(): boolean {
+    return this.#end === 'complete'
+  }
+
   /** The whole body, in memory of its own; undefined where it is too long or broke off. */
   get whole(): Promise<Buffer | undefined> {
     return this.#whole.promise

@@ -90,7 +90,7 @@ export async function checkAccount(
 function refusedCredentials(
   account: ServiceAccount & { readonly secretFlaw?: string | undefined },
 ): string[] {
-  const causes = REFUSED_CREDENTIALS.map(({ cause, mend }) => `${cause} ${mend}`)
+  const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
   return account.secretFlaw === undefined ? causes : [account.secretFlaw, ...causes]
 }
 
@@ -142,7 +142,7 @@ async function callMe(company: Company, token: IssuedToken, { ask, timeoutMs }: 
 }
 
 function fixesFor(status: number, text: string): string[] {
-  const causes = likelyCauses(status, text).map(({ cause, mend }) => `${cause} ${mend}`)
+  const causes = likelyCauses(status, text).map(({ cause, fix }) => `${cause} ${fix}`)
   if (causes.length > 0) return causes
   if (status === 429)
     return ['The rate limit of this account and company is used up. Wait an hour, or call less often.']

@@ -2,12 +2,12 @@
 import { Tokens } from '../auth/tokens.ts'
 import type { Company, Config, Environment } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { wantsGzip } from '../forward/forwarder.ts'
+import { Budgets } from '../forward/budgets.ts'
 import { requestHeaders } from '../forward/request-headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { startExchange } from '../observe/exchange.ts'
-import { headerValues } from '../routing/raw-headers.ts'
-import { receive, runtimeOf } from '../server/reception.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
+import { judge, runtimeOf } from '../server/judge.ts'
 import type { ImaginedRequest } from './explain-request.ts'
 
 /** A request that would be forwarded. */
@@ -29,28 +29,26 @@ export interface Forwarded {
 
 export type Judgement =
   | Forwarded
-  | { readonly kind: 'own' | 'preflight' }
+  | { readonly kind: 'own' | 'list' | 'preflight' }
   | { readonly kind: 'refused'; readonly error: ProxyError }
 
 /** What the proxy would do with the request. Sends nothing and needs no secret. */
 export async function judgeImagined(config: Config, request: ImaginedRequest): Promise<Judgement> {
-  const noTokens = new Tokens(
+  const tokens = new Tokens(
     () => Promise.reject(new Error('explain asks for no token')),
     () => {},
   )
-  const upstreams = new Upstreams(config, noTokens)
+  const upstreams = new Upstreams(config, { tokens, budgets: new Budgets(config) })
   const { raw, target, listener } = request
+  const exchange = startExchange('explain', raw.method, target)
+  const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
   try {
-    const exchange = startExchange('explain', raw.method, target)
-    const reception = receive(runtimeOf(config, upstreams), raw, listener, exchange, false)
-    if (reception.kind !== 'forward') return { kind: reception.kind }
-    const { upstream, company: companyName, path } = reception.passage
-    const { companyId, environment, origin, host } = upstream
-    const company = config.companies.find(({ id }) => id === companyId) ?? config.anyCompany!
-    const connection = headerValues(raw.rawHeaders, 'connection').join(', ') || undefined
-    const gzip = wantsGzip(upstream, raw.method, raw.rawHeaders)
-    const headers = requestHeaders(raw.rawHeaders, connection, { host, companyId, gzip })
-    const { why } = reception
+    const judgement = judge(input, { viewer: EVERYTHING, caller: undefined })
+    if (judgement.kind !== 'forward') return { kind: judgement.kind }
+    const { why, forwarded } = judgement
+    const { upstream, company, companyName, companyId, path } = forwarded.call
+    const { environment, origin, host } = upstream
+    const headers = requestHeaders(forwarded.call, { value: '…' })
     return { kind: 'forward', company, companyName, companyId, environment, why, origin, host, path, headers }
   } catch (error) {
     if (error instanceof ProxyError) return { kind: 'refused', error }

@@ -3,8 +3,8 @@ import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
 import type { Config, ListenAddress } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import type { JudgedRequest } from '../server/judge.ts'
 import type { Listener } from '../server/listeners.ts'
-import type { JudgedRequest } from '../server/reception.ts'
 import { usageError } from './exit.ts'
 
 /** A request that is judged and never sent. */

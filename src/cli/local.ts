@@ -69,7 +69,7 @@ export async function askLocal(
     })
     const body = await readBounded(response, MOST_BYTES)
     if (body === undefined) throw new Error('the response does not end')
-    return { status: response.statusCode!, headers: response.headers, body }
+    return { status: response.statusCode!, headers: response.headers, body: body.toString() }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   }

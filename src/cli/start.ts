@@ -4,10 +4,11 @@ import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
-import { batched } from '../observe/batched.ts'
+import { KnownSecrets } from '../observe/known-secrets.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
+import { LogOutput } from '../observe/log-output.ts'
 import { VERSION } from '../observe/version.ts'
-import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { buildServer, loadConfig, type ProxyServer, type ServerDeps } from '../server.ts'
 import { readConfig } from './config.ts'
 import { CommandError, EXIT } from './exit.ts'
 import type { Options } from './options.ts'
@@ -17,8 +18,10 @@ import { goOnWithoutOutput } from './output.ts'
 export async function start(options: Options): Promise<void> {
   const config = await readConfig(options)
   goOnWithoutOutput()
-  const log = createLogger(config.log, batched(process.stdout))
-  const server = await runServer(config, log)
+  const secrets = new KnownSecrets()
+  const output = new LogOutput(process.stdout)
+  const log = createLogger(config.log, output, secrets.conceal)
+  const server = await runServer(config, { log, secrets, linesLost: () => output.lost })
   const stopWatching = reloadOnChange(options, config, server, log)
   closeWithGrace(
     {
@@ -47,8 +50,9 @@ export async function start(options: Options): Promise<void> {
 }
 
 /** Listens, and says where and for which companies. */
-async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
-  const server = await buildServer(config, { log })
+async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
+  const { log } = deps
+  const server = await buildServer(config, deps)
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
   describeConfig(config, log)
@@ -71,12 +75,11 @@ function announce(url: string, company: string | undefined, { log: settings }: C
   process.stderr.write(`listening on ${url}${company === undefined ? '' : ` (${company})`}\n`)
 }
 
-function describeConfig({ network, tracing, companies, anyCompany }: Config, log: Logger): void {
+function describeConfig({ network, companies, anyCompany }: Config, log: Logger): void {
   if (network.proxy !== undefined) {
     const hosts = network.noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
     log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${network.proxy.origin}`)
   }
-  if (tracing !== undefined) log.info({ protocol: tracing.protocol }, `traces are sent to ${tracing.origin}`)
   for (const { name, id, account, access, isDefault } of companies) {
     const environment = account.environment.name
     const fields = { company: name, id, environment, account: account.name, access }
@@ -117,10 +120,14 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
       const problems = error instanceof ConfigError ? error.message.split('\n') : [(error as Error).message]
       for (const problem of problems) log.error(problem)
       log.error('reload: the old configuration stays in force')
+      server.reloadFailed(problems)
     }
   }
   // Never removed: without a listener the signal would end the process in the middle of its drain.
-  process.on('SIGHUP', () => reload('SIGHUP'))
+  process.on('SIGHUP', () => {
+    server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
+    reload('SIGHUP')
+  })
   return () => {
     isStopped = true
     stop()

@@ -1,5 +1,4 @@
 // A caller's request body on its way up: it streams with back-pressure, is counted, and a short one is kept to be sent again.
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { hastenCollection } from './collection.ts'
 
@@ -11,8 +10,9 @@ export const MOST_KEPT_BYTES = 64 * 1024
  * the caller's request itself would cut the connection on which the caller still has to get its response.
  */
 export class RequestBody extends Readable {
-  readonly #request: IncomingMessage
+  readonly #request: Readable
   readonly #onProgress: (bytes: number, piece?: Buffer) => void
+  readonly #observers: ((piece: Buffer) => void)[] = []
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #isStarted = false
@@ -21,7 +21,7 @@ export class RequestBody extends Readable {
   movedAt = 0
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
-  constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
+  constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
@@ -35,6 +35,11 @@ export class RequestBody extends Readable {
     if (!this.#isStarted && !this.destroyed) return this
     if (this.#kept === undefined || !this.#isComplete) return undefined
     return Buffer.concat(this.#kept, this.#keptBytes)
+  }
+
+  /** Calls `listener` with each piece that arrives from now on. */
+  observe(listener: (piece: Buffer) => void): void {
+    this.#observers.push(listener)
   }
 
   /** The caller has sent all of it. */
@@ -75,6 +80,7 @@ export class RequestBody extends Readable {
     }
     this.movedAt = performance.now()
     this.#onProgress(chunk.length, chunk)
+    for (const observe of this.#observers) observe(chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 

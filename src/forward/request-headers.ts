@@ -1,5 +1,5 @@
 // What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
-import type { LiveToken } from '../auth/token-source.ts'
+import type { LiveToken } from '../auth/live-token.ts'
 import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { Call } from './call.ts'

@@ -169,6 +169,7 @@ function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
     statusText: response.statusText,
     rawHeaders: response.rawHeaders,
     head: response.head,
+    isComplete: response.isComplete,
     pipe: async (write) => {
       try {
         await response.pipe((chunk) => {

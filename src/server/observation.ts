@@ -77,7 +77,7 @@ export class Observation {
     const { failure, retryInMs } = event
     const what = { ...where, reason: failure.reason, error: failure }
     if (failure.final) this.#log.warn(what, 'token request refused; it is not repeated by itself')
-    else this.#log.warn({ ...what, retryInMs: Math.round(retryInMs) }, 'token request failed')
+    else this.#log.warn({ ...what, retryInMs: retryInMs && Math.round(retryInMs) }, 'token request failed')
   }
 
   /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */
