@@ -1,25 +1,27 @@
 // The command `start`: runs the proxy until a signal, and takes over changed configurations.
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
-import type { Flags } from '../config/overrides.ts'
-import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
 import { batched } from '../observe/batched.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { VERSION } from '../observe/version.ts'
-import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { buildServer, type ProxyServer } from '../server.ts'
 import { readConfig } from './config.ts'
 import { CommandError, EXIT } from './exit.ts'
 import type { Options } from './options.ts'
 import { goOnWithoutOutput } from './output.ts'
+import { type RecordingMode, readReplayConfig, recordingMode } from './recordings.ts'
 
 /** Runs the proxy; throws CommandError for a bad configuration and for an address that cannot be opened. */
 export async function start(options: Options): Promise<void> {
-  const config = await readConfig(options)
+  const recordings = recordingMode(options)
+  const isReplay = recordings?.mode === 'replay'
+  const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
+  const config = await read()
   goOnWithoutOutput()
   const log = createLogger(config.log, batched(process.stdout))
-  const server = await runServer(config, log)
-  const stopWatching = reloadOnChange(options, config, server, log)
+  const server = await runServer(config, { log, recordings })
+  const stopWatching = reloadOnChange({ read, first: config, server, log })
   closeWithGrace(
     {
       // The drain has a time limit of its own, from the configuration in force.
@@ -46,9 +48,15 @@ export async function start(options: Options): Promise<void> {
   )
 }
 
+interface Deps {
+  readonly log: Logger
+  readonly recordings: RecordingMode | undefined
+}
+
 /** Listens, and says where and for which companies. */
-async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
-  const server = await buildServer(config, { log })
+async function runServer(config: Config, deps: Deps): Promise<ProxyServer> {
+  const { log } = deps
+  const server = await buildServer(config, deps)
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
   describeConfig(config, log)
@@ -91,8 +99,15 @@ function describeConfig({ network, tracing, companies, anyCompany }: Config, log
   }
 }
 
+interface Reloading {
+  readonly read: () => Promise<Config>
+  readonly first: Config
+  readonly server: ProxyServer
+  readonly log: Logger
+}
+
 /** Reloads on SIGHUP and when a watched file changes; gives back what stops it. */
-function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: Logger): () => void {
+function reloadOnChange({ read, first, server, log }: Reloading): () => void {
   let watched = first.watchedFiles
   let stop = watchFiles(watched, () => reload('a file changed'))
   let isStopped = false
@@ -105,7 +120,7 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
     if (isStopped) return
     log.info(`reload: ${why}`)
     try {
-      const config = await loadConfig({ flags, env: process.env, cwd: process.cwd() })
+      const config = await read()
       if (isStopped) return
       if (config.watchedFiles.join() !== watched.join()) {
         stop()
@@ -114,8 +129,7 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
       }
       await server.reload(config)
     } catch (error) {
-      const problems = error instanceof ConfigError ? error.message.split('\n') : [(error as Error).message]
-      for (const problem of problems) log.error(problem)
+      for (const problem of (error as Error).message.split('\n')) log.error(problem)
       log.error('reload: the old configuration stays in force')
     }
   }
