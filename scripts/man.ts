@@ -48,18 +48,19 @@ Examples:
 .nf
 ${examples.map((line) => `  ${roff(line)}\n`).join('')}.fi
 ${variables === undefined ? '' : `.PP\nEnvironment variables:\n.PP\n.nf\n${variables.map((line) => `  ${roff(line)}\n`).join('')}.fi\n`}.PP
-Exit status: ${Object.entries(exits)
-    .map(([status, when]) => `\\fB${status}\\fR ${roff(when)}`)
+Exit status: ${exits
+    .flatMap((when, status) => (when === '' ? [] : `\\fB${status}\\fR ${roff(when)}`))
     .join(' ')}
 .PP
 Documentation: ${roff(docs)}
 `
 }
 
-function optionLines({ flags, about, choices, fallback }: OptionSpec): string {
-  const extra = [choices && `one of ${choices.join(', ')}`, fallback && `default: ${fallback.shown}`].filter(
-    Boolean,
-  )
+function optionLines({ flags, about, choices, fallback, shown = String(fallback) }: OptionSpec): string {
+  const extra = [
+    choices && `one of ${choices.join(', ')}`,
+    fallback !== undefined && `default: ${shown}`,
+  ].filter(Boolean)
   return `.TP
 .B ${roff(flags)}
 ${roff(about)}${extra.length === 0 ? '' : ` (${roff(extra.join('; '))})`}

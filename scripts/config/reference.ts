@@ -3,7 +3,7 @@ import { METHOD_WORDS } from '../../src/config/access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
 import { open, type SchemaNode } from '../../src/config/schema-nodes.ts'
 import { describedSchema } from './json-schema.ts'
-import { FLAGS, TRACING_VARIABLES, VARIABLES } from './variables.ts'
+import { FLAGS, VARIABLES } from './variables.ts'
 
 /** One key of the reference. */
 export interface KeyNote {
@@ -283,14 +283,6 @@ PROCORE_CLIENT_SECRET_FILE) define one, named \`default\`. If the file has one c
 several, it is not clear which one they are for, so they are ignored with a warning. PROCORE_ENVIRONMENT and
 PROCORE_API_URL set the \`environment\` at the top of the file. A service account that names its own environment keeps it,
 with a warning.
-
-### Traces
-
-These are OpenTelemetry's own variables ([what is traced](operations.md#traces)). A mistake in one of them is a warning at
-start. Each variable with OTLP in its name also exists for traces alone, as \`OTEL_EXPORTER_OTLP_TRACES_…\`, which takes
-precedence. A reload does not change them.
-
-${table(['Variable', 'Sets'], namesOf(TRACING_VARIABLES))}
 
 ## Flags
 

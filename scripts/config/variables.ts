@@ -1,6 +1,5 @@
 // What each environment variable and each flag of the command line sets.
 
-
 /** Every variable that sets something in the configuration. */
 export const VARIABLES: readonly { readonly variable: string; readonly sets: string }[] = [
   { variable: 'PROCORE_CLIENT_ID', sets: "the only company's `clientId`" },

@@ -87,9 +87,7 @@ export async function checkAccount(
 }
 
 /** A flaw that can be seen in the secret comes first: resetting the secret would wipe the account's permissions. */
-function refusedCredentials(
-  account: ServiceAccount & { readonly secretFlaw?: string | undefined },
-): string[] {
+function refusedCredentials(account: ServiceAccount): string[] {
   const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
   return account.secretFlaw === undefined ? causes : [account.secretFlaw, ...causes]
 }

@@ -25,8 +25,8 @@ export interface CommandSpec {
   readonly options?: readonly OptionSpec[]
   readonly examples: readonly string[]
   readonly variables?: readonly string[]
-  /** By exit status: when. */
-  readonly exits: Readonly<Record<number, string>>
+  /** By exit status: when; empty where it does not occur. */
+  readonly exits: readonly string[]
   /** The page of the documentation. */
   readonly docs: string
   /** Left out of the help. */
@@ -78,11 +78,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'PROCORE_PROXY_LISTEN, PROCORE_PROXY_LOG_LEVEL: as --listen and --log-level',
       'OTEL_EXPORTER_OTLP_ENDPOINT and other OTEL_*: where traces are sent',
     ],
-    exits: {
-      0: 'It stopped after a signal, and no request was cut off.',
-      1: 'Anything else.',
-      2: BAD_CONFIG,
-    },
+    exits: ['It stopped after a signal, and no request was cut off.', 'Anything else.', BAD_CONFIG],
     docs: 'docs/operations.md, docs/recordings.md',
     run: async (_, given) => (await import('./start.ts')).start(given),
   },
@@ -92,15 +88,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'try the proxy with a fake Procore; no account needed',
     about: `Starts a fake Procore and the proxy in front of it, makes a few calls, and shows for each what was sent, what Procore received and what came back. It then stays up for calls of your own. Nothing leaves this machine.`,
     options: [
-      { flags: '--once', about: 'end after the calls' },
-      {
-        flags: '-l, --listen <address>',
-        about: 'address of the proxy (default: 127.0.0.1:8377, or a free port)',
+      option('--once', 'end after the calls'),
+      option('-l, --listen <address>', 'address of the proxy (default: 127.0.0.1:8377, or a free port)', {
         parse: (text) => [text],
-      },
+      }),
     ],
     examples: ['procore-proxy demo', 'procore-proxy demo --once'],
-    exits: { 0: 'It ended by itself or by a signal.', 1: 'It could not start.', 2: 'The address is wrong.' },
+    exits: ['It ended by itself or by a signal.', 'It could not start.', 'The address is wrong.'],
     docs: 'docs/workstation.md',
     run: async (_, given) => (await import('./demo.ts')).demo(given),
   },
@@ -110,22 +104,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'ask for an account and write a configuration file',
     about: `Asks for a company, a client id and a client secret, tries them if you want, and writes a configuration file that only you can read. The company is read-only unless you choose otherwise. It needs a terminal.`,
     options: [
-      {
-        flags: '-o, --output <file>',
-        about: 'file to write',
-        offers: 'file',
-        fallback: { value: 'procore-proxy.yaml', shown: 'procore-proxy.yaml' },
-      },
-      { flags: '-f, --force', about: 'overwrite the file if it exists' },
-      { flags: '--secret-env <name>', about: 'read the secret from this variable instead of the file' },
-      { flags: '--secret-file <file>', about: 'read the secret from this other file', offers: 'file' },
+      option('-o, --output <file>', 'file to write', { offers: 'file', fallback: 'procore-proxy.yaml' }),
+      option('-f, --force', 'overwrite the file if it exists'),
+      option('--secret-env <name>', 'read the secret from this variable instead of the file'),
+      option('--secret-file <file>', 'read the secret from this other file', { offers: 'file' }),
     ],
     examples: ['procore-proxy init', 'procore-proxy init --output ~/.config/procore-proxy/config.yaml'],
-    exits: {
-      0: 'The file was written.',
-      1: 'It was stopped, or the file cannot be written.',
-      2: 'It could not ask, or the file exists.',
-    },
+    exits: [
+      'The file was written.',
+      'It was stopped, or the file cannot be written.',
+      'It could not ask, or the file exists.',
+    ],
     docs: 'docs/legacy-tool.md',
     run: async (_, given) => (await import('./init.ts')).init(given),
   },
@@ -137,12 +126,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: [{ name: '[company...]', about: 'names or ids (default: all)', offers: 'company' }],
     options: [
       ...CONFIG_OPTIONS,
-      { flags: '--offline', about: 'stop after the configuration, and connect to nothing' },
+      option('--offline', 'stop after the configuration, and connect to nothing'),
       JSON_OUTPUT,
     ],
     examples: ['procore-proxy check', 'procore-proxy check acme --json', 'procore-proxy check --offline'],
     variables: ACCOUNT,
-    exits: { 0: 'All is good.', 1: 'A check failed.', 2: BAD_CONFIG },
+    exits: ['All is good.', 'A check failed.', BAD_CONFIG],
     docs: 'docs/errors.md',
     run: async (names, given) => (await import('./check.ts')).check(names, given),
   },
@@ -161,12 +150,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     options: [
       ...CONFIG_OPTIONS,
-      {
-        flags: '-H, --header <line>',
-        about: "header that the caller sends, 'Name: value' (repeatable)",
+      option('-H, --header <line>', "header that the caller sends, 'Name: value' (repeatable)", {
         repeatable: true,
-      },
-      { flags: '--caller <name>', about: 'caller that sends it, one of `callers` in the configuration' },
+      }),
+      option('--caller <name>', 'caller that sends it, one of `callers` in the configuration'),
       JSON_OUTPUT,
     ],
     examples: [
@@ -174,7 +161,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'procore-proxy explain POST /rest/v1.0/projects --caller excel --header "Procore-Company-Id: 7656"',
     ],
     variables: CONFIG_FILE,
-    exits: { 0: 'The request would be let through.', 1: 'It would be refused.', 2: BAD_CONFIG },
+    exits: ['The request would be let through.', 'It would be refused.', BAD_CONFIG],
     docs: 'docs/configuration.md',
     run: async ([method = '', url = ''], given) => (await import('./explain.ts')).explain(method, url, given),
   },
@@ -185,7 +172,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: `Makes a random key for a caller and prints the lines to paste into the configuration. The key is printed this once and stored nowhere.`,
     arguments: [{ name: '<name>', about: "the caller's name, such as excel" }],
     examples: ['procore-proxy key excel'],
-    exits: { 0: 'The key was printed.', 2: 'The name is not valid.' },
+    exits: ['The key was printed.', '', 'The name is not valid.'],
     docs: 'docs/callers.md',
     run: async ([name = '']) => (await import('./key.ts')).key(name),
   },
@@ -195,7 +182,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print the JSON Schema of the configuration file',
     about: `Prints the JSON Schema of the configuration file, for editors and other programs.`,
     examples: ['procore-proxy schema > procore-proxy.schema.json'],
-    exits: { 0: 'The schema was printed.' },
+    exits: ['The schema was printed.'],
     docs: 'docs/configuration.md',
     run: async () => {
       const file = await import('../../config/procore-proxy.schema.json', { with: { type: 'json' } })
@@ -208,13 +195,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print a script that completes commands in your shell',
     about: `Prints a script that completes commands, flags, their values, files and company names when you press Tab. Load it in the start-up file of your shell.`,
     arguments: [{ name: '[shell]', about: 'the shell', choices: SHELLS }],
-    options: [
-      { flags: '--companies', about: 'print the names of the configured companies instead' },
-      options.CONFIG,
-    ],
+    options: [option('--companies', 'print the names of the configured companies instead'), options.CONFIG],
     examples: ['source <(procore-proxy completion bash)', 'procore-proxy completion fish | source'],
     variables: CONFIG_FILE,
-    exits: { 0: 'The script was printed.', 2: 'There is no script for this shell.' },
+    exits: ['The script was printed.', '', 'There is no script for this shell.'],
     docs: 'docs/workstation.md',
     run: async ([shell], given) => (await import('./completion.ts')).completion(shell, given),
   },
@@ -226,7 +210,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [URL_OF_PROXY, options.CONFIG, JSON_OUTPUT],
     examples: ['procore-proxy status', 'procore-proxy status --url http://127.0.0.1:9000 --json'],
     variables: [...CONFIG_FILE, 'PROCORE_PROXY_KEY: a key for the proxy'],
-    exits: { 0: 'The status was printed.', 1: 'The proxy does not answer.', 2: BAD_CONFIG },
+    exits: ['The status was printed.', 'The proxy does not answer.', BAD_CONFIG],
     docs: 'docs/operations.md',
     run: async (_, given) => (await import('./status.ts')).status(given),
   },
@@ -238,17 +222,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [
       URL_OF_PROXY,
       options.CONFIG,
-      { flags: '--live', about: 'only wait until it answers at all; for liveness probes' },
-      {
-        flags: '--timeout <duration>',
-        about: 'how long to wait, such as 500ms, 30s or 2m',
+      option('--live', 'only wait until it answers at all; for liveness probes'),
+      option('--timeout <duration>', 'how long to wait, such as 500ms, 30s or 2m', {
         parse: duration,
-        fallback: { value: 30_000, shown: '30s' },
-      },
+        fallback: 30_000,
+        shown: '30s',
+      }),
     ],
     examples: ['procore-proxy wait --timeout 60s && run-the-import'],
     variables: CONFIG_FILE,
-    exits: { 0: 'The proxy is ready.', 1: 'It is not ready in time.', 2: BAD_CONFIG },
+    exits: ['The proxy is ready.', 'It is not ready in time.', BAD_CONFIG],
     docs: 'docs/sidecar.md',
     run: async (_, given) => (await import('./wait.ts')).wait(given),
   },
@@ -258,10 +241,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print a fresh access token',
     about: `Gets a fresh access token for a company and prints nothing else, for a tool that can send a token but not get one. Such a tool bypasses the proxy and its rules. On a terminal the token is printed only with --show.`,
     arguments: [{ name: '<company>', about: 'name or id', offers: 'company' }],
-    options: [...CONFIG_OPTIONS, { flags: '--show', about: 'print it on a terminal too' }],
+    options: [...CONFIG_OPTIONS, option('--show', 'print it on a terminal too')],
     examples: ['TOKEN=$(procore-proxy token acme)'],
     variables: ACCOUNT,
-    exits: { 0: 'The token was printed.', 1: 'There is no token.', 2: BAD_CONFIG },
+    exits: ['The token was printed.', 'There is no token.', BAD_CONFIG],
     docs: 'docs/workstation.md',
     run: async ([company = ''], given) => (await import('./token.ts')).token(company, given),
   },
@@ -273,17 +256,15 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: [{ name: '<path>', about: 'path of the list, such as /acme/rest/v1.0/projects/*/rfis' }],
     options: [
       ...CONFIG_OPTIONS,
-      {
-        flags: '--format <format>',
-        about: 'format of the output',
+      option('--format <format>', 'format of the output', {
         choices: ['csv', 'ndjson', 'json'],
-        fallback: { value: 'csv', shown: 'csv' },
-      },
-      { flags: '-o, --output <file>', about: 'file to write (default: standard output)', offers: 'file' },
+        fallback: 'csv',
+      }),
+      option('-o, --output <file>', 'file to write (default: standard output)', { offers: 'file' }),
     ],
     examples: ["procore-proxy list '/acme/rest/v1.0/projects/*/rfis' --format csv --output rfis.csv"],
     variables: ACCOUNT,
-    exits: { 0: 'The list is complete.', 1: 'Anything is missing.', 2: BAD_CONFIG },
+    exits: ['The list is complete.', 'Anything is missing.', BAD_CONFIG],
     docs: 'docs/lists.md',
     run: async ([path = ''], given) => (await import('./list.ts')).list(path, given),
   },
@@ -294,18 +275,18 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: `Adds up the lines of an audit file (\`audit.file\` in the configuration) and prints a table. Ids in paths are shown as {id}.`,
     arguments: [{ name: '<file>', about: 'the audit file', offers: 'file' }],
     options: [
-      {
-        flags: '--by <columns>',
-        about: 'what to group by: some of caller, route, status and day, separated by commas',
-        fallback: { value: 'caller,route,status', shown: 'caller,route,status' },
-      },
-      { flags: '--csv', about: 'print CSV' },
+      option(
+        '--by <columns>',
+        'what to group by: some of caller, route, status and day, separated by commas',
+        { fallback: 'caller,route,status' },
+      ),
+      option('--csv', 'print CSV'),
     ],
     examples: [
       'procore-proxy usage audit.jsonl',
       'procore-proxy usage audit.jsonl --by day,caller --csv > usage.csv',
     ],
-    exits: { 0: 'The table was printed.', 1: 'The file cannot be read.', 2: 'A column is unknown.' },
+    exits: ['The table was printed.', 'The file cannot be read.', 'A column is unknown.'],
     docs: 'docs/callers.md',
     run: async ([file = ''], given) => (await import('./usage.ts')).usage(file, given),
   },
@@ -319,19 +300,24 @@ export const COMMANDS: readonly CommandSpec[] = [
       port('--api-port <port>', 'port of the API', 9002),
     ],
     examples: ['procore-proxy fake --login-port 0 --api-port 0'],
-    exits: { 0: 'It ended by a signal.', 1: 'A port is taken.', 2: 'A port is not valid.' },
+    exits: ['It ended by a signal.', 'A port is taken.', 'A port is not valid.'],
     docs: 'docs/workstation.md',
     hidden: true,
     run: async (_, given) => (await import('./fake.ts')).fake(given),
   },
 ]
 
+/** One flag; `more` is what it has besides. */
+function option(flags: string, about: string, more: Omit<OptionSpec, 'flags' | 'about'> = {}): OptionSpec {
+  return { flags, about, ...more }
+}
+
 function recording(flag: string, about: string, conflicts: readonly string[]): OptionSpec {
   return { flags: `${flag} <${FOLDER}>`, about, offers: FOLDER, conflicts }
 }
 
 function port(flags: string, about: string, value: number): OptionSpec {
-  return { flags, about, parse: portNumber, fallback: { value, shown: String(value) } }
+  return { flags, about, parse: portNumber, fallback: value }
 }
 
 function portNumber(text: string): number {

@@ -40,8 +40,10 @@ export interface OptionSpec {
   readonly repeatable?: true
   /** Reads the value; throws commander's InvalidArgumentError with what to write instead. */
   readonly parse?: (text: string) => unknown
-  /** The value where the flag is missing, and how the help shows it. */
-  readonly fallback?: { readonly value: unknown; readonly shown: string }
+  /** The value where the flag is missing. */
+  readonly fallback?: unknown
+  /** How the help shows the fallback, where not as it is. */
+  readonly shown?: string
   /** Names of flags, in camel case, that exclude this one. */
   readonly conflicts?: readonly string[]
 }

@@ -57,7 +57,7 @@ function addCommand(program: Command, spec: CommandSpec): void {
 function toOption(spec: OptionSpec): Option {
   const option = new Option(spec.flags, spec.about)
   if (spec.choices) option.choices(spec.choices)
-  if (spec.fallback) option.default(spec.fallback.value, spec.fallback.shown)
+  if (spec.fallback !== undefined) option.default(spec.fallback, spec.shown ?? String(spec.fallback))
   if (spec.conflicts) option.conflicts([...spec.conflicts])
   if (option.required) option.argParser(reader(spec))
   return option
@@ -83,7 +83,7 @@ export function helpSections({ examples, variables, exits, docs }: CommandSpec):
   const sections = [
     ['Examples:', indented(examples)],
     ['Environment variables:', variables === undefined ? '' : indented(variables)],
-    ['Exit status:', indented(Object.entries(exits).map(([status, when]) => `${status}  ${when}`))],
+    ['Exit status:', indented(exits.flatMap((when, status) => (when === '' ? [] : `${status}  ${when}`)))],
     ['Documentation:', indented([docs])],
   ] as const
   return sections

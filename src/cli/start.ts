@@ -1,28 +1,30 @@
 // The command `start`: runs the proxy until a signal, and takes over changed configurations.
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
-import type { Flags } from '../config/overrides.ts'
-import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
 import { KnownSecrets } from '../observe/known-secrets.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { LogOutput } from '../observe/log-output.ts'
 import { VERSION } from '../observe/version.ts'
-import { buildServer, loadConfig, type ProxyServer, type ServerDeps } from '../server.ts'
+import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
 import { readConfig } from './config.ts'
 import { CommandError, EXIT } from './exit.ts'
 import type { Options } from './options.ts'
 import { goOnWithoutOutput } from './output.ts'
+import { readReplayConfig, recordingMode } from './recordings.ts'
 
 /** Runs the proxy; throws CommandError for a bad configuration and for an address that cannot be opened. */
 export async function start(options: Options): Promise<void> {
-  const config = await readConfig(options)
+  const recordings = recordingMode(options)
+  const isReplay = recordings?.mode === 'replay'
+  const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
+  const config = await read()
   goOnWithoutOutput()
   const secrets = new KnownSecrets()
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
-  const server = await runServer(config, { log, secrets, linesLost: () => output.lost })
-  const stopWatching = reloadOnChange(options, config, server, log)
+  const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
+  const stopWatching = reloadOnChange({ read, first: config, server, log })
   closeWithGrace(
     {
       // The drain has a time limit of its own, from the configuration in force.
@@ -94,8 +96,15 @@ function describeConfig({ network, companies, anyCompany }: Config, log: Logger)
   }
 }
 
+interface Reloading {
+  readonly read: () => Promise<Config>
+  readonly first: Config
+  readonly server: ProxyServer
+  readonly log: Logger
+}
+
 /** Reloads on SIGHUP and when a watched file changes; gives back what stops it. */
-function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: Logger): () => void {
+function reloadOnChange({ read, first, server, log }: Reloading): () => void {
   let watched = first.watchedFiles
   let stop = watchFiles(watched, () => reload('a file changed'))
   let isStopped = false
@@ -108,7 +117,7 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
     if (isStopped) return
     log.info(`reload: ${why}`)
     try {
-      const config = await loadConfig({ flags, env: process.env, cwd: process.cwd() })
+      const config = await read()
       if (isStopped) return
       if (config.watchedFiles.join() !== watched.join()) {
         stop()
@@ -117,7 +126,7 @@ function reloadOnChange(flags: Flags, first: Config, server: ProxyServer, log: L
       }
       await server.reload(config)
     } catch (error) {
-      const problems = error instanceof ConfigError ? error.message.split('\n') : [(error as Error).message]
+      const problems = (error as Error).message.split('\n')
       for (const problem of problems) log.error(problem)
       log.error('reload: the old configuration stays in force')
       server.reloadFailed(problems)

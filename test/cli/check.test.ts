@@ -124,6 +124,14 @@ t.test('credentials that are refused', async (t) => {
   for (const { ok, fixes } of json.findings) t.ok(!ok && fixes.length > 0)
 })
 
+t.test('a flaw of the secret comes before everything else', async (t) => {
+  const place = await startPlace(t, {
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: '"demo-secret"' } },
+  })
+  const { out } = await check(t, place)
+  t.match(out, /account app, what to do:\n {2}- .*quot/i)
+})
+
 t.test('what the API may answer', async (t) => {
   const place = await startPlace(t, {
     companies: { ...COMPANIES, initech: { id: '90210', serviceAccount: 'app' } },

@@ -286,6 +286,6 @@ t.test('an unexpected error drains, ends with 1, and a second one ends at once',
   proxy.kill('SIGURG')
   t.match(await proxy.end(3_000), { code: 1, err: '' })
   await under.closed()
-  t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unforeseen/ })
+  t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unexpected/ })
   t.notMatch(proxy.out, 'Bearer')
 })

@@ -73,17 +73,17 @@ t.test('gives the key that the proxy wants, and only to the proxy of the configu
     listen: `127.0.0.1:${port}`,
     guard: { clientKeys: [{ env: 'STATUS_KEY' }], requireHeader: true },
   })
-  const env = { STATUS_KEY: 'key0' }
+  const env = { STATUS_KEY: 'key-0-of-the-status-test' }
   const proxy = run(t, [], { cwd: folder, env })
   await proxy.ready()
   const url = `http://127.0.0.1:${port}`
   t.match(await runToEnd(t, ['status'], { cwd: folder, env }), { code: 0, err: '' })
-  const given = { PROCORE_PROXY_KEY: 'key0' }
+  const given = { PROCORE_PROXY_KEY: 'key-0-of-the-status-test' }
   t.match(await runToEnd(t, ['status', '--url', url], { cwd: folder, env: given }), { code: 0, err: '' })
   for (const args of [['status'], ['status', '--url', url]]) {
     const without = await runToEnd(t, args, { cwd: folder, env: args.length > 1 ? env : {} })
     t.match(without, { code: 1, out: '', err: /answered 401: .*Procore-Proxy-Key/s })
-    t.notMatch(without.err, 'key0')
+    t.notMatch(without.err, 'key-0-of-the-status-test')
   }
 })
 
