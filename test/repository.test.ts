@@ -61,6 +61,8 @@ const TESTED_BY: Record<string, string> = {
   'src/observe/metric-definitions.ts': 'test/observe/metrics.test.ts',
   'src/observe/metrics-registry.ts': 'test/observe/metrics.test.ts',
   'src/observe/recorded-request.ts': 'test/observe/recorder.test.ts',
+  'src/observe/metric-readings.ts': 'test/observe/metrics.test.ts',
+  'src/observe/status-of.ts': 'test/observe/status.test.ts',
   'src/observe/saved.ts': 'test/observe/company-history.test.ts',
   'src/observe/series.ts': 'test/observe/recorder.test.ts',
   'src/observe/viewer.ts': 'test/observe/recorder.test.ts',
