@@ -577,7 +577,7 @@ t.test(
     for (const name of ['acme', 'globex']) await get(`/${name}/rest/v1.0/me`)
     await row(page, '/globex').waitFor()
     const topOf = (selector: string) =>
-      page.locator(selector).evaluate('(element) => element.getBoundingClientRect().top')
+      page.evaluate(`document.querySelector(${JSON.stringify(selector)}).getBoundingClientRect().top`)
     await page.setViewportSize({ width: 1280, height: 900 })
     await page.reload()
     await row(page, '/globex').waitFor()
