@@ -33,13 +33,20 @@ type Event = (registry: MetricsRegistry) => void
 
 export class Metrics {
   readonly #live: Live
+  readonly #import: () => Promise<typeof import('./metrics-registry.ts')>
   #registry: MetricsRegistry | undefined
   #loading: Promise<MetricsRegistry> | undefined
   /** What happened before the registry was there. */
   #early: Event[] = []
   readonly #readings: MetricReadings
 
-  constructor(live: Live, lastReload: () => LastReload | undefined) {
+  /** `importRegistry` loads prom-client. */
+  constructor(
+    live: Live,
+    lastReload: () => LastReload | undefined,
+    importRegistry = () => import('./metrics-registry.ts'),
+  ) {
+    this.#import = importRegistry
     this.#live = live
     this.#readings = new MetricReadings(live, lastReload)
   }
@@ -96,7 +103,7 @@ export class Metrics {
   }
 
   #load(): Promise<MetricsRegistry> {
-    this.#loading ??= import('./metrics-registry.ts').then(
+    this.#loading ??= this.#import().then(
       ({ MetricsRegistry }) => {
         const registry = new MetricsRegistry(this.#readings.all)
         for (const event of this.#early) event(registry)
