@@ -72,6 +72,7 @@ export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHIN
     warnings: [
       ...(everything ? [...config.warnings, ...reloadWarning(lastReload)] : []),
       ...accounts.flatMap(tokenWarning),
+      ...companies.flatMap(refusalWarning),
     ],
   }
 }
@@ -168,6 +169,17 @@ function helpOf(failure: TokenFailure): string {
   if (failure.cause instanceof OutboundProxyError) return failure.cause.help
   if (failure.final) return REFUSED_CREDENTIALS.map(causeText).join(' ')
   return failure.reason === 'tls' ? CA_HELP : ERROR_KINDS.token_unavailable.help
+}
+
+/** A refusal that is older, and that was none of many, is no warning any more. */
+const REFUSAL_WARNING_MS = 10 * 60_000
+
+function refusalWarning({ name, refusals }: CompanyStatus): string[] {
+  if (refusals === null) return []
+  const { status, at, persistent, causes } = refusals
+  if (!persistent && Date.now() - Date.parse(at) > REFUSAL_WARNING_MS) return []
+  const what = `Procore answered ${status} for ${name} at ${at}.`
+  return [`${what} ${causes.length === 1 ? 'Cause' : 'Likely causes'}: ${causes.map(causeText).join(' ')}`]
 }
 
 function tokenWarning({ name, environment, token, lastFailure }: AccountStatus): string[] {

@@ -76,9 +76,9 @@ export class Observation {
       return
     }
     const { failure, retryInMs } = event
-    const what = { ...where, reason: failure.reason, error: failure }
-    if (failure.final) this.#log.warn(what, 'token request refused; it is not repeated by itself')
-    else this.#log.warn({ ...what, retryInMs: Math.round(retryInMs) }, 'token request failed')
+    // A refusal is final: no attempt follows that could be announced.
+    const again = failure.final ? {} : { retryInMs: Math.round(retryInMs) }
+    this.#log.warn({ ...where, reason: failure.reason, ...again, error: failure }, 'token request failed')
   }
 
   /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */

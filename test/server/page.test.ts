@@ -303,7 +303,7 @@ t.test('token requests are logged; a refusal announces no attempt that does not 
   }
   const [issued, refused, failed] = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
   t.match(issued, { level: 'info', msg: 'token issued', lifetimeS: 5400 })
-  t.match(refused, { level: 'warn', reason: 'rejected', msg: /^token request refused/ })
+  t.match(refused, { level: 'warn', reason: 'rejected', msg: 'token request failed' })
   t.notOk('retryInMs' in (refused ?? {}))
   t.match(failed, { reason: 'timeout', retryInMs: 30_000, msg: 'token request failed' })
 })
@@ -337,6 +337,9 @@ t.test('the body of a refusal tells its cause in log, status and page, and is fo
   observation.ended(exchange, 403)
   const cause = 'The app is not connected to this company.'
   t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
+  t.match(observation.status().warnings, [
+    /^Procore answered 403 for acme at \S+\. Cause: The app is not connected/,
+  ])
   t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
   t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
   t.equal(exchange.errorBody, undefined)
