@@ -1,9 +1,9 @@
 // Writes the generated files; `--check` only compares them and names each stale one.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { referencePage, schemaFile } from '../src/config/reference.ts'
-import { sampleYaml } from '../src/config/sample.ts'
 import { architecturePage } from './architecture.ts'
+import { referencePage, schemaFile } from './config/reference.ts'
+import { sampleYaml } from './config/sample.ts'
 import { metricsPage } from './operations.ts'
 
 interface GeneratedFile {

@@ -36,7 +36,6 @@ const TESTED_BY: Record<string, string> = {
   'src/cli/config-options.ts': 'test/cli/start.test.ts',
   'src/cli/demo-run.ts': 'test/cli/demo.test.ts',
   'src/cli/exit.ts': 'test/cli/main.test.ts',
-  'src/cli/heap.ts': 'test/cli/start.test.ts',
   'src/cli/init-file.ts': 'test/cli/init.test.ts',
   'src/cli/init-run.ts': 'test/cli/init.test.ts',
   'src/cli/local-url.ts': 'test/cli/wait.test.ts',

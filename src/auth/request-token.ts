@@ -1,7 +1,6 @@
 // One token request (RFC 6749 section 4.4): sends it, and judges the answer.
 import type { ServiceAccount } from '../config/config.ts'
-import type { OriginPools } from '../http1/origin-pools.ts'
-import { headerValue } from '../http1/read-head.ts'
+import type { Ask } from '../network/ask.ts'
 import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { TokenFailure } from './token-failure.ts'
 
@@ -45,12 +44,12 @@ const OAUTH_ERRORS = new Set([
 /** Sends one token request; throws {@link TokenFailure}. The secret goes to the account's login origin only. */
 export async function requestToken(
   account: ServiceAccount,
-  login: Pick<OriginPools, 'ask'>,
+  ask: Ask,
   signal: AbortSignal,
 ): Promise<IssuedToken> {
   const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
   try {
-    const response = await login.ask({
+    const response = await ask({
       origin: account.environment.loginUrl,
       path: '/oauth/token',
       method: 'POST',
@@ -66,7 +65,7 @@ export async function requestToken(
     const { status, head, text } = response
     return readTokenAnswer({
       status,
-      retryAfter: headerValue(head, 'retry-after'),
+      retryAfter: [head['retry-after']].flat()[0],
       body: text ?? '',
       tooLong: text === undefined,
     })

@@ -4,9 +4,8 @@ import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
-import { OriginPools } from '../http1/origin-pools.ts'
+import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
-import { connector } from '../network/connector.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -64,31 +63,31 @@ export async function checkOnline(
   some: boolean,
 ): Promise<Finding[]> {
   const timeoutMs = Math.min(config.upstream.connectTimeoutMs, LOGIN_CONNECT_MS)
-  const pools = new OriginPools(connector(config.network, timeoutMs), timeoutMs)
+  const asker = createAsker(config.network, timeoutMs)
   try {
     const accounts = some ? [...new Set(companies.map((company) => company.account))] : config.accounts
     const tokens = new Map<string, IssuedToken>()
-    const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, pools, tokens)))
+    const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, asker.ask, tokens)))
     const ofCompanies = await Promise.all(
       companies.map((company) => {
         const token = tokens.get(company.account.key)
-        return checkCompany(company, pools, token, config.upstream.responseTimeoutMs)
+        return checkCompany(company, asker.ask, token, config.upstream.responseTimeoutMs)
       }),
     )
     return [...ofAccounts, ...ofCompanies]
   } finally {
-    await pools.destroy()
+    await asker.destroy()
   }
 }
 
 export async function checkAccount(
   account: ServiceAccount,
-  pools: OriginPools,
+  ask: Ask,
   tokens: Map<string, IssuedToken>,
 ): Promise<Finding> {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
-    const token = await requestToken(account, pools, new AbortController().signal)
+    const token = await requestToken(account, ask, new AbortController().signal)
     tokens.set(account.key, token)
     return {
       ...base,
@@ -113,7 +112,7 @@ function connectionMend(failure: TokenFailure, { environment }: ServiceAccount):
 
 async function checkCompany(
   company: Company,
-  pools: OriginPools,
+  ask: Ask,
   token: IssuedToken | undefined,
   timeoutMs: number,
 ): Promise<Finding> {
@@ -125,7 +124,7 @@ async function checkCompany(
   }
   const signal = AbortSignal.timeout(timeoutMs)
   try {
-    const { status, text = '' } = await pools.ask({
+    const { status, text = '' } = await ask({
       origin: environment.apiUrl,
       path: '/rest/v1.0/me',
       method: 'GET',

@@ -2,8 +2,8 @@
 import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
 import type { Config, ListenAddress } from '../config/config.ts'
+import type { JudgedRequest } from '../server/judge.ts'
 import type { Listener } from '../server/listeners.ts'
-import type { JudgedRequest } from '../server/reception.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 /** A request that nobody sent. */

@@ -2,14 +2,14 @@
 import { Tokens } from '../auth/tokens.ts'
 import type { Company, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type Passage, wantsGzip } from '../forward/forwarder.ts'
+import { Budgets } from '../forward/budgets.ts'
+import type { Forwarded } from '../forward/forward.ts'
 import { requestHeaders } from '../forward/request-headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
-import { headerValues } from '../routing/raw-headers.ts'
-import { type Reception, receive, runtimeOf } from '../server/reception.ts'
+import { type Judgement, judge, runtimeOf } from '../server/judge.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
 import type { ExplainOptions } from './explain.ts'
@@ -63,13 +63,11 @@ export async function explainRequest(config: Config, request: ImaginedRequest): 
     ...request.notes,
     ...(wantsKey ? ['a client key is required in Procore-Proxy-Key; it was not judged here'] : []),
   ]
-  const upstreams = new Upstreams(
-    keyless,
-    new Tokens(
-      () => Promise.reject(new Error('explain asks for no token')),
-      () => {},
-    ),
+  const tokens = new Tokens(
+    () => Promise.reject(new Error('explain asks for no token')),
+    () => {},
   )
+  const upstreams = new Upstreams(keyless, { tokens, budgets: new Budgets(keyless) })
   const receiveWith = (one: Config) => receiveIn(one, upstreams, request)
   try {
     const { reception, refusal } = receiveWith(keyless)
@@ -93,7 +91,7 @@ export async function explainRequest(config: Config, request: ImaginedRequest): 
 }
 
 interface Received {
-  readonly reception?: Reception
+  readonly reception?: Judgement
   readonly refusal?: NonNullable<Explanation['refusal']>
 }
 
@@ -104,7 +102,11 @@ function receiveIn(
 ): Received {
   const exchange: Exchange = startExchange('explain', raw.method, target)
   try {
-    const reception = receive(runtimeOf(config, upstreams), raw, listener, exchange, false)
+    const runtime = runtimeOf(config, upstreams)
+    const reception = judge(
+      { runtime, request: raw, listener, exchange, isDraining: false },
+      { viewer: { companies: undefined, caller: undefined }, caller: undefined },
+    )
 
     return { reception }
   } catch (error) {
@@ -127,20 +129,21 @@ function opened(config: Config): Config {
   }
 }
 
-type Forwarded = Extract<Reception, { kind: 'forward' }>
+type Passed = Extract<Judgement, { kind: 'forward' }>
 
-function onTheWay(config: Config, { raw }: ImaginedRequest, { passage, why }: Forwarded) {
-  const { companyId, environment, origin, host } = passage.upstream
+function onTheWay(config: Config, { raw }: ImaginedRequest, { forwarded, why }: Passed) {
+  const { call } = forwarded
+  const { companyId, environment, origin, host } = call.upstream
   const company = config.companies.find(({ id }) => id === companyId) ?? config.anyCompany!
-  const mark = passage.path.indexOf('?')
-  const sent = mark === -1 ? passage.path : passage.path.slice(0, mark)
+  const mark = call.path.indexOf('?')
+  const sent = mark === -1 ? call.path : call.path.slice(0, mark)
   const path = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
-  const query = mark === -1 ? '' : passage.path.slice(mark)
+  const query = mark === -1 ? '' : call.path.slice(mark)
   return {
-    company: { name: passage.company, id: companyId, environment: environment.name, why },
+    company: { name: call.companyName, id: companyId, environment: environment.name, why },
     access: decideAccess(company, { method: raw.method, rawHeaders: raw.rawHeaders, path, query }),
-    upstream: origin + passage.path,
-    headers: headerChanges(raw, passage),
+    upstream: origin + call.path,
+    headers: headerChanges(raw, call),
   }
 }
 
@@ -150,21 +153,14 @@ interface Header {
 }
 
 /** The caller's headers held against those that would be sent. */
-function headerChanges({ method, rawHeaders }: ImaginedRequest['raw'], { upstream }: Passage) {
-  const connection = headerValues(rawHeaders, 'connection').join(', ') || undefined
-  const sent = pairs(
-    requestHeaders(rawHeaders, connection, {
-      host: upstream.host,
-      companyId: upstream.companyId,
-      gzip: wantsGzip(upstream, method, rawHeaders),
-    }),
-  )
+function headerChanges({ rawHeaders }: ImaginedRequest['raw'], call: Forwarded['call']) {
+  const sent = pairs(requestHeaders(call, { value: '…' }))
   const own = pairs(rawHeaders)
   const isIn = (list: readonly Header[], one: Header) =>
     list.some(({ name, value }) => name === one.name && value === one.value)
   const removed = own.filter((one) => !isIn(sent, one) && !['host', 'via'].includes(one.name.toLowerCase()))
   return {
-    added: [...sent.filter((one) => !isIn(own, one)), { name: 'Authorization', value: 'Bearer …' }],
+    added: sent.filter((one) => !isIn(own, one)),
     removed: [...new Set(removed.map(({ name }) => name))],
   }
 }

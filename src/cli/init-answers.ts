@@ -1,6 +1,7 @@
 // What may be answered to the questions of `init`, and the words for what may not.
 import type { z } from 'zod'
-import { companyId, origin } from '../config/schema-values.ts'
+import { readCompanyId } from '../config/company-url.ts'
+import { origin } from '../config/schema-values.ts'
 
 /** An environment of the user's own. */
 export interface CustomEnvironment {
@@ -17,19 +18,14 @@ export interface Answers {
   readonly clientSecret: string | { readonly env: string } | { readonly file: string }
 }
 
-/** The company's id in `7656` or in `https://app.procore.com/7656/company/home/list`; or an Error that says what to write. */
+/** The company's id in an id or in an address of Procore's web application; or an Error that says what to write. */
 export function readCompany(answer: string | undefined): string | Error {
-  const text = (answer ?? '').trim()
-  if (/^\d+$/.test(text)) return judge(companyId, text) ?? text
-  const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)
-  const path = url !== null && /^https?:$/.test(url.protocol) ? url.pathname : ''
-  const id = /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path)
-  if (id?.[1] !== undefined) return id[1]
-  if (/^\/\d+\/project(?:\/|$)/.test(path)) {
-    return new Error("This is a project's address. Open the company's home page and paste its address.")
-  }
+  const reading = readCompanyId(answer ?? '')
+  if ('id' in reading) return reading.id
   return new Error(
-    'Write the digits of the id, or paste the address that the browser shows on the company’s home page.',
+    reading.problem === 'project'
+      ? "This is a project's address. Open the company's home page and paste its address."
+      : 'Write the digits of the id, or paste the address that the browser shows on the company’s home page.',
   )
 }
 
@@ -56,7 +52,7 @@ export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: str
 
 /** An Error where the text is no origin that the proxy would log in to. */
 export function checkOrigin(answer: string | undefined): Error | undefined {
-  return judge(origin(''), (answer ?? '').trim())
+  return judge(origin, (answer ?? '').trim())
 }
 
 /** An Error where the text can't be a client id or secret: empty, or torn by a line or a blank in pasting. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { access, constants, link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { SCHEMA_URL } from '../config/schema.ts'
+import { SCHEMA_FILE } from '../config/schema.ts'
 import { CommandError } from './exit.ts'
 import type { Answers } from './init-answers.ts'
 
@@ -11,7 +11,7 @@ export function configText({ companyId, environment, clientId, clientSecret }: A
   const custom = typeof environment === 'string' ? undefined : environment
   const plain = typeof clientSecret === 'string'
   const source = plain ? quote(clientSecret) : mapOf(clientSecret)
-  return `# yaml-language-server: $schema=${SCHEMA_URL}
+  return `# yaml-language-server: $schema=./${SCHEMA_FILE}
 # Written by procore-proxy init; every key there is: procore-proxy schema, or docs/configuration.md.
 # ${plain ? 'It holds a secret: keep it readable for its owner alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
 # A running proxy takes changes over by itself. procore-proxy check tries them.

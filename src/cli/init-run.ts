@@ -173,7 +173,7 @@ async function configOf(answers: Answers): Promise<Config | undefined> {
 }
 
 function sayWhyNot({ problems }: ConfigError): undefined {
-  const why = problems.map(({ key, message, mend }) => `${key}: ${message}. ${mend}`).join('\n')
+  const why = problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`).join('\n')
   clack.log.warn(`It can't be checked yet:\n${why}`)
 }
 

@@ -58,9 +58,9 @@ export async function askLocal(
         .on('error', reject)
         .end()
     })
-    const text = await readBounded(answer, MOST_BYTES)
-    if (text === undefined) throw new Error('it answers without end: that is no procore-proxy')
-    return { status: answer.statusCode!, body: text }
+    const body = await readBounded(answer, MOST_BYTES)
+    if (body === undefined) throw new Error('it answers without end: that is no procore-proxy')
+    return { status: answer.statusCode!, body: body.toString() }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   }

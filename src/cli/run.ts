@@ -4,7 +4,6 @@ import type { Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { watchFiles } from '../config/watch.ts'
-import { largeBodies } from '../forward/large-bodies.ts'
 import { batched } from '../observe/batched.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { VERSION } from '../observe/version.ts'
@@ -46,10 +45,7 @@ export async function start(flags: Flags): Promise<void> {
 
 /** Listens, and says where and for which companies. */
 async function runServer(config: Config, log: Logger): Promise<ProxyServer> {
-  // Loaded when there is something to do for it.
-  const watchHeap = () => void import('./heap.ts').then(({ keepMemorySmall }) => keepMemorySmall())
-  largeBodies.onChange = watchHeap
-  const server = await buildServer(config, { log, onBusy: watchHeap })
+  const server = await buildServer(config, { log })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
   const { proxy, noProxy } = config.network

@@ -1,6 +1,7 @@
 // What `token` does: one token request, and its token on stdout; whatever went wrong is told on stderr.
-import { LoginConnections } from '../auth/login-connections.ts'
+
 import type { IssuedToken } from '../auth/request-token.ts'
+import { LoginAsker } from '../server/login-asker.ts'
 import { checkAccount, chosen } from './check-run.ts'
 import { readConfig } from './config-options.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -15,9 +16,9 @@ export async function token(name: string, options: TokenOptions): Promise<void> 
   const config = await readConfig(options)
   const account = chosen(config, [name])[0]!.account
   const tokens = new Map<string, IssuedToken>()
-  const connections = new LoginConnections(config)
+  const connections = new LoginAsker(config)
   try {
-    const { detail, mends } = await checkAccount(account, connections.pools, tokens)
+    const { detail, mends } = await checkAccount(account, connections.ask, tokens)
     const issued = tokens.get(account.key)
     if (issued === undefined) {
       const list = mends.map((mend) => `\n  - ${mend}`).join('')

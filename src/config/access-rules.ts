@@ -18,7 +18,7 @@ const NO_PATH_CHARACTER = /[^A-Za-z0-9._~!$&'()+,=:@*/-]/
 
 /** Judges a path pattern: it must be spelt as the paths that it is held against, which have one spelling. */
 export function checkPattern(pattern: string): Mistake | undefined {
-  const bad = (what: string, mend: string) => ({ message: `${quoted(pattern)} ${what}`, mend })
+  const bad = (what: string, fix: string) => ({ message: `${quoted(pattern)} ${what}`, fix })
   if (pattern.length > LONGEST_PATTERN)
     return bad('is too long', `Write at most ${LONGEST_PATTERN} characters`)
   const odd = NO_PATH_CHARACTER.exec(pattern)?.[0]
@@ -97,7 +97,7 @@ export function checkRules({ path, rules, access }: PlacedRules): Finding[] {
     if (!covering.includes(-1)) {
       const [first = 0] = covering
       const message = `never decides anything: rules[${first}] comes first and matches all that it matches`
-      return [{ path: place, message, mend: 'Move it up, or take one of the two out' }]
+      return [{ path: place, message, fix: 'Move it up, or take one of the two out' }]
     }
     return rule.effect === 'allow' ? suffixes(place, rule) : []
   })
@@ -106,7 +106,7 @@ export function checkRules({ path, rules, access }: PlacedRules): Finding[] {
     findings.push({
       path,
       message: 'deny nothing: without a match the access decides, and that is read-write',
-      mend: `Add {deny: /**} as the last rule, or write access: read-only`,
+      fix: `Add {deny: /**} as the last rule, or write access: read-only`,
     })
   }
   return findings
@@ -124,6 +124,6 @@ function suffixes(path: Path, { patterns }: AccessRule): Finding[] {
     const suffix = /\.[^./*]+$/.exec(pattern)?.[0]
     if (suffix === undefined) return []
     const message = `allows nothing: Procore reads ${suffix} at the end of a path as a format of ${quoted(pattern.slice(0, -suffix.length))}`
-    return [{ path, message, mend: `Write ${pattern.slice(0, -suffix.length)}* or leave out ${suffix}` }]
+    return [{ path, message, fix: `Write ${pattern.slice(0, -suffix.length)}* or leave out ${suffix}` }]
   })
 }

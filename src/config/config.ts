@@ -19,8 +19,10 @@ export interface ServiceAccount {
   readonly environment: Environment
   readonly clientId: string
   readonly clientSecret: Secret
-  /** Equal for two accounts exactly when login origin, client id and secret are; tells nothing of the secret. */
+  /** Equal for two accounts exactly when login origin, client id and secret are equal; reveals nothing of the secret. */
   readonly key: string
+  /** A sentence about what is probably wrong with the secret (blanks, quotes, …) that holds nothing of it. */
+  readonly secretFlaw?: string | undefined
 }
 
 /** Where the proxy listens. A unix socket's `mode` is its permission bits, e.g. `0o600`. */
@@ -53,7 +55,7 @@ export interface Company {
   /** What holds where no rule matches. */
   readonly access: Access
   readonly rules: readonly AccessRule[]
-  /** Whether URLs of files in JSON answers are rewritten to the proxy's own (CONTRACT section 9); absent is false. */
+  /** Whether file URLs in JSON responses are rewritten to the proxy's own `/_proxy/files/…`; absent means false. */
   readonly rewriteFileUrls?: boolean
 }
 
@@ -71,7 +73,7 @@ export interface UpstreamSettings {
   readonly retries: number
   /** `auto`: gzip is asked for where a caller did not say what it takes, and unpacked for it; absent is `off`. */
   readonly compression?: 'auto' | 'off'
-  /** HTTP/2 where the server offers it. */
+  /** Never set; it goes with the code that reads it. */
   readonly http2?: boolean
 }
 
@@ -242,11 +244,11 @@ export interface Config {
   readonly inspector: InspectorSettings
   /** Absent where no traces are made. A reload does not change it: it comes from variables alone. */
   readonly tracing?: TracingSettings | undefined
-  readonly callers?: readonly Caller[]
+  readonly callers: readonly Caller[]
   readonly audit?: AuditSettings | undefined
-  readonly lists?: ListSettings
-  readonly cache?: CacheSettings
-  readonly recordings?: RecordingSettings
+  readonly lists: ListSettings
+  readonly cache: CacheSettings
+  readonly recordings: RecordingSettings
   readonly shared?: SharedSettings | undefined
   /** An address that serves health and metrics and nothing else (`metrics.listen`). */
   readonly metricsListen?: ListenAddress | undefined

@@ -64,7 +64,7 @@ export function readDocument(text: string): ConfigDocument {
     path: [],
     ...at(error.pos[0]),
     message: `this is not proper YAML: ${wordsOf(error.message)}`,
-    mend: mendOf(error.code),
+    fix: fixOf(error.code),
   }))
   const root = document.contents
   const position = (node: Node | Pair<Node, Node | null> | null) => {
@@ -74,8 +74,8 @@ export function readDocument(text: string): ConfigDocument {
   if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at(0) }
 
   const problems: DocumentProblem[] = []
-  const say = (node: Node | null, path: Path, message: string, mend: string) =>
-    problems.push({ path, ...position(node), message, mend })
+  const say = (node: Node | null, path: Path, message: string, fix: string) =>
+    problems.push({ path, ...position(node), message, fix })
   let values = 0
 
   const convert = (node: Node | null, path: Path): unknown => {
@@ -89,7 +89,7 @@ export function readDocument(text: string): ConfigDocument {
     if (isAlias(node)) {
       const target = resolveAlias(node)
       if (target === null)
-        say(node, path, 'a value that starts with a star refers to an anchor, and there is none', STAR_MEND)
+        say(node, path, 'a value that starts with a star refers to an anchor, and there is none', STAR_FIX)
       return convert(target, path)
     }
     if (isMap(node)) return convertMap(node as YAMLMap<Node, Node | null>, path)
@@ -134,7 +134,7 @@ export function readDocument(text: string): ConfigDocument {
   return { value, readable: true, problems, locate }
 }
 
-const STAR_MEND = 'Quote a key or value that starts with a star: "*"'
+const STAR_FIX = 'Quote a key or value that starts with a star: "*"'
 const TOO_MUCH = 'this is too much or too deeply nested for a configuration'
 
 function isNode(value: unknown): value is Node {
@@ -165,8 +165,8 @@ function wordsOf(message: string): string {
   return message.replace(/: .*$/s, '')
 }
 
-function mendOf(code: string): string {
-  if (code === 'BAD_ALIAS') return STAR_MEND
+function fixOf(code: string): string {
+  if (code === 'BAD_ALIAS') return STAR_FIX
   if (code === 'TAG_RESOLVE_FAILED') return 'Quote a value that starts with an exclamation mark'
   if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
   if (code === 'MULTIPLE_DOCS') return 'Keep everything in one document, without ---'

@@ -1,7 +1,6 @@
 // Judges raw values by the schema: every mistake as a finding, and the rest as settings, so that checks can go on.
 import type { z } from 'zod'
-import type { Finding, Path } from './problems.ts'
-import { keyOf } from './problems.ts'
+import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema, type Settings } from './schema.ts'
 import { knownKeys, nodesAt } from './schema-nodes.ts'
 import { MISSING } from './schema-values.ts'
@@ -21,19 +20,22 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** What a required value or an item of a list is replaced by where it is wrong, so that its neighbours are still judged. */
+/** What takes the place of a wrong value that is required or in a list, so that its neighbours are still checked. */
 const STAND_INS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['id', '0'],
   ['serviceAccount', 'stand-in'],
   ['clientId', 'stand-in'],
   ['clientSecret', 'stand-in'],
+  ['key', 'stand-in'],
+  ['clientKeys', 'stand-in'],
   ['apiUrl', 'https://stand-in.invalid'],
   ['loginUrl', 'https://stand-in.invalid'],
   ['listen', '127.0.0.1:0'],
   ['allowedHosts', 'stand-in.invalid'],
   ['allowedOrigins', 'https://stand-in.invalid'],
-  ['clientKeys', 'stand-in'],
   ['rules', { deny: '/rest/stand-in' }],
+  ['companies', 'stand-in'],
+  ['keep', { paths: ['/rest/stand-in'], for: '1s' }],
 ])
 
 const UNKNOWN_KEY = 'is not a known key'
@@ -45,8 +47,8 @@ const MAX_ROUNDS = 200
 export function readSettings(raw: unknown): Reading {
   const findings = new Map<string, Finding>()
   if (!isRawMap(raw)) {
-    const mend = 'Start with keys such as companies: (see procore-proxy.sample.yaml)'
-    const finding = { path: [], message: 'the file is not a map of keys and values', mend }
+    const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'
+    const finding = { path: [], message: 'the file is not a map of keys and values', fix }
     return { settings: fileSchema.parse({}), findings: [finding] }
   }
   const value = copy(raw) as RawMap
@@ -79,27 +81,30 @@ function takeOut(root: RawMap, wrong: Path): void {
   while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
 }
 
-/** Puts a stand-in in the place of a value that is needed, or removes it; false where there is nothing to do. */
+/** Replaces a value by its stand-in, or removes it; false if there is nothing to do. */
 function replace(root: RawMap, path: Path): boolean {
-  const key = String(path.at(-1))
-  const parent = valueAt(root, path.slice(0, -1))
-  if (Array.isArray(parent)) {
-    parent[Number(key)] = STAND_INS.get(String(path.at(-2)))
-    return true
-  }
-  const standIn = isRequired(path) ? STAND_INS.get(key) : undefined
-  if (isRawMap(parent) && standIn !== undefined && parent[key] !== standIn) {
-    parent[key] = standIn
-    return true
+  const key = path.at(-1) as string
+  const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
+  // It went with a list or map that it was in.
+  if (parent === undefined) return true
+  if (Array.isArray(parent) || isRequired(path)) {
+    const standIn = STAND_INS.get(String(path.findLast((part) => typeof part === 'string')))
+    if (standIn !== undefined && parent[key] !== standIn) {
+      parent[key] = standIn
+      return true
+    }
   }
   return isRawMap(parent) && key in parent && delete parent[key]
 }
 
+const SECRETS = ['clientId', 'clientSecret', 'key', 'url']
+
 /** The path of what is replaced as a whole: a secret, or an item of a list. */
 function wholeOf(path: Path): Path {
+  if (path[0] === 'network') return path.slice(0, 2)
   const end = path.findIndex((part, index) => {
-    const isSecret = part === 'clientId' || part === 'clientSecret'
-    return typeof part === 'number' || (isSecret && isRequired(path.slice(0, index + 1)))
+    const isSecret = SECRETS.includes(String(part)) && isRequired(path.slice(0, index + 1))
+    return typeof part === 'number' || isSecret
   })
   return end === -1 ? path : path.slice(0, end + 1)
 }
@@ -160,17 +165,15 @@ function misfit(findings: readonly Finding[]): number {
 }
 
 /** Takes a schema error's `message\nmend` apart; maps are the only schemas that have no wording of their own. */
-function split(text: string): { message: string; mend: string } {
-  const [message = '', mend] = text.split('\n')
-  if (mend !== undefined) return { message, mend }
-  return { message: 'must be a map of keys and values', mend: 'Write its keys below it, indented' }
+function split(text: string): { message: string; fix: string } {
+  const [message = '', fix] = text.split('\n')
+  if (fix !== undefined) return { message, fix }
+  return { message: 'must be a map of keys and values', fix: 'Write its keys below it, indented' }
 }
 
 function unknownKey(path: Path): Finding {
   const key = String(path.at(-1))
   const known = knownKeys(path.slice(0, -1))
-  const plain = (name: string) => name.toLowerCase().replace(/[-_ ]/g, '')
-  const meant = known.find((name) => plain(name) === plain(key))
-  const mend = meant === undefined ? `Known here: ${known.join(', ')}` : `Write ${meant}`
-  return { path, message: UNKNOWN_KEY, mend }
+  const fix = didYouMean(key, known).trim() || `The keys here are ${known.join(', ')}`
+  return { path, message: UNKNOWN_KEY, fix }
 }

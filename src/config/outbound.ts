@@ -11,7 +11,7 @@ import { Secret } from './secret.ts'
 /** The value of `network.proxy` that means: no proxy, whatever HTTPS_PROXY says. */
 export const NO_PROXY_AT_ALL = 'none'
 
-const URL_MEND =
+const URL_FIX =
   'Write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
 
 /** Reads a proxy's URL; a missing scheme is http, as for curl. What is said of it holds nothing of it: it may be secret. */
@@ -22,19 +22,19 @@ export function parseProxyUrl(
   if (scheme !== undefined && !/^https?$/.test(scheme)) {
     return {
       message: `a proxy of the kind ${quoted(scheme)} is not supported`,
-      mend: 'Name an HTTP proxy (http:// or https://), or write none',
+      fix: 'Name an HTTP proxy (http:// or https://), or write none',
     }
   }
   const url = URL.parse(scheme === undefined ? `http://${text.trim()}` : text)
   if (url === null || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    return { message: "it is not a proxy's URL", mend: URL_MEND }
+    return { message: "it is not a proxy's URL", fix: URL_FIX }
   }
   const { username, password, origin } = url
   if (username === '' && password === '') return { origin, authorization: undefined }
   const [user, word] = [username, password].map(decoded)
   // RFC 7617 section 2: no control characters, and no colon in the name.
   if (user === undefined || word === undefined || /[\x00-\x1f\x7f]/.test(user + word) || user.includes(':')) {
-    return { message: "the user name or password in it can't be sent", mend: URL_MEND }
+    return { message: "the user name or password in it can't be sent", fix: URL_FIX }
   }
   return { origin, authorization: `Basic ${Buffer.from(`${user}:${word}`).toString('base64')}` }
 }
@@ -61,7 +61,7 @@ export function parseNoProxy(text: string): NoProxyEntry | Mistake {
   if (typeof host === 'string') return { host, port: port === undefined ? undefined : Number(port) }
   return {
     message: `${quoted(text)} is neither a host name nor an IP address`,
-    mend: 'Write a name, such as example.com (its subdomains count too), an address, or "*"; a port may follow; ranges of addresses are not known',
+    fix: 'Write a name, such as example.com (its subdomains count too), an address, or "*"; a port may follow; ranges of addresses are not known',
   }
 }
 
@@ -111,7 +111,7 @@ async function readCertificates(file: string): Promise<readonly string[] | Mista
   } catch {
     return {
       message: blocks === null ? `${file} holds no certificate` : `${file} holds a broken certificate`,
-      mend: 'Save the CA certificate in it as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
+      fix: 'Save the CA certificate in it as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
     }
   }
 }

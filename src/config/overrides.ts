@@ -1,5 +1,6 @@
 // Lays flags and variables over the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
+import { readCompanyId } from './company-url.ts'
 import { isRawMap, type RawMap } from './issues.ts'
 import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
@@ -129,8 +130,8 @@ class Layer {
     this.sources.set(keyOf(path), source)
   }
 
-  say(key: string, message: string, mend: string): void {
-    this.problems.push({ key, message, mend })
+  say(key: string, message: string, fix: string): void {
+    this.problems.push({ key, message, fix })
   }
 }
 
@@ -257,7 +258,10 @@ function defineCompany(layer: Layer, pieces: Pieces): void {
 
 function overridePieces(layer: Layer, name: string, { companyId, clientId, clientSecret }: Pieces): void {
   const company = ['companies', name]
-  if (companyId) layer.set([...company, 'id'], companyId.value, companyId.name)
+  if (companyId) {
+    const reading = readCompanyId(companyId.value)
+    layer.set([...company, 'id'], 'id' in reading ? reading.id : companyId.value, companyId.name)
+  }
   const reference = layer.get([...company, 'serviceAccount'])
   const account =
     typeof reference === 'string' ? ['serviceAccounts', reference] : [...company, 'serviceAccount']

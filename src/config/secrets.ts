@@ -3,6 +3,7 @@ import type { ExecFileException } from 'node:child_process'
 import { resolve, sep } from 'node:path'
 import ms from 'ms'
 import { chmod, isOpenToOthers, readTextFile } from './files.ts'
+import { isOnReadOnlyMount } from './mounts.ts'
 import type { Mistake } from './problems.ts'
 import type { SecretSource } from './schema.ts'
 
@@ -10,8 +11,8 @@ import type { SecretSource } from './schema.ts'
 const MAX_SECRET_BYTES = 64 * 1024
 
 /**
- * Folders that container engines fill with secrets, readable by everyone inside the container; and systemd's credentials,
- * whose mode (0440) shows an access list that holds the service's user alone.
+ * Folders that container engines fill with secrets, which everyone in the container can read; and systemd's credentials,
+ * whose mode (0440) reflects an access list with the service's user only.
  */
 const SECRET_MOUNTS = ['/run/secrets', '/var/run/secrets', '/run/credentials']
 
@@ -36,7 +37,7 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
     if (value === '') {
       return {
         message: `the variable ${source.env} is not set`,
-        mend: `Set ${source.env} where the proxy is started`,
+        fix: `Set ${source.env} where the proxy is started`,
       }
     }
     return notEmpty(value, `the variable ${source.env}`, `Set ${source.env} to the value`)
@@ -45,8 +46,8 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
   return readFromProgram(source.command, source.timeout, context)
 }
 
-function notEmpty(value: string, what: string, mend: string): string | Mistake {
-  return value.trim() === '' ? { message: `${what} is empty`, mend } : value
+function notEmpty(value: string, what: string, fix: string): string | Mistake {
+  return value.trim() === '' ? { message: `${what} is empty`, fix } : value
 }
 
 function withoutNewline(text: string): string {
@@ -57,8 +58,9 @@ async function readFromFile(path: string, platform: NodeJS.Platform): Promise<st
   const file = await readTextFile(path, MAX_SECRET_BYTES)
   if ('message' in file) return file
   const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
-  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode)) {
-    return { message: `others can read ${path} (mode ${file.mode.toString(8)})`, mend: chmod(path) }
+  // On a read-only volume, such as a secret in Kubernetes, chmod can't help.
+  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path))) {
+    return { message: `other users can read ${path} (mode ${file.mode.toString(8)})`, fix: chmod(path) }
   }
   return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
 }
@@ -98,7 +100,7 @@ function readFromProgram(
     } catch {
       done({
         message: `${JSON.stringify(program)} can't be started`,
-        mend: 'Correct the program and its arguments',
+        fix: 'Correct the program and its arguments',
       })
     }
   })
@@ -106,23 +108,23 @@ function readFromProgram(
 
 function wordsFor(program: string, error: ExecFileException, timeoutMs: number): Mistake {
   if (error.code === 'ENOENT') {
-    return { message: `the program ${program} was not found`, mend: 'Install it, or write its full path' }
+    return { message: `the program ${program} was not found`, fix: 'Install it, or write its full path' }
   }
   if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
     return {
       message: `${program} printed more than 64 KiB`,
-      mend: 'Make it print the secret and nothing else',
+      fix: 'Make it print the secret and nothing else',
     }
   }
   if (error.killed) {
     return {
       message: `${program} did not end within ${ms(timeoutMs)}`,
-      mend: 'Make it faster, or raise its timeout',
+      fix: 'Make it faster, or raise its timeout',
     }
   }
   const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
   return {
     message: `${program} failed (${end})`,
-    mend: 'Run it by hand to see why; its output is not shown here',
+    fix: 'Run it by hand to see why; its output is not shown here',
   }
 }

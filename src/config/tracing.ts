@@ -158,8 +158,8 @@ class Reader {
     if (given === undefined || given.value === 'http/protobuf') return 'http/protobuf'
     if (given.value === 'http/json') return 'http/json'
     if (given.value === 'grpc') {
-      const mend = `Set it to http/protobuf, and the endpoint to the collector's HTTP port, 4318 as a rule`
-      this.#warn(given.name, `grpc is not supported. ${NO_TRACES} ${mend}`)
+      const fix = `Set it to http/protobuf, and the endpoint to the collector's HTTP port, 4318 as a rule`
+      this.#warn(given.name, `grpc is not supported. ${NO_TRACES} ${fix}`)
       return undefined
     }
     this.#warn(
@@ -175,8 +175,8 @@ class Reader {
     for (const name of ['OTEL_EXPORTER_OTLP_HEADERS', 'OTEL_EXPORTER_OTLP_TRACES_HEADERS']) {
       const pairs = pairsOf(this.#named(name)?.value)
       if (pairs === undefined || !pairs.every(canBeSent)) {
-        const mend = 'Write name=value,name=value, with characters such as , = % of a value as %2C %3D %25'
-        this.#warn(name, `it is no list of headers. ${NO_TRACES} ${mend}`)
+        const fix = 'Write name=value,name=value, with characters such as , = % of a value as %2C %3D %25'
+        this.#warn(name, `it is no list of headers. ${NO_TRACES} ${fix}`)
         return undefined
       }
       for (const [header, value] of pairs) headers[header] = new Secret(value)

@@ -1,34 +1,31 @@
-// What is left of a company's rate budget, learned from X-Rate-Limit-*, and who waits for it (CONTRACT section 6).
+// The rate budget of one service account and company: which request may be sent, and when.
 import type { RateLimitSettings } from '../config/config.ts'
-import { ProxyError } from '../errors.ts'
-import type { AnswerHead } from '../http1/handler.ts'
-import { headerValue } from '../http1/read-head.ts'
-import { FairQueue } from './fair-queue.ts'
+import { HeldEndpoints } from './held-endpoints.ts'
+import { jittered, type RateReading, RateWindows } from './rate-windows.ts'
 import { askedWaitMs, resetInMs, serverNowMs, wholeNumber } from './retry-policy.ts'
+import { headerValue, type ResponseHead } from './upstream-response.ts'
+import { callerGone, rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
 
-/** One of Procore's windows (hourly, ten seconds); each answer shows the one that is nearest to its end. */
-interface Window {
-  readonly limit: number
-  /** Requests that it still allows, not counting those in flight. */
-  left: number
-  /** By `#now`; undefined until an answer says when. */
-  resetsAt: number | undefined
-}
-
-/** A request that wants to go up. */
-export interface Entrant {
-  /** Method and path: what a 429 of one endpoint holds back. */
+/** A request that wants to be sent. */
+export interface BudgetRequest {
+  /** Method and path without query, `GET /rest/v1.0/projects`: what an endpoint's own 429 holds back. */
   readonly endpoint: string
-  /** Whose turn it uses: the listener and client key it came by. */
+  /** Whose turn it takes in the queue: the listener and the key that it came by. */
+  readonly queueKey: string
+  /** The caller's name; empty where callers have no names. */
   readonly caller: string
-  /** Monotonic ms: it waits no longer than this. */
+  /** At most this part (0 to 1) of a rate window while other callers use it too; undefined for no limit. */
+  readonly share: number | undefined
+  /** `performance.now()` after which it waits no longer. */
   readonly deadline: number
 }
 
-interface Waiter {
-  readonly endpoint: string
-  readonly go: () => void
-  readonly fail: (error: ProxyError) => void
+/** The right to send one request. Exactly one of its methods is called, once. */
+export interface Reservation {
+  /** The response's head came. */
+  answered(status: number, head: ResponseHead): void
+  /** No response came, or the request was not sent after all. */
+  left(): void
 }
 
 /** What the status page shows. */
@@ -40,29 +37,32 @@ export interface BudgetState {
   readonly inFlight: number
 }
 
-/** Reset times are whole seconds: answers of one window may differ by this much. */
-const SAME_WINDOW_MS = 1_500
-const MOST_BEFORE_AN_ANSWER = 16
-const MOST_WINDOWS = 8
-const MOST_ENDPOINTS = 1_000
-/** However long Procore asks for: after so much the next request finds out whether it still holds. */
-const LONGEST_HOLD_MS = 3_600_000
-/** The wall clock went on by so much without the monotonic one: the machine slept. */
-const SLEPT_MS = 5_000
-/** Spread over this time, so that several proxies of one budget don't start at the same moment. */
-const JITTER_MS = 250
+/** A rate budget, of this process alone or shared between replicas. */
+export interface Budget {
+  /** A reservation where the request may go at once; it never overtakes one that waits and may go too. */
+  tryReserve(request: BudgetRequest): Reservation | undefined
+  /** Waits for a reservation; throws `rate_limited` where none comes in time. The signal ends the wait. */
+  reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation>
+  /** Requests that wait. */
+  readonly waiting: number
+  /** True while requests have to wait for the whole budget. */
+  readonly isExhausted: boolean
+  state(): BudgetState
+  /** Takes new settings; what is known of the budget, and who waits, stays. */
+  configure(settings: RateLimitSettings): void
+}
 
-export class Budget {
-  readonly #settings: RateLimitSettings
-  readonly #windows = new Map<number, Window>()
-  /** Endpoints that answered 429 while the budget was not used up: until when (`#now`) they may not be called. */
-  readonly #heldEndpoints = new Map<string, number>()
-  readonly #queue = new FairQueue<Waiter>()
-  /** The window of the newest answer. */
-  #shown: Window | undefined
-  #inFlight = 0
-  /** An answer came: until then nobody knows how much there is, and only a few requests go up to find out. */
-  #asked = false
+/** However long Procore asks for, after an hour a request finds out whether that still holds. */
+const LONGEST_HOLD_MS = 3_600_000
+/** The machine slept if the wall clock went on by this much more than the monotonic one. */
+const SLEPT_MS = 5_000
+
+/** The budget of a proxy that has it for itself. */
+export class LocalBudget implements Budget {
+  #settings: RateLimitSettings
+  readonly #windows = new RateWindows()
+  readonly #endpoints = new HeldEndpoints()
+  readonly #line = new WaitingLine()
   #wake: NodeJS.Timeout | undefined
   #wakesAt = Number.POSITIVE_INFINITY
   #sleptMs = 0
@@ -72,7 +72,81 @@ export class Budget {
     this.#settings = settings
   }
 
-  /** Monotonic ms that go on while the machine sleeps, when performance.now and timers may stand still. */
+  configure(settings: RateLimitSettings): void {
+    this.#settings = settings
+    this.#pump()
+  }
+
+  get waiting(): number {
+    return this.#line.size
+  }
+
+  get isExhausted(): boolean {
+    return this.#windows.waitForAny(this.#now()) > 0
+  }
+
+  state(): BudgetState {
+    const now = this.#now()
+    const { limit, left, resetsAt } = this.#windows.shown(now) ?? {}
+    return {
+      limit,
+      remaining: left,
+      resetInMs: resetsAt === undefined ? undefined : Math.max(0, resetsAt - now),
+      waiting: this.#line.size,
+      inFlight: this.#windows.inFlight,
+    }
+  }
+
+  tryReserve(request: BudgetRequest): Reservation | undefined {
+    if (this.#waitFor(request, this.#now()) > 0) return undefined
+    if (this.#line.size > 0) {
+      // Those that wait and may go now go first; the others wait for their endpoint or share, and block nobody.
+      this.#pump()
+      if (this.#waitFor(request, this.#now()) > 0) return undefined
+    }
+    return this.#reserved(request)
+  }
+
+  reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
+    if (signal.aborted) return Promise.reject(callerGone())
+    const reservation = this.tryReserve(request)
+    if (reservation !== undefined) return Promise.resolve(reservation)
+    const wait = this.#waitFor(request, this.#now())
+    const refusal = refusalOf(request, { waitMs: wait, waiting: this.#line.size, settings: this.#settings })
+    if (refusal !== undefined) return Promise.reject(rateLimited(refusal, wait))
+    const reserved = this.#line.join(request, signal, () =>
+      rateLimited(TOO_LATE, this.#waitFor(request, this.#now())),
+    )
+    this.#wakeIn(wait)
+    // The wake-up timer goes with the last one in line.
+    reserved.catch(() => this.#line.size === 0 && this.#stopWake())
+    return reserved
+  }
+
+  /** Learns from a response whose request was not reserved here, as in a budget that is shared. */
+  observe(endpoint: string, status: number, head: ResponseHead): void {
+    const wallNow = Date.now()
+    const now = this.#now(wallNow)
+    const reading = readingOf(head, wallNow)
+    if (reading === undefined) this.#windows.learnNothing()
+    else this.#windows.learn(reading, now)
+    const askedMs = status === 429 ? askedWaitMs(status, head, wallNow) : undefined
+    if (askedMs !== undefined) this.#hold(endpoint, jittered(now + Math.min(askedMs, LONGEST_HOLD_MS)), head)
+    this.#pump()
+  }
+
+  /** Uses only one part in `parts` of the budget from now on; 1 for all of it. */
+  split(parts: number): void {
+    this.#windows.split(parts, this.#now())
+    this.#pump()
+  }
+
+  /** What is known of the windows. */
+  readings(): RateReading[] {
+    return this.#windows.readings(this.#now())
+  }
+
+  /** Monotonic milliseconds that also pass while the machine sleeps, when `performance.now()` and timers may stop. */
   #now(wallNow = Date.now()): number {
     const now = performance.now()
     const wallAheadMs = wallNow - now
@@ -81,226 +155,68 @@ export class Budget {
     return now + this.#sleptMs
   }
 
-  /** True where a request may go at once; it then counts as in flight. Never overtakes one that may go too. */
-  tryEnter(endpoint: string): boolean {
-    if (!this.#mayGo(endpoint)) return false
-    this.#inFlight++
-    return true
-  }
-
-  #mayGo(endpoint: string): boolean {
-    if (this.#settings.whenExhausted === 'pass') return true
-    if (this.#waitFor(endpoint, this.#now()) > 0) return false
-    if (this.#queue.size === 0) return true
-    // Whoever waits and may go goes first; the rest waits for its endpoints alone, and is in nobody's way.
-    this.#pump()
-    return this.#waitFor(endpoint, this.#now()) === 0
-  }
-
-  /** Waits for a turn; throws `rate_limited` where it can't come in time. The signal ends the wait. */
-  enter(entrant: Entrant, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.reject(callerGone())
-    if (this.tryEnter(entrant.endpoint)) return Promise.resolve()
-    const wait = this.#waitFor(entrant.endpoint, this.#now())
-    const exhausted = Number.isFinite(wait) ? wait : 0
-    if (exhausted > 0 && this.#settings.whenExhausted === 'reject') {
-      return Promise.reject(refused('The rate budget is used up.', exhausted))
-    }
-    if (performance.now() + exhausted > entrant.deadline) {
-      return Promise.reject(
-        refused('Waiting for the rate budget would take longer than rateLimit.maxWait.', exhausted),
-      )
-    }
-    if (this.#queue.size >= this.#settings.maxQueued) {
-      return Promise.reject(
-        refused('rateLimit.maxQueued requests wait for the rate budget already.', exhausted),
-      )
-    }
-    return this.#join(entrant, signal)
-  }
-
-  #join(entrant: Entrant, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-        this.#queue.remove(entrant.caller, waiter)
-      }
-      const waiter: Waiter = {
-        endpoint: entrant.endpoint,
-        go: () => {
-          leave()
-          resolve()
-        },
-        fail: (error) => {
-          leave()
-          reject(error)
-          if (this.#queue.size === 0) this.#stopWake()
-        },
-      }
-      const onAbort = () => waiter.fail(callerGone())
-      const timer = setTimeout(() => {
-        const wait = this.#waitFor(entrant.endpoint, this.#now())
-        waiter.fail(
-          refused(
-            'The rate budget did not recover within rateLimit.maxWait.',
-            Number.isFinite(wait) ? wait : 0,
-          ),
-        )
-      }, entrant.deadline - performance.now())
-      signal.addEventListener('abort', onAbort, { once: true })
-      this.#queue.add(entrant.caller, waiter)
-      this.#wakeIn(this.#waitFor(entrant.endpoint, this.#now()))
-    })
-  }
-
-  /** An answer came for a request that had entered: learns from it. */
-  answered(endpoint: string, status: number, headers: AnswerHead): void {
-    this.#inFlight--
-    this.#asked = true
-    const wallNow = Date.now()
-    const now = this.#now(wallNow)
-    const limit = wholeNumber(headerValue(headers, 'x-rate-limit-limit'))
-    const remaining = wholeNumber(headerValue(headers, 'x-rate-limit-remaining'))
-    if (limit !== undefined && remaining !== undefined && limit > 0) {
-      this.#learn(limit, remaining, resetInMs(headers, serverNowMs(headers, wallNow)), now)
-    }
-    if (status === 429) this.#hold(endpoint, askedWaitMs(status, headers, wallNow), limit, remaining, now)
-    this.#pump()
-  }
-
-  /** A request that had entered got no answer. */
-  left(): void {
-    this.#inFlight--
-    this.#pump()
-  }
-
-  #learn(limit: number, remaining: number, resetIn: number | undefined, now: number): void {
-    // What this answer's request used of the windows that it does not show.
-    for (const other of this.#windows.values()) {
-      if (other.limit === limit) continue
-      if (other.left > 0) other.left--
-      // Near to its end it would have been shown: it has begun anew, unseen.
-      if (other.left <= 0 && other.resetsAt === undefined) this.#windows.delete(other.limit)
-    }
-    const resetsAt = resetIn === undefined ? undefined : now + resetIn
-    const window = this.#windows.get(limit)
-    if (window === undefined) {
-      for (const known of this.#windows.values()) {
-        // The same window, whose limit was changed meanwhile.
-        const apart = Math.abs((known.resetsAt ?? Number.NaN) - (resetsAt ?? Number.NaN))
-        if (known.limit !== 0 && apart <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
-      }
-      this.#shown = { limit, left: remaining, resetsAt: jittered(resetsAt) }
-      this.#add(this.#shown)
-      return
-    }
-    this.#shown = window
-    this.#renew(window, now)
-    const begins =
-      resetsAt !== undefined && (window.resetsAt === undefined || resetsAt > window.resetsAt + SAME_WINDOW_MS)
-    // An answer of a window that has ended meanwhile tells nothing of the one that runs.
-    const past = resetsAt !== undefined && !begins && resetsAt < (window.resetsAt ?? 0) - SAME_WINDOW_MS
-    if (past || resetIn === 0) return
-    if (begins) window.resetsAt = jittered(resetsAt)
-    // In one window what is left only falls: of answers that overtake each other, the lowest is right.
-    window.left = begins || resetsAt === undefined ? remaining : Math.min(window.left, remaining)
-  }
-
-  #add(window: Window): void {
-    if (this.#windows.size >= MOST_WINDOWS) this.#windows.clear()
-    this.#windows.set(window.limit, window)
-  }
-
-  #hold(
-    endpoint: string,
-    askedMs: number | undefined,
-    limit: number | undefined,
-    remaining: number | undefined,
-    now: number,
-  ): void {
-    if (askedMs === undefined || this.#settings.whenExhausted === 'pass') return
-    const until = jittered(now + Math.min(askedMs, LONGEST_HOLD_MS))
-    if (remaining !== undefined && remaining > 0) {
-      const [oldest] = this.#heldEndpoints.keys()
-      if (oldest !== undefined && this.#heldEndpoints.size >= MOST_ENDPOINTS)
-        this.#heldEndpoints.delete(oldest)
-      this.#heldEndpoints.set(endpoint, until)
-      return
-    }
-    const window = this.#windows.get(limit ?? 0)
-    if (window === undefined) this.#add({ limit: limit ?? 0, left: 0, resetsAt: until })
-    else {
-      window.left = 0
-      window.resetsAt = Math.max(window.resetsAt ?? 0, until)
+  #reserved(request: BudgetRequest): Reservation {
+    this.#windows.take(request.caller)
+    return {
+      answered: (status, head) => {
+        this.#windows.release()
+        this.observe(request.endpoint, status, head)
+      },
+      left: () => {
+        this.#windows.release()
+        this.#pump()
+      },
     }
   }
 
-  /** Once its time has come a window is full again; how long it then runs, the next answer tells. */
-  #renew(window: Window, now: number): void {
-    if (window.resetsAt === undefined || now < window.resetsAt) return
-    // Made up by a 429 without X-Rate-Limit-*: nothing is known of it but its end.
-    if (window.limit === 0) this.#windows.delete(0)
-    window.left = window.limit === 0 ? Number.POSITIVE_INFINITY : window.limit
-    window.resetsAt = undefined
+  #hold(endpoint: string, until: number, head: ResponseHead): void {
+    if (this.#settings.whenExhausted === 'pass') return
+    const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
+    if (remaining !== undefined && remaining > 0) this.#endpoints.hold(endpoint, until)
+    else this.#windows.exhaust(wholeNumber(headerValue(head, 'x-rate-limit-limit')) ?? 0, until)
   }
 
-  /** Ms until a request for this endpoint may go: 0 at once; Infinity where the answers in flight will tell. */
-  #waitFor(endpoint: string, now: number): number {
-    return Math.max(this.#waitForAny(now), this.#waitForEndpoint(endpoint, now))
+  /** Milliseconds until this request may go: 0 at once, Infinity where the responses in flight will tell. */
+  #waitFor(request: BudgetRequest, now: number): number {
+    if (this.#settings.whenExhausted === 'pass') return 0
+    return Math.max(this.#windows.waitForAny(now), this.#waitForOwn(request, now))
   }
 
-  #waitForEndpoint(endpoint: string, now: number): number {
-    if (this.#heldEndpoints.size === 0) return 0
-    const held = this.#heldEndpoints.get(endpoint)
-    if (held === undefined) return 0
-    if (held > now) return held - now
-    this.#heldEndpoints.delete(endpoint)
-    return 0
+  /** The same, for what holds back this request but not all others. */
+  #waitForOwn({ endpoint, caller, share }: BudgetRequest, now: number): number {
+    const wait = this.#endpoints.waitFor(endpoint, now)
+    if (share === undefined) return wait
+    const use = { caller, share, othersWait: this.#line.hasOthers(caller) }
+    return Math.max(wait, this.#windows.waitForShare(use, now))
   }
 
-  #waitForAny(now: number): number {
-    let until = 0
-    let inFlightBound = !this.#asked && this.#inFlight >= MOST_BEFORE_AN_ANSWER
-    for (const window of this.#windows.values()) {
-      this.#renew(window, now)
-      if (window.left - this.#inFlight >= 1) continue
-      // Used up, without a word when it starts anew: one request at a time finds out.
-      if (window.left <= 0 && window.resetsAt !== undefined) until = Math.max(until, window.resetsAt)
-      else if (this.#inFlight > 0) inFlightBound = true
-    }
-    if (until > now) return until - now
-    return inFlightBound ? Number.POSITIVE_INFINITY : 0
-  }
-
-  /** Lets go who may go, in turn; those whose endpoint is held are passed over. */
+  /** Lets those go that may, in turn. Their promises settle later, so nothing comes back in here. */
   #pump(): void {
-    if (this.#queue.size === 0 && this.#wakesAt === Number.POSITIVE_INFINITY) return
+    if (this.#line.size === 0 && this.#wakesAt === Number.POSITIVE_INFINITY) return
     const now = this.#now()
-    while (this.#queue.size > 0 && this.#waitForAny(now) === 0) {
-      const waiter = this.#queue.take(({ endpoint }) => this.#waitForEndpoint(endpoint, now) === 0)
+    const isOpen = () => this.#settings.whenExhausted === 'pass' || this.#windows.waitForAny(now) === 0
+    while (this.#line.size > 0 && isOpen()) {
+      const waiter = this.#line.take((request) => this.#waitFor(request, now) === 0)
       if (waiter === undefined) break
-      this.#inFlight++
-      waiter.go()
+      waiter.go(this.#reserved(waiter.request))
     }
-    this.#scheduleWake()
+    this.#scheduleWake(now)
   }
 
-  #scheduleWake(): void {
+  #scheduleWake(now: number): void {
     this.#stopWake()
-    if (this.#queue.size === 0) return
-    const now = this.#now()
-    const all = this.#waitForAny(now)
-    if (this.#heldEndpoints.size === 0 || !Number.isFinite(all)) {
-      this.#wakeIn(all)
-      return
-    }
+    if (this.#line.size === 0) return
+    const all = this.#windows.waitForAny(now)
+    if (!Number.isFinite(all)) return
     let soonest = Number.POSITIVE_INFINITY
-    for (const { endpoint } of this.#queue) soonest = Math.min(soonest, this.#waitForEndpoint(endpoint, now))
+    for (const { request } of this.#line) {
+      soonest = Math.min(soonest, this.#waitForOwn(request, now))
+      if (soonest <= all) break
+    }
     this.#wakeIn(Math.max(all, soonest))
   }
 
-  /** Infinity: an answer that is under way will pump. */
+  /** Infinity sets no timer: a response that is under way will pump. */
   #wakeIn(ms: number): void {
     const at = performance.now() + ms
     if (at >= this.#wakesAt) return
@@ -314,36 +230,12 @@ export class Budget {
     clearTimeout(this.#wake)
     this.#wakesAt = Number.POSITIVE_INFINITY
   }
-
-  /** Requests that wait for their turn. */
-  get waiting(): number {
-    return this.#queue.size
-  }
-
-  state(): BudgetState {
-    const now = this.#now()
-    for (const window of this.#windows.values()) this.#renew(window, now)
-    const { limit, left, resetsAt } = this.#shown ?? {}
-    return {
-      limit,
-      remaining: left,
-      resetInMs: resetsAt === undefined ? undefined : Math.max(0, resetsAt - now),
-      waiting: this.#queue.size,
-      inFlight: this.#inFlight,
-    }
-  }
 }
 
-function jittered(at: number): number
-function jittered(at: number | undefined): number | undefined
-function jittered(at: number | undefined): number | undefined {
-  return at === undefined ? undefined : at + Math.random() * JITTER_MS
-}
-
-function callerGone(): ProxyError {
-  return refused('The caller went away.', 0)
-}
-
-function refused(detail: string, waitMs: number): ProxyError {
-  return new ProxyError('rate_limited', detail, { retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)) })
+/** What a response's X-Rate-Limit-* say; undefined where they say nothing usable. `wallNowMs` counts where it has no Date. */
+export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | undefined {
+  const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
+  const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
+  if (limit === undefined || remaining === undefined || limit === 0) return undefined
+  return { limit, remaining, resetInMs: resetInMs(head, serverNowMs(head, wallNowMs)) }
 }

@@ -1,52 +1,57 @@
-// A queue that serves its callers in turn, each of them first come first served.
+// A queue that serves its callers in turn, and each caller's items in order.
 
 /**
- * Of the libraries looked at (p-queue, bottleneck, rate-limiter-flexible) none takes turns between callers or passes over
- * one that may not go yet; what is left to do is this.
+ * A round-robin queue. None of the libraries we looked at (p-queue, bottleneck, rate-limiter-flexible) takes turns between
+ * callers or skips an item that may not go yet.
  */
 export class FairQueue<T> implements Iterable<T> {
-  /** By caller; a Map keeps the order in which callers are due. */
-  readonly #lanes = new Map<string, T[]>()
+  /** Items by caller, in the order in which the callers are served next. */
+  readonly #byCaller = new Map<string, T[]>()
   #size = 0
 
   get size(): number {
     return this.#size
   }
 
+  /** How many of this caller wait. */
+  sizeOf(caller: string): number {
+    return this.#byCaller.get(caller)?.length ?? 0
+  }
+
   add(caller: string, item: T): void {
-    const lane = this.#lanes.get(caller)
-    if (lane === undefined) this.#lanes.set(caller, [item])
-    else lane.push(item)
+    const items = this.#byCaller.get(caller)
+    if (items === undefined) this.#byCaller.set(caller, [item])
+    else items.push(item)
     this.#size++
   }
 
   remove(caller: string, item: T): void {
-    const lane = this.#lanes.get(caller)
-    const at = lane?.indexOf(item) ?? -1
-    if (lane !== undefined && at !== -1) this.#cut(caller, lane, at)
+    const items = this.#byCaller.get(caller)
+    const at = items?.indexOf(item) ?? -1
+    if (items !== undefined && at !== -1) this.#cut(caller, items, at)
   }
 
-  /** Takes the first item that may go, of the caller whose turn it is; that caller is then due last. */
+  /** Takes the first item that may go of the next caller in turn, who is then served last. */
   take(mayGo: (item: T) => boolean): T | undefined {
-    for (const [caller, lane] of this.#lanes) {
-      const at = lane.findIndex(mayGo)
+    for (const [caller, items] of this.#byCaller) {
+      const at = items.findIndex(mayGo)
       if (at === -1) continue
-      const item = lane[at] as T
-      this.#lanes.delete(caller)
-      this.#lanes.set(caller, lane)
-      this.#cut(caller, lane, at)
+      const item = items[at] as T
+      this.#byCaller.delete(caller)
+      this.#byCaller.set(caller, items)
+      this.#cut(caller, items, at)
       return item
     }
     return undefined
   }
 
-  #cut(caller: string, lane: T[], at: number): void {
-    lane.splice(at, 1)
+  #cut(caller: string, items: T[], at: number): void {
+    items.splice(at, 1)
     this.#size--
-    if (lane.length === 0) this.#lanes.delete(caller)
+    if (items.length === 0) this.#byCaller.delete(caller)
   }
 
   *[Symbol.iterator](): Iterator<T> {
-    for (const lane of this.#lanes.values()) yield* lane
+    for (const items of this.#byCaller.values()) yield* items
   }
 }

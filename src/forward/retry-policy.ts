@@ -1,25 +1,24 @@
-// Whether and when a request may be sent again: pure functions (CONTRACT section 6).
-import { retryAfterMs } from '../auth/request-token.ts'
-import type { AnswerHead } from '../http1/handler.ts'
-import { headerValue } from '../http1/read-head.ts'
+// Decides whether and when a request is sent again: pure functions.
+import { retryAfterMs } from '../network/retry-after.ts'
+import { headerValue, type ResponseHead } from './upstream-response.ts'
 
-/** Sent again after any failure before an answer: to do them twice is to do them once (RFC 9110 section 9.2.2). */
+/** Idempotent methods, which may be sent again after any failure before a response (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-/** A failure before any byte of an answer came. */
+/** A failure before the first byte of a response. */
 export interface FailedAttempt {
   readonly method: string
-  /** The connection stood and the request was being written: whoever failed, Procore may have acted on it. */
+  /** The request had begun to be written to a connection, so Procore may have acted on it. */
   readonly sent: boolean
-  /** A timeout, of the connection or the answer. */
+  /** The connection or the response timed out. */
   readonly timedOut: boolean
-  /** The connection could not be made, or broke: worth another try. TLS and DNS failures are not. */
+  /** The connection could not be made or broke, which is worth another try. TLS and DNS failures are not. */
   readonly connection: boolean
 }
 
 /**
- * True where sending again can't do anything twice. An Idempotency-Token makes no difference: Procore honours it for five
- * operations of thousands, so it goes along with each try but promises nothing.
+ * True where sending the request again cannot carry it out twice. An Idempotency-Token makes no difference: Procore honors
+ * it for five of its thousands of operations, so it is sent with each attempt but guarantees nothing.
  */
 export function mayRetry({ method, sent, timedOut, connection }: FailedAttempt): boolean {
   if (IDEMPOTENT.has(method)) return connection || (timedOut && !sent)
@@ -32,18 +31,18 @@ export function retryDelayMs(nth: number, random: number): number {
   return ceiling / 2 + (ceiling / 2) * random
 }
 
-/** The server's clock at the time of its answer (`Date`), else ours: what its times have to be compared with. */
-export function serverNowMs(headers: AnswerHead, wallNowMs: number): number {
+/** The server's clock when it responded (`Date`), or else ours. The server's other times are relative to it. */
+export function serverNowMs(headers: ResponseHead, wallNowMs: number): number {
   const date = dateMs(headerValue(headers, 'date') ?? '')
   return Number.isFinite(date) ? date : wallNowMs
 }
 
 let lastDate = { text: '', ms: Number.NaN }
 
-/** NaN for what is no HTTP date. All answers of a second have the same. */
+/** NaN for anything but an HTTP date. Remembers the last one, which all responses of a second share. */
 function dateMs(text: string): number {
   if (text !== lastDate.text) {
-    // Date.parse finds a date in almost any text.
+    // Date.parse accepts almost any text.
     const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
     lastDate = { text, ms: isDate ? Date.parse(text) : Number.NaN }
   }
@@ -51,33 +50,33 @@ function dateMs(text: string): number {
 }
 
 /**
- * How long Procore wants to be left alone after this answer: `Retry-After`, else for a 429 until `X-Rate-Limit-Reset`
- * (unix seconds). Undefined where it does not say.
+ * How many milliseconds Procore asks us to wait after this response: `Retry-After`, or else, for a 429, the time until
+ * `X-Rate-Limit-Reset` (unix seconds). Undefined where it does not say.
  */
-export function askedWaitMs(status: number, headers: AnswerHead, wallNowMs: number): number | undefined {
+export function askedWaitMs(status: number, headers: ResponseHead, wallNowMs: number): number | undefined {
   if (status !== 429 && status !== 503) return undefined
   const serverNow = serverNowMs(headers, wallNowMs)
-  const retryAfter = retryAfterMs(headerValue(headers, 'retry-after'), serverNow)
+  const retryAfter = retryAfterMs(headers['retry-after'], serverNow)
   if (retryAfter !== undefined || status === 503) return retryAfter
   return resetInMs(headers, serverNow)
 }
 
-/** Procore's longest window is an hour: what would end later than this is no unix time in seconds, or a clock is wrong. */
+/** Procore's longest window is an hour. A later end is not a unix time in seconds, or a clock is wrong. */
 const LONGEST_WINDOW_MS = 2 * 3_600_000
 
-/** Milliseconds until `X-Rate-Limit-Reset`; undefined where that can't be the end of a window. */
-export function resetInMs(headers: AnswerHead, serverNow: number): number | undefined {
+/** Milliseconds until `X-Rate-Limit-Reset`; undefined where that cannot be the end of a window. */
+export function resetInMs(headers: ResponseHead, serverNow: number): number | undefined {
   const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
   if (reset === undefined || reset * 1000 - serverNow > LONGEST_WINDOW_MS) return undefined
   return Math.max(0, reset * 1000 - serverNow)
 }
 
-/** A header's number, or undefined where it is none. */
+/** The whole number in a header, or undefined where there is none. */
 export function wholeNumber(value: string | undefined): number | undefined {
   return value !== undefined && /^\d{1,15}$/.test(value.trim()) ? Number(value) : undefined
 }
 
-/** Keeps an outage from being multiplied by retries: each request earns a fifth of one, up to ten. */
+/** Keeps retries from multiplying an outage: each request earns a fifth of a retry, and ten at most are saved up. */
 export class RetryBudget {
   #left = 10
 
@@ -86,7 +85,7 @@ export class RetryBudget {
     this.#left = Math.min(10, this.#left + 0.2)
   }
 
-  /** True, and one less, where a retry may be made. */
+  /** Takes one retry; false where none is left. */
   spend(): boolean {
     if (this.#left < 1) return false
     this.#left--

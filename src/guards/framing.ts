@@ -1,6 +1,6 @@
 // Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
 import { ProxyError } from '../errors.ts'
-import { isToken } from '../http1/per-name.ts'
+import { isToken } from '../routing/per-name.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 
 const ENDS_A_FIELD = /[\0\r\n]/

@@ -89,7 +89,20 @@ export class Observation {
     })
   }
 
+  configure({ inspector }: Config): void {
+    this.recorder.configure(inspector)
+    this.endStreams()
+  }
+
+  reloaded(_error: string | undefined): void {}
+
+  endStreams(): void {
+    this.page?.endStreams()
+  }
+
   close(): void {
     void this.#metrics?.then((metrics) => metrics.close())
   }
+
+  page: { endStreams(): void } | undefined
 }

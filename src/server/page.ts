@@ -5,6 +5,7 @@ import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
 import type { Recorder } from '../observe/recorder.ts'
 import type { Status } from '../observe/status.ts'
+import type { Observation } from './observation.ts'
 
 /** So many pages may be open at once. */
 const MOST_STREAMS = 16
@@ -195,6 +196,16 @@ function once(make: () => string): () => string {
     made ??= make()
     return made
   }
+}
+
+export function registerPage(app: FastifyInstance, observation: Observation): void {
+  const page = new Page({
+    recorder: observation.recorder,
+    status: () => observation.status(),
+    detach: () => {},
+  })
+  observation.page = page
+  page.register(app)
 }
 
 /** JSON holds no line break, so that an event is always one line of data. */

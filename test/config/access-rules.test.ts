@@ -45,7 +45,7 @@ t.test('a pattern is a plain path with wildcards', async (t) => {
     ['/rest/.', /dot segment/, /without it/],
     [`/rest/${'a'.repeat(251)}`, /too long/, /at most 256/],
   ]
-  for (const [pattern, message, mend] of cases) t.match(checkPattern(pattern), { message, mend }, pattern)
+  for (const [pattern, message, fix] of cases) t.match(checkPattern(pattern), { message, fix }, pattern)
 })
 
 t.test('words stand for methods', async (t) => {
@@ -71,7 +71,7 @@ t.test('the access of an environment is no other one', async (t) => {
 
 const said = (rules: RuleSettings[], access: Access | undefined = 'read-only') =>
   checkRules({ path: ['rules'], rules, access }).map(
-    ({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`,
+    ({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`,
   )
 
 t.test('rules that can not do what they were written for are mistakes', async (t) => {

@@ -13,8 +13,8 @@ import {
 import type { Mistake } from '../../src/config/problems.ts'
 
 const line = (result: unknown) => {
-  const { message, mend } = result as Mistake
-  return `${message}. ${mend}`
+  const { message, fix } = result as Mistake
+  return `${message}. ${fix}`
 }
 
 t.test('loopback is localhost, 127.0.0.0/8 and ::1, and nothing else', async (t) => {

@@ -9,6 +9,7 @@ const assemble = (yaml: string, values: Record<string, string> = {}) =>
     settings: readSettings(readDocument(yaml).value).settings,
     values: new Map(Object.entries(values)),
     file: '/f.yaml',
+    folder: '/',
     warnings: ['w'],
     watchedFiles: ['/f.yaml', '/s', '/s'],
   })

@@ -1,7 +1,8 @@
 import t from 'tap'
-import { checkSettings, namedCompanies, placedAccounts } from '../../src/config/checks.ts'
+import { checkSettings } from '../../src/config/checks.ts'
 import { readDocument } from '../../src/config/document.ts'
 import { readSettings } from '../../src/config/issues.ts'
+import { namedCompanies, placedAccounts } from '../../src/config/placed.ts'
 import { keyOf } from '../../src/config/problems.ts'
 
 function check(yaml: string, sources: Record<string, string> = {}) {
@@ -11,7 +12,7 @@ function check(yaml: string, sources: Record<string, string> = {}) {
   const result = checkSettings({ settings, raw, wrong, sources: new Map(Object.entries(sources)) })
   return {
     settings,
-    said: result.findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`),
+    said: result.findings.map(({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`),
     warnings: result.warnings,
   }
 }

@@ -71,12 +71,12 @@ guard: { clientKeys: [key, { env: A }] }`)
       {
         path: ['serviceAccounts', 'app', 'clientSecret'],
         message: 'a secret stands here, and others can read this file (mode 644)',
-        mend: 'chmod 600 /f.yaml',
+        fix: 'chmod 600 /f.yaml',
       },
       {
         path: ['companies', 'acme', 'serviceAccount', 'clientSecret'],
         message: 'a secret stands here, and others can read this file (mode 644)',
-        mend: 'chmod 600 /f.yaml',
+        fix: 'chmod 600 /f.yaml',
       },
     ])
     t.strictSame(warnings, [

@@ -2,9 +2,7 @@ import t from 'tap'
 import { OddNumber, readDocument } from '../../src/config/document.ts'
 
 const said = (text: string) =>
-  readDocument(text).problems.map(
-    ({ line, column, message, mend }) => `${line}:${column} ${message}. ${mend}`,
-  )
+  readDocument(text).problems.map(({ line, column, message, fix }) => `${line}:${column} ${message}. ${fix}`)
 
 t.test('values are plain, and maps have no prototype', async (t) => {
   const { value, readable, problems } = readDocument(

@@ -17,7 +17,7 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
   const folder = new ConfigFolder(t.testdir({ sub: {} }))
   const says = async (file: string, maxBytes = 1024) => {
     const result = await readTextFile(file, maxBytes)
-    return 'message' in result ? `${result.message}. ${result.mend}` : 'read'
+    return 'message' in result ? `${result.message}. ${result.fix}` : 'read'
   }
   t.match(await says(join(folder.path, 'none')), /none does not exist\. Create it, or correct the path/)
   t.match(await says(join(folder.write('f', ''), 'x')), /does not exist/)
@@ -37,13 +37,13 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
 t.test('a failure that only some users and disks see has words too', async (t) => {
   t.match(wordsFor('/f', { code: 'EACCES' }), {
     message: '/f may not be read by this user',
-    mend: /chmod 600 \/f$/,
+    fix: /chmod 600 \/f$/,
   })
   t.match(wordsFor('/f', { code: 'EIO' }), { message: "/f can't be read (EIO)" })
   t.match(wordsFor('/f', new Error('x')), { message: "/f can't be read (unknown error)" })
 })
 
-t.test('the mend for a file that others can read is ready for a shell', async (t) => {
+t.test('the fix for a file that others can read is ready for a shell', async (t) => {
   t.equal(chmod('/etc/procore-proxy/config.yaml'), 'chmod 600 /etc/procore-proxy/config.yaml')
   t.equal(chmod("/home/o'neill/my file"), "chmod 600 '/home/o'\\''neill/my file'")
 })

@@ -5,7 +5,7 @@ import { keyOf } from '../../src/config/problems.ts'
 
 const read = (yaml: string) => readSettings(readDocument(yaml).value)
 const said = (yaml: string) =>
-  read(yaml).findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`)
+  read(yaml).findings.map(({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`)
 
 const account = 'serviceAccount: { clientId: x, clientSecret: y }'
 
@@ -15,7 +15,7 @@ const ruleCases = (cases: [string, RegExp][]) =>
     new RegExp(expected.source.replace('^', '^companies\\.acme\\.')),
   ])
 
-t.test('each mistake names its key and its mend', async (t) => {
+t.test('each mistake names its key and its fix', async (t) => {
   const cases: [string, RegExp][] = [
     ['lissten: 1', /^lissten: is not a known key\. Known here: version, listen, /],
     ['rate_limit: {}', /^rate_limit: is not a known key\. Write rateLimit$/],

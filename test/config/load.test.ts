@@ -357,7 +357,7 @@ t.test('a file with a plain secret is to be its owner alone', async (t) => {
       column: 38,
       key: 'companies.acme.serviceAccount.clientSecret',
       message: 'a secret stands here, and others can read this file (mode 640)',
-      mend: `chmod 600 ${file}`,
+      fix: `chmod 600 ${file}`,
     },
   ])
   t.strictSame(await folder.problems(undefined, { platform: 'win32' }), [])

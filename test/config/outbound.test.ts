@@ -53,7 +53,7 @@ t.test("a proxy's URL", async (t) => {
   ]
   for (const [text, message] of bad) {
     const mistake = parseProxyUrl(text)
-    t.match(mistake, { message, mend: /.+/ }, text)
+    t.match(mistake, { message, fix: /.+/ }, text)
     t.notMatch(JSON.stringify(mistake), /s3cret|s3#/, text)
   }
   t.ok(holdsCredentials('http://user:pw@proxy:1'))
@@ -72,7 +72,7 @@ t.test('hosts that are reached without it', async (t) => {
   ]
   for (const [text, host, port] of good) t.strictSame(parseNoProxy(text), { host, port }, text)
   for (const text of ['', '*.', 'http://a.b', 'a/b', '10.0.0.0/8', 'a:b', 'a:123456', 'a b', '1.2', 'a.*']) {
-    t.match(parseNoProxy(text), { message: /is neither a host name nor/, mend: /subdomains/ }, text)
+    t.match(parseNoProxy(text), { message: /is neither a host name nor/, fix: /subdomains/ }, text)
   }
   t.strictSame(noProxyEntries(' a.b, .c.d  10.0.0.0/8,*,\t'), ['a.b', '.c.d', '*'])
 })
@@ -139,7 +139,7 @@ t.test('a key beats the variables, small letters beat capitals, empty is not set
   t.match(await folder.load(undefined, { env }), { network: { proxy: { origin: 'http://upper:1' } } })
 })
 
-t.test('mistakes, at their place and with their mend', async (t) => {
+t.test('mistakes, at their place and with their fix', async (t) => {
   const folder = new ConfigFolder(t.testdir({ sub: {} }))
   folder.write('empty.pem', '')
   folder.write('key.pem', pem('good.key'))

@@ -8,7 +8,7 @@ function apply(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}) {
   return {
     value: JSON.parse(JSON.stringify(value ?? null)),
     sources: Object.fromEntries(sources),
-    problems: problems.map(({ key, message, mend }) => `${key}: ${message}. ${mend}`),
+    problems: problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`),
     warnings,
     reported: [...reported],
   }

@@ -13,8 +13,8 @@ t.test('a path is written as a user would write it', async (t) => {
   for (const [path, text] of cases) t.equal(keyOf(path), text)
 })
 
-t.test('a problem is one line: place, key, message, mend', async (t) => {
-  const mistake = { message: 'is wrong', mend: 'Do it right' }
+t.test('a problem is one line: place, key, message, fix', async (t) => {
+  const mistake = { message: 'is wrong', fix: 'Do it right' }
   t.equal(
     renderProblem({ file: '/f.yaml', line: 2, column: 3, key: 'a.b', ...mistake }),
     '/f.yaml:2:3 a.b: is wrong. Do it right',
@@ -22,11 +22,11 @@ t.test('a problem is one line: place, key, message, mend', async (t) => {
   t.equal(renderProblem({ file: '/f.yaml', key: '', ...mistake }), '/f.yaml: is wrong. Do it right')
   t.equal(renderProblem({ key: 'PROCORE_CLIENT_ID', ...mistake }), 'PROCORE_CLIENT_ID: is wrong. Do it right')
   t.equal(renderProblem({ key: '', ...mistake }), 'is wrong. Do it right')
-  t.equal(renderProblem({ key: 'a', message: 'b\nc\x1b[31m', mend: 'd' }), 'a: b\uFFFDc\uFFFD[31m. d')
+  t.equal(renderProblem({ key: 'a', message: 'b\nc\x1b[31m', fix: 'd' }), 'a: b\uFFFDc\uFFFD[31m. d')
 })
 
 t.test('an error holds every problem once, in the order of the file', async (t) => {
-  const mistake = { message: 'm', mend: 'x' }
+  const mistake = { message: 'm', fix: 'x' }
   const at = (line: number, column: number) => ({
     file: '/f',
     line,

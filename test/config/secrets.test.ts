@@ -10,7 +10,7 @@ const node = (script: string): string[] => [process.execPath, '-e', script]
 function reader(folder: string, env: NodeJS.ProcessEnv = {}, platform: NodeJS.Platform = 'linux') {
   return async (source: SecretSource) => {
     const result = await readSecret(source, { env, folder, platform })
-    return typeof result === 'string' ? result : `! ${result.message}. ${result.mend}`
+    return typeof result === 'string' ? result : `! ${result.message}. ${result.fix}`
   }
 }
 

@@ -1,32 +1,15 @@
-// Covers src/forward/budget.ts, on a clock of its own
+// Covers src/forward/budget.ts, rate-windows.ts, held-endpoints.ts and waiting-line.ts, on a clock of its own.
 import t, { type Test } from 'tap'
 import type { RateLimitSettings } from '../../src/config/config.ts'
-import type { ProxyError } from '../../src/errors.ts'
-import { Budget } from '../../src/forward/budget.ts'
-import { type Fate, fakeTime, watch } from '../fixtures/clock.ts'
+import { LocalBudget } from '../../src/forward/budget.ts'
+import { budgetBench, headOfSaid, refusal, type Said } from '../fixtures/budget-bench.ts'
+import { fakeTime } from '../fixtures/clock.ts'
 
 const { parse } = Date
 const { random } = Math
+const usual: RateLimitSettings = { whenExhausted: 'wait', maxWaitMs: 60_000, maxQueued: 1000 }
 
-interface Said {
-  readonly status?: number
-  readonly endpoint?: string
-  readonly limit?: number | string
-  readonly remaining?: number | string
-  /** Seconds from now by Procore's clock; absent: no header. */
-  readonly resetIn?: number
-  readonly reset?: string
-  readonly retryAfter?: string
-  /** Procore's clock is ahead by so much. */
-  readonly skewMs?: number
-  readonly noDate?: boolean
-}
-
-interface Asked extends Fate<void> {
-  leave(): void
-}
-
-/** A budget whose jitter is `jitter` of its most; `entered` are the callers that went, in order. */
+/** A budget whose jitter is `jitter` of its most. */
 function bench(t: Test, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
   const time = fakeTime(t)
   // The fake clock's Date has no statics of its own.
@@ -35,58 +18,15 @@ function bench(t: Test, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
   t.teardown(() => {
     Math.random = random
   })
-  const budget = new Budget({ whenExhausted: 'wait', maxWaitMs: 60_000, maxQueued: 1000, ...settings })
-  const entered: string[] = []
-  return {
-    time,
-    budget,
-    entered,
-    ask(caller = 'a', endpoint = 'GET /x', maxWaitMs = 60_000): Asked {
-      const leaving = new AbortController()
-      const promise = budget.enter(
-        { caller, endpoint, deadline: performance.now() + maxWaitMs },
-        leaving.signal,
-      )
-      promise.then(
-        () => entered.push(caller),
-        () => {},
-      )
-      return Object.assign(watch(promise), { leave: () => leaving.abort() })
-    },
-    /** The answer to one that is in flight. */
-    answer(said: Said = {}): void {
-      const { status = 200, endpoint = 'GET /x', resetIn, skewMs = 0 } = said
-      const now = Date.now() + skewMs
-      const reset =
-        said.reset ?? (resetIn === undefined ? undefined : String(Math.round(now / 1000 + resetIn)))
-      budget.answered(endpoint, status, {
-        ...(!said.noDate && { date: new Date(now).toUTCString() }),
-        ...(said.limit !== undefined && { 'x-rate-limit-limit': String(said.limit) }),
-        ...(said.remaining !== undefined && { 'x-rate-limit-remaining': String(said.remaining) }),
-        ...(reset !== undefined && { 'x-rate-limit-reset': reset }),
-        ...(said.retryAfter !== undefined && { 'retry-after': said.retryAfter }),
-      })
-    },
-    /** Enters `count` at once, as long as they may. */
-    burst(count: number, endpoint = 'GET /x'): number {
-      let went = 0
-      while (went < count && budget.tryEnter(endpoint)) went++
-      return went
-    },
-  }
+  return { ...budgetBench(new LocalBudget({ ...usual, ...settings })), time }
 }
 
 /** A bench that has learned of one window. */
 function learned(t: Test, said: Said, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
   const it = bench(t, settings, jitter)
-  it.burst(1)
+  it.burst(1, said.endpoint)
   it.answer(said)
   return it
-}
-
-const refusal = (fate: Fate<void>) => {
-  const error = fate.error as ProxyError | undefined
-  return error && [error.code, error.message, error.retryAfterSeconds]
 }
 
 t.test('Before any answer a few requests go up to find out, after it as many as are left', async (t) => {
@@ -124,7 +64,7 @@ t.test('What is in flight counts against what is left, but a lone request goes a
   it.answer({ limit: 25, remaining: 2, resetIn: 10 })
   await it.time.settle()
   t.notOk(fourth.settled, 'two are left, and two in flight')
-  it.budget.left()
+  it.leave()
   await it.time.settle()
   t.ok(fourth.settled, 'one of them never came to be answered')
   it.answer({ limit: 25, remaining: 1, resetIn: 10 })
@@ -217,9 +157,7 @@ t.test('A limit that was changed takes the place of the old one', async (t) => {
 t.test('No more windows are kept than Procore can have', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 100 })
   for (let limit = 100; limit < 108; limit++) {
-    it.budget.left()
-    it.burst(1)
-    it.answer({ limit, remaining: 50, resetIn: limit * 5 })
+    it.budget.observe('GET /x', 200, headOfSaid({ limit, remaining: 50, resetIn: limit * 5 }))
   }
   t.ok(it.burst(1), 'the oldest went')
 })
@@ -250,18 +188,21 @@ t.test('Without a Date our own clock has to do; what it makes of Reset may be no
   t.equal(future.burst(50), 24)
 })
 
-t.test('Garbage as Reset: one request at a time finds out, and nobody is shut out for ever', async (t) => {
-  for (const reset of [undefined, 'soon', '', '1.5e9', '-5', `${Date.now()}`, '99999999999999999999']) {
-    const it = learned(t, { limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
-    t.equal(it.burst(5), 1, String(reset))
-    const next = it.ask()
-    it.answer({ limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
-    await it.time.settle()
-    t.ok(next.settled)
-    it.answer({ limit: 25, remaining: 9, ...(reset !== undefined && { reset }) })
-    t.equal(it.burst(50), 9)
-  }
-})
+t.test(
+  'Garbage as Reset: one request at a time finds out, and no request is shut out for ever',
+  async (t) => {
+    for (const reset of [undefined, 'soon', '', '1.5e9', '-5', `${Date.now()}`, '99999999999999999999']) {
+      const it = learned(t, { limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+      t.equal(it.burst(5), 1, String(reset))
+      const next = it.ask()
+      it.answer({ limit: 25, remaining: 0, ...(reset !== undefined && { reset }) })
+      await it.time.settle()
+      t.ok(next.settled)
+      it.answer({ limit: 25, remaining: 9, ...(reset !== undefined && { reset }) })
+      t.equal(it.burst(50), 9)
+    }
+  },
+)
 
 t.test('A machine that slept through the reset need not wait for it', async (t) => {
   const it = learned(t, { limit: 3600, remaining: 0, resetIn: 1800 })
@@ -334,7 +275,7 @@ t.test("An endpoint's own 429 holds back that endpoint only", async (t) => {
   const held = it.ask('a', 'POST /s')
   await it.time.settle()
   t.notOk(held.settled)
-  t.ok(it.budget.tryEnter('GET /s'), 'at once, past the one that waits')
+  t.ok(it.burst(1, 'GET /s'), 'at once, past the one that waits')
   it.answer({ limit: 25, remaining: 8, resetIn: 10 })
   const other = it.ask('a', 'GET /s')
   await it.time.settle()
@@ -344,7 +285,7 @@ t.test("An endpoint's own 429 holds back that endpoint only", async (t) => {
   await it.time.pass(1)
   t.ok(held.settled)
   t.same(it.time.timers(), { set: 0, holding: 0 })
-  t.ok(it.budget.tryEnter('POST /s'))
+  t.ok(it.burst(1, 'POST /s'))
 })
 
 t.test('Those that wait for their endpoint take no place from others', async (t) => {
@@ -378,7 +319,7 @@ t.test('Those that wait for their endpoint take no place from others', async (t)
 t.test('Held endpoints are bounded in number', async (t) => {
   const it = learned(t, { limit: 5000, remaining: 5000, resetIn: 3000 })
   for (let i = 0; i <= 1000; i++) {
-    it.burst(1)
+    it.burst(1, `GET /${i}`)
     it.answer({
       status: 429,
       endpoint: `GET /${i}`,
@@ -389,8 +330,8 @@ t.test('Held endpoints are bounded in number', async (t) => {
     })
   }
   t.strictSame(
-    [0, 1, 1000].map((i) => it.budget.tryEnter(`GET /${i}`)),
-    [true, false, false],
+    [0, 1, 1000].map((i) => it.burst(1, `GET /${i}`)),
+    [1, 0, 0],
   )
 })
 
@@ -413,11 +354,11 @@ t.test('Nobody overtakes one that waits', async (t) => {
   const it = learned(t, { limit: 25, remaining: 1, resetIn: 9 })
   it.burst(1)
   it.ask('first')
-  it.budget.left()
+  it.leave()
   it.ask('second')
   await it.time.settle()
   t.strictSame(it.entered, ['first'])
-  t.notOk(it.budget.tryEnter('GET /x'))
+  t.equal(it.burst(1), 0)
 })
 
 t.test('Waits are bounded by each request’s deadline', async (t) => {
@@ -467,7 +408,7 @@ t.test('Waits are bounded in number', async (t) => {
     undefined,
     ['rate_limited', 'rateLimit.maxQueued requests wait for the rate budget already.', 30],
   ])
-  fates[0]?.leave()
+  fates[0]?.abort()
   t.notOk(it.ask('d').settled)
   t.equal(it.budget.waiting, 2)
 })
@@ -476,23 +417,27 @@ t.test('A caller that goes away leaves the queue, and no timer', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
   const fates = ['a', 'b', 'c'].map((caller) => it.ask(caller))
   t.same(it.time.timers(), { set: 4, holding: 3 }, 'a deadline each, and the wake, which holds no process')
-  fates[1]?.leave()
+  fates[1]?.abort()
   await it.time.settle()
   t.ok(fates[1]?.error)
   t.equal(it.budget.waiting, 2)
-  fates[0]?.leave()
-  fates[2]?.leave()
+  fates[0]?.abort()
+  fates[2]?.abort()
   await it.time.settle()
   t.same(it.time.timers(), { set: 0, holding: 0 })
   t.same(it.budget.state().inFlight, 0)
   const late = it.ask('d')
-  late.leave()
-  late.leave()
+  late.abort()
+  late.abort()
   t.equal(it.budget.waiting, 0)
-  const gone = it.budget.enter(
-    { caller: 'e', endpoint: 'x', deadline: performance.now() + 1e5 },
-    AbortSignal.abort(),
-  )
+  const request = {
+    endpoint: 'x',
+    queueKey: 'e',
+    caller: '',
+    share: undefined,
+    deadline: performance.now() + 1e5,
+  }
+  const gone = it.budget.reserve(request, AbortSignal.abort())
   await t.rejects(gone, 'gone before it began to wait')
   t.equal(it.budget.waiting, 0)
 })
@@ -507,8 +452,9 @@ t.test('when exhausted, reject: at once, with the time to come back', async (t) 
   const fate = it.ask()
   await it.time.settle()
   t.strictSame(refusal(fate), ['rate_limited', 'The rate budget is used up.', 8])
-  it.answer({ status: 429, endpoint: 'POST /s', limit: 25, remaining: 5, resetIn: 8, retryAfter: '20' })
   await it.time.pass(8_000)
+  it.burst(1, 'POST /s')
+  it.answer({ status: 429, endpoint: 'POST /s', limit: 25, remaining: 5, resetIn: 8, retryAfter: '12' })
   const endpoint = it.ask('a', 'POST /s')
   await it.time.settle()
   t.strictSame(refusal(endpoint)?.[2], 12)
@@ -538,9 +484,102 @@ t.test('A thousand that wait cost little', async (t) => {
     it.burst(1)
     it.answer({ limit: 1e6, remaining: 9e5, resetIn: 3000 })
   }
-  for (const fate of fates) fate.leave()
+  for (const fate of fates) fate.abort()
   await it.time.settle()
   const tookMs = Number(process.hrtime.bigint() - began) / 1e6
   t.ok(tookMs < 2_000, `${tookMs.toFixed(0)} ms for 1000 joins, answers and leaves`)
   t.equal(it.budget.waiting, 0)
 })
+
+t.test('A share holds as soon as another caller is seen in the window; until then it is lent', async (t) => {
+  const it = learned(t, { limit: 20, remaining: 20, resetIn: 10 })
+  const small = { caller: 'small', share: 0.25 }
+  t.equal(it.burst(8, 'GET /x', small), 8, 'alone it may use all of the window')
+  const other = it.burst(3, 'GET /x', { caller: 'other' })
+  t.equal(other, 3)
+  t.equal(it.burst(1, 'GET /x', small), 0, 'it has had more than its quarter')
+  const fate = it.ask('small', 'GET /x', 60_000, small)
+  await it.time.settle()
+  t.notOk(fate.settled)
+  t.equal(it.burst(5, 'GET /x', { caller: 'other' }), 5, 'it blocks nobody while it waits')
+  for (let i = 0; i < 16; i++) it.answer({ limit: 20, remaining: 19 - i, resetIn: 10 })
+  await it.time.pass(10_000)
+  t.ok(fate.settled, 'a new window')
+  it.burst(1, 'GET /x', { caller: 'other' })
+  t.equal(it.burst(9, 'GET /x', small), 4, 'a quarter of 20, the one that waited included')
+})
+
+t.test('A caller that waits counts as another one; a share is never less than one request', async (t) => {
+  const it = learned(t, { limit: 3, remaining: 0, resetIn: 10 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('other', 'GET /x', 60_000, { caller: 'other' })
+  it.ask('other', 'GET /x', 60_000, { caller: 'other' })
+  await it.time.pass(10_000)
+  t.strictSame(it.entered, ['small', 'other', 'other'])
+  for (const remaining of [2, 1, 0]) it.answer({ limit: 3, remaining, resetIn: 10 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  it.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.1 })
+  await it.time.pass(10_000)
+  t.strictSame(
+    it.entered.slice(3),
+    ['small', 'small', 'small'],
+    'it waits alone, and may use the whole window',
+  )
+})
+
+t.test('Where no response says when a window ends, its length is estimated for the shares', async (t) => {
+  const it = learned(t, { limit: 20, remaining: 10, resetIn: 10 })
+  await it.time.pass(10_000)
+  const small = { caller: 'small', share: 0.25 }
+  it.burst(1, 'GET /x', { caller: 'other' })
+  t.equal(it.burst(9, 'GET /x', small), 5)
+  for (let i = 0; i < 6; i++) it.answer()
+  await it.time.pass(9_999)
+  t.equal(it.burst(1, 'GET /x', small), 0)
+  await it.time.pass(1)
+  t.equal(it.burst(9, 'GET /x', small), 9, 'and nobody else was seen since')
+})
+
+t.test('A budget that is split leaves the other parts alone, in each window anew', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 16, resetIn: 10 })
+  it.budget.split(8)
+  t.equal(it.burst(9), 2)
+  t.equal(it.budget.isExhausted, true)
+  for (const remaining of [15, 14]) it.answer({ limit: 25, remaining, resetIn: 10 })
+  await it.time.pass(10_000)
+  t.equal(it.burst(9), 3)
+  it.budget.split(1)
+  t.equal(it.burst(100), 22)
+  const many = learned(t, { limit: 25, remaining: 20, resetIn: 10 })
+  many.budget.split(1_000)
+  t.equal(many.burst(9), 1)
+  many.answer({ limit: 3600, remaining: 3000, resetIn: 1000 })
+  t.strictSame(
+    many.budget.readings().map(({ limit, remaining }) => [limit, remaining]),
+    [
+      [25, 19],
+      [3600, 3000],
+    ],
+  )
+})
+
+t.test('New settings keep what is known; `pass` lets go of those that wait', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
+  const fate = it.ask()
+  it.budget.configure({ ...usual, whenExhausted: 'reject' })
+  await it.time.settle()
+  t.notOk(fate.settled)
+  t.equal(it.budget.isExhausted, true)
+  t.strictSame(refusal(await settled(it)), ['rate_limited', 'The rate budget is used up.', 30])
+  it.budget.configure({ ...usual, whenExhausted: 'pass' })
+  await it.time.settle()
+  t.ok(fate.settled && fate.error === undefined)
+  t.same(it.time.timers(), { set: 0, holding: 0 })
+})
+
+async function settled(it: ReturnType<typeof bench>) {
+  const fate = it.ask()
+  await it.time.settle()
+  return fate
+}

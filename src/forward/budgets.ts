@@ -1,0 +1,62 @@
+// The rate budgets of all service accounts and companies; they outlive reloads.
+import { LRUCache } from 'lru-cache'
+import type { Company, Config, RateLimitSettings, ServiceAccount } from '../config/config.ts'
+import { type Budget, LocalBudget } from './budget.ts'
+
+/** Budgets of ids that only `"*"` knows. Callers choose these ids, so the least recently used budget is dropped. */
+const MOST_OF_ANY = 1_024
+
+/** Makes a budget; `key` is the same for all processes that use the same budget at Procore. */
+export type OpenBudget = (key: string, settings: RateLimitSettings) => Budget
+
+type Limits = Pick<Config, 'rateLimit'> & { readonly companies: readonly Pick<Company, 'id' | 'account'>[] }
+
+export class Budgets {
+  #settings: RateLimitSettings
+  readonly #open: OpenBudget
+  #ofCompanies = new Map<string, Budget>()
+  readonly #ofAny = new LRUCache<string, Budget>({ max: MOST_OF_ANY })
+
+  constructor(config: Limits, open: OpenBudget = (_, settings) => new LocalBudget(settings)) {
+    this.#settings = config.rateLimit
+    this.#open = open
+    this.configure(config)
+  }
+
+  /** Takes a new configuration: every budget stays as it is, with the new settings. */
+  configure({ rateLimit, companies }: Limits): void {
+    this.#settings = rateLimit
+    const before = this.#ofCompanies
+    this.#ofCompanies = new Map()
+    for (const { account, id } of companies) {
+      const key = budgetKey(account, id)
+      const budget = before.get(key) ?? this.#ofAny.get(key) ?? this.#open(key, rateLimit)
+      this.#ofCompanies.set(key, budget)
+      this.#ofAny.delete(key)
+      before.delete(key)
+    }
+    // A company that left the file may still be called under "*", or come back.
+    for (const [key, budget] of before) this.#ofAny.set(key, budget)
+    for (const budget of this.#all()) budget.configure(rateLimit)
+  }
+
+  /** The budget of an account in a company. */
+  get(account: ServiceAccount, companyId: string): Budget {
+    const key = budgetKey(account, companyId)
+    const known = this.#ofCompanies.get(key) ?? this.#ofAny.get(key)
+    if (known !== undefined) return known
+    const budget = this.#open(key, this.#settings)
+    this.#ofAny.set(key, budget)
+    return budget
+  }
+
+  *#all(): Iterable<Budget> {
+    yield* this.#ofCompanies.values()
+    yield* this.#ofAny.values()
+  }
+}
+
+/** Procore counts by client and company: a rotated secret is the same budget. */
+function budgetKey({ environment, clientId }: ServiceAccount, companyId: string): string {
+  return JSON.stringify([environment.loginUrl, clientId, companyId])
+}

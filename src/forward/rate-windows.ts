@@ -1,0 +1,245 @@
+// What is left of Procore's rate windows (hourly and ten seconds), learned from X-Rate-Limit-* headers.
+
+/** What a response says of the window that is nearest to exhaustion. */
+export interface RateReading {
+  readonly limit: number
+  readonly remaining: number
+  /** Milliseconds until the window ends; undefined where the response does not say. */
+  readonly resetInMs: number | undefined
+}
+
+/** A caller that is limited to a part of each window. */
+export interface SharedUse {
+  readonly caller: string
+  /** 0 to 1. */
+  readonly share: number
+  /** Other callers wait for the budget. */
+  readonly othersWait: boolean
+}
+
+interface Window {
+  readonly limit: number
+  /** Requests that the window still allows, those in flight not subtracted. */
+  left: number
+  /** Of these, how many this proxy may send; Infinity unless the budget is split. */
+  own: number
+  /** Undefined until a response says when. */
+  resetsAt: number | undefined
+  /** The longest time to a reset that was seen; an estimate of the window's length. */
+  lengthMs: number
+  /** How many requests each caller sent in this window. */
+  readonly sentBy: Map<string, number>
+  /** When `sentBy` starts anew where no response says when the window ends. */
+  countsUntil: number
+}
+
+/** Reset times are whole seconds, so responses of one window may differ by this much. */
+const SAME_WINDOW_MS = 1_500
+const MOST_BEFORE_A_RESPONSE = 16
+const MOST_WINDOWS = 8
+/** Spreads the proxies that share a budget, so that they do not start at the same moment. */
+const JITTER_MS = 250
+
+/** All times are milliseconds of one clock that the caller chooses. */
+export class RateWindows {
+  readonly #windows = new Map<number, Window>()
+  /** The window of the newest response. */
+  #shown: Window | undefined
+  #inFlight = 0
+  /** Until a response came the limits are unknown, and only a few requests are sent to find out. */
+  #hasLearned = false
+  #parts = 1
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Counts a request that is about to be sent. */
+  take(caller: string): void {
+    this.#inFlight++
+    for (const window of this.#windows.values()) {
+      window.own--
+      window.sentBy.set(caller, (window.sentBy.get(caller) ?? 0) + 1)
+    }
+  }
+
+  /** A request that was taken has its response, or failed. */
+  release(): void {
+    this.#inFlight--
+  }
+
+  /** Splits what is left, and all later windows, between `parts` proxies. Each may send one request at least. */
+  split(parts: number, now: number): void {
+    this.#parts = parts
+    for (const window of this.#windows.values()) {
+      this.#renew(window, now)
+      window.own = this.#part(window.left)
+    }
+  }
+
+  #part(count: number): number {
+    if (this.#parts === 1) return Number.POSITIVE_INFINITY
+    return count <= 0 ? 0 : Math.max(1, Math.floor(count / this.#parts))
+  }
+
+  /** Milliseconds until any request may go: 0 at once, Infinity where the responses in flight will tell. */
+  waitForAny(now: number): number {
+    let until = 0
+    let dependsOnInFlight = !this.#hasLearned && this.#inFlight >= MOST_BEFORE_A_RESPONSE
+    for (const window of this.#windows.values()) {
+      this.#renew(window, now)
+      if (window.left - this.#inFlight >= 1 && window.own >= 1) continue
+      const isUsedUp = window.left <= 0 || window.own <= 0
+      // Where nothing says when a window starts anew, one request at a time finds out.
+      if (isUsedUp && window.resetsAt !== undefined) until = Math.max(until, window.resetsAt)
+      else if (this.#inFlight > 0) dependsOnInFlight = true
+    }
+    if (until > now) return until - now
+    return dependsOnInFlight ? Number.POSITIVE_INFINITY : 0
+  }
+
+  /**
+   * Milliseconds until a caller that may use only `share` (0 to 1) of a window may go. The caller may use all of it while no
+   * other caller has sent a request in the window, nor waits to send one.
+   */
+  waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
+    let until = now
+    for (const window of this.#windows.values()) {
+      this.#renew(window, now)
+      if (window.limit === 0) continue
+      const sent = window.sentBy.get(caller)
+      const hasOthers = othersWait || window.sentBy.size > (sent === undefined ? 0 : 1)
+      if (hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * window.limit))) {
+        until = Math.max(until, window.resetsAt ?? window.countsUntil)
+      }
+    }
+    return until - now
+  }
+
+  /** Learns from a response. */
+  learn({ limit, remaining, resetInMs }: RateReading, now: number): void {
+    this.#hasLearned = true
+    this.#countElsewhere(limit)
+    const resetsAt = resetInMs === undefined ? undefined : now + resetInMs
+    const window = this.#windows.get(limit)
+    if (window === undefined) {
+      this.#shown = this.#discover(limit, remaining, resetsAt, now)
+      return
+    }
+    this.#shown = window
+    this.#renew(window, now)
+    const begins =
+      resetsAt !== undefined && (window.resetsAt === undefined || resetsAt > window.resetsAt + SAME_WINDOW_MS)
+    // A response of a window that has ended says nothing about the current one.
+    const isPast = resetsAt !== undefined && !begins && resetsAt < (window.resetsAt ?? 0) - SAME_WINDOW_MS
+    if (isPast || resetInMs === 0) return
+    if (begins) {
+      // A window that was renewed by the clock has its counts already.
+      if (window.resetsAt !== undefined) this.#restart(window, remaining, now)
+      window.resetsAt = jittered(resetsAt)
+      window.lengthMs = Math.max(window.lengthMs, resetInMs ?? 0)
+    }
+    // Within a window the rest only falls: of responses that overtake each other, the lowest is right.
+    window.left = begins || resetsAt === undefined ? remaining : Math.min(window.left, remaining)
+  }
+
+  /** A response that has no X-Rate-Limit-* headers. */
+  learnNothing(): void {
+    this.#hasLearned = true
+  }
+
+  /** A 429 for the whole budget: its window (0 where the response named none) is used up until then. */
+  exhaust(limit: number, until: number): void {
+    const window = this.#windows.get(limit)
+    if (window === undefined) this.#add(newWindow(limit, 0, until))
+    else {
+      window.left = 0
+      window.resetsAt = Math.max(window.resetsAt ?? 0, until)
+    }
+  }
+
+  /** The window of the newest response; undefined before one named a limit. */
+  shown(now: number): Pick<Window, 'limit' | 'left' | 'resetsAt'> | undefined {
+    for (const window of this.#windows.values()) this.#renew(window, now)
+    return this.#shown
+  }
+
+  /** All windows, for one who takes over. */
+  readings(now: number): RateReading[] {
+    return [...this.#windows.values()].map((window) => {
+      this.#renew(window, now)
+      const { limit, left, resetsAt } = window
+      return { limit, remaining: left, resetInMs: resetsAt === undefined ? undefined : resetsAt - now }
+    })
+  }
+
+  /** What the request of a response used of the windows that the response does not show. */
+  #countElsewhere(limit: number): void {
+    for (const other of this.#windows.values()) {
+      if (other.limit === limit) continue
+      if (other.left > 0) other.left--
+      // Near its end it would have been shown: it has started anew, unseen.
+      if (other.left <= 0 && other.resetsAt === undefined) this.#windows.delete(other.limit)
+    }
+  }
+
+  #discover(limit: number, left: number, resetsAt: number | undefined, now: number): Window {
+    for (const known of this.#windows.values()) {
+      // The same window, whose limit was changed meanwhile.
+      const apart = Math.abs((known.resetsAt ?? Number.NaN) - (resetsAt ?? Number.NaN))
+      if (known.limit !== 0 && apart <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
+    }
+    const window = newWindow(limit, left, jittered(resetsAt))
+    window.lengthMs = resetsAt === undefined ? 0 : resetsAt - now
+    window.own = this.#part(left)
+    this.#add(window)
+    return window
+  }
+
+  #add(window: Window): void {
+    if (this.#windows.size >= MOST_WINDOWS) this.#windows.clear()
+    this.#windows.set(window.limit, window)
+  }
+
+  /** Once its time has come a window is full again; the next response tells how long it then runs. */
+  #renew(window: Window, now: number): void {
+    if (window.resetsAt === undefined) {
+      if (window.sentBy.size > 0 && now >= window.countsUntil) {
+        window.sentBy.clear()
+        window.countsUntil = now + window.lengthMs
+      }
+      return
+    }
+    if (now < window.resetsAt) return
+    // A 429 without X-Rate-Limit-* told nothing but when it ends.
+    if (window.limit === 0) this.#windows.delete(0)
+    window.left = window.limit === 0 ? Number.POSITIVE_INFINITY : window.limit
+    window.resetsAt = undefined
+    this.#restart(window, window.left, now)
+  }
+
+  #restart(window: Window, left: number, now: number): void {
+    window.own = this.#part(left)
+    window.sentBy.clear()
+    window.countsUntil = now + window.lengthMs
+  }
+}
+
+function newWindow(limit: number, left: number, resetsAt: number | undefined): Window {
+  return {
+    limit,
+    left,
+    own: Number.POSITIVE_INFINITY,
+    resetsAt,
+    lengthMs: 0,
+    sentBy: new Map(),
+    countsUntil: 0,
+  }
+}
+
+/** The time with up to 250 ms added. */
+export function jittered(at: number): number
+export function jittered(at: number | undefined): number | undefined
+export function jittered(at: number | undefined): number | undefined {
+  return at === undefined ? undefined : at + Math.random() * JITTER_MS
+}

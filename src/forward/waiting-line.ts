@@ -1,0 +1,99 @@
+// Requests that wait for the rate budget: each until its turn, its deadline or its caller's leaving.
+import type { RateLimitSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import type { BudgetRequest, Reservation } from './budget.ts'
+import { FairQueue } from './fair-queue.ts'
+
+/** A request in line. */
+export interface Waiter {
+  readonly request: BudgetRequest
+  /** Its turn has come. */
+  go(reservation: Reservation): void
+  fail(error: ProxyError): void
+}
+
+export class WaitingLine {
+  readonly #queue = new FairQueue<Waiter>()
+  /** How many requests wait, by the name of their caller. */
+  readonly #callers = new Map<string, number>()
+
+  get size(): number {
+    return this.#queue.size
+  }
+
+  /** Waits for `go`; `onTimeout` makes the error for a request whose deadline has come. */
+  join(request: BudgetRequest, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Reservation> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        this.#queue.remove(request.queueKey, waiter)
+        this.#count(request.caller, -1)
+      }
+      const waiter: Waiter = {
+        request,
+        go: (reservation) => {
+          leave()
+          resolve(reservation)
+        },
+        fail: (error) => {
+          leave()
+          reject(error)
+        },
+      }
+      const onAbort = () => waiter.fail(callerGone())
+      const timer = setTimeout(() => waiter.fail(onTimeout()), request.deadline - performance.now())
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#queue.add(request.queueKey, waiter)
+      this.#count(request.caller, 1)
+    })
+  }
+
+  /** True where requests of other callers wait. */
+  hasOthers(caller: string): boolean {
+    return this.#callers.size > (this.#callers.has(caller) ? 1 : 0)
+  }
+
+  #count(caller: string, change: number): void {
+    const count = (this.#callers.get(caller) ?? 0) + change
+    if (count === 0) this.#callers.delete(caller)
+    else this.#callers.set(caller, count)
+  }
+
+  /** Takes the next waiter in turn that may go; its `go` or `fail` has to follow. */
+  take(mayGo: (request: BudgetRequest) => boolean): Waiter | undefined {
+    return this.#queue.take(({ request }) => mayGo(request))
+  }
+
+  *[Symbol.iterator](): Iterator<Waiter> {
+    yield* this.#queue
+  }
+}
+
+/** The error of a request whose caller left; it is never sent. */
+export function callerGone(): ProxyError {
+  return rateLimited('The caller closed its connection.', 0)
+}
+
+/** A 429 of the proxy's own; `waitMs` becomes Retry-After, 1 s at least. */
+export function rateLimited(detail: string, waitMs: number): ProxyError {
+  const seconds = Number.isFinite(waitMs) ? Math.max(1, Math.ceil(waitMs / 1000)) : 1
+  return new ProxyError('rate_limited', detail, { retryAfterSeconds: seconds })
+}
+
+/** The detail of the 429 for a request whose wait for the budget did not end in time. */
+export const TOO_LATE = 'The rate budget did not recover within rateLimit.maxWait.'
+
+/** Why a request may not even begin to wait; undefined where it may. An unknown wait is Infinity. */
+export function refusalOf(
+  { deadline }: BudgetRequest,
+  { waitMs, waiting, settings }: { waitMs: number; waiting: number; settings: RateLimitSettings },
+): string | undefined {
+  const known = Number.isFinite(waitMs) ? waitMs : 0
+  if (known > 0 && settings.whenExhausted === 'reject') return 'The rate budget is used up.'
+  if (performance.now() + known > deadline) {
+    return 'Waiting for the rate budget would take longer than rateLimit.maxWait.'
+  }
+  if (waiting >= settings.maxQueued) return 'rateLimit.maxQueued requests wait for the rate budget already.'
+  return undefined
+}
