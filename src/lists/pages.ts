@@ -1,5 +1,6 @@
 // Reads a list page by page: one request after another, each of them like any other request.
 import { ProxyError } from '../errors.ts'
+import type { Call } from '../forward/call.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
 import { type Rows, readRows, SeenIds } from './rows.ts'
@@ -7,11 +8,10 @@ import type { ListTarget } from './target.ts'
 
 /** A page's complete answer. */
 export interface PageAnswer {
+  readonly call: Call
   readonly response: UpstreamResponse
   /** Undefined where it is longer than {@link MOST_PAGE_BYTES}. */
   readonly body: Buffer | undefined
-  /** The API's origin. */
-  readonly origin: string
 }
 
 /** How pages are asked for. */
@@ -39,11 +39,13 @@ export const MOST_PAGE_BYTES = 16 * 1024 * 1024
 /** Procore answered a page with something other than success. */
 export class PageRefusedError extends Error {
   override readonly name = 'PageRefusedError'
+  readonly call: Call
   /** The answer as it came. */
   readonly response: StoredResponse
 
-  constructor(url: string, { response, body }: PageAnswer) {
+  constructor(url: string, { call, response, body }: PageAnswer) {
     super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
+    this.call = call
     const { status, statusText, rawHeaders } = response
     this.response = new StoredResponse(status, statusText, rawHeaders, body ?? Buffer.alloc(0))
   }
@@ -76,7 +78,14 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     // What Total tells of the pages to come is known before the first row is sent.
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
     if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
-    const next = nextPage({ first, current: url, head, origin: answer.origin, received, rows: rows.length })
+    const next = nextPage({
+      first,
+      current: url,
+      head,
+      origin: answer.call.upstream.environment.apiUrl,
+      received,
+      rows: rows.length,
+    })
     yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined }
     if (next === undefined) return
     if (count >= reader.maxPages) throw tooManyPages(reader)

@@ -2,13 +2,12 @@
 import { ProxyError } from '../errors.ts'
 import { type Page, type PageReader, PageRefusedError, readPages } from './pages.ts'
 import { idText, isRow } from './rows.ts'
-import { forProject, type ListTarget } from './target.ts'
+import { forProject, keyIn, type ListTarget } from './target.ts'
 
 /** How the projects of a list are read. */
 export interface ProjectReader extends PageReader {
-  readonly companyId: string
-  /** The caller's projects (ids as text); undefined for all. */
-  readonly projects: readonly string[] | undefined
+  /** The company that a path and query of the API is for, and the caller's projects in it (ids as text; undefined: all). */
+  readonly scope: (url: string) => { companyId: string; projects: readonly string[] | undefined }
   readonly maxProjects: number
   /** Projects that are read at the same time. */
   readonly concurrency: number
@@ -44,7 +43,7 @@ export async function* readList(reader: ProjectReader, target: ListTarget): Asyn
 }
 
 async function* readEachProject(reader: ProjectReader, target: ListTarget): AsyncGenerator<Batch, void> {
-  const ids = await projectIds(reader)
+  const ids = await projectIds(reader, target)
   const underWay: Reading[] = []
   let started = 0
   const startMore = (): Reading | undefined => {
@@ -91,11 +90,13 @@ function refusalStatus(error: unknown): number {
 }
 
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
-async function projectIds(reader: ProjectReader): Promise<readonly unknown[]> {
-  const mine = reader.projects === undefined ? undefined : new Set(reader.projects)
-  const pairs = [`company_id=${reader.companyId}`]
+async function projectIds(reader: ProjectReader, target: ListTarget): Promise<readonly unknown[]> {
   const path = '/rest/v1.0/projects'
-  const list = { form: 'json', path, pairs, isForEachProject: false, columns: undefined, bom: false } as const
+  const named = /\/companies\/([^/]+)\//.exec(target.path)?.[1]
+  const asked = named === undefined ? target.pairs.find(isCompanyId) : `company_id=${named}`
+  const { companyId, projects } = reader.scope(asked === undefined ? path : `${path}?${asked}`)
+  const mine = projects === undefined ? undefined : new Set(projects)
+  const list = { ...target, path, pairs: [`company_id=${companyId}`] }
   const ids: unknown[] = []
   for await (const { rows, isNew, total } of readPages(reader, list)) {
     for (const row of rows) {
@@ -109,4 +110,8 @@ async function projectIds(reader: ProjectReader): Promise<readonly unknown[]> {
     }
   }
   return ids
+}
+
+function isCompanyId(pair: string): boolean {
+  return keyIn(pair) === 'company_id'
 }

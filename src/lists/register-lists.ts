@@ -1,12 +1,12 @@
 // The routes of whole lists: GET and HEAD /_proxy/csv/…, /_proxy/ndjson/… and /_proxy/json/….
 import { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import type { Call, Send } from '../forward/call.ts'
-import { headerValue, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { planBody, transformed } from '../forward/answer-body.ts'
+import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
+import { upstreamError } from '../forward/upstream-error.ts'
+import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { Logger } from '../observe/log.ts'
 import { oneAhead } from './ahead.ts'
 import { listText, writerFor } from './list-text.ts'
@@ -14,36 +14,25 @@ import { MOST_PAGE_BYTES, type PageAnswer, PageRefusedError } from './pages.ts'
 import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
-/** What is known of a caller's request for a list before any page is asked for. */
-export interface ListScope {
-  readonly companyId: string
-  /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
-  readonly apiOrigin: string
-  /** The caller's projects (ids as text); undefined for all. */
-  readonly projects: readonly string[] | undefined
-}
-
 /** What lists need of the server. */
 export interface ListDeps {
   readonly settings: ListSettings
   readonly send: Send
   readonly log: Logger
-  /** Chooses the company by the API's path and query, as for a forwarded request. Throws `ProxyError`. */
-  scope(request: FastifyRequest, path: string): ListScope
+  /** The path and query of the request without its company prefix, byte for byte: `/_proxy/csv/rest/…`. */
+  urlOf(request: FastifyRequest): string
   /**
-   * The GET of one page, judged like a forwarded request by the API's path; its departure is that of the list's caller,
-   * and its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
+   * The GET of one page, judged like a forwarded request by the API's path. Its departure is its own and follows the list's
+   * caller; its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
    */
   pageCall(request: FastifyRequest, path: string): Call
-  /** The request of one page is over: it is logged and counted. `status` is null where there was no complete answer. */
+  /** The request of one page is over: it is logged and counted. `status` is null where there was no complete response. */
   pageOver(call: Call, status: number | null, error?: unknown): void
-  /** Gives an answer of Procore's to the caller as it came. */
-  deliver(request: FastifyRequest, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
-  /** The list ended in the middle: the reason, for the log line of the caller's request. */
+  /** Gives Procore's response to a page to the caller, as it came. */
+  deliver(call: Call, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
+  /** The list broke off in the middle: the reason, for the log line of the caller's request. */
   brokeOff(request: FastifyRequest, error: unknown): void
 }
-
-const unzip = promisify(gunzip)
 
 /** Adds the routes; with `lists.enabled: false` they answer `route_unknown`. */
 export function registerLists(app: FastifyInstance, deps: ListDeps): void {
@@ -61,7 +50,7 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     const help = 'Set `lists.enabled: true` to read whole lists.'
     throw new ProxyError('route_unknown', 'Lists are turned off here (`lists.enabled`).', { help })
   }
-  const target = readListTarget(request.url)
+  const target = readListTarget(deps.urlOf(request))
   const writer = writerFor(target, deps.settings)
   const skipped: Skipped[] = []
   const text = listText({
@@ -87,7 +76,7 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     // Nothing is made in advance here: the page that is read ahead is enough.
     return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
   } catch (error) {
-    if (error instanceof PageRefusedError) return deps.deliver(request, reply, error.response)
+    if (error instanceof PageRefusedError) return deps.deliver(error.call, reply, error.response)
     throw error
   }
 }
@@ -101,40 +90,48 @@ async function* startingWith(
 }
 
 function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
-  const { perPage, maxPages, maxProjects, concurrency } = deps.settings
-  const path = request.url.replace(/^\/_proxy\/[a-z]+/, '')
-  const { companyId, apiOrigin, projects } = deps.scope(request, path)
-  const ask = (url: string): Promise<PageAnswer> => askPage(deps, request, url, apiOrigin)
-  return { ask, perPage, maxPages, maxProjects, concurrency, companyId, projects }
+  return {
+    ...deps.settings,
+    ask: (url) => askPage(deps, request, url),
+    scope: (url) => {
+      const { companyId, caller } = deps.pageCall(request, url)
+      return { companyId, projects: caller?.projects }
+    },
+  }
 }
 
-async function askPage(
-  deps: ListDeps,
-  request: FastifyRequest,
-  url: string,
-  origin: string,
-): Promise<PageAnswer> {
+async function askPage(deps: ListDeps, request: FastifyRequest, url: string): Promise<PageAnswer> {
   const call = deps.pageCall(request, url)
   try {
     const response = await deps.send(call)
-    const raw = await response.read(MOST_PAGE_BYTES)
-    call.exchange.bytesOut += raw?.length ?? 0
+    const isList = response.status >= 200 && response.status < 300
+    const body = await (isList ? readUnpacked(response) : response.read(MOST_PAGE_BYTES))
+    call.exchange.bytesOut += body?.length ?? 0
     deps.pageOver(call, response.status)
-    return { response, body: raw && (await decoded(response, raw)), origin }
+    return { call, response, body }
   } catch (error) {
-    deps.pageOver(call, null, error)
-    throw error
+    const failure = error instanceof CallerGoneError ? error : upstreamError(error)
+    deps.pageOver(call, null, failure)
+    throw failure
   }
 }
 
-/** The body without its gzip, which the proxy asks for on its own; undefined where it is too long. */
-async function decoded(response: UpstreamResponse, body: Buffer): Promise<Buffer | undefined> {
-  if (headerValue(response.head, 'content-encoding')?.toLowerCase() !== 'gzip' || body.length === 0)
-    return body
+/** The body without its compression, which the proxy asks for on its own; undefined where it is too long. */
+async function readUnpacked(response: UpstreamResponse): Promise<Buffer | undefined> {
+  const plan = planBody(response.status, response.head, { unpack: true, replace: undefined })
+  if (plan === undefined) return response.read(MOST_PAGE_BYTES)
+  const pieces: Buffer[] = []
+  let length = 0
+  const tooLong = new Error('the page is too long')
   try {
-    return await unzip(body, { maxOutputLength: MOST_PAGE_BYTES })
-  } catch (cause) {
-    if ((cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined
-    throw new ProxyError('upstream_protocol', 'A page of the list is no valid gzip.', { cause })
+    await transformed(response, plan).pipe((piece) => {
+      length += piece.length
+      if (length > MOST_PAGE_BYTES) response.abort(tooLong)
+      else pieces.push(piece)
+      return true
+    })
+  } catch (error) {
+    if (length <= MOST_PAGE_BYTES) throw error
   }
+  return length > MOST_PAGE_BYTES ? undefined : Buffer.concat(pieces)
 }

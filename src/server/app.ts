@@ -14,10 +14,12 @@ import { sendProblem } from '../forward/problem.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 import { startExchange } from '../observe/exchange.ts'
+import type { Logger } from '../observe/log.ts'
 import { requestIdOf } from '../observe/request-id.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import { registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
+import { registerListPages } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
@@ -31,13 +33,14 @@ export interface AppDeps {
   readonly connections: CallerConnections
   readonly observation: Observation
   readonly send: Send
+  readonly log: Logger
   readonly isReady: () => boolean
   readonly isDraining: () => boolean
 }
 
 /** Builds the app; its `routing` handles requests once this has resolved. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
-  const { runtime, observation, isReady, connections, send } = deps
+  const { observation, isReady, connections, send } = deps
   const app = fastify({
     logger: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']),
@@ -64,12 +67,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   registerPlaceholderLogin(app)
   observation.register(app)
   registerPage(app, observation)
+  registerListPages(app, deps)
   await registerForwarding(app, {
     originOf: (request) => forwardedOf(request).call.upstream.origin,
     carry: (request, reply) => carry(request, reply, connections, send),
   })
   await app.ready()
-  void runtime
   return app
 }
 
@@ -187,8 +190,13 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 const OWN =
   /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
 
+/** A whole list, which may hold any path of the API; its handler reads the URL for itself. */
+const LIST = /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/)/
+
 /** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
 function routeOf(target: string): string {
+  const list = LIST.exec(target)?.[1]
+  if (list !== undefined) return list
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

@@ -86,6 +86,7 @@ export async function buildServer(config: Config, { log }: ServerDeps): Promise<
       connections: listeners.connections,
       observation,
       send,
+      log,
       isReady,
       isDraining: () => drain.isDraining,
     })
