@@ -62,6 +62,7 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
         hasBegun = true
         yield text
       }
+      page.release()
       log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
     }
     yield pending + writer.end()

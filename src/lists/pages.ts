@@ -2,6 +2,7 @@
 import { ProxyError } from '../errors.ts'
 import type { Call } from '../forward/call.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import type { PageBody } from './page-buffers.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
 import { type Rows, readRows, SeenIds } from './rows.ts'
 import type { ListTarget } from './target.ts'
@@ -10,8 +11,7 @@ import type { ListTarget } from './target.ts'
 export interface PageAnswer {
   readonly call: Call
   readonly response: UpstreamResponse
-  /** Undefined where it is longer than {@link MOST_PAGE_BYTES}. */
-  readonly body: Buffer | undefined
+  readonly body: PageBody
 }
 
 /** How pages are asked for. */
@@ -31,10 +31,9 @@ export interface Page {
   readonly received: number
   readonly total: number | undefined
   readonly hasNext: boolean
+  /** To be called once the rows are not needed any more. */
+  readonly release: () => void
 }
-
-/** Longer pages are refused: a page is held in memory. */
-export const MOST_PAGE_BYTES = 16 * 1024 * 1024
 
 /** Procore answered a page with something other than success. */
 export class PageRefusedError extends Error {
@@ -47,7 +46,7 @@ export class PageRefusedError extends Error {
     super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     this.call = call
     const { status, statusText, rawHeaders } = response
-    this.response = new StoredResponse(status, statusText, rawHeaders, body ?? Buffer.alloc(0))
+    this.response = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes ?? ''))
   }
 }
 
@@ -86,7 +85,14 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
       received,
       rows: rows.length,
     })
-    yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined }
+    yield {
+      rows,
+      isNew: (row) => seen.isNew(row),
+      received,
+      total,
+      hasNext: next !== undefined,
+      release: answer.body.release,
+    }
     if (next === undefined) return
     if (count >= reader.maxPages) throw tooManyPages(reader)
     if (next === url)
@@ -98,13 +104,14 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
 
 function rowsOf(url: string, answer: PageAnswer): Rows {
   const { status } = answer.response
-  if (answer.body === undefined) {
+  const { bytes } = answer.body
+  if (bytes === undefined) {
     throw new ProxyError('list_too_long', 'A page of the list is longer than 16 MiB.', {
       help: 'Ask for fewer rows a page with per_page.',
     })
   }
   if (status < 200 || status > 299) throw new PageRefusedError(url, answer)
-  return readRows(url.split('?', 1)[0] as string, answer.body)
+  return readRows(url.split('?', 1)[0] as string, bytes)
 }
 
 function tooManyPages({ maxPages }: PageReader): ProxyError {

@@ -98,12 +98,13 @@ async function projectIds(reader: ProjectReader, target: ListTarget): Promise<re
   const mine = projects === undefined ? undefined : new Set(projects)
   const list = { ...target, path, pairs: [`company_id=${companyId}`] }
   const ids: unknown[] = []
-  for await (const { rows, isNew, total } of readPages(reader, list)) {
+  for await (const { rows, isNew, total, release } of readPages(reader, list)) {
     for (const row of rows) {
       const id = isRow(row) && isNew(row) ? row['id'] : undefined
       const text = idText(id)
       if (text !== undefined && mine?.has(text) !== false) ids.push(id)
     }
+    release()
     if (ids.length > reader.maxProjects || (mine === undefined && (total ?? 0) > reader.maxProjects)) {
       const detail = `The company has more than ${reader.maxProjects} projects (\`lists.maxProjects\`).`
       throw new ProxyError('list_too_long', detail)

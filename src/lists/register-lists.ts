@@ -10,7 +10,8 @@ import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { Logger } from '../observe/log.ts'
 import { oneAhead } from './ahead.ts'
 import { listText, writerFor } from './list-text.ts'
-import { MOST_PAGE_BYTES, type PageAnswer, PageRefusedError } from './pages.ts'
+import { PageBuffers } from './page-buffers.ts'
+import { type PageAnswer, PageRefusedError } from './pages.ts'
 import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
@@ -33,6 +34,8 @@ export interface ListDeps {
   /** The list broke off in the middle: the reason, for the log line of the caller's request. */
   brokeOff(request: FastifyRequest, error: unknown): void
 }
+
+const UNPACKED = { unpack: true, replace: undefined }
 
 /** Adds the routes; with `lists.enabled: false` they answer `route_unknown`. */
 export function registerLists(app: FastifyInstance, deps: ListDeps): void {
@@ -90,9 +93,10 @@ async function* startingWith(
 }
 
 function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
+  const buffers = new PageBuffers()
   return {
     ...deps.settings,
-    ask: (url) => askPage(deps, request, url),
+    ask: (url) => askPage(deps, request, buffers, url),
     scope: (url) => {
       const { companyId, caller } = deps.pageCall(request, url)
       return { companyId, projects: caller?.projects }
@@ -100,13 +104,21 @@ function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
   }
 }
 
-async function askPage(deps: ListDeps, request: FastifyRequest, url: string): Promise<PageAnswer> {
+async function askPage(
+  deps: ListDeps,
+  request: FastifyRequest,
+  buffers: PageBuffers,
+  url: string,
+): Promise<PageAnswer> {
   const call = deps.pageCall(request, url)
   try {
     const response = await deps.send(call)
+    // Rows are read without the compression that the proxy asks for on its own; a refusal passes as it came.
     const isList = response.status >= 200 && response.status < 300
-    const body = await (isList ? readUnpacked(response) : response.read(MOST_PAGE_BYTES))
-    call.exchange.bytesOut += body?.length ?? 0
+    const plan = isList ? planBody(response.status, response.head, UNPACKED) : undefined
+    const source = plan === undefined ? response : transformed(response, plan)
+    const body = await buffers.read(source, () => response.abort(new Error('the page is too long')))
+    call.exchange.bytesOut += body.bytes?.length ?? 0
     deps.pageOver(call, response.status)
     return { call, response, body }
   } catch (error) {
@@ -114,24 +126,4 @@ async function askPage(deps: ListDeps, request: FastifyRequest, url: string): Pr
     deps.pageOver(call, null, failure)
     throw failure
   }
-}
-
-/** The body without its compression, which the proxy asks for on its own; undefined where it is too long. */
-async function readUnpacked(response: UpstreamResponse): Promise<Buffer | undefined> {
-  const plan = planBody(response.status, response.head, { unpack: true, replace: undefined })
-  if (plan === undefined) return response.read(MOST_PAGE_BYTES)
-  const pieces: Buffer[] = []
-  let length = 0
-  const tooLong = new Error('the page is too long')
-  try {
-    await transformed(response, plan).pipe((piece) => {
-      length += piece.length
-      if (length > MOST_PAGE_BYTES) response.abort(tooLong)
-      else pieces.push(piece)
-      return true
-    })
-  } catch (error) {
-    if (length <= MOST_PAGE_BYTES) throw error
-  }
-  return length > MOST_PAGE_BYTES ? undefined : Buffer.concat(pieces)
 }
