@@ -27,7 +27,7 @@ export interface ListOutput {
 }
 
 /** Rows that are objects at the same time. */
-const ROWS_AT_A_TIME = 50
+const ROWS_AT_A_TIME = 10
 /** Projects that a warning names. */
 const MOST_NAMED = 20
 
