@@ -29,7 +29,13 @@ chmodSync(ENTRY, 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
 run(join(ROOT, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json')
 // A run of the demo compiles what every start needs, and Node keeps the compiled code in dist/cache.
-if (!isCold) run(process.execPath, ENTRY, 'demo', '--once')
+if (!isCold) {
+  try {
+    run(process.execPath, ENTRY, 'demo', '--once')
+  } catch {
+    console.warn('The demo failed, so the first start of the program will be slower.')
+  }
+}
 
 /**
  * Bundles src/cli/main.ts into dist/bin/program.cjs. CommonJS, because it starts faster and uses less memory than modules;

@@ -81,10 +81,10 @@ t.test('the documentation and the files of deploy/ name the version of the packa
   const named = files.flatMap((file) =>
     [
       ...readFileSync(join(ROOT, file), 'utf8').matchAll(/\bprocore-proxy(?::|@|, newTag: )(\d+\.\d+\.\d+)/g),
-    ].map(([, version]) => [file, version]),
+    ].map(([, version = '']) => ({ file, version })),
   )
   t.ok(named.length > 5)
-  for (const [file, version] of named) t.equal(version, manifest.version, file)
+  for (const { file, version } of named) t.equal(version, manifest.version, file)
 })
 
 t.test('the package for npm', async (t) => {

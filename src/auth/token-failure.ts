@@ -1,13 +1,13 @@
-// Why a token request failed, and whether it is worth trying again.
+// Why a token request failed, and whether another one may succeed.
 
-/** `rejected` is final: the login server refused the credentials. Everything else may pass. */
+/** `rejected` is final, because the login server refused the credentials. All other failures may pass. */
 export type TokenFailureReason = 'rejected' | 'unreachable' | 'timeout' | 'tls' | 'bad_status' | 'bad_body'
 
-/** A token request that gave no token; `message` holds no secret and nothing of the body. */
+/** A token request that failed. `message` holds no secret and nothing of the response body. */
 export class TokenFailure extends Error {
   override readonly name = 'TokenFailure'
   readonly reason: TokenFailureReason
-  /** What the login server asked for by Retry-After. */
+  /** From Retry-After. */
   readonly retryAfterMs: number | undefined
 
   constructor(
@@ -20,7 +20,7 @@ export class TokenFailure extends Error {
     this.retryAfterMs = options.retryAfterMs
   }
 
-  /** Trying again with the same credentials can't help. */
+  /** True where the same credentials would fail again. */
   get final(): boolean {
     return this.reason === 'rejected'
   }

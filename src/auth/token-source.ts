@@ -1,26 +1,13 @@
-// A live token for one service account: renewed ahead, single flight, failures remembered (CONTRACT section 6).
+// A live token for one service account: renewed ahead of its end, one request at a time, with failures remembered.
 import type { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
-import { ProxyError } from '../errors.ts'
-import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
+import type { ProxyError } from '../errors.ts'
 import { refusalMemoryMs, retryDelayMs } from './backoff.ts'
+import { hasEnded, isDue, type LiveToken } from './live-token.ts'
 import { TokenFailure } from './token-failure.ts'
+import { callerLeft, FIRST_TOKEN_WAIT_MS, tokenUnavailable } from './token-unavailable.ts'
 
-/** A token with its end. Monotonic times are of `performance.now()`; all times are in ms. */
-export interface LiveToken {
-  readonly value: string
-  readonly lifetimeMs: number
-  /** Wall clock, for people. */
-  readonly obtainedAt: number
-  /** Monotonic: from here on it is renewed in the background. */
-  readonly renewAt: number
-  /** Monotonic: never sent from here on. */
-  readonly endsAt: number
-  /** The same end by the wall clock: the monotonic clock stands still while a laptop sleeps. */
-  readonly wallEndsAt: number
-}
-
-/** What befell an account's token, for logs and metrics. */
+/** What happened to an account's token, for logs and metrics. */
 export type TokenEvent =
   | {
       readonly type: 'issued'
@@ -33,38 +20,24 @@ export type TokenEvent =
       readonly account: ServiceAccount
       readonly tookMs: number
       readonly failure: TokenFailure
-      readonly retryInMs: number
+      /** Undefined where no retry is scheduled: the next request that needs a token makes one. */
+      readonly retryInMs: number | undefined
     }
 
 /** The cache's entries by account key; its `fetchMethod` makes one token request with the source as context. */
 export type TokenCache = LRUCache<string, LiveToken, TokenSource>
 
-/** What the status page shows of an account's token. */
+/** What the status page shows of an account's token. `tried`: a token request was answered or failed since the start. */
 export interface TokenState {
   readonly token: LiveToken | undefined
   readonly lastFailure: { readonly failure: TokenFailure; readonly at: number } | undefined
   readonly tried: boolean
 }
 
-/** A caller waits no longer than this for a first token. */
-export const FIRST_TOKEN_WAIT_MS = 15_000
 const FORCED_RENEWAL_INTERVAL_MS = 60_000
 const IDLE_LIFETIMES = 2
 const UNKNOWN_LIFETIME_MS = 900_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
-
-function hasEnded(token: LiveToken, now: number): boolean {
-  return now >= token.endsAt || Date.now() >= token.wallEndsAt
-}
-
-/** To be renewed, by either clock. */
-function isDue(token: LiveToken, now: number): boolean {
-  return now >= token.renewAt || Date.now() >= token.wallEndsAt - (token.endsAt - token.renewAt)
-}
-
-function callerGone(): ProxyError {
-  return new ProxyError('token_unavailable', 'The caller went away.')
-}
 
 interface Waiter {
   readonly deadline: number
@@ -110,7 +83,12 @@ export class TokenSource {
 
   /** True while this token may be sent. */
   lives(token: LiveToken): boolean {
-    return performance.now() < token.endsAt && Date.now() < token.wallEndsAt && token !== this.#dropped
+    return token !== this.#dropped && !hasEnded(token, performance.now())
+  }
+
+  /** The value of the last token that the API refused with 401; it must not be obtained again from other replicas. */
+  get refused(): string | undefined {
+    return this.#dropped?.value
   }
 
   #live(now: number): LiveToken | undefined {
@@ -124,7 +102,7 @@ export class TokenSource {
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
     if (this.#closed) return Promise.reject(this.#unavailable())
-    if (signal?.aborted) return Promise.reject(callerGone())
+    if (signal?.aborted) return Promise.reject(callerLeft())
     const now = performance.now()
     if (!this.#attempting) {
       if (now >= this.#nextAttemptAt) this.#attempt()
@@ -153,7 +131,7 @@ export class TokenSource {
           reject(error)
         },
       }
-      const onAbort = () => waiter.reject(callerGone())
+      const onAbort = () => waiter.reject(callerLeft())
       const timer = setTimeout(() => waiter.reject(this.#unavailable()), deadline - performance.now())
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiters.add(waiter)
@@ -161,8 +139,8 @@ export class TokenSource {
   }
 
   /**
-   * After a 401 for `refused`: a promise for another token to replay with, or undefined where none may be fetched
-   * (a renewal for this reason was made less than a minute ago, or failures are being waited out); the token then stays.
+   * After a 401 for `refused`: a promise for another token to send the request again with. Undefined where none may be
+   * fetched, because a 401 caused a renewal less than a minute ago or a failure is being waited out; the token then stays.
    */
   replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {
     const now = performance.now()
@@ -176,12 +154,12 @@ export class TokenSource {
       this.#dropped = live
     }
     const token = this.get(signal)
-    // Whoever asked may not wait for it (a body that can't be sent again).
+    // The request that asked may not wait for it, if its body cannot be sent again.
     token.catch(() => {})
     return token
   }
 
-  /** Fetches a token if there is none; a call counts as use. Never rejects: what went wrong is reported. */
+  /** Fetches a token if there is none, and counts as use. Failures are reported, not thrown. */
   prefetch(): void {
     if (this.current() === undefined && !this.#attempting && performance.now() >= this.#nextAttemptAt) {
       this.#attempt()
@@ -238,7 +216,7 @@ export class TokenSource {
 
   #issued(token: LiveToken): void {
     if (hasEnded(token, performance.now())) {
-      this.#failed(new TokenFailure('bad_body', "the login server's token had ended when it arrived"))
+      this.#failed(new TokenFailure('bad_body', "the login server's token had expired when it arrived"))
       return
     }
     this.forgetFailures()
@@ -253,19 +231,16 @@ export class TokenSource {
   #failed(failure: TokenFailure): void {
     const now = performance.now()
     this.#lastFailure = { failure, at: Date.now() }
-    const retryInMs = failure.final
+    const waitMs = failure.final
       ? refusalMemoryMs(++this.#refusals)
       : retryDelayMs(++this.#failures, failure, Math.random())
-    this.#nextAttemptAt = now + retryInMs
-    // Wrong credentials without a live token: the next caller tries again, nobody else does.
-    if (!failure.final || this.#live(now) !== undefined) this.#schedule(this.#nextAttemptAt)
-    this.#report({
-      type: 'failed',
-      account: this.account,
-      tookMs: now - this.#attemptedAt,
-      failure,
-      retryInMs,
-    })
+    this.#nextAttemptAt = now + waitMs
+    // Refused credentials are tried again for the next caller only, unless a token still lives.
+    const isScheduled = !failure.final || this.#live(now) !== undefined
+    if (isScheduled) this.#schedule(this.#nextAttemptAt)
+    const tookMs = now - this.#attemptedAt
+    const retryInMs = isScheduled ? waitMs : undefined
+    this.#report({ type: 'failed', account: this.account, tookMs, failure, retryInMs })
     for (const waiter of this.#waiters) {
       if (failure.final || waiter.deadline < this.#nextAttemptAt) waiter.reject(this.#unavailable())
     }
@@ -287,21 +262,7 @@ export class TokenSource {
   }
 
   #unavailable(): ProxyError {
-    const failure = this.#lastFailure?.failure
-    const options = {
-      retryAfterSeconds: Math.max(1, Math.ceil((this.#nextAttemptAt - performance.now()) / 1000)),
-      ...(failure && { cause: failure }),
-    }
-    const reason = failure ? `${failure.message}.` : `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
-    const detail = `Service account ${this.account.name} (${this.account.environment.name}): ${reason}`
-    return failure?.final
-      ? new ProxyError('credentials_rejected', detail, failure && { cause: failure })
-      : new ProxyError('token_unavailable', detail, {
-          ...options,
-          ...(failure?.reason === 'tls' && { help: TLS_HELP, proxyStatus: 'tls_certificate_error' }),
-          ...(failure?.cause instanceof OutboundProxyError && { help: failure.cause.help }),
-        })
+    const retryInMs = this.#nextAttemptAt - performance.now()
+    return tokenUnavailable(this.account, this.#lastFailure?.failure, retryInMs)
   }
 }
-
-const TLS_HELP = `The login server showed a certificate that this machine does not trust. ${CA_HELP}`

@@ -1,16 +1,25 @@
-// The token cache: one entry a service account, kept in lru-cache, whose fetchMethod is the single flight.
+// The token cache: one entry per service account in an lru-cache, whose fetchMethod makes one request at a time.
 import { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
+import type { LiveToken } from './live-token.ts'
 import type { IssuedToken } from './request-token.ts'
-import { type LiveToken, type TokenEvent, TokenSource } from './token-source.ts'
+import { type TokenEvent, TokenSource } from './token-source.ts'
+
+/** What a token request is made for. */
+export interface TokenRequest {
+  readonly account: ServiceAccount
+  readonly signal: AbortSignal
+  /** A token that the API refused with 401, and that must not be given again; undefined for none. */
+  readonly refused: string | undefined
+}
 
 /** Makes one token request; throws TokenFailure. */
-export type RequestToken = (account: ServiceAccount, signal: AbortSignal) => Promise<IssuedToken>
+export type RequestToken = (request: TokenRequest) => Promise<IssuedToken>
 
-/** More accounts than this and the least used ones fetch their tokens anew. */
+/** With more accounts than this, the least recently used ones fetch their tokens anew. */
 const MOST_ACCOUNTS = 4096
 const RENEW_AFTER = 0.75
-/** A token counts as ended a little early, so that it is not refused for the time it travels. */
+/** A token ends a little early, so that it does not end on its way to the API. */
 const endMarginMs = (lifetimeMs: number) => Math.min(5_000, lifetimeMs * 0.02)
 
 export class Tokens {
@@ -22,24 +31,28 @@ export class Tokens {
     this.#report = report
     this.#cache = new LRUCache<string, LiveToken, TokenSource>({
       max: MOST_ACCOUNTS,
-      ttl: 1, // each entry gets its own below; this only turns ttl tracking on
+      ttl: 1, // Turns tracking on; each entry gets its own below.
       ttlResolution: 0,
       noDeleteOnFetchRejection: true,
       perf: { now: () => performance.now() },
       fetchMethod: async (_key, _old, { signal, options, context }) => {
-        // Measured from before the request left: the token is never older than we think.
-        const sentAt = performance.now()
-        const sentAtWall = Date.now()
-        const issued = await request(context.account, signal)
-        const usableMs = issued.lifetimeMs - endMarginMs(issued.lifetimeMs)
-        options.ttl = Math.max(1, usableMs - (performance.now() - sentAt))
+        // Measured from before the request left, so that the token is never older than we think.
+        const askedAt = performance.now()
+        const askedAtWall = Date.now()
+        const { account, refused } = context
+        const issued = await request({ account, signal, refused })
+        const { value, lifetimeMs, ageMs = 0 } = issued
+        const issuedAt = askedAt - ageMs
+        const usableMs = lifetimeMs - endMarginMs(lifetimeMs)
+        options.ttl = Math.max(1, issuedAt + usableMs - performance.now())
         return {
-          value: issued.value,
-          lifetimeMs: issued.lifetimeMs,
-          obtainedAt: Date.now(),
-          renewAt: sentAt + issued.lifetimeMs * RENEW_AFTER,
-          endsAt: sentAt + usableMs,
-          wallEndsAt: sentAtWall + usableMs,
+          value,
+          lifetimeMs,
+          issuedAt,
+          obtainedAt: Date.now() - ageMs,
+          renewAt: issuedAt + lifetimeMs * RENEW_AFTER,
+          endsAt: issuedAt + usableMs,
+          wallEndsAt: askedAtWall - ageMs + usableMs,
         }
       },
     })
@@ -60,7 +73,7 @@ export class Tokens {
     return this.#sources.values()
   }
 
-  /** Closes the sources of all other accounts: what a reload left behind. */
+  /** Closes the sources of all other accounts, after a reload. */
   retain(accounts: readonly ServiceAccount[]): void {
     const keys = new Set(accounts.map((account) => account.key))
     for (const [key, source] of this.#sources) {

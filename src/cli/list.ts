@@ -11,7 +11,7 @@ import { Secret } from '../config/secret.ts'
 import { collectList } from '../lists/collect.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer } from '../server.ts'
-import { readConfig } from './config-options.ts'
+import { readConfig } from './config.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { ListProgress } from './list-progress.ts'
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
-import type { Caller, Company, Config, Environment, ServiceAccount, TracingSettings } from './config.ts'
+import type { Caller, Company, Config, Environment, ServiceAccount } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { networkSettings } from './outbound.ts'
 import { namedCompanies, placedAccounts, placedKeys } from './placed.ts'
@@ -18,7 +18,6 @@ export interface AssembleInput {
   readonly values: ReadonlyMap<string, string>
   /** From `network.caFile`, in PEM. */
   readonly certificates?: readonly string[]
-  readonly tracing?: TracingSettings | undefined
   readonly file: string | undefined
   /** Absolute; relative paths start here. */
   readonly folder: string
@@ -35,7 +34,7 @@ export function accountKey(loginUrl: string, clientId: string, clientSecret: str
 
 /** Makes a Config and freezes it deeply. The settings must be free of mistakes. */
 export function assembleConfig(input: AssembleInput): Config {
-  const { settings, values, certificates = [], tracing, file, folder, warnings, watchedFiles } = input
+  const { settings, values, certificates = [], file, folder, warnings, watchedFiles } = input
   const { upstream, rateLimit, guard, cache, audit, shared } = settings
   const valueAt = (path: Path) => values.get(keyOf(path)) ?? ''
   const keysOf = (owner: Path) =>
@@ -102,7 +101,6 @@ export function assembleConfig(input: AssembleInput): Config {
     metricsListen: settings.metrics.listen,
     log: settings.log,
     inspector: settings.inspector,
-    tracing,
     shutdownTimeoutMs: settings.shutdownTimeout,
     warnings: [...warnings],
     watchedFiles: [...new Set(watchedFiles)],

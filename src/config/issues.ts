@@ -1,4 +1,4 @@
-// Judges raw values by the schema: every mistake as a finding, and the rest as settings, so that checks can go on.
+// Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod'
 import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema, type Settings } from './schema.ts'
@@ -8,9 +8,9 @@ import { MISSING } from './schema-values.ts'
 /** A map of the file; it has no prototype, so every name is just a name. */
 export type RawMap = Record<string, unknown>
 
-/** What the schema says of a file's values. */
+/** The result of validating a file's values. */
 export interface Reading {
-  /** Values with mistakes are replaced by defaults or stand-ins: not to be used where there are findings. */
+  /** Wrong values are replaced by defaults or placeholders, so these can't be used if there are findings. */
   readonly settings: Settings
   readonly findings: readonly Finding[]
 }
@@ -21,26 +21,26 @@ export function isRawMap(value: unknown): value is RawMap {
 }
 
 /** What takes the place of a wrong value that is required or in a list, so that its neighbours are still checked. */
-const STAND_INS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+const PLACEHOLDERS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['id', '0'],
-  ['serviceAccount', 'stand-in'],
-  ['clientId', 'stand-in'],
-  ['clientSecret', 'stand-in'],
-  ['key', 'stand-in'],
-  ['clientKeys', 'stand-in'],
-  ['apiUrl', 'https://stand-in.invalid'],
-  ['loginUrl', 'https://stand-in.invalid'],
+  ['serviceAccount', 'placeholder'],
+  ['clientId', 'placeholder'],
+  ['clientSecret', 'placeholder'],
+  ['key', 'placeholder'],
+  ['clientKeys', 'placeholder'],
+  ['apiUrl', 'https://placeholder.invalid'],
+  ['loginUrl', 'https://placeholder.invalid'],
   ['listen', '127.0.0.1:0'],
-  ['allowedHosts', 'stand-in.invalid'],
-  ['allowedOrigins', 'https://stand-in.invalid'],
-  ['rules', { deny: '/rest/stand-in' }],
-  ['companies', 'stand-in'],
-  ['keep', { paths: ['/rest/stand-in'], for: '1s' }],
+  ['allowedHosts', 'placeholder.invalid'],
+  ['allowedOrigins', 'https://placeholder.invalid'],
+  ['rules', { deny: '/rest/placeholder' }],
+  ['companies', 'placeholder'],
+  ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
 ])
 
 const UNKNOWN_KEY = 'is not a known key'
 
-/** More rounds than any real file needs; each round takes out at least one value. */
+/** More rounds than any real file needs; each one removes at least one value. */
 const MAX_ROUNDS = 200
 
 /** Reads settings from raw values. Never throws. */
@@ -75,22 +75,22 @@ function copy(value: unknown): unknown {
   return result
 }
 
-/** Takes a wrong value out; where it is missing and needs no stand-in, all that it is missing from. */
+/** Replaces or removes a wrong value; if a required one is missing, removes the map that it is missing from. */
 function takeOut(root: RawMap, wrong: Path): void {
   let path = wrong
   while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
 }
 
-/** Replaces a value by its stand-in, or removes it; false if there is nothing to do. */
+/** Replaces a value by its placeholder, or removes it; false if there is nothing to do. */
 function replace(root: RawMap, path: Path): boolean {
   const key = path.at(-1) as string
   const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
   // It went with a list or map that it was in.
   if (parent === undefined) return true
   if (Array.isArray(parent) || isRequired(path)) {
-    const standIn = STAND_INS.get(String(path.findLast((part) => typeof part === 'string')))
-    if (standIn !== undefined && parent[key] !== standIn) {
-      parent[key] = standIn
+    const placeholder = PLACEHOLDERS.get(String(path.findLast((part) => typeof part === 'string')))
+    if (placeholder !== undefined && parent[key] !== placeholder) {
+      parent[key] = placeholder
       return true
     }
   }
@@ -119,7 +119,7 @@ function isRequired(path: Path): boolean {
 
 type Issue = z.core.$ZodIssue
 
-/** `foreign`: the value is of another type altogether than the schema is for. */
+/** `foreign`: the value's type is another one than the schema is for. */
 interface Judgement {
   readonly findings: readonly Finding[]
   readonly foreign: boolean
@@ -140,7 +140,7 @@ function judge(issue: Issue, prefix: Path): Judgement {
   }
 }
 
-/** Of a union's branches, the findings of the one that was meant; the union's own where none stands out. */
+/** The findings of the branch of a union that was probably meant; the union's own if no branch stands out. */
 function closestBranch(
   issue: Extract<Issue, { code: 'invalid_union' }>,
   path: Path,
@@ -158,7 +158,7 @@ function closestBranch(
   return { findings: first, foreign: false }
 }
 
-/** How far a branch is from what was written: other keys count for more than any number of wrong values. */
+/** How far a branch is from what was written; other keys count for more than any number of wrong values. */
 function misfit(findings: readonly Finding[]): number {
   const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
   return findings.length + ofKeys.length * 1000

@@ -11,7 +11,6 @@ import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
 import { ConfigError, type Finding, isMistake, keyOf, type Path, type Problem } from './problems.ts'
 import { type FoundFile, findConfigFile } from './search.ts'
-import { readTracing } from './tracing.ts'
 
 /** Everything that a configuration is made from. */
 export interface LoadInput {
@@ -79,16 +78,14 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   ]
   problems.push(...layered.problems, ...others.map(place))
   if (problems.length > 0) throw new ConfigError(problems)
-  const { tracing, warnings: ofTracing } = readTracing(env)
   warnings.push(...credentials.warnings, ...plain.warnings)
   return assembleConfig({
     settings,
     values: credentials.values,
     certificates: ca.certificates,
-    tracing,
     file,
     folder,
-    warnings: [...warnings, ...openToWriters(found, mode, platform), ...ofTracing],
+    warnings: [...warnings, ...openToWriters(found, mode, platform)],
     watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
   })
 }

@@ -76,10 +76,10 @@ export const duration = (minimumMs = 0) => {
   return z
     .string({ error: wrong })
     .regex(/^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/, { error: wrong, abort: true })
-    .transform((value) => Math.round(ms(value as ms.StringValue)))
-    .refine((length) => length >= minimumMs && length <= MAX_DURATION_MS, {
-      error: ({ input }) => text({ message: `${ms(input as number)} is out of range`, fix: range }),
+    .refine((value) => isBetween(minimumMs, ms(value as ms.StringValue), MAX_DURATION_MS), {
+      error: says((input) => `${shown(input)} is out of range`, range),
     })
+    .transform((value) => Math.round(ms(value as ms.StringValue)))
     .meta({ title: 'duration' })
 }
 
@@ -92,6 +92,14 @@ const BYTES: Readonly<Record<string, number>> = {
   GiB: 2 ** 30,
 }
 
+function bytesOf(size: string): number {
+  return Number.parseInt(size, 10) * Number(BYTES[size.replace(/^\d+/, '')])
+}
+
+function isBetween(minimum: number, value: number, maximum: number): boolean {
+  return value >= minimum && value <= maximum
+}
+
 /** Text such as `64MB` (1000 based) or `64MiB` (1024 based); becomes bytes. */
 export const size = (minimum: number, maximum: number) => {
   const wrong = isNot('a size', 'Write a number with a unit, such as 64MB or 1GiB')
@@ -99,10 +107,10 @@ export const size = (minimum: number, maximum: number) => {
   return z
     .string({ error: wrong })
     .regex(/^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/, { error: wrong, abort: true })
-    .transform((value) => Number.parseInt(value, 10) * Number(BYTES[value.replace(/^\d+/, '')]))
-    .refine((bytes) => bytes >= minimum && bytes <= maximum, {
-      error: ({ input }) => text({ message: `${input} bytes is out of range`, fix: range }),
+    .refine((value) => isBetween(minimum, bytesOf(value), maximum), {
+      error: says((input) => `${shown(input)} is out of range`, range),
     })
+    .transform(bytesOf)
     .meta({ title: 'size' })
 }
 
@@ -150,18 +158,14 @@ export const secretSource = z
           /^[A-Za-z_][A-Za-z0-9_]*$/,
           'the name of a variable',
           'Write the name alone, without $ or braces, such as ACME_SECRET',
-        ).describe('The environment variable that holds the value.'),
-      }),
-      z.strictObject({
-        file: plainText('the path of a file').describe(
-          "The file that holds the value, relative to the configuration file's folder. One newline at its end is removed. Other users must not be able to read it, except below /run/secrets and /run/credentials and on read-only file systems.",
         ),
       }),
       z.strictObject({
-        command: fullListOf(plainText('text'), 'Write [program, argument, …]').describe(
-          "The program that prints the value, and its arguments. It runs without a shell in the configuration file's folder. One newline at the end of its output is removed.",
-        ),
-        timeout: duration(1).prefault('10s').describe('The longest time that the program may take.'),
+        file: plainText('the path of a file'),
+      }),
+      z.strictObject({
+        command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
+        timeout: duration(1).prefault('10s'),
       }),
     ],
     {
@@ -190,7 +194,6 @@ const fileMode = z
   .prefault('600')
   .meta({
     title: 'file mode',
-    description: "The socket's permission bits, in octal.",
     type: ['string', 'integer'],
   })
 
@@ -208,7 +211,7 @@ export const listenAddress = z
             'a path',
             'Write the path of the socket, such as /run/procore-proxy.sock',
             unlessMistake(checkSocketPath),
-          ).describe("The socket's absolute path."),
+          ),
           mode: fileMode,
         })
         .transform(({ path, mode }): ListenAddress => ({ kind: 'unix', path, mode })),
@@ -234,7 +237,7 @@ const decimalId = (what: string, fix: string) =>
             if (!(issue.input instanceof OddNumber)) return says(`is not ${what}`, fix)(issue)
             const { source } = issue.input
             return text({
-              message: `${source} is a number that would lose digits or change its form`,
+              message: `${source} is a number that would not be kept as it is written`,
               fix: `Quote it: "${source}"`,
             })
           },
@@ -249,10 +252,10 @@ const decimalId = (what: string, fix: string) =>
     })
 
 /** Procore's id of a company. */
-export const companyId = decimalId('a company id', 'Write 1 to 20 digits in quotes, such as "7656"')
+export const companyId = decimalId('a company id', 'Write its 1 to 20 digits, such as "7656"')
 
 /** Procore's id of a project. */
-export const projectId = decimalId('a project id', 'Write 1 to 20 digits in quotes, such as "316469"')
+export const projectId = decimalId('a project id', 'Write its 1 to 20 digits, such as "316469"')
 
 /** The name of something in this file; an unquoted number is read as text. */
 export const reference = (what: string, fix: string) =>
@@ -317,19 +320,12 @@ const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out
 const methods = fullListOf(
   z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) }),
   METHODS_FIX,
-)
-  .optional()
-  .describe(
-    'The methods that the rule is for; all of them if left out. `reads` means GET, HEAD and OPTIONS, `writes` all others. GET includes HEAD.',
-  )
+).optional()
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
 export const accessRule = z
   .union(
-    [
-      z.strictObject({ allow: pathPatterns.describe('The paths that the rule allows.'), methods }),
-      z.strictObject({ deny: pathPatterns.describe('The paths that the rule refuses.'), methods }),
-    ],
+    [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
     {
       error: says(
         'must have either allow or deny',

@@ -1,5 +1,5 @@
-// Reads a secret from where it is kept: the file itself, a variable, a file of its own, or a program's output.
-import type { ExecFileException } from 'node:child_process'
+// Reads a secret from where it is kept: the configuration, a variable, a file of its own, or the output of a program.
+import { type ExecFileException, execFile } from 'node:child_process'
 import { resolve, sep } from 'node:path'
 import ms from 'ms'
 import { chmod, isOpenToOthers, readTextFile } from './files.ts'
@@ -7,7 +7,7 @@ import { isOnReadOnlyMount } from './mounts.ts'
 import type { Mistake } from './problems.ts'
 import type { SecretSource } from './schema.ts'
 
-/** Far beyond any secret; keeps a wrong path or program from filling the memory. */
+/** Far longer than any secret; stops a wrong path or program from filling the memory. */
 const MAX_SECRET_BYTES = 64 * 1024
 
 /**
@@ -24,12 +24,12 @@ export interface SecretContext {
   readonly platform: NodeJS.Platform
 }
 
-/** The absolute path of a `{file}` secret; undefined for every other kind. */
+/** The absolute path of a `{file}` secret; undefined for all other kinds. */
 export function secretFile(source: SecretSource, folder: string): string | undefined {
   return typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
 }
 
-/** The secret's value, never empty; or what is wrong, in words that hold nothing of it. */
+/** The value of a secret, never empty; or what is wrong, in words that hold nothing of it. */
 export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
   if (typeof source === 'string') return notEmpty(source, 'the value', 'Write the value')
   if ('env' in source) {
@@ -37,7 +37,7 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
     if (value === '') {
       return {
         message: `the variable ${source.env} is not set`,
-        fix: `Set ${source.env} where the proxy is started`,
+        fix: `Set ${source.env} in the environment of the proxy`,
       }
     }
     return notEmpty(value, `the variable ${source.env}`, `Set ${source.env} to the value`)
@@ -71,8 +71,6 @@ function readFromProgram(
   { env, folder }: SecretContext,
 ): Promise<string | Mistake> {
   const [program = '', ...args] = command
-  // Loaded by those alone who keep a secret so.
-  const { execFile } = process.getBuiltinModule('node:child_process')
   return new Promise((done) => {
     const options = {
       cwd: folder,
@@ -84,18 +82,18 @@ function readFromProgram(
     } as const
     try {
       const child = execFile(program, args, options, (error, stdout) => {
-        // Never the error's own message: it holds what the program wrote.
+        // The error's own message is not used, as it contains what the program wrote.
         if (error) done(wordsFor(program, error, timeoutMs))
         else
           done(
             notEmpty(
               withoutNewline(stdout),
-              `what ${program} prints`,
+              `the output of ${program}`,
               'Make it print the secret and nothing else',
             ),
           )
       })
-      // A program that asks a question gets an end of file instead of waiting for its timeout.
+      // A program that asks a question reads an end of file instead of waiting until its timeout.
       child.stdin?.on('error', () => {}).end()
     } catch {
       done({
@@ -118,13 +116,13 @@ function wordsFor(program: string, error: ExecFileException, timeoutMs: number):
   }
   if (error.killed) {
     return {
-      message: `${program} did not end within ${ms(timeoutMs)}`,
-      fix: 'Make it faster, or raise its timeout',
+      message: `${program} did not finish within ${ms(timeoutMs)}`,
+      fix: 'Make it faster, or increase its timeout',
     }
   }
   const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
   return {
     message: `${program} failed (${end})`,
-    fix: 'Run it by hand to see why; its output is not shown here',
+    fix: 'Run it by hand to see why, as its output is not shown here',
   }
 }

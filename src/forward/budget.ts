@@ -135,10 +135,17 @@ export class LocalBudget implements Budget {
     this.#pump()
   }
 
-  /** Uses only one part in `parts` of the budget from now on; 1 for all of it. */
-  split(parts: number): void {
-    this.#windows.split(parts, this.#now())
+  /** Uses only one part in `parts` of the budget from now on, 1 for all of it, given what others learned last. */
+  split(parts: number, newest: RateReading | undefined): void {
+    const now = this.#now()
+    if (newest !== undefined) this.#windows.assume(newest, now)
+    this.#windows.split(parts, now)
     this.#pump()
+  }
+
+  /** Lets those that wait here go on to wait for another budget. */
+  handOver(to: Budget): void {
+    for (const waiter of [...this.#line]) waiter.go(to.reserve(waiter.request, waiter.signal))
   }
 
   /** What is known of the windows. */

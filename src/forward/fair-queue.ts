@@ -37,12 +37,32 @@ export class FairQueue<T> implements Iterable<T> {
       const at = items.findIndex(mayGo)
       if (at === -1) continue
       const item = items[at] as T
-      this.#byCaller.delete(caller)
-      this.#byCaller.set(caller, items)
+      this.yieldTurn(caller)
       this.#cut(caller, items, at)
       return item
     }
     return undefined
+  }
+
+  /** Up to `count` items that may go, in the order in which `take` would give them. */
+  next(count: number, mayGo: (item: T) => boolean): T[] {
+    const lists = [...this.#byCaller.values()].map((items) => items.filter(mayGo).slice(0, count))
+    const found: T[] = []
+    for (let nth = 0; found.length < count && lists.some((items) => items.length > nth); nth++) {
+      for (const items of lists) {
+        const item = items[nth]
+        if (item !== undefined && found.length < count) found.push(item)
+      }
+    }
+    return found
+  }
+
+  /** The caller was served: the others go first now. */
+  yieldTurn(caller: string): void {
+    const items = this.#byCaller.get(caller)
+    if (items === undefined) return
+    this.#byCaller.delete(caller)
+    this.#byCaller.set(caller, items)
   }
 
   #cut(caller: string, items: T[], at: number): void {

@@ -39,12 +39,21 @@ export function callOf(
   }
 }
 
-/** Sends a call with `send` and takes the response to the caller. Never throws: failures are answered, or break the response off. */
+/** What happens around a call. */
+export interface ForwardDeps {
+  readonly send: Send
+  /** Awaited before the caller sees the end of the response; what it throws breaks the response off. */
+  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+}
+
+/**
+ * Sends a call and takes the response to the caller. Never throws: failures are answered, or break the response off.
+ */
 export async function forward(
   call: Call,
   response: ServerResponse,
   { context, rewritesFileUrls }: Omit<Forwarded, 'call'>,
-  send: Send,
+  { send, beforeEnd }: ForwardDeps,
 ): Promise<void> {
   const { exchange, upstream } = call
   upstream.inFlight++
@@ -53,26 +62,38 @@ export async function forward(
     const { environment } = upstream
     const replace = (value: string) => rewriteFileUrl(value, environment, context.base)
     const wishes = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
-    await deliver(received, response, { exchange, context, wishes })
+    await deliver(received, response, { exchange, context, wishes, beforeEnd })
   } catch (error) {
-    if (!call.departure.hasLeft) fail(error, call, response, context)
+    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd })
   } finally {
     call.body?.destroy()
     upstream.inFlight--
   }
 }
 
+interface Failed {
+  readonly call: Call
+  readonly response: ServerResponse
+  readonly context: AnswerContext
+  readonly beforeEnd: ForwardDeps['beforeEnd']
+}
+
 /** Answers with the error, or breaks the response off so that it is not taken for whole. */
-function fail(error: unknown, { exchange }: Call, response: ServerResponse, { extra }: AnswerContext): void {
+async function fail(error: unknown, { call, response, context, beforeEnd }: Failed): Promise<void> {
+  const { exchange } = call
   const failure = upstreamError(error)
   exchange.cause = failure.code
   exchange.error = failure
-  if (response.headersSent) breakOff(response, exchange.answerHeaders)
-  else {
-    // What is still to come of the body would be taken for the next request.
-    if (failure.code === 'request_invalid') response.shouldKeepAlive = false
-    sendProblem(response, failure, { requestId: exchange.reqId, company: exchange.company, extra })
+  if (response.headersSent) {
+    breakOff(response, exchange.answerHeaders)
+    return
   }
+  // A write that Procore may have carried out is in the account already, or the account can't be written.
+  await beforeEnd?.(failure.status).catch(() => {})
+  // What is still to come of the body would be taken for the next request.
+  if (failure.code === 'request_invalid') response.shouldKeepAlive = false
+  const { extra } = context
+  sendProblem(response, failure, { requestId: exchange.reqId, company: exchange.company, extra })
 }
 
 function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {

@@ -116,10 +116,15 @@ export class RateWindows {
     return until - now
   }
 
-  /** Learns from a response. */
-  learn({ limit, remaining, resetInMs }: RateReading, now: number): void {
+  /** Learns from a response; its request also used up one of each window that the response does not show. */
+  learn(reading: RateReading, now: number): void {
+    this.#countElsewhere(reading.limit)
+    this.assume(reading, now)
+  }
+
+  /** Takes over what others learned. */
+  assume({ limit, remaining, resetInMs }: RateReading, now: number): void {
     this.#hasLearned = true
-    this.#countElsewhere(limit)
     const resetsAt = resetInMs === undefined ? undefined : now + resetInMs
     const window = this.#windows.get(limit)
     if (window === undefined) {

@@ -1,6 +1,6 @@
 // A caller's request body on its way up: it streams with back-pressure, is counted, and a short one is kept to be sent again.
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { hastenCollection } from './collection.ts'
 
 /** Bodies up to this length are kept, so that the request can be sent again. */
 export const MOST_KEPT_BYTES = 64 * 1024
@@ -10,8 +10,9 @@ export const MOST_KEPT_BYTES = 64 * 1024
  * the caller's request itself would cut the connection on which the caller still has to get its response.
  */
 export class RequestBody extends Readable {
-  readonly #request: IncomingMessage
+  readonly #request: Readable
   readonly #onProgress: (bytes: number, piece?: Buffer) => void
+  readonly #observers: ((piece: Buffer) => void)[] = []
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #isStarted = false
@@ -20,7 +21,7 @@ export class RequestBody extends Readable {
   movedAt = 0
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
-  constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
+  constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
@@ -34,6 +35,11 @@ export class RequestBody extends Readable {
     if (!this.#isStarted && !this.destroyed) return this
     if (this.#kept === undefined || !this.#isComplete) return undefined
     return Buffer.concat(this.#kept, this.#keptBytes)
+  }
+
+  /** Calls `listener` with each piece that arrives from now on. */
+  observe(listener: (piece: Buffer) => void): void {
+    this.#observers.push(listener)
   }
 
   /** The caller has sent all of it. */
@@ -52,8 +58,6 @@ export class RequestBody extends Readable {
       return
     }
     this.#isStarted = true
-    // As text (each byte is one character), which V8 collects much sooner than buffers, whose memory is outside its heap.
-    this.#request.setEncoding('latin1')
     this.#request.on('data', this.#onData)
     this.#request.on('end', this.#onEnd)
     this.#request.on('error', this.#onError)
@@ -67,8 +71,8 @@ export class RequestBody extends Readable {
     done(error)
   }
 
-  readonly #onData = (text: string): void => {
-    const chunk = Buffer.from(text, 'latin1')
+  readonly #onData = (chunk: Buffer): void => {
+    hastenCollection(chunk)
     if (this.#kept !== undefined) {
       this.#keptBytes += chunk.length
       if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
@@ -76,6 +80,7 @@ export class RequestBody extends Readable {
     }
     this.movedAt = performance.now()
     this.#onProgress(chunk.length, chunk)
+    for (const observe of this.#observers) observe(chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 

@@ -1,5 +1,5 @@
 // What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
-import type { LiveToken } from '../auth/token-source.ts'
+import type { LiveToken } from '../auth/live-token.ts'
 import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { Call } from './call.ts'
@@ -22,6 +22,22 @@ const NEVER_SENT = new Set([
   'expect',
   'forwarded',
   'x-real-ip',
+  // By these, servers behind a rewriting proxy are told another path or method than the one that was judged.
+  'x-original-url',
+  'x-original-uri',
+  'x-original-path',
+  'x-original-method',
+  'x-original-host',
+  'x-rewrite-url',
+  'x-rewrite-uri',
+  'x-override-url',
+  'x-http-path-override',
+  'x-http-host-override',
+  'x-host',
+  'x-proxy-url',
+  'x-request-uri',
+  'x-envoy-original-path',
+  'request-uri',
   'origin',
   'referer',
 ])

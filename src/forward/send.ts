@@ -1,5 +1,5 @@
 // Sends a call to Procore: budget, token, connection, request. Then judges the response, and sends again where that helps.
-import type { LiveToken } from '../auth/token-source.ts'
+import type { LiveToken } from '../auth/live-token.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
 import type { Reservation } from './budget.ts'
@@ -130,6 +130,7 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
       if (departure.hasLeft) throw new CallerGoneError()
       if (!tokens.lives(token)) throw new TokenEndedError()
       exchange.sentAt = performance.now()
+      exchange.upstreamUrl = upstream.origin + call.path
       call.onSending?.()
     },
     onInformation: call.onInformation,

@@ -110,6 +110,14 @@ export class Upstreams {
     return loads
   }
 
+  /** What is left of the rate budget of one company, by the name that it counts under. */
+  budgetRemaining(group: string): number | undefined {
+    const company = this.#config.companies.find(({ name }) => name === group)
+    const entries = company === undefined ? [...this.#ofAny.values()] : [this.#byId.get(company.id)]
+    const remaining = entries.flatMap((entry) => entry?.budget?.state().remaining ?? [])
+    return remaining.length === 0 ? undefined : Math.min(...remaining)
+  }
+
   #loadOf(company: string, entries: readonly Entry[]): CompanyLoad {
     const ids = new Set(entries.map((entry) => entry.companyId))
     const all = [...entries, ...[...this.#files.values()].filter((entry) => ids.has(entry.companyId))]

@@ -7,8 +7,12 @@ import { FairQueue } from './fair-queue.ts'
 /** A request in line. */
 export interface Waiter {
   readonly request: BudgetRequest
-  /** Its turn has come. */
-  go(reservation: Reservation): void
+  /** Aborts when its caller leaves. */
+  readonly signal: AbortSignal
+  /** False once it has left the line. */
+  isWaiting: boolean
+  /** Its turn has come, or it goes on to wait elsewhere. */
+  go(reservation: Reservation | Promise<Reservation>): void
   fail(error: ProxyError): void
 }
 
@@ -25,6 +29,7 @@ export class WaitingLine {
   join(request: BudgetRequest, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Reservation> {
     return new Promise((resolve, reject) => {
       const leave = () => {
+        waiter.isWaiting = false
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
         this.#queue.remove(request.queueKey, waiter)
@@ -32,6 +37,8 @@ export class WaitingLine {
       }
       const waiter: Waiter = {
         request,
+        signal,
+        isWaiting: true,
         go: (reservation) => {
           leave()
           resolve(reservation)
@@ -63,6 +70,16 @@ export class WaitingLine {
   /** Takes the next waiter in turn that may go; its `go` or `fail` has to follow. */
   take(mayGo: (request: BudgetRequest) => boolean): Waiter | undefined {
     return this.#queue.take(({ request }) => mayGo(request))
+  }
+
+  /** Up to `count` waiters that may go, in turn; they stay in line. */
+  next(count: number, mayGo: (request: BudgetRequest) => boolean): Waiter[] {
+    return this.#queue.next(count, ({ request }) => mayGo(request))
+  }
+
+  /** One with this queue key was served: the others go first now. */
+  yieldTurn(queueKey: string): void {
+    this.#queue.yieldTurn(queueKey)
   }
 
   *[Symbol.iterator](): Iterator<Waiter> {

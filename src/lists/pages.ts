@@ -1,6 +1,5 @@
 // Reads a list page by page: one request after another, each of them like any other request.
 import { ProxyError } from '../errors.ts'
-import type { Call } from '../forward/call.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import type { PageBody } from './page-buffers.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
@@ -9,7 +8,6 @@ import type { ListTarget } from './target.ts'
 
 /** A page's complete answer. */
 export interface PageAnswer {
-  readonly call: Call
   readonly response: UpstreamResponse
   readonly body: PageBody
 }
@@ -18,6 +16,8 @@ export interface PageAnswer {
 export interface PageReader {
   /** Sends the request for this path and query of the API. Throws `ProxyError` where it may not be sent or fails. */
   readonly ask: (url: string) => Promise<PageAnswer>
+  /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
+  readonly apiOrigin: string
   readonly perPage: number
   /** Of one list. */
   readonly maxPages: number
@@ -38,13 +38,11 @@ export interface Page {
 /** Procore answered a page with something other than success. */
 export class PageRefusedError extends Error {
   override readonly name = 'PageRefusedError'
-  readonly call: Call
   /** The answer as it came. */
   readonly response: StoredResponse
 
-  constructor(url: string, { call, response, body }: PageAnswer) {
+  constructor(url: string, { response, body }: PageAnswer) {
     super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
-    this.call = call
     const { status, statusText, rawHeaders } = response
     this.response = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes ?? ''))
   }
@@ -81,7 +79,7 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
       first,
       current: url,
       head,
-      origin: answer.call.upstream.environment.apiUrl,
+      origin: reader.apiOrigin,
       received,
       rows: rows.length,
     })

@@ -2,12 +2,13 @@
 import { ProxyError } from '../errors.ts'
 import { type Page, type PageReader, PageRefusedError, readPages } from './pages.ts'
 import { idText, isRow } from './rows.ts'
-import { forProject, keyIn, type ListTarget } from './target.ts'
+import { forProject, type ListTarget } from './target.ts'
 
 /** How the projects of a list are read. */
 export interface ProjectReader extends PageReader {
-  /** The company that a path and query of the API is for, and the caller's projects in it (ids as text; undefined: all). */
-  readonly scope: (url: string) => { companyId: string; projects: readonly string[] | undefined }
+  readonly companyId: string
+  /** The caller's projects (ids as text); undefined for all. */
+  readonly projects: readonly string[] | undefined
   readonly maxProjects: number
   /** Projects that are read at the same time. */
   readonly concurrency: number
@@ -91,12 +92,8 @@ function refusalStatus(error: unknown): number {
 
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
 async function projectIds(reader: ProjectReader, target: ListTarget): Promise<readonly unknown[]> {
-  const path = '/rest/v1.0/projects'
-  const named = /\/companies\/([^/]+)\//.exec(target.path)?.[1]
-  const asked = named === undefined ? target.pairs.find(isCompanyId) : `company_id=${named}`
-  const { companyId, projects } = reader.scope(asked === undefined ? path : `${path}?${asked}`)
-  const mine = projects === undefined ? undefined : new Set(projects)
-  const list = { ...target, path, pairs: [`company_id=${companyId}`] }
+  const mine = reader.projects === undefined ? undefined : new Set(reader.projects)
+  const list = { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${reader.companyId}`] }
   const ids: unknown[] = []
   for await (const { rows, isNew, total, release } of readPages(reader, list)) {
     for (const row of rows) {
@@ -111,8 +108,4 @@ async function projectIds(reader: ProjectReader, target: ListTarget): Promise<re
     }
   }
   return ids
-}
-
-function isCompanyId(pair: string): boolean {
-  return keyIn(pair) === 'company_id'
 }

@@ -15,13 +15,22 @@ import { type PageAnswer, PageRefusedError } from './pages.ts'
 import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
+/** What is known of a caller's request for a list before any page is asked for. */
+export interface ListScope {
+  readonly companyId: string
+  /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
+  readonly apiOrigin: string
+  /** The caller's projects (ids as text); undefined for all. */
+  readonly projects: readonly string[] | undefined
+}
+
 /** What lists need of the server. */
 export interface ListDeps {
   readonly settings: ListSettings
   readonly send: Send
   readonly log: Logger
-  /** The path and query of the request without its company prefix, byte for byte: `/_proxy/csv/rest/…`. */
-  urlOf(request: FastifyRequest): string
+  /** The company that the API's path and query choose, as for a forwarded request; called once, before any page. */
+  scope(request: FastifyRequest): ListScope
   /**
    * The GET of one page, judged like a forwarded request by the API's path. Its departure is its own and follows the list's
    * caller; its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
@@ -30,7 +39,7 @@ export interface ListDeps {
   /** The request of one page is over: it is logged and counted. `status` is null where there was no complete response. */
   pageOver(call: Call, status: number | null, error?: unknown): void
   /** Gives Procore's response to a page to the caller, as it came. */
-  deliver(call: Call, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
+  deliver(request: FastifyRequest, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
   /** The list broke off in the middle: the reason, for the log line of the caller's request. */
   brokeOff(request: FastifyRequest, error: unknown): void
 }
@@ -53,7 +62,7 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     const help = 'Set `lists.enabled: true` to read whole lists.'
     throw new ProxyError('route_unknown', 'Lists are turned off here (`lists.enabled`).', { help })
   }
-  const target = readListTarget(deps.urlOf(request))
+  const target = readListTarget(request.url)
   const writer = writerFor(target, deps.settings)
   const skipped: Skipped[] = []
   const text = listText({
@@ -79,7 +88,7 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     // Nothing is made in advance here: the page that is read ahead is enough.
     return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
   } catch (error) {
-    if (error instanceof PageRefusedError) return deps.deliver(error.call, reply, error.response)
+    if (error instanceof PageRefusedError) return deps.deliver(request, reply, error.response)
     throw error
   }
 }
@@ -94,13 +103,13 @@ async function* startingWith(
 
 function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
   const buffers = new PageBuffers()
+  const { companyId, apiOrigin, projects } = deps.scope(request)
   return {
     ...deps.settings,
+    companyId,
+    apiOrigin,
+    projects,
     ask: (url) => askPage(deps, request, buffers, url),
-    scope: (url) => {
-      const { companyId, caller } = deps.pageCall(request, url)
-      return { companyId, projects: caller?.projects }
-    },
   }
 }
 
@@ -120,7 +129,7 @@ async function askPage(
     const body = await buffers.read(source, () => response.abort(new Error('the page is too long')))
     call.exchange.bytesOut += body.bytes?.length ?? 0
     deps.pageOver(call, response.status)
-    return { call, response, body }
+    return { response, body }
   } catch (error) {
     const failure = error instanceof CallerGoneError ? error : upstreamError(error)
     deps.pageOver(call, null, failure)

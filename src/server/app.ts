@@ -1,4 +1,5 @@
 // The Fastify instance of one configuration: hooks judge each request, routes answer it, one place answers errors.
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -13,15 +14,22 @@ import { FORWARD_ROUTE, registerForwarding } from '../forward/http-proxy.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
+import type { KeyThrottle } from '../guards/key-throttle.ts'
+import { asksForKeys, identifyKey, WrongKeyError } from '../guards/keys.ts'
 import { startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { requestIdOf } from '../observe/request-id.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
+import type { Audits } from './audits.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
-import { registerHealth } from './health.ts'
+import type { Drain } from './drain.ts'
+import { registerErrorDocs } from './error-docs.ts'
+import { type IsReady, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
-import { registerListPages } from './lists.ts'
+import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
-import { registerPage } from './page.ts'
+import { registerMetrics, registerStatus } from './own-pages.ts'
+import { registerPage, registerPageRedirects } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
 
@@ -30,17 +38,25 @@ const LINGER_MS = 5_000
 
 export interface AppDeps {
   readonly runtime: Runtime
-  readonly connections: CallerConnections
-  readonly observation: Observation
   readonly send: Send
+  readonly shared: SharedParts
+}
+
+/** What outlives a configuration, or is made for it elsewhere. */
+export interface SharedParts {
   readonly log: Logger
-  readonly isReady: () => boolean
-  readonly isDraining: () => boolean
+  readonly drain: Drain
+  readonly connections: CallerConnections
+  readonly keyThrottle: KeyThrottle
+  readonly observation: Observation
+  readonly audits: Audits
+  readonly isReady: IsReady
 }
 
 /** Builds the app; its `routing` handles requests once this has resolved. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
-  const { observation, isReady, connections, send } = deps
+  const { runtime, shared } = deps
+  const { observation, isReady } = shared
   const app = fastify({
     logger: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']),
@@ -55,63 +71,91 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   })
   // To Fastify no method has a body, so that none of its parsers ever runs.
-  for (const method of FORWARDED_METHODS)
+  for (const method of FORWARDED_METHODS) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
+  }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
-  app.setErrorHandler((error, request, reply) => refuse(error, request, reply))
+  app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
   })
   registerHealth(app, isReady)
-  registerPlaceholderLogin(app)
-  observation.register(app)
-  registerPage(app, observation)
-  registerListPages(app, deps)
+  registerPlaceholderLogin(app, {
+    asksForKeys: () => asksForKeys(runtime.config),
+    findKey: async (secrets, request) => {
+      const key = secrets.find((secret) => identifyKey(runtime.config, [secret]) !== undefined)
+      if (key === undefined && secrets.length > 0) await sleep(throttled(shared, request))
+      return key
+    },
+  })
+  const viewer = (request: FastifyRequest) => requestContext(request).viewer
+  const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
+  registerMetrics(app, pages)
+  registerStatus(app, pages)
+  registerPage(app, pages)
+  registerPageRedirects(app, pages)
+  registerErrorDocs(app)
+  if (runtime.config.lists.enabled) {
+    const { registerLists } = await import('../lists/register-lists.ts')
+    registerLists(app, listDeps(deps))
+  }
   await registerForwarding(app, {
     originOf: (request) => forwardedOf(request).call.upstream.origin,
-    carry: (request, reply) => carry(request, reply, connections, send),
+    carry: (request, reply) => void carry(deps, request, reply),
   })
   await app.ready()
   return app
 }
 
 /** Judges the request and keeps what came of it in its context; refusals are thrown to the error handler. */
-function judgeHook({ runtime, connections, observation, isDraining }: AppDeps): onRequestHookHandler {
+function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
+  const { connections, observation, drain } = shared
   return (request, reply, done) => {
     const { raw } = request
     const connection = connections.of(raw.socket) as CallerConnection
     const exchange = startExchange(request.id, raw.method ?? '', request.originalUrl)
     exchange.listener = connection.listener.address
     exchange.rawHeaders = raw.rawHeaders
+    drain.entered()
+    const end = once(() => {
+      drain.left()
+      const { headersSent, statusCode } = reply.raw
+      observation.ended(exchange, headersSent ? statusCode : null)
+    })
     const context: RequestContext = {
       exchange,
       connection,
-      viewer: { companies: undefined, caller: undefined },
+      viewer: EVERYTHING,
       caller: undefined,
       forwarded: undefined,
-      ownUrl: undefined,
+      list: undefined,
+      end,
     }
     request.proxyContext = context
-    if (isDraining()) reply.raw.shouldKeepAlive = false
+    if (drain.isDraining) reply.raw.shouldKeepAlive = false
     connection.current?.onClose.push(() => {
-      const { headersSent, statusCode, writableFinished } = reply.raw
-      if (!writableFinished) exchange.cause ??= 'caller_gone'
-      observation.ended(exchange, headersSent ? statusCode : null)
+      if (!reply.raw.writableFinished) exchange.cause ??= 'caller_gone'
+      end()
     })
+    const { listener } = connection
     let judgement: Judgement
     try {
-      judgement = judge(
-        { runtime, request: raw, listener: connection.listener, exchange, isDraining: isDraining() },
-        context,
-      )
+      judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
     } catch (error) {
-      done(error as Error)
+      const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
+      if (delayMs === 0) done(error as Error)
+      else setTimeout(() => done(error as Error), delayMs).unref()
       return
     }
     admit(judgement, context, reply)
     if (!reply.sent) done()
   }
+}
+
+/** Counts a wrong key of this address; gives the milliseconds to hold its refusal back. */
+function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): number {
+  return keyThrottle.delayMs(request.raw.socket.remoteAddress)
 }
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
@@ -120,9 +164,12 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
     case 'forward':
       context.forwarded = judgement.forwarded
       break
+    case 'list':
+      context.list = judgement.list
+      addHeaders(reply, exchange.extra)
+      break
     case 'own':
       exchange.own = true
-      context.ownUrl = judgement.url
       addHeaders(reply, exchange.extra)
       break
     case 'preflight':
@@ -138,31 +185,44 @@ function forwardedOf(request: FastifyRequest): Forwarded {
   return forwarded
 }
 
-function carry(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  connections: CallerConnections,
-  send: Send,
-): void {
+/** Forwards a request whose reply was hijacked. */
+async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const { audits } = shared
   const forwarded = forwardedOf(request)
+  const { connection } = requestContext(request)
   const departure = new Departure()
   const call = callOf(forwarded, request.raw, reply.raw, departure)
-  const current = connections.of(request.raw.socket)?.current
+  try {
+    audits.assertWritable(call.method)
+  } catch (error) {
+    await refuse(error, { request, reply, audits })
+    return
+  }
+  const { current } = connection
   if (current !== undefined) {
     current.stallMs = call.upstream.settings.responseTimeoutMs
     current.onBroken = (error) => call.body?.destroy(error)
     current.onClose.push(() => departure.leave())
   }
-  void forward(call, reply.raw, forwarded, send)
+  const beforeEnd = audits.recordOnce(call.exchange)
+  await forward(call, reply.raw, forwarded, { send, beforeEnd })
+  // Of a response that broke off, or whose caller has left.
+  await beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
+}
+
+interface Refused {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly audits: Audits
 }
 
 /** Answers a request that was refused or failed. */
-function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+async function refuse(error: unknown, { request, reply, audits }: Refused): Promise<void> {
   reply.hijack()
   const refusal =
     error instanceof ProxyError
       ? error
-      : new ProxyError('internal_error', 'Something unforeseen happened.', { cause: error })
+      : new ProxyError('internal_error', 'Something unexpected happened.', { cause: error })
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
@@ -174,6 +234,7 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): v
       if (!raw.complete) raw.destroy()
     }, LINGER_MS).unref()
   }
+  await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
     requestId: exchange.reqId,
     company: exchange.company,
@@ -188,19 +249,26 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 
 /** One of the proxy's own pages, without company prefix; anything else goes to the forwarder. */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-
-/** A whole list, which may hold any path of the API; its handler reads the URL for itself. */
-const LIST = /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/)/
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
+/** These two lead to the page. */
+const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
 
 /** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
 function routeOf(target: string): string {
-  const list = LIST.exec(target)?.[1]
-  if (list !== undefined) return list
+  if (PAGE_REDIRECTS.has(target)) return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }
 
 function noSchemas(): never {
   throw new Error('no route has a schema')
+}
+
+function once(act: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (isDone) return
+    isDone = true
+    act()
+  }
 }

@@ -8,6 +8,8 @@ export class Drain {
   isDraining = false
   #inFlight = 0
   #onIdle: (() => void) | undefined
+  /** Called when a request has ended. */
+  onLeft: () => void = () => {}
 
   /** A request began. */
   entered(): void {
@@ -17,6 +19,7 @@ export class Drain {
   /** Its response ended, or broke off. */
   left(): void {
     this.#inFlight--
+    this.onLeft()
     if (this.#inFlight === 0) this.#onIdle?.()
   }
 

@@ -5,15 +5,25 @@ const LIVE = '/_proxy/health/live'
 const READY = '/_proxy/health/ready'
 export const HEALTH_PATHS: readonly string[] = [LIVE, READY]
 
+/** Whether a request target is for the address of `metrics.listen`: health, or metrics. */
+export function isForMetrics(target: string): boolean {
+  return isHealth(target) || pathOf(target) === '/_proxy/metrics'
+}
+
 /** Whether a request target is one of the two, with or without a query. */
 export function isHealth(target: string): boolean {
   return HEALTH_PATHS.includes(pathOf(target))
 }
 
-/** `live` is up while the process answers; `ready` while `isReady`. Neither ever calls Procore. */
-export function registerHealth(app: FastifyInstance, isReady: () => boolean): void {
+/** Whether the proxy takes requests; `strict` asks for a token of each account too. Never calls Procore. */
+export type IsReady = (strict: boolean) => boolean
+
+/** `live` is up while the process answers; `ready` while `isReady`. */
+export function registerHealth(app: FastifyInstance, isReady: IsReady): void {
   app.get(LIVE, (_request, reply) => answer(reply, true))
-  app.get(READY, (_request, reply) => answer(reply, isReady()))
+  app.get<{ Querystring: { strict?: string } }>(READY, ({ query }, reply) =>
+    answer(reply, isReady(query.strict === '1')),
+  )
 }
 
 function answer(reply: FastifyReply, isUp: boolean): void {

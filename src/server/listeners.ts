@@ -14,6 +14,8 @@ export interface Listener {
   company: string | undefined
   /** As configured. */
   address: ListenAddress
+  /** Serves health and metrics only (`metrics.listen`). */
+  readonly isForMetrics?: boolean
 }
 
 interface WantedListener extends Listener {
@@ -100,7 +102,7 @@ export class Listeners {
     listener.address = wanted.address
   }
 
-  async #listen({ address, company }: Listener): Promise<OpenListener> {
+  async #listen({ address, company, isForMetrics = false }: Listener): Promise<OpenListener> {
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -114,7 +116,7 @@ export class Listeners {
     })
     // The guard counts header lines itself; Node would drop those beyond its own limit without a word.
     server.maxHeadersCount = 0
-    const listener: OpenListener = { address, company, server }
+    const listener: OpenListener = { address, company, isForMetrics, server }
     const { connections } = this
     server.on('connection', (socket) => connections.add(socket, listener, this.#handle))
     const receive = (request: IncomingMessage, response: ServerResponse) =>
@@ -186,17 +188,18 @@ function close(server: Server): Promise<void> {
 
 function wantedListeners(config: Config): Map<string, WantedListener> {
   const wanted = new Map<string, WantedListener>()
-  const add = (address: ListenAddress, company: string | undefined) => {
+  const add = (address: ListenAddress, company: string | undefined, isForMetrics = false) => {
     for (const each of loopbackPair(address)) {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
       // Several of port 0 are several sockets.
       let nth = 0
       if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, company, nth))) nth++
-      wanted.set(keyOf(each, company, nth), { address: each, company, optional })
+      wanted.set(keyOf(each, company, nth), { address: each, company, optional, isForMetrics })
     }
   }
   for (const address of config.listen) add(address, undefined)
   for (const company of config.companies) if (company.listen) add(company.listen, company.name)
+  if (config.metricsListen !== undefined) add(config.metricsListen, undefined, true)
   return wanted
 }
 

@@ -1,117 +1,96 @@
-// Gives lists what they need of the server: pages that are judged, sent, logged and counted like any other request.
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type Call, Departure, type Send } from '../forward/call.ts'
+// Connects whole lists with the server: each page is judged, sent, logged and counted like a request of its own.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ProxyError } from '../errors.ts'
+import { type Call, Departure } from '../forward/call.ts'
 import { deliver } from '../forward/deliver.ts'
-import type { AnswerContext } from '../forward/response-headers.ts'
+import type { Forwarded } from '../forward/forward.ts'
 import { upstreamError } from '../forward/upstream-error.ts'
-import type { Upstream } from '../forward/upstreams.ts'
-import { type ListDeps, registerLists } from '../lists/register-lists.ts'
-import { startExchange } from '../observe/exchange.ts'
-import type { Logger } from '../observe/log.ts'
-import { type Judgement, judge, type Runtime } from './judge.ts'
-import type { Observation } from './observation.ts'
+import type { ListDeps } from '../lists/register-lists.ts'
+import type { AppDeps } from './app.ts'
+import type { ListRequest } from './judge.ts'
 import { requestContext } from './request-context.ts'
 
-export interface ListPagesDeps {
-  readonly runtime: Runtime
-  readonly observation: Observation
-  readonly send: Send
-  readonly log: Logger
+/** What is kept of one list while it is read. */
+interface Reading {
+  /** Of the pages that are under way: several projects are read at the same time. */
+  readonly departures: Set<Departure>
+  hasLeft: boolean
+  /** The page that was asked for last. */
+  page: Forwarded | undefined
 }
 
-/** The caller's headers that say something of the list, not of its pages; `accept*` are all that begin so. */
-const OF_THE_LIST = /^(?:accept.*|range|if-.*|content-.*|transfer-encoding|expect|te|upgrade)$/i
-
-/** Adds the routes of whole lists. */
-export function registerListPages(
-  app: FastifyInstance,
-  { runtime, observation, send, log }: ListPagesDeps,
-): void {
-  const pages = new WeakMap<Call, { readonly context: AnswerContext; readonly departures: Set<Departure> }>()
-  const departuresOf = new WeakMap<FastifyRequest, Set<Departure>>()
-  const deps: ListDeps = {
+/** What lists need of the server. */
+export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
+  const readings = new WeakMap<FastifyRequest, Reading>()
+  const ofPages = new WeakMap<Departure, Reading>()
+  return {
     settings: runtime.config.lists,
-    log,
-    urlOf: (request) => requestContext(request).ownUrl ?? '',
-    pageCall(request, path) {
-      const { call, context } = judgePage(runtime, request, path)
-      const departure = new Departure()
-      const departures = departuresOf.get(request) ?? followCaller(request, call.upstream)
-      departuresOf.set(request, departures.add(departure))
-      // The list counts as a request to its company, and is shown with its pages.
-      Object.assign(requestContext(request).exchange, {
-        company: call.companyName,
-        group: call.exchange.group,
-        own: false,
-      })
-      const page = { ...call, body: null, departure }
-      pages.set(page, { context, departures })
-      return page
-    },
-    send(call) {
-      call.upstream.inFlight++
-      return send(call)
-    },
-    pageOver(call, status, error) {
-      call.upstream.inFlight--
-      if (error !== undefined) {
-        call.exchange.error = error
-        call.exchange.cause = call.departure.hasLeft ? 'caller_gone' : upstreamError(error).code
+    send,
+    log: shared.log,
+    scope: (request) => {
+      const { companyId, apiOrigin, caller } = listOf(request)
+      const reading: Reading = { departures: new Set(), hasLeft: false, page: undefined }
+      readings.set(request, reading)
+      const { current } = requestContext(request).connection
+      if (current !== undefined) {
+        current.stallMs = runtime.config.upstream.responseTimeoutMs
+        current.onClose.push(() => {
+          reading.hasLeft = true
+          for (const departure of reading.departures) departure.leave()
+        })
       }
-      pages.get(call)?.departures.delete(call.departure)
-      observation.ended(call.exchange, status)
+      return { companyId, apiOrigin, projects: caller?.projects }
     },
-    async deliver(call, reply, response) {
-      reply.hijack()
-      const { exchange } = requestContext(reply.request)
-      const context = pages.get(call)?.context
-      if (context === undefined) throw new Error('a page was delivered that was not asked for')
-      const wishes = { unpack: call.gzip, replace: undefined }
-      await deliver(response, reply.raw, { exchange, context, wishes })
+    pageCall: (request, url): Call => {
+      const reading = readings.get(request) as Reading
+      const page = listOf(request).page(url)
+      reading.page = page
+      requestContext(request).exchange.pages++
+      const departure = new Departure()
+      if (reading.hasLeft) departure.leave()
+      reading.departures.add(departure)
+      ofPages.set(departure, reading)
+      return { ...page.call, body: null, departure }
     },
-    brokeOff(request, error) {
+    pageOver: ({ exchange, departure }, status, error) => {
+      ofPages.get(departure)?.departures.delete(departure)
+      if (error !== undefined) {
+        const failure = upstreamError(error)
+        exchange.cause = failure.code
+        exchange.error = failure
+      }
+      shared.observation.ended(exchange, status)
+    },
+    deliver: (request, reply, response) => {
       const { exchange } = requestContext(request)
-      exchange.error = error
-      exchange.cause = upstreamError(error).code
+      const { page } = readings.get(request) as Reading
+      return answer(reply, async () => {
+        const context = { ...(page as Forwarded).context, requestId: exchange.reqId, extra: exchange.extra }
+        const wishes = { unpack: (page as Forwarded).call.gzip, replace: undefined }
+        await deliver(response, reply.raw, { exchange, context, wishes })
+      })
+    },
+    brokeOff: (request, error) => {
+      const { exchange } = requestContext(request)
+      const failure = upstreamError(error)
+      exchange.cause = failure.code
+      exchange.error = failure
     },
   }
-  registerLists(app, deps)
 }
 
-/** Judges a page as if its caller had asked for it; the list itself was let through before a drain began. */
-function judgePage(runtime: Runtime, request: FastifyRequest, path: string) {
-  const context = requestContext(request)
-  const { raw } = request
-  const [, prefix = ''] = /^(?:https?:\/\/[^/]*)?(\/(?!_proxy\/)[^/]*)?/i.exec(context.exchange.target) ?? []
-  const exchange = startExchange(context.exchange.reqId, 'GET', prefix + path)
-  const rawHeaders = raw.rawHeaders.filter(
-    (_, at) => !OF_THE_LIST.test(raw.rawHeaders[at - (at % 2)] as string),
-  )
-  exchange.listener = context.connection.listener.address
-  exchange.rawHeaders = rawHeaders
-  const judgement: Judgement = judge(
-    {
-      runtime,
-      request: { method: 'GET', httpVersion: raw.httpVersion, rawHeaders, socket: raw.socket },
-      listener: context.connection.listener,
-      exchange,
-      isDraining: false,
-    },
-    context,
-  )
-  if (judgement.kind !== 'forward') throw new Error('a page of a list is no path of the API')
-  return judgement.forwarded
-}
-
-/** The pages that are under way: they end with the caller of their list, which may take as long over it as over a response. */
-function followCaller(request: FastifyRequest, { settings }: Upstream): Set<Departure> {
-  const departures = new Set<Departure>()
-  const { current } = requestContext(request).connection
-  if (current !== undefined) {
-    current.stallMs = settings.responseTimeoutMs
-    current.onClose.push(() => {
-      for (const departure of departures) departure.leave()
-    })
+async function answer(reply: FastifyReply, write: () => Promise<void>): Promise<void> {
+  reply.hijack()
+  try {
+    await write()
+  } catch {
+    reply.raw.destroy()
   }
-  return departures
+}
+
+function listOf(request: FastifyRequest): ListRequest {
+  const { list } = requestContext(request)
+  // Invariant: no page is asked for that the hooks did not let through.
+  if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  return list
 }

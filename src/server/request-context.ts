@@ -3,15 +3,9 @@ import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../config/config.ts'
 import type { Forwarded } from '../forward/forward.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import type { Viewer } from '../observe/viewer.ts'
 import type { CallerConnection } from './connections.ts'
-
-/** Whose status, requests, events and metrics a request may see. */
-export interface Viewer {
-  /** Names of companies, `*` for any id; undefined for all. */
-  readonly companies: ReadonlySet<string> | undefined
-  /** Only this caller's requests; undefined for all. */
-  readonly caller: string | undefined
-}
+import type { ListRequest } from './judge.ts'
 
 export interface RequestContext {
   readonly exchange: Exchange
@@ -21,8 +15,10 @@ export interface RequestContext {
   caller: Caller | undefined
   /** Set for requests that go to Procore. */
   forwarded: Forwarded | undefined
-  /** What the request asks of one of the proxy's own routes: path and query without company prefix. */
-  ownUrl: string | undefined
+  /** Set for requests for a whole list. */
+  list: ListRequest | undefined
+  /** The request counts as over from here on, although its response may go on. */
+  readonly end: () => void
 }
 
 declare module 'fastify' {

@@ -1,8 +1,9 @@
-// Twin of src/auth/token-source.ts, tokens.ts and backoff.ts. No real time, no sockets.
+// Covers src/auth/token-source.ts, tokens.ts, live-token.ts, token-unavailable.ts and backoff.ts, on a fake clock.
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { refusalMemoryMs, retryDelayMs } from '../../src/auth/backoff.ts'
+import { ageMs } from '../../src/auth/live-token.ts'
 import type { IssuedToken } from '../../src/auth/request-token.ts'
 import { TokenFailure } from '../../src/auth/token-failure.ts'
 import type { TokenEvent } from '../../src/auth/token-source.ts'
@@ -21,6 +22,7 @@ const DAY = 24 * HOUR
 interface Call {
   readonly account: ServiceAccount
   readonly signal: AbortSignal
+  readonly refused: string | undefined
   readonly at: number
 }
 type Answer = IssuedToken | Error | Promise<IssuedToken | Error>
@@ -40,8 +42,8 @@ function start(t: Test, answer: (n: number) => Answer = (n) => issued(`t${n}`)) 
   const events: TokenEvent[] = []
   const login = { answer }
   const tokens = new Tokens(
-    async (account, signal) => {
-      calls.push({ account, signal, at: performance.now() })
+    async ({ account, signal, refused }) => {
+      calls.push({ account, signal, refused, at: performance.now() })
       const result = await login.answer(calls.length)
       if (result instanceof Error) throw result
       return result
@@ -189,8 +191,9 @@ t.test('so does the renewal ahead, with the next use', async (t) => {
 
 t.test('a wall clock that is set back changes nothing', async (t) => {
   const { time, source } = start(t, (n) => (n === 1 ? issued('t1') : never()))
-  await source.get()
+  const token = await source.get()
   time.sleep(-10 * DAY)
+  t.equal(ageMs(token), 0)
   await time.pass(5395 * SECOND - 1)
   t.equal(source.current()?.value, 't1')
   await time.pass(1)
@@ -358,7 +361,7 @@ t.test('a refusal is final: remembered for 30 s, doubling to 10 min', async (t) 
     t.strictSame([...new Set(codes)], ['credentials_rejected'])
     t.match(callers[0]?.error, { status: 502, cause: { reason: 'rejected' } })
     t.equal(calls.length, expected)
-    t.match(events.at(-1), { type: 'failed', retryInMs: seconds * SECOND })
+    t.match(events.at(-1), { type: 'failed', retryInMs: undefined }, 'no retry is scheduled')
     await time.pass(seconds * SECOND - 1)
     source.prefetch()
     t.equal(source.current(), undefined)
@@ -380,17 +383,20 @@ t.test('forgetFailures: the next use asks again, and the doubling starts anew', 
   source.forgetFailures()
   await t.rejects(source.get(), { code: 'credentials_rejected' })
   t.equal(calls.length, 3)
-  t.match(events.at(-1), { retryInMs: 30 * SECOND })
+  await time.pass(30 * SECOND)
+  await t.rejects(source.get(), { code: 'credentials_rejected' })
+  t.equal(calls.length, 4)
+  t.match(events.at(-1), { retryInMs: undefined })
   source.forgetFailures()
   login.answer = () => issued('good')
   source.prefetch()
   await time.settle()
   t.equal(source.current()?.value, 'good')
-  t.equal(calls.length, 4)
+  t.equal(calls.length, 5)
 })
 
 t.test('a refusal while a token lives: the token is used to its end', async (t) => {
-  const { time, calls, source, login } = start(t, (n) => (n === 1 ? issued('t1') : refusing()))
+  const { time, calls, events, source, login } = start(t, (n) => (n === 1 ? issued('t1') : refusing()))
   await source.get()
   await time.pass(5395 * SECOND - 1)
   t.equal(source.current()?.value, 't1')
@@ -399,6 +405,7 @@ t.test('a refusal while a token lives: the token is used to its end', async (t) 
     calls.map(({ at }) => (at - begin) / SECOND),
     [0, 4050, 4080, 4140, 4260, 4500, 4980],
   )
+  t.match(events[1], { type: 'failed', retryInMs: 30 * SECOND }, 'retries are scheduled')
   await time.pass(1)
   await t.rejects(source.get(), { code: 'credentials_rejected' })
   login.answer = () => issued('mended')
@@ -499,6 +506,30 @@ t.test('after a 401: one renewal, however many callers saw it', async (t) => {
   t.equal(calls.length, 2)
   t.equal((await source.replacement(refused))?.value, 't2', 'who comes late gets the new one at once')
   t.equal(calls.length, 2)
+})
+
+t.test('a token that another replica obtained is renewed and ended by its age', async (t) => {
+  const { time, calls, source } = start(t, (n) => (n === 1 ? { ...issued('old'), ageMs: HOUR } : never()))
+  const token = await source.get()
+  t.equal(ageMs(token), HOUR)
+  t.equal(token.obtainedAt, Date.now() - HOUR)
+  await time.pass(4050 * SECOND - HOUR - 1)
+  t.equal(calls.length, 1)
+  await time.pass(1)
+  t.equal(calls.length, 2)
+  await time.pass(5395 * SECOND - 4050 * SECOND - 1)
+  t.equal(source.current()?.value, 'old')
+  await time.pass(1)
+  t.equal(source.current(), undefined)
+})
+
+t.test('after a 401: the request for another token names the refused one', async (t) => {
+  const { calls, source } = start(t)
+  await source.replacement(await source.get())
+  t.strictSame(
+    calls.map(({ refused }) => refused),
+    [undefined, 't1'],
+  )
 })
 
 t.test('after a 401: at most one renewal a minute', async (t) => {

@@ -56,7 +56,7 @@ t.test('a company id is a decimal string, and a number only where nothing of it 
   ]) {
     t.match(read(values.companyId, input), /is not a company id/, JSON.stringify(input))
   }
-  t.match(read(values.companyId, new OddNumber('1e3')), /^! 1e3 is a number that would lose digits/)
+  t.match(read(values.companyId, new OddNumber('1e3')), /^! 1e3 is a number that would not be kept/)
   t.equal(read(values.companyId, undefined), '! is missing')
 })
 
@@ -84,4 +84,29 @@ t.test('text keeps message and fix apart', async (t) => {
   t.equal(values.says('a', 'b')({ input: 1 }), 'a\nb')
   t.equal(values.says((input) => `${input}!`, 'b')({ input: 1 }), '1!\nb')
   t.equal(values.says('a', 'b')({}), 'is missing\nb')
+})
+
+t.test('a size is a number with a unit, and becomes bytes', async (t) => {
+  const size = values.size(1e6, 1e9)
+  for (const [input, bytes] of [
+    ['64MB', 64e6],
+    ['1MiB', 1_048_576],
+    ['2000KB', 2e6],
+    ['1GB', 1e9],
+  ] as const)
+    t.equal(read(size, input), bytes)
+  for (const input of ['64', 64, '64mb', '1.5MB', '-1MB', '64 MB', '', null])
+    t.match(read(size, input), /is not a size/)
+  for (const input of ['999KB', '1GiB', '999999GiB']) t.match(read(size, input), /is out of range/, input)
+})
+
+t.test('a percentage becomes a part of one', async (t) => {
+  for (const [input, part] of [
+    ['1%', 0.01],
+    ['25%', 0.25],
+    ['100%', 1],
+  ] as const)
+    t.equal(read(values.percentage, input), part)
+  for (const input of ['0%', '101%', '25', 25, 0.25, '2.5%', '-1%', '025%', null])
+    t.match(read(values.percentage, input), /is not a percentage/, JSON.stringify(input))
 })

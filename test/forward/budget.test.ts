@@ -543,16 +543,16 @@ t.test('Where no response says when a window ends, its length is estimated for t
 
 t.test('A budget that is split leaves the other parts alone, in each window anew', async (t) => {
   const it = learned(t, { limit: 25, remaining: 16, resetIn: 10 })
-  it.budget.split(8)
+  it.budget.split(8, undefined)
   t.equal(it.burst(9), 2)
   t.equal(it.budget.isExhausted, true)
   for (const remaining of [15, 14]) it.answer({ limit: 25, remaining, resetIn: 10 })
   await it.time.pass(10_000)
   t.equal(it.burst(9), 3)
-  it.budget.split(1)
+  it.budget.split(1, undefined)
   t.equal(it.burst(100), 22)
   const many = learned(t, { limit: 25, remaining: 20, resetIn: 10 })
-  many.budget.split(1_000)
+  many.budget.split(1_000, { limit: 25, remaining: 20, resetInMs: 10_000 })
   t.equal(many.burst(9), 1)
   many.answer({ limit: 3600, remaining: 3000, resetIn: 1000 })
   t.strictSame(

@@ -74,20 +74,13 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
       ...settings,
     },
     log: createLogger({ level: 'trace', format: 'json' }, { write: (line: string) => void lines.push(line) }),
-    urlOf: (request) => request.url,
+    scope: () => ({ companyId: '7', apiOrigin: ORIGIN, projects }),
     pageCall(request, path) {
       if (path.startsWith(denied ?? '-')) throw new ProxyError('access_denied', 'no')
       const departure = departures.get(request.raw) ?? new Departure()
       if (!departures.has(request.raw)) request.raw.socket.once('close', () => departure.leave())
       departures.set(request.raw, departure)
-      return {
-        path,
-        departure,
-        exchange: startExchange('1', 'GET', path),
-        upstream: { environment: { apiUrl: ORIGIN } },
-        companyId: '7',
-        caller: projects && { projects },
-      } as Call
+      return { path, departure, exchange: startExchange('1', 'GET', path) } as Call
     },
     async send({ path, departure }) {
       asked.push(path)
@@ -101,7 +94,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
       }
     },
     pageOver: (_call, status) => void over.push(status),
-    deliver: async (_call, reply, response) =>
+    deliver: async (_request, reply, response) =>
       reply
         .code(response.status)
         .header('x-came', '1')

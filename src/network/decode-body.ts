@@ -1,0 +1,31 @@
+// Turns the bytes of a short response body into text.
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+
+const DECODERS = {
+  gzip: gunzipSync,
+  'x-gzip': gunzipSync,
+  deflate: inflateSync,
+  br: brotliDecompressSync,
+} as const
+
+/**
+ * The body as text, without a byte-order mark and decompressed, whether compression was asked for or not (some servers
+ * compress regardless). Undefined where it is longer than `mostBytes`; the bytes as they are where they cannot be decoded.
+ */
+export function decodeBody(
+  bytes: Buffer,
+  contentEncoding: string | undefined,
+  mostBytes: number,
+): string | undefined {
+  const name = contentEncoding?.trim().toLowerCase() ?? ''
+  // Some servers forget to name it: gzip begins with these two bytes, and JSON never does.
+  const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
+  const decoder = isGzip ? gunzipSync : DECODERS[name as keyof typeof DECODERS]
+  let decoded = bytes
+  try {
+    if (decoder !== undefined) decoded = decoder(bytes, { maxOutputLength: mostBytes })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined
+  }
+  return decoded.length > mostBytes ? undefined : new TextDecoder().decode(decoded)
+}

@@ -1,0 +1,82 @@
+// What replicas share, put together from the configuration; loaded only where `shared` is set.
+import { hash, randomBytes } from 'node:crypto'
+import type { RequestToken } from '../auth/tokens.ts'
+import type { Config, SharedSettings } from '../config/config.ts'
+import type { OpenBudget } from '../forward/budgets.ts'
+import { type LinkEvent, RedisLink, type SharedErrorReason } from './redis-link.ts'
+import { SharedBudget } from './shared-budget.ts'
+import { shareTokens } from './shared-tokens.ts'
+
+/** A reservation outlives the longest wait for a response by this much. */
+const HOLD_MARGIN_MS = 10_000
+
+/** Writes a line to the log. */
+export interface SharedLog {
+  warn(fields: object, message: string): void
+  info(fields: object, message: string): void
+}
+
+/** What replicas share. */
+export interface Shared {
+  /** Makes budgets, for `new Budgets(config, shared.openBudget)`. */
+  readonly openBudget: OpenBudget
+  /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
+  shareTokens(request: RequestToken): RequestToken
+  /** For metrics and status: whether Redis works, and how often each kind of error occurred. */
+  state(): { readonly isUp: boolean; readonly errors: ReadonlyMap<SharedErrorReason, number> }
+  /** Ends the connection, as the last thing of a drain. */
+  close(): void
+}
+
+/**
+ * Connects to Redis, and resolves when that worked or failed, after about two seconds at the latest. It never rejects:
+ * without Redis each replica goes on as `whenDown` says, and Redis is tried again in the background.
+ */
+export async function openShared(
+  config: Pick<Config, 'upstream' | 'network'> & { readonly shared: SharedSettings },
+  log: SharedLog,
+): Promise<Shared> {
+  const { shared: settings, network, upstream } = config
+  const { host } = new URL(settings.url.reveal())
+  const replica = randomBytes(6).toString('base64url')
+  const report = (event: LinkEvent) => reportTo(log, { ...settings, host }, event)
+  const link = new RedisLink({ settings, certificates: network.certificates, replica, report })
+  await link.start()
+  return {
+    openBudget: (key, limits) => {
+      const name = hash('sha256', key, 'base64url').slice(0, 22)
+      const prefix = `${settings.prefix}:v1:{${name}}`
+      const holdMs = upstream.responseTimeoutMs + HOLD_MARGIN_MS
+      return new SharedBudget(limits, { link, prefix, replica, whenDown: settings.whenDown, holdMs })
+    },
+    shareTokens: (request) => shareTokens(request, { link, prefix: settings.prefix, replica }),
+    state: () => ({ isUp: link.isUp, errors: link.errors }),
+    close: () => link.close(),
+  }
+}
+
+const GOES_ON = {
+  split: 'each replica uses its part of the last known rate budget',
+  local: 'each replica uses the rate budget as if it were alone',
+  reject: 'requests are refused',
+} as const
+
+function reportTo(
+  log: SharedLog,
+  { host, whenDown }: SharedSettings & { host: string },
+  event: LinkEvent,
+): void {
+  if (event.type === 'up') {
+    log.info(
+      { host, downMs: Math.round(event.downMs) },
+      'Redis is back: replicas share the rate budget again',
+    )
+    return
+  }
+  const { reason, cause } = event.error
+  const detail = cause instanceof Error ? cause.message : undefined
+  log.warn(
+    { host, reason, detail },
+    `Redis cannot be used (${reason}): ${GOES_ON[whenDown]} until it is back`,
+  )
+}

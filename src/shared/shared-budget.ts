@@ -1,0 +1,342 @@
+// A rate budget that all replicas of one service account and company share through Redis.
+import type { RateLimitSettings, SharedSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import {
+  type Budget,
+  type BudgetRequest,
+  type BudgetState,
+  LocalBudget,
+  type Reservation,
+  readingOf,
+} from '../forward/budget.ts'
+import { HeldEndpoints } from '../forward/held-endpoints.ts'
+import type { RateReading } from '../forward/rate-windows.ts'
+import { askedWaitMs, wholeNumber } from '../forward/retry-policy.ts'
+import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
+import {
+  callerGone,
+  rateLimited,
+  refusalOf,
+  TOO_LATE,
+  type Waiter,
+  WaitingLine,
+} from '../forward/waiting-line.ts'
+import { BUDGET_KEYS, RESERVE, SETTLE } from './budget-scripts.ts'
+import { type Link, SharedDownError } from './redis-link.ts'
+
+export interface SharedBudgetOptions {
+  readonly link: Link
+  /** What the keys of this budget begin with; the part in braces keeps them in one slot of a cluster. */
+  readonly prefix: string
+  /** This process's name in Redis. */
+  readonly replica: string
+  readonly whenDown: SharedSettings['whenDown']
+  /** A reservation ends by itself after so long, if its replica dies. */
+  readonly holdMs: number
+}
+
+/** Requests for which one script reserves at once. */
+const BATCH = 32
+/** What a replica claims of what others leave. */
+const MOST_DEMAND = 64
+/** Where other replicas go first, or responses are under way, Redis is asked again after so long, doubling. */
+const POLL_MS = 25
+/** Less than the time for which Redis keeps a replica's turn. */
+const LONGEST_POLL_MS = 200
+const LONGEST_SLEEP_MS = 1_000
+const LONGEST_HOLD_MS = 3_600_000
+/** Procore has no such limit, and Lua could not write it down. */
+const HIGHEST_LIMIT = 1e9
+
+let reservations = 0
+
+export class SharedBudget implements Budget {
+  readonly #options: SharedBudgetOptions
+  readonly #keys: readonly string[]
+  /** Knows the budget too, for the time when Redis does not answer. */
+  readonly #local: LocalBudget
+  readonly #endpoints = new HeldEndpoints()
+  readonly #line = new WaitingLine()
+  /** Callers that have used up their share: until when (monotonic). */
+  readonly #heldCallers = new Map<string, number>()
+  #settings: RateLimitSettings
+  /** Reservations of this budget, as against those of the local one. */
+  readonly #own = new WeakSet<Reservation>()
+  #wasUp = false
+  #isAsking = false
+  /** Redis let some wait when it was asked last. */
+  #isShort = false
+  /** Monotonic: until then the whole budget is used up. */
+  #usedUpUntil = 0
+  #pollMs = POLL_MS
+  #wake: NodeJS.Timeout | undefined
+  #replicas = 1
+  /** Redis's clock minus the monotonic one; undefined before the first reply. */
+  #redisAheadMs: number | undefined
+  #inFlight = 0
+  #shown: { limit: number; left: number; resetsAt: number | undefined } | undefined
+
+  constructor(settings: RateLimitSettings, options: SharedBudgetOptions) {
+    this.#settings = settings
+    this.#options = options
+    this.#keys = BUDGET_KEYS.map((name) => `${options.prefix}:${name}`)
+    this.#local = new LocalBudget(settings)
+  }
+
+  /** Whether Redis can be used; the first look after a change acts on it. */
+  #checkLink(): boolean {
+    const { isUp } = this.#options.link
+    if (isUp !== this.#wasUp) {
+      this.#wasUp = isUp
+      if (isUp) this.#tellRedis()
+      else this.#goAlone()
+    }
+    return isUp
+  }
+
+  configure(settings: RateLimitSettings): void {
+    this.#settings = settings
+    this.#local.configure(settings)
+    if (settings.whenExhausted === 'pass') {
+      for (const waiter of [...this.#line]) waiter.go(this.#reservation(waiter.request, ''))
+    }
+  }
+
+  get waiting(): number {
+    return this.#line.size + this.#local.waiting
+  }
+
+  get isExhausted(): boolean {
+    return this.#options.link.isUp ? performance.now() < this.#usedUpUntil : this.#local.isExhausted
+  }
+
+  state(): BudgetState {
+    const local = this.#local.state()
+    const inFlight = this.#inFlight + local.inFlight
+    if (!this.#options.link.isUp || this.#shown === undefined)
+      return { ...local, waiting: this.waiting, inFlight }
+    return {
+      limit: undefined,
+      remaining: undefined,
+      resetInMs: undefined,
+      ...this.#newest(),
+      waiting: this.waiting,
+      inFlight,
+    }
+  }
+
+  /** Redis has to be asked, so nothing goes at once, unless the budget does not count or Redis is down. */
+  tryReserve(request: BudgetRequest): Reservation | undefined {
+    if (this.#settings.whenExhausted === 'pass') return this.#reservation(request, '')
+    if (this.#checkLink() || this.#options.whenDown === 'reject') return undefined
+    const reservation = this.#local.tryReserve(request)
+    return reservation && this.#alsoTold(request, reservation)
+  }
+
+  reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
+    if (signal.aborted) return Promise.reject(callerGone())
+    if (this.#settings.whenExhausted === 'pass') return Promise.resolve(this.#reservation(request, ''))
+    if (!this.#checkLink()) return this.#reserveAlone(request, signal)
+    const waitMs = this.#knownWait(request)
+    const waiting = waitMs > 0 || this.#isShort ? this.#line.size : 0
+    const refusal = refusalOf(request, { waitMs, waiting, settings: this.#settings })
+    if (refusal !== undefined) return Promise.reject(rateLimited(refusal, waitMs))
+    const onTimeout = () => rateLimited(TOO_LATE, this.#knownWait(request))
+    const reserved = this.#line.join(request, signal, onTimeout)
+    void this.#pump()
+    return reserved
+  }
+
+  /** Milliseconds for which this request has to wait, by what Redis said last; 0 where it has to be asked. */
+  #knownWait({ endpoint, caller }: BudgetRequest): number {
+    const now = performance.now()
+    const until = Math.max(this.#usedUpUntil, this.#heldCallers.get(caller) ?? 0)
+    return Math.max(0, until - now, this.#endpoints.waitFor(endpoint, now))
+  }
+
+  /** Asks Redis for those that wait, until it says when to ask again. */
+  async #pump(): Promise<void> {
+    if (this.#isAsking) return
+    this.#isAsking = true
+    clearTimeout(this.#wake)
+    let pauseMs = 0
+    try {
+      while (this.#line.size > 0 && pauseMs === 0 && this.#checkLink()) {
+        const wanted = this.#line.next(MOST_DEMAND, (request) => this.#knownWait(request) === 0)
+        pauseMs = wanted.length === 0 ? this.#shortestWait() : await this.#ask(wanted)
+      }
+    } catch (error) {
+      if (!(error instanceof SharedDownError)) throw error
+    } finally {
+      this.#isAsking = false
+    }
+    this.#wakeIn(this.#checkLink() ? pauseMs : LONGEST_SLEEP_MS)
+  }
+
+  /** While some wait, looks from time to time whether Redis went or is back. */
+  #wakeIn(ms: number): void {
+    clearTimeout(this.#wake)
+    if (this.waiting === 0) return
+    this.#wake = setTimeout(() => void this.#pump(), Math.min(LONGEST_SLEEP_MS, Math.ceil(ms)))
+    this.#wake.unref()
+  }
+
+  #shortestWait(): number {
+    let soonest = Number.POSITIVE_INFINITY
+    for (const { request } of this.#line) soonest = Math.min(soonest, this.#knownWait(request))
+    return Math.min(soonest, LONGEST_HOLD_MS)
+  }
+
+  /** Reserves for the first of these; gives the ms to wait before Redis is asked again. */
+  async #ask(wanted: readonly Waiter[]): Promise<number> {
+    const { link, replica, holdMs } = this.#options
+    const batch = wanted.slice(0, BATCH).map((waiter) => ({ waiter, id: newId(replica) }))
+    const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.caller, request.share ?? ''])
+    const reply = await link.run(RESERVE, this.#keys, [replica, holdMs, wanted.length, ...items])
+    const [waitMs = 0, ...results] = this.#remember(reply as number[])
+    for (const [nth, { waiter, id }] of batch.entries()) {
+      const result = results[nth] ?? 0
+      const { caller, queueKey } = waiter.request
+      if (result < 0) this.#heldCallers.set(caller, performance.now() - result)
+      if (result !== 1) continue
+      this.#heldCallers.delete(caller)
+      this.#line.yieldTurn(queueKey)
+      if (waiter.isWaiting) waiter.go(this.#reservation(waiter.request, id))
+      else this.#settle([id, '', '', '', '', 0])
+    }
+    this.#isShort = waitMs !== 0
+    if (waitMs > 0) this.#useUp(waitMs)
+    this.#pollMs = results.includes(1) || waitMs >= 0 ? POLL_MS : Math.min(LONGEST_POLL_MS, this.#pollMs * 2)
+    return waitMs < 0 ? this.#pollMs * (0.75 + Math.random() / 4) : waitMs
+  }
+
+  /** The whole budget is used up: those that can't wait for so long are refused. */
+  #useUp(waitMs: number): void {
+    this.#usedUpUntil = performance.now() + waitMs
+    for (const waiter of [...this.#line]) {
+      const refusal = refusalOf(waiter.request, { waitMs, waiting: 0, settings: this.#settings })
+      if (refusal !== undefined) waiter.fail(rateLimited(refusal, waitMs))
+    }
+  }
+
+  /** Keeps what each reply begins with; gives the rest. */
+  #remember([now = 0, replicas = 1, limit = -1, left = 0, resetIn = -1, ...rest]: number[]): number[] {
+    this.#redisAheadMs = now - performance.now()
+    this.#replicas = Math.max(1, replicas)
+    const resetsAt = resetIn < 0 ? undefined : performance.now() + resetIn
+    this.#shown = limit < 0 ? undefined : { limit, left, resetsAt }
+    return rest
+  }
+
+  /** What Redis said last. */
+  #newest(): RateReading | undefined {
+    if (this.#shown === undefined) return undefined
+    const { limit, left, resetsAt } = this.#shown
+    const resetInMs = resetsAt === undefined ? undefined : Math.max(0, resetsAt - performance.now())
+    return { limit, remaining: left, resetInMs }
+  }
+
+  #reservation(request: BudgetRequest, id: string): Reservation {
+    this.#inFlight++
+    const reservation: Reservation = {
+      answered: (status, head) => {
+        this.#inFlight--
+        this.#local.observe(request.endpoint, status, head)
+        this.#learn(request, { id, status, head })
+      },
+      left: () => {
+        this.#inFlight--
+        if (id !== '') this.#settle([id, '', '', '', '', 0])
+      },
+    }
+    this.#own.add(reservation)
+    return reservation
+  }
+
+  /** Tells Redis what a response says, and holds its endpoint back where only that was used up. */
+  #learn(
+    { endpoint }: BudgetRequest,
+    { id, status, head }: { id: string; status: number; head: ResponseHead },
+  ): void {
+    // Not this machine's clock, which may be wrong.
+    const wallNow = this.#redisAheadMs === undefined ? Date.now() : performance.now() + this.#redisAheadMs
+    const reading = readingOf(head, wallNow)
+    const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
+    let asked = status === 429 ? askedWaitMs(status, head, wallNow) : undefined
+    if (asked !== undefined) {
+      asked = Math.min(asked, LONGEST_HOLD_MS)
+      const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
+      if (remaining !== undefined && remaining > 0) {
+        this.#endpoints.hold(endpoint, performance.now() + asked)
+        asked = undefined
+      }
+    }
+    const { limit, remaining, resetInMs } = known ?? {}
+    const values = [limit, remaining, resetInMs, this.#settings.whenExhausted === 'pass' ? undefined : asked]
+    this.#settle([id, ...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
+  }
+
+  #settle(args: readonly (string | number)[]): void {
+    const { link, replica } = this.#options
+    if (!link.isUp) return
+    link.run(SETTLE, this.#keys, [replica, ...args]).then(
+      (reply) => {
+        this.#remember(reply as number[])
+        // What came back, or a new window, may let others go.
+        if (this.#line.size > 0 && performance.now() >= this.#usedUpUntil) void this.#pump()
+      },
+      // The link has counted and reported it; the reservation ends by its deadline.
+      () => {},
+    )
+  }
+
+  /** Redis went: what waits goes on by what this replica knows itself. */
+  #goAlone(): void {
+    const parts = this.#options.whenDown === 'split' ? this.#replicas : 1
+    this.#local.split(parts, this.#newest())
+    this.#usedUpUntil = 0
+    this.#isShort = false
+    this.#heldCallers.clear()
+    clearTimeout(this.#wake)
+    for (const waiter of [...this.#line]) waiter.go(this.#reserveAlone(waiter.request, waiter.signal))
+  }
+
+  async #reserveAlone(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
+    if (this.#options.whenDown === 'reject') {
+      throw new ProxyError('overloaded', 'The rate budget that replicas share (Redis) cannot be reached.', {
+        retryAfterSeconds: 1,
+        help: 'Check the Redis server of `shared.url`, or let replicas go on without it (`shared.whenDown`).',
+      })
+    }
+    const reserved = this.#local.reserve(request, signal)
+    if (!this.#isAsking) this.#wakeIn(LONGEST_SLEEP_MS)
+    const reservation = await reserved
+    // Redis may have come back while it waited.
+    return this.#own.has(reservation) ? reservation : this.#alsoTold(request, reservation)
+  }
+
+  /** A reservation of the local budget, whose response Redis is told of too if it is back by then. */
+  #alsoTold(request: BudgetRequest, reservation: Reservation): Reservation {
+    return {
+      answered: (status, head) => {
+        reservation.answered(status, head)
+        this.#learn(request, { id: '', status, head })
+      },
+      left: () => reservation.left(),
+    }
+  }
+
+  /** Redis is back: it may be empty, or know less than this replica. */
+  #tellRedis(): void {
+    for (const { limit, remaining, resetInMs } of this.#local.readings()) {
+      if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
+      this.#settle(['', limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
+    }
+    this.#local.handOver(this)
+  }
+}
+
+function newId(replica: string): string {
+  reservations = (reservations + 1) % Number.MAX_SAFE_INTEGER
+  return `${replica}.${reservations.toString(36)}`
+}

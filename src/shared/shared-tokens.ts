@@ -1,0 +1,142 @@
+// Token requests of replicas: one replica asks the login server, the others read what it got from Redis.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { IssuedToken } from '../auth/request-token.ts'
+import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
+import type { RequestToken, TokenRequest } from '../auth/tokens.ts'
+import { type Link, SharedDownError } from './redis-link.ts'
+import type { Script } from './script.ts'
+import { type Seal, sealOf } from './sealed.ts'
+import { LOCK, READ, STORE, TOKEN_KEYS } from './token-scripts.ts'
+
+/** A token request takes ten seconds at most; a lock whose owner died ends soon after. */
+const LOCK_MS = 12_000
+/** After a 401, all replicas together renew once in this time. */
+const FORCED_INTERVAL_MS = 60_000
+const POLL_MS = 100
+/** As in each replica: a token is renewed from this part of its life on. */
+const RENEW_AFTER = 0.75
+/** Replicas that waited for a request that failed take its failure as their own. */
+const FAILURE_MS = 5_000
+
+interface StoredToken {
+  readonly value: string
+  readonly lifetimeMs: number
+  /** Redis's time. */
+  readonly issuedAt: number
+}
+
+interface StoredFailure {
+  readonly reason: TokenFailureReason
+  readonly message: string
+  readonly retryAfterMs: number | undefined
+  /** Redis's time. */
+  readonly at: number
+}
+
+export interface SharedTokensOptions {
+  readonly link: Link
+  /** What all keys begin with. */
+  readonly prefix: string
+  /** This process's name in Redis. */
+  readonly replica: string
+}
+
+/** Makes token requests through Redis; where that does not work, as if the replica were alone. */
+export function shareTokens(request: RequestToken, options: SharedTokensOptions): RequestToken {
+  return async (asked) => {
+    if (!options.link.isUp) return request(asked)
+    try {
+      return await new Exchange(request, asked, options).token()
+    } catch (error) {
+      if (error instanceof SharedDownError) return request(asked)
+      throw error
+    }
+  }
+}
+
+/** One replica's wish for one token. */
+class Exchange {
+  readonly #request: RequestToken
+  readonly #asked: TokenRequest
+  readonly #options: SharedTokensOptions
+  readonly #seal: Seal
+  readonly #keys: readonly string[]
+
+  constructor(request: RequestToken, asked: TokenRequest, options: SharedTokensOptions) {
+    this.#request = request
+    this.#asked = asked
+    this.#options = options
+    this.#seal = sealOf(asked.account)
+    this.#keys = TOKEN_KEYS.map((name) => `${options.prefix}:v1:{${this.#seal.name}}:${name}`)
+  }
+
+  async token(): Promise<IssuedToken> {
+    const { refused, signal } = this.#asked
+    let since: number | undefined
+    for (;;) {
+      const [now, sealed, failed] = (await this.#run(READ, [])) as [number, string, string]
+      since ??= now
+      const stored = this.#read<StoredToken>(sealed)
+      if (stored !== undefined && stored.value !== refused && isFresh(stored, now)) return issued(stored, now)
+      const failure = this.#read<StoredFailure>(failed)
+      if (failure !== undefined && failure.at >= since) throw failureOf(failure)
+      const isForced = stored !== undefined && stored.value === refused && isFresh(stored, now)
+      const { replica } = this.#options
+      const lock = [replica, LOCK_MS, sealed, isForced ? FORCED_INTERVAL_MS : 0]
+      const fence = Number(await this.#run(LOCK, lock))
+      if (fence > 0) return this.#logIn(fence, now)
+      // The 401 that comes back with this token then reaches the caller.
+      if (fence < 0 && stored !== undefined) return issued(stored, now)
+      await sleep(POLL_MS * (0.75 + Math.random() / 2), undefined, { signal })
+    }
+  }
+
+  async #logIn(fence: number, now: number): Promise<IssuedToken> {
+    try {
+      const token = await this.#request(this.#asked)
+      const stored: StoredToken = { value: token.value, lifetimeMs: token.lifetimeMs, issuedAt: now }
+      await this.#store(fence, stored, token.lifetimeMs)
+      return token
+    } catch (error) {
+      if (error instanceof TokenFailure) {
+        const { reason, message, retryAfterMs } = error
+        // By the time it began, so that those who came meanwhile share it, and those who come later try again.
+        const at = now + Math.ceil(performance.now() - this.#startedAt)
+        await this.#store(fence, { reason, message, retryAfterMs, at }, FAILURE_MS)
+      }
+      throw error
+    }
+  }
+
+  readonly #startedAt = performance.now()
+
+  /** What Redis can't keep, others have to ask for themselves. */
+  async #store(fence: number, what: StoredToken | StoredFailure, keepMs: number): Promise<void> {
+    const sealed = this.#seal.close(JSON.stringify(what))
+    const kind = 'value' in what ? 'token' : 'failure'
+    const args = [this.#options.replica, fence, sealed, Math.max(1, Math.floor(keepMs)), kind]
+    await this.#run(STORE, args).catch(() => {})
+  }
+
+  #run(script: Script, args: readonly (string | number)[]): Promise<unknown> {
+    return this.#options.link.run(script, this.#keys, args)
+  }
+
+  /** Undefined where there is none, or another secret sealed it. */
+  #read<T>(sealed: string): T | undefined {
+    const text = sealed === '' ? undefined : this.#seal.open(sealed)
+    return text === undefined ? undefined : (JSON.parse(text) as T)
+  }
+}
+
+function isFresh({ issuedAt, lifetimeMs }: StoredToken, now: number): boolean {
+  return now < issuedAt + lifetimeMs * RENEW_AFTER
+}
+
+function issued({ value, lifetimeMs, issuedAt }: StoredToken, now: number): IssuedToken {
+  return { value, lifetimeMs, ageMs: Math.max(0, now - issuedAt) }
+}
+
+function failureOf({ reason, message, retryAfterMs }: StoredFailure): TokenFailure {
+  return new TokenFailure(reason, message, { retryAfterMs })
+}

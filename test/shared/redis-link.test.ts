@@ -1,0 +1,171 @@
+// Covers src/shared/redis-link.ts and redis-connection.ts: every way in which Redis fails, and its return, on a real server.
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createServer, type TLSSocket } from 'node:tls'
+import t, { type Test } from 'tap'
+import { Secret } from '../../src/config/secret.ts'
+import { connectRedis } from '../../src/shared/redis-connection.ts'
+import { type LinkEvent, RedisLink } from '../../src/shared/redis-link.ts'
+import { script } from '../../src/shared/script.ts'
+import { hasRedis, startRedis } from '../fixtures/redis.ts'
+import { faultyWay } from '../fixtures/redis-faults.ts'
+
+const ADD = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+
+async function linkTo(t: Test, url: string, timeoutMs = 200) {
+  const events: LinkEvent[] = []
+  const settings = { url: new Secret(url), prefix: 'test', timeoutMs, whenDown: 'split' } as const
+  const report = (event: LinkEvent) => void events.push(event)
+  const link = new RedisLink({ settings, certificates: [], replica: 'r', report })
+  t.teardown(() => link.close())
+  await link.start()
+  const add = (count = 1) => link.run(ADD, ['{x}:sum'], [count])
+  return { link, events, add }
+}
+
+/** Until it is so; fails the test after ten seconds. */
+async function until(condition: () => boolean): Promise<void> {
+  for (let tries = 0; !condition(); tries++) {
+    if (tries > 1000) throw new Error('it never came to that')
+    await sleep(10)
+  }
+}
+
+const reasons = (events: readonly LinkEvent[]) =>
+  events.map((event) => (event.type === 'down' ? event.error.reason : 'up'))
+
+t.test('With a server', async (t) => {
+  if (!hasRedis(t)) return
+
+  t.test('Scripts run, also after the server forgot them', async (t) => {
+    const redis = await startRedis(t)
+    const { link, events, add } = await linkTo(t, redis.url)
+    t.equal(link.isUp, true)
+    t.equal(await add(2), 2)
+    await redis.send('SCRIPT', 'FLUSH')
+    t.equal(await add(3), 5)
+    t.strictSame(events, [], 'no line in the log')
+  })
+
+  t.test('Killed: one warning, no queue, and one line when it is back', async (t) => {
+    const redis = await startRedis(t)
+    const { link, events, add } = await linkTo(t, redis.url)
+    await redis.kill()
+    await until(() => !link.isUp)
+    const began = performance.now()
+    await t.rejects(add(), { name: 'SharedDownError', reason: 'connection' })
+    t.ok(performance.now() - began < 50, 'rejected at once')
+    await until(() => (link.errors.get('connection') ?? 0) > 1)
+    t.strictSame(reasons(events), ['connection'])
+    await redis.restart()
+    await until(() => link.isUp)
+    t.equal(await add(), 1)
+    t.strictSame(reasons(events), ['connection', 'up'])
+    t.match(events[1], { downMs: (ms: number) => ms > 500 && ms < 10_000 })
+  })
+
+  t.test('Slow, cut off without a reset, and reset', async (t) => {
+    const redis = await startRedis(t)
+    const way = await faultyWay(t, redis.port)
+    const { link, events, add } = await linkTo(t, way.url, 100)
+    t.equal(await add(), 1)
+    way.delayMs = 300
+    const began = performance.now()
+    await t.rejects(add(), { reason: 'timeout' })
+    t.ok(performance.now() - began < 250)
+    await until(() => way.accepted >= 2)
+    t.equal(link.isUp, false, 'a new connection is as slow')
+    way.delayMs = 0
+    await until(() => link.isUp)
+    way.isSwallowing = true
+    await t.rejects(add(), { reason: 'timeout' })
+    way.isSwallowing = false
+    await until(() => link.isUp)
+    way.reset()
+    await until(() => !link.isUp)
+    await until(() => link.isUp)
+    t.strictSame(reasons(events), ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
+  })
+
+  t.test('Full, and read-only as after a failover', async (t) => {
+    const redis = await startRedis(t)
+    const { link, events, add } = await linkTo(t, redis.url)
+    await redis.send('SET', 'ballast', 'x'.repeat(1e6))
+    await redis.send('CONFIG', 'SET', 'maxmemory', '1mb')
+    await t.rejects(add(), { reason: 'full' })
+    await until(() => (link.errors.get('full') ?? 0) > 1)
+    t.equal(link.isUp, false, 'it answers, but nothing can be written')
+    await redis.send('CONFIG', 'SET', 'maxmemory', '0')
+    await until(() => link.isUp)
+    await redis.send('REPLICAOF', '127.0.0.1', '1')
+    await t.rejects(add(), { reason: 'read-only' })
+    await redis.send('REPLICAOF', 'NO', 'ONE')
+    await until(() => link.isUp)
+    t.strictSame(reasons(events), ['full', 'up', 'read-only', 'up'])
+  })
+
+  t.test('The rights that docs/replicas.md grants are enough, and others are missing', async (t) => {
+    const redis = await startRedis(t)
+    const docs = readFileSync(new URL('../../docs/replicas.md', import.meta.url), 'utf8')
+    const acl = /ACL SETUSER procore-proxy .*/.exec(docs)?.[0] ?? ''
+    const user = acl.replace('>PASSWORD', '>secret').replaceAll('~procore-proxy:*', '~test:* ~{x}:*')
+    t.match(user, '>secret')
+    t.equal(await redis.send(...user.split(' ')), 'OK')
+    const url = (password: string) => `redis://procore-proxy:${password}@127.0.0.1:${redis.port}`
+    const { link, add } = await linkTo(t, url('secret'))
+    t.equal(link.isUp, true)
+    t.equal(await add(), 1)
+    await t.rejects(link.run(script("return redis.call('FLUSHALL')"), ['{x}:sum'], []), { reason: /./ })
+    await t.rejects(link.run(ADD, ['other'], [1]), { reason: /./ })
+    const wrong = await linkTo(t, url('wrong'))
+    t.equal(wrong.link.isUp, false)
+    t.strictSame(reasons(wrong.events), ['refused'])
+  })
+})
+
+t.test('No server at the start is not fatal', async (t) => {
+  const { link, events, add } = await linkTo(t, 'redis://127.0.0.1:1')
+  t.equal(link.isUp, false)
+  await t.rejects(add(), { reason: 'connection' })
+  t.strictSame(reasons(events), ['connection'])
+  link.close()
+  t.equal(link.isUp, false)
+})
+
+t.test('TLS: a server whose certificate is not trusted gets no password', async (t) => {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+  const start = async (name: string) => {
+    const received: string[] = []
+    const server = createServer({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) }, (socket: TLSSocket) => {
+      socket.on('data', (chunk: Buffer) => received.push(String(chunk)) && socket.write('+OK\r\n'))
+      socket.on('error', () => {})
+    })
+    server.on('tlsClientError', () => {})
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    const { port } = server.address() as { port: number }
+    return { received, url: `rediss://user:pass-word@localhost:${port}` }
+  }
+  const certificates = [pem('ca.pem')]
+  for (const name of ['self-signed', 'wrong-name', 'expired']) {
+    const { received, url } = await start(name)
+    await t.rejects(connectRedis({ url, certificates, timeoutMs: 2_000 }), name)
+    t.strictSame(received, [], name)
+  }
+  const { received, url } = await start('good')
+  const connection = await connectRedis({ url, certificates, timeoutMs: 2_000 })
+  t.match(received.join(''), 'pass-word')
+  connection.destroy()
+  connection.destroy()
+})
+
+t.test('A server that accepts and never greets is given up', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as { port: number }
+  const url = `redis://user:pass@127.0.0.1:${port}`
+  await t.rejects(connectRedis({ url, certificates: [], timeoutMs: 100 }))
+})
