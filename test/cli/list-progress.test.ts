@@ -2,7 +2,7 @@
 import t from 'tap'
 import { ListProgress } from '../../src/cli/list-progress.ts'
 
-t.test('progress is shown on a terminal, and warnings anywhere', async (t) => {
+t.test('progress is shown on a terminal, and missing projects anywhere', async (t) => {
   const shown = (isTTY: boolean) => {
     const texts: string[] = []
     const progress = new ListProgress({ isTTY, write: (text: string) => texts.push(text) > 0 } as never)
@@ -26,7 +26,7 @@ t.test('progress is shown on a terminal, and warnings anywhere', async (t) => {
   }
   t.match(
     shown(true),
-    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*passed over 7 \(403\)\n/s,
+    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*passed over: 7 \(403\)\n/s,
   )
-  t.equal(shown(false), 'projects were passed over 7 (403)\n')
+  t.equal(shown(false), 'projects were passed over: 7 (403)\n')
 })
