@@ -1,5 +1,6 @@
 // Takes a response to the caller: its head, then its body with back-pressure, and a visible break where it breaks off.
 import type { ServerResponse } from 'node:http'
+import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
@@ -42,6 +43,7 @@ export async function deliver(
     throw error
   }
   await pass(source, response, delivery)
+  if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
   exchange.bodies?.answer?.end()
 }
 
@@ -106,6 +108,16 @@ function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
 const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 /** As much of such a body is read for its cause. */
 const MOST_ERROR_BYTES = 8 * 1024
+
+/** The beginning of a body without its gzip, where the caller asked for that. */
+function readable(body: Buffer, headers: readonly string[]): Buffer {
+  if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
+  try {
+    return gunzipSync(body, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 8 * MOST_ERROR_BYTES })
+  } catch {
+    return body
+  }
+}
 
 function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
   const kept = exchange.errorBody ?? Buffer.alloc(0)
