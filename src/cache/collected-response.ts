@@ -54,6 +54,7 @@ export class CollectedResponse implements UpstreamResponse {
         () => this.#finish('complete'),
         (error: Error) => this.#finish(error),
       )
+    if (source.isComplete) this.#finish('complete')
   }
 
   get isComplete(): boolean {
@@ -111,7 +112,7 @@ export class CollectedResponse implements UpstreamResponse {
     this.abort(new Error('the response was discarded'))
   }
 
-  /** Its caller takes no more. It is collected to the end all the same, unless nobody waits for that or it does not fit. */
+  /** Its caller takes no more. It is collected to the end all the same, unless no one else waits for it or it does not fit. */
   abort(reason: Error): void {
     if (this.#queue === undefined) return
     this.#queue = undefined

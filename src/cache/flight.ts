@@ -1,4 +1,4 @@
-// One request on its way to Procore for several equal calls: whoever leaves, the others still get the whole response.
+// One request on its way to Procore for several equal calls. When a caller leaves, the others still get the whole response.
 import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { CacheRequest } from './cache-request.ts'
@@ -28,7 +28,7 @@ export class Flight {
   /** The call that it began with. */
   readonly leader: Call
   readonly startedAt = performance.now()
-  /** A write to its company was answered meanwhile: nobody joins it any more, and it is not kept. */
+  /** A write to its company was answered meanwhile: no call joins it any more, and it is not kept. */
   isOutdated = false
   /** Those who still want its response. */
   #members = 1
@@ -49,17 +49,15 @@ export class Flight {
   }
 
   /** Sends the leader's call; the response streams to it. Throws CallerGoneError as soon as it leaves. */
-  async lead(options: FlightOptions): Promise<UpstreamResponse> {
-    const { departure } = this.leader
-    departure.signal.addEventListener('abort', () => this.#leaderLeft(), { once: true })
-    return await unlessGone(departure, this.#send(options))
+  lead(options: FlightOptions): Promise<UpstreamResponse> {
+    return unlessGone(this.leader.departure, this.#send(options), () => this.#leaderLeft())
   }
 
   /** Waits for the outcome on behalf of one more caller. Throws CallerGoneError as soon as it leaves. */
-  async follow(call: Call): Promise<Outcome> {
+  async follow({ departure }: Call): Promise<Outcome> {
     this.#members++
     try {
-      return await unlessGone(call.departure, this.outcome)
+      return await unlessGone(departure, this.outcome)
     } finally {
       this.#leave()
     }
@@ -107,15 +105,12 @@ export class Flight {
   }
 }
 
-/** The promise's result, or CallerGoneError as soon as the caller leaves. */
-async function unlessGone<T>({ signal }: Departure, promise: Promise<T>): Promise<T> {
+/** The promise's result, or CallerGoneError as soon as the caller leaves; `onLeave` is called whenever that is. */
+function unlessGone<T>(departure: Departure, promise: Promise<T>, onLeave?: () => void): Promise<T> {
   const gone = Promise.withResolvers<never>()
-  const onAbort = () => gone.reject(signal.reason)
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort)
-  try {
-    return await Promise.race([promise, gone.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
+  departure.onLeave = () => {
+    onLeave?.()
+    gone.reject(new CallerGoneError())
   }
+  return Promise.race([promise, gone.promise])
 }

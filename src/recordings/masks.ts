@@ -7,21 +7,21 @@ const SECRET_PARAMETER =
 /** A JWT, or a long run of what digests and random keys are written with. */
 const SIGNATURE =
   /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
-/** Members of JSON and fields of forms that hold credentials wherever they are, in lower case without `-` and `_`. */
+/** Members of JSON and fields of forms that hold credentials, in any spelling: case, `-` and `_` do not matter. */
 const SECRET_MEMBERS = [
-  'accesstoken',
-  'refreshtoken',
-  'idtoken',
-  'clientsecret',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'client_secret',
   'secret',
   'password',
-  'apikey',
-  'privatekey',
+  'api_key',
+  'private_key',
   'authorization',
   'cookie',
-  'xamzsignature',
-  'xamzcredential',
-  'xamzsecuritytoken',
+  'x-amz-signature',
+  'x-amz-credential',
+  'x-amz-security-token',
 ]
 
 /** The query (raw, without `?`) with `*` for each value that is a credential or looks like one. */
@@ -72,7 +72,7 @@ export class MemberMask {
 
   /** `redact`: the names that the configuration masks, besides those that are always masked. */
   constructor(redact: readonly string[]) {
-    this.#names = new Set([...SECRET_MEMBERS, ...redact.map(folded)])
+    this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
     this.#mayHold = new RegExp(`"[-_]*(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
   }

@@ -50,7 +50,7 @@ t.test('it has the head of its source, streams, and is whole at the end', async 
   t.equal(memory.taken, 0)
 })
 
-t.test('a slow caller holds up nobody while it fits', async (t) => {
+t.test('a slow caller holds up no other while it fits', async (t) => {
   const { source, response, whole } = start()
   const { pieces, reading } = slowReader(response)
   source.push('a')
@@ -101,7 +101,7 @@ t.test('where the memory of all is full, it is not collected', async (t) => {
   t.same(whole, { value: undefined, error: undefined, settled: true })
 })
 
-t.test('what breaks off is whole for nobody', async (t) => {
+t.test('what breaks off is never taken for whole', async (t) => {
   const { source, response, whole, memory } = start()
   const { reading } = slowReader(response)
   source.push('half')

@@ -40,7 +40,7 @@ t.test('a leader that leaves does not end it for its followers', async (t) => {
   }
 })
 
-t.test('what nobody wants any more is ended', async (t) => {
+t.test('a request that no caller waits for is ended', async (t) => {
   for (const order of ['leader first', 'follower first']) {
     const { leader, follower, flight, sent, memory } = start()
     const followed = watch(flight.follow(follower))
@@ -102,15 +102,18 @@ t.test('a response that is not wanted, too long or broken off is for the leader 
   t.match(text.error, { message: 'broke off' })
 })
 
-t.test('a response that arrives after its leader has left, and that nobody can use, is ended', async (t) => {
-  const { leader, follower, flight, sent } = start(false)
-  const followed = watch(flight.follow(follower))
-  leader.departure.leave()
-  const response = sent.head()
-  await settle()
-  t.match(response.aborted, { name: 'CallerGoneError' })
-  t.same(followed, { value: undefined, error: undefined, settled: true })
-})
+t.test(
+  'a response that arrives after its leader has left, and that no caller can use, is ended',
+  async (t) => {
+    const { leader, follower, flight, sent } = start(false)
+    const followed = watch(flight.follow(follower))
+    leader.departure.leave()
+    const response = sent.head()
+    await settle()
+    t.match(response.aborted, { name: 'CallerGoneError' })
+    t.same(followed, { value: undefined, error: undefined, settled: true })
+  },
+)
 
 t.test('a failure is the outcome for all', async (t) => {
   const { follower, flight, led, sent } = start()
