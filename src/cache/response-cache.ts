@@ -54,6 +54,10 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'recording_missing',
 ])
 
+/**
+ * It sits on our side of the loop that sends. undici's interceptors for this do not fit: `cache` keeps nothing that Procore
+ * marks `no-store`, and both compare all headers, the token among them, and end followers that read slowly.
+ */
 export class ResponseCache {
   readonly #deps: CacheDeps
   readonly #kept: KeptResponses

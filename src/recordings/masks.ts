@@ -55,9 +55,13 @@ const PARAMETER = /([?&;]|\\u0026)([\w.%[\]-]{1,100})=([^&"'\s<>\\,;]+)/g
 /** Tokens that are recognised wherever they are. */
 const TOKEN = /\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?|\b(bearer|basic) +[\w+/=.~-]{16,}/gi
 
+const MAY_HOLD_TOKEN = /eyJ|[Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] /
+
 /** The text with `*` for such values in the queries of all URLs in it, and for tokens. */
 export function maskText(text: string): string {
-  const masked = text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
+  const masked = !MAY_HOLD_TOKEN.test(text)
+    ? text
+    : text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
   if (!masked.includes('=')) return masked
   return masked.replace(PARAMETER, (pair, before: string, name: string, value: string) =>
     isSecretPair(name, value) ? `${before}${name}=*` : pair,
@@ -74,7 +78,8 @@ export class MemberMask {
   constructor(redact: readonly string[]) {
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
-    this.#mayHold = new RegExp(`"[-_]*(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
+    const first = [...new Set([...this.#names].map((name) => escaped(name.charAt(0))))].join('')
+    this.#mayHold = new RegExp(`"[-_]*(?=[${first}])(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
   }
 
   /**

@@ -123,7 +123,7 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
 /** Wraps `send`: what it answers is recorded, once the whole body has passed. What breaks off is not. */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
-    const requestBody = call.body === null ? undefined : new BodyCopy()
+    const requestBody = call.body === null ? undefined : new BodyCopy(true)
     call.body?.observe((piece) => requestBody?.add(piece))
     const startedAt = Date.now()
     const sentAt = performance.now()
@@ -156,7 +156,7 @@ interface Tap {
 
 /** The response, which tells once all of it has been read. */
 function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
-  const copy = new BodyCopy()
+  const copy = new BodyCopy(false)
   const end = (isWhole: boolean) => {
     if (isWhole && tap.isComplete()) tap.onWhole(copy)
     else {

@@ -108,7 +108,7 @@ function atThisApi(name: string, value: string, { upstream }: Call, recordedApiU
 /** Answers from recordings alone; nothing is ever sent. */
 export function replaySend(answers: RecordedAnswers): Send {
   return async (call) => {
-    const copy = call.body === null ? undefined : new BodyCopy()
+    const copy = call.body === null ? undefined : new BodyCopy(true)
     try {
       if (call.body !== null) for await (const piece of call.body) copy?.add(piece)
       return answers.answer(call, copy)
@@ -134,7 +134,7 @@ function recordedAnswer(
   call: Call,
   pieces: readonly Buffer[] = [],
 ): UpstreamResponse | undefined {
-  const copy = new BodyCopy()
+  const copy = new BodyCopy(true)
   try {
     for (const piece of pieces) copy.add(piece)
     return answers.answer(call, copy)
