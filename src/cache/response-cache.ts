@@ -55,8 +55,8 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
 ])
 
 /**
- * It sits on our side of the loop that sends. undici's interceptors for this do not fit: `cache` keeps nothing that Procore
- * marks `no-store`, and both compare all headers, the token among them, and end followers that read slowly.
+ * undici's interceptors do not fit: `cache` stores nothing that Procore marks `no-store`, nor answers to requests with a
+ * token; `deduplicate` fails the followers when the first caller leaves, and those that fall 5 MiB behind.
  */
 export class ResponseCache {
   readonly #deps: CacheDeps
