@@ -18,7 +18,8 @@ export type Outcome = WholeResponse | Error | undefined
 /** A response with its body, which is complete. */
 export interface WholeResponse {
   readonly response: UpstreamResponse
-  readonly body: Buffer
+  /** Made when it is first asked for. */
+  readonly body: () => Buffer
   /** When Procore was asked (`performance.now()`): it is no older than that. */
   readonly sentAt: number
 }
@@ -79,9 +80,9 @@ export class Flight {
       this.#collected = collected
       if (!this.#hasLeader) collected.abort(new CallerGoneError())
       const sentAt = this.leader.exchange.sentAt ?? this.startedAt
-      void collected.whole.then((body) => {
-        this.#isComplete = body !== undefined
-        this.#outcome.resolve(body && { response, body, sentAt })
+      void collected.isWhole.then((isWhole) => {
+        this.#isComplete = isWhole
+        this.#outcome.resolve(isWhole ? { response, body: () => collected.body(), sentAt } : undefined)
       })
       return collected
     } catch (error) {

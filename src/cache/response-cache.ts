@@ -155,7 +155,7 @@ export class ResponseCache {
     if (!matchesVary(vary, call.rawHeaders)) return undefined
     const ageMs = ageOnArrivalMs(response) + performance.now() - sentAt
     const { status, statusText, rawHeaders } = response
-    const shared = new StoredResponse(status, statusText, reusableHeaders(rawHeaders), body)
+    const shared = new StoredResponse(status, statusText, reusableHeaders(rawHeaders), body())
     return this.#marked(call, shared, 'fwd=miss; collapsed', ageMs)
   }
 
@@ -204,7 +204,7 @@ export class ResponseCache {
       status,
       statusText,
       rawHeaders: reusableHeaders(rawHeaders),
-      body,
+      body: body(),
       vary,
       sentAt,
       sentAtWall: Date.now() - (performance.now() - sentAt),
