@@ -18,7 +18,7 @@ function logOf() {
 t.test('Two processes share a budget and a token, and give what they hold back', async (t) => {
   if (!hasRedis(t)) return
   const redis = await startRedis(t)
-  const shared = { url: new Secret(redis.url), prefix: 'x', timeoutMs: 1_000, whenDown: 'split' } as const
+  const shared = { url: new Secret(redis.url), prefix: 'x', timeoutMs: 5_000, whenDown: 'split' } as const
   const config = { ...testConfig(), shared }
   const log = logOf()
   const [one, two] = [await openShared(config, log), await openShared(config, log)]
@@ -28,7 +28,7 @@ t.test('Two processes share a budget and a token, and give what they hold back',
     queueKey: '',
     caller: '',
     share: undefined,
-    deadline: performance.now() + 1e4,
+    deadline: performance.now() + 3e4,
   }
   const { signal } = new AbortController()
   const budgets = [one, two].map((each) => new Budgets(config, each.openBudget).get(testAccount(), '7656'))
@@ -83,7 +83,7 @@ t.test('The return of Redis is one line', async (t) => {
   if (!hasRedis(t)) return
   const redis = await startRedis(t)
   const log = logOf()
-  const shared = { url: new Secret(redis.url), prefix: 'x', timeoutMs: 1_000, whenDown: 'split' } as const
+  const shared = { url: new Secret(redis.url), prefix: 'x', timeoutMs: 5_000, whenDown: 'split' } as const
   await redis.kill()
   const opened = await openShared({ ...testConfig(), shared }, log)
   t.teardown(() => opened.close())

@@ -14,7 +14,7 @@ import { faultyWay } from '../fixtures/redis-faults.ts'
 const ADD = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 const PUT = script("return redis.call('SET', KEYS[1], ARGV[1])")
 
-async function linkTo(t: Test, url: string, timeoutMs = 200) {
+async function linkTo(t: Test, url: string, timeoutMs = 3_000) {
   const events: LinkEvent[] = []
   const settings = { url: new Secret(url), prefix: 'test', timeoutMs, whenDown: 'split' } as const
   const report = (event: LinkEvent) => void events.push(event)
@@ -58,7 +58,7 @@ t.test('With a server', async (t) => {
     await until(() => !link.isUp)
     const began = performance.now()
     await t.rejects(add(), down('connection'))
-    t.ok(performance.now() - began < 50, 'rejected at once')
+    t.ok(performance.now() - began < 1_000, 'rejected at once')
     await until(() => (link.errors.get('connection') ?? 0) > 1)
     t.strictSame(reasons(events), ['connection'])
     await redis.restart()
@@ -71,12 +71,12 @@ t.test('With a server', async (t) => {
   t.test('Slow, cut off without a reset, and reset', async (t) => {
     const redis = await startRedis(t)
     const way = await faultyWay(t, redis.port)
-    const { link, events, add } = await linkTo(t, way.url, 100)
+    const { link, events, add } = await linkTo(t, way.url, 400)
     t.equal(await add(), 1)
-    way.delayMs = 300
+    way.delayMs = 5_000
     const began = performance.now()
     await t.rejects(add(), down('timeout'))
-    t.ok(performance.now() - began < 250)
+    t.ok(performance.now() - began < 4_000, 'it was not waited for')
     await until(() => way.accepted >= 2)
     t.equal(link.isUp, false, 'a new connection is as slow')
     way.delayMs = 0
@@ -160,11 +160,11 @@ t.test('TLS: a server whose certificate is not trusted gets no password', async 
   const certificates = [pem('ca.pem')]
   for (const name of ['self-signed', 'wrong-name', 'expired']) {
     const { received, url } = await start(name)
-    await t.rejects(connectRedis({ url, certificates, timeoutMs: 2_000 }), name)
+    await t.rejects(connectRedis({ url, certificates, timeoutMs: 10_000 }), name)
     t.strictSame(received, [], name)
   }
   const { received, url } = await start('good')
-  const connection = await connectRedis({ url, certificates, timeoutMs: 2_000 })
+  const connection = await connectRedis({ url, certificates, timeoutMs: 10_000 })
   t.match(received.join(''), 'pass-word')
   connection.destroy()
   connection.destroy()
