@@ -1,4 +1,5 @@
 // A rate budget that all replicas of one service account and company share through Redis.
+import { hash } from 'node:crypto'
 import type { RateLimitSettings, SharedSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
@@ -190,7 +191,11 @@ export class SharedBudget implements Budget {
   async #ask(wanted: readonly Waiter[]): Promise<number> {
     const { link, replica, holdMs } = this.#options
     const batch = wanted.map((waiter) => ({ waiter, id: newId(replica) }))
-    const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.caller, request.share ?? ''])
+    const items = batch.flatMap(({ waiter: { request }, id }) => [
+      id,
+      nameInRedis(request.caller),
+      request.share ?? '',
+    ])
     const reply = await link.run(RESERVE, this.#keys, [replica, holdMs, ...items])
     const [waitMs = 0, ...results] = this.#remember(reply as number[])
     for (const [nth, { waiter, id }] of batch.entries()) {
@@ -333,6 +338,11 @@ export class SharedBudget implements Budget {
     }
     this.#local.handOver(this)
   }
+}
+
+/** Callers are told apart, but not named. */
+function nameInRedis(caller: string): string {
+  return caller === '' ? '' : hash('sha256', caller, 'base64url').slice(0, 16)
 }
 
 function newId(replica: string): string {

@@ -118,6 +118,9 @@ t.test('Replicas', async (t) => {
     two?.ask('other', 'GET /x', 60_000, { caller: 'other' })
     await it.time.settle()
     t.equal(sum(it.entered()) - 2, 5, 'it holds up no other caller')
+    const fields = String(await redis.send('HKEYS', `${it.prefix}:sent`))
+    t.match(fields, '20:')
+    t.notMatch(fields, 'small', 'Redis does not learn their names')
   })
 
   t.test('believe the clock of Redis, not their own', async (t) => {
