@@ -1,9 +1,9 @@
-# The image: Node and the program in a few files; no packages, no shell, no package manager, no root, nothing to write to.
-# How to pin the two base images by digest: deploy/docker/README.md.
+# The image contains Node and the program: no packages, shell or package manager. It does not run as root and writes nothing.
+# deploy/docker/README.md says how to pin the two base images by digest.
 ARG NODE_IMAGE=docker.io/library/node:24.21.0-bookworm-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian12:nonroot
 
-# JavaScript is the same on every processor: this stage runs on the builder's.
+# JavaScript does not depend on the processor, so this stage runs on the builder's own.
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -11,27 +11,28 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
-RUN node scripts/build.ts --no-code
+RUN node scripts/build.ts --cold
 
-# V8's compiled form fits the Node that made it and no other: it is made by the one that will run it.
-FROM ${RUNTIME_IMAGE} AS code
+# Node keeps the compiled form of the program, which fits only the Node version and the user that made it: a run of the demo
+# in the image itself makes it.
+FROM ${RUNTIME_IMAGE} AS warm
 WORKDIR /app
 COPY --from=build /app/package.json ./
-COPY --from=build /app/scripts/bundle/warm.cjs ./scripts/bundle/
-COPY --from=build /app/dist/page ./dist/page
-COPY --from=build /app/dist/bin ./dist/bin
-USER 0
-RUN ["/nodejs/bin/node", "scripts/bundle/warm.cjs"]
+COPY --from=build --chown=65532:65532 /app/dist ./dist
+USER 65532:65532
+RUN ["/nodejs/bin/node", "dist/bin/procore-proxy.cjs", "demo", "--once"]
 
 FROM ${RUNTIME_IMAGE}
 WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/dist/page ./dist/page
-COPY --from=code /app/dist/bin ./dist/bin
+COPY --from=build /app/dist/bin ./dist/bin
+# Owned by root, so that the program cannot write to it.
+COPY --from=warm --chown=0:0 --chmod=755 /app/dist/cache ./dist/cache
 ENV NODE_ENV=production
 USER 65532:65532
 EXPOSE 8377
-# Asks the health address of the address that the configuration names; needs no shell.
+# Asks for the health of the proxy at the address in its configuration; needs no shell.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s \
   CMD ["/nodejs/bin/node", "/app/dist/bin/procore-proxy.cjs", "wait", "--timeout", "4s"]
 ENTRYPOINT ["/nodejs/bin/node", "/app/dist/bin/procore-proxy.cjs"]

@@ -1,121 +1,47 @@
-// The benchmark's command line: `npm run bench -- --help`.
+// The command line of the benchmark: `npm run bench -- compare`.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import type { Stage } from './bench.ts'
+import { parseArgs } from 'node:util'
 import { compare } from './compare.ts'
-import { shareCores } from './cores.ts'
 import { growth } from './growth.ts'
-import { http2 } from './http2.ts'
-import { allowedCores, machine, pinSelf, root, versions } from './machine.ts'
-import { lengthOf, MEASURES, type Measure, OptionError, type Options, readOptions, USAGE } from './options.ts'
-import { processes } from './processes.ts'
-import { drawings, intoPage, type Results, report } from './report.ts'
-import type { Head } from './result.ts'
+import { allowedCores, pin, ROOT } from './programs.ts'
 import { soak } from './soak.ts'
-import { startUpstream } from './upstream.ts'
+import { type Stage, startStage } from './stage.ts'
 
-/** Of large bodies. */
-const LARGE_MB = 512
+const USAGE = `usage: npm run bench -- [compare|growth|soak] [--quick]
 
-const here = import.meta.dirname
-/** Before this process is pinned to one. */
-const allCores = allowedCores()
-const words = process.argv.slice(2)
-const page = join(root, 'docs', 'performance.md')
+  compare   (default) procore-proxy beside other proxies, as ratios measured in one run
+  growth    CPU and memory with more connections, companies and larger bodies
+  soak      ten minutes of mixed load: what stays open and how memory develops
 
-const RUNS: Record<Measure, (stage: Stage, head: Head) => Promise<Head>> = {
-  compare,
-  growth,
-  soak,
-  http2,
-  processes,
-}
+  --quick   a short run with rough figures: 90 seconds at most`
 
-function say(text: string): void {
-  process.stderr.write(`${text}\n`)
-}
+const COMMANDS: Record<string, (stage: Stage) => Promise<string>> = { compare, growth, soak }
 
-/** Packages of the contenders, once; and the program as it is shipped. */
-function prepare(): void {
-  const installed = join(here, 'node_modules', '.package-lock.json')
-  const lock = join(here, 'package-lock.json')
-  const npm = (...args: string[]) => execFileSync('npm', args, { cwd: here, stdio: ['ignore', 2, 2] })
-  if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lock).mtimeMs) {
-    say('Installing the contenders of Node…')
-    npm('ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error')
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+  })
+  const run = COMMANDS[positionals[0] ?? 'compare']
+  if (values.help || run === undefined || positionals.length > 1) {
+    console.log(USAGE)
+    process.exit(values.help ? 0 : 2)
   }
-  say('Building dist…')
-  npm('run', '--silent', '--prefix', root, 'build')
-}
-
-async function measure(command: Measure, options: Options): Promise<Head> {
-  const began = performance.now()
-  const seconds = lengthOf(command, options)
-  const cores = shareCores(allCores)
-  say(`${command}: ${cores.says}`)
-  // The reader of logs and the login server of this process must not take the contender's time.
-  pinSelf(cores.load)
-  const head: Head = {
-    date: new Date().toISOString(),
-    command: ['npm run bench --', ...words].join(' '),
-    machine: machine(),
-    versions: versions(),
-    cores: cores.says,
-  }
-  const upstream = await startUpstream(cores, LARGE_MB * 2 ** 20)
+  console.error('Building dist…')
+  execFileSync(process.execPath, ['scripts/build.ts'], { cwd: ROOT, stdio: ['ignore', 2, 2] })
+  const [contender = 0, load = contender] = allowedCores()
+  // This process reads the log of the proxy, which must not take time from the measured core.
+  pin(load)
+  const stage = await startStage({ quick: values.quick, cores: { contender, load } })
   try {
-    return await RUNS[command]({ options: { ...options, seconds }, cores, upstream, say }, head)
+    console.log(await run(stage))
   } finally {
-    await upstream.stop()
-    say(`${command} took ${((performance.now() - began) / 1000).toFixed(0)} s`)
+    await stage.stop()
   }
 }
 
-function write(file: string, text: string): void {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, text)
-  say(`wrote ${file}`)
-}
-
-function resultFile(command: Measure): string {
-  return join(here, 'results', `${command}.json`)
-}
-
-/** What was measured last, of each command that ever was. */
-function kept(): Results {
-  const found = MEASURES.filter((command) => existsSync(resultFile(command)))
-  return Object.fromEntries(
-    found.map((command) => [command, JSON.parse(readFileSync(resultFile(command), 'utf8'))]),
-  )
-}
-
-async function main(options: Options): Promise<void> {
-  const commands = MEASURES.filter((each) => options.command === 'all' || options.command === each)
-  if (commands.length > 0) prepare()
-  const whole = options.only === undefined && (!options.quick || options.writeDocs)
-  for (const command of commands) {
-    const result = await measure(command, options)
-    const file = options.json ?? (whole ? resultFile(command) : undefined)
-    if (file !== undefined) write(file, `${JSON.stringify(result, null, 1)}\n`)
-    console.log(report({ [command]: result }))
-  }
-  const docs = options.writeDocs || options.command === 'docs'
-  if (docs || options.plots) {
-    for (const [name, svg] of Object.entries(drawings(kept()))) {
-      write(join(root, 'docs', 'performance', name), svg)
-    }
-  }
-  if (docs) write(page, intoPage(readFileSync(page, 'utf8'), kept()))
-}
-
-try {
-  const options = readOptions(words)
-  if (options.help) console.log(USAGE)
-  else await main(options)
-  process.exit(0)
-} catch (error) {
-  const known = error instanceof OptionError
-  console.error(known ? `${error.message}\n\n${USAGE}` : error)
-  process.exit(known ? 2 : 1)
-}
+await main().catch((error: Error) => {
+  console.error(error.message)
+  process.exitCode = 1
+})
+process.exit()

@@ -1,33 +1,81 @@
-// npm run build: dist/bin is the program with all its packages in a few files, dist/server.js with its types is what can be
-// embedded. With --no-code V8's compiled form is left out, which fits the Node that made it and no other.
+// Builds dist: dist/bin is the program in one file that needs no packages, dist/server.js with its types can be embedded.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { BIN, type BundledPackage, bundle, bundleStart, DIST, PARTS, packagesIn, ROOT } from './bundle.ts'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { build, type Metafile } from 'esbuild'
 
-const withCode = !process.argv.includes('--no-code')
+const ROOT = dirname(import.meta.dirname)
+const DIST = join(ROOT, 'dist')
+const BIN = join(DIST, 'bin')
+const ENTRY = join(BIN, 'procore-proxy.cjs')
+
+/** `--cold` leaves out the compiled code, which fits only the Node version and the user that made it. */
+const isCold = process.argv.includes('--cold')
+
+rmSync(DIST, { recursive: true, force: true })
 mkdirSync(BIN, { recursive: true })
-// What scripts/release.ts made stays: its files have been listed in SHA256SUMS.
-for (const entry of readdirSync(DIST))
-  if (entry !== 'release') rmSync(join(DIST, entry), { recursive: true, force: true })
-mkdirSync(BIN)
-
-const metafiles = await bundle({ write: true })
-writeFileSync(join(BIN, 'LICENSES.txt'), licences(packagesIn(metafiles)))
-await bundleStart('procore-proxy.cjs', join(BIN, 'procore-proxy.cjs'))
-chmodSync(join(BIN, 'procore-proxy.cjs'), 0o755)
+writeFileSync(join(BIN, 'LICENSES.txt'), licences(await bundle()))
+copyFileSync(join(ROOT, 'scripts/entry.cjs'), ENTRY)
+chmodSync(ENTRY, 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
 run(join(ROOT, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json')
-if (withCode) run(process.execPath, join(PARTS, 'warm.cjs'))
+// A run of the demo compiles what every start needs, and Node keeps the compiled code in dist/cache.
+if (!isCold) {
+  try {
+    run(process.execPath, ENTRY, 'demo', '--once')
+  } catch {
+    console.warn('The demo failed, so the first start of the program will be slower.')
+  }
+}
 
-/** Name, version and licence text of every package in the bundle. */
-function licences(packages: readonly BundledPackage[]): string {
-  const parts = packages.map(({ folder, name, version, license }) => {
-    const file = readdirSync(folder).find((entry) => /^(?:licen[cs]e|copying)/i.test(entry))
-    const words = file === undefined ? '' : `\n\n${readFileSync(join(folder, file), 'utf8').trim()}`
-    return `${name} ${version} (${license})${words}\n`
+/**
+ * Bundles src/cli/main.ts into dist/bin/program.cjs. CommonJS, because it starts faster and uses less memory than modules;
+ * `import()` becomes a function call, so that rarely used packages are part of the file but run only when they are needed.
+ */
+async function bundle(): Promise<Metafile> {
+  const { metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['src/cli/main.ts'],
+    outfile: join(BIN, 'program.cjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node24',
+    // The output must not depend on where the project or its packages are.
+    preserveSymlinks: true,
+    define: { 'import.meta.url': 'bundleUrl' },
+    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href;" },
+    // Names are kept, so that the stack of an error can be read.
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    metafile: true,
   })
-  return `procore-proxy is bundled with these packages.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`
+  return metafile
+}
+
+/** Returns name, version and licence text of each package that is part of the bundle. */
+function licences({ inputs }: Metafile): string {
+  const folders = Object.keys(inputs).flatMap(
+    (file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [],
+  )
+  const parts = [...new Set(folders)].sort().map((folder) => {
+    const read = (file: string) => readFileSync(join(ROOT, folder, file), 'utf8')
+    const { name, version, license } = JSON.parse(read('package.json')) as Record<string, string>
+    const file = readdirSync(join(ROOT, folder)).find((entry) => /^(?:licen[cs]e|copying)/i.test(entry))
+    return `${name} ${version} (${license})\n${file === undefined ? '' : `\n${read(file).trim()}\n`}`
+  })
+  return `procore-proxy contains these packages.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`
 }
 
 function run(command: string, ...args: string[]): void {

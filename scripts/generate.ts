@@ -1,9 +1,14 @@
 // Writes the generated files; `--check` only compares them and names each stale one.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { referencePage, schemaFile } from '../src/config/reference.ts'
-import { sampleYaml } from '../src/config/sample.ts'
+import { SHELLS } from '../src/cli/commands.ts'
 import { architecturePage } from './architecture.ts'
+import { completionScript } from './completions.ts'
+import { schemaFile } from './config/json-schema.ts'
+import { referencePage } from './config/reference.ts'
+import { sampleYaml } from './config/sample.ts'
+import { errorDocsPage } from './error-docs.ts'
+import { manualPage } from './man.ts'
 import { metricsPage } from './operations.ts'
 
 interface GeneratedFile {
@@ -18,6 +23,11 @@ const FILES: readonly GeneratedFile[] = [
   { path: 'config/procore-proxy.schema.json', content: schemaFile },
   { path: 'docs/configuration.md', content: referencePage },
   { path: 'docs/architecture.md', content: () => architecturePage(root) },
+  { path: 'docs/procore-proxy.1', content: manualPage },
+  ...SHELLS.map((shell) => {
+    return { path: `completions/procore-proxy.${shell}`, content: () => completionScript(shell) }
+  }),
+  { path: 'src/page/errors.html', content: () => errorDocsPage(root) },
   { path: 'docs/operations.md', content: () => metricsPage(root) },
 ]
 

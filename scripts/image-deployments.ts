@@ -1,4 +1,4 @@
-// Runs what deploy/ and docs/sidecar.md describe on podman: compose files by Compose itself, pods as near as podman comes.
+// Runs the examples of deploy/ and docs/sidecar.md on podman: Compose files with Compose, and pods as far as podman supports them.
 import assert from 'node:assert/strict'
 import { chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const ORIGINS = { PROCORE_LOGIN_URL: 'http://127.0.0.1:9001', PROCORE_API_URL: '
 const DEMO = { ...ORIGINS, PROCORE_COMPANY_ID: '7656', PROCORE_CLIENT_ID: 'demo-client' }
 const ANSWER = /^200: \d+ projects$/m
 
-/** The YAML blocks of a page that begin so. */
+/** Returns the YAML blocks of a page that begin with `start`. */
 function blocks(page: string, start: string): string[] {
   return [...read(page).matchAll(/```yaml\n([\s\S]*?)```/g)]
     .map(([, text = '']) => text)
@@ -25,12 +25,12 @@ interface Compose {
   services: Record<string, object>
 }
 
-/** deploy/compose as it is: `docker compose up`, whose app has to end with status 0. */
+/** Runs deploy/compose unchanged; the app has to end with status 0. */
 export function runCompose(podman: Podman, image: string): Promise<string> {
   return up(podman, image, join(root, 'deploy/compose'))
 }
 
-/** The compose file of the page, with an app, and with the fake Procore of deploy/compose. */
+/** Runs the Compose file of docs/sidecar.md with an app and the fake Procore of deploy/compose. */
 export async function runComposeOfPage(podman: Podman, image: string, folder: string): Promise<string> {
   const place = join(folder, 'compose')
   mkdirSync(place)
@@ -58,7 +58,7 @@ async function up(podman: Podman, image: string, folder: string): Promise<string
   const env = { DOCKER_HOST: docker, COMPOSE_PROJECT_NAME: 'procoreproxytest' }
   const compose = (...args: string[]) => podman.command('docker-compose', args, env, folder)
   try {
-    // Without the fake, as for an account of one's own.
+    // The file without the fake has to be valid too.
     const { code, err } = await compose('-f', 'compose.yaml', 'config', '--quiet')
     assert.equal(code, 0, err)
     const ran = await podman.tended(compose('--ansi', 'never', 'up', '--no-build', '--exit-code-from', 'app'))
@@ -73,6 +73,11 @@ async function up(podman: Podman, image: string, folder: string): Promise<string
   }
 }
 
+interface Probe {
+  exec?: { command: string[] }
+  httpGet?: { path: string; port: string }
+}
+
 interface Container {
   name: string
   image: string
@@ -80,9 +85,10 @@ interface Container {
   env?: { name: string; value: string }[]
   volumeMounts?: object[]
   restartPolicy?: string
-  startupProbe?: { exec: { command: string[] } }
-  readinessProbe?: { exec: { command: string[] } }
-  livenessProbe?: { exec: { command: string[] } }
+  ports?: { name: string; containerPort: number }[]
+  startupProbe?: Probe
+  readinessProbe?: Probe
+  livenessProbe?: Probe
   [key: string]: unknown
 }
 
@@ -93,7 +99,7 @@ interface Pod {
   [key: string]: unknown
 }
 
-/** The pod of deploy/kubernetes/job, with the fake for Procore. */
+/** Runs the pod of deploy/kubernetes/job with the fake Procore. */
 export function runJob(podman: Podman, image: string, folder: string): Promise<string> {
   const { spec } = parse(read('deploy/kubernetes/job/job.yaml')) as { spec: { template: { spec: Pod } } }
   const config = {
@@ -107,7 +113,7 @@ export function runJob(podman: Podman, image: string, folder: string): Promise<s
   })
 }
 
-/** The pod of the page, with an app, and with the fake for Procore. */
+/** Runs the pod of docs/sidecar.md with an app and the fake Procore. */
 export function runPodOfPage(podman: Podman, image: string, folder: string): Promise<string> {
   const [text = ''] = blocks('docs/sidecar.md', 'apiVersion: v1\nkind: Pod')
   const { spec } = parse(text) as { spec: Pod }
@@ -124,8 +130,8 @@ export function runPodOfPage(podman: Podman, image: string, folder: string): Pro
 }
 
 /**
- * podman knows no native sidecars: the proxy becomes a container like the others, a fake Procore joins them, and what a
- * kubelet does is done here: first the sidecar, then its probes, then the app, and at the app's end SIGTERM.
+ * Runs a pod with a fake Procore in it. podman has no native sidecars, so the proxy becomes an ordinary container, and this
+ * function does what a kubelet does: it starts the sidecar, runs its probes, starts the app, and sends SIGTERM when the app has ended.
  */
 async function runPod(
   podman: Podman,
@@ -137,7 +143,8 @@ async function runPod(
   await podman.run('tag', image, PROXY_IMAGE)
   const [sidecar] = spec.initContainers
   const probes = [sidecar!.startupProbe, sidecar!.readinessProbe, sidecar!.livenessProbe]
-  const plain = ({ startupProbe, readinessProbe, livenessProbe, restartPolicy, ...rest }: Container) => rest
+  const plain = ({ ports, startupProbe, readinessProbe, livenessProbe, restartPolicy, ...rest }: Container) =>
+    rest
   const proxy = { ...plain(sidecar!), image: PROXY_IMAGE }
   const pod = {
     ...spec,
@@ -147,7 +154,7 @@ async function runPod(
       { ...proxy, name: 'fake', args: ['fake'] },
       ...spec.containers.map((container) => ({ ...container, image: NODE_IMAGE })),
     ],
-    // podman 4.3 writes what a Secret holds as base64.
+    // podman 4.3 mounts Secrets in base64, so they become ConfigMaps.
     volumes: spec.volumes.map(({ name, secret, configMap }) => ({
       name,
       configMap: secret === undefined ? configMap : { name: secret.secretName },
@@ -166,8 +173,9 @@ async function runPod(
     let tried = 0
     for (const probe of probes) {
       if (probe === undefined) continue
-      const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...probe.exec.command)
-      assert.equal(code, 0, `${probe.exec.command.join(' ')}: ${err}`)
+      const command = probe.exec?.command ?? ['/nodejs/bin/node', '-e', askFor(probe, sidecar!)]
+      const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...command)
+      assert.equal(code, 0, `${command.join(' ')}: ${err}`)
       tried++
     }
     await podman.run('start', 'pod-app')
@@ -181,4 +189,11 @@ async function runPod(
   } finally {
     await podman.removeAll()
   }
+}
+
+/** A script that succeeds where the container answers an HTTP probe with 200. */
+function askFor({ httpGet }: Probe, { ports = [] }: Container): string {
+  const port = ports.find(({ name }) => name === httpGet?.port)?.containerPort
+  const url = `http://127.0.0.1:${port}${httpGet?.path}`
+  return `fetch('${url}').then(({ status }) => process.exit(status === 200 ? 0 : 1))`
 }

@@ -1,8 +1,9 @@
-// Runs a command with a Node.js new enough for this project and with its packages installed; needs nothing but Node and npm.
+// Runs a command with a Node.js that is new enough and with the packages installed. Needs only npm and Node 14 or later.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -19,7 +20,7 @@ function newEnough() {
 }
 
 function npm(args, cwd, path) {
-  // Output goes to stderr, so that what the wanted command prints is all there is on stdout.
+  // npm writes to stderr here, so that stdout holds only what the command prints.
   const run = spawnSync('npm', args, {
     cwd,
     stdio: ['ignore', 2, 2],
@@ -32,7 +33,7 @@ function npm(args, cwd, path) {
   }
 }
 
-/** A lockfile is newer than what it installed: npm writes node_modules/.package-lock.json last. */
+/** True where the lockfile is newer than what npm installed; npm writes node_modules/.package-lock.json last. */
 function stale(folder) {
   const installed = join(folder, 'node_modules', '.package-lock.json')
   return (
@@ -47,13 +48,13 @@ if (!newEnough()) {
   const bin = join(tool, 'node_modules', `node-${windows ? 'win' : process.platform}-${process.arch}`, 'bin')
   if (stale(tool)) {
     console.error(
-      `Node ${process.versions.node} is older than this project wants: installing Node 24 into tools/node…`,
+      `Node ${process.versions.node} is too old for this project: installing Node ${wantedMajor} into tools/node…`,
     )
     npm(['ci', '--no-audit', '--no-fund'], tool, path)
   }
   if (!existsSync(bin)) {
     console.error(
-      `No Node ${wantedMajor}.${wantedMinor} or newer here, and npm carries none for ${process.platform}-${process.arch}: install one from https://nodejs.org and try again.`,
+      `This project needs Node ${wantedMajor} or later, and npm has no package of it for ${process.platform}-${process.arch}: install it from https://nodejs.org and try again.`,
     )
     process.exit(1)
   }
@@ -69,12 +70,31 @@ if (!command) {
   console.error('usage: node scripts/node.mjs COMMAND [ARGUMENT…]')
   process.exit(2)
 }
+// A terminal sends Ctrl+C to every process of its foreground group, so the command must stay in that group and gets the signal
+// by itself. Elsewhere the command has a group of its own, so that a signal to a whole group does not reach it twice.
+const onTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor))
 const child = spawn(command, args, {
   stdio: 'inherit',
   shell: windows,
+  detached: !onTerminal && !windows,
   env: { ...process.env, PATH: join(root, 'node_modules', '.bin') + delimiter + path },
 })
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+let stopping = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    if (!(onTerminal && signal === 'SIGINT')) child.kill(signal)
+    stopping ||= signal !== 'SIGHUP'
+  })
+}
+// npm passes SIGTERM to its shell, which ends without passing it on: a missing parent is the only sign of it.
+const parent = process.ppid
+if (process.env.npm_lifecycle_event !== undefined && !windows) {
+  setInterval(() => {
+    if (stopping || process.ppid === parent) return
+    stopping = true
+    child.kill('SIGTERM')
+  }, 200).unref()
+}
 child.on('error', (error) => {
   console.error(`scripts/node.mjs: ${error.message}`)
   process.exit(127)

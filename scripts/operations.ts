@@ -1,9 +1,7 @@
-// Makes the tables of docs/operations.md: metrics from the registry, status fields from their interfaces.
+// Makes the tables of docs/operations.md: metrics from their definitions, status fields from their interfaces.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Counts } from '../src/observe/counts.ts'
-import type { Live } from '../src/observe/live.ts'
-import { Metrics } from '../src/observe/metrics.ts'
+import { METRICS, type MetricDefinition } from '../src/observe/metric-definitions.ts'
 
 /** docs/operations.md with its generated parts renewed. */
 export function metricsPage(root: string): string {
@@ -12,9 +10,8 @@ export function metricsPage(root: string): string {
 }
 
 function metricsTable(): string {
-  const metrics = new Metrics(new Counts(), {} as Live)
-  metrics.close()
-  const rows = metrics.describe().map(({ name, type, labels, help }) => {
+  const definitions: readonly MetricDefinition[] = Object.values(METRICS)
+  const rows = definitions.map(({ name, type, labels, help }) => {
     const shown = labels.map((label) => `\`${label}\``).join(', ')
     return `| \`${name}\` | ${type} | ${shown} | ${help} |`
   })
@@ -24,7 +21,7 @@ function metricsTable(): string {
 function statusFields(root: string): string {
   const source = readFileSync(join(root, 'src/observe/status.ts'), 'utf8')
   const [, shown] = /\/\/ status fields: .*\n\n([\s\S]*?)\n\n\/\/ … to here\./.exec(source) ?? []
-  if (shown === undefined) throw new Error('src/observe/status.ts has lost the marks of its fields')
+  if (shown === undefined) throw new Error('src/observe/status.ts has lost the marks around its fields')
   return `\`\`\`ts\n${shown.replace(/^export /gm, '').replace(/\breadonly /g, '')}\n\`\`\``
 }
 
@@ -33,6 +30,6 @@ function replaced(page: string, what: string, content: string): string {
   const end = `<!-- end of ${what} -->`
   const from = page.indexOf(start)
   const to = page.indexOf(end)
-  if (from === -1 || to === -1) throw new Error(`docs/operations.md has lost the marks of its ${what}`)
+  if (from === -1 || to === -1) throw new Error(`docs/operations.md has lost the marks around its ${what}`)
   return `${page.slice(0, from)}${start}\n\n${content}\n\n${page.slice(to)}`
 }

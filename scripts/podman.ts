@@ -1,4 +1,4 @@
-// Runs podman on the images that deploy/docker/build.sh keeps, and takes away what it started.
+// Runs podman on the images that deploy/docker/build.sh builds, and removes the containers that it started.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ export interface Ended {
   readonly err: string
 }
 
-/** As tight as an engine gets: no file system to write to, not even a temporary one. */
+/** The strictest options of an engine: nothing can be written, not even to a temporary file system. */
 export const TIGHT = [
   '--read-only',
   '--read-only-tmpfs=false',
@@ -21,7 +21,7 @@ export const TIGHT = [
   '--memory=256m',
 ]
 
-/** No systemd here, and no right to raise limits. Networks are kept apart, as build.sh keeps images and containers apart. */
+/** For machines without systemd and without the right to raise limits. Networks are separate, as are images and containers. */
 const settings = (folder: string) => `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 [engine]
@@ -40,7 +40,7 @@ export class Podman {
   readonly #running = new Set<Promise<Ended>>()
   #over = false
 
-  /** `storage`: what deploy/docker/build.sh printed; `folder`: for what is only of this run. */
+  /** `storage` is the file that deploy/docker/build.sh printed; `folder` is for the files of this run. */
   constructor(storage: string, folder: string) {
     this.#folder = folder
     const conf = join(folder, 'containers.conf')
@@ -48,7 +48,7 @@ export class Podman {
     this.#env = { ...process.env, CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: conf }
   }
 
-  /** Any program with podman's settings, whatever becomes of it; ended after a minute. */
+  /** Runs a program with podman's settings, for a minute at most, and returns how it ended. */
   async command(program: string, args: readonly string[], env = {}, cwd?: string): Promise<Ended> {
     if (this.#over) throw new Error('interrupted')
     const running = this.#execute(program, args, { ...this.#env, ...env }, cwd)
@@ -60,7 +60,7 @@ export class Podman {
     const options = { env, timeout: 60_000, ...(cwd !== undefined && { cwd }) }
     return new Promise((resolve) => {
       execFile(program, args, options, (error, stdout, stderr) => {
-        // What podman says of its own timers where there is no systemd.
+        // podman complains about its timers where there is no systemd.
         const err = stderr.replaceAll(/^time=.*(systemd|healthcheck).*\n/gm, '').trim()
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
         resolve({ code, out: stdout.trim(), err: err || (code === -1 ? String(error) : '') })
@@ -68,12 +68,12 @@ export class Podman {
     })
   }
 
-  /** Runs podman, whatever becomes of it. */
+  /** Runs podman and returns how it ended. */
   try(...args: string[]): Promise<Ended> {
     return this.command('podman', args)
   }
 
-  /** Standard output of a podman that has to succeed. */
+  /** Runs podman and returns its standard output; throws where it fails. */
   async run(...args: string[]): Promise<string> {
     const { code, out, err } = await this.try(...args)
     if (code !== 0) throw new Error(`podman ${args.join(' ')}: ${code} ${err}`)
@@ -84,12 +84,12 @@ export class Podman {
     return this.run('inspect', '--format', format, name)
   }
 
-  /** The process of a container as this machine sees it. */
+  /** Returns the process id of a container on this machine. */
   async pid(name: string): Promise<number> {
     return Number(await this.inspect(name, '{{.State.Pid}}'))
   }
 
-  /** Ends once the health check of the container passes. */
+  /** Resolves when the health check of the container passes. */
   async healthy(name: string): Promise<void> {
     for (let tries = 0; tries < 60; tries++) {
       if ((await this.try('healthcheck', 'run', name)).code === 0) return
@@ -98,7 +98,7 @@ export class Podman {
     throw new Error(`${name} does not become healthy: ${await this.run('logs', name)}`)
   }
 
-  /** A socket that speaks Docker's language, for clients such as Compose. */
+  /** Starts Docker's API on a socket, for clients such as Compose. */
   async docker(): Promise<string> {
     const socket = join(this.#folder, `docker-${++this.#sockets}.sock`)
     const url = `unix://${socket}`
@@ -113,7 +113,7 @@ export class Podman {
     return url
   }
 
-  /** Does what systemd's timers would: runs the health checks of all containers, until `work` is done. */
+  /** Runs the health checks of all containers until `work` is done, as systemd's timers would. */
   async tended<T>(work: Promise<T>): Promise<T> {
     let done = false
     const tend = async () => {
@@ -132,18 +132,18 @@ export class Podman {
     }
   }
 
-  /** Takes everything away but images. */
+  /** Removes everything except images. */
   async removeAll(): Promise<void> {
     const podman = (...args: string[]) => this.#execute('podman', args, this.#env)
     await this.#endService()
     await podman('pod', 'rm', '--all', '--force', '--time', '1')
-    // Twice: one may hold the network of another.
+    // Twice, because one container may use the network of another.
     for (let round = 0; round < 2; round++) await podman('rm', '--all', '--force', '--time', '1')
     await podman('network', 'prune', '--force')
     await podman('volume', 'prune', '--force')
   }
 
-  /** Lets what runs come to its end, starts nothing more, and takes everything away. */
+  /** Starts nothing more, waits for what is running, and removes everything. */
   async interrupt(): Promise<void> {
     this.#over = true
     await this.#endService()

@@ -1,4 +1,4 @@
-// Takes the screenshots of the docs: a fake Procore, the proxy in front of it, some traffic, and the page in a browser.
+// Takes the screenshots of the documentation: sends some traffic to a fake Procore and opens the page in a browser.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -48,7 +48,7 @@ const call = async (path: string, method = 'GET') => {
   await answer.arrayBuffer()
 }
 
-/** Ten minutes of traffic in a few seconds: the clock is set back, and goes on by ten seconds a round. */
+/** Makes ten minutes of traffic in a few seconds: sets the clock back, and moves it by ten seconds each round. */
 async function traffic(): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     setClock(round - ROUNDS)

@@ -1,4 +1,4 @@
-// The tests of the command line, with the bundle in place of the sources; with --sea, the single executable.
+// Runs the tests of the command line with the bundle instead of the sources, or with --sea the single executable.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

@@ -1,11 +1,11 @@
 // Runs tap and ends with the line that CI reads: "N passed, N failed". A crash, a hang or low coverage is a failure too.
-// tap itself knows full coverage or none. What is not covered are branches that only another platform or a race takes.
+// tap can require full coverage or none. What is not covered are branches that only another platform or a race reaches.
 import { spawn } from 'node:child_process'
 
-/** Least coverage of all files together, in percent. */
+/** The lowest accepted coverage of all files together, in percent. */
 const LEAST = { statements: 99.5, branches: 98, functions: 99, lines: 99.5 }
 
-/** A line for each kind of coverage that is below what is wanted; of whole runs only. */
+/** Returns a line for each kind of coverage that is too low. Only for runs of all tests. */
 function tooThin(output) {
   const [, ...found] =
     /^All files\s*\|\s*([\d.]+)\s*\|\s*([\d.]+)\s*\|\s*([\d.]+)\s*\|\s*([\d.]+)/m.exec(output) ?? []

@@ -1,4 +1,4 @@
-// npm run systemd:test: boots systemd in a container on this machine's /usr, and runs deploy/systemd/README.md in it.
+// Boots systemd in a container with this machine's /usr and runs deploy/systemd/README.md in it: `npm run systemd:test`.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -18,11 +18,11 @@ import { type FakeProcore, startFakeProcore } from '../src/fake/procore.ts'
 const ROOT = dirname(import.meta.dirname)
 const DEPLOY = join(ROOT, 'deploy/systemd')
 const PROGRAM = join(ROOT, 'dist/sea/procore-proxy')
-/** The network is this machine's, where the fake Procore is. */
+/** The container uses this machine's network, on which the fake Procore listens. */
 const PORT = Number(process.env.PORT ?? 18_377)
 const GIVE_UP_MS = 180_000
 
-/** The container's default target: it ends, and the container with it, as the script does. */
+/** The unit that the container boots: when its script ends, the container ends with the same result. */
 const TRY_SERVICE = `[Unit]
 Requires=basic.target
 After=basic.target
@@ -59,9 +59,9 @@ try {
   await fake.close()
 }
 
-/** What becomes /usr/local: an empty bin, the unit of the trial, and what the README's commands start from. */
+/** Prepares the folder that becomes /usr/local: the unit of the test, and the files that the README's commands install. */
 function prepare({ apiUrl, loginUrl }: FakeProcore): void {
-  // A user of its own gets to what is in it.
+  // The service's temporary user has to be able to enter it.
   chmodSync(folder, 0o755)
   const stage = join(folder, 'stage')
   const units = join(folder, 'lib/systemd/system')
@@ -80,7 +80,7 @@ function prepare({ apiUrl, loginUrl }: FakeProcore): void {
   writeFileSync(join(stage, 'drop-in.conf'), `${dropIn}Environment=${fakeUrls}\n`)
 }
 
-/** An empty root with this machine's /usr, read-only, and its network; ends with the status of the trial. */
+/** Boots an empty root with this machine's /usr, read-only, and its network. Returns the status of the test. */
 async function boot(): Promise<number> {
   const args = ['--quiet', '--register=no', '--keep-unit', '--boot', '--directory=/', '--volatile=yes']
   const more = [

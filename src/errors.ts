@@ -1,12 +1,12 @@
-// Every error the proxy itself answers with: code, status, title, help (CONTRACT section 8; RFC 9457, RFC 9209).
+// Every error the proxy itself answers with: code, status, title, help (RFC 9457, RFC 9209).
 
-/** Where `docs/errors.md` is published; a problem's `type` is this with the code as its fragment. */
-export const ERROR_DOCS_URL = 'https://github.com/procore-proxy/procore-proxy/blob/main/docs/errors.md'
+/** Where the proxy serves `docs/errors.md`; a problem's `type` is this with the code as its fragment. */
+export const ERROR_DOCS_URL = '/_proxy/errors'
 
 interface ErrorKind {
   readonly status: number
   readonly title: string
-  /** What to do next, for the person who reads the answer. */
+  /** What the person who reads the answer should do next. */
   readonly help: string
   /** Error type of the Proxy-Status header (RFC 9209 section 2.3). */
   readonly proxyStatus: string
@@ -34,7 +34,7 @@ export const ERROR_KINDS = {
   },
   company_conflict: {
     status: 409,
-    title: 'The request names two companies',
+    title: 'The request names more than one company',
     help: 'Make the address, path prefix, Procore-Company-Id header, /companies/ID segment and company_id query agree.',
     proxyStatus: 'http_request_error',
   },
@@ -46,7 +46,7 @@ export const ERROR_KINDS = {
   },
   origin_not_allowed: {
     status: 403,
-    title: 'Web pages of this origin are not allowed',
+    title: 'Web pages of this origin may not call the proxy',
     help: 'If the page is yours, add its origin to `guard.allowedOrigins`.',
     proxyStatus: 'http_request_denied',
   },
@@ -58,8 +58,8 @@ export const ERROR_KINDS = {
   },
   key_required: {
     status: 401,
-    title: 'A client key is required',
-    help: 'Send one of the keys of `guard.clientKeys` in the header Procore-Proxy-Key.',
+    title: 'A key is required',
+    help: 'Send your key in the header Procore-Proxy-Key, as `Authorization: Bearer KEY`, or as the password of Basic authentication.',
     proxyStatus: 'http_request_denied',
   },
   method_not_allowed: {
@@ -71,25 +71,25 @@ export const ERROR_KINDS = {
   access_denied: {
     status: 403,
     title: 'The configuration does not allow this call',
-    help: 'The company is read-only or a rule of it forbids the call; `procore-proxy explain METHOD URL` tells which.',
+    help: 'The company or the caller is read-only, or a rule forbids the call; `procore-proxy explain METHOD URL` shows which.',
     proxyStatus: 'http_request_denied',
   },
   route_unknown: {
     status: 404,
     title: 'Nothing is served at this path',
-    help: 'Only /rest/… and /vapid/… are forwarded, with an optional company prefix; the proxy itself answers below /_proxy/.',
+    help: 'Only /rest/… and /vapid/… are forwarded, with an optional company prefix; the proxy’s own pages are below /_proxy/.',
     proxyStatus: 'http_request_error',
   },
   credentials_rejected: {
     status: 502,
-    title: 'Procore refused the client id or secret',
+    title: 'Procore rejected the client id or secret',
     help: 'Check client id, secret and environment (sandbox and production keys differ; a reset secret must be replaced), then run `procore-proxy check`.',
     proxyStatus: 'proxy_configuration_error',
   },
   token_unavailable: {
     status: 503,
-    title: 'No access token could be had',
-    help: 'The login server is unreachable or answered nonsense; the proxy keeps trying. Try again after Retry-After seconds.',
+    title: 'No access token is available',
+    help: 'The login server is unreachable or its answer holds no token; the proxy keeps trying. Try again after Retry-After seconds.',
     proxyStatus: 'destination_unavailable',
   },
   upstream_unreachable: {
@@ -101,18 +101,18 @@ export const ERROR_KINDS = {
   upstream_timeout: {
     status: 504,
     title: 'The Procore API did not answer in time',
-    help: 'Try again, ask for less at once, or raise `upstream.responseTimeout`. A write may have been carried out.',
+    help: 'Try again, ask for less at once, or raise `upstream.responseTimeout`. A write may have been carried out: check before you repeat it.',
     proxyStatus: 'connection_read_timeout',
   },
   upstream_protocol: {
     status: 502,
-    title: 'The Procore API broke off or spoke no proper HTTP',
-    help: 'Try again; a write may have been carried out, so look before repeating it.',
+    title: 'The Procore API broke off its answer or sent invalid HTTP',
+    help: 'Try again. A write may have been carried out: check before you repeat it.',
     proxyStatus: 'http_protocol_error',
   },
   rate_limited: {
     status: 429,
-    title: 'The rate budget is used up',
+    title: 'The rate limit is used up',
     help: 'Wait for Retry-After seconds, or call less often.',
     proxyStatus: 'http_request_denied',
   },
@@ -125,13 +125,43 @@ export const ERROR_KINDS = {
   shutting_down: {
     status: 503,
     title: 'The proxy is shutting down',
-    help: 'Send the request again, to the instance that takes over.',
+    help: 'Send the request again to the instance that takes over.',
     proxyStatus: 'destination_unavailable',
+  },
+  list_too_long: {
+    status: 422,
+    title: 'The list is too long',
+    help: 'Ask for less with filters, or raise `lists.maxPages` or `lists.maxProjects`.',
+    proxyStatus: 'http_request_denied',
+  },
+  list_not_a_list: {
+    status: 422,
+    title: 'The answer is not a list',
+    help: 'Use /_proxy/csv/, /_proxy/ndjson/ and /_proxy/json/ with paths that answer with an array, such as /rest/v1.0/projects.',
+    proxyStatus: 'http_request_error',
+  },
+  audit_unavailable: {
+    status: 503,
+    title: 'The audit file can’t be written',
+    help: 'Free disk space or fix the permissions of `audit.file`. Writes are refused until then; reads still work.',
+    proxyStatus: 'proxy_internal_error',
+  },
+  recording_missing: {
+    status: 404,
+    title: 'There is no recording of this request',
+    help: 'Record it with `procore-proxy start --record DIR`, or start with --replay-else-record.',
+    proxyStatus: 'destination_not_found',
+  },
+  loop_detected: {
+    status: 508,
+    title: 'The request goes in a circle',
+    help: 'The API’s address leads back to this proxy: correct `apiUrl`, or the server in front of the proxy.',
+    proxyStatus: 'proxy_loop_detected',
   },
   internal_error: {
     status: 500,
     title: 'The proxy itself failed',
-    help: 'This is a defect: report it with the log line of this requestId.',
+    help: 'This is a defect of the proxy: please report it with the log line of this requestId.',
     proxyStatus: 'proxy_internal_error',
   },
 } as const satisfies Record<string, ErrorKind>
@@ -141,11 +171,11 @@ export type ErrorCode = keyof typeof ERROR_KINDS
 export interface ProxyErrorOptions {
   /** Seconds; sent as Retry-After. */
   readonly retryAfterSeconds?: number
-  /** A closer Proxy-Status error type than the table's (RFC 9209 section 2.3). */
+  /** A more exact Proxy-Status error type than the table's (RFC 9209 section 2.3). */
   readonly proxyStatus?: string
-  /** A closer advice than the table's. */
+  /** More exact advice than the table's. */
   readonly help?: string
-  /** With `method_not_allowed`: the methods that are, where they are fewer than those that are forwarded. */
+  /** With `method_not_allowed`: the methods that are allowed, if they are fewer than those that are forwarded. */
   readonly allow?: string
   /** Logged, never sent. */
   readonly cause?: unknown

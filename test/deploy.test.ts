@@ -4,18 +4,15 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { metricsPage } from '../scripts/operations.ts'
-import { Counts } from '../src/observe/counts.ts'
-import type { Live } from '../src/observe/live.ts'
-import { Metrics } from '../src/observe/metrics.ts'
+import { METRICS, type MetricDefinition } from '../src/observe/metric-definitions.ts'
 
 const root = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const DASHBOARD = 'deploy/grafana/procore-proxy.json'
 const RULES = 'deploy/prometheus/procore-proxy.rules.yaml'
 
-const metrics = new Metrics(new Counts(), {} as Live)
-metrics.close()
-const labels = new Map(metrics.describe().map((metric) => [metric.name, metric.labels]))
+const definitions: readonly MetricDefinition[] = Object.values(METRICS)
+const labels = new Map(definitions.map(({ name, labels: known }) => [name, known]))
 
 /** Each metric that an expression names, with the labels that it selects by. */
 function named(expression: string): { name: string; by: string[] }[] {

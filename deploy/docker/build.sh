@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image of the root Dockerfile where there is neither a container engine nor a registry of images: with buildah, on
-# stand-ins for its two base images, made of Debian's packages and the Node of tools/node. Usage: deploy/docker/build.sh IMAGE
+# Builds the Dockerfile without a container engine and without an image registry: with buildah, on replacements for the two base
+# images, made of Debian's packages and the Node in tools/node. Usage: deploy/docker/build.sh IMAGE
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,7 +11,7 @@ export BUILDAH_ISOLATION=chroot
 say() { printf '%s\n' "$*" >&2; }
 
 if [[ $EUID -ne 0 ]]; then
-  say 'deploy/docker/build.sh: run it as root: it makes a root file system'
+  say 'deploy/docker/build.sh: run it as root, because it makes a root file system'
   exit 1
 fi
 
@@ -26,7 +26,7 @@ install_tools() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# Base images and layers are kept apart from what else this machine's engines keep.
+# Base images and layers are kept apart from those of other engines on this machine.
 use_own_storage() {
   mkdir -p "$cache"
   cat >"$cache/storage.conf" <<CONF
@@ -65,7 +65,7 @@ make_bases() {
   certificates=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
   key=$(cat "$0" "$node/package.json" "$npm/package.json" "$certificates" | sha256sum | cut -c 1-16)
   if has_base "$build" "$key" && has_base "$runtime" "$key"; then return; fi
-  say "Making stand-ins for $build and $runtime…"
+  say "Making replacements for $build and $runtime…"
   work=$(mktemp -d)
   # shellcheck disable=SC2064
   trap "rm -rf '$work'" RETURN
@@ -76,7 +76,7 @@ make_bases() {
   cp -r "$npm" "$work/debian/usr/local/lib/node_modules/npm"
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$work/debian/usr/local/bin/npm"
   rm -rf "$work/debian/dev"
-  # The build's npm reaches the registry as this machine's does.
+  # npm in the build uses the same registry and certificates as npm on this machine.
   cp "$certificates" "$work/debian/etc/ssl/certs/ca-certificates.crt"
   mkdir -p "$work/debian/usr/local/etc"
   printf 'registry=%s\n' "$(npm config get registry 2>/dev/null)" >"$work/debian/usr/local/etc/npmrc"
@@ -84,7 +84,7 @@ make_bases() {
   from_scratch "$runtime" "$key" "$work/runtime" SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt 65532
 }
 
-# What Google's distroless image holds: libraries, certificates, time zones, Node; no program else.
+# The content of Google's distroless image: libraries, certificates, time zones and Node.
 distroless() { # DEBIAN TARGET NODE
   local debian=$1 target=$2 file
   mkdir -p "$target"/{etc,nodejs/bin,home/nonroot} "$target"/usr/{lib,share}
@@ -107,7 +107,7 @@ distroless() { # DEBIAN TARGET NODE
 build() {
   local name arguments=()
   for name in NODE_IMAGE RUNTIME_IMAGE; do
-    # A stand-in can't have the digest of what it stands for.
+    # A replacement has another digest than the image that it replaces.
     if grep -q "^ARG $name=.*@" Dockerfile; then arguments+=(--build-arg "$name=$(base_of "$name")"); fi
   done
   buildah build --layers --pull-never --format docker --tag "$image" "${arguments[@]}" \
@@ -117,7 +117,7 @@ build() {
 
 install_tools
 use_own_storage
-# What builds of other days have left.
+# Removes layers of builds before yesterday.
 podman image prune --force --filter until=24h >/dev/null
 make_bases
 build

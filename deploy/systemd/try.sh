@@ -1,6 +1,6 @@
 #!/bin/bash
-# Run by `npm run systemd:test` in a container with systemd as its first process: the commands of README.md, then what
-# they should have brought about. PORT is the proxy's; the folder holds what the README's commands install.
+# Run by `npm run systemd:test` in a container with systemd as its first process: runs the commands of README.md and checks
+# their effect. PORT is the proxy's port; the folder contains what those commands install.
 set -euo pipefail
 cd /usr/local/stage
 says() { echo "== $*"; }
@@ -29,13 +29,13 @@ has "$status" $'^Seccomp:\t2'
 ls -l /run/credentials/procore-proxy.service/
 systemd-analyze security procore-proxy --no-pager | tail -1
 
-says 'a changed file is taken over, a reload too'
+says 'a changed file is applied, and a reload works'
 sed -i 's/acme:/acme-two:/' /etc/procore-proxy/config.yaml
 systemctl reload procore-proxy
 timeout 10 bash -c "until [ \$(curl -s -o /dev/null -w '%{http_code}' $URL/acme-two/rest/v1.0/me) = 200 ]; do sleep 0.1; done" ||
   fail 'the new configuration is not in force'
 
-says 'a crash is mended'
+says 'a crash leads to a restart'
 before=$(show MainPID)
 kill -KILL "$before"
 timeout 20 bash -c "until [ \"\$(systemctl show -P MainPID procore-proxy)\" != $before ] && [ \"\$(systemctl is-active procore-proxy)\" = active ]; do sleep 0.1; done" ||
@@ -51,7 +51,7 @@ says 'it stops cleanly'
 systemctl stop procore-proxy
 is 'result' "$(show Result) $(show ExecMainStatus)" 'success 0'
 
-says 'a mistake in the configuration is not tried again'
+says 'a mistake in the configuration leads to no restart'
 echo 'listn: 1' >>/etc/procore-proxy/config.yaml
 systemctl start procore-proxy && fail 'it started'
 is 'result' "$(show ExecMainStatus) $(show NRestarts)" '2 0'

@@ -1,34 +1,9 @@
 // One token request with the client credentials grant (RFC 6749 section 4.4): sends it and judges the response.
 import type { ServiceAccount } from '../config/config.ts'
+import type { Ask, Reply } from '../network/ask.ts'
 import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
 import { retryAfterMs } from '../network/retry-after.ts'
 import { TokenFailure } from './token-failure.ts'
-
-/** A short request whose response is read as a whole. */
-export interface Question {
-  /** Scheme, host and port. */
-  readonly origin: string
-  readonly method: string
-  readonly path: string
-  /** Flat: name, value, name, value, …; without Host. */
-  readonly headers: readonly string[]
-  readonly body?: string
-  readonly signal: AbortSignal
-  /** Of a longer response body nothing is kept. */
-  readonly mostBytes: number
-}
-
-/** The response to a {@link Question}. */
-export interface Reply {
-  readonly status: number
-  /** By lower-case name. */
-  readonly head: Readonly<Record<string, string | string[] | undefined>>
-  /** The decompressed body; undefined where it was longer than `mostBytes`. */
-  readonly text: string | undefined
-}
-
-/** Sends a question; rejects with the connection's error or the signal's reason. */
-export type Ask = (question: Question) => Promise<Reply>
 
 /** An access token as the login server gave it. */
 export interface IssuedToken {

@@ -1,24 +1,19 @@
-// `completion`: prints a script for a shell, and answers what such a script asks for while somebody types.
-import { Argument, type Command } from 'commander'
+// The command `completion`: prints the script for a shell (scripts/completions.ts makes them), or the names of companies for it.
+import { ownFile } from '../observe/own-files.ts'
+import { SHELLS } from './commands.ts'
+import { readConfig } from './config.ts'
+import { usageError } from './exit.ts'
+import type { Options } from './options.ts'
 
-export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const
-export type Shell = (typeof SHELLS)[number]
+export async function completion(shell: string | undefined, options: Options): Promise<void> {
+  if (options.companies)
+    process.stdout.write((await companyNames(options)).map((name) => `${name}\n`).join(''))
+  else if (shell === undefined) throw usageError(`name a shell: ${SHELLS.join(', ')}`)
+  else process.stdout.write(ownFile(`completions/procore-proxy.${shell}`))
+}
 
-export function addCompletion(program: Command): void {
-  program
-    .command('completion')
-    .addArgument(new Argument('<shell>').choices(SHELLS))
-    .description('print a script that completes commands, flags and company names in a shell')
-    .action(async (shell: Shell) => {
-      const { completionScript } = await import('./completion-run.ts')
-      process.stdout.write(completionScript(shell))
-    })
-  // What the scripts call, with the words typed so far.
-  program
-    .command('complete', { hidden: true })
-    .argument('[words...]')
-    .action(async (words: string[]) => {
-      const { complete } = await import('./completion-run.ts')
-      await complete(program, words)
-    })
+/** Of the configuration; none where it cannot be read, since a shell that completes is no place for an error. */
+async function companyNames({ config: file }: Options): Promise<string[]> {
+  const config = await readConfig({ config: file }, { resolveSecrets: false }).catch(() => undefined)
+  return (config?.companies ?? []).map(({ name }) => name)
 }

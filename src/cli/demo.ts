@@ -1,16 +1,109 @@
-// `demo`: the whole thing at work, against the built-in fake Procore.
-import type { Command } from 'commander'
+// The command `demo`: a fake Procore, the proxy, a few plain requests, and what became of each.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import closeWithGrace from 'close-with-grace'
+import { Client } from 'undici'
+import { ConfigError } from '../config/problems.ts'
+import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { createLogger } from '../observe/log.ts'
+import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { DEMO_CALLS, showCall } from './demo-calls.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
+import type { Options } from './options.ts'
 
-export function addDemo(program: Command): void {
-  program
-    .command('demo')
-    .description(
-      'start a fake Procore and the proxy in front of it, make some calls and show them; no account needed',
-    )
-    .option('--once', 'end after the calls')
-    .option('-l, --listen <address>', 'address of the proxy (default: 127.0.0.1:8377, or a free port)')
-    .action(async (options: { once?: boolean; listen?: string }) => {
-      const { demo } = await import('./demo-run.ts')
-      await demo(options)
-    })
+const CLIENT = { clientId: 'demo-client', clientSecret: 'demo-secret' }
+const DEFAULT_PORT = 8377
+
+export async function demo({ listen: [wanted] = [], once }: Options): Promise<void> {
+  if (wanted?.startsWith('unix:'))
+    throw usageError('demo calls the proxy by TCP: write --listen 127.0.0.1:PORT')
+  const fake = await startFakeProcore()
+  const listen = wanted ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
+  const server = await startProxy(fake, listen).catch(async (error: Error) => {
+    await fake.close()
+    throw new CommandError(error.message, error instanceof ConfigError ? EXIT.badConfig : EXIT.failure)
+  })
+  const close = async () => {
+    await server.drain()
+    await fake.close()
+  }
+  const base = server.addresses()[0]?.url ?? ''
+  const client = new Client(base)
+  let isShown = false
+  try {
+    print(introduction(fake, base))
+    for (const call of DEMO_CALLS) print(await showCall(fake, client, call))
+    isShown = true
+  } finally {
+    await client.destroy()
+    if (once || !isShown) await close()
+  }
+  if (once) return
+  print(invitation(base))
+  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
+  const logins = journal.tokenRequests().map(({ method, url }) => `${method} ${url}`)
+  return `A fake Procore: login ${loginUrl}, API ${apiUrl}
+The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+
+At start the proxy logged in, once for all three companies: ${logins.join(', ')}
+`
+}
+
+function invitation(base: string): string {
+  return `The proxy stays up. See ${base}/_proxy/ in a browser, or try it from another terminal; Ctrl-C ends it:
+
+  curl ${base}/acme/rest/v1.0/projects
+  curl -i ${base}/globex/rest/v1.0/me
+  curl -X DELETE ${base}/globex/rest/v1.0/projects/1
+`
+}
+
+/** Writes a configuration as a user would, reads it and runs the proxy with it. */
+async function startProxy(fake: FakeProcore, listen: string): Promise<ProxyServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-demo-'))
+  try {
+    const file = join(folder, 'procore-proxy.yaml')
+    const settings = {
+      listen,
+      environment: 'fake',
+      environments: { fake: { apiUrl: fake.apiUrl, loginUrl: fake.loginUrl } },
+      serviceAccounts: { app: CLIENT },
+      companies: {
+        acme: { id: '7656', serviceAccount: 'app' },
+        globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
+        initech: { id: '90210', serviceAccount: 'app' },
+      },
+    }
+    // JSON is valid YAML.
+    await writeFile(file, JSON.stringify(settings), { mode: 0o600 })
+    const config = await loadConfig({ flags: { config: file }, env: {}, cwd: folder })
+    const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
+    try {
+      await server.listen()
+    } catch (error) {
+      await server.drain()
+      throw error
+    }
+    await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+    return server
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
 }

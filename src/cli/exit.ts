@@ -1,9 +1,9 @@
-// Exit statuses, by name.
+// The exit statuses by name, and the error that ends a command with one of them.
 
-/** CONTRACT section 3: 0 after a drain or when all is good, 2 for a bad configuration, 1 for anything else. */
+/** 0: all is good. 2: the configuration or the command line is wrong. 1: anything else. */
 export const EXIT = { ok: 0, failure: 1, badConfig: 2 } as const
 
-/** Ends a command with a message for people on stderr and a status. */
+/** Ends a command with a message on standard error and an exit status. */
 export class CommandError extends Error {
   override readonly name = 'CommandError'
   readonly status: number
@@ -12,4 +12,9 @@ export class CommandError extends Error {
     super(message)
     this.status = status
   }
+}
+
+/** A mistake on the command line or in the configuration. */
+export function usageError(message: string): CommandError {
+  return new CommandError(message, EXIT.badConfig)
 }

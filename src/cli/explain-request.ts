@@ -1,69 +1,114 @@
-// The words of `explain` → the request that a caller would send, and the listener that would take it.
+// Makes the request that `explain` judges out of its arguments, and finds the listener that would receive it.
 import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
 import type { Config, ListenAddress } from '../config/config.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import type { JudgedRequest } from '../server/judge.ts'
 import type { Listener } from '../server/listeners.ts'
-import type { JudgedRequest } from '../server/reception.ts'
-import { CommandError, EXIT } from './exit.ts'
+import { usageError } from './exit.ts'
 
-/** A request that nobody sent. */
+/** A request that is judged and never sent. */
 export interface ImaginedRequest {
   readonly raw: JudgedRequest & { readonly method: string }
   /** The raw target. */
   readonly target: string
   readonly listener: Listener
-  /** What had to be assumed. */
+  /** What was assumed. */
   readonly notes: readonly string[]
 }
 
-/** The bytes of the target stay as they are written: no URL parser may tidy them up before they are judged. */
-export function imagineRequest(
-  config: Config,
-  method: string,
-  url: string,
-  headerLines: readonly string[],
-): ImaginedRequest {
+/** The arguments of `explain`. */
+export interface RequestWords {
+  readonly method: string
+  readonly url: string
+  /** As `Name: value`. */
+  readonly headerLines: readonly string[]
+}
+
+/** The request. The bytes of the target stay as they are written: no URL parser may tidy them up before they are judged. */
+export function imagineRequest(config: Config, { method, url, headerLines }: RequestWords): ImaginedRequest {
   const verb = method.toUpperCase()
-  if (!METHODS.includes(verb)) throw usage(`${method} is no HTTP method`)
-  const { authority, target } = split(url)
+  if (!METHODS.includes(verb)) throw usageError(`${method} is not an HTTP method`)
   const headers = headerLines.flatMap(readHeader)
-  const listeners = listenersOf(config)
-  const host = authority ?? authorityOf(listeners[0]?.address)
-  const [, name = '', digits = '80'] = /^(.*?)(?::(\d+))?$/s.exec(host)!
-  const found = listeners.find(({ address }) => address.kind === 'tcp' && address.port === Number(digits))
-  const listener = (authority === undefined ? undefined : found) ?? listeners[0]!
-  const isFree = listeners.some(({ address }) => address.kind === 'tcp' && address.port === 0)
-  const notes =
-    authority === undefined || found !== undefined || isFree
-      ? []
-      : [`nothing listens on port ${digits}; judged as if sent to ${authorityOf(listener.address)}`]
-  const ip = name.replace(/^\[|\]$/g, '')
+  const place = placeOf(config, url)
+  const list = readList(place.target)
+  const ip = place.host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
   const hasHost = headers.some((each, index) => index % 2 === 0 && each.toLowerCase() === 'host')
   return {
     raw: {
       method: verb,
       httpVersion: '1.1',
-      rawHeaders: hasHost ? headers : ['Host', host, ...headers],
+      rawHeaders: hasHost ? headers : ['Host', place.host, ...headers],
       socket: { localAddress: isIP(ip) === 0 ? undefined : ip },
     },
-    target,
-    listener,
-    notes,
+    target: list?.target ?? place.target,
+    listener: place.listener,
+    notes: [...place.notes, ...(list?.notes ?? [])],
   }
 }
 
-function split(url: string): { authority: string | undefined; target: string } {
-  if (url.startsWith('/')) return { authority: undefined, target: url }
-  const [, authority, rest = ''] = /^http:\/\/([^/?#]+)([^#]*)/i.exec(url) ?? []
-  if (authority === undefined) {
-    throw usage(`${url} is neither a path such as /rest/v1.0/me nor a URL that starts with http://`)
+interface Place {
+  readonly host: string
+  readonly target: string
+  readonly listener: Listener
+  readonly notes: readonly string[]
+}
+
+/** A path and an address of the API are judged as if they were sent to the first address. */
+function placeOf(config: Config, url: string): Place {
+  const listeners = listenersOf(config)
+  const first = listeners[0]!
+  const host = authorityOf(first.address)
+  if (url.startsWith('/')) return { host, target: url, listener: first, notes: [] }
+  const [, scheme = '', authority = '', rest = ''] = /^(https?):\/\/([^/?#]+)([^#]*)/i.exec(url) ?? []
+  const target = rest.startsWith('/') ? rest : `/${rest}`
+  const origin = `${scheme}://${authority}`.toLowerCase()
+  if (apiOrigins(config).includes(origin)) {
+    const note = `${origin} is the API itself: judged as if sent to http://${host} instead, with the company that path, query and headers name`
+    return { host, target, listener: first, notes: [note] }
   }
-  return { authority: authority.replace(/^.*@/, ''), target: rest.startsWith('/') ? rest : `/${rest}` }
+  if (scheme.toLowerCase() !== 'http') {
+    throw usageError(
+      `${url} is neither a path such as /rest/v1.0/me, nor an http:// address of the proxy, nor an address of Procore's API`,
+    )
+  }
+  return onListener(listeners, authority.replace(/^.*@/, ''), target)
+}
+
+function onListener(listeners: readonly Listener[], host: string, target: string): Place {
+  const port = Number(/:(\d+)$/.exec(host)?.[1] ?? 80)
+  const found = listeners.find(({ address }) => address.kind === 'tcp' && address.port === port)
+  const listener = found ?? listeners[0]!
+  const anyPort = listeners.some(({ address }) => address.kind === 'tcp' && address.port === 0)
+  const note = `nothing listens on port ${port}; judged as if sent to ${authorityOf(listener.address)}`
+  return { host, target, listener, notes: found !== undefined || anyPort ? [] : [note] }
+}
+
+function apiOrigins({ accounts, companies }: Config): string[] {
+  const used = [...accounts, ...companies.map(({ account }) => account)].map(({ environment }) => environment)
+  return [...BUILT_IN_ENVIRONMENTS, ...used].map(({ apiUrl }) => apiUrl)
+}
+
+/** A whole list (docs/lists.md) is judged page by page, as a request for the list itself. */
+function readList(target: string): { target: string; notes: string[] } | undefined {
+  const [, prefix = '', format = '', path = '', query = ''] =
+    /^(\/[^/?]+)?\/_proxy\/(csv|ndjson|json)(\/[^?]*)(\?.*)?$/.exec(target) ?? []
+  if (path === '') return undefined
+  const parameters = query
+    .slice(1)
+    .split('&')
+    .filter((each) => each !== '' && !each.startsWith('_'))
+  const notes = [
+    `the proxy asks for the pages of this list one after another and answers with ${format.toUpperCase()}`,
+  ]
+  if (`${path}${query}`.includes('*'))
+    notes.push('* stands for each project of the company, one after another')
+  return { target: prefix + path + (parameters.length > 0 ? `?${parameters.join('&')}` : ''), notes }
 }
 
 function readHeader(line: string): [string, string] {
   const [, name, value = ''] = /^([^:]+):(.*)$/s.exec(line) ?? []
-  if (name === undefined) throw usage(`${JSON.stringify(line)} is no header; write 'Name: value'`)
+  if (name === undefined) throw usageError(`${JSON.stringify(line)} is not a header; write 'Name: value'`)
   return [name, value.trim()]
 }
 
@@ -75,13 +120,9 @@ function listenersOf(config: Config): Listener[] {
 }
 
 /** What a caller of this address sends as Host. */
-function authorityOf(address: ListenAddress | undefined): string {
-  if (address === undefined || address.kind === 'unix') return 'localhost'
+function authorityOf(address: ListenAddress): string {
+  if (address.kind === 'unix') return 'localhost'
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
   const name = host.includes(':') ? `[${host}]` : host
   return address.port === 0 ? name : `${name}:${address.port}`
-}
-
-function usage(message: string): CommandError {
-  return new CommandError(message, EXIT.badConfig)
 }

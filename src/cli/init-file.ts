@@ -1,20 +1,21 @@
-// The file that `init` writes: its text, and how it gets to its place whole or not at all.
+// The file that `init` writes: its text, and how it is written as a whole or not at all.
 import { randomBytes } from 'node:crypto'
-import { access, constants, link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
+import { link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { SCHEMA_URL } from '../config/schema.ts'
-import { CommandError } from './exit.ts'
-import type { Answers } from './init-answers.ts'
+import { SCHEMA_FILE } from '../config/schema.ts'
+import { CommandError, usageError } from './exit.ts'
+import type { Answers } from './init-questions.ts'
 
 /** A commented configuration for one company. */
-export function configText({ companyId, environment, clientId, clientSecret }: Answers): string {
+export function configText({ companyId, access, environment, clientId, clientSecret }: Answers): string {
   const custom = typeof environment === 'string' ? undefined : environment
-  const plain = typeof clientSecret === 'string'
-  const source = plain ? quote(clientSecret) : mapOf(clientSecret)
-  return `# yaml-language-server: $schema=${SCHEMA_URL}
-# Written by procore-proxy init; every key there is: procore-proxy schema, or docs/configuration.md.
-# ${plain ? 'It holds a secret: keep it readable for its owner alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
-# A running proxy takes changes over by itself. procore-proxy check tries them.
+  const isPlain = typeof clientSecret === 'string'
+  const source = isPlain ? quote(clientSecret) : mapOf(clientSecret)
+  return `# yaml-language-server: $schema=./${SCHEMA_FILE}
+# Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
+# procore-proxy schema > ${SCHEMA_FILE}
+# ${isPlain ? 'It holds a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
+# A running proxy takes over changes by itself. procore-proxy check tries them.
 
 # Tools on this machine call http://127.0.0.1:8377.
 listen: 127.0.0.1:8377
@@ -23,17 +24,17 @@ listen: 127.0.0.1:8377
 environment: ${custom ? 'custom' : environment}
 ${custom ? `environments:\n  custom: ${mapOf(custom)}\n` : ''}
 companies:
-  # The name is yours; it stands in URLs (/main/rest/v1.0/me), logs and metrics.
+  # The name is yours. It is used in URLs (/main/rest/v1.0/me), logs and metrics.
   main:
     id: ${quote(companyId)}
-    # read-only lets GET, HEAD and OPTIONS through and no write; take the # away to have it so.
-    # access: read-only
+    # read-only lets GET, HEAD and OPTIONS through; read-write lets writes through too.
+    access: ${access}
     serviceAccount:
       clientId: ${quote(clientId)}
-      # A variable, another file or a program may hold it instead: { env: NAME }, { file: PATH }, { command: [PROGRAM] }
+      # A variable, another file or a program can hold it instead: { env: NAME }, { file: PATH }, { command: [PROGRAM] }
       clientSecret: ${source}
-  # Another company goes here, with a name, an id and a serviceAccount of its own; or, for an account that serves
-  # several, move it to serviceAccounts: and name it in each.
+  # Add another company here, with a name, an id and a serviceAccount of its own. If one account serves several
+  # companies, move it to \`serviceAccounts\` and name it in each company.
 `
 }
 
@@ -47,29 +48,46 @@ function mapOf(values: object): string {
   return `{ ${pairs.join(', ')} }`
 }
 
-/** Whether something, be it a dangling link, has this path. */
-export async function isThere(file: string): Promise<boolean> {
-  return lstat(file).then(
-    () => true,
-    ({ code }: NodeJS.ErrnoException) => code !== 'ENOENT' && code !== 'ENOTDIR',
-  )
-}
-
-/** Refuses a place that can't be written to before anything is asked. */
-export async function checkFolder(file: string): Promise<void> {
+/**
+ * Refuses a place that cannot be written to, before anything is asked: a file that exists (without `force`), a folder, or a
+ * folder in which no file can be made.
+ */
+export async function checkPlace(file: string, force: boolean): Promise<void> {
+  const there = await lookAt(file)
+  if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
+  if (there !== undefined && !force) {
+    throw usageError(`${file} exists: overwrite it with --force, or name another with --output FILE`)
+  }
   let folder = dirname(file)
-  while (!(await isThere(folder)) && dirname(folder) !== folder) folder = dirname(folder)
+  while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
+  const probe = join(folder, draftName(file))
   try {
-    // With a dot: a file in the place of a folder is an error too.
-    await access(`${folder}/.`, constants.W_OK)
+    await undisturbed(async () => {
+      await (await open(probe, 'wx', 0o600)).close()
+      await rm(probe)
+    })
   } catch (error) {
     throw cannotWrite(file, error)
   }
 }
 
+/** What has this path; a dangling link counts as a file. */
+async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
+  try {
+    return (await lstat(path)).isDirectory() ? 'folder' : 'file'
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    return ['ENOENT', 'ENOTDIR'].includes(code) ? undefined : 'file'
+  }
+}
+
+function draftName(file: string): string {
+  return `.${basename(file)}.${randomBytes(6).toString('hex')}.tmp`
+}
+
 /**
- * Writes the file with mode 600: under another name first, so that it is there whole or not at all, and what was there
- * before is lost only to a whole one. Without `force`, a file that came up in the meantime is not overwritten.
+ * Writes the file with mode 600. It is written under another name first, so that an old file is only ever replaced by a
+ * complete one. Without `force`, a file that has appeared in the meantime is not overwritten.
  */
 export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
   await undisturbed(async () => {
@@ -77,7 +95,7 @@ export async function writeWhole(file: string, text: string, force: boolean): Pr
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
       // What a link points to is replaced, not the link.
       const target = force ? await realpath(file).catch(() => file) : file
-      const draft = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
+      const draft = join(dirname(target), draftName(target))
       try {
         await writeDraft(draft, text)
         // Unlike a rename, a link never replaces anything.
@@ -99,10 +117,10 @@ async function writeDraft(path: string, text: string): Promise<void> {
 
 function cannotWrite(file: string, error: unknown): CommandError {
   const { code } = error as NodeJS.ErrnoException
-  if (code === 'EEXIST')
-    return new CommandError(`${file} has come up in the meantime; nothing was overwritten`)
   return new CommandError(
-    `${file} can't be written (${code}): look at its folder, or name another with --output FILE`,
+    code === 'EEXIST'
+      ? `${file} has appeared in the meantime; nothing was overwritten`
+      : `${file} cannot be written (${code}): check its folder, or name another file with --output FILE`,
   )
 }
 

@@ -1,24 +1,136 @@
-// `init`: asks for one company's account and writes a configuration file that its owner alone can read.
-import type { Command } from 'commander'
+// The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import * as clack from '@clack/prompts'
+import type { Config } from '../config/config.ts'
+import { loadConfig } from '../config/load.ts'
+import type { ConfigError } from '../config/problems.ts'
+import { findConfigFile } from '../config/search.ts'
+import { checkOnline } from './check.ts'
+import { reportChecks } from './check-report.ts'
+import { EXIT, usageError } from './exit.ts'
+import { checkPlace, configText, undisturbed, writeWhole } from './init-file.ts'
+import { type Answers, answered, askAccount, askAll, Cancelled } from './init-questions.ts'
+import type { Options } from './options.ts'
 
-export interface InitOptions {
-  readonly output: string
-  readonly force?: boolean
-  readonly secretEnv?: string
-  readonly secretFile?: string
+const NO_TERMINAL = `init asks questions, and there is no terminal to ask them on. Instead, either
+  set PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET (or PROCORE_CLIENT_SECRET_FILE); no file is needed then,
+  or write a file: config/procore-proxy.sample.yaml shows one, and procore-proxy check --offline says what is wrong with it`
+
+export async function init(options: Options): Promise<void> {
+  if (!process.stdin.isTTY || !process.stdout.isTTY) throw usageError(NO_TERMINAL)
+  if (options.secretEnv !== undefined && options.secretFile !== undefined) {
+    throw usageError('--secret-env and --secret-file exclude each other: keep one')
+  }
+  const force = options.force === true
+  const file = resolve(options.output ?? 'procore-proxy.yaml')
+  await checkPlace(file, force)
+  clack.intro(`A configuration for one company, written to ${file}`)
+  try {
+    const answers = await tried(await askAll(options), options)
+    await writeWhole(file, configText(answers), force)
+    clack.log.success(`Wrote ${file}. Only you can read it (mode 600).`)
+    warnOfVariables()
+    clack.outro(await nextSteps(file))
+  } catch (error) {
+    if (!(error instanceof Cancelled)) throw error
+    clack.cancel('Stopped. Nothing was written.')
+    process.exitCode = EXIT.failure
+  }
 }
 
-export function addInit(program: Command): void {
-  program
-    .command('init')
-    .description('ask for company, client id and secret, check them, and write a configuration file')
-    .option('-o, --output <file>', 'the file to write', 'procore-proxy.yaml')
-    .option('-f, --force', 'overwrite the file if it is there')
-    .option('--secret-env <name>', 'keep the secret out of the file: it is read from this variable')
-    .option('--secret-file <file>', 'keep the secret out of the file: it is read from this other file')
-    .action(async (options: InitOptions) => {
-      // Loaded here: nothing else asks questions.
-      const { init } = await import('./init-run.ts')
-      await init(options)
-    })
+/** Tries the answers, and asks again as often as the user wants to change them. */
+async function tried(first: Answers, options: Options): Promise<Answers> {
+  let answers = first
+  for (;;) {
+    const config = await configOf(answers)
+    if (config === undefined) return answers
+    const isWanted = await answered(
+      clack.confirm({ message: 'Check them now? (gets a token, calls /rest/v1.0/me)' }),
+    )
+    if (!isWanted) return answers
+    const findings = await checkOnline(config, config.companies, config.accounts)
+    const text = reportChecks({ ...config, file: 'your answers' }, findings, false).trimEnd()
+    if (findings.every(({ ok }) => ok)) {
+      clack.log.success(text)
+      return answers
+    }
+    clack.log.error(text)
+    const next = await askWhatNow()
+    if (next === 'write') return answers
+    answers =
+      next === 'all'
+        ? await askAll(options)
+        : { ...answers, ...(await askAccount(options, answers.clientId)) }
+  }
+}
+
+async function askWhatNow(): Promise<'account' | 'all' | 'write'> {
+  return answered(
+    clack.select({
+      message: 'What now?',
+      options: [
+        { value: 'account' as const, label: 'enter client id and secret again' },
+        { value: 'all' as const, label: 'enter everything again' },
+        {
+          value: 'write' as const,
+          label: 'write the file as it is',
+          hint: 'if the fix is on Procore’s side',
+        },
+      ],
+    }),
+  )
+}
+
+/** What the file will mean, read by the program's own reader; undefined where the secret is not there yet. */
+async function configOf(answers: Answers): Promise<Config | undefined> {
+  return undisturbed(async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-init-'))
+    try {
+      const draft = join(folder, 'draft.yaml')
+      await writeFile(draft, configText(answers), { mode: 0o600 })
+      const { clientSecret } = answers
+      const name = typeof clientSecret === 'object' && 'env' in clientSecret ? clientSecret.env : ''
+      const env = { ...withoutProcore(process.env), [name]: process.env[name] }
+      return await loadConfig({ flags: { config: draft }, env, cwd: process.cwd() }).catch(sayWhyNot)
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+}
+
+function sayWhyNot({ problems }: ConfigError): undefined {
+  const why = problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`).join('\n')
+  clack.log.warn(`It cannot be checked yet:\n${why}`)
+}
+
+/** The file alone is tried; variables such as HTTPS_PROXY still count. */
+function withoutProcore(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PROCORE_')))
+}
+
+/** Variables take precedence over the file, which surprises a user who has forgotten them. */
+function warnOfVariables(): void {
+  const set = Object.keys(process.env).filter(
+    (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
+  )
+  if (set.length > 0)
+    clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
+}
+
+async function nextSteps(file: string): Promise<string> {
+  const found = await findConfigFile({ flag: undefined, env: process.env, cwd: process.cwd() })
+  const shown = /^[\w./@:+-]+$/.test(file) ? file : JSON.stringify(file)
+  const flag = found?.path === file ? '' : ` --config ${shown}`
+  const program = programName(import.meta.url)
+  return `Next:
+   ${program} check${flag}
+   ${program} start${flag}
+   curl http://127.0.0.1:8377/rest/v1.0/me`
+}
+
+/** What starts this program: it runs from its sources in a clone, and compiled where it is installed. */
+export function programName(url: string): string {
+  return url.endsWith('.ts') ? 'npm run proxy --' : 'procore-proxy'
 }

@@ -1,20 +1,26 @@
-// What happens when nobody reads our output any more (`| head`, a closed terminal): no failure, but an end.
+// What happens when standard output can no longer be written: its reader has gone, or the disk is full.
+import { EXIT } from './exit.ts'
 
-let end = (): void => process.exit()
-let unread = false
+let goesOn = false
 
-/** Without this the error of a broken pipe would end the process with a stack. */
+/**
+ * Ends a command whose output cannot be written. Where the reader has gone (`| head`) that is no failure of the command, so
+ * the exit status stays what it is; a full disk or the like is a failure.
+ */
 export function watchOutput(): void {
-  for (const output of [process.stdout, process.stderr]) {
-    output.on('error', () => {
-      if (unread) return
-      unread = true
-      end()
-    })
-  }
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (goesOn) return
+    if (code !== 'EPIPE') {
+      process.stderr.write(`procore-proxy: the output could not be written: ${message}\n`)
+      process.exitCode = EXIT.failure
+    }
+    process.exit()
+  })
+  // There is no place left to report it.
+  process.stderr.on('error', () => {})
 }
 
-/** A command that stays up ends by `then` instead of at once. */
-export function whenUnread(then: () => void): void {
-  end = then
+/** For a command that serves requests: it goes on serving when its log can no longer be written. */
+export function goOnWithoutOutput(): void {
+  goesOn = true
 }

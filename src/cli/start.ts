@@ -1,14 +1,144 @@
-// `start`, the default command.
-import type { Command } from 'commander'
-import type { Flags } from '../config/overrides.ts'
-import { withConfigOptions } from './config-options.ts'
+// The command `start`: runs the proxy until a signal, and takes over changed configurations.
+import closeWithGrace from 'close-with-grace'
+import type { Config } from '../config/config.ts'
+import { watchFiles } from '../config/watch.ts'
+import { KnownSecrets } from '../observe/known-secrets.ts'
+import { createLogger, type Logger } from '../observe/log.ts'
+import { LogOutput } from '../observe/log-output.ts'
+import { VERSION } from '../observe/version.ts'
+import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
+import { readConfig } from './config.ts'
+import { CommandError, EXIT } from './exit.ts'
+import type { Options } from './options.ts'
+import { goOnWithoutOutput } from './output.ts'
+import { readReplayConfig, recordingMode } from './recordings.ts'
 
-export function addStart(program: Command): void {
-  withConfigOptions(program.command('start', { isDefault: true }))
-    .description('run the proxy (the default command)')
-    .action(async (flags: Flags) => {
-      // Loaded here: `wait` and `schema` need no server.
-      const { start } = await import('./run.ts')
-      await start(flags)
-    })
+/** Runs the proxy; throws CommandError for a bad configuration and for an address that cannot be opened. */
+export async function start(options: Options): Promise<void> {
+  const recordings = recordingMode(options)
+  const isReplay = recordings?.mode === 'replay'
+  const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
+  const config = await read()
+  goOnWithoutOutput()
+  const secrets = new KnownSecrets()
+  const output = new LogOutput(process.stdout)
+  const log = createLogger(config.log, output, secrets.conceal)
+  const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
+  const stopWatching = reloadOnChange({ read, first: config, server, log })
+  closeWithGrace(
+    {
+      // The drain has a time limit of its own, from the configuration in force.
+      delay: false,
+      skip: ['SIGHUP', 'beforeExit'],
+      // Its own messages would print whole errors, which may hold headers.
+      logger: false,
+      onSecondSignal: (signal) => {
+        if (server.inFlight === 0) process.exit(EXIT.ok)
+        log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
+      },
+      onSecondError: (error) => log.fatal({ error }, 'second unexpected error: stopped at once'),
+    },
+    async ({ signal, err }) => {
+      if (err) log.fatal({ error: err }, 'unexpected error: shutting down')
+      else log.info({ signal }, 'draining')
+      stopWatching()
+      if (await server.drain()) log.info('stopped')
+      else {
+        log.error('stopped: shutdownTimeout ran out, and requests were cut off')
+        process.exit(EXIT.failure)
+      }
+    },
+  )
+}
+
+/** Listens, and says where and for which companies. */
+async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
+  const { log } = deps
+  const server = await buildServer(config, deps)
+  log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
+  for (const warning of config.warnings) log.warn(warning)
+  describeConfig(config, log)
+  try {
+    await server.listen()
+  } catch (error) {
+    await server.drain()
+    throw new CommandError((error as Error).message)
+  }
+  for (const { url, company } of server.addresses()) announce(url, company, config, log)
+  return server
+}
+
+/** The user has to learn the address, also where the log hides it, or is JSON while a person watches. */
+function announce(url: string, company: string | undefined, { log: settings }: Config, log: Logger): void {
+  const isLogged = log.isLevelEnabled('info')
+  if (isLogged) log.info({ company }, `listening on ${url}`)
+  const isReadable = settings.format === 'readable' || (settings.format === 'auto' && process.stdout.isTTY)
+  if (isLogged && (isReadable || !process.stderr.isTTY)) return
+  process.stderr.write(`listening on ${url}${company === undefined ? '' : ` (${company})`}\n`)
+}
+
+function describeConfig({ network, companies, anyCompany }: Config, log: Logger): void {
+  if (network.proxy !== undefined) {
+    const hosts = network.noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
+    log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${network.proxy.origin}`)
+  }
+  for (const { name, id, account, access, isDefault } of companies) {
+    const environment = account.environment.name
+    const fields = { company: name, id, environment, account: account.name, access }
+    log.info({ ...fields, ...(isDefault && { default: true }) }, 'company')
+  }
+  if (anyCompany !== undefined) {
+    const { account, access } = anyCompany
+    log.info(
+      { company: '*', environment: account.environment.name, account: account.name, access },
+      'company',
+    )
+  }
+}
+
+interface Reloading {
+  readonly read: () => Promise<Config>
+  readonly first: Config
+  readonly server: ProxyServer
+  readonly log: Logger
+}
+
+/** Reloads on SIGHUP and when a watched file changes; gives back what stops it. */
+function reloadOnChange({ read, first, server, log }: Reloading): () => void {
+  let watched = first.watchedFiles
+  let stop = watchFiles(watched, () => reload('a file changed'))
+  let isStopped = false
+  let queue: Promise<void> = Promise.resolve()
+  // One after the other: an older reading must never come into force after a newer one.
+  const reload = (why: string) => {
+    queue = queue.then(() => load(why))
+  }
+  const load = async (why: string) => {
+    if (isStopped) return
+    log.info(`reload: ${why}`)
+    try {
+      const config = await read()
+      if (isStopped) return
+      if (config.watchedFiles.join() !== watched.join()) {
+        stop()
+        watched = config.watchedFiles
+        stop = watchFiles(watched, () => reload('a file changed'))
+      }
+      await server.reload(config)
+    } catch (error) {
+      const problems = (error as Error).message.split('\n')
+      for (const problem of problems) log.error(problem)
+      log.error('reload: the old configuration stays in force')
+      server.reloadFailed(problems)
+    }
+  }
+  // Never removed: without a listener the signal would end the process in the middle of its drain.
+  process.on('SIGHUP', () => {
+    server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
+    reload('SIGHUP')
+  })
+  return () => {
+    isStopped = true
+    stop()
+  }
 }

@@ -1,28 +1,63 @@
-// `status`: what a running proxy says of itself: companies, tokens, budgets, last errors.
-import type { Command } from 'commander'
-import type { Flags } from '../config/overrides.ts'
+// The command `status`: asks a running proxy for its status and prints it.
 
-export interface StatusOptions extends Flags {
-  url?: string
-  json?: boolean
+import { printable } from '../observe/readable.ts'
+import type { Status } from '../observe/status.ts'
+import { readConfig } from './config.ts'
+import { CommandError } from './exit.ts'
+import { askHealth, askLocal, isLoopbackUrl, localUrl } from './local.ts'
+import type { Options } from './options.ts'
+import { reportStatus } from './status-report.ts'
+
+const TIMEOUT_MS = 5_000
+
+export async function status(options: Options): Promise<void> {
+  const url = await localUrl(options)
+  const health = await askHealth(url, 'live', TIMEOUT_MS)
+  if (health.kind === 'other') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
+  const headers = { 'procore-proxy-request': 'true', ...(await keyHeader(url, options)) }
+  const { status, body } = await askLocal(url, { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers })
+  const shown = status === 200 ? readStatus(body) : undefined
+  if (shown === undefined) throw new CommandError(`${url} answered ${status}${problemText(body)}`)
+  process.stdout.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown))
 }
 
-export function addStatus(program: Command): void {
-  program
-    .command('status')
-    .description("show a running proxy's companies, tokens, budgets and last errors")
-    .option(
-      '--url <url>',
-      'where the proxy listens: http://127.0.0.1:8377 or unix:/path (default: of the configuration)',
-    )
-    .option('-c, --config <file>', 'configuration file to take the address, and a client key, from')
-    .option('--json', 'print JSON')
-    .addHelpText(
-      'after',
-      '\nA proxy with guard.clientKeys wants one of them: it is taken from PROCORE_PROXY_KEY, or, without --url, from\nthe configuration.',
-    )
-    .action(async (options: StatusOptions) => {
-      const { status } = await import('./status-run.ts')
-      await status(options)
-    })
+/**
+ * The key for the proxy: PROCORE_PROXY_KEY, else one of the configuration.
+ *
+ * Invariant: a key of the configuration goes only to the configuration's own address, only on this machine, and only after
+ * what listens there has answered as procore-proxy does.
+ */
+async function keyHeader(
+  url: string,
+  { url: given, config: file }: Options,
+): Promise<Record<string, string>> {
+  const fromVariable = process.env['PROCORE_PROXY_KEY']
+  if (fromVariable) return { 'procore-proxy-key': fromVariable }
+  if (given !== undefined || !isLoopbackUrl(url)) return {}
+  // A user who may not read the secrets may still ask a proxy that wants no key.
+  const config = await readConfig({ config: file }).catch(() => undefined)
+  const callers = config?.callers ?? []
+  const caller = callers.find(({ companies }) => companies === undefined) ?? callers[0]
+  const key = config?.guard.clientKeys[0] ?? caller?.keys[0]
+  return key === undefined ? {} : { 'procore-proxy-key': key.reveal() }
+}
+
+function readStatus(body: string): Status | undefined {
+  try {
+    const parsed = JSON.parse(body) as Partial<Status> | null
+    return Array.isArray(parsed?.companies) && Array.isArray(parsed.accounts) ? (parsed as Status) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The proxy's own words for a refusal; another server's body is not repeated. */
+function problemText(body: string): string {
+  try {
+    const { detail, help } = JSON.parse(body) as { detail?: unknown; help?: unknown }
+    if (typeof detail === 'string' && typeof help === 'string') return printable(`: ${detail} ${help}`)
+  } catch {
+    // Not JSON, so not from procore-proxy.
+  }
+  return ', which is not the status of a procore-proxy'
 }

@@ -1,16 +1,60 @@
 // Lays rows out in columns for a terminal.
+import { stripVTControlCharacters } from 'node:util'
 
-/** Columns two spaces apart, as wide as their widest cell; ends with a line feed. */
-export function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+const GAP = '  '
+/** Columns are not made narrower than this to fit. */
+const NARROWEST = 12
+
+/**
+ * Columns two spaces apart, as wide as their widest cell. Where a row is wider than `width` (by default that of the
+ * terminal, if there is one), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
+ */
+export function renderTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number = process.stdout.columns || Number.POSITIVE_INFINITY,
+): string {
   const all = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)))
-  return all
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  const longest = head.map((_, column) => Math.max(...all.map((row) => lengthOf(row[column] ?? ''))))
+  const widths = narrowed(longest, width - GAP.length * (head.length - 1))
+  return all.map((row) => renderRow(row, widths)).join('')
+}
+
+function narrowed(widths: readonly number[], total: number): number[] {
+  const fitted = [...widths]
+  for (let excess = fitted.reduce((sum, each) => sum + each, 0) - total; excess > 0; excess--) {
+    const widest = Math.max(...fitted)
+    if (widest <= NARROWEST) break
+    fitted[fitted.lastIndexOf(widest)] = widest - 1
+  }
+  return fitted
+}
+
+function renderRow(row: readonly string[], widths: readonly number[]): string {
+  const cells = widths.map((width, column) => wrapped(row[column] ?? '', width))
+  const lines = Array.from({ length: Math.max(...cells.map((cell) => cell.length)) }, (_, line) =>
+    cells.map((cell, column) => padded(cell[line] ?? '', widths[column] ?? 0)).join(GAP),
+  )
+  return lines.map((line) => `${line.trimEnd()}\n`).join('')
+}
+
+/** The text in lines of at most `width`, broken at blanks where there are some. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  let rest = text
+  while (lengthOf(rest) > width) {
+    const blank = rest.lastIndexOf(' ', width)
+    const end = blank > 0 ? blank : width
+    lines.push(rest.slice(0, end))
+    rest = rest.slice(end).trimStart()
+  }
+  return [...lines, rest]
+}
+
+function padded(text: string, width: number): string {
+  return text + ' '.repeat(Math.max(0, width - lengthOf(text)))
+}
+
+function lengthOf(text: string): number {
+  return stripVTControlCharacters(text).length
 }

@@ -1,18 +1,30 @@
-// `token`: prints a fresh access token, for tools that can send one but not get one.
-import type { Command } from 'commander'
-import type { Flags } from '../config/overrides.ts'
-import { withConfigOptions } from './config-options.ts'
+// The command `token`: one token request, and its token alone on standard output.
+import type { IssuedToken } from '../auth/request-token.ts'
+import { checkAccount } from './check.ts'
+import { companyNamed, readConfig } from './config.ts'
+import { CommandError, usageError } from './exit.ts'
+import type { Options } from './options.ts'
+import { connectToProcore } from './procore.ts'
 
-export interface TokenOptions extends Flags {
-  readonly show?: boolean
-}
-
-export function addToken(program: Command): void {
-  withConfigOptions(program.command('token').argument('<company>', 'its name or id'))
-    .description('print a fresh access token for a company, and nothing else')
-    .option('--show', 'print it on a terminal too, where it stays to be read')
-    .action(async (name: string, options: TokenOptions) => {
-      const { token } = await import('./token-run.ts')
-      await token(name, options)
-    })
+export async function token(name: string, options: Options): Promise<void> {
+  if (process.stdout.isTTY && !options.show) {
+    throw usageError(
+      'a token that is printed on a terminal stays readable there: use a pipe or $(…), or add --show',
+    )
+  }
+  const config = await readConfig(options)
+  const { account } = companyNamed(config, name)
+  const tokens = new Map<string, IssuedToken>()
+  const procore = connectToProcore(config)
+  try {
+    const { detail, fixes } = await checkAccount(account, procore, tokens)
+    const issued = tokens.get(account.key)
+    if (issued === undefined) {
+      const list = fixes.map((fix) => `\n  - ${fix}`).join('')
+      throw new CommandError(`no token for ${name}: ${detail}; what to do:${list}`)
+    }
+    process.stdout.write(`${issued.value}\n`)
+  } finally {
+    await procore.close()
+  }
 }

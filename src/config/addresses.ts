@@ -1,7 +1,7 @@
 // Addresses in the configuration: where to listen, which origins and which host names.
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import type { ListenAddress } from './config.ts'
-import { type Mistake, quoted } from './problems.ts'
+import { isMistake, type Mistake, quoted } from './problems.ts'
 
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
@@ -9,20 +9,36 @@ loopback.addAddress('::1', 'ipv6')
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/
 
-/** The longest path that fits a unix socket's address on every platform (macOS: 104 bytes with the ending NUL). */
+/** The longest path that fits a unix socket's address on every platform (macOS: 104 bytes with the final NUL). */
 const MAX_SOCKET_PATH_BYTES = 103
 
-/** As Node has it; it takes some colons, and Node a while to make its pattern ready, which most configurations never need. */
+/** Whether text is an IPv6 address, without brackets. */
 export function isIPv6Address(text: string): boolean {
+  // Node takes a while to prepare its pattern; most configurations never need it.
   return text.indexOf(':') !== text.lastIndexOf(':') && isIPv6(text)
 }
 
 /** Whether only programs on this machine can reach the host: `localhost`, 127.0.0.0/8, `::1` (brackets allowed). */
 export function isLoopbackHost(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '')
+  const bare = withoutBrackets(host)
   if (bare === 'localhost') return true
   if (isIPv4(bare)) return loopback.check(bare, 'ipv4')
   return isIPv6Address(bare) && loopback.check(bare, 'ipv6')
+}
+
+/** Whether the host stands for all addresses of this machine: `0.0.0.0` or `::` (brackets allowed). */
+export function isWildcardAddress(host: string): boolean {
+  return host === '0.0.0.0' || withoutBrackets(host) === '::'
+}
+
+/** The host at which programs on this machine reach a listen address: wildcards become the loopback address. */
+export function localHost(host: string): string {
+  if (!isWildcardAddress(host)) return host
+  return host === '0.0.0.0' ? '127.0.0.1' : '::1'
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[|\]$/g, '')
 }
 
 /** A listen address as the configuration writes it. */
@@ -31,181 +47,188 @@ export function listenText(address: ListenAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
 
+/** Whether a connection to an http(s) origin would arrive at a listen address, as far as that is plain to see. */
+export function leadsTo(origin: string, address: ListenAddress): boolean {
+  if (address.kind === 'unix' || address.port === 0) return false
+  const { hostname, port, protocol } = new URL(origin)
+  if (Number(port || (protocol === 'https:' ? 443 : 80)) !== address.port) return false
+  const host = withoutBrackets(hostname)
+  if (host === address.host) return true
+  if (isWildcardAddress(address.host) || isWildcardAddress(host))
+    return [host, address.host].every((one) => isLoopbackHost(one) || isWildcardAddress(one))
+  const isDefaultLoopback = (one: string) => ['localhost', '127.0.0.1', '::1'].includes(one)
+  return [host, address.host].includes('localhost') && [host, address.host].every(isDefaultLoopback)
+}
+
 /** One spelling for each IPv6 address, so that equal ones compare equal; a zone (`%eth0`) is kept. */
 function canonicalIPv6(host: string): string {
   const [address = '', zone] = host.split('%')
-  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1)
+  const canonical = withoutBrackets(new URL(`http://[${address}]`).hostname)
   return zone === undefined ? canonical : `${canonical}%${zone}`
 }
 
-function bad(message: string, mend: string): Mistake {
-  return { message, mend }
+function bad(message: string, fix: string): Mistake {
+  return { message, fix }
 }
 
-/** Judges a unix socket's path. */
+/** Judges the path of a unix socket. */
 export function checkSocketPath(path: string): Mistake | undefined {
-  if (!path.startsWith('/')) {
+  const bytes = Buffer.byteLength(path)
+  if (!path.startsWith('/'))
     return bad(
       `${quoted(path)} is not an absolute path`,
       'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock',
     )
-  }
-  if (path.includes('\0') || path.endsWith('/')) {
+  if (path.includes('\0') || path.endsWith('/'))
     return bad(
       `${quoted(path)} is not the path of a file`,
       'Write the path of the socket, such as /run/procore-proxy.sock',
     )
-  }
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
-    return bad(
-      `the path has ${Buffer.byteLength(path)} bytes and a unix socket's path at most ${MAX_SOCKET_PATH_BYTES}`,
-      'Choose a shorter path',
-    )
-  }
-  return undefined
+  if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined
+  return bad(
+    `the path has ${bytes} bytes, and a unix socket's path can have ${MAX_SOCKET_PATH_BYTES} at most`,
+    'Choose a shorter path',
+  )
 }
 
-/** Reads `host:port`, `[v6]:port` or `unix:/path` (mode 600); says what is wrong where it is none. */
+/** Reads `host:port`, `[v6]:port` or `unix:/path` (mode 600); otherwise says what is wrong. */
 export function parseListen(text: string): ListenAddress | Mistake {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length)
     return checkSocketPath(path) ?? { kind: 'unix', path, mode: 0o600 }
   }
-  const shown = quoted(text)
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
-    const rest = text
-      .replace(/^[^/]*\/\//, '')
-      .replace(/[/?#].*$/s, '')
-      .replace(/^.*@/s, '')
-    return bad(`${shown} is a URL, not an address`, `Write the host and the port alone: ${rest}`)
-  }
-  if (text.startsWith('/')) return bad(`${shown} is a path`, `For a unix socket write unix:${text}`)
-  if (/^\d+$/.test(text)) return bad(`${shown} is a port without a host`, `Write 127.0.0.1:${text}`)
-  if (/^:\d+$/.test(text)) {
-    return bad(
-      `${shown} names no host`,
-      `Write 127.0.0.1${text} for this machine alone, 0.0.0.0${text} for every network`,
-    )
-  }
-  if (isIPv6Address(text))
-    return bad(`${shown} is an IPv6 address without brackets`, `Write "[${text}]:8377" (quoted)`)
-
-  const match = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::(.*))?$/s.exec(text)
-  if (match === null) {
-    return bad(
-      `${shown} is no listen address`,
-      'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
-    )
-  }
-  const [, bracketed, plain = '', port] = match
-  const wanted = bracketed === undefined ? plain : `[${bracketed}]`
-  if (port === undefined)
-    return bad(`${shown} names no port`, `Add one: ${wanted}:8377, or ${wanted}:0 for any free port`)
-  if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
-    return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
-  }
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]+)):(\d{1,5})$/s.exec(text)
+  if (match === null) return noListenAddress(text)
+  const [, bracketed, plain = '', digits] = match
+  const port = Number(digits)
+  if (port > 65535) return badPort(String(digits))
   if (bracketed !== undefined) {
-    if (!isIPv6Address(bracketed))
-      return bad(`${wanted} is not an IPv6 address`, 'Write one in brackets, such as "[::1]:8377"')
-    return { kind: 'tcp', host: canonicalIPv6(bracketed), port: Number(port) }
+    if (isIPv6Address(bracketed)) return { kind: 'tcp', host: canonicalIPv6(bracketed), port }
+    return bad(`[${bracketed}] is not an IPv6 address`, 'Write one in brackets, such as "[::1]:8377"')
   }
   const host = plain.toLowerCase()
-  if (host === '*')
-    return bad(
-      '"*" is not a host',
-      `Write 0.0.0.0:${port} for every network, 127.0.0.1:${port} for this machine alone`,
-    )
-  if (!isIPv4(host) && (!HOST_NAME.test(host) || /^[\d.]+$/.test(host))) {
-    return bad(
-      `${quoted(plain)} is neither a host name nor an IP address`,
-      `Write one, such as 127.0.0.1:${port}`,
-    )
-  }
-  return { kind: 'tcp', host, port: Number(port) }
+  if (isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return { kind: 'tcp', host, port }
+  if (host === '*') return bad('"*" is not a host', everyNetwork(port))
+  return bad(
+    `${quoted(plain)} is neither a host name nor an IP address`,
+    `Write one, such as 127.0.0.1:${port}`,
+  )
 }
 
-/** Reads an http(s) origin that carries nothing else; gives its serialised form, `https://api.example`. */
+function everyNetwork(port: number | string): string {
+  return `Write 127.0.0.1:${port} for this machine only, or 0.0.0.0:${port} for every network`
+}
+
+function badPort(port: string): Mistake {
+  return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
+}
+
+/** Says what kind of slip a text is that is not a listen address. */
+function noListenAddress(text: string): Mistake {
+  const shown = quoted(text)
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
+    return bad(`${shown} is a URL, not an address`, `Write only the host and the port: ${authorityOf(text)}`)
+  if (text.startsWith('/')) return bad(`${shown} is a path`, `For a unix socket, write unix:${text}`)
+  if (/^\d+$/.test(text)) return bad(`${shown} is a port without a host`, `Write 127.0.0.1:${text}`)
+  if (/^:\d+$/.test(text)) return bad(`${shown} has no host`, everyNetwork(text.slice(1)))
+  if (isIPv6Address(text))
+    return bad(`${shown} is an IPv6 address without brackets`, `Write "[${text}]:8377" (in quotes)`)
+  const [, host, port] = /^(\[[^\]]*\]|[^:[\]]+)(?::(.*))?$/s.exec(text) ?? []
+  if (port !== undefined) return badPort(port)
+  if (host !== undefined)
+    return bad(`${shown} has no port`, `Add one: ${host}:8377, or ${host}:0 for any free port`)
+  return bad(
+    `${shown} is not a listen address`,
+    'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
+  )
+}
+
+/** What stands between the scheme and the path of a URL, without a user name. */
+function authorityOf(text: string): string {
+  return text
+    .replace(/^[a-z][a-z0-9+.-]*:\/\//i, '')
+    .replace(/[/?#].*$/s, '')
+    .replace(/^.*@/s, '')
+}
+
+/** Reads an http(s) origin and nothing else; returns its serialised form, `https://api.example`. */
 export function parseOrigin(text: string): string | Mistake {
   const shown = quoted(text)
-  const example = 'such as https://api.example.com'
   const url = /^https?:\/\/[^/\\]/i.test(text) ? URL.parse(text) : null
   if (url === null)
-    return bad(`${shown} is not an http or https origin`, `Write a scheme and a host, ${example}`)
-  if (!/^https?:\/\/[^/\\?#@\s]+\/?$/i.test(text)) {
     return bad(
-      `${shown} holds more than an origin`,
-      `Leave out path, query, fragment and user name: ${url.origin}`,
+      `${shown} is not an http or https origin`,
+      'Write a scheme and a host, such as https://api.example.com',
     )
-  }
-  return url.origin
+  if (/^https?:\/\/[^/\\?#@\s]+\/?$/i.test(text)) return url.origin
+  return bad(
+    `${shown} is more than an origin`,
+    `Leave out the path, query, fragment and user name: ${url.origin}`,
+  )
 }
 
-/** Reads a Procore origin: like {@link parseOrigin}, and plain http only to this machine. */
+/** Reads a Procore origin: like {@link parseOrigin}, but plain http only to this machine. */
 export function parseUpstreamOrigin(text: string): string | Mistake {
   const origin = parseOrigin(text)
-  // The mend of a mistake is the next thing that is typed: it must not be one more mistake.
-  if (typeof origin !== 'string') {
-    return { ...origin, mend: origin.mend.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
-  }
+  // The fix of a mistake is what the user types next: it must not be another mistake.
+  if (isMistake(origin))
+    return { ...origin, fix: origin.fix.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
   const { protocol, hostname } = new URL(origin)
-  if (protocol === 'http:' && !isLoopbackHost(hostname)) {
-    return bad(
-      `${quoted(text)} would send secrets unencrypted`,
-      `Write ${origin.replace('http:', 'https:')}; plain http is for localhost, 127.0.0.0/8 and [::1] alone`,
-    )
-  }
-  return origin
+  if (protocol === 'https:' || isLoopbackHost(hostname)) return origin
+  return bad(
+    `${quoted(text)} would send secrets unencrypted`,
+    `Write ${origin.replace('http:', 'https:')}; plain http is allowed to localhost, 127.0.0.0/8 and [::1] only`,
+  )
 }
 
-/** Reads an http(s) URL of a host and perhaps a path, and nothing else; gives it without a slash at its end. */
+/** Reads an http(s) URL of a host and perhaps a path; returns it without a slash at its end. */
 export function parsePublicUrl(text: string): string | Mistake {
-  const shown = quoted(text)
   const [, start = '', path = ''] =
     /^(https?:\/\/[^/\\?#@\s]+)((?:\/[A-Za-z0-9._~-]+)*)\/?$/i.exec(text) ?? []
   const url = URL.parse(start)
-  if (url === null || /\/\.{1,2}(?:\/|$)/.test(path)) {
-    const mend = 'Write a scheme, a host and at most a plain path, such as https://example.com/procore'
-    return bad(`${shown} is not the URL of a proxy`, mend)
-  }
-  return url.origin + path
+  if (url !== null && !/\/\.{1,2}(?:\/|$)/.test(path)) return url.origin + path
+  return bad(
+    `${quoted(text)} is not the URL of a proxy`,
+    'Write a scheme, a host and at most a plain path, such as https://example.com/procore',
+  )
 }
 
-/** Reads a host name or IP address without scheme, port or wildcard; gives lower case, no trailing dot, `[v6]`. */
+/** Reads a host name or IP address without scheme, port or wildcard; returns lower case, no trailing dot, `[v6]`. */
 export function parseHostName(text: string): string | Mistake {
   const host = text.toLowerCase().replace(/\.$/, '')
   if (isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return host
-  const bare = host.replace(/^\[(.*)\]$/s, '$1')
+  const bare = withoutBrackets(host)
   if (isIPv6Address(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
 
-  const shown = quoted(text)
-  const stripped = host
-    .replace(/^[a-z][a-z0-9+.-]*:\/\//, '')
-    .replace(/[/?#].*$/s, '')
-    .replace(/^.*@/s, '')
-  const name = URL.parse(`http://${stripped.replace(/^(\*?\.)+/, '')}`)?.hostname.replace(/\.$/, '')
-  const mend =
-    name === undefined || !HOST_NAME.test(name)
-      ? 'Write a host name, such as proxy.example.com'
-      : `Write ${name}`
-  if (text.includes('*')) return bad(`${shown} is a wildcard; names are compared exactly`, mend)
-  return bad(`${shown} is not a host name without scheme and port`, mend)
+  const stripped = authorityOf(host).replace(/^(\*?\.)+/, '')
+  const name = URL.parse(`http://${stripped}`)?.hostname.replace(/\.$/, '') ?? ''
+  const fix = HOST_NAME.test(name) ? `Write ${name}` : 'Write a host name, such as proxy.example.com'
+  if (text.includes('*')) return bad(`${quoted(text)} is a wildcard, but names are compared exactly`, fix)
+  return bad(`${quoted(text)} is not a host name without scheme and port`, fix)
 }
 
-/** Reads a serialised http(s) origin as browsers send it, exactly: `https://app.example`. */
+/** Reads the name of a file host, or `*.` and the name that all hosts are below; returns lower case. */
+export function parseFileHost(text: string): string | Mistake {
+  const name = text.startsWith('*.') ? text.slice(2) : text
+  const host = parseHostName(name)
+  if (isMistake(host)) return host
+  const isWhole = name !== text && !host.includes('.')
+  if (isWhole || host.startsWith('[') || (isIPv4(host) && name !== text))
+    return bad(
+      `${quoted(text)} is not a host that can be sent access tokens`,
+      'Write a host name, such as storage.example.com, or "*.example.com" for all hosts below it',
+    )
+  return name === text ? host : `*.${host}`
+}
+
+/** Judges a serialised http(s) origin, which must be exactly as browsers send it: `https://app.example`. */
 export function checkSerializedOrigin(text: string): Mistake | undefined {
-  if (text === '*' || text === 'null') {
-    return bad(
-      `${quoted(text)} would let any web page in`,
-      'List each origin, such as https://app.example.com',
-    )
-  }
+  const example = 'List each origin, such as https://app.example.com'
+  if (text === '*' || text === 'null') return bad(`${quoted(text)} would let any web page in`, example)
   const origin = parseOrigin(text)
-  if (typeof origin !== 'string') return origin
+  if (isMistake(origin)) return origin
   if (origin.includes('*'))
-    return bad(
-      `${quoted(text)} is a wildcard; origins are compared exactly`,
-      'List each origin, such as https://app.example.com',
-    )
-  if (origin !== text) return bad(`${quoted(text)} is not how browsers write this origin`, `Write ${origin}`)
-  return undefined
+    return bad(`${quoted(text)} is a wildcard, but origins are compared exactly`, example)
+  if (origin === text) return undefined
+  return bad(`${quoted(text)} is not how browsers write this origin`, `Write ${origin}`)
 }

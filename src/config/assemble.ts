@@ -1,88 +1,69 @@
-// Settings and the secrets read for them → the frozen Config.
+// Makes the frozen Config out of the settings and the secrets that were read for them.
 import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
-import { namedCompanies, placedAccounts } from './checks.ts'
-import type {
-  AnyCompany,
-  Company,
-  Config,
-  Environment,
-  ListenAddress,
-  ServiceAccount,
-  TracingSettings,
-} from './config.ts'
+import type { Caller, Company, Config, Environment, ServiceAccount } from './config.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { networkSettings } from './outbound.ts'
+import { namedCompanies, placedAccounts, placedKeys } from './placed.ts'
 import { keyOf, type Path } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
+import { secretFlaw } from './secret-flaw.ts'
 
-/** What a Config holds besides settings. */
+/** What a Config is made from, besides settings. */
 export interface AssembleInput {
   readonly settings: Settings
-  /** By key path: client ids, client secrets, client keys and the proxy's URL. What is not there is empty. */
+  /** By key path: client ids, client secrets, keys, and URLs with passwords. A value that is absent counts as empty. */
   readonly values: ReadonlyMap<string, string>
-  /** Of `network.caFile`. */
+  /** From `network.caFile`, in PEM. */
   readonly certificates?: readonly string[]
-  readonly tracing?: TracingSettings | undefined
   readonly file: string | undefined
+  /** Absolute; relative paths start here. */
+  readonly folder: string
   readonly warnings: readonly string[]
   readonly watchedFiles: readonly string[]
 }
 
-/** Equal for two accounts exactly when login origin, client id and secret are; the secret can't be read from it. */
+/** Equal for two accounts exactly when login origin, client id and secret are; the secret can't be derived from it. */
 export function accountKey(loginUrl: string, clientId: string, clientSecret: string): string {
-  // A JSON list, so that no two different triples give the same text.
+  // A JSON list, so that no two different triples have the same text.
   const text = JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret])
   return createHash('sha256').update(text).digest('base64url')
 }
 
-/** Puts a Config together and freezes it through and through. The settings must be free of mistakes. */
+/** Makes a Config and freezes it deeply. The settings must be free of mistakes. */
 export function assembleConfig(input: AssembleInput): Config {
-  const { settings, values, certificates = [], tracing, file, warnings, watchedFiles } = input
+  const { settings, values, certificates = [], file, folder, warnings, watchedFiles } = input
+  const { upstream, rateLimit, guard, cache, audit, shared } = settings
   const valueAt = (path: Path) => values.get(keyOf(path)) ?? ''
-  const environments = new Map(
-    [...BUILT_IN_ENVIRONMENTS, ...ownEnvironments(settings)].map((one) => [one.name, one]),
-  )
-  const placed = placedAccounts(settings).map(({ path, name, account }) => {
-    const environment = environments.get(account.environment ?? settings.environment) as Environment
-    const clientId = valueAt([...path, 'clientId'])
-    const secret = valueAt([...path, 'clientSecret'])
-    const key = accountKey(environment.loginUrl, clientId, secret)
-    const made: ServiceAccount = { name, environment, clientId, clientSecret: new Secret(secret), key }
-    return [keyOf(path), made] as const
-  })
-  const accounts = new Map(placed)
-  const common = (name: string, company: AnySettings) => {
-    const { serviceAccount, rules = [], rewriteFileUrls } = company
-    const path =
-      typeof serviceAccount === 'string'
-        ? ['serviceAccounts', serviceAccount]
-        : ['companies', name, 'serviceAccount']
-    const account = accounts.get(keyOf(path)) as ServiceAccount
-    const access = accessIn(account.environment.name, company, settings.defaultAccess)
-    return { account, access, rules: rules.map(resolveRule), rewriteFileUrls }
-  }
-  const companies = namedCompanies(settings).map(
-    ([name, company]): Company => ({
-      name,
-      id: company.id,
-      ...common(name, company),
-      isDefault: company.default,
-      listen: company.listen,
-      publicUrl: company.publicUrl,
-    }),
-  )
+  const keysOf = (owner: Path) =>
+    placedKeys(settings)
+      .filter((key) => keyOf(key.owner) === keyOf(owner))
+      .map(({ path }) => new Secret(valueAt(path)))
+  const accounts = accountsOf(settings, valueAt)
   const any = settings.companies['*']
-  const anyCompany: AnyCompany | undefined = any && common('*', any)
-  const { upstream, rateLimit, guard } = settings
   return deepFreeze({
     file,
-    listen: listenAddresses(settings),
+    listen: Array.isArray(settings.listen) ? settings.listen : [settings.listen],
     publicUrl: settings.publicUrl,
     accounts: [...accounts.values()],
-    companies,
-    anyCompany,
+    companies: namedCompanies(settings).map(([name, company]): Company => {
+      const { id, default: isDefault, listen, publicUrl } = company
+      return { name, id, ...commonOf(input, accounts, [name, company]), isDefault, listen, publicUrl }
+    }),
+    anyCompany: any && commonOf(input, accounts, ['*', any]),
+    callers: Object.entries(settings.callers).map(
+      ([name, { companies, access, rules, projects, share }]): Caller => ({
+        name,
+        keys: keysOf(['callers', name]),
+        companies,
+        access,
+        rules: rules.map(resolveRule),
+        projects,
+        share,
+      }),
+    ),
     upstream: {
       connectTimeoutMs: upstream.connectTimeout,
       responseTimeoutMs: upstream.responseTimeout,
@@ -90,7 +71,6 @@ export function assembleConfig(input: AssembleInput): Config {
       maxQueued: upstream.maxQueued,
       retries: upstream.retries,
       compression: upstream.compression,
-      http2: upstream.http2,
     },
     network: networkSettings(settings.network, valueAt(['network', 'proxy']), certificates),
     rateLimit: {
@@ -98,29 +78,75 @@ export function assembleConfig(input: AssembleInput): Config {
       maxWaitMs: rateLimit.maxWait,
       maxQueued: rateLimit.maxQueued,
     },
-    guard: {
-      ...guard,
-      clientKeys: guard.clientKeys.map((_, index) => new Secret(valueAt(['guard', 'clientKeys', index]))),
+    cache: {
+      coalesce: cache.coalesce,
+      keep: cache.keep.map(({ paths, for: forMs, whenExhausted = 0 }) => ({
+        patterns: paths,
+        forMs,
+        whenExhaustedMs: whenExhausted,
+      })),
+      refusalsMs: cache.refusals,
+      sizeBytes: cache.size,
     },
+    lists: settings.lists,
+    recordings: settings.recordings,
+    audit: audit && { file: resolve(folder, audit.file), what: audit.what },
+    shared: shared && {
+      url: new Secret(valueAt(['shared', 'url'])),
+      prefix: shared.prefix,
+      timeoutMs: shared.timeout,
+      whenDown: shared.whenDown,
+    },
+    guard: { ...guard, clientKeys: keysOf(['guard', 'clientKeys']) },
+    metricsListen: settings.metrics.listen,
     log: settings.log,
     inspector: settings.inspector,
-    tracing,
     shutdownTimeoutMs: settings.shutdownTimeout,
     warnings: [...warnings],
     watchedFiles: [...new Set(watchedFiles)],
   })
 }
 
-type AnySettings = NonNullable<Settings['companies']['*']>
+type Accounts = ReadonlyMap<string, ServiceAccount>
 
-function listenAddresses({ listen }: Settings): readonly ListenAddress[] {
-  return Array.isArray(listen) ? listen : [listen]
+/** By key path. */
+function accountsOf(settings: Settings, valueAt: (path: Path) => string): Accounts {
+  const own = Object.entries(settings.environments).map(([name, { fileDomain, ...rest }]): Environment => {
+    return { name, ...rest, fileDomain: fileDomain ?? new URL(rest.apiUrl).hostname } as Environment
+  })
+  const environments = new Map([...BUILT_IN_ENVIRONMENTS, ...own].map((one) => [one.name, one]))
+  return new Map(
+    placedAccounts(settings).map(({ path, name, account }) => {
+      const environment = environments.get(account.environment ?? settings.environment) as Environment
+      const clientId = valueAt([...path, 'clientId'])
+      const secret = valueAt([...path, 'clientSecret'])
+      const made: ServiceAccount = {
+        name,
+        environment,
+        clientId,
+        clientSecret: new Secret(secret),
+        key: accountKey(environment.loginUrl, clientId, secret),
+        secretFlaw: secretFlaw(secret),
+      }
+      return [keyOf(path), made]
+    }),
+  )
 }
 
-function ownEnvironments(settings: Settings): Environment[] {
-  return Object.entries(settings.environments).map(([name, { apiUrl, loginUrl, fileDomain }]) => {
-    return { name, apiUrl, loginUrl, fileDomain: fileDomain ?? new URL(apiUrl).hostname }
-  })
+type AnySettings = NonNullable<Settings['companies']['*']>
+
+/** What companies and `"*"` have in common. */
+function commonOf(
+  { settings }: AssembleInput,
+  accounts: Accounts,
+  [name, company]: readonly [string, AnySettings],
+) {
+  const { serviceAccount, rules = [], rewriteFileUrls } = company
+  const isShared = typeof serviceAccount === 'string'
+  const path = isShared ? ['serviceAccounts', serviceAccount] : ['companies', name, 'serviceAccount']
+  const account = accounts.get(keyOf(path)) as ServiceAccount
+  const access = accessIn(account.environment.name, company, settings.defaultAccess)
+  return { account, access, rules: rules.map(resolveRule), rewriteFileUrls }
 }
 
 function deepFreeze<T extends object>(value: T): T {

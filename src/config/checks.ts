@@ -1,72 +1,70 @@
-// Checks that need more than one key: references, companies that clash, addresses that would be open to strangers.
+// Checks that need more than one key: references, companies and addresses that clash, callers and cache rules.
 import { accessIn, checkRules } from './access-rules.ts'
-import { isLoopbackHost, listenText } from './addresses.ts'
-import type { ListenAddress } from './config.ts'
+import { leadsTo, listenText } from './addresses.ts'
+import { checkGuard } from './check-guard.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { isRawMap } from './issues.ts'
-import { type Finding, keyOf, type Path } from './problems.ts'
-import type { AccountSettings, CompanySettings, Settings } from './schema.ts'
+import { namedCompanies, placedAccounts, placedAddresses } from './placed.ts'
+import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
+import type { Settings } from './schema.ts'
 
 /** What the checks look at. */
 export interface CheckInput {
   readonly settings: Settings
-  /** The values before the schema: what is wrong in itself still counts as existing. */
+  /** The values before the schema: a thing that is wrong in itself still counts as existing. */
   readonly raw: unknown
-  /** Key paths that are known to be wrong: nothing more is said of them. */
+  /** Key paths that are known to be wrong: nothing more is reported for them. */
   readonly wrong: ReadonlySet<string>
   /** By key path: the flag or variable that a value came from. */
   readonly sources: ReadonlyMap<string, string>
 }
 
-/** What the checks say. */
+/** What the checks found. */
 export interface CheckResult {
   readonly findings: readonly Finding[]
   readonly warnings: readonly string[]
 }
 
-/** An account that is written somewhere, and where. */
-export interface PlacedAccount {
-  readonly path: Path
-  /** Its name under `serviceAccounts`, or its company's. */
-  readonly name: string
-  readonly account: AccountSettings
-}
-
-/** The companies that have a name, in the order of the file. */
-export function namedCompanies({ companies }: Settings): [string, CompanySettings][] {
-  return Object.entries(companies).filter(([name]) => name !== '*') as [string, CompanySettings][]
-}
-
-/** Every account of the file: shared ones first, then those written inline. */
-export function placedAccounts(settings: Settings): PlacedAccount[] {
-  const shared = Object.entries(settings.serviceAccounts).map(([name, account]) => {
-    return { path: ['serviceAccounts', name], name, account }
-  })
-  const inline = Object.entries(settings.companies).flatMap(([name, company]) => {
-    const account = company?.serviceAccount
-    return typeof account === 'object' ? [{ path: ['companies', name, 'serviceAccount'], name, account }] : []
-  })
-  return [...shared, ...inline]
-}
-
-/** All checks at once. */
+/** Runs all checks. */
 export function checkSettings(input: CheckInput): CheckResult {
-  const listen = checkListen(input)
+  const guard = checkGuard(input)
   const findings = [
     ...checkEnvironments(input),
     ...checkAccountReferences(input),
     ...checkAccess(input),
     ...checkIds(input),
     ...checkDefaults(input.settings),
-    ...checkDuplicateAddresses(input.settings),
-    ...listen.findings,
+    ...checkAddresses(input.settings),
+    ...checkLoops(input.settings),
+    ...checkCallers(input),
+    ...checkCache(input.settings),
+    ...guard.findings,
   ].filter(({ path }) => !input.wrong.has(keyOf(path)))
-  return { findings, warnings: [...ineffectiveEnvironment(input), ...listen.warnings] }
+  return { findings, warnings: [...ineffectiveEnvironment(input), ...guard.warnings] }
 }
 
 function keysOf(raw: unknown, key: string): string[] {
   const map = isRawMap(raw) ? raw[key] : undefined
   return isRawMap(map) ? Object.keys(map) : []
+}
+
+/** The finding for a name that refers to nothing. */
+function unknown(path: Path, what: string, { name, known, section }: Reference): Finding {
+  const others =
+    known.length === 0
+      ? `Add it under ${section}`
+      : `Known are ${known.join(', ')}; add others under ${section}`
+  return {
+    path,
+    message: `there is no ${what} ${JSON.stringify(name)}`,
+    fix: didYouMean(name, known) + others,
+  }
+}
+
+interface Reference {
+  readonly name: string
+  readonly known: readonly string[]
+  readonly section: string
 }
 
 function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
@@ -78,9 +76,9 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
     .map((name) => ({
       path: ['environments', name],
       message: `${name} is one of Procore's own environments and can't be redefined`,
-      mend: `Give yours another name, such as my-${name}`,
+      fix: `Give yours another name, such as my-${name}`,
     }))
-  const uses = placedAccounts(settings).map(({ path, account }) => ({
+  const accounts = placedAccounts(settings).map(({ path, account }) => ({
     path: [...path, 'environment'],
     name: account.environment,
   }))
@@ -88,67 +86,69 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
     path: ['defaultAccess', name],
     name,
   }))
-  const unknown = [{ path: ['environment'], name: settings.environment }, ...uses, ...defaults]
-    .filter(({ name }) => name !== undefined && !known.includes(name))
-    .map(({ path, name }) => ({
-      path,
-      message: `there is no environment ${JSON.stringify(name)}`,
-      mend: `Known are ${known.join(', ')}; others go under environments`,
-    }))
-  const domains = Object.entries(settings.environments).flatMap(([name, { fileDomain, apiUrl }]) => {
-    // The bearer goes to every host below it: a whole top-level domain is no domain of anyone's.
-    if (!fileDomain || /[.:]/.test(fileDomain) || fileDomain === new URL(apiUrl).hostname) return []
-    // A test server, whose files stay on this machine.
-    if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) return []
-    const message = `${JSON.stringify(fileDomain)} is a top-level domain, and tokens are sent to every host below it`
-    const mend = `Write the domain of your files, or leave it out for ${new URL(apiUrl).hostname}`
-    return [{ path: ['environments', name, 'fileDomain'], message, mend }]
-  })
-  return [...redefined, ...unknown, ...domains]
+  const uses = [{ path: ['environment'], name: settings.environment }, ...accounts, ...defaults].flatMap(
+    ({ path, name }) =>
+      name === undefined || known.includes(name)
+        ? []
+        : [unknown(path, 'environment', { name, known, section: 'environments' })],
+  )
+  return [...redefined, ...uses, ...checkFileDomains(settings)]
 }
 
-/** The variable or flag sets what is at the top of the file; an account that names its own environment keeps it. */
+/** Access tokens are sent to every host below a file domain, so it must not be a whole top-level domain. */
+function checkFileDomains({ environments }: Settings): Finding[] {
+  return Object.entries(environments).flatMap(([name, { fileDomain, apiUrl }]) => {
+    const { hostname } = new URL(apiUrl)
+    if (!fileDomain || /[.:]/.test(fileDomain) || fileDomain === hostname) return []
+    // The files of a test server stay on this machine.
+    if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) return []
+    const message = `${JSON.stringify(fileDomain)} is a top-level domain, and access tokens are sent to every host below it`
+    const fix = `Write the domain of your files, or leave it out for ${hostname}`
+    return [{ path: ['environments', name, 'fileDomain'], message, fix }]
+  })
+}
+
+/** The variable or flag sets the top of the file; an account that names its own environment keeps it. */
 function ineffectiveEnvironment({ settings, sources }: CheckInput): string[] {
   const source = sources.get('environment')
   if (source === undefined) return []
-  return placedAccounts(settings)
-    .filter(
-      ({ account }) => account.environment !== undefined && account.environment !== settings.environment,
-    )
-    .map(
-      ({ path, account }) =>
-        `${source} has no effect on ${keyOf(path)}, which names the environment ${account.environment} itself.`,
-    )
+  return placedAccounts(settings).flatMap(({ path, account: { environment } }) =>
+    environment === undefined || environment === settings.environment
+      ? []
+      : [`${source} has no effect on ${keyOf(path)}, which names the environment ${environment} itself.`],
+  )
 }
 
 function checkAccountReferences({ settings, raw }: CheckInput): Finding[] {
   const known = keysOf(raw, 'serviceAccounts')
-  return Object.entries(settings.companies).flatMap(([name, company]) => {
-    const reference = company?.serviceAccount
-    if (typeof reference !== 'string' || known.includes(reference)) return []
-    const message = `there is no service account ${JSON.stringify(reference)}`
-    const mend =
-      known.length === 0
-        ? 'Add it under serviceAccounts'
-        : `Known are ${known.join(', ')}; others go under serviceAccounts`
-    return [{ path: ['companies', name, 'serviceAccount'], message, mend }]
+  return Object.entries(settings.companies).flatMap(([company, { serviceAccount: name } = {}]) => {
+    if (typeof name !== 'string' || known.includes(name)) return []
+    const path = ['companies', company, 'serviceAccount']
+    return [unknown(path, 'service account', { name, known, section: 'serviceAccounts' })]
   })
 }
 
 function checkAccess({ settings, wrong }: CheckInput): Finding[] {
+  const isWrong = (start: string) => [...wrong].some((key) => key.startsWith(start))
   const accounts = new Map(placedAccounts(settings).map((placed) => [keyOf(placed.path), placed.account]))
-  return Object.entries(settings.companies).flatMap(([name, company]) => {
+  const ofCompanies = Object.entries(settings.companies).flatMap(([name, company]) => {
     const path = ['companies', name, 'rules']
-    // Rules that are wrong in themselves were replaced by others.
-    if (company === undefined || [...wrong].some((key) => key.startsWith(keyOf(path)))) return []
+    // Wrong rules have been replaced by others.
+    if (company === undefined || isWrong(keyOf(path))) return []
     const { serviceAccount: reference, rules = [] } = company
     const account =
       typeof reference === 'string' ? accounts.get(keyOf(['serviceAccounts', reference])) : reference
     const environment = account?.environment ?? settings.environment
-    const isKnown = account !== undefined && ![...wrong].some((key) => key.startsWith('defaultAccess'))
+    const isKnown = account !== undefined && !isWrong('defaultAccess')
     const access = isKnown ? accessIn(environment, company, settings.defaultAccess) : company.access
     return checkRules({ path, rules, access })
   })
+  const ofCallers = Object.entries(settings.callers).flatMap(([name, { rules, access, projects }]) => {
+    const path = ['callers', name, 'rules']
+    // A caller with projects needs rules to be allowed calls that name no project.
+    return isWrong(keyOf(path)) ? [] : checkRules({ path, rules, access: projects ? undefined : access })
+  })
+  return [...ofCompanies, ...ofCallers]
 }
 
 function checkIds({ settings, wrong }: CheckInput): Finding[] {
@@ -156,12 +156,14 @@ function checkIds({ settings, wrong }: CheckInput): Finding[] {
   const findings: Finding[] = []
   const first = new Map<string, string>()
   for (const [name, { id }] of companies) {
-    const path = ['companies', name, 'id']
     const other = first.get(id)
-    if (other !== undefined) {
-      const message = `${id} is the id of ${other} too`
-      findings.push({ path, message, mend: 'Correct one of the two ids, or keep one of the two companies' })
-    } else first.set(id, name)
+    if (other === undefined) first.set(id, name)
+    else
+      findings.push({
+        path: ['companies', name, 'id'],
+        message: `${id} is the id of ${other} too`,
+        fix: 'Correct one of the two ids, or remove one of the two companies',
+      })
   }
   for (const [name, { id }] of companies) {
     // Invariant: a path prefix of digits means one company, whether it is read as a name or as an id.
@@ -169,12 +171,12 @@ function checkIds({ settings, wrong }: CheckInput): Finding[] {
     const other = first.get(name)
     const message =
       other === undefined
-        ? `the name is all digits, but not the company's id ${id}`
+        ? `the name consists of digits but is not the company's id ${id}`
         : `the name is the id of ${other}`
     findings.push({
       path: ['companies', name],
       message,
-      mend: `Choose a name with a letter in it, or use ${id}`,
+      fix: `Choose a name with a letter in it, or use ${id}`,
     })
   }
   return findings
@@ -185,61 +187,74 @@ function checkDefaults(settings: Settings): Finding[] {
   return more.map(([name]) => ({
     path: ['companies', name, 'default'],
     message: `${first?.[0]} is the default company too`,
-    mend: 'Keep default: true on one of them',
+    fix: 'Keep default: true on one of them',
   }))
 }
 
-interface PlacedAddress {
-  readonly path: Path
-  readonly address: ListenAddress
+/** Every address, including the one for metrics. */
+function allAddresses(settings: Settings) {
+  const { listen: address } = settings.metrics
+  const metrics = address === undefined ? [] : [{ path: ['metrics', 'listen'], address }]
+  return [...placedAddresses(settings), ...metrics]
 }
 
-function placedAddresses(settings: Settings): PlacedAddress[] {
-  const { listen } = settings
-  const global = Array.isArray(listen)
-    ? listen.map((address, index) => ({ path: ['listen', index], address }))
-    : [{ path: ['listen'], address: listen }]
-  const own = namedCompanies(settings).flatMap(([name, { listen: address }]) =>
-    address === undefined ? [] : [{ path: ['companies', name, 'listen'], address }],
-  )
-  return [...global, ...own]
-}
-
-function checkDuplicateAddresses(settings: Settings): Finding[] {
+function checkAddresses(settings: Settings): Finding[] {
   const seen = new Map<string, Path>()
-  return placedAddresses(settings).flatMap(({ path, address }) => {
+  return allAddresses(settings).flatMap(({ path, address }) => {
+    if (address.kind === 'tcp' && address.port === 0) return []
     const text = listenText(address)
     const other = seen.get(text)
-    if (address.kind === 'tcp' && address.port === 0) return []
     seen.set(text, other ?? path)
     if (other === undefined) return []
     return [
-      {
-        path,
-        message: `${keyOf(other)} is ${text} too`,
-        mend: 'Choose another port or path for one of them',
-      },
+      { path, message: `${keyOf(other)} is ${text} too`, fix: 'Choose another port or path for one of them' },
     ]
   })
 }
 
-function checkListen({ settings, wrong }: CheckInput): CheckResult {
-  const { guard } = settings
-  const open = placedAddresses(settings).filter(
-    ({ address }) => address.kind === 'tcp' && !isLoopbackHost(address.host),
+/** An API or login server whose address is plainly the proxy's own. */
+function checkLoops(settings: Settings): Finding[] {
+  const addresses = allAddresses(settings)
+  return Object.entries(settings.environments).flatMap(([name, environment]) =>
+    (['apiUrl', 'loginUrl'] as const).flatMap((key) => {
+      const url = environment[key]
+      const own = addresses.find(({ address }) => leadsTo(url, address))
+      const isPublic = URL.parse(settings.publicUrl ?? '')?.origin === url
+      if (own === undefined && !isPublic) return []
+      const what = own === undefined ? 'publicUrl' : keyOf(own.path)
+      const message = `${url} leads back to this proxy (${what})`
+      return [{ path: ['environments', name, key], message, fix: 'Write the address of the server itself' }]
+    }),
   )
-  if (guard.clientKeys.length > 0 || open.length === 0) return { findings: [], warnings: [] }
-  if (guard.allowUnauthenticated) {
-    const addresses = open.map(({ address }) => listenText(address)).join(', ')
-    const warning = `guard.allowUnauthenticated is on: anyone who reaches ${addresses} uses your service accounts.`
-    return { findings: [], warnings: [warning] }
-  }
-  // A guard that is wrong in itself is reported as that alone.
-  if ([...wrong].some((key) => key.startsWith('guard'))) return { findings: [], warnings: [] }
-  const findings = open.map(({ path, address }) => ({
-    path,
-    message: `${listenText(address)} is open to other machines: anyone who reaches it would use your service accounts`,
-    mend: 'Listen on 127.0.0.1, or ask callers for a key (guard.clientKeys), or, where something else keeps strangers out, set guard.allowUnauthenticated: true',
-  }))
-  return { findings, warnings: [] }
+}
+
+function checkCallers({ settings, raw }: CheckInput): Finding[] {
+  const known = keysOf(raw, 'companies').filter((name) => name !== '*')
+  const byId = new Map(namedCompanies(settings).map(([name, { id }]) => [id, name]))
+  const hasAny = settings.companies['*'] !== undefined
+  return Object.entries(settings.callers).flatMap(([caller, { companies = [] }]) =>
+    companies.flatMap((name, index): Finding[] => {
+      const path = ['callers', caller, 'companies', index]
+      if (known.includes(name)) return []
+      const named = byId.get(name)
+      if (named !== undefined)
+        return [{ path, message: `${name} is the id of ${named}`, fix: `Write its name: ${named}` }]
+      if (hasAny && /^\d{1,20}$/.test(name)) return []
+      return [unknown(path, 'company', { name, known, section: 'companies' })]
+    }),
+  )
+}
+
+function checkCache({ cache }: Settings): Finding[] {
+  return cache.keep.flatMap((rule, index) =>
+    rule.whenExhausted === undefined || rule.whenExhausted >= rule.for
+      ? []
+      : [
+          {
+            path: ['cache', 'keep', index, 'whenExhausted'],
+            message: 'is shorter than `for`',
+            fix: 'Write a longer duration, or leave it out',
+          },
+        ],
+  )
 }

@@ -1,26 +1,28 @@
-// The resolved configuration: what the rest of the program reads. Made by load.ts, frozen, never changed in place.
+// The resolved configuration, which the rest of the program reads. load.ts makes it; it is frozen and never changes.
 import type { Secret } from './secret.ts'
 
-/** A pair of Procore origins. Origins carry no path and no trailing slash: `https://api.procore.com`. */
+/** A pair of Procore origins. Origins have no path and no trailing slash: `https://api.procore.com`. */
 export interface Environment {
   readonly name: string
   readonly loginUrl: string
   readonly apiUrl: string
   /** The domain whose hosts serve files, e.g. `procore.com`. */
   readonly fileDomain: string
-  /** Which hosts serve files: names in lower case, `*.` for all below one. Absent: `*.` and the file domain. */
+  /** The hosts that serve files: names in lower case, `*.` for all hosts below one. Absent: all hosts of `fileDomain`. */
   readonly fileHosts?: readonly string[]
 }
 
 /** A client id and secret in one environment (client credentials grant, RFC 6749 section 4.4). */
 export interface ServiceAccount {
-  /** Its name under `serviceAccounts`, or its company's name where it was written inline. */
+  /** Its name under `serviceAccounts`, or the name of its company if it is written there. */
   readonly name: string
   readonly environment: Environment
   readonly clientId: string
   readonly clientSecret: Secret
-  /** Equal for two accounts exactly when login origin, client id and secret are; tells nothing of the secret. */
+  /** Equal for two accounts exactly when login origin, client id and secret are equal; reveals nothing of the secret. */
   readonly key: string
+  /** A sentence about what is probably wrong with the secret (blanks, quotes, …) that holds nothing of it. */
+  readonly secretFlaw?: string | undefined
 }
 
 /** Where the proxy listens. A unix socket's `mode` is its permission bits, e.g. `0o600`. */
@@ -30,14 +32,14 @@ export type ListenAddress =
 
 export type Access = 'read-write' | 'read-only'
 
-/** One of a company's rules: the first that matches a request decides. */
+/** An access rule: the first one that matches a request decides. */
 export interface AccessRule {
   readonly effect: 'allow' | 'deny'
   /** Upper case; undefined for every method. */
   readonly methods: readonly string[] | undefined
-  /** `*` is any run of characters within a segment, `**` any run at all; every other character is itself. */
+  /** `*` matches any characters within a segment, `**` any characters at all; all others match themselves. */
   readonly patterns: readonly string[]
-  /** The same in lower case. */
+  /** The same patterns in lower case. */
   readonly foldedPatterns: readonly string[]
 }
 
@@ -48,30 +50,30 @@ export interface Company {
   readonly account: ServiceAccount
   readonly isDefault: boolean
   readonly listen: ListenAddress | undefined
-  /** As the configuration's, for requests that come by `listen`. */
+  /** Like {@link Config.publicUrl}, for requests that arrive at `listen`. */
   readonly publicUrl?: string | undefined
-  /** What holds where no rule matches. */
+  /** What applies if no rule matches. */
   readonly access: Access
   readonly rules: readonly AccessRule[]
-  /** Whether URLs of files in JSON answers are rewritten to the proxy's own (CONTRACT section 9); absent is false. */
+  /** Whether file URLs in JSON responses are rewritten to the proxy's own `/_proxy/files/…`; absent means false. */
   readonly rewriteFileUrls?: boolean
 }
 
-/** The `"*"` entry: any id that a request names and that no company has. */
+/** The `"*"` entry, for ids that a request names and that no company has. */
 export type AnyCompany = Omit<Company, 'name' | 'id' | 'isDefault' | 'listen'>
 
 export interface UpstreamSettings {
   readonly connectTimeoutMs: number
-  /** To the first byte of the answer, then between bytes. */
+  /** Until the first byte of the response, then between bytes. */
   readonly responseTimeoutMs: number
-  /** Most sockets to one API origin for one company. */
+  /** The most connections to one API origin for one company. */
   readonly connections: number
-  /** Most requests of one company that wait for a socket. */
+  /** The most requests of one company that wait for a connection. */
   readonly maxQueued: number
   readonly retries: number
-  /** `auto`: gzip is asked for where a caller did not say what it takes, and unpacked for it; absent is `off`. */
+  /** `auto`: the proxy asks for gzip if the caller sends no Accept-Encoding, and unpacks it; absent means `off`. */
   readonly compression?: 'auto' | 'off'
-  /** HTTP/2 where the server offers it. */
+  /** Never set; it goes with the code that reads it. */
   readonly http2?: boolean
 }
 
@@ -85,7 +87,7 @@ export interface OutboundProxy {
 
 /** A host that is reached without the outbound proxy. */
 export interface NoProxyEntry {
-  /** Lower case, with all below it; `*` is every host. */
+  /** In lower case, including all hosts below it; `*` means every host. */
   readonly host: string
   /** Undefined for every port. */
   readonly port: number | undefined
@@ -96,9 +98,9 @@ export interface NetworkSettings {
   /** Undefined: directly. */
   readonly proxy: OutboundProxy | undefined
   readonly noProxy: readonly NoProxyEntry[]
-  /** In PEM; trusted besides those that Node trusts. */
+  /** In PEM; trusted in addition to those that Node trusts. */
   readonly certificates: readonly string[]
-  /** Equal for two exactly when all of it is, the proxy's credentials too; tells nothing of them. */
+  /** Equal for two exactly when all settings are, including the proxy's credentials; reveals nothing of them. */
   readonly key: string
 }
 
@@ -123,46 +125,24 @@ export interface LogSettings {
   readonly format: 'auto' | 'json' | 'readable'
 }
 
-/** What is remembered of requests for the status page. */
+/** What the status page remembers of requests. */
 export interface InspectorSettings {
   readonly enabled: boolean
-  /** How many. */
+  /** How many requests. */
   readonly requests: number
   readonly showQueryValues: boolean
   /** Whether the beginnings of bodies are remembered. */
   readonly bodies: boolean
 }
 
-/** Where OpenTelemetry traces go, and which requests are traced. */
-export interface TracingSettings {
-  /** Where spans are posted; may hold a user name, a password or a key. */
-  readonly url: Secret
-  /** The same without anything secret, for people. */
-  readonly origin: string
-  readonly protocol: 'http/protobuf' | 'http/json'
-  /** For the collector, by name. */
-  readonly headers: Readonly<Record<string, Secret>>
-  /** Of one delivery, tries after the first included. */
-  readonly timeoutMs: number
-  readonly compression: 'none' | 'gzip'
-  /** `ratio`: the share of traces that is sampled; where `parentBased`, of those alone that begin here. */
-  readonly sampler: { readonly parentBased: boolean; readonly ratio: number }
-  /** Of all spans; `service.name` is among them. */
-  readonly attributes: Readonly<Record<string, string>>
-  /** A span waits no longer than this for others that are sent with it. */
-  readonly delayMs: number
-  /** Spans that wait or are being sent; those beyond are lost. */
-  readonly maxQueued: number
-}
-
-/** A caller with a name and rights of its own (`callers:`). */
+/** A caller with a name and permissions of its own (`callers:`). */
 export interface Caller {
   readonly name: string
-  /** One, or several while a key is rotated. */
+  /** One, or several while a key is replaced. */
   readonly keys: readonly Secret[]
   /** Names of companies; undefined for all. */
   readonly companies: readonly string[] | undefined
-  /** At most this; the company's own access holds too. */
+  /** The most that it may do; the company's own access applies too. */
   readonly access: Access
   readonly rules: readonly AccessRule[]
   /** Project ids, as text; undefined for all. */
@@ -171,7 +151,7 @@ export interface Caller {
   readonly share: number | undefined
 }
 
-/** Where the account of what callers did is written (`audit:`). */
+/** Where the audit log is written (`audit:`). */
 export interface AuditSettings {
   /** Absolute path. */
   readonly file: string
@@ -189,11 +169,11 @@ export interface ListSettings {
   readonly csvFormulas: 'escape' | 'keep'
 }
 
-/** Responses that are given again without asking Procore (`cache:`). All off by default. */
+/** Responses that are served again without asking Procore (`cache:`). All off by default. */
 export interface CacheSettings {
   readonly coalesce: boolean
   readonly keep: readonly CacheKeepRule[]
-  /** How long Procore's 403 and 404 are given again; 0: not at all. */
+  /** How long Procore's 403 and 404 are served again; 0 means not at all. */
   readonly refusalsMs: number
   /** Of all that is kept. */
   readonly sizeBytes: number
@@ -203,7 +183,7 @@ export interface CacheKeepRule {
   /** As in {@link AccessRule}. */
   readonly patterns: readonly string[]
   readonly forMs: number
-  /** Up to this age while the budget is used up; 0: no older than `forMs`. */
+  /** The greatest age while the budget is used up; 0 means no older than `forMs`. */
   readonly whenExhaustedMs: number
 }
 
@@ -215,21 +195,21 @@ export interface RecordingSettings {
 
 /** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
 export interface SharedSettings {
-  /** `redis://` or `rediss://`, with user and password where it wants them. */
+  /** `redis://` or `rediss://`, with user and password if needed. */
   readonly url: Secret
   readonly prefix: string
-  /** A request waits no longer than this for it. */
+  /** The longest time that a request waits for it. */
   readonly timeoutMs: number
   readonly whenDown: 'split' | 'local' | 'reject'
 }
 
 export interface Config {
-  /** The file it came from, absolute; undefined where variables and flags were enough. */
+  /** The absolute path of its file; undefined if variables and flags were enough. */
   readonly file: string | undefined
   readonly listen: readonly ListenAddress[]
-  /** Where callers reach the proxy through what stands before it: an http(s) URL without a slash at its end. */
+  /** Where callers reach the proxy through a server in front of it: an http(s) URL without a slash at its end. */
   readonly publicUrl?: string | undefined
-  /** Every account, shared ones first, whether a company uses it or not. */
+  /** Every service account, shared ones first, even if no company uses it. */
   readonly accounts: readonly ServiceAccount[]
   /** In the order of the file. */
   readonly companies: readonly Company[]
@@ -240,19 +220,17 @@ export interface Config {
   readonly guard: GuardSettings
   readonly log: LogSettings
   readonly inspector: InspectorSettings
-  /** Absent where no traces are made. A reload does not change it: it comes from variables alone. */
-  readonly tracing?: TracingSettings | undefined
-  readonly callers?: readonly Caller[]
+  readonly callers: readonly Caller[]
   readonly audit?: AuditSettings | undefined
-  readonly lists?: ListSettings
-  readonly cache?: CacheSettings
-  readonly recordings?: RecordingSettings
+  readonly lists: ListSettings
+  readonly cache: CacheSettings
+  readonly recordings: RecordingSettings
   readonly shared?: SharedSettings | undefined
   /** An address that serves health and metrics and nothing else (`metrics.listen`). */
   readonly metricsListen?: ListenAddress | undefined
   readonly shutdownTimeoutMs: number
-  /** Sentences for the log: what is allowed but unwise. */
+  /** Sentences for the log about settings that are allowed but unwise. */
   readonly warnings: readonly string[]
-  /** Absolute paths of the files whose change should reload: the config file, every secret file, `network.caFile`. */
+  /** Absolute paths of the files whose changes reload the configuration: its file, every secret's file, `network.caFile`. */
   readonly watchedFiles: readonly string[]
 }

@@ -1,4 +1,4 @@
-// YAML text → plain values with their positions; numbers that JavaScript would round or respell stay text.
+// Reads YAML text into plain values with their positions; numbers that JavaScript would round or reformat stay text.
 import {
   type Alias,
   isAlias,
@@ -15,7 +15,7 @@ import {
 } from 'yaml'
 import type { Mistake, Path } from './problems.ts'
 
-/** A number that is not a plain, safe, canonical integer: kept as it was written, for the schema to judge. */
+/** A number that is not a plain, safe, canonical integer, as it was written; the schema judges it. */
 export class OddNumber {
   readonly source: string
 
@@ -24,25 +24,25 @@ export class OddNumber {
   }
 }
 
-/** A mistake and where in the text it stands (line and column from 1). */
+/** A mistake and its place in the text (line and column start at 1). */
 export interface DocumentProblem extends Mistake {
   readonly path: Path
   readonly line: number
   readonly column: number
 }
 
-/** Plain values of a YAML text: maps without a prototype, lists, strings, numbers, {@link OddNumber}s, true, false, null. */
+/** The plain values of a YAML text: maps without a prototype, lists, strings, numbers, {@link OddNumber}s, true, false, null. */
 export interface ConfigDocument {
-  /** `undefined` where the text is no YAML at all, or empty. */
+  /** `undefined` if the text is empty or is not YAML. */
   readonly value: unknown
-  /** Whether the text could be read as YAML; where not, `value` is undefined and `problems` says why. */
+  /** Whether the text is YAML; if not, `problems` says why. */
   readonly readable: boolean
   readonly problems: readonly DocumentProblem[]
-  /** Where the deepest part of a path that exists is written. */
+  /** The place of the deepest part of a path that exists. */
   locate(path: Path): { readonly line: number; readonly column: number }
 }
 
-/** Far beyond any configuration; keeps aliases that contain each other from growing without end. */
+/** Far more than any configuration has; stops aliases that contain each other from growing without end. */
 const MAX_VALUES = 50_000
 const MAX_DEPTH = 40
 
@@ -63,8 +63,8 @@ export function readDocument(text: string): ConfigDocument {
   const syntax = [...document.errors, ...document.warnings].map((error) => ({
     path: [],
     ...at(error.pos[0]),
-    message: `this is not proper YAML: ${wordsOf(error.message)}`,
-    mend: mendOf(error.code),
+    message: `this is not valid YAML: ${wordsOf(error.message)}`,
+    fix: fixOf(error.code),
   }))
   const root = document.contents
   const position = (node: Node | Pair<Node, Node | null> | null) => {
@@ -74,22 +74,32 @@ export function readDocument(text: string): ConfigDocument {
   if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at(0) }
 
   const problems: DocumentProblem[] = []
-  const say = (node: Node | null, path: Path, message: string, mend: string) =>
-    problems.push({ path, ...position(node), message, mend })
+  const say = (node: Node | null, path: Path, message: string, fix: string) =>
+    problems.push({ path, ...position(node), message, fix })
   let values = 0
 
   const convert = (node: Node | null, path: Path): unknown => {
     values += 1
     if (values > MAX_VALUES || path.length > MAX_DEPTH) {
       if (!problems.some((problem) => problem.message === TOO_MUCH)) {
-        say(node, [], TOO_MUCH, 'Write it out without aliases (*name) that contain each other')
+        say(
+          node,
+          [],
+          TOO_MUCH,
+          'Write the values out instead of using aliases (*name) that contain each other',
+        )
       }
       return null
     }
     if (isAlias(node)) {
       const target = resolveAlias(node)
       if (target === null)
-        say(node, path, 'a value that starts with a star refers to an anchor, and there is none', STAR_MEND)
+        say(
+          node,
+          path,
+          'a value that starts with a star refers to an anchor, but there is no such anchor',
+          STAR_FIX,
+        )
       return convert(target, path)
     }
     if (isMap(node)) return convertMap(node as YAMLMap<Node, Node | null>, path)
@@ -104,9 +114,8 @@ export function readDocument(text: string): ConfigDocument {
       const name = keyText(isAlias(key) ? resolveAlias(key) : key)
       const inner = [...path, name ?? '?']
       if (name === undefined) say(key, inner, 'a list or map is used as a key', 'Use a plain word as the key')
-      else if (name === '__proto__')
-        say(key, inner, 'this is not a key that can be used', 'Choose another name')
-      else if (name in result) say(key, inner, 'the key is there twice', 'Keep one of the two')
+      else if (name === '__proto__') say(key, inner, "this key can't be used", 'Choose another name')
+      else if (name in result) say(key, inner, 'this key exists twice', 'Remove one of the two')
       else result[name] = convert(value, inner)
     }
     return result
@@ -134,8 +143,8 @@ export function readDocument(text: string): ConfigDocument {
   return { value, readable: true, problems, locate }
 }
 
-const STAR_MEND = 'Quote a key or value that starts with a star: "*"'
-const TOO_MUCH = 'this is too much or too deeply nested for a configuration'
+const STAR_FIX = 'Quote a key or value that starts with a star: "*"'
+const TOO_MUCH = 'this is too long or too deeply nested for a configuration'
 
 function isNode(value: unknown): value is Node {
   return isScalar(value) || isMap(value) || isSeq(value) || isAlias(value)
@@ -155,20 +164,20 @@ function scalarValue(scalar: Scalar): unknown {
     return Number(value)
   }
   if (typeof value === 'bigint' || typeof value === 'number') return new OddNumber(source)
-  // Dates and binary data (of a tag or a %YAML 1.1 directive) stay as they were written.
+  // Dates and binary data (from a tag or a %YAML 1.1 directive) stay as they were written.
   return source
 }
 
-/** The parser's message without what it quotes: that may be a secret. */
+/** The parser's message without the text that it quotes, which may be a secret. */
 function wordsOf(message: string): string {
   if (message.startsWith('Source contains multiple documents')) return 'there are several documents'
   return message.replace(/: .*$/s, '')
 }
 
-function mendOf(code: string): string {
-  if (code === 'BAD_ALIAS') return STAR_MEND
+function fixOf(code: string): string {
+  if (code === 'BAD_ALIAS') return STAR_FIX
   if (code === 'TAG_RESOLVE_FAILED') return 'Quote a value that starts with an exclamation mark'
   if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
-  if (code === 'MULTIPLE_DOCS') return 'Keep everything in one document, without ---'
-  return 'Check indentation, quotes and brackets here; quote values that hold [ ] { } : # * & !'
+  if (code === 'MULTIPLE_DOCS') return 'Put everything into one document, without ---'
+  return 'Check indentation, quotes and brackets here, and quote values that contain [ ] { } : # * & !'
 }

@@ -1,32 +1,20 @@
-// Procore's own environments: which login and API origins belong together (CONTRACT section 1).
+// Procore's own environments: which login server, API and file hosts belong together.
 import type { Environment } from './config.ts'
 
-/** The environments that need no configuration; `production` covers On-Demand Sandboxes too. */
-export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
-  [
-    {
-      name: 'production',
-      loginUrl: 'https://login.procore.com',
-      apiUrl: 'https://api.procore.com',
-      fileDomain: 'procore.com',
-    },
-    {
-      name: 'sandbox',
-      loginUrl: 'https://login-sandbox.procore.com',
-      apiUrl: 'https://sandbox.procore.com',
-      fileDomain: 'procore.com',
-    },
-    {
-      name: 'monthly-sandbox',
-      loginUrl: 'https://login-sandbox-monthly.procore.com',
-      apiUrl: 'https://api-monthly.procore.com',
-      fileDomain: 'procore.com',
-    },
-    {
-      name: 'federal',
-      loginUrl: 'https://login.procoregov.com',
-      apiUrl: 'https://api.procoregov.com',
-      fileDomain: 'procoregov.com',
-    },
-  ].map((environment) => Object.freeze(environment)),
-)
+function environment(name: string, hosts: readonly [login: string, api: string, files: string]): Environment {
+  const [login, api, fileDomain] = hosts
+  const origins = { loginUrl: `https://${login}`, apiUrl: `https://${api}` }
+  return Object.freeze({ name, ...origins, fileDomain })
+}
+
+/** The environments that need no configuration; `production` includes On-Demand Sandboxes. */
+export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze([
+  environment('production', ['login.procore.com', 'api.procore.com', 'procore.com']),
+  environment('sandbox', ['login-sandbox.procore.com', 'sandbox.procore.com', 'procore.com']),
+  environment('monthly-sandbox', [
+    'login-sandbox-monthly.procore.com',
+    'api-monthly.procore.com',
+    'procore.com',
+  ]),
+  environment('federal', ['login.procoregov.com', 'api.procoregov.com', 'procoregov.com']),
+])

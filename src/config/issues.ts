@@ -1,7 +1,6 @@
-// Judges raw values by the schema: every mistake as a finding, and the rest as settings, so that checks can go on.
+// Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod'
-import type { Finding, Path } from './problems.ts'
-import { keyOf } from './problems.ts'
+import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema, type Settings } from './schema.ts'
 import { knownKeys, nodesAt } from './schema-nodes.ts'
 import { MISSING } from './schema-values.ts'
@@ -9,9 +8,9 @@ import { MISSING } from './schema-values.ts'
 /** A map of the file; it has no prototype, so every name is just a name. */
 export type RawMap = Record<string, unknown>
 
-/** What the schema says of a file's values. */
+/** The result of validating a file's values. */
 export interface Reading {
-  /** Values with mistakes are replaced by defaults or stand-ins: not to be used where there are findings. */
+  /** Wrong values are replaced by defaults or placeholders, so these can't be used if there are findings. */
   readonly settings: Settings
   readonly findings: readonly Finding[]
 }
@@ -21,32 +20,35 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** What a required value or an item of a list is replaced by where it is wrong, so that its neighbours are still judged. */
-const STAND_INS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+/** What takes the place of a wrong value that is required or in a list, so that its neighbours are still checked. */
+const PLACEHOLDERS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['id', '0'],
-  ['serviceAccount', 'stand-in'],
-  ['clientId', 'stand-in'],
-  ['clientSecret', 'stand-in'],
-  ['apiUrl', 'https://stand-in.invalid'],
-  ['loginUrl', 'https://stand-in.invalid'],
+  ['serviceAccount', 'placeholder'],
+  ['clientId', 'placeholder'],
+  ['clientSecret', 'placeholder'],
+  ['key', 'placeholder'],
+  ['clientKeys', 'placeholder'],
+  ['apiUrl', 'https://placeholder.invalid'],
+  ['loginUrl', 'https://placeholder.invalid'],
   ['listen', '127.0.0.1:0'],
-  ['allowedHosts', 'stand-in.invalid'],
-  ['allowedOrigins', 'https://stand-in.invalid'],
-  ['clientKeys', 'stand-in'],
-  ['rules', { deny: '/rest/stand-in' }],
+  ['allowedHosts', 'placeholder.invalid'],
+  ['allowedOrigins', 'https://placeholder.invalid'],
+  ['rules', { deny: '/rest/placeholder' }],
+  ['companies', 'placeholder'],
+  ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
 ])
 
 const UNKNOWN_KEY = 'is not a known key'
 
-/** More rounds than any real file needs; each round takes out at least one value. */
+/** More rounds than any real file needs; each one removes at least one value. */
 const MAX_ROUNDS = 200
 
 /** Reads settings from raw values. Never throws. */
 export function readSettings(raw: unknown): Reading {
   const findings = new Map<string, Finding>()
   if (!isRawMap(raw)) {
-    const mend = 'Start with keys such as companies: (see procore-proxy.sample.yaml)'
-    const finding = { path: [], message: 'the file is not a map of keys and values', mend }
+    const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'
+    const finding = { path: [], message: 'the file is not a map of keys and values', fix }
     return { settings: fileSchema.parse({}), findings: [finding] }
   }
   const value = copy(raw) as RawMap
@@ -73,33 +75,36 @@ function copy(value: unknown): unknown {
   return result
 }
 
-/** Takes a wrong value out; where it is missing and needs no stand-in, all that it is missing from. */
+/** Replaces or removes a wrong value; if a required one is missing, removes the map that it is missing from. */
 function takeOut(root: RawMap, wrong: Path): void {
   let path = wrong
   while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
 }
 
-/** Puts a stand-in in the place of a value that is needed, or removes it; false where there is nothing to do. */
+/** Replaces a value by its placeholder, or removes it; false if there is nothing to do. */
 function replace(root: RawMap, path: Path): boolean {
-  const key = String(path.at(-1))
-  const parent = valueAt(root, path.slice(0, -1))
-  if (Array.isArray(parent)) {
-    parent[Number(key)] = STAND_INS.get(String(path.at(-2)))
-    return true
-  }
-  const standIn = isRequired(path) ? STAND_INS.get(key) : undefined
-  if (isRawMap(parent) && standIn !== undefined && parent[key] !== standIn) {
-    parent[key] = standIn
-    return true
+  const key = path.at(-1) as string
+  const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
+  // It went with a list or map that it was in.
+  if (parent === undefined) return true
+  if (Array.isArray(parent) || isRequired(path)) {
+    const placeholder = PLACEHOLDERS.get(String(path.findLast((part) => typeof part === 'string')))
+    if (placeholder !== undefined && parent[key] !== placeholder) {
+      parent[key] = placeholder
+      return true
+    }
   }
   return isRawMap(parent) && key in parent && delete parent[key]
 }
 
+const SECRETS = ['clientId', 'clientSecret', 'key', 'url']
+
 /** The path of what is replaced as a whole: a secret, or an item of a list. */
 function wholeOf(path: Path): Path {
+  if (path[0] === 'network') return path.slice(0, 2)
   const end = path.findIndex((part, index) => {
-    const isSecret = part === 'clientId' || part === 'clientSecret'
-    return typeof part === 'number' || (isSecret && isRequired(path.slice(0, index + 1)))
+    const isSecret = SECRETS.includes(String(part)) && isRequired(path.slice(0, index + 1))
+    return typeof part === 'number' || isSecret
   })
   return end === -1 ? path : path.slice(0, end + 1)
 }
@@ -114,7 +119,7 @@ function isRequired(path: Path): boolean {
 
 type Issue = z.core.$ZodIssue
 
-/** `foreign`: the value is of another type altogether than the schema is for. */
+/** `foreign`: the value's type is another one than the schema is for. */
 interface Judgement {
   readonly findings: readonly Finding[]
   readonly foreign: boolean
@@ -135,7 +140,7 @@ function judge(issue: Issue, prefix: Path): Judgement {
   }
 }
 
-/** Of a union's branches, the findings of the one that was meant; the union's own where none stands out. */
+/** The findings of the branch of a union that was probably meant; the union's own if no branch stands out. */
 function closestBranch(
   issue: Extract<Issue, { code: 'invalid_union' }>,
   path: Path,
@@ -153,24 +158,22 @@ function closestBranch(
   return { findings: first, foreign: false }
 }
 
-/** How far a branch is from what was written: other keys count for more than any number of wrong values. */
+/** How far a branch is from what was written; other keys count for more than any number of wrong values. */
 function misfit(findings: readonly Finding[]): number {
   const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
   return findings.length + ofKeys.length * 1000
 }
 
 /** Takes a schema error's `message\nmend` apart; maps are the only schemas that have no wording of their own. */
-function split(text: string): { message: string; mend: string } {
-  const [message = '', mend] = text.split('\n')
-  if (mend !== undefined) return { message, mend }
-  return { message: 'must be a map of keys and values', mend: 'Write its keys below it, indented' }
+function split(text: string): { message: string; fix: string } {
+  const [message = '', fix] = text.split('\n')
+  if (fix !== undefined) return { message, fix }
+  return { message: 'must be a map of keys and values', fix: 'Write its keys below it, indented' }
 }
 
 function unknownKey(path: Path): Finding {
   const key = String(path.at(-1))
   const known = knownKeys(path.slice(0, -1))
-  const plain = (name: string) => name.toLowerCase().replace(/[-_ ]/g, '')
-  const meant = known.find((name) => plain(name) === plain(key))
-  const mend = meant === undefined ? `Known here: ${known.join(', ')}` : `Write ${meant}`
-  return { path, message: UNKNOWN_KEY, mend }
+  const fix = didYouMean(key, known).trim() || `The keys here are ${known.join(', ')}`
+  return { path, message: UNKNOWN_KEY, fix }
 }

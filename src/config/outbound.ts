@@ -1,4 +1,4 @@
-// The way out: the outbound proxy's URL, the hosts that are reached without it, and certificates to trust besides.
+// The network between this machine and Procore: the outbound proxy, hosts that are reached without it, and CA certificates.
 import { createHash, X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
@@ -8,33 +8,33 @@ import { type Finding, keyOf, type Mistake, quoted } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
 
-/** The value of `network.proxy` that means: no proxy, whatever HTTPS_PROXY says. */
+/** The value of `network.proxy` that means no proxy, whatever HTTPS_PROXY says. */
 export const NO_PROXY_AT_ALL = 'none'
 
-const URL_MEND =
+const URL_FIX =
   'Write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
 
-/** Reads a proxy's URL; a missing scheme is http, as for curl. What is said of it holds nothing of it: it may be secret. */
+/** Reads a proxy's URL; a missing scheme means http, as in curl. Messages hold nothing of it, as it may be secret. */
 export function parseProxyUrl(
   text: string,
 ): { readonly origin: string; readonly authorization: string | undefined } | Mistake {
   const scheme = /^\s*([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
   if (scheme !== undefined && !/^https?$/.test(scheme)) {
     return {
-      message: `a proxy of the kind ${quoted(scheme)} is not supported`,
-      mend: 'Name an HTTP proxy (http:// or https://), or write none',
+      message: `proxies with the scheme ${quoted(scheme)} are not supported`,
+      fix: 'Name an HTTP proxy (http:// or https://), or write none',
     }
   }
   const url = URL.parse(scheme === undefined ? `http://${text.trim()}` : text)
   if (url === null || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    return { message: "it is not a proxy's URL", mend: URL_MEND }
+    return { message: 'it is not the URL of a proxy', fix: URL_FIX }
   }
   const { username, password, origin } = url
   if (username === '' && password === '') return { origin, authorization: undefined }
   const [user, word] = [username, password].map(decoded)
   // RFC 7617 section 2: no control characters, and no colon in the name.
   if (user === undefined || word === undefined || /[\x00-\x1f\x7f]/.test(user + word) || user.includes(':')) {
-    return { message: "the user name or password in it can't be sent", mend: URL_MEND }
+    return { message: "its user name or password can't be sent", fix: URL_FIX }
   }
   return { origin, authorization: `Basic ${Buffer.from(`${user}:${word}`).toString('base64')}` }
 }
@@ -47,12 +47,12 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** Whether text that was written as a proxy's URL holds a user name or password; said of broken URLs too. */
-export function holdsCredentials(proxyUrl: string): boolean {
-  return proxyUrl.includes('@')
+/** Whether a URL has a user name or password; works for malformed URLs too. */
+export function holdsCredentials(url: string): boolean {
+  return url.includes('@')
 }
 
-/** Reads an entry as NO_PROXY has them: `*`, `host`, `.host` and `*.host` (all three the same), each with a port or without. */
+/** Reads an entry of NO_PROXY: `*`, or `host`, `.host` or `*.host` (which mean the same), with or without a port. */
 export function parseNoProxy(text: string): NoProxyEntry | Mistake {
   if (text === '*') return { host: '*', port: undefined }
   const bare = text.replace(/^\*?\./, '')
@@ -61,20 +61,20 @@ export function parseNoProxy(text: string): NoProxyEntry | Mistake {
   if (typeof host === 'string') return { host, port: port === undefined ? undefined : Number(port) }
   return {
     message: `${quoted(text)} is neither a host name nor an IP address`,
-    mend: 'Write a name, such as example.com (its subdomains count too), an address, or "*"; a port may follow; ranges of addresses are not known',
+    fix: 'Write a name, such as example.com (which includes its subdomains), an address, or "*"; a port may follow. Ranges of addresses are not supported',
   }
 }
 
-/** The entries of a NO_PROXY variable; what is none (such as a range of addresses) is left out: other programs use it too. */
+/** The entries of a NO_PROXY variable. Others, such as ranges of addresses, are skipped, as other programs may use them. */
 export function noProxyEntries(variable: string): string[] {
   return variable.split(/[,\s]+/).filter((entry) => entry !== '' && 'host' in parseNoProxy(entry))
 }
 
-/** Far beyond any bundle: that of a whole operating system has a quarter. */
+/** The bundle of a whole operating system has a quarter of this. */
 const MAX_CA_BYTES = 1024 * 1024
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
-/** What `network.caFile` came to. */
+/** What was read from `network.caFile`. */
 export interface CaCertificates {
   /** PEM. */
   readonly certificates: readonly string[]
@@ -83,7 +83,7 @@ export interface CaCertificates {
   readonly files: readonly string[]
 }
 
-/** Reads the file, from `folder` on; one that was judged already is left alone. */
+/** Reads the file, whose path is relative to `folder`, unless it has been judged to be wrong already. */
 export async function readCaFile(
   { network }: Settings,
   wrong: ReadonlySet<string>,
@@ -106,17 +106,18 @@ async function readCertificates(file: string): Promise<readonly string[] | Mista
   if ('message' in read) return read
   const blocks = read.bytes.toString('latin1').match(CERTIFICATE)
   try {
-    // Without PEM in it, it may be DER, which Windows saves by default.
+    // A file without PEM may be DER, which Windows saves by default.
     return (blocks ?? [read.bytes]).map((one) => new X509Certificate(one).toString())
   } catch {
     return {
-      message: blocks === null ? `${file} holds no certificate` : `${file} holds a broken certificate`,
-      mend: 'Save the CA certificate in it as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
+      message:
+        blocks === null ? `${file} has no certificate in it` : `${file} has a broken certificate in it`,
+      fix: 'Save the CA certificate as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
     }
   }
 }
 
-/** The settings as the rest of the program reads them; `proxyUrl` is empty for none. */
+/** The settings as the rest of the program reads them; an empty `proxyUrl` means none. */
 export function networkSettings(
   { noProxy = [] }: Settings['network'],
   proxyUrl: string,

@@ -1,10 +1,11 @@
-// Lays flags and variables over the values of the file, and remembers which of them a value came from.
+// Applies flags and variables to the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
+import { readCompanyId } from './company-url.ts'
 import { isRawMap, type RawMap } from './issues.ts'
 import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
 
-/** What the command line may set; a secret never stands there. */
+/** What the command line can set; never a secret. */
 export interface Flags {
   readonly config?: string | undefined
   readonly listen?: readonly string[] | undefined
@@ -15,270 +16,217 @@ export interface Flags {
   readonly logFormat?: string | undefined
 }
 
-/** A flag of the command line and what it sets. */
-export interface FlagNote {
-  readonly flag: string
-  readonly variable: string | undefined
-  readonly sets: string
-}
-
-/** Every flag that sets something of the configuration, for help texts and the reference. */
-export const FLAGS: readonly FlagNote[] = [
-  { flag: '--config FILE', variable: 'PROCORE_PROXY_CONFIG', sets: 'the configuration file' },
-  {
-    flag: '--listen ADDRESS',
-    variable: 'PROCORE_PROXY_LISTEN',
-    sets: '`listen`; may be given several times',
-  },
-  { flag: '--environment NAME', variable: 'PROCORE_ENVIRONMENT', sets: '`environment`' },
-  { flag: '--company-id ID', variable: 'PROCORE_COMPANY_ID', sets: "the only company's `id`" },
-  { flag: '--client-id ID', variable: 'PROCORE_CLIENT_ID', sets: "the only company's `clientId`" },
-  { flag: '--log-level LEVEL', variable: 'PROCORE_PROXY_LOG_LEVEL', sets: '`log.level`' },
-  { flag: '--log-format FORMAT', variable: undefined, sets: '`log.format`' },
-]
-
-/** Every variable that sets something, and what. */
-export const VARIABLES: readonly { readonly variable: string; readonly sets: string }[] = [
-  { variable: 'PROCORE_CLIENT_ID', sets: "the only company's `clientId`" },
-  { variable: 'PROCORE_CLIENT_SECRET', sets: "the only company's `clientSecret`" },
-  {
-    variable: 'PROCORE_CLIENT_SECRET_FILE',
-    sets: "the file that holds the only company's `clientSecret`; not together with PROCORE_CLIENT_SECRET",
-  },
-  { variable: 'PROCORE_COMPANY_ID', sets: "the only company's `id`" },
-  { variable: 'PROCORE_ENVIRONMENT', sets: '`environment`' },
-  {
-    variable: 'PROCORE_API_URL',
-    sets: 'with PROCORE_LOGIN_URL, an environment named `custom` that is used as `environment`; not together with PROCORE_ENVIRONMENT',
-  },
-  { variable: 'PROCORE_LOGIN_URL', sets: 'see PROCORE_API_URL' },
-  { variable: 'PROCORE_PROXY_LISTEN', sets: '`listen`; several addresses are parted by commas' },
-  { variable: 'PROCORE_PROXY_LOG_LEVEL', sets: '`log.level`' },
-  { variable: 'PROCORE_PROXY_CONFIG', sets: 'the configuration file' },
-  { variable: 'HTTPS_PROXY', sets: '`network.proxy`, where the file does not; `https_proxy` goes before it' },
-  {
-    variable: 'NO_PROXY',
-    sets: '`network.noProxy`, where the file does not; parted by commas or blanks; `no_proxy` goes before it; what is no host (a range of addresses) is passed over',
-  },
-]
-
-/** What there is to lay over a file. */
+/** What flags and variables are read from. */
 export interface OverrideContext {
   readonly flags: Flags
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
 }
 
-/** The file's values with flags and variables laid over. */
+/** The file's values after flags and variables were applied. */
 export interface Overridden {
   readonly value: unknown
   /** By key path: the flag or variable that a value came from. */
   readonly sources: ReadonlyMap<string, string>
-  /** Key paths whose lack is among `problems` already. */
+  /** Key paths that are missing, for which `problems` has an entry already. */
   readonly reported: ReadonlySet<string>
   readonly problems: readonly Problem[]
   readonly warnings: readonly string[]
 }
 
 interface Given {
+  /** The name of the flag or variable. */
   readonly name: string
-  readonly value: string
+  readonly value: unknown
 }
 
-/** Lays flags, then variables over `raw` (a new map; `raw` itself stays as it is where it is no map). */
+/** What the functions below fill in. */
+interface Layer extends OverrideContext {
+  readonly root: RawMap
+  readonly sources: Map<string, string>
+  readonly reported: Set<string>
+  readonly problems: Problem[]
+  readonly warnings: string[]
+}
+
+/** Applies flags and variables to `raw`, which is changed; a value that is no map stays as it is. */
 export function applyOverrides(raw: unknown, context: OverrideContext): Overridden {
   const root: unknown = raw ?? Object.create(null)
-  if (!isRawMap(root))
-    return { value: raw, sources: new Map(), reported: new Set(), problems: [], warnings: [] }
-  const layer = new Layer(root)
-  overrideSettings(layer, context)
-  overrideEnvironment(layer, context)
-  overrideCompany(layer, context)
-  defaultNetwork(layer, context)
-  const { sources, reported, problems, warnings } = layer
-  return { value: root, sources, reported, problems, warnings }
-}
-
-class Layer {
-  readonly root: RawMap
-  readonly sources = new Map<string, string>()
-  readonly reported = new Set<string>()
-  readonly problems: Problem[] = []
-  readonly warnings: string[] = []
-
-  constructor(root: RawMap) {
-    this.root = root
-    // A key with nothing below it (every line of a section commented out) is as good as none.
+  const layer = { ...context, sources: new Map(), reported: new Set<string>(), problems: [], warnings: [] }
+  if (isRawMap(root)) {
+    // A section with nothing below it (every line commented out) counts as left out.
     for (const [key, value] of Object.entries(root)) if (value === null) delete root[key]
+    const filled = { ...layer, root }
+    overrideListenAndLog(filled)
+    overrideEnvironment(filled)
+    overrideCompany(filled)
+    defaultNetwork(filled)
   }
-
-  get(path: Path): unknown {
-    return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), this.root)
-  }
-
-  /** Sets a value; where something that is no map stands in the way, the schema will say so. */
-  set(path: readonly string[], value: unknown, source: string): void {
-    let map: RawMap = this.root
-    for (const part of path.slice(0, -1)) {
-      map[part] ??= Object.create(null)
-      const next = map[part]
-      if (!isRawMap(next)) return
-      map = next
-    }
-    map[path.at(-1) as string] = value
-    this.sources.set(keyOf(path), source)
-  }
-
-  say(key: string, message: string, mend: string): void {
-    this.problems.push({ key, message, mend })
-  }
+  return { ...layer, value: root }
 }
 
-function variable(env: NodeJS.ProcessEnv, name: string): Given | undefined {
+function get(layer: Layer, path: Path): unknown {
+  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), layer.root)
+}
+
+/** Sets a value. If something that is not a map is in the way, the schema reports it. */
+function set(layer: Layer, path: readonly string[], { name, value }: Given): void {
+  let map: RawMap = layer.root
+  for (const part of path.slice(0, -1)) {
+    map[part] ??= Object.create(null)
+    const next = map[part]
+    if (!isRawMap(next)) return
+    map = next
+  }
+  map[path.at(-1) as string] = value
+  layer.sources.set(keyOf(path), name)
+}
+
+function report(layer: Layer, key: string, [message, fix]: readonly [string, string]): void {
+  layer.problems.push({ key, message, fix })
+}
+
+function variable(env: NodeJS.ProcessEnv, name: string): { name: string; value: string } | undefined {
   const value = env[name]
   return value === undefined || value.trim() === '' ? undefined : { name, value }
 }
 
-function flagOr(flag: string, value: string | undefined, fallback: Given | undefined): Given | undefined {
+function flagOr(flag: string, value: string | undefined, fallback?: Given): Given | undefined {
   return value === undefined || value.trim() === '' ? fallback : { name: flag, value }
 }
 
-function overrideSettings(layer: Layer, { flags, env }: OverrideContext): void {
+function overrideListenAndLog(layer: Layer): void {
+  const { flags, env } = layer
   const fromVariable = variable(env, 'PROCORE_PROXY_LISTEN')
-  if (flags.listen !== undefined && flags.listen.length > 0)
-    layer.set(['listen'], [...flags.listen], '--listen')
-  else if (fromVariable) {
+  if (flags.listen !== undefined && flags.listen.length > 0) {
+    set(layer, ['listen'], { name: '--listen', value: [...flags.listen] })
+  } else if (fromVariable) {
     const addresses = fromVariable.value.split(',').map((address) => address.trim())
-    layer.set(
-      ['listen'],
-      addresses.filter((address) => address !== ''),
-      fromVariable.name,
-    )
+    set(layer, ['listen'], { ...fromVariable, value: addresses.filter((address) => address !== '') })
   }
   const level = flagOr('--log-level', flags.logLevel, variable(env, 'PROCORE_PROXY_LOG_LEVEL'))
-  if (level) layer.set(['log', 'level'], level.value, level.name)
-  const format = flagOr('--log-format', flags.logFormat, undefined)
-  if (format) layer.set(['log', 'format'], format.value, format.name)
+  if (level) set(layer, ['log', 'level'], level)
+  const format = flagOr('--log-format', flags.logFormat)
+  if (format) set(layer, ['log', 'format'], format)
 }
 
-/** The name of the environment that PROCORE_API_URL and PROCORE_LOGIN_URL make. */
+/** The name of the environment that PROCORE_API_URL and PROCORE_LOGIN_URL define. */
 const CUSTOM = 'custom'
 
-function overrideEnvironment(layer: Layer, { flags, env }: OverrideContext): void {
+function overrideEnvironment(layer: Layer): void {
+  const { flags, env } = layer
   const named = variable(env, 'PROCORE_ENVIRONMENT')
   const api = variable(env, 'PROCORE_API_URL')
   const login = variable(env, 'PROCORE_LOGIN_URL')
   if (api && login) {
-    layer.set(['environments', CUSTOM], Object.create(null), api.name)
-    layer.set(['environments', CUSTOM, 'apiUrl'], api.value, api.name)
-    layer.set(['environments', CUSTOM, 'loginUrl'], login.value, login.name)
-    layer.set(['environment'], CUSTOM, api.name)
+    set(layer, ['environments', CUSTOM], { name: api.name, value: Object.create(null) })
+    set(layer, ['environments', CUSTOM, 'apiUrl'], api)
+    set(layer, ['environments', CUSTOM, 'loginUrl'], login)
+    set(layer, ['environment'], { name: api.name, value: CUSTOM })
   } else if (api || login) {
-    const [set, missing] = api ? [api.name, 'PROCORE_LOGIN_URL'] : ['PROCORE_LOGIN_URL', 'PROCORE_API_URL']
-    layer.say(missing, `is not set, but ${set} is`, `Set both or neither`)
+    const [given, missing] = api ? [api.name, 'PROCORE_LOGIN_URL'] : ['PROCORE_LOGIN_URL', 'PROCORE_API_URL']
+    report(layer, missing, [`is not set, but ${given} is`, 'Set both or neither'])
   }
   if (named && (api || login)) {
-    layer.say(
-      named.name,
-      'names an environment, and PROCORE_API_URL and PROCORE_LOGIN_URL make another',
-      'Unset PROCORE_ENVIRONMENT, or the two others',
-    )
+    const message = 'names an environment, but PROCORE_API_URL and PROCORE_LOGIN_URL define another one'
+    report(layer, named.name, [message, 'Unset PROCORE_ENVIRONMENT, or the other two'])
   }
   const chosen = flagOr('--environment', flags.environment, named)
-  if (chosen) layer.set(['environment'], chosen.value, chosen.name)
+  if (chosen) set(layer, ['environment'], chosen)
 }
 
-/** These two are for every program of the machine: what the file says of this one goes before them. */
-function defaultNetwork(layer: Layer, { env }: OverrideContext): void {
-  const given = (name: string) => variable(env, name.toLowerCase()) ?? variable(env, name)
-  const isFree = (key: string) => layer.get(['network', key]) === undefined
+/** These two variables are meant for every program on the machine, so the file takes precedence over them. */
+function defaultNetwork(layer: Layer): void {
+  const given = (name: string) => variable(layer.env, name.toLowerCase()) ?? variable(layer.env, name)
   const proxy = given('HTTPS_PROXY')
-  if (proxy && isFree('proxy')) {
-    const source: RawMap = Object.create(null)
-    source['env'] = proxy.name
-    layer.set(['network', 'proxy'], source, proxy.name)
+  if (proxy && get(layer, ['network', 'proxy']) === undefined) {
+    set(layer, ['network', 'proxy'], { name: proxy.name, value: mapOf('env', proxy.name) })
   }
   const none = given('NO_PROXY')
-  if (none && isFree('noProxy')) layer.set(['network', 'noProxy'], noProxyEntries(none.value), none.name)
+  if (none && get(layer, ['network', 'noProxy']) === undefined) {
+    set(layer, ['network', 'noProxy'], { name: none.name, value: noProxyEntries(none.value) })
+  }
 }
 
+function mapOf(key: string, value: string): RawMap {
+  return Object.assign(Object.create(null), { [key]: value })
+}
+
+/** What flags and variables say of one company. */
 interface Pieces {
   readonly companyId: Given | undefined
   readonly clientId: Given | undefined
-  /** `value` is a secret source. */
-  readonly clientSecret: { readonly name: string; readonly value: unknown } | undefined
+  readonly clientSecret: Given | undefined
 }
 
-function readPieces(layer: Layer, { flags, env, cwd }: OverrideContext): Pieces {
+function readPieces(layer: Layer): Pieces {
+  const { flags, env, cwd } = layer
   const secret = variable(env, 'PROCORE_CLIENT_SECRET')
   const file = variable(env, 'PROCORE_CLIENT_SECRET_FILE')
-  if (secret && file) {
-    layer.say(file.name, 'and PROCORE_CLIENT_SECRET are both set', 'Unset one of the two')
-  }
-  const source: RawMap = Object.create(null)
-  if (file) source['file'] = resolve(cwd, file.value)
+  if (secret && file)
+    report(layer, file.name, ['and PROCORE_CLIENT_SECRET are both set', 'Unset one of the two'])
+  const companyId = flagOr('--company-id', flags.companyId, variable(env, 'PROCORE_COMPANY_ID'))
+  const reading = readCompanyId(String(companyId?.value ?? ''))
   return {
-    companyId: flagOr('--company-id', flags.companyId, variable(env, 'PROCORE_COMPANY_ID')),
+    companyId: companyId && 'id' in reading ? { ...companyId, value: reading.id } : companyId,
     clientId: flagOr('--client-id', flags.clientId, variable(env, 'PROCORE_CLIENT_ID')),
-    clientSecret: secret ?? (file && { name: file.name, value: source }),
+    clientSecret: secret ?? (file && { name: file.name, value: mapOf('file', resolve(cwd, file.value)) }),
   }
 }
 
-function overrideCompany(layer: Layer, context: OverrideContext): void {
-  const pieces = readPieces(layer, context)
-  const given = Object.values(pieces).filter((piece) => piece !== undefined)
-  const companies = layer.get(['companies'])
+function overrideCompany(layer: Layer): void {
+  const pieces = readPieces(layer)
+  const given = Object.values(pieces).filter((piece): piece is Given => piece !== undefined)
+  const companies = get(layer, ['companies'])
   if (given.length === 0 || (companies !== undefined && !isRawMap(companies))) return
   const names = Object.keys(companies ?? {})
   const [only, ...more] = names.filter((name) => name !== '*')
-  if (names.length === 0) defineCompany(layer, pieces)
+  if (names.length === 0) defineCompany(layer, pieces, String(given[0]?.name))
   else if (only !== undefined && more.length === 0) overridePieces(layer, only, pieces)
-  else ignorePieces(layer, given)
+  else for (const { name } of given) ignorePiece(layer, name)
 }
 
-/** One company with no file, or with a file that has none. */
-function defineCompany(layer: Layer, pieces: Pieces): void {
+/** Defines the only company where there is no file, or the file has none. */
+function defineCompany(layer: Layer, pieces: Pieces, source: string): void {
   const company = ['companies', 'default']
-  const [first] = Object.values(pieces).filter((piece) => piece !== undefined)
-  layer.set([...company, 'default'], true, String(first?.name))
+  const account = [...company, 'serviceAccount']
+  set(layer, [...company, 'default'], { name: source, value: true })
   const missing = (path: readonly string[], name: string, or = '') => {
-    layer.reported.add(keyOf([...company, ...path]))
-    layer.say(name, 'is not set', `Set it${or}, or write a configuration file with procore-proxy init`)
+    layer.reported.add(keyOf(path))
+    report(layer, name, ['is not set', `Set it${or}, or write a configuration file with procore-proxy init`])
   }
-  const account = 'serviceAccount'
-  if (!pieces.companyId) missing(['id'], 'PROCORE_COMPANY_ID')
-  if (!pieces.clientId) missing([account, 'clientId'], 'PROCORE_CLIENT_ID')
-  if (!pieces.clientSecret) {
-    missing([account, 'clientSecret'], 'PROCORE_CLIENT_SECRET', ' (or PROCORE_CLIENT_SECRET_FILE)')
-  }
-  if (!pieces.clientId && !pieces.clientSecret) layer.reported.add(keyOf([...company, account]))
+  if (!pieces.companyId) missing([...company, 'id'], 'PROCORE_COMPANY_ID')
+  if (!pieces.clientId) missing([...account, 'clientId'], 'PROCORE_CLIENT_ID')
+  if (!pieces.clientSecret)
+    missing([...account, 'clientSecret'], 'PROCORE_CLIENT_SECRET', ' (or PROCORE_CLIENT_SECRET_FILE)')
+  if (!pieces.clientId && !pieces.clientSecret) layer.reported.add(keyOf(account))
   overridePieces(layer, 'default', pieces)
 }
 
 function overridePieces(layer: Layer, name: string, { companyId, clientId, clientSecret }: Pieces): void {
   const company = ['companies', name]
-  if (companyId) layer.set([...company, 'id'], companyId.value, companyId.name)
-  const reference = layer.get([...company, 'serviceAccount'])
-  const account =
-    typeof reference === 'string' ? ['serviceAccounts', reference] : [...company, 'serviceAccount']
-  // A reference to an account that does not exist is reported; no account is made up for it.
-  if (typeof reference === 'string' && layer.get(account) === undefined) return
-  if (clientId) layer.set([...account, 'clientId'], clientId.value, clientId.name)
-  if (clientSecret) layer.set([...account, 'clientSecret'], clientSecret.value, clientSecret.name)
+  if (companyId) set(layer, [...company, 'id'], companyId)
+  const reference = get(layer, [...company, 'serviceAccount'])
+  const isShared = typeof reference === 'string'
+  const account = isShared ? ['serviceAccounts', reference] : [...company, 'serviceAccount']
+  // A reference to an account that does not exist is an error; no account is made up for it.
+  if (isShared && get(layer, account) === undefined) return
+  if (clientId) set(layer, [...account, 'clientId'], clientId)
+  if (clientSecret) set(layer, [...account, 'clientSecret'], clientSecret)
 }
 
-/** With several companies nobody knows which one a variable is for. */
-function ignorePieces(layer: Layer, given: readonly { readonly name: string }[]): void {
-  for (const { name } of given) {
-    if (name.startsWith('--')) {
-      layer.say(name, 'is for one company, and the file has several', 'Leave it out, or change the file')
-    } else if (!refersTo(layer.root, name)) {
-      layer.warnings.push(`${name} is ignored: it is for one company, and the file has several or only "*".`)
-    }
+/** With several companies it is not clear which one a variable is for. */
+function ignorePiece(layer: Layer, name: string): void {
+  if (name.startsWith('--')) {
+    const message = 'is for a single company, but the file has several'
+    report(layer, name, [message, 'Leave it out, or change the file'])
+  } else if (!refersTo(layer.root, name)) {
+    const why = 'it is for a single company, and the file has several or only "*"'
+    layer.warnings.push(`${name} is ignored: ${why}.`)
   }
 }
 
-/** Whether `{env: NAME}` stands anywhere in the file. */
+/** Whether the file has `{env: NAME}` anywhere. */
 function refersTo(value: unknown, name: string): boolean {
   if (Array.isArray(value)) return value.some((item) => refersTo(item, name))
   if (!isRawMap(value)) return false

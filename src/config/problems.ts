@@ -1,29 +1,34 @@
-// What is wrong with a configuration: where it stands, what it is, how to mend it; and the error that carries all of it.
+// What is wrong with a configuration: where, what, and how to fix it; and the error that carries all of it.
 
-/** The way to a value: keys and list positions from the top of the file. */
+/** The path of a value: keys and list positions from the top of the file. */
 export type Path = readonly (string | number)[]
 
-/** What is wrong and what to do about it. Neither ever holds a secret. */
+/** What is wrong, and how to fix it. Neither ever holds a secret. */
 export interface Mistake {
   readonly message: string
-  readonly mend: string
+  readonly fix: string
 }
 
-/** A mistake at a key, before it is known whether a file, a variable or a flag put the value there. */
+/** A mistake at a key, before it is known whether a file, a variable or a flag set the value. */
 export interface Finding extends Mistake {
   readonly path: Path
 }
 
-/** A mistake and the place it comes from. */
+/** A mistake and the place that it comes from. */
 export interface Problem extends Mistake {
-  /** Absolute; absent where a flag or a variable is at fault. */
+  /** Absolute; absent if a flag or a variable is at fault. */
   readonly file?: string
-  /** From 1. */
+  /** Starts at 1. */
   readonly line?: number
-  /** From 1. */
+  /** Starts at 1. */
   readonly column?: number
-  /** The path of a key (`companies.acme.id`), a variable's name or a flag; empty where YAML itself is broken. */
+  /** The path of a key (`companies.acme.id`), the name of a variable, or a flag; empty if the YAML itself is broken. */
   readonly key: string
+}
+
+/** Tells a mistake from the result of a parser. */
+export function isMistake(value: unknown): value is Mistake {
+  return typeof value === 'object' && value !== null && 'message' in value && 'fix' in value
 }
 
 /** Text in quotes, shortened, and without the password of a URL. */
@@ -32,7 +37,7 @@ export function quoted(text: string): string {
   return JSON.stringify(safe.length > 80 ? `${safe.slice(0, 79)}…` : safe)
 }
 
-/** A path as it is written in messages: `companies."*".id`, `listen[1]`. */
+/** A path as messages show it: `companies."*".id`, `listen[1]`. */
 export function keyOf(path: Path): string {
   let text = ''
   for (const part of path) {
@@ -42,13 +47,40 @@ export function keyOf(path: Path): string {
   return text
 }
 
-/** One problem on one line: `FILE:LINE:COL KEY: message. mend`. */
-export function renderProblem(problem: Problem): string {
-  const { file, line, column, key } = problem
+/** "Did you mean …? " if one of the known words is close to the one that was written; empty otherwise. */
+export function didYouMean(word: string, known: readonly string[]): string {
+  const plain = (text: string) => text.toLowerCase().replace(/[-_ ]/g, '')
+  const most = word.length < 5 ? 1 : 2
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(plain(word), plain(name)) }))
+    .sort((a, b) => a.distance - b.distance)
+  const [best] = ranked
+  return best !== undefined && best.distance <= most ? `Did you mean ${best.name}? ` : ''
+}
+
+/** The number of letters to insert, remove, replace or swap (optimal string alignment). Words are short. */
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return Number.POSITIVE_INFINITY
+  const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)]
+  const at = (row: number, column: number) => rows[row]?.[column] as number
+  for (let i = 1; i <= a.length; i += 1) {
+    rows[i] = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = isSwapped ? at(i - 2, j - 2) + 1 : replaced
+      rows[i]?.push(Math.min(replaced, swapped, at(i - 1, j) + 1, at(i, j - 1) + 1))
+    }
+  }
+  return at(a.length, b.length)
+}
+
+/** One problem on one line: `FILE:LINE:COL KEY: message. fix`. */
+export function renderProblem({ file, line, column, key, message, fix }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column}`
   const where = [place, key].filter((part) => part !== undefined && part !== '').join(' ')
   // Text from a file may hold line ends or escape sequences; a problem stays one line, whatever it quotes.
-  const text = `${where === '' ? '' : `${where}: `}${problem.message}. ${problem.mend}`
+  const text = `${where === '' ? '' : `${where}: `}${message}. ${fix}`
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '\uFFFD')
 }
 
@@ -58,14 +90,16 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[]
 
   constructor(problems: readonly Problem[]) {
-    const position = (problem: Problem) => [problem.line ?? Number.POSITIVE_INFINITY, problem.column ?? 0]
-    const sorted = problems.toSorted((a, b) => {
-      const [lineA = 0, columnA = 0] = position(a)
-      const [lineB = 0, columnB = 0] = position(b)
-      return lineA === lineB ? columnA - columnB : lineA - lineB
-    })
-    const seen = new Map(sorted.map((problem) => [renderProblem(problem), problem]))
-    super([...seen.keys()].join('\n'))
-    this.problems = Object.freeze([...seen.values()])
+    const { POSITIVE_INFINITY: last } = Number
+    const sorted = problems.toSorted(
+      (a, b) => compare(a.line ?? last, b.line ?? last) || compare(a.column ?? 0, b.column ?? 0),
+    )
+    const unique = new Map(sorted.map((problem) => [renderProblem(problem), problem]))
+    super([...unique.keys()].join('\n'))
+    this.problems = Object.freeze([...unique.values()])
   }
+}
+
+function compare(a: number, b: number): number {
+  return a === b ? 0 : a - b
 }

@@ -1,4 +1,4 @@
-// Finds what the JSON Schema says of a path: which keys may stand there, and their descriptions.
+// Finds what the JSON Schema has for a path: which keys are allowed there, and which are required.
 import type { Path } from './problems.ts'
 import { jsonSchema } from './schema.ts'
 
@@ -9,7 +9,6 @@ export interface SchemaNode {
   readonly description?: string
   readonly type?: string | readonly string[]
   readonly enum?: readonly unknown[]
-  readonly const?: unknown
   readonly default?: unknown
   readonly anyOf?: readonly SchemaNode[]
   readonly properties?: Readonly<Record<string, SchemaNode>>
@@ -18,38 +17,41 @@ export interface SchemaNode {
   readonly items?: SchemaNode
 }
 
-interface RootNode extends SchemaNode {
+/** The schema of the whole file. */
+export interface RootNode extends SchemaNode {
   readonly $defs: Readonly<Record<string, SchemaNode>>
 }
 
 let root: RootNode | undefined
 
-/** The schema of the whole file; made when it is first asked for, which a configuration without mistakes never does. */
-export function rootNode(): RootNode {
+/** Made when it is first needed: a configuration without mistakes never needs it. */
+function rootNode(): RootNode {
   root ??= jsonSchema() as unknown as RootNode
   return root
 }
 
 /** A node, what it refers to, and the branches of its unions; the node itself comes first. */
-export function open(node: SchemaNode): SchemaNode[] {
-  const target = node.$ref === undefined ? undefined : rootNode().$defs[node.$ref.replace('#/$defs/', '')]
-  return [node, ...(target === undefined ? [] : open(target)), ...(node.anyOf ?? []).flatMap(open)]
+export function open(node: SchemaNode, whole = rootNode()): SchemaNode[] {
+  const target = node.$ref === undefined ? undefined : whole.$defs[node.$ref.replace('#/$defs/', '')]
+  return [node, ...(target ? [target] : []), ...(node.anyOf ?? [])].flatMap((one) =>
+    one === node ? [one] : open(one, whole),
+  )
 }
 
-/** Every node that describes the value at a path. */
-export function nodesAt(path: Path): SchemaNode[] {
-  let nodes = open(rootNode())
+/** Every node for the value at a path. */
+export function nodesAt(path: Path, whole = rootNode()): SchemaNode[] {
+  let nodes: SchemaNode[] = [whole]
   for (const part of path) {
     nodes = nodes.flatMap((node) => {
       const properties = new Map(Object.entries(node.properties ?? {}))
       const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
-      return next ? open(next) : []
+      return next ? open(next, whole) : []
     })
   }
   return nodes
 }
 
-/** The keys that may stand in the map at a path; none where any name may. */
+/** The keys that are allowed in the map at a path; none if any name is. */
 export function knownKeys(path: Path): string[] {
   return [...new Set(nodesAt(path).flatMap((node) => Object.keys(node.properties ?? {})))]
 }

@@ -1,10 +1,11 @@
-// The kinds of values in the configuration and the wording of what is wrong with them.
+// The kinds of values that the configuration has, and the messages for values that do not fit.
 import ms from 'ms'
 import * as z from 'zod'
 import { checkPattern, METHOD_WORDS } from './access-rules.ts'
 import {
   checkSerializedOrigin,
   checkSocketPath,
+  parseFileHost,
   parseHostName,
   parseListen,
   parsePublicUrl,
@@ -13,21 +14,21 @@ import {
 import type { ListenAddress } from './config.ts'
 import { OddNumber } from './document.ts'
 import { parseNoProxy } from './outbound.ts'
-import { type Mistake, quoted } from './problems.ts'
+import { isMistake, type Mistake, quoted } from './problems.ts'
 
-/** What is said of a value that is not there. */
+/** The message for a value that is not there. */
 export const MISSING = 'is missing'
 
-/** Joins message and mend; issues.ts takes them apart again. */
-export function text({ message, mend }: Mistake): string {
-  return `${message}\n${mend}`
+/** Joins a message and its fix into one text, as zod's issues hold no more; issues.ts takes them apart again. */
+function text({ message, fix }: Mistake): string {
+  return `${message}\n${fix}`
 }
 
-/** The error of a value that is no such thing; a missing value is called missing. */
-export function says(message: string | ((input: unknown) => string), mend: string) {
-  return (issue: { readonly input?: unknown }): string => {
-    if (issue.input === undefined) return text({ message: MISSING, mend })
-    return text({ message: typeof message === 'string' ? message : message(issue.input), mend })
+/** The error of a value that does not fit; a value that is absent is always reported as missing. */
+export function says(message: string | ((input: unknown) => string), fix: string) {
+  return ({ input }: { readonly input?: unknown }): string => {
+    if (input === undefined) return text({ message: MISSING, fix })
+    return text({ message: typeof message === 'string' ? message : message(input), fix })
   }
 }
 
@@ -35,70 +36,98 @@ export function says(message: string | ((input: unknown) => string), mend: strin
 export function shown(input: unknown): string {
   if (input instanceof OddNumber) return input.source
   if (typeof input === 'string') return quoted(input)
-  // Never what is inside: by a slip of indentation that may be a secret.
+  // Never what is inside: after a slip of indentation it may be a secret.
   if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'a list' : 'a map'
   return String(input)
 }
 
-/** `true` or `false`; `false` by default. */
-export const flag = (description: string, otherwise = false) =>
-  z
-    .boolean({ error: says((input) => `${shown(input)} is neither true nor false`, 'Write true or false') })
-    .prefault(otherwise)
-    .meta({ description })
+const isNot = (what: string, fix: string) => says((input) => `${shown(input)} is not ${what}`, fix)
+
+/** Text that `parse` turns into something else, or judges to be a mistake. */
+function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mistake) {
+  return z.string({ error: says(`must be ${what}`, fix) }).transform((value, context): T => {
+    const result = parse(value)
+    if (!isMistake(result)) return result
+    context.issues.push({ code: 'custom', message: text(result), input: value })
+    return z.NEVER
+  })
+}
+
+/** For values that are kept as they are: the parser's value where there is no mistake. */
+const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value: string) =>
+  judge(value) ?? value
+
+/** `true` or `false`. */
+export const flag = (fallback = false) =>
+  z.boolean({ error: isNot('true or false', 'Write true or false') }).prefault(fallback)
 
 /** One of a few words. */
-export const oneOf = <const T extends string>(
-  values: readonly [T, ...T[]],
-  fallback: NoInfer<T>,
-  description: string,
-) =>
-  z
-    .enum(values, {
-      error: says(
-        (input) => `${shown(input)} is not one of ${values.join(', ')}`,
-        `Write ${values.join(' or ')}`,
-      ),
-    })
-    .prefault(fallback)
-    .meta({ description })
+export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
+  z.enum(values, { error: isNot(`one of ${values.join(', ')}`, `Write ${values.join(' or ')}`) })
 
-/** A timer of Node counts to 2^31-1 ms; beyond, it fires at once. */
+/** Node's timers count up to 2^31-1 ms; beyond that they fire at once. */
 const MAX_DURATION_MS = 2 ** 31 - 1
-const DURATION_MEND = 'Write a number with a unit: 500ms, 10s, 2m or 1h'
+const DURATION_FIX = 'Write a number with a unit, such as 500ms, 10s, 2m or 1h'
 
 /** Text such as `10s`; becomes milliseconds. */
-export const duration = (minimumMs: number, fallback: string, description: string) => {
-  const inRange = (value: string) => {
-    const length = ms(value as ms.StringValue)
-    return length >= minimumMs && length <= MAX_DURATION_MS
-  }
-  const wrong = says((input) => `${shown(input)} is not a duration`, DURATION_MEND)
-  const outside = says(
-    (input) => `${shown(input)} is out of range`,
-    `Write a duration from ${ms(minimumMs)} to ${ms(MAX_DURATION_MS)}`,
-  )
+export const duration = (minimumMs = 0) => {
+  const wrong = isNot('a duration', DURATION_FIX)
+  const range = `Write a duration from ${ms(minimumMs)} to ${ms(MAX_DURATION_MS)}`
   return z
     .string({ error: wrong })
     .regex(/^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/, { error: wrong, abort: true })
-    .refine(inRange, { error: outside })
+    .refine((value) => isBetween(minimumMs, ms(value as ms.StringValue), MAX_DURATION_MS), {
+      error: says((input) => `${shown(input)} is out of range`, range),
+    })
     .transform((value) => Math.round(ms(value as ms.StringValue)))
-    .prefault(fallback)
-    .meta({ title: 'duration', description })
+    .meta({ title: 'duration' })
 }
 
-/** A whole number in a range. */
-export const count = (minimum: number, maximum: number, fallback: number, description: string) => {
-  const error = says(
-    (input) => `${shown(input)} is not a whole number from ${minimum} to ${maximum}`,
-    `Write a whole number from ${minimum} to ${maximum}, without quotes`,
-  )
+const BYTES: Readonly<Record<string, number>> = {
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+}
+
+function bytesOf(size: string): number {
+  return Number.parseInt(size, 10) * Number(BYTES[size.replace(/^\d+/, '')])
+}
+
+function isBetween(minimum: number, value: number, maximum: number): boolean {
+  return value >= minimum && value <= maximum
+}
+
+/** Text such as `64MB` (1000 based) or `64MiB` (1024 based); becomes bytes. */
+export const size = (minimum: number, maximum: number) => {
+  const wrong = isNot('a size', 'Write a number with a unit, such as 64MB or 1GiB')
+  const range = `Write a size from ${minimum / 1e6}MB to ${maximum / 1e9}GB`
   return z
-    .int({ error })
-    .min(minimum, { error })
-    .max(maximum, { error })
-    .prefault(fallback)
-    .meta({ description })
+    .string({ error: wrong })
+    .regex(/^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/, { error: wrong, abort: true })
+    .refine((value) => isBetween(minimum, bytesOf(value), maximum), {
+      error: says((input) => `${shown(input)} is out of range`, range),
+    })
+    .transform(bytesOf)
+    .meta({ title: 'size' })
+}
+
+/** Text such as `25%`; becomes a part, 0.01 to 1. */
+export const percentage = z
+  .string({ error: isNot('a percentage', 'Write one from 1% to 100%, such as 25%') })
+  .regex(/^(100|[1-9]\d?)%$/, {
+    error: isNot('a percentage', 'Write a whole one from 1% to 100%, such as 25%'),
+  })
+  .transform((value) => Number.parseInt(value, 10) / 100)
+  .meta({ title: 'percentage' })
+
+/** A whole number in a range. */
+export const count = (minimum: number, maximum: number) => {
+  const range = `a whole number from ${minimum} to ${maximum}`
+  const error = isNot(range, `Write ${range}, without quotes`)
+  return z.int({ error }).min(minimum, { error }).max(maximum, { error })
 }
 
 /** Text that is not empty. */
@@ -107,37 +136,36 @@ export const plainText = (what: string) => {
   return z.string({ error }).min(1, { error })
 }
 
+/** Text that matches a pattern. */
+export const matching = (pattern: RegExp, what: string, fix: string) =>
+  z.string({ error: isNot(what, fix) }).regex(pattern, { error: isNot(what, fix) })
+
+/** A list of values of one kind. */
+export const listOf = <T extends z.ZodType>(item: T, fix: string) =>
+  z.array(item, { error: says('must be a list', fix) })
+
+/** A list that has to have a value in it. */
+export const fullListOf = <T extends z.ZodType>(item: T, fix: string) =>
+  listOf(item, fix).min(1, { error: says('is an empty list', fix) })
+
 /** Where a secret is kept; a timeout becomes milliseconds. */
 export const secretSource = z
   .union(
     [
       plainText('the value itself'),
       z.strictObject({
-        env: z
-          .string({ error: says('must be the name of a variable', 'Write its name, such as ACME_SECRET') })
-          .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, {
-            error: says(
-              (input) => `${shown(input)} is not the name of a variable`,
-              'Write its name alone, without $ or braces',
-            ),
-          })
-          .meta({ description: 'The environment variable that holds the value.' }),
+        env: matching(
+          /^[A-Za-z_][A-Za-z0-9_]*$/,
+          'the name of a variable',
+          'Write the name alone, without $ or braces, such as ACME_SECRET',
+        ),
       }),
       z.strictObject({
-        file: plainText('the path of a file').meta({
-          description:
-            "The file that holds the value, relative to the configuration file's folder. One trailing newline is cut. Others must not be able to read it, except below /run/secrets and /run/credentials.",
-        }),
+        file: plainText('the path of a file'),
       }),
       z.strictObject({
-        command: z
-          .array(plainText('text'), { error: says('must be a list', 'Write [program, argument, …]') })
-          .min(1, { error: says('is empty', 'Write [program, argument, …]') })
-          .meta({
-            description:
-              "The program and its arguments (no shell), run in the configuration file's folder; it prints the value. One trailing newline is cut.",
-          }),
-        timeout: duration(1, '10s', 'Longest time that the program may take.'),
+        command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
+        timeout: duration(1).prefault('10s'),
       }),
     ],
     {
@@ -149,193 +177,155 @@ export const secretSource = z
   )
   .meta({ id: 'secret', title: 'secret' })
 
-const listenPath = z
-  .string({ error: says('must be a path', 'Write the path of the socket, such as /run/procore-proxy.sock') })
-  .check((context) => {
-    const mistake = checkSocketPath(context.value)
-    if (mistake) context.issues.push({ code: 'custom', message: text(mistake), input: context.value })
-  })
-  .meta({ description: "The socket's absolute path." })
+const FILE_MODE = isNot(
+  'a file mode that lets the owner read and write',
+  'Write it in octal and in quotes, such as "660"',
+)
 
-/** Octal digits, with or without quotes and leading `0` or `0o`; the owner must be able to read and write. */
+/** Octal digits, with or without quotes and a leading `0` or `0o`. */
 const fileMode = z
   .preprocess(
     (input) => (input instanceof OddNumber || typeof input === 'number' ? shown(input) : input),
     z
-      .string({ error: says('must be a file mode', 'Write it in octal and quoted, such as "660"') })
-      .regex(/^(0|0o)?[67][0-7]{2}$/, {
-        error: says(
-          (input) => `${shown(input)} is not a file mode that lets the owner read and write`,
-          'Write it in octal and quoted, such as "660"',
-        ),
-      })
+      .string({ error: FILE_MODE })
+      .regex(/^(0|0o)?[67][0-7]{2}$/, { error: FILE_MODE })
       .transform((digits) => Number.parseInt(digits.replace(/^0o/, ''), 8)),
   )
   .prefault('600')
   .meta({
-    description: "The socket's permission bits, in octal.",
     title: 'file mode',
     type: ['string', 'integer'],
   })
+
+const LISTEN_FIX =
+  'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377'
 
 /** `host:port`, `[v6]:port`, `unix:/path` or `{path, mode}`; becomes a {@link ListenAddress}. */
 export const listenAddress = z
   .union(
     [
-      z.string().transform((value, context): ListenAddress => {
-        const address = parseListen(value)
-        if ('kind' in address) return address
-        context.issues.push({ code: 'custom', message: text(address), input: value })
-        return z.NEVER
-      }),
+      parsed('a listen address', LISTEN_FIX, parseListen),
       z
-        .strictObject({ path: listenPath, mode: fileMode })
+        .strictObject({
+          path: parsed(
+            'a path',
+            'Write the path of the socket, such as /run/procore-proxy.sock',
+            unlessMistake(checkSocketPath),
+          ),
+          mode: fileMode,
+        })
         .transform(({ path, mode }): ListenAddress => ({ kind: 'unix', path, mode })),
     ],
     {
       error: says(
-        (input) => (typeof input === 'number' ? `${input} is a port without a host` : 'is no listen address'),
-        'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377',
+        (input) =>
+          typeof input === 'number' ? `${input} is a port without a host` : 'is not a listen address',
+        LISTEN_FIX,
       ),
     },
   )
   .meta({ id: 'listenAddress', title: 'listen address' })
 
-/** A decimal string; an unquoted number while nothing of it is lost. */
-export const companyId = z
-  .preprocess(
-    (input) => (typeof input === 'number' ? String(input) : input),
-    z
-      .string({
-        error: (issue) => {
-          const { input } = issue
-          if (input instanceof OddNumber) {
+/** A decimal string; an unquoted number is accepted as long as no digit of it is lost. */
+const decimalId = (what: string, fix: string) =>
+  z
+    .preprocess(
+      (input) => (typeof input === 'number' ? String(input) : input),
+      z
+        .string({
+          error: (issue) => {
+            if (!(issue.input instanceof OddNumber)) return says(`is not ${what}`, fix)(issue)
+            const { source } = issue.input
             return text({
-              message: `${input.source} is a number that would not be kept as it is written`,
-              mend: `Quote it: "${input.source}"`,
+              message: `${source} is a number that would not be kept as it is written`,
+              fix: `Quote it: "${source}"`,
             })
-          }
-          return says(
-            () => 'is not a company id',
-            'Write the id of the Procore company in quotes, such as "7656"',
-          )(issue)
-        },
-      })
-      .regex(/^\d{1,20}$/, {
-        error: says((input) => `${shown(input)} is not a company id`, 'Write 1 to 20 digits, such as "7656"'),
-      }),
-  )
-  .meta({
-    title: 'company id',
-    type: ['string', 'integer'],
-    minimum: 0,
-    maximum: Number.MAX_SAFE_INTEGER,
-    description: "Procore's id of the company: up to 20 digits. Quote it; beyond 2^53 it must be quoted.",
-  })
+          },
+        })
+        .regex(/^\d{1,20}$/, { error: isNot(what, fix) }),
+    )
+    .meta({
+      title: what.replace(/^an? /, ''),
+      type: ['string', 'integer'],
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+    })
+
+/** Procore's id of a company. */
+export const companyId = decimalId('a company id', 'Write its 1 to 20 digits, such as "7656"')
+
+/** Procore's id of a project. */
+export const projectId = decimalId('a project id', 'Write its 1 to 20 digits, such as "316469"')
+
+/** The name of something in this file; an unquoted number is read as text. */
+export const reference = (what: string, fix: string) =>
+  z
+    .preprocess(
+      (input) => (typeof input === 'number' ? String(input) : input),
+      z.string({ error: says(`must be ${what}`, fix) }),
+    )
+    .meta({ type: ['string', 'integer'] })
 
 /** An origin of Procore's side; becomes its serialised form. */
-export const origin = (description: string) =>
-  z
-    .string({
-      error: says('must be an origin', 'Write a scheme and a host, such as https://api.example.com'),
-    })
-    .transform((value, context) => {
-      const result = parseUpstreamOrigin(value)
-      if (typeof result === 'string') return result
-      context.issues.push({ code: 'custom', message: text(result), input: value })
-      return z.NEVER
-    })
-    .meta({ title: 'origin', description })
+export const origin = parsed(
+  'an origin',
+  'Write a scheme and a host, such as https://api.example.com',
+  parseUpstreamOrigin,
+).meta({ title: 'origin' })
 
 /** Where the proxy is reached from outside; becomes an origin, perhaps with a path, without a slash at its end. */
-export const publicUrl = (description: string) =>
-  z
-    .string({ error: says('must be a URL', 'Write one, such as https://procore.example.com') })
-    .transform((value, context) => {
-      const result = parsePublicUrl(value)
-      if (typeof result === 'string') return result
-      context.issues.push({ code: 'custom', message: text(result), input: value })
-      return z.NEVER
-    })
-    .meta({ title: 'URL', description })
+export const publicUrl = parsed(
+  'a URL',
+  'Write one, such as https://procore.example.com',
+  parsePublicUrl,
+).meta({
+  title: 'URL',
+})
+
+const HOST_FIX = 'Write a host name, such as proxy.example.com'
 
 /** A host name or IP address; becomes lower case without a trailing dot. */
-export const hostName = (description: string) =>
-  z
-    .string({ error: says('must be a host name', 'Write a host name, such as proxy.example.com') })
-    .transform((value, context) => {
-      const result = parseHostName(value)
-      if (typeof result === 'string') return result
-      context.issues.push({ code: 'custom', message: text(result), input: value })
-      return z.NEVER
-    })
-    .meta({ title: 'host name', description })
+export const hostName = parsed('a host name', HOST_FIX, parseHostName).meta({ title: 'host name' })
+
+/** A host name, or `*.` and a host name; becomes lower case. */
+export const fileHost = parsed(
+  'a host name',
+  'Write a host name, such as storage.example.com, or "*.example.com"',
+  parseFileHost,
+).meta({ title: 'host name or `*.` and a host name' })
 
 /** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
-export const noProxyEntry = z
-  .string({ error: says('must be a host name', 'Write a host name, such as example.com') })
-  .transform((value, context) => {
-    const result = parseNoProxy(value)
-    if ('host' in result) return result
-    context.issues.push({ code: 'custom', message: text(result), input: value })
-    return z.NEVER
-  })
-  .meta({ title: 'host name' })
-
-/** A list of values of one kind. */
-export const listOf = <T extends z.ZodType>(item: T, mend: string) =>
-  z.array(item, { error: says('must be a list', mend) })
+export const noProxyEntry = parsed('a host name', HOST_FIX, parseNoProxy).meta({ title: 'host name' })
 
 /** An origin as browsers send it. */
-export const webOrigin = z
-  .string({ error: says('must be an origin', 'Write one, such as https://app.example.com') })
-  .check((context) => {
-    const mistake = checkSerializedOrigin(context.value)
-    if (mistake) context.issues.push({ code: 'custom', message: text(mistake), input: context.value })
-  })
-  .meta({ title: 'origin' })
+export const webOrigin = parsed(
+  'an origin',
+  'Write one, such as https://app.example.com',
+  unlessMistake(checkSerializedOrigin),
+).meta({ title: 'origin' })
 
-const pathPattern = z
-  .string({
-    error: says('must be a path pattern', 'Write one, such as /rest/v1.0/projects/*/users or /rest/**'),
-  })
-  .check((context) => {
-    const mistake = checkPattern(context.value)
-    if (mistake) context.issues.push({ code: 'custom', message: text(mistake), input: context.value })
-  })
-  .meta({ title: 'path pattern' })
+const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
 
-const PATTERNS_MEND = 'Write a pattern or a list of them, such as /rest/v1.0/projects/*/users or /rest/**'
+/** A pattern of paths, as rules have it. */
+export const pathPattern = parsed('a path pattern', PATTERN_FIX, unlessMistake(checkPattern)).meta({
+  title: 'path pattern',
+})
 
-const pathPatterns = (description: string) =>
-  z
-    .union([pathPattern, z.array(pathPattern).min(1, { error: says('is an empty list', PATTERNS_MEND) })], {
-      error: says('must be a path pattern or a list of them', PATTERNS_MEND),
-    })
-    .meta({ description })
+const pathPatterns = z.union([pathPattern, fullListOf(pathPattern, PATTERN_FIX)], {
+  error: says('must be a path pattern or a list of them', PATTERN_FIX),
+})
 
-const METHODS_MEND = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
+const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
 
-const methods = listOf(
-  z.enum(METHOD_WORDS, {
-    error: says((input) => `${shown(input)} is not a method that is forwarded`, METHODS_MEND),
-  }),
-  METHODS_MEND,
-)
-  .min(1, { error: says('is an empty list', METHODS_MEND) })
-  .optional()
-  .meta({
-    description:
-      'The methods that it is for; without it, all. `reads` is GET, HEAD and OPTIONS, `writes` the others; GET covers HEAD.',
-  })
+const methods = fullListOf(
+  z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) }),
+  METHODS_FIX,
+).optional()
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
 export const accessRule = z
   .union(
-    [
-      z.strictObject({ allow: pathPatterns('The paths that it lets through.'), methods }),
-      z.strictObject({ deny: pathPatterns('The paths that it refuses.'), methods }),
-    ],
+    [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
     {
       error: says(
         'must have either allow or deny',

@@ -1,9 +1,9 @@
-// Finds the configuration file: the one that was named, else the first that exists of the usual places.
+// Finds the configuration file: the one that was named, else the first one that exists in the usual places.
 import { statSync } from 'node:fs'
 import { homedir as osHomedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
-/** Where to look, and for whom. */
+/** What the search depends on. */
 export interface SearchContext {
   /** The value of `--config`. */
   readonly flag: string | undefined
@@ -13,14 +13,14 @@ export interface SearchContext {
   readonly platform?: NodeJS.Platform | undefined
 }
 
-/** A file to read; `namedBy` is the flag or variable that insists on it. */
+/** A file to read; `namedBy` is the flag or variable that names it. */
 export interface FoundFile {
   /** Absolute. */
   readonly path: string
   readonly namedBy: string | undefined
 }
 
-/** Undefined for a user who has none, as systemd's dynamic ones and those that stand in no /etc/passwd of a container. */
+/** The home folder; undefined for users without one, such as systemd's dynamic users and unknown ids in containers. */
 export function homeFolder(ask: () => string = osHomedir): string | undefined {
   try {
     return ask()
@@ -29,7 +29,7 @@ export function homeFolder(ask: () => string = osHomedir): string | undefined {
   }
 }
 
-/** The places that are looked at where no file is named, in order, absolute. */
+/** The absolute paths of the usual places, in the order in which they are tried. */
 export function usualPlaces({
   env,
   cwd,
@@ -41,14 +41,14 @@ export function usualPlaces({
     if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
     return places
   }
-  // The XDG Base Directory Specification: a relative path is invalid and to be ignored.
+  // XDG Base Directory Specification: a relative path is invalid and must be ignored.
   const xdg = env['XDG_CONFIG_HOME']
   const base = xdg && isAbsolute(xdg) ? xdg : homedir && join(homedir, '.config')
   if (base) places.push(join(base, 'procore-proxy', 'config.yaml'))
   return [...places, '/etc/procore-proxy/config.yaml']
 }
 
-/** The file to read; undefined where none is named and none exists. */
+/** The file to read; undefined if none is named and none exists. */
 export function findConfigFile(context: SearchContext): FoundFile | undefined {
   const { flag, env, cwd } = context
   if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
@@ -60,7 +60,7 @@ export function findConfigFile(context: SearchContext): FoundFile | undefined {
   return undefined
 }
 
-/** A file that is there but may not be looked at exists: reading it says so, rather than another file being taken. */
+/** A file without permission to look at it exists too: reading it then fails, and no other file is used instead. */
 function exists(path: string): boolean {
   try {
     return !statSync(path).isDirectory()

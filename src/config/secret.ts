@@ -1,8 +1,8 @@
-// A value that must not be printed: every way of turning it into text gives `[secret]`.
+// A value that must not be printed: every way to turn it into text gives `[secret]`.
 import { timingSafeEqual } from 'node:crypto'
 import { inspect } from 'node:util'
 
-/** Holds a client secret or a client key; only {@link Secret.reveal} gives the value back. */
+/** Holds a client secret or a key; only {@link Secret.reveal} returns the value. */
 export class Secret {
   readonly #value: string
   #bytes: Buffer | undefined
@@ -11,12 +11,12 @@ export class Secret {
     this.#value = value
   }
 
-  /** The value itself, for the one place that has to send or compare it. */
+  /** The value itself, for the one place that has to send it. */
   reveal(): string {
     return this.#value
   }
 
-  /** Compares in time that does not depend on where the two differ, nor on how long the secret is compared to `other`. */
+  /** Compares in a time that depends neither on where the two differ nor on the secret's length. */
   equals(other: string): boolean {
     this.#bytes ??= Buffer.from(this.#value)
     const presented = Buffer.from(other)

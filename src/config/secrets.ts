@@ -1,17 +1,18 @@
-// Reads a secret from where it is kept: the file itself, a variable, a file of its own, or a program's output.
-import type { ExecFileException } from 'node:child_process'
+// Reads a secret from where it is kept: the configuration, a variable, a file of its own, or the output of a program.
+import { type ExecFileException, execFile } from 'node:child_process'
 import { resolve, sep } from 'node:path'
 import ms from 'ms'
 import { chmod, isOpenToOthers, readTextFile } from './files.ts'
+import { isOnReadOnlyMount } from './mounts.ts'
 import type { Mistake } from './problems.ts'
 import type { SecretSource } from './schema.ts'
 
-/** Far beyond any secret; keeps a wrong path or program from filling the memory. */
+/** Far longer than any secret; stops a wrong path or program from filling the memory. */
 const MAX_SECRET_BYTES = 64 * 1024
 
 /**
- * Folders that container engines fill with secrets, readable by everyone inside the container; and systemd's credentials,
- * whose mode (0440) shows an access list that holds the service's user alone.
+ * Folders that container engines fill with secrets, which everyone in the container can read; and systemd's credentials,
+ * whose mode (0440) reflects an access list with the service's user only.
  */
 const SECRET_MOUNTS = ['/run/secrets', '/var/run/secrets', '/run/credentials']
 
@@ -23,12 +24,12 @@ export interface SecretContext {
   readonly platform: NodeJS.Platform
 }
 
-/** The absolute path of a `{file}` secret; undefined for every other kind. */
+/** The absolute path of a `{file}` secret; undefined for all other kinds. */
 export function secretFile(source: SecretSource, folder: string): string | undefined {
   return typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
 }
 
-/** The secret's value, never empty; or what is wrong, in words that hold nothing of it. */
+/** The value of a secret, never empty; or what is wrong, in words that hold nothing of it. */
 export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
   if (typeof source === 'string') return notEmpty(source, 'the value', 'Write the value')
   if ('env' in source) {
@@ -36,7 +37,7 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
     if (value === '') {
       return {
         message: `the variable ${source.env} is not set`,
-        mend: `Set ${source.env} where the proxy is started`,
+        fix: `Set ${source.env} in the environment of the proxy`,
       }
     }
     return notEmpty(value, `the variable ${source.env}`, `Set ${source.env} to the value`)
@@ -45,8 +46,8 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
   return readFromProgram(source.command, source.timeout, context)
 }
 
-function notEmpty(value: string, what: string, mend: string): string | Mistake {
-  return value.trim() === '' ? { message: `${what} is empty`, mend } : value
+function notEmpty(value: string, what: string, fix: string): string | Mistake {
+  return value.trim() === '' ? { message: `${what} is empty`, fix } : value
 }
 
 function withoutNewline(text: string): string {
@@ -57,8 +58,9 @@ async function readFromFile(path: string, platform: NodeJS.Platform): Promise<st
   const file = await readTextFile(path, MAX_SECRET_BYTES)
   if ('message' in file) return file
   const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
-  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode)) {
-    return { message: `others can read ${path} (mode ${file.mode.toString(8)})`, mend: chmod(path) }
+  // On a read-only volume, such as a secret in Kubernetes, chmod can't help.
+  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path))) {
+    return { message: `other users can read ${path} (mode ${file.mode.toString(8)})`, fix: chmod(path) }
   }
   return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
 }
@@ -69,8 +71,6 @@ function readFromProgram(
   { env, folder }: SecretContext,
 ): Promise<string | Mistake> {
   const [program = '', ...args] = command
-  // Loaded by those alone who keep a secret so.
-  const { execFile } = process.getBuiltinModule('node:child_process')
   return new Promise((done) => {
     const options = {
       cwd: folder,
@@ -82,23 +82,23 @@ function readFromProgram(
     } as const
     try {
       const child = execFile(program, args, options, (error, stdout) => {
-        // Never the error's own message: it holds what the program wrote.
+        // The error's own message is not used, as it contains what the program wrote.
         if (error) done(wordsFor(program, error, timeoutMs))
         else
           done(
             notEmpty(
               withoutNewline(stdout),
-              `what ${program} prints`,
+              `the output of ${program}`,
               'Make it print the secret and nothing else',
             ),
           )
       })
-      // A program that asks a question gets an end of file instead of waiting for its timeout.
+      // A program that asks a question reads an end of file instead of waiting until its timeout.
       child.stdin?.on('error', () => {}).end()
     } catch {
       done({
         message: `${JSON.stringify(program)} can't be started`,
-        mend: 'Correct the program and its arguments',
+        fix: 'Correct the program and its arguments',
       })
     }
   })
@@ -106,23 +106,23 @@ function readFromProgram(
 
 function wordsFor(program: string, error: ExecFileException, timeoutMs: number): Mistake {
   if (error.code === 'ENOENT') {
-    return { message: `the program ${program} was not found`, mend: 'Install it, or write its full path' }
+    return { message: `the program ${program} was not found`, fix: 'Install it, or write its full path' }
   }
   if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
     return {
       message: `${program} printed more than 64 KiB`,
-      mend: 'Make it print the secret and nothing else',
+      fix: 'Make it print the secret and nothing else',
     }
   }
   if (error.killed) {
     return {
-      message: `${program} did not end within ${ms(timeoutMs)}`,
-      mend: 'Make it faster, or raise its timeout',
+      message: `${program} did not finish within ${ms(timeoutMs)}`,
+      fix: 'Make it faster, or increase its timeout',
     }
   }
   const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
   return {
     message: `${program} failed (${end})`,
-    mend: 'Run it by hand to see why; its output is not shown here',
+    fix: 'Run it by hand to see why, as its output is not shown here',
   }
 }

@@ -1,17 +1,17 @@
-// Notices that a file was changed, replaced, removed or created, whichever way an editor or Kubernetes does it.
+// Notices when a file is changed, replaced, removed or created, however an editor or Kubernetes does it.
 import { statSync } from 'node:fs'
 
 /** How files are watched. */
 export interface WatchOptions {
-  /** Time between two looks. Default: 500. */
+  /** The time between two checks in ms. Default: 500. */
   readonly intervalMs?: number
 }
 
 /**
- * Calls `onChange` once for each change of any of the files, as soon as two looks in a row see the same.
- * Looks at the files themselves and not for events: those get lost when a symlink to a folder is swapped (Kubernetes
- * secrets), when an editor puts a new file in the place of the old one, and on network drives. Keeps no process alive.
- * @returns a function that ends it.
+ * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
+ * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
+ * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * @returns a function that stops it.
  */
 export function watchFiles(
   files: readonly string[],
@@ -24,7 +24,7 @@ export function watchFiles(
     const now = look(files)
     const isStill = now === last
     last = now
-    // Half a save (an empty file, a missing one) is not yet a change: wait until nothing moves any more.
+    // A save that is half done (an empty or missing file) is not a change yet: wait until nothing moves any more.
     if (!isStill || now === settled) return
     settled = now
     onChange()
@@ -33,7 +33,7 @@ export function watchFiles(
   return () => clearInterval(timer)
 }
 
-/** A text that differs whenever a file was written, replaced, or given other rights (which ctime tells). */
+/** Text that differs whenever a file was written, replaced, or given other permissions (which changes ctime). */
 function look(files: readonly string[]): string {
   return files
     .map((file) => {

@@ -1,5 +1,4 @@
 // What the fake answers, and how an answer is put on the wire: whole, or cut off half way.
-
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +18,11 @@ export interface Answer {
 
 /** How an answer ends: as it should, open for ever after half of it, or with a reset after half of it. */
 export type Ending = 'whole' | 'hang' | 'reset'
+
+interface Sized {
+  readonly body: Buffer | undefined
+  readonly bytes: number
+}
 
 const FILLER = Buffer.alloc(64 * 1024, 'procore-')
 
@@ -67,7 +71,7 @@ export async function send(exchange: Exchange, answer: Answer, ending: Ending = 
   if (empty || entry.method === 'HEAD') {
     response.end()
   } else if (ending !== 'whole') {
-    await sendHalf(exchange, body, bytes, ending)
+    await sendHalf(exchange, { body, bytes }, ending)
   } else if (body !== undefined || bytes === 0) {
     response.end(body)
   } else {
@@ -85,12 +89,7 @@ function rawFields(fields: HeaderFields): string[] {
   })
 }
 
-async function sendHalf(
-  exchange: Exchange,
-  body: Buffer | undefined,
-  bytes: number,
-  ending: Ending,
-): Promise<void> {
+async function sendHalf(exchange: Exchange, { body, bytes }: Sized, ending: Ending): Promise<void> {
   const half = Math.floor(bytes / 2)
   exchange.response.flushHeaders()
   const chunks = body === undefined ? filler(half) : [body.subarray(0, half)]

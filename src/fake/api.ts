@@ -1,25 +1,18 @@
 // The fake's API server: checks token, company and budget, then lets a route answer.
-
 import { randomUUID } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { type Answer, apiError, type HeaderFields, mergeFields } from './answer.ts'
-import type { Data, FakeCompany } from './data.ts'
+import type { FakeCompany } from './data.ts'
 import { type Faults, play, RATE_LIMIT_TEXT } from './faults.ts'
 import type { Handler } from './listener.ts'
 import type { RateLimits, RateReading } from './rate-limit.ts'
-import { answerRoute } from './routes.ts'
-import type { Presigner } from './storage.ts'
-import type { IssuedToken, Tokens } from './tokens.ts'
+import { answerRoute, type Call } from './routes.ts'
+import type { IssuedToken } from './tokens.ts'
 
 /** What the API server works with. */
-export interface ApiDeps {
-  readonly tokens: Tokens
+export interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
   readonly faults: Faults
   readonly rateLimits: RateLimits
-  readonly data: Data
-  readonly presigner: Presigner
-  readonly apiOrigin: () => string
-  readonly storageOrigin: () => string
   readonly gzip: boolean
 }
 
@@ -32,8 +25,7 @@ export function createApi(deps: ApiDeps): Handler {
   const { tokens, faults, rateLimits, data } = deps
   return async (exchange) => {
     const { entry, path } = exchange
-    const text = /^Bearer (\S+)$/i.exec(entry.headers['authorization'] ?? '')?.[1] ?? ''
-    const token = tokens.find(text)
+    const token = tokens.ofHeader(entry.headers['authorization'])
     if (token !== undefined) entry.tokenSerial = token.serial
     const company = token && companyOf(token, entry.headers['procore-company-id'])
     // Failed calls use up the budget too (rate_limiting.md).

@@ -1,4 +1,5 @@
-// The companies and projects that the fake holds.
+// The companies of the fake with their projects, RFIs and budgets.
+import type { LongList } from './paging.ts'
 
 /** A company of the fake. */
 export interface FakeCompany {
@@ -9,6 +10,8 @@ export interface FakeCompany {
   connected?: boolean
   /** How many projects it starts with; default 45, which is several pages. */
   projects?: number
+  /** How many RFIs each of its projects has; default 3. They are made when they are asked for. */
+  rfis?: number
 }
 
 /** A project; ids are decimal strings inside the fake. */
@@ -33,13 +36,21 @@ const KINDS = [
   'Depot',
 ]
 const CITIES = ['Carpinteria, CA', 'Austin, TX', 'Toronto, ON', 'Portland, OR', 'Sheffield']
+const PEOPLE = ['Ann Lee', 'Björn Ek', 'Chidi Obi', 'Dolores "Lola" Ruiz']
+/** A comma, a line break, and what a spreadsheet would take for a formula. */
+const SUBJECTS = [
+  'Door swing, room 12',
+  'Beam\nclashes with duct',
+  '=SUM of loads at grid C?',
+  'Paint for the lobby',
+]
 
 interface Shelf {
   readonly projects: Map<string, Project>
   nextId: bigint
 }
 
-/** Companies with their projects, which come into being when first asked for. Ids and names never depend on the order. */
+/** Companies with their projects, which are made when they are first asked for. Ids and names don't depend on the order. */
 export class Data {
   readonly #companies: readonly FakeCompany[]
   readonly #shelves = new Map<string, Shelf>()
@@ -55,7 +66,7 @@ export class Data {
     return this.#companies.find((company) => company.id === id)
   }
 
-  /** A company's projects by id, in order of making. */
+  /** A company's projects by id, in order of creation. */
   projects(company: FakeCompany): Map<string, Project> {
     return this.#shelf(company).projects
   }
@@ -73,27 +84,72 @@ export class Data {
     const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
     const shelf = { projects: new Map<string, Project>(), nextId: first + BigInt(place) * 1_000_000n + 1n }
     this.#shelves.set(company.id, shelf)
-    const { projects: count = 45 } = company
-    for (let index = 0; index < count; index += 1) this.#add(shelf, nameOf(index + place))
+    const { projects = 45 } = company
+    for (let index = place; index < place + projects; index += 1) {
+      this.#add(shelf, `${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`)
+    }
     return shelf
   }
 
   #add(shelf: Shelf, name: string): Project {
-    const id = String(shelf.nextId)
-    shelf.nextId += 1n
-    const project = {
-      id,
-      name,
-      number: `P-${id.slice(-4)}`,
-      city: CITIES[shelf.projects.size % CITIES.length]!,
-      active: true,
-      createdAt: new Date(this.#now()).toISOString(),
-    }
+    const id = String(shelf.nextId++)
+    const city = CITIES[shelf.projects.size % CITIES.length]!
+    const createdAt = new Date(this.#now()).toISOString()
+    const project = { id, name, number: `P-${id.slice(-4)}`, city, active: true, createdAt }
     shelf.projects.set(id, project)
     return project
   }
 }
 
-function nameOf(index: number): string {
-  return `${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`
+/** A project in the shape of version 1. */
+export function projectV1(project: Project, company: FakeCompany): object {
+  return {
+    id: number(project.id),
+    name: project.name,
+    display_name: `${project.number} - ${project.name}`,
+    project_number: project.number,
+    city: project.city,
+    active: project.active,
+    company: { id: number(company.id), name: company.name },
+    created_at: project.createdAt,
+  }
+}
+
+/** A project in the shape of version 2. */
+export function projectV2({ id, name, number, active }: Project): object {
+  return { id, name, project_number: number, active }
+}
+
+/** The RFIs of a project, as many as the company says. In the new regions their ids are beyond 2^53. */
+export function rfisOf(project: Project, company: FakeCompany): LongList {
+  const base = BigInt(project.id) * 1_000_000n + 1n
+  const item = (index: number): object => ({
+    id: number(String(base + BigInt(index))),
+    number: String(index + 1),
+    subject: SUBJECTS[index % SUBJECTS.length],
+    status: index % 3 === 0 ? 'closed' : 'open',
+    assignee:
+      index % 5 === 4 ? null : { id: 100 + (index % PEOPLE.length), name: PEOPLE[index % PEOPLE.length] },
+    cost_impact: { status: 'yes_known', value: number(`${index % 7 === 0 ? '-' : ''}${index}.50`) },
+    questions: [{ id: index, body: 'Which one is right?' }],
+    private: false,
+    created_at: project.createdAt,
+  })
+  return { length: company.rfis ?? 3, item }
+}
+
+/** The budgets of a project in the shape of version 2. */
+export function budgetsOf({ id, name }: Project): LongList {
+  const item = (index: number): object => ({
+    id: `${id}0${index + 1}`,
+    name: `${name}, phase ${index + 1}`,
+    original_amount: number(`${(index + 1) * 1250}.00`),
+    currency: { iso_code: 'USD' },
+  })
+  return { length: 2, item }
+}
+
+/** A JSON number with all its digits, which a JavaScript number may not hold. */
+export function number(digits: string): unknown {
+  return JSON.rawJSON(digits)
 }

@@ -1,5 +1,4 @@
 // Switches that make the fake misbehave, and the playing of one fault.
-
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, apiError, type HeaderFields, mergeFields, send } from './answer.ts'
 import type { Exchange } from './listener.ts'
@@ -87,23 +86,16 @@ export class Faults {
 
   /** The API answers 429, with `Retry-After` where given; `X-Rate-Limit-*` stay true unless the rule sets them. */
   rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
-    const headers = retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }
-    return this.#add({
-      status: 429,
-      message: RATE_LIMIT_TEXT,
-      ...rule,
-      headers: mergeFields(headers, rule.headers),
-    })
+    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, ...rule, headers: later(retryAfter, rule) })
   }
 
   /** The API answers 503 with `Retry-After`. */
   unavailable(retryAfter: number | string = 1, rule: ApiFault = {}): ApiFault {
-    const headers = { 'Retry-After': String(retryAfter) }
     return this.#add({
       status: 503,
       message: 'Service Unavailable',
       ...rule,
-      headers: mergeFields(headers, rule.headers),
+      headers: later(retryAfter, rule),
     })
   }
 
@@ -129,6 +121,10 @@ export class Faults {
     this.#struck.set(fault, struck + 1)
     return fault
   }
+}
+
+function later(retryAfter: number | string | undefined, { headers }: ApiFault): HeaderFields {
+  return mergeFields(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }, headers)
 }
 
 /** Procore's words for both windows (rate_limiting.md, 2025). */

@@ -1,5 +1,4 @@
 // The fake's memory: what each of its servers received, bounded in entries and in kept bytes.
-
 /** The fake's three servers. */
 export type ServerName = 'login' | 'api' | 'storage'
 
@@ -40,12 +39,10 @@ export class Journal {
   readonly #limit: number
   readonly #bodyLimit: number
   #entries: JournalEntry[] = []
-  #bodies: JournalEntry[] = []
-  #bodyChars = 0
   #waiting: { test: EntryTest; found: (entry: JournalEntry) => void }[] = []
 
-  /** Keeps at most `limit` entries and `bodyLimit` characters of bodies; the oldest go first. */
-  constructor(limit = 20_000, bodyLimit = 32 * 1024 * 1024) {
+  /** Keeps at most `limit` entries, and bodies (of 64 KiB at most) for the last `bodyLimit` of them. */
+  constructor(limit = 20_000, bodyLimit = 500) {
     this.#limit = limit
     this.#bodyLimit = bodyLimit
   }
@@ -57,17 +54,17 @@ export class Journal {
 
   /** What the API server received. */
   api(): JournalEntry[] {
-    return this.#entries.filter((entry) => entry.server === 'api')
+    return this.#of('api')
   }
 
   /** What the login server received. */
   login(): JournalEntry[] {
-    return this.#entries.filter((entry) => entry.server === 'login')
+    return this.#of('login')
   }
 
   /** What the storage server received. */
   storage(): JournalEntry[] {
-    return this.#entries.filter((entry) => entry.server === 'storage')
+    return this.#of('storage')
   }
 
   /** The requests for a token, refused ones included. */
@@ -80,8 +77,6 @@ export class Journal {
   /** Forgets everything so far. */
   clear(): void {
     this.#entries = []
-    this.#bodies = []
-    this.#bodyChars = 0
   }
 
   /** Resolves with the first entry, past or future, that passes the test; also tried when an entry changes. */
@@ -91,25 +86,13 @@ export class Journal {
     return new Promise((found) => this.#waiting.push({ test, found }))
   }
 
-  /** Takes in a request whose head has arrived. */
+  /** Adds a request whose head has arrived. */
   add(entry: JournalEntry): void {
     // A tenth at a time, so that a long run does not move the whole list for each request.
-    if (this.#entries.length >= this.#limit) this.#forget(Math.ceil(this.#limit / 10))
+    if (this.#entries.length >= this.#limit) this.#entries.splice(0, Math.ceil(this.#limit / 10))
     this.#entries.push(entry)
+    delete this.#entries.at(-1 - this.#bodyLimit)?.body
     this.changed(entry)
-  }
-
-  /** Notes the text of an entry's body and lets the oldest texts go. */
-  keepBody(entry: JournalEntry, body: string): void {
-    entry.body = body
-    this.#bodies.push(entry)
-    this.#bodyChars += body.length
-    while (this.#bodyChars > this.#bodyLimit) {
-      // Invariant: #bodyChars is the sum over #bodies, so there is one.
-      const oldest = this.#bodies.shift()!
-      this.#bodyChars -= oldest.body!.length
-      delete oldest.body
-    }
   }
 
   /** Tells those who wait that an entry has changed. */
@@ -121,9 +104,7 @@ export class Journal {
     })
   }
 
-  #forget(count: number): void {
-    const gone = new Set(this.#entries.splice(0, count))
-    this.#bodies = this.#bodies.filter((entry) => !gone.has(entry))
-    this.#bodyChars = this.#bodies.reduce((sum, { body }) => sum + body!.length, 0)
+  #of(server: ServerName): JournalEntry[] {
+    return this.#entries.filter((entry) => entry.server === server)
   }
 }

@@ -1,10 +1,10 @@
 // One HTTP server of the fake: enters every request in the journal, then hands it to a handler.
-
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import { headOf } from '../forward/upstream-response.ts'
 import type { Journal, JournalEntry, ServerName } from './journal.ts'
 
 /** A request under way and the answer to it. */
@@ -44,11 +44,6 @@ export interface Listener {
   close(): Promise<void>
 }
 
-interface Connection {
-  readonly serial: number
-  readonly socket: Socket
-}
-
 const KEPT_BYTES = 64 * 1024
 const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
 
@@ -59,75 +54,63 @@ export async function listen(
   handler: Handler,
 ): Promise<Listener> {
   const server = options.tls === undefined ? createServer() : createTlsServer({ ...options.tls })
-  const connections = new Map<number | undefined, Connection>()
-  let connectionCount = 0
+  // Under TLS a request knows only the socket on top, and a reset needs the one below.
+  const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
+  let serial = 0
   server.on('connection', (socket: Socket) => {
     const { remotePort } = socket
-    connectionCount += 1
-    const connection = { serial: connectionCount, socket }
-    connections.set(remotePort, connection)
+    const connection = { serial: ++serial, socket }
+    sockets.set(remotePort, connection)
     socket.once('close', () => {
       // After a reset the port may already be another connection's.
-      if (connections.get(remotePort) === connection) connections.delete(remotePort)
+      if (sockets.get(remotePort) === connection) sockets.delete(remotePort)
     })
   })
   const receive = (request: IncomingMessage, response: ServerResponse): void => {
-    const connection = connections.get(request.socket.remotePort)
+    const connection = sockets.get(request.socket.remotePort)
     /* c8 ignore next -- the socket broke before its request was handed over */
     if (connection === undefined) return
-    const exchange = open(name, options, connection, request, response)
-    handler(exchange).catch((error: unknown) => {
-      if (!exchange.over.aborted) response.destroy(error as Error)
+    const entry = entryOf(request, { server: name, at: options.now(), socket: connection.serial })
+    const exchange = open(entry, request, response, options.journal)
+    handler({ ...exchange, reset: () => void connection.socket.resetAndDestroy() }).catch((error: Error) => {
+      if (!exchange.over.aborted) response.destroy(error)
     })
   }
   server.on('request', receive)
   // With a listener of its own `100 Continue` goes out only once the body is wanted.
   server.on('checkContinue', receive)
-  patient(server)
+  // No time limits of the server's own: tests hang and drip on purpose.
+  Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
   server.listen(options.port, options.host)
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
-    openSockets: () => connections.size,
+    openSockets: () => sockets.size,
     async close() {
       const closed = once(server, 'close')
       server.close()
-      for (const { socket } of connections.values()) socket.destroy()
+      for (const { socket } of sockets.values()) socket.destroy()
       await closed
-      connections.clear()
+      sockets.clear()
     },
   }
 }
 
-/** No time limits of the server's own: tests hang and drip on purpose. */
-function patient(server: Server): void {
-  server.requestTimeout = 0
-  server.headersTimeout = 0
-  server.keepAliveTimeout = 600_000
+function entryOf(
+  { method = '', url = '', rawHeaders, httpVersion }: IncomingMessage,
+  arrival: Pick<JournalEntry, 'server' | 'at' | 'socket'>,
+): JournalEntry {
+  const headers = joinHeaders(rawHeaders)
+  const body = { bodyBytes: 0, bodySha256: '', aborted: false }
+  return { ...arrival, httpVersion, method, url, rawHeaders, headers, ...body, answer: 'pending' }
 }
 
 function open(
-  name: ServerName,
-  { journal, now }: ListenerOptions,
-  { serial, socket }: Connection,
+  entry: JournalEntry,
   request: IncomingMessage,
   response: ServerResponse,
-): Exchange {
-  const { method = '', url = '', rawHeaders, httpVersion } = request
-  const entry: JournalEntry = {
-    server: name,
-    at: now(),
-    socket: serial,
-    httpVersion,
-    method,
-    url,
-    rawHeaders,
-    headers: joinHeaders(rawHeaders),
-    bodyBytes: 0,
-    bodySha256: '',
-    aborted: false,
-    answer: 'pending',
-  }
+  journal: Journal,
+): Omit<Exchange, 'reset'> {
   journal.add(entry)
   const over = new AbortController()
   let body: Promise<Buffer> | undefined
@@ -142,12 +125,12 @@ function open(
     if (body === undefined) settle()
     else body.then(settle, settle)
   })
-  const mark = url.indexOf('?')
+  const [path = '', ...query] = entry.url.split('?')
   return {
     entry,
     response,
-    path: mark < 0 ? url : url.slice(0, mark),
-    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    path,
+    query: new URLSearchParams(query.join('?')),
     over: over.signal,
     received() {
       if (body === undefined) {
@@ -157,18 +140,11 @@ function open(
       return body
     },
     sendRaw: (bytes) => void request.socket.end(bytes),
-    reset: () => void socket.resetAndDestroy(),
   }
 }
 
 function joinHeaders(rawHeaders: readonly string[]): Record<string, string> {
-  const joined = new Map<string, string>()
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index]!.toLowerCase()
-    const value = rawHeaders[index + 1]!
-    const earlier = joined.get(name)
-    joined.set(name, earlier === undefined ? value : `${earlier}, ${value}`)
-  }
+  const joined = Object.entries(headOf(rawHeaders)).map(([name, text]) => [name, [text].flat().join(', ')])
   return Object.fromEntries(joined)
 }
 
@@ -184,7 +160,7 @@ async function readBody(request: IncomingMessage, entry: JournalEntry, journal: 
     }
   } finally {
     entry.bodySha256 = entry.bodyBytes === 0 ? NO_BYTES_SHA256 : hash.digest('hex')
-    if (kept.length > 0) journal.keepBody(entry, Buffer.concat(kept).toString())
+    if (kept.length > 0) entry.body = Buffer.concat(kept).toString()
     journal.changed(entry)
   }
   return Buffer.concat(kept)

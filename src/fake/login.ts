@@ -1,5 +1,4 @@
-// The fake's login server: tokens for client credentials, introspection, revocation.
-
+// The fake's login server: tokens for client credentials.
 import { type Answer, type HeaderFields, json, send } from './answer.ts'
 import { type Faults, play, type TokenFault } from './faults.ts'
 import type { Exchange, Handler } from './listener.ts'
@@ -18,12 +17,11 @@ const TEXTS = {
     'Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.',
   unsupported_grant_type: 'The authorization grant type is not supported by the authorization server.',
   invalid_request: 'The request is missing a required parameter or is otherwise malformed.',
-  invalid_token: 'The access token is invalid',
 } as const
 
 const NO_STORE: HeaderFields = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
 
-/** Answers `/oauth/token`, `/oauth/token/info` and `/oauth/revoke`. */
+/** Answers `/oauth/token`. */
 export function createLogin({ tokens, faults, tokenDelayMs }: LoginDeps): Handler {
   return async (exchange) => {
     const { method } = exchange.entry
@@ -34,17 +32,8 @@ export function createLogin({ tokens, faults, tokenDelayMs }: LoginDeps): Handle
       return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, grant)
     }
     await exchange.received()
-    if (method === 'GET' && path === '/oauth/token/info')
-      return send(exchange, describeToken(exchange, tokens))
-    if (method === 'POST' && path === '/oauth/revoke') {
-      tokens.revoke((await parameters(exchange))?.get('token') ?? '')
-      return send(exchange, json(200, {}, NO_STORE))
-    }
-    return send(exchange, {
-      status: 404,
-      headers: { 'Content-Type': 'text/html' },
-      body: '<h1>Not found</h1>',
-    })
+    const headers = { 'Content-Type': 'text/html' }
+    return send(exchange, { status: 404, headers, body: '<h1>Not found</h1>' })
   }
 }
 
@@ -62,19 +51,6 @@ function changed(answer: Answer, fault: TokenFault | undefined): Answer {
   if (fault?.mutate === undefined || answer.status !== 200) return answer
   const body: unknown = fault.mutate(JSON.parse(String(answer.body)) as Record<string, unknown>)
   return { ...answer, body: JSON.stringify(body) ?? '' }
-}
-
-function describeToken(exchange: Exchange, tokens: Tokens): Answer {
-  const text = /^Bearer (\S+)$/i.exec(exchange.entry.headers['authorization'] ?? '')?.[1] ?? ''
-  const token = tokens.find(text)
-  if (token === undefined || !tokens.isAlive(token)) return oauthError(401, 'invalid_token')
-  return json(200, {
-    resource_owner_id: 160586,
-    scopes: [],
-    expires_in_seconds: tokens.secondsLeft(token),
-    application: { uid: token.clientId },
-    created_at: Math.floor(token.createdAt / 1000),
-  })
 }
 
 function oauthError(status: number, error: keyof typeof TEXTS): Answer {

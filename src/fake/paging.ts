@@ -1,46 +1,63 @@
 // Procore's pages: a part of a list with the Link, Total and Per-Page headers (pagination.md).
+import { type Answer, apiError, type HeaderFields, json } from './answer.ts'
 
-import type { HeaderFields } from './answer.ts'
-
-/** A page of a list. */
-export interface Page<T> {
-  readonly items: T[]
-  readonly headers: HeaderFields
+/** How lists come in pages; each variant was seen of some endpoint or stands in Procore's documentation. */
+export interface PagingOptions {
+  /** `bare`: links hold `page` and `per_page` alone, as in Procore's example; `none`: there are none. Default `full`. */
+  readonly links?: 'full' | 'bare' | 'none'
+  /** Whether `Total` is sent; default true. */
+  readonly total?: boolean
+  /** The largest `per_page` of version 1; default 2000. Version 2 has 100. */
+  readonly mostPerPage?: number
+  /** What a larger `per_page` gets: the largest (default), or 422. */
+  readonly tooLarge?: 'cap' | 'refuse'
 }
 
-/** Page sizes of an API version. */
-export interface PageSizes {
-  readonly usual: number
-  readonly most: number
+/** A list of which only a page is made. */
+export interface LongList {
+  readonly length: number
+  item(index: number): unknown
 }
 
-/** The page that `page` and `per_page` ask for; links are absolute on `origin` and keep the rest of the query. */
-export function pageOf<T>(
-  all: readonly T[],
-  origin: string,
-  path: string,
-  query: URLSearchParams,
-  { usual, most }: PageSizes,
-): Page<T> {
-  const perPage = Math.min(wholeNumber(query.get('per_page'), usual), most)
+/** Where a list is asked for. */
+export interface ListRequest {
+  readonly origin: string
+  readonly path: string
+  readonly query: URLSearchParams
+}
+
+/** The page that `page` and `per_page` ask for, in the envelope of the path's version; links are absolute. */
+export function pageOf(list: LongList, request: ListRequest, options: PagingOptions = {}): Answer {
+  const { origin, path, query } = request
+  const { links = 'full', total = true, mostPerPage = 2000, tooLarge = 'cap' } = options
+  const isVersion2 = path.startsWith('/rest/v2')
+  const most = isVersion2 ? 100 : mostPerPage
+  const asked = wholeNumber(query.get('per_page'), isVersion2 ? 10 : 20)
+  if (asked > most && tooLarge === 'refuse') return apiError(path, 422, `per_page must be at most ${most}`)
+  const perPage = Math.min(asked, most)
   const page = wholeNumber(query.get('page'), 1)
-  const last = Math.max(1, Math.ceil(all.length / perPage))
+  const last = Math.max(1, Math.ceil(list.length / perPage))
   const link = (rel: string, to: number): string => {
-    const target = new URLSearchParams(query)
+    const target = new URLSearchParams(links === 'bare' ? '' : query)
     target.set('page', String(to))
     target.set('per_page', String(perPage))
     return `<${origin}${path}?${target}>; rel="${rel}"`
   }
-  const links = [
+  const Link = [
     link('first', 1),
     ...(page > 1 ? [link('prev', page - 1)] : []),
     ...(page < last ? [link('next', page + 1)] : []),
     link('last', last),
-  ]
-  return {
-    items: all.slice((page - 1) * perPage, page * perPage),
-    headers: { Link: links.join(', '), Total: String(all.length), 'Per-Page': String(perPage) },
+  ].join(', ')
+  const start = (page - 1) * perPage
+  const count = Math.max(0, Math.min(perPage, list.length - start))
+  const items = Array.from({ length: count }, (_, index) => list.item(start + index))
+  const headers: HeaderFields = {
+    ...(links !== 'none' && { Link }),
+    ...(total && { Total: String(list.length) }),
+    'Per-Page': String(perPage),
   }
+  return json(200, isVersion2 ? { data: items } : items, headers)
 }
 
 function wholeNumber(text: string | null, otherwise: number): number {

@@ -1,16 +1,16 @@
 // A loopback Procore for the demo and the tests: login server, API and file host, with faults on demand.
-
 import { createApi } from './api.ts'
 import { Data, type FakeCompany } from './data.ts'
 import { Faults } from './faults.ts'
 import { Journal, type ServerName } from './journal.ts'
 import { type Handler, type Listener, listen } from './listener.ts'
 import { createLogin } from './login.ts'
+import type { PagingOptions } from './paging.ts'
 import { type RateLimitOptions, RateLimits } from './rate-limit.ts'
 import { createStorage, Presigner } from './storage.ts'
 import { type FakeClient, Tokens } from './tokens.ts'
 
-export type { FakeClient, FakeCompany, RateLimitOptions }
+export type { FakeClient, FakeCompany, PagingOptions, RateLimitOptions }
 
 /** What the fake starts with; everything has a default. */
 export interface FakeOptions {
@@ -34,6 +34,8 @@ export interface FakeOptions {
   rateLimit?: RateLimitOptions
   /** Compresses the API's answers of more than 1 KiB for those that take gzip. */
   gzip?: boolean
+  /** How the API's lists come in pages. */
+  paging?: PagingOptions
   /** Milliseconds since 1970; default `Date.now`. */
   now?: () => number
 }
@@ -87,21 +89,18 @@ export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeP
   const start = async (name: ServerName, port: number | undefined, handler: Handler): Promise<void> => {
     listeners.set(name, await listen(name, { host, port: port ?? 0, tls, journal, now }, handler))
   }
-  const apiOrigin = (): string => origin('api')
-  const storageOrigin = (): string => origin('storage')
+  const shared = { tokens, faults, presigner, paging: options.paging ?? {}, gzip: options.gzip ?? false }
+  const origins = { apiOrigin: () => origin('api'), storageOrigin: () => origin('storage') }
   const data = new Data(companies, now)
   const rateLimits = new RateLimits(options.rateLimit ?? {}, now)
-  const tokenDelayMs = options.tokenDelayMs ?? 0
   try {
-    await start('login', options.loginPort, createLogin({ tokens, faults, tokenDelayMs }))
     await start(
-      'storage',
-      options.storagePort,
-      createStorage({ tokens, faults, presigner, origin: storageOrigin }),
+      'login',
+      options.loginPort,
+      createLogin({ tokens, faults, tokenDelayMs: options.tokenDelayMs ?? 0 }),
     )
-    const gzip = options.gzip ?? false
-    const api = createApi({ tokens, faults, rateLimits, data, presigner, apiOrigin, storageOrigin, gzip })
-    await start('api', options.apiPort, api)
+    await start('storage', options.storagePort, createStorage({ ...shared, ...origins }))
+    await start('api', options.apiPort, createApi({ ...shared, ...origins, data, rateLimits }))
   } catch (error) {
     await close()
     throw error

@@ -1,5 +1,4 @@
 // Procore's two request budgets, hourly and spike, for each client and company (rate_limiting.md).
-
 /** Requests allowed in an hour and in ten seconds; `Infinity` for no limit. */
 export interface RateLimitOptions {
   hourly?: number
@@ -28,15 +27,14 @@ interface Window {
 /** Counts requests. A window starts with its first request and not on the clock, so tests never straddle one. */
 export class RateLimits {
   readonly #windows = new Map<string, Window[]>()
-  readonly #hourly: number
-  readonly #spike: number
-  readonly #spikeMs: number
+  readonly #sizes: readonly (readonly [limit: number, lengthMs: number])[]
   readonly #now: () => number
 
-  constructor(options: RateLimitOptions, now: () => number) {
-    this.#hourly = options.hourly ?? 3600
-    this.#spike = options.spike ?? 100
-    this.#spikeMs = (options.spikeSeconds ?? 10) * 1000
+  constructor({ hourly = 3600, spike = 100, spikeSeconds = 10 }: RateLimitOptions, now: () => number) {
+    this.#sizes = [
+      [spike, spikeSeconds * 1000],
+      [hourly, 3_600_000],
+    ]
     this.#now = now
   }
 
@@ -44,31 +42,24 @@ export class RateLimits {
   spend(clientId: string, companyId: string): RateReading | undefined {
     const now = this.#now()
     const key = JSON.stringify([clientId, companyId])
-    const windows = this.#windows.get(key) ?? this.#open(key)
-    for (const window of windows) {
-      if (now >= window.startedAt + window.lengthMs) {
-        window.startedAt = now
-        window.used = 0
-      }
-    }
-    const exceeded = windows.some((window) => window.used >= window.limit)
-    if (!exceeded) for (const window of windows) window.used += 1
-    const nearest = windows.reduce((a, b) => (b.limit - b.used < a.limit - a.used ? b : a))
-    if (nearest.limit === Number.POSITIVE_INFINITY) return undefined
-    return {
-      limit: nearest.limit,
-      remaining: nearest.limit - nearest.used,
-      reset: Math.ceil((nearest.startedAt + nearest.lengthMs) / 1000),
-      exceeded,
-    }
-  }
-
-  #open(key: string): Window[] {
-    const windows = [
-      { limit: this.#spike, lengthMs: this.#spikeMs, startedAt: Number.NEGATIVE_INFINITY, used: 0 },
-      { limit: this.#hourly, lengthMs: 3_600_000, startedAt: Number.NEGATIVE_INFINITY, used: 0 },
-    ]
+    const before =
+      this.#windows.get(key) ?? this.#sizes.map(([limit, lengthMs]) => opened(limit, lengthMs, now))
+    const windows = before.map((each) =>
+      now < each.startedAt + each.lengthMs ? each : opened(each.limit, each.lengthMs, now),
+    )
     this.#windows.set(key, windows)
-    return windows
+    const exceeded = windows.some(({ used, limit }) => used >= limit)
+    if (!exceeded) for (const window of windows) window.used += 1
+    const { limit, used, startedAt, lengthMs } = windows.reduce((a, b) => (left(b) < left(a) ? b : a))
+    if (limit === Number.POSITIVE_INFINITY) return undefined
+    return { limit, remaining: limit - used, reset: Math.ceil((startedAt + lengthMs) / 1000), exceeded }
   }
+}
+
+function opened(limit: number, lengthMs: number, startedAt: number): Window {
+  return { limit, lengthMs, startedAt, used: 0 }
+}
+
+function left({ limit, used }: Window): number {
+  return limit - used
 }

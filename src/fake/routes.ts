@@ -1,10 +1,18 @@
 // The API's endpoints: the few of Procore's that the demo and the tests need, and some made for tests.
-
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, apiError, json } from './answer.ts'
-import type { Data, FakeCompany, Project } from './data.ts'
+import {
+  budgetsOf,
+  type Data,
+  type FakeCompany,
+  number,
+  type Project,
+  projectV1,
+  projectV2,
+  rfisOf,
+} from './data.ts'
 import type { Exchange } from './listener.ts'
-import { pageOf } from './paging.ts'
+import { type LongList, type PagingOptions, pageOf } from './paging.ts'
 import type { Presigner } from './storage.ts'
 import type { IssuedToken, Tokens } from './tokens.ts'
 
@@ -16,38 +24,49 @@ export interface Call {
   readonly data: Data
   readonly tokens: Tokens
   readonly presigner: Presigner
+  readonly paging: PagingOptions
   readonly apiOrigin: () => string
   readonly storageOrigin: () => string
 }
 
-type Route = readonly [
-  method: string,
-  path: RegExp,
-  answer: (call: Call, id: string) => Answer | Promise<Answer>,
-]
+type Handle = (call: Call, id: string, projectId: string) => Answer | Promise<Answer>
+type Route = readonly [method: string, path: RegExp, answer: Handle]
 
-const V1_PAGES = { usual: 20, most: 2000 }
-const V2_PAGES = { usual: 10, most: 100 }
-
+const COMPANY_V2 = '^/rest/v2\\.\\d/companies/(\\d+)'
 const ROUTES: readonly Route[] = [
   ['GET', /^\/rest\/v1\.0\/me$/, showMe],
   ['GET', /^\/rest\/v1\.0\/companies$/, listCompanies],
   ['GET', /^\/(?:rest\/v1\.0|vapid)\/projects$/, listProjects],
   ['POST', /^\/rest\/v1\.0\/projects$/, createProject],
-  ['GET', /^\/rest\/v1\.0\/projects\/(\d+)$/, (call, id) => withProject(call, id, showProject)],
-  ['PATCH', /^\/rest\/v1\.0\/projects\/(\d+)$/, (call, id) => withProject(call, id, changeProject)],
-  ['DELETE', /^\/rest\/v1\.0\/projects\/(\d+)$/, (call, id) => withProject(call, id, removeProject)],
-  ['GET', /^\/rest\/v2\.\d\/companies\/(\d+)\/projects$/, listProjectsV2],
+  [
+    'GET',
+    /^\/rest\/v1\.0\/projects\/(\d+)$/,
+    withProject(({ company }, it) => json(200, projectV1(it, company))),
+  ],
+  ['PATCH', /^\/rest\/v1\.0\/projects\/(\d+)$/, withProject(changeProject)],
+  ['DELETE', /^\/rest\/v1\.0\/projects\/(\d+)$/, withProject(removeProject)],
+  [
+    'GET',
+    /^\/rest\/v1\.0\/projects\/(\d+)\/rfis$/,
+    withProject((call, it) => page(call, rfisOf(it, call.company))),
+  ],
+  ['GET', /^\/rest\/v1\.0\/rfis$/, listRfis],
+  [
+    'GET',
+    new RegExp(`${COMPANY_V2}/projects$`),
+    ofCompany((call) => page(call, allProjects(call, projectV2))),
+  ],
+  [
+    'GET',
+    new RegExp(`${COMPANY_V2}/projects/(\\d+)/budgets$`),
+    ofCompany((call, _, id) => withProject(() => page(call, budgetsOf(projectOf(call, id)!)))(call, id, '')),
+  ],
   ['POST', /^\/rest\/v1\.0\/files$/, ({ exchange: { entry } }) => json(201, received(entry))],
   ['GET', /^\/rest\/v1\.0\/files\/(\d+)$/, showFile],
   ['GET', /^\/rest\/v1\.0\/rfis\/(\d+)\.pdf$/, exportRfi],
   ['GET', /^\/rest\/v1\.0\/large$/, sendLarge],
   ['GET', /^\/rest\/v1\.0\/slow$/, answerSlowly],
-  [
-    '*',
-    /^\/rest\/v1\.0\/status\/([2-5]\d\d)$/,
-    (_, code) => ({ ...json(Number(code), { status: Number(code) }) }),
-  ],
+  ['*', /^\/rest\/v1\.0\/status\/([2-5]\d\d)$/, (_, code) => json(Number(code), { status: Number(code) })],
   ['*', /^\/rest\/v1\.0\/echo(?:\/.*)?$/, echo],
 ]
 
@@ -57,7 +76,7 @@ export async function answerRoute(call: Call): Promise<Answer> {
   const method = entry.method === 'HEAD' ? 'GET' : entry.method
   for (const [routeMethod, pattern, answer] of ROUTES) {
     const match = routeMethod === '*' || routeMethod === method ? pattern.exec(path) : null
-    if (match !== null) return answer(call, match[1] ?? '')
+    if (match !== null) return answer(call, match[1] ?? '', match[2] ?? '')
   }
   return notFound(call)
 }
@@ -66,44 +85,56 @@ function notFound({ exchange }: Call): Answer {
   return apiError(exchange.path, 404, 'Resource not found')
 }
 
+function page({ exchange: { path, query }, apiOrigin, paging }: Call, list: LongList): Answer {
+  return pageOf(list, { origin: apiOrigin(), path, query }, paging)
+}
+
+function ofCompany(answer: Handle): Handle {
+  return (call, id, projectId) => (id === call.company.id ? answer(call, id, projectId) : notFound(call))
+}
+
+function projectOf({ data, company }: Call, id: string): Project | undefined {
+  return data.projects(company).get(id)
+}
+
+function withProject(answer: (call: Call, project: Project) => Answer | Promise<Answer>): Handle {
+  return (call, id) => {
+    const project = projectOf(call, id)
+    return project === undefined ? notFound(call) : answer(call, project)
+  }
+}
+
 function showMe({ token }: Call): Answer {
   return json(200, { id: 160586, login: `${token.clientId}@procore.example`, name: 'Demo Service Account' })
 }
 
 function listCompanies({ data, tokens, token }: Call): Answer {
-  const companies = tokens.companiesOf(token.clientId).map((id) => data.company(id))
-  const connected = companies.filter((company) => company !== undefined && company.connected !== false)
+  const companies = tokens.companiesOf(token.clientId).flatMap((id) => data.company(id) ?? [])
+  const connected = companies.filter((company) => company.connected !== false)
   return json(
     200,
-    connected.map((company) => company && { id: number(company.id), is_active: true, name: company.name }),
+    connected.map(({ id, name }) => ({ id: number(id), is_active: true, name })),
   )
 }
 
 /** `company_id` may be left out here, which Procore's own does not allow; another company's is a 404. */
 function listProjects(call: Call): Answer {
-  const { exchange, company, data, apiOrigin } = call
+  const { exchange, company } = call
   if ((exchange.query.get('company_id') ?? company.id) !== company.id) return notFound(call)
-  const projects = [...data.projects(company).values()]
-  const page = pageOf(projects, apiOrigin(), exchange.path, exchange.query, V1_PAGES)
-  return json(
-    200,
-    page.items.map((project) => projectV1(project, company)),
-    page.headers,
+  return page(
+    call,
+    allProjects(call, (project) => projectV1(project, company)),
   )
 }
 
-function listProjectsV2(call: Call, companyId: string): Answer {
-  const { exchange, company, data, apiOrigin } = call
-  if (companyId !== company.id) return notFound(call)
-  const projects = [...data.projects(company).values()]
-  const page = pageOf(projects, apiOrigin(), exchange.path, exchange.query, V2_PAGES)
-  const items = page.items.map(({ id, name, number, active }) => ({
-    id,
-    name,
-    project_number: number,
-    active,
-  }))
-  return json(200, { data: items }, page.headers)
+function allProjects({ data, company }: Call, shape: (project: Project) => object): LongList {
+  const projects = [...data.projects(company).values()].map(shape)
+  return { length: projects.length, item: (index) => projects[index] }
+}
+
+function listRfis(call: Call): Answer | Promise<Answer> {
+  const answer = withProject((_, project) => page(call, rfisOf(project, call.company)))
+  return answer(call, call.exchange.query.get('project_id') ?? '', '')
 }
 
 async function createProject(call: Call): Promise<Answer> {
@@ -111,28 +142,14 @@ async function createProject(call: Call): Promise<Answer> {
   const name = await givenName(call)
   if (name === undefined) return json(422, { errors: { name: ["can't be blank"] } })
   const project = data.addProject(company, name)
-  return json(201, projectV1(project, company), {
-    Location: `${apiOrigin()}/rest/v1.0/projects/${project.id}`,
-  })
-}
-
-function withProject(
-  call: Call,
-  id: string,
-  answer: (call: Call, project: Project) => Answer | Promise<Answer>,
-): Answer | Promise<Answer> {
-  const project = call.data.projects(call.company).get(id)
-  return project === undefined ? notFound(call) : answer(call, project)
-}
-
-function showProject({ company }: Call, project: Project): Answer {
-  return json(200, projectV1(project, company))
+  const headers = { Location: `${apiOrigin()}/rest/v1.0/projects/${project.id}` }
+  return json(201, projectV1(project, company), headers)
 }
 
 async function changeProject(call: Call, project: Project): Promise<Answer> {
   const name = await givenName(call)
   if (name !== undefined) project.name = name
-  return showProject(call, project)
+  return json(200, projectV1(project, call.company))
 }
 
 function removeProject({ company, data }: Call, project: Project): Answer {
@@ -172,7 +189,7 @@ async function answerSlowly({ exchange }: Call): Promise<Answer> {
   return json(200, { ms })
 }
 
-/** Shows the request back to its sender, the bearer with it: never print this answer. */
+/** Shows the request to its sender, the bearer included: never print this answer. */
 function echo({ exchange: { entry } }: Call): Answer {
   const { method, url, rawHeaders, httpVersion, body } = entry
   return json(200, { method, url, httpVersion, rawHeaders, ...received(entry), body })
@@ -180,22 +197,4 @@ function echo({ exchange: { entry } }: Call): Answer {
 
 function received(entry: Exchange['entry']): { bytes: number; sha256: string } {
   return { bytes: entry.bodyBytes, sha256: entry.bodySha256 }
-}
-
-function projectV1(project: Project, company: FakeCompany): object {
-  return {
-    id: number(project.id),
-    name: project.name,
-    display_name: `${project.number} - ${project.name}`,
-    project_number: project.number,
-    city: project.city,
-    active: project.active,
-    company: { id: number(company.id), name: company.name },
-    created_at: project.createdAt,
-  }
-}
-
-/** An id as a JSON number with all its digits, which a JavaScript number may not hold. */
-function number(id: string): unknown {
-  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(id)
 }

@@ -1,9 +1,8 @@
 // The fake's file host: links that want the bearer, and presigned ones that refuse it, as S3 does.
-
 import { createHmac, randomBytes } from 'node:crypto'
 import { type Answer, json } from './answer.ts'
 import { type Faults, play } from './faults.ts'
-import type { Handler } from './listener.ts'
+import type { Exchange, Handler } from './listener.ts'
 import type { Tokens } from './tokens.ts'
 
 /** Makes and checks presigned links. */
@@ -30,42 +29,43 @@ export interface StorageDeps {
   readonly tokens: Tokens
   readonly faults: Faults
   readonly presigner: Presigner
-  readonly origin: () => string
+  readonly storageOrigin: () => string
 }
+
+const FILE = /^\/(presigned|fas\/api\/v5\/files|api\/v5\/files)\/([\w.-]+)$/
 
 /**
  * Answers `/presigned/FILE?sig=` (no bearer), `/fas/api/v5/files/FILE` (bearer, gives the file) and
  * `/api/v5/files/FILE` (bearer, redirects to the presigned link).
  */
-export function createStorage({ tokens, faults, presigner, origin }: StorageDeps): Handler {
+export function createStorage(deps: StorageDeps): Handler {
   return async (exchange) => {
-    const { entry, path, query } = exchange
-    const ordinary = async (): Promise<Answer> => {
-      const [, kind, file] = /^\/(presigned|fas\/api\/v5\/files|api\/v5\/files)\/([\w.-]+)$/.exec(path) ?? []
-      const authorization = entry.headers['authorization']
-      if (file === undefined || !['GET', 'HEAD'].includes(entry.method)) {
-        return s3Error(404, 'NoSuchKey', 'The specified key does not exist.')
-      }
-      if (kind === 'presigned') {
-        if (authorization !== undefined) {
-          return s3Error(400, 'InvalidArgument', 'Only one auth mechanism allowed')
-        }
-        if (presigner.isSigned(file, query.get('sig'))) return fileAnswer(file)
-        return s3Error(403, 'SignatureDoesNotMatch', 'The request signature does not match.')
-      }
-      const token = tokens.find(/^Bearer (\S+)$/i.exec(authorization ?? '')?.[1] ?? '')
-      if (token !== undefined) entry.tokenSerial = token.serial
-      if (token === undefined || !tokens.isAlive(token)) return json(401, { message: 'Unauthorized' })
-      if (kind?.startsWith('fas/')) return fileAnswer(file)
-      return { status: 302, headers: { Location: origin() + presigner.sign(file) }, body: '' }
-    }
-    const fault = faults.next(faults.storage, entry.method, entry.url) ?? {}
-    await play(exchange, fault, { Server: 'AmazonS3' }, ordinary)
+    const { entry } = exchange
+    const fault = deps.faults.next(deps.faults.storage, entry.method, entry.url) ?? {}
+    await play(exchange, fault, { Server: 'AmazonS3' }, async () => fileAnswer(exchange, deps))
   }
 }
 
-function fileAnswer(file: string): Answer {
-  return { status: 200, headers: { 'Content-Type': 'application/pdf' }, body: `%PDF-1.7 fake ${file}\n` }
+function fileAnswer(
+  { entry, path, query }: Exchange,
+  { tokens, presigner, storageOrigin }: StorageDeps,
+): Answer {
+  const [, kind, file] = FILE.exec(path) ?? []
+  const { authorization } = entry.headers
+  if (file === undefined || !['GET', 'HEAD'].includes(entry.method)) {
+    return s3Error(404, 'NoSuchKey', 'The specified key does not exist.')
+  }
+  const pdf = { status: 200, headers: { 'Content-Type': 'application/pdf' }, body: `%PDF-1.7 fake ${file}\n` }
+  if (kind === 'presigned') {
+    if (authorization !== undefined) return s3Error(400, 'InvalidArgument', 'Only one auth mechanism allowed')
+    if (presigner.isSigned(file, query.get('sig'))) return pdf
+    return s3Error(403, 'SignatureDoesNotMatch', 'The request signature does not match.')
+  }
+  const token = tokens.ofHeader(authorization)
+  if (token !== undefined) entry.tokenSerial = token.serial
+  if (token === undefined || !tokens.isAlive(token)) return json(401, { message: 'Unauthorized' })
+  if (kind?.startsWith('fas/')) return pdf
+  return { status: 302, headers: { Location: storageOrigin() + presigner.sign(file) }, body: '' }
 }
 
 function s3Error(status: number, code: string, message: string): Answer {

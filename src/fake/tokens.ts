@@ -1,5 +1,4 @@
 // The fake's clients and the access tokens issued to them.
-
 import { randomBytes } from 'node:crypto'
 
 /** A service account known to the fake, and the companies it was given. */
@@ -21,20 +20,19 @@ export interface TokenBody {
 export interface IssuedToken {
   readonly serial: number
   readonly clientId: string
-  readonly createdAt: number
   readonly expiresAt: number
   revoked: boolean
 }
 
 /** Issues, recognises and revokes tokens. */
 export class Tokens {
-  readonly #clients = new Map<string, FakeClient>()
+  readonly #clients: Map<string, FakeClient>
   readonly #issued = new Map<string, IssuedToken>()
   readonly #lifetimeMs: number
   readonly #now: () => number
 
   constructor(clients: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
-    for (const client of clients) this.#clients.set(client.clientId, { ...client })
+    this.#clients = new Map(clients.map((client) => [client.clientId, { ...client }]))
     this.#lifetimeMs = lifetimeSeconds * 1000
     this.#now = now
   }
@@ -46,13 +44,18 @@ export class Tokens {
     const serial = this.#issued.size + 1
     const expiresAt = createdAt + this.#lifetimeMs
     const token = tokenText({ serial, exp: Math.floor(expiresAt / 1000) })
-    this.#issued.set(token, { serial, clientId, createdAt, expiresAt, revoked: false })
+    this.#issued.set(token, { serial, clientId, expiresAt, revoked: false })
     return {
       access_token: token,
       token_type: 'bearer',
       expires_in: this.#lifetimeMs / 1000,
       created_at: Math.floor(createdAt / 1000),
     }
+  }
+
+  /** The token of an `Authorization` header, dead ones included. */
+  ofHeader(authorization = ''): IssuedToken | undefined {
+    return this.find(/^Bearer (\S+)$/i.exec(authorization)?.[1] ?? '')
   }
 
   /** What is known of a token, dead ones included. */
@@ -65,20 +68,9 @@ export class Tokens {
     return !token.revoked && this.#now() < token.expiresAt
   }
 
-  /** Whole seconds until a token ends. */
-  secondsLeft(token: IssuedToken): number {
-    return Math.floor((token.expiresAt - this.#now()) / 1000)
-  }
-
   /** The companies a client was given. */
   companiesOf(clientId: string): readonly string[] {
     return this.#clients.get(clientId)?.companyIds ?? []
-  }
-
-  /** Ends one token; an unknown one is no error. */
-  revoke(token: string): void {
-    const known = this.#issued.get(token)
-    if (known !== undefined) known.revoked = true
   }
 
   /** Ends all tokens, or those of one client. */

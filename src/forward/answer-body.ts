@@ -2,6 +2,7 @@
 import type { Transform } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { JsonStrings } from './json-strings.ts'
+import type { UpstreamResponse } from './upstream-response.ts'
 
 type Replace = (value: string) => string | undefined
 
@@ -45,90 +46,79 @@ export function planBody(status: number, headers: ParsedHeaders, wishes: BodyWis
   return { coding, replace: rewriting ? replace : undefined }
 }
 
-/** Where a worked on body goes. */
-export interface BodyOutlet {
-  /** False: no more until `resume`. */
-  take(chunk: Buffer): boolean
-  /** More may be written after `write` gave false. */
-  ready(): void
-  end(): void
-  fail(error: Error): void
-}
+/** A body to be read once, as {@link UpstreamResponse} has it. */
+export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume' | 'isComplete'>
 
-/** Answers that unpack to more than this, and to more than so many times their size on the wire, are broken off. */
+/** Bodies that unpack to more than this, and to more than so many times their size on the wire, are broken off. */
 const MOST_FREE_BYTES = 16 * 1024 * 1024
 const MOST_RATIO = 200
 
-/** Works on one body; back-pressure passes through. */
-export class AnswerBody {
-  readonly #plan: BodyPlan
-  readonly #outlet: BodyOutlet
-  readonly #strings: JsonStrings | undefined
-  #unpacker: Transform | undefined
-  #packedBytes = 0
-  #unpackedBytes = 0
-
-  constructor(plan: BodyPlan, outlet: BodyOutlet) {
-    this.#plan = plan
-    this.#outlet = outlet
-    this.#strings = plan.replace && new JsonStrings('h', plan.replace)
+/** The body as the caller gets it: unpacked and rewritten as it streams by, with back-pressure. */
+export function transformed(source: BodySource, { coding, replace }: BodyPlan): BodySource {
+  const strings = replace && new JsonStrings('h', replace)
+  let unpacker: Transform | undefined
+  return {
+    isComplete: false,
+    resume: () => {
+      if (unpacker === undefined) source.resume()
+      else unpacker.resume()
+    },
+    pipe: async (write) => {
+      const pass = (chunk: Buffer) => {
+        const out = strings === undefined ? chunk : strings.push(chunk)
+        return out.length === 0 || write(out)
+      }
+      if (coding === undefined) await source.pipe(pass)
+      else {
+        await unpack(source, pass, (firstByte) => {
+          unpacker = unpackerOf(coding, firstByte)
+          return unpacker
+        })
+      }
+      const rest = strings?.end()
+      if (rest !== undefined && rest.length > 0) write(rest)
+    },
   }
+}
 
-  /** False: no more until the outlet's `ready`. */
-  write(chunk: Buffer): boolean {
-    if (this.#plan.coding === undefined) return this.#pass(chunk)
-    this.#packedBytes += chunk.length
-    this.#unpacker ??= this.#open(this.#plan.coding, chunk[0] ?? 0)
-    return this.#unpacker.write(chunk)
-  }
-
-  /** All was written. */
-  end(): void {
-    if (this.#unpacker === undefined) this.#end()
-    else this.#unpacker.end()
-  }
-
-  /** The outlet takes more again. */
-  resume(): void {
-    if (this.#unpacker === undefined) this.#outlet.ready()
-    else this.#unpacker.resume()
-  }
-
-  destroy(): void {
-    this.#unpacker?.destroy()
-  }
-
-  #pass(chunk: Buffer): boolean {
-    const out = this.#strings === undefined ? chunk : this.#strings.push(chunk)
-    return out.length === 0 || this.#outlet.take(out)
-  }
-
-  #end(): void {
-    const rest = this.#strings?.end()
-    if (rest !== undefined && rest.length > 0) this.#outlet.take(rest)
-    this.#outlet.end()
-  }
-
-  #open(coding: string, firstByte: number): Transform {
-    const unpacker = unpackerOf(coding, firstByte)
-    unpacker.on('data', (chunk: Buffer) => {
-      this.#unpackedBytes += chunk.length
-      if (isBomb(this.#packedBytes, this.#unpackedBytes)) {
-        unpacker.destroy(new Error('it unpacks to far more than an honest answer would'))
-      } else if (!this.#pass(chunk)) unpacker.pause()
+async function unpack(
+  source: BodySource,
+  write: (chunk: Buffer) => boolean,
+  open: (firstByte: number) => Transform,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let unpacker: Transform | undefined
+  let packedBytes = 0
+  let unpackedBytes = 0
+  const start = (firstByte: number) => {
+    const started = open(firstByte)
+    started.on('data', (chunk: Buffer) => {
+      unpackedBytes += chunk.length
+      if (isBomb(packedBytes, unpackedBytes)) {
+        started.destroy(new Error('it unpacks to far more than an honest response would'))
+      } else if (!write(chunk)) started.pause()
     })
-    unpacker.on('drain', () => this.#outlet.ready())
-    unpacker.on('end', () => this.#end())
-    unpacker.on('error', (cause) => {
-      this.#outlet.fail(
-        new ProxyError('upstream_protocol', "The API's compressed answer could not be unpacked.", {
-          proxyStatus: 'http_response_content_coding',
-          cause,
-        }),
-      )
-    })
-    return unpacker
+    started.on('drain', () => source.resume())
+    started.on('end', resolve)
+    started.on('error', (cause) => reject(notUnpacked(cause)))
+    return started
   }
+  const packed = source.pipe((chunk) => {
+    packedBytes += chunk.length
+    unpacker ??= start(chunk[0] ?? 0)
+    return unpacker.destroyed || unpacker.write(chunk)
+  })
+  packed.then(() => (unpacker === undefined ? resolve() : unpacker.end()), reject)
+  try {
+    await promise
+  } finally {
+    unpacker?.destroy()
+  }
+}
+
+function notUnpacked(cause: unknown): ProxyError {
+  const detail = "The API's compressed response could not be unpacked."
+  return new ProxyError('upstream_protocol', detail, { proxyStatus: 'http_response_content_coding', cause })
 }
 
 function isBomb(packed: number, unpacked: number): boolean {

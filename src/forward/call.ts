@@ -2,7 +2,7 @@
 import type { Caller, Company } from '../config/config.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { RequestBody } from './request-body.ts'
-import type { UpstreamResponse } from './upstream-response.ts'
+import type { ResponseHead, UpstreamResponse } from './upstream-response.ts'
 import type { Upstream } from './upstreams.ts'
 
 /** One request that the guards let through. */
@@ -29,6 +29,12 @@ export interface Call {
   readonly body: RequestBody | null
   /** Tells when the caller goes away. */
   readonly departure: Departure
+  /** Ask for gzip on the caller's behalf. */
+  readonly gzip: boolean
+  /** The request is about to be written, each time that it is sent. */
+  readonly onSending?: (() => void) | undefined
+  /** Procore sent 102 or 103. */
+  readonly onInformation?: ((status: number, head: ResponseHead) => void) | undefined
 }
 
 /** Sends a call to Procore (or answers it from what is kept) and gives the response once its head is there. */
@@ -38,6 +44,8 @@ export type Send = (call: Call) => Promise<UpstreamResponse>
 export class Departure {
   #controller: AbortController | undefined
   #hasLeft = false
+  /** Called at once when the caller leaves: ends the attempt that is under way. */
+  onLeave: (() => void) | undefined
 
   /** True once the caller has closed its connection: nothing more may be sent for it. */
   get hasLeft(): boolean {
@@ -55,6 +63,7 @@ export class Departure {
   leave(): void {
     this.#hasLeft = true
     this.#controller?.abort(new CallerGoneError())
+    this.onLeave?.()
   }
 }
 

@@ -13,6 +13,11 @@ export class FairQueue<T> implements Iterable<T> {
     return this.#size
   }
 
+  /** How many of this caller wait. */
+  sizeOf(caller: string): number {
+    return this.#byCaller.get(caller)?.length ?? 0
+  }
+
   add(caller: string, item: T): void {
     const items = this.#byCaller.get(caller)
     if (items === undefined) this.#byCaller.set(caller, [item])

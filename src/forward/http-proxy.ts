@@ -1,27 +1,34 @@
-// The forwarder as the handler of @fastify/http-proxy, for what Fastify routes.
+// @fastify/http-proxy carries the requests that the hooks let through; its handler sends them with the company's own connections.
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
-import { forward, type Passage } from './forwarder.ts'
 
-/** Serves `/` by forwarding; `passageOf` gives what was decided before. */
-export async function registerForwarder(
+/** Where the hooks let a request go to Procore, its URL is rewritten to this one. */
+export const FORWARD_ROUTE = '/_forward'
+
+export interface ForwardingRoute {
+  /** The origin that a request goes to. */
+  readonly originOf: (request: FastifyRequest) => string
+  /** Answers the hijacked reply. */
+  readonly carry: (request: FastifyRequest, reply: FastifyReply) => void
+}
+
+/** Serves {@link FORWARD_ROUTE}. */
+export async function registerForwarding(
   app: FastifyInstance,
-  passageOf: (request: FastifyRequest) => Passage,
+  { originOf, carry }: ForwardingRoute,
 ): Promise<void> {
   await app.register(httpProxy, {
-    // Never dialled: the handler below sends through the company's own pool.
-    upstream: 'http://procore-proxy.invalid',
+    upstream: '',
+    replyOptions: { getUpstream: originOf },
     httpMethods: [...FORWARDED_METHODS],
-    // Whatever is forwarded is routed as `/`; its real path is in the passage.
-    routes: ['/'],
+    routes: [FORWARD_ROUTE],
     proxyPayloads: false,
-    // Nor does it need an agent of its own.
+    // Invariant: nothing goes up but through the company's own connections.
     undici: { request: neverSent },
     handler: (request: FastifyRequest, reply: FastifyReply) => {
-      const passage = passageOf(request)
       reply.hijack()
-      forward(request.raw, reply.raw, passage)
+      carry(request, reply)
     },
   } as Parameters<typeof httpProxy>[1])
 }

@@ -36,12 +36,45 @@ function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase):
   return base.origin + base.prefix + rest
 }
 
-/** A quoted parameter may hold what looks like a target. */
-const TARGET_OR_QUOTED = /"(?:[^"\\]|\\.)*"|<([^<>]*)>/g
-
-/** Rewrites the `<…>` targets of a Link header (RFC 8288); everything around them stays as it is. */
+/**
+ * Rewrites the `<…>` targets of a Link header (RFC 8288); everything around them stays as it is. Quoted parameters may hold
+ * what looks like a target. One pass over the value: its time grows with its length only.
+ */
 export function rewriteLink(value: string, apiOrigin: string, base: CallerBase): string {
-  return value.replace(TARGET_OR_QUOTED, (match, reference: string | undefined) =>
-    reference === undefined ? match : `<${rewriteUrl(reference, apiOrigin, base)}>`,
-  )
+  let rewritten = ''
+  let copied = 0
+  // A quote without an end is an ordinary character, and so are all after it.
+  let hasQuotes = true
+  for (let at = 0; at < value.length; at++) {
+    const char = value[at]
+    if (char === '"' && hasQuotes) {
+      const end = endOfQuoted(value, at)
+      if (end === -1) hasQuotes = false
+      else at = end
+    }
+    const end = char === '<' ? endOfTarget(value, at) : -1
+    if (end === -1) continue
+    rewritten += `${value.slice(copied, at)}<${rewriteUrl(value.slice(at + 1, end), apiOrigin, base)}>`
+    copied = end + 1
+    at = end
+  }
+  return rewritten + value.slice(copied)
+}
+
+/** The index of the quote that closes the one at `from`, or -1 if there is none. */
+function endOfQuoted(value: string, from: number): number {
+  for (let at = from + 1; at < value.length; at++) {
+    if (value[at] === '\\') at++
+    else if (value[at] === '"') return at
+  }
+  return -1
+}
+
+/** The index of the `>` that ends a target, or -1 if another `<` or the end of the value comes first. */
+function endOfTarget(value: string, from: number): number {
+  for (let at = from + 1; at < value.length; at++) {
+    if (value[at] === '>') return at
+    if (value[at] === '<') return -1
+  }
+  return -1
 }

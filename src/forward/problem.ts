@@ -40,7 +40,10 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
   if (error.code === 'method_not_allowed') {
     headers.push('Allow', error.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
   }
-  if (error.code === 'key_required') headers.push('WWW-Authenticate', 'Procore-Proxy-Key')
+  if (error.code === 'key_required') {
+    // So that spreadsheets and browsers ask their user for the key (RFC 7617).
+    headers.push('WWW-Authenticate', 'Basic realm="procore-proxy", charset="UTF-8"')
+  }
   if (context.extra !== undefined) headers.push(...context.extra)
   return { headers, body }
 }

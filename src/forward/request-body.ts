@@ -1,6 +1,6 @@
 // A caller's request body on its way up: it streams with back-pressure, is counted, and a short one is kept to be sent again.
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { hastenCollection } from './collection.ts'
 
 /** Bodies up to this length are kept, so that the request can be sent again. */
 export const MOST_KEPT_BYTES = 64 * 1024
@@ -10,15 +10,18 @@ export const MOST_KEPT_BYTES = 64 * 1024
  * the caller's request itself would cut the connection on which the caller still has to get its response.
  */
 export class RequestBody extends Readable {
-  readonly #request: IncomingMessage
+  readonly #request: Readable
   readonly #onProgress: (bytes: number, piece?: Buffer) => void
+  readonly #observers: ((piece: Buffer) => void)[] = []
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #isStarted = false
   #isComplete = false
+  /** When its last piece arrived (`performance.now()`). */
+  movedAt = 0
 
   /** `onProgress` is called for each piece, and with 0 at the end. */
-  constructor(request: IncomingMessage, onProgress: (bytes: number, piece?: Buffer) => void) {
+  constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
@@ -32,6 +35,11 @@ export class RequestBody extends Readable {
     if (!this.#isStarted && !this.destroyed) return this
     if (this.#kept === undefined || !this.#isComplete) return undefined
     return Buffer.concat(this.#kept, this.#keptBytes)
+  }
+
+  /** Calls `listener` with each piece that arrives from now on. */
+  observe(listener: (piece: Buffer) => void): void {
+    this.#observers.push(listener)
   }
 
   /** The caller has sent all of it. */
@@ -64,12 +72,15 @@ export class RequestBody extends Readable {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    hastenCollection(chunk)
     if (this.#kept !== undefined) {
       this.#keptBytes += chunk.length
       if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
       else this.#kept = undefined
     }
+    this.movedAt = performance.now()
     this.#onProgress(chunk.length, chunk)
+    for (const observe of this.#observers) observe(chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 

@@ -1,5 +1,9 @@
 // What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
-import { perName } from '../http1/per-name.ts'
+import type { LiveToken } from '../auth/live-token.ts'
+import { perName } from '../routing/per-name.ts'
+import { headerValues } from '../routing/raw-headers.ts'
+import type { Call } from './call.ts'
+import type { Upstream } from './upstreams.ts'
 
 /** Names in lower case. Hop-by-hop ones are of RFC 9110 section 7.6.1 and older practice. */
 const NEVER_SENT = new Set([
@@ -18,6 +22,22 @@ const NEVER_SENT = new Set([
   'expect',
   'forwarded',
   'x-real-ip',
+  // By these, servers behind a rewriting proxy are told another path or method than the one that was judged.
+  'x-original-url',
+  'x-original-uri',
+  'x-original-path',
+  'x-original-method',
+  'x-original-host',
+  'x-rewrite-url',
+  'x-rewrite-uri',
+  'x-override-url',
+  'x-http-path-override',
+  'x-http-host-override',
+  'x-host',
+  'x-proxy-url',
+  'x-request-uri',
+  'x-envoy-original-path',
+  'request-uri',
   'origin',
   'referer',
 ])
@@ -38,9 +58,9 @@ export const requestHeaderVerdict = perName((name): Verdict => {
 })
 
 /** The lower-case names that the `Connection` headers list, or undefined where there are none beyond the usual two. */
-export function connectionNames(values: string | undefined): ReadonlySet<string> | undefined {
-  if (values === undefined) return undefined
-  const lower = values.toLowerCase()
+export function connectionNames(values: readonly string[]): ReadonlySet<string> | undefined {
+  if (values.length === 0) return undefined
+  const lower = values.join().toLowerCase()
   if (lower === 'keep-alive' || lower === 'close') return undefined
   return new Set(lower.split(',').map((name) => name.trim()))
 }
@@ -55,21 +75,13 @@ export function addedHeaders(gzip: boolean): readonly string[] {
 
 /** Those of a caller's header names that {@link requestHeaders} would not send on. */
 export function removedHeaders(names: readonly string[], connection: string | undefined): string[] {
-  const named = connectionNames(connection)
+  const named = connectionNames(connection === undefined ? [] : [connection])
   const isRemoved = (name: string) => {
     const lower = name.toLowerCase()
     if (lower === 'host') return false
     return requestHeaderVerdict(name) === 'drop' || (named?.has(lower) && lower !== 'content-length')
   }
   return [...new Set(names.filter(isRemoved))]
-}
-
-export interface UpstreamTarget {
-  /** The Host to send: the API origin's host and port. */
-  readonly host: string
-  readonly companyId: string
-  /** Ask for compression; see {@link asksForGzip}. */
-  readonly gzip?: boolean
 }
 
 const ACCEPT_ENCODING = 'accept-encoding'
@@ -90,35 +102,36 @@ export function asksForGzip(method: string, rawHeaders: readonly string[]): bool
   return true
 }
 
-/**
- * The headers that go up, flat (name, value, …), without the Authorization that `authorize` appends.
- * `rawHeaders` is flat as Node gives it; `connection` the joined value of the Connection headers.
- */
-export function requestHeaders(
-  rawHeaders: readonly string[],
-  connection: string | undefined,
-  target: UpstreamTarget,
-): string[] {
-  const named = connectionNames(connection)
-  // Invariant: the injected headers are put on last and never taken from the caller, whatever Connection names.
-  const headers = ['Host', target.host]
-  let via = '1.1 procore-proxy'
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    const verdict = requestHeaderVerdict(name)
-    if (verdict === 'drop') continue
-    // Content-Length frames the body: naming it in Connection must not reframe it (CVE-2025-48865's class).
-    if (named?.has(name.toLowerCase()) && name.toLowerCase() !== 'content-length') continue
-    const value = rawHeaders[i + 1] as string
-    if (verdict === 'via') via = via === '1.1 procore-proxy' ? `${value}, ${via}` : viaAppended(via, value)
-    else headers.push(name, value)
-  }
-  if (target.gzip) headers.push('Accept-Encoding', 'gzip')
-  headers.push('Procore-Company-Id', target.companyId, 'Via', via)
-  return headers
+/** As `asksForGzip`, where the configuration wants it. Files are compressed in themselves, and callers want their length. */
+export function wantsGzip(upstream: Upstream, method: string, rawHeaders: readonly string[]): boolean {
+  const { settings, origin, environment } = upstream
+  return settings.compression === 'auto' && origin === environment.apiUrl && asksForGzip(method, rawHeaders)
 }
 
-function viaAppended(via: string, value: string): string {
-  const own = ', 1.1 procore-proxy'
-  return `${via.slice(0, -own.length)}, ${value}${own}`
+/** What decides about the headers that go up. */
+type Outgoing = Pick<Call, 'rawHeaders' | 'companyId' | 'gzip'> & {
+  readonly upstream: { readonly host: string }
+}
+
+/** The headers that go up, as undici takes them: name, value, name, value, … */
+export function requestHeaders(call: Outgoing, token: Pick<LiveToken, 'value'>): string[] {
+  const { rawHeaders } = call
+  const named = connectionNames(headerValues(rawHeaders, 'connection'))
+  // Invariant: the injected headers are put on last and never taken from the caller, whatever Connection names.
+  const headers = ['Host', call.upstream.host]
+  let via = ''
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    const verdict = requestHeaderVerdict(name)
+    if (verdict === 'drop') continue
+    // Content-Length frames the body: naming it in Connection must not change that (CVE-2025-48865's class).
+    if (named?.has(name.toLowerCase()) && name.toLowerCase() !== 'content-length') continue
+    const value = rawHeaders[at + 1] as string
+    if (verdict === 'via') via += `${value}, `
+    else headers.push(name, value)
+  }
+  if (call.gzip) headers.push('Accept-Encoding', 'gzip')
+  headers.push('Procore-Company-Id', call.companyId, 'Via', `${via}1.1 procore-proxy`)
+  headers.push('Authorization', `Bearer ${token.value}`)
+  return headers
 }

@@ -1,6 +1,5 @@
 // What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
-import { perName } from '../http1/per-name.ts'
-import { textOf } from '../http1/read-head.ts'
+import { perName } from '../routing/per-name.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
@@ -24,15 +23,11 @@ const NEVER_PASSED = new Set([
 /** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
 const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
 
-/** Of a body that is unpacked or rewritten; what they say would not be true any more. */
-const ABOUT_THE_BYTES = new Set([
-  'content-length',
-  'content-md5',
-  'digest',
-  'content-digest',
-  'repr-digest',
-  'accept-ranges',
-])
+/**
+ * What these say of a body is no longer true once it is unpacked or rewritten. An ETag passes as it is, so that callers can
+ * send it back in If-Match: a weakened one would never match again.
+ */
+const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'repr-digest', 'accept-ranges'])
 
 /**
  * Media types that no browser runs. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed, so that
@@ -48,7 +43,9 @@ type Verdict =
   | 'location'
   | 'request-id'
   | 'connection'
-  | 'body'
+  | 'length'
+  | 'coding'
+  | 'digest'
   | 'type'
   | 'nosniff'
 
@@ -61,7 +58,9 @@ const verdictOf = perName((name): Verdict => {
   else if (lower === 'connection') verdict = 'connection'
   else if (lower === 'content-type') verdict = 'type'
   else if (lower === 'x-content-type-options') verdict = 'nosniff'
-  else if (lower === 'etag' || lower === 'content-encoding' || ABOUT_THE_BYTES.has(lower)) verdict = 'body'
+  else if (lower === 'content-length') verdict = 'length'
+  else if (lower === 'content-encoding') verdict = 'coding'
+  else if (ABOUT_THE_BYTES.has(lower)) verdict = 'digest'
   else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
     verdict = 'drop'
   }
@@ -82,28 +81,28 @@ export interface AnswerContext {
 }
 
 /**
- * The headers for the caller, flat (name, value, …). `rawHeaders` is flat as it came, in Latin-1 or in buffers; `plan` is what is
- * done to the body.
+ * The headers for the caller, flat (name, value, …). `rawHeaders` is flat, in Latin-1; `plan` is what is done to the body.
  */
 export function responseHeaders(
-  rawHeaders: readonly (Buffer | string)[],
+  rawHeaders: readonly string[],
   context: AnswerContext,
   plan?: BodyPlan,
 ): string[] {
   const { fetched } = context
   const headers: string[] = []
   let named: ReadonlySet<string> | undefined
+  let length: readonly [name: string, value: string] | undefined
   let requestId = false
   let types = 0
   let isInert = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = textOf(rawHeaders[i] as Buffer | string)
-    const value = textOf(rawHeaders[i + 1] as Buffer | string)
+    const name = rawHeaders[i] as string
+    const value = rawHeaders[i + 1] as string
     switch (verdictOf(name)) {
       case 'drop':
         continue
       case 'connection':
-        named = merge(named, connectionNames(value))
+        named = merge(named, connectionNames([value]))
         continue
       case 'link':
         headers.push(
@@ -119,9 +118,14 @@ export function responseHeaders(
             : absoluteReference(value, fetched),
         )
         continue
-      case 'body':
+      case 'length':
+        if (plan === undefined) length = [name, value]
+        continue
+      case 'coding':
+        if (plan?.coding === undefined) headers.push(name, value)
+        continue
+      case 'digest':
         if (plan === undefined) headers.push(name, value)
-        else pushChanged(headers, name, value, plan)
         continue
       case 'nosniff':
         continue
@@ -145,15 +149,9 @@ export function responseHeaders(
   if (types !== 1 || !isInert || named?.has('content-type')) kept.push('Content-Security-Policy', 'sandbox')
   if (context.extra !== undefined) kept.push(...context.extra)
   if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
+  // Last: Node changes the bytes of a Content-Disposition that comes after it.
+  if (length !== undefined) kept.push(...length)
   return kept
-}
-
-/** A header that speaks of the body, where that does not arrive as it was sent. */
-function pushChanged(headers: string[], name: string, value: string, { coding }: BodyPlan): void {
-  const lower = name.toLowerCase()
-  // The same to a reader, but not byte for byte (RFC 9110 section 8.8.1).
-  if (lower === 'etag') headers.push(name, value.startsWith('W/') ? value : `W/${value}`)
-  else if (lower === 'content-encoding' && coding === undefined) headers.push(name, value)
 }
 
 function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {
@@ -165,7 +163,7 @@ function withoutNamed(headers: readonly string[], named: ReadonlySet<string>): s
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
     const lower = name.toLowerCase()
-    if (named.has(lower) && lower !== 'content-length') continue
+    if (named.has(lower)) continue
     kept.push(name, headers[i + 1] as string)
   }
   return kept

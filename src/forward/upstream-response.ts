@@ -17,6 +17,8 @@ export interface UpstreamResponse {
   readonly rawHeaders: readonly string[]
   /** The same, to look values up by lower-case name. */
   readonly head: ResponseHead
+  /** All of the body has arrived: a reader gets it at once. */
+  readonly isComplete: boolean
   /**
    * Passes the body on piece by piece. Where `write` returns false, no more comes until {@link resume} (one more piece may
    * be under way). Resolves at the end; rejects where the body breaks off, so that it is never taken for whole.
@@ -38,6 +40,7 @@ export class StoredResponse implements UpstreamResponse {
   readonly statusText: string
   readonly rawHeaders: readonly string[]
   readonly head: ResponseHead
+  readonly isComplete = true
   readonly #body: Buffer
 
   constructor(status: number, statusText: string, rawHeaders: readonly string[], body: Buffer) {

@@ -1,12 +1,12 @@
-// What may be called: a company's rules and `access`, held against all that the method and the path could be taken for.
+// What may be called: rules and `access` of a company or caller, held against every method and path that a server may read.
 import { METHODS } from '../config/access-rules.ts'
-import type { Access, AccessRule, Company } from '../config/config.ts'
+import type { Access, AccessRule } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { queryValues } from '../routing/query.ts'
+import { queriesOf, readingsOf } from '../routing/path-readings.ts'
+import { METHOD_OVERRIDE, queryValues } from '../routing/query.ts'
 import { quote } from '../routing/quote.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 import { matchesPattern } from './path-pattern.ts'
-import { readingsOf } from './path-readings.ts'
 
 /** As much of a request as decides whether it may go up. `path` is raw, as forwarded; `query` raw, with its `?`. */
 export interface JudgedRequest {
@@ -16,57 +16,57 @@ export interface JudgedRequest {
   readonly query: string
 }
 
-/** As much of a company as decides it. */
-export type Judging = Pick<Company, 'access' | 'rules'>
+/** The access and rules of a company or of a caller. */
+export interface Rights {
+  readonly access: Access
+  readonly rules: readonly AccessRule[]
+  /** What the sentences call it; `The company` if absent. */
+  readonly subject?: string
+}
 
 export interface AccessDecision {
   readonly allowed: boolean
-  /** A sentence, for callers and for `explain`; made when it is asked for, which for most requests is never. */
+  /** A sentence, for callers and for `explain`. */
   readonly why: string
+  /** Whether rules, not `access`, let every reading of the request through. */
+  readonly byRule: boolean
 }
 
 const HELP_ON_RULES =
-  'Change the `rules` of this company if this call is meant to pass; `procore-proxy explain METHOD URL` tells which one decides.'
+  'Change these `rules` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which rule decides.'
 
-const OVERRIDES: ReadonlySet<string> = new Set([
-  'x-http-method-override',
-  'x-http-method',
-  'x-method-override',
-])
+const OVERRIDES = /^x-(?:http-)?method(?:-override)?$/
 
-const READ_WRITE: AccessDecision = { allowed: true, why: 'The company is read-write.' }
-const READ: AccessDecision = { allowed: true, why: 'The company is read-only, and this only reads.' }
-
-/** Throws `access_denied` where the company's rules or its `access` do not let this request through. */
-export function judgeAccess(company: Judging, request: JudgedRequest): void {
-  const decision = decideAccess(company, request)
+/** Throws `access_denied` if these rights do not allow the request. */
+export function judgeAccess(rights: Rights, request: JudgedRequest): void {
+  const decision = decideAccess(rights, request)
   if (decision.allowed) return
-  throw new ProxyError(
-    'access_denied',
-    decision.why,
-    company.rules.length === 0 ? {} : { help: HELP_ON_RULES },
-  )
+  const options = rights.rules.length === 0 ? {} : { help: HELP_ON_RULES }
+  throw new ProxyError('access_denied', decision.why, options)
 }
 
 /** Whether the request may go up, and why. Throws `request_invalid` for a `_method` that can't be decoded. */
-export function decideAccess({ access, rules }: Judging, request: JudgedRequest): AccessDecision {
-  if (rules.length > 0) return decideByRules(rules, access, request)
-  return access === 'read-write' ? READ_WRITE : decideRead(request)
+export function decideAccess(rights: Rights, request: JudgedRequest): AccessDecision {
+  const subject = rights.subject ?? 'The company'
+  if (isRead(request.method)) {
+    // Rack heeds overrides on POST alone. In a read they could only deceive what judges, retries or keeps reads.
+    const write = overrides(request).find(({ method }) => !isRead(method))
+    if (write !== undefined) return refusal(`A read may not ask for another method, as ${write.source} does.`)
+  }
+  if (rights.rules.length > 0) return decideByRules(rights, request)
+  if (rights.access === 'read-write')
+    return { allowed: true, why: `${subject} is read-write.`, byRule: false }
+  return isRead(request.method)
+    ? { allowed: true, why: `${subject} is read-only, and this only reads.`, byRule: false }
+    : refusal(`${subject} is read-only: ${request.method} is a writing method.`)
 }
 
-// Invariant: what passes is a reading method to Procore too. Rack::MethodOverride heeds overrides on POST alone, but
-// neither this header nor this parameter has business in a read.
-function decideRead(request: JudgedRequest): AccessDecision {
-  if (!reads(request.method)) return readOnly(`${request.method} is a writing method.`)
-  const write = overrides(request).find(({ method }) => !reads(method))
-  return write === undefined ? READ : readOnly(`${write.source} asks for another method.`)
+function refusal(why: string): AccessDecision {
+  return { allowed: false, why, byRule: false }
 }
 
-function readOnly(reason: string): AccessDecision {
-  return { allowed: false, why: `The company is read-only: ${reason}` }
-}
-
-function reads(method: string): boolean {
+/** Whether a method only reads: GET, HEAD and OPTIONS. */
+export function isRead(method: string): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }
 
@@ -79,13 +79,15 @@ interface Override {
 const NONE: readonly Override[] = []
 
 /** Every other method that the request names, in upper case. One that names nothing overrides nothing. */
-function overrides({ rawHeaders, query }: JudgedRequest): readonly Override[] {
+function overrides({ rawHeaders, path, query }: JudgedRequest): readonly Override[] {
   let found = NONE
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     if (isOverride(rawHeaders[at]!)) found = withOverride(found, rawHeaders[at + 1]!, 'a header')
   }
-  for (const value of queryValues(query, '_method')) {
-    found = withOverride(found, value, "the query's _method")
+  for (const each of queriesOf(path, query)) {
+    for (const value of queryValues(each, METHOD_OVERRIDE)) {
+      found = withOverride(found, value, "the query's _method")
+    }
   }
   return found
 }
@@ -97,50 +99,30 @@ function withOverride(found: readonly Override[], value: string, source: string)
 
 function isOverride(name: string): boolean {
   // Most names that are as long begin with another letter.
-  if (name.length < 13 || name.length > 22 || (name[0] !== 'x' && name[0] !== 'X')) return false
-  return OVERRIDES.has(name.toLowerCase().replaceAll('_', '-'))
+  if (name.length < 8 || name.length > 22 || (name[0] !== 'x' && name[0] !== 'X')) return false
+  return OVERRIDES.test(name.toLowerCase().replaceAll('_', '-'))
 }
 
-// Invariant: a request passes only where each method and path that Procore could take it for is allowed.
-function decideByRules(rules: readonly AccessRule[], access: Access, request: JudgedRequest): AccessDecision {
+// Invariant: a request passes only if each method and path that Procore could take it for is allowed.
+function decideByRules(rights: Rights, request: JudgedRequest): AccessDecision {
   const readings = readingsOf(request.path)
   if (readings === undefined) {
-    const why = 'The path is too long, or escaped too often, to be held against the rules.'
-    return { allowed: false, why }
+    return refusal('The path is too long, or escaped too often, to be held against the rules.')
   }
-  const first = judge({ rules, access, method: request.method, path: request.path, folded: false })
-  if (!first.allowed) return { allowed: false, why: `${words(first)}.` }
+  const first = judge(rights, request.method, request.path, false)
+  if (!first.allowed) return refusal(`${words(rights, first)}.`)
+  let byRule = first.rule !== undefined
   for (const { method, source } of methodsOf(request)) {
     for (const path of readings) {
-      if (source === '' && path === request.path && areFolded(rules)) continue
-      const verdict = judge({ rules, access, method, path, folded: true })
+      const verdict = judge(rights, method, path, true)
+      byRule &&= verdict.rule !== undefined
       if (verdict.allowed) continue
       const asMethod = source === '' ? '' : `, taken for ${method} (${source} may ask for that)`
       const asPath = path === request.path ? '' : `, the path read as ${quote(path)}`
-      return { allowed: false, why: `${words(verdict)}${asMethod}${asPath}.` }
+      return refusal(`${words(rights, verdict)}${asMethod}${asPath}.`)
     }
   }
-  return new Passed(first)
-}
-
-/** In small letters as they are written: of a path in small letters there is nothing more to judge. */
-function areFolded(rules: readonly AccessRule[]): boolean {
-  for (const rule of rules) if (rule.patterns !== rule.foldedPatterns) return false
-  return true
-}
-
-/** Says why when it is asked: most requests pass, and nobody asks. */
-class Passed implements AccessDecision {
-  readonly allowed = true
-  readonly #verdict: Verdict
-
-  constructor(verdict: Verdict) {
-    this.#verdict = verdict
-  }
-
-  get why(): string {
-    return `${words(this.#verdict)}.`
-  }
+  return { allowed: true, why: `${words(rights, first)}.`, byRule }
 }
 
 /** The methods that the request could be taken for, each once; its own comes first, without a source. */
@@ -158,8 +140,8 @@ function methodsOf(request: JudgedRequest): readonly Override[] {
     for (const each of METHODS.includes(method) ? [method] : METHODS) add(each, source)
   }
   if (holdsForm) {
-    // Rack::MethodOverride finds `_method` in the body too, which is streamed unread.
-    for (const method of METHODS) add(method, 'a form, which is not looked into,')
+    // Rack::MethodOverride finds `_method` in the body too, which is streamed without being read.
+    for (const method of METHODS) add(method, 'a form, whose content is not read,')
   }
   return [own, ...[...sources].map(([method, source]) => ({ method, source }))]
 }
@@ -179,51 +161,46 @@ function mayHoldForm({ method, rawHeaders }: JudgedRequest): boolean {
   }
   const [type = ''] = types
   if (type === '' && types.length <= 1) return hasBody
-  // What is no plain type/subtype may be read as anything.
+  // Anything but a plain type/subtype may be read as a form.
   if (types.length > 1 || !/^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+\s*(?:;|$)/.test(type)) return true
   return type.startsWith('multipart/') || type.startsWith('application/x-www-form-urlencoded')
 }
 
 interface Verdict {
   readonly allowed: boolean
-  /** Its place; -1 where none matches. */
+  /** Its place; -1 if none matches. */
   readonly index: number
   readonly rule: AccessRule | undefined
-  readonly access: Access
   readonly method: string
   readonly pattern: string | undefined
 }
 
-interface Question {
-  readonly rules: readonly AccessRule[]
-  readonly access: Access
-  readonly method: string
-  readonly path: string
-  /** Whether the path is in small letters. */
-  readonly folded: boolean
-}
-
-/** The first rule that matches, else the access. */
-function judge({ rules, access, method, path, folded }: Question): Verdict {
-  for (let index = 0; index < rules.length; index++) {
-    const rule = rules[index] as AccessRule
+/** The first rule that matches, else the access. `folded`: the path is in lower case. */
+function judge({ rules, access }: Rights, method: string, path: string, folded: boolean): Verdict {
+  for (const [index, rule] of rules.entries()) {
     if (rule.methods !== undefined && !rule.methods.includes(method)) continue
     const patterns = folded ? rule.foldedPatterns : rule.patterns
-    for (let at = 0; at < patterns.length; at++) {
-      if (!matchesPattern(patterns[at] as string, path)) continue
-      return { allowed: rule.effect === 'allow', index, rule, access, method, pattern: rule.patterns[at] }
-    }
+    const at = patterns.findIndex((pattern) => matchesPattern(pattern, path))
+    if (at !== -1)
+      return { allowed: rule.effect === 'allow', index, rule, method, pattern: rule.patterns[at] }
   }
-  const allowed = access === 'read-write' || reads(method)
-  return { allowed, index: -1, rule: undefined, access, method, pattern: undefined }
+  const allowed = access === 'read-write' || isRead(method)
+  return { allowed, index: -1, rule: undefined, method, pattern: undefined }
 }
 
-function words({ index, rule, pattern, access, method, allowed }: Verdict): string {
+function words({ access, subject = 'The company' }: Rights, verdict: Verdict): string {
+  const { index, rule, pattern, method, allowed } = verdict
   if (rule !== undefined) {
     const { effect, methods } = rule
     const text = [effect, ...(methods === undefined ? [] : [methods.join(', ')]), pattern].join(' ')
-    return `Rule ${index + 1} (${text}) ${allowed ? 'lets it through' : 'refuses it'}`
+    const whose = subject === 'The company' ? '' : ` of ${lowerFirst(subject)}`
+    return `Rule ${index + 1}${whose} (${text}) ${allowed ? 'lets it through' : 'refuses it'}`
   }
-  const kind = reads(method) ? 'reading' : 'writing'
-  return `No rule matches, and the company is ${access}${access === 'read-only' ? `: ${method} is a ${kind} method` : ''}`
+  const kind = isRead(method) ? 'reading' : 'writing'
+  const detail = access === 'read-only' ? `: ${method} is a ${kind} method` : ''
+  return `No rule matches, and ${lowerFirst(subject)} is ${access}${detail}`
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1)
 }

@@ -1,4 +1,4 @@
-// Who may call: judges Host, Origin and keys, so that no web page and no stranger gets to use the credentials.
+// Where a request comes from: judges Host and Origin, so that no web page gets to use the credentials.
 import type { GuardSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { quote } from '../routing/quote.ts'
@@ -37,7 +37,7 @@ function isLoopback(hostname: string): boolean {
   )
 }
 
-// Invariant: the unspecified address is nobody's own: browsers reach loopback through it from any page.
+// Invariant: the unspecified address is never the listener's own: browsers reach loopback through it from any page.
 function isSameAddress(address: string, hostname: string): boolean {
   if (address === '0.0.0.0' || address === '::' || address === '[::]') return false
   return address === hostname || (address.includes(':') && `[${address}]` === hostname)
@@ -48,6 +48,13 @@ export function hostLabel(hostname: string): string | undefined {
   return hostname.endsWith(LOCAL_SUFFIX) ? hostname.slice(0, -LOCAL_SUFFIX.length) : undefined
 }
 
+/** Where a request arrived: what its own pages have as their origin. */
+export interface OwnOrigin {
+  readonly host: Host
+  /** The listener's `publicUrl`: pages that come through the server in front of the proxy have its origin. */
+  readonly publicUrl?: string | undefined
+}
+
 /**
  * Throws `origin_not_allowed` for requests that a web page caused, other than the proxy's own or one of a listed origin
  * (WHATWG Fetch `Origin`, W3C Fetch Metadata `Sec-Fetch-Site`). Gives the listed origin, which is owed CORS headers.
@@ -55,8 +62,7 @@ export function hostLabel(hostname: string): string | undefined {
 export function judgeOrigin(
   guard: Pick<GuardSettings, 'allowedOrigins'>,
   rawHeaders: RawHeaders,
-  host: Host,
-  scheme: 'http' | 'https',
+  own: OwnOrigin,
 ): string | undefined {
   const origins = headerValues(rawHeaders, 'origin')
   const sites = headerValues(rawHeaders, 'sec-fetch-site')
@@ -64,9 +70,9 @@ export function judgeOrigin(
   judgePurpose(rawHeaders)
   const [origin] = origins
   if (origin !== undefined) {
-    // `null` stands for any sandboxed page, so listing it must not let it in.
+    // `null` is the origin of any sandboxed page, so listing it must not let it in.
     if (origin !== 'null' && guard.allowedOrigins.includes(origin)) return origin
-    if (!isOwnOrigin(origin, host, scheme)) throw notAllowed(`The origin ${quote(origin)} is not listed.`)
+    if (!isOwnOrigin(origin, own)) throw notAllowed(`The origin ${quote(origin)} is not listed.`)
   }
   const [site] = sites
   if (site === undefined || site === 'same-origin' || site === 'none') return undefined
@@ -93,51 +99,18 @@ function judgePurpose(rawHeaders: RawHeaders): void {
 }
 
 /** Browsers leave the default port out of Origin; some callers do not leave it out of Host, and the reverse. */
-function isOwnOrigin(origin: string, host: Host, scheme: 'http' | 'https'): boolean {
-  const own = `${scheme}://${host.authority}`
+function isOwnOrigin(origin: string, { host, publicUrl }: OwnOrigin): boolean {
+  if (publicUrl !== undefined) {
+    const { origin: published, hostname } = new URL(publicUrl)
+    // Plain http to the public name is another origin, which anyone on the network can write pages for.
+    if (origin === published || hostname === host.hostname) return origin === published
+  }
+  const own = `http://${host.authority}`
   if (origin === own) return true
-  const port = scheme === 'http' ? 80 : 443
-  if (host.port === port) return `${origin}:${port}` === own
-  return host.port === undefined && origin === `${own}:${port}`
+  if (host.port === 80) return `${origin}:80` === own
+  return host.port === undefined && origin === `${own}:80`
 }
 
 function notAllowed(detail: string): ProxyError {
   return new ProxyError('origin_not_allowed', detail)
-}
-
-/**
- * Throws `header_required` and `key_required` as `guard` asks. Gives the place of the caller's key in `clientKeys`, by
- * which callers can be told apart; undefined where no keys are set.
- */
-export function judgeKey(
-  guard: Pick<GuardSettings, 'requireHeader' | 'clientKeys'>,
-  rawHeaders: RawHeaders,
-): number | undefined {
-  if (guard.requireHeader) {
-    const values = headerValues(rawHeaders, 'procore-proxy-request')
-    if (values.length !== 1 || values[0] !== 'true') {
-      throw new ProxyError('header_required', 'The header "Procore-Proxy-Request: true" is missing.')
-    }
-  }
-  if (guard.clientKeys.length === 0) return undefined
-  const keys = headerValues(rawHeaders, 'procore-proxy-key')
-  if (keys.length !== 1) {
-    throw new ProxyError(
-      'key_required',
-      `The header Procore-Proxy-Key is ${keys.length === 0 ? 'missing' : 'there twice'}.`,
-    )
-  }
-  const match = indexOfKey(guard.clientKeys, keys[0]!)
-  if (match === -1)
-    throw new ProxyError('key_required', 'The key in Procore-Proxy-Key is not one of the configured keys.')
-  return match
-}
-
-// Invariant: every key is compared, so that time does not tell which one matched.
-function indexOfKey(clientKeys: GuardSettings['clientKeys'], sent: string): number {
-  let match = -1
-  for (const [place, key] of clientKeys.entries()) {
-    if (key.equals(sent)) match = place
-  }
-  return sent === '' ? -1 : match
 }

@@ -1,17 +1,21 @@
 // Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
 import { ProxyError } from '../errors.ts'
-import { isToken } from '../http1/per-name.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 
+/** RFC 9110 section 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 const ENDS_A_FIELD = /[\0\r\n]/
 
 /** Methods that are forwarded; Fastify is told that none of them has a body, so that it parses none. */
 export const FORWARDED_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 const FORWARDED: ReadonlySet<string> = new Set(FORWARDED_METHODS)
 
+/** More header lines than this have no honest reason; Node would drop those beyond its own limit without a word. */
+const MOST_HEADERS = 1000
+
 /**
- * Throws `method_not_allowed` for all other methods, and `request_invalid` for upgrades (an offer of `h2c` is ignored)
- * and for headers that leave the end of the body, or of a field, open to interpretation.
+ * Throws `method_not_allowed` for all other methods, and `request_invalid` for upgrades (an offer of `h2c` is ignored, as
+ * RFC 9110 section 7.8 allows) and for headers that leave the end of the body, or of a field, open to interpretation.
  */
 export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion: string): void {
   // Node's parser lets 0.9 and 2.0 pass, whose bodies end otherwise.
@@ -21,37 +25,14 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
   if (!FORWARDED.has(method)) {
     throw new ProxyError('method_not_allowed', `${method} requests are never forwarded.`)
   }
+  if (rawHeaders.length > 2 * MOST_HEADERS)
+    throw invalid(`The request has more than ${MOST_HEADERS} headers.`)
   let lengths = 0
   let codings = 0
-  let hasBody = false
-  let offersH2c = false
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!
-    const value = rawHeaders[at + 1]!
-    if (!isToken(name)) throw invalid('A header name holds a character that none may hold.')
-    if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
-    // The names of interest are told by their length, to spare the others the lower-casing.
-    if (name.length === 7 && name.toLowerCase() === 'upgrade') {
-      if (value.toLowerCase() !== 'h2c') throw invalid('Upgrade requests are refused.')
-      offersH2c = true
-    }
-    if (name.length === 6 && name.toLowerCase() === 'expect' && value.toLowerCase() !== '100-continue') {
-      throw invalid('Only "Expect: 100-continue" is understood.')
-    }
-    if (name.length === 14 && isNamed(name, 'content-length')) {
-      lengths++
-      hasBody ||= !/^0+$/.test(value)
-      if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')
-    }
-    if (name.length === 17 && isNamed(name, 'transfer-encoding')) {
-      codings++
-      hasBody = true
-      if (value !== 'chunked') throw invalid('Transfer-Encoding is not exactly "chunked".')
-    }
-  }
-  // Node loses what of the body comes in one packet with such a head: better refused than waited for.
-  if (offersH2c && hasBody) {
-    throw invalid('An offer of h2c with a body is refused: set the client to HTTP/1.1.')
+    const framing = judgeField(rawHeaders[at]!, rawHeaders[at + 1]!)
+    if (framing === 'length') lengths++
+    if (framing === 'coding') codings++
   }
   if (lengths > 1) throw invalid('The request has more than one Content-Length header.')
   if (codings > 1) throw invalid('The request has more than one Transfer-Encoding header.')
@@ -59,7 +40,29 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
   if (codings > 0 && httpVersion === '1.0') throw invalid('Transfer-Encoding needs HTTP/1.1.')
 }
 
-/** Servers behind CGI-like interfaces read `_` as `-`; no honest caller sends these names so. */
+function judgeField(name: string, value: string): 'length' | 'coding' | undefined {
+  if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
+  if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
+  // The names of interest are told by their length, to spare the others the lower-casing.
+  if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
+    throw invalid('Upgrade requests are refused.')
+  }
+  if (name.length === 6 && name.toLowerCase() === 'expect' && value.toLowerCase() !== '100-continue') {
+    throw invalid('Only "Expect: 100-continue" is understood.')
+  }
+  if (name.length === 14 && isNamed(name, 'content-length')) {
+    if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')
+    return 'length'
+  }
+  if (name.length === 17 && isNamed(name, 'transfer-encoding')) {
+    // Names of codings are case-insensitive (RFC 9112 section 7).
+    if (value.toLowerCase() !== 'chunked') throw invalid('Transfer-Encoding is not exactly "chunked".')
+    return 'coding'
+  }
+  return undefined
+}
+
+/** Servers behind CGI-like interfaces read `_` as `-`; no honest caller spells these names with it. */
 function isNamed(name: string, wanted: string): boolean {
   const lower = name.toLowerCase()
   if (lower === wanted) return true

@@ -7,16 +7,16 @@ export interface Host {
   /** Lower case, one trailing dot cut; IPv6 in brackets. */
   readonly hostname: string
   readonly port: number | undefined
-  /** As sent, in lower case: what the request's own origin and an absolute-form target are compared with. */
+  /** As sent, in lower case and without an empty port: the request's own origin and absolute-form targets must equal it. */
   readonly authority: string
 }
 
-/** A host name or IPv4 address, or IPv6 in brackets; then a port without leading zeros. No userinfo, no escapes. */
+/** A host name or IPv4 address, or IPv6 in brackets; then a port without leading zeros, which may be empty (RFC 3986 section 3.2.3). No userinfo, no escapes. */
 const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$/
 
 /**
- * The request's Host (RFC 9112 section 3.2), asked of HTTP/1.0 callers too: without it nothing tells a rebound name
- * from localhost. Throws `request_invalid`.
+ * The request's Host (RFC 9112 section 3.2), asked of HTTP/1.0 callers too: without it a rebound name looks
+ * like localhost. Throws `request_invalid`.
  */
 export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
   const values = headerValues(rawHeaders, 'host')
@@ -25,7 +25,7 @@ export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
     throw invalid(`The request has no Host header; HTTP/${httpVersion} needs one here.`)
   if (values.length > 1) throw invalid('The request has more than one Host header.')
   // Only ASCII is lowered: the Kelvin sign would become a "k".
-  const authority = /^[!-~]+$/.test(value) ? value.toLowerCase() : ''
+  const authority = /^[!-~]+$/.test(value) ? value.toLowerCase().replace(/:$/, '') : ''
   const [, name, digits] = AUTHORITY.exec(authority) ?? []
   const port = digits === undefined ? undefined : Number(digits)
   const hostname = name?.endsWith('.') ? name.slice(0, -1) : name

@@ -1,10 +1,10 @@
-// Reads a body into memory, up to a limit: whoever answers may never end.
+// Reads a body into memory up to a limit, because a server may never end it.
 
-/** The body's text, or undefined where it is longer than `mostBytes`; the connection is then given up. */
+/** The body, or undefined where it is longer than `mostBytes`; the connection is then given up. */
 export async function readBounded(
   body: AsyncIterable<Buffer>,
   mostBytes: number,
-): Promise<string | undefined> {
+): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of body) {
@@ -13,5 +13,5 @@ export async function readBounded(
     if (bytes > mostBytes) return undefined
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }

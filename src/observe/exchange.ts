@@ -1,7 +1,7 @@
-// One request and its answer, as log, metrics and recorder see it; filled in on the way.
+// The record of one request and its response, which log, metrics, recorder and audit read. It is filled in on the way.
 import type { ListenAddress } from '../config/config.ts'
 import type { Bodies } from './excerpt.ts'
-import type { Trace } from './tracing.ts'
+import type { LikelyCause } from './likely-causes.ts'
 
 /** Why a request was sent again. */
 export type RetryReason = '401' | '429' | '503' | 'connection'
@@ -9,7 +9,7 @@ export type RetryReason = '401' | '429' | '503' | 'connection'
 /** What a request waited for before it was sent: the rate budget (or a wait that Procore asked for), or a token. */
 export type WaitReason = 'budget' | 'token'
 
-/** Times are of `performance.now()`, in ms, unless they say otherwise. */
+/** Times come from `performance.now()`, in ms, unless they say otherwise. */
 export interface Exchange {
   readonly reqId: string
   readonly method: string
@@ -18,48 +18,58 @@ export interface Exchange {
   readonly startedAt: number
   /** The same moment by the wall clock. */
   readonly at: number
-  /** Where it came in. */
+  /** The address that it came in by. */
   listener: ListenAddress | undefined
   /** The caller's headers, flat; only names outlive the request. */
   rawHeaders: readonly string[] | undefined
   /** The company's name, or its id under `"*"`. */
   company: string | undefined
-  /** Why this company. */
+  /** The name of the caller by its key (`callers:`); undefined where callers have no names. */
+  caller: string | undefined
+  /** Why this company was chosen. */
   why: string | undefined
-  /** What it counts under: the company's name, `*` for all ids of `"*"`. */
+  /** The name that metrics count it under: the company's, or `*` for every id of `"*"`. */
   group: string | undefined
-  /** One of the proxy's own pages: counted and logged, but not recorded. */
+  /** A request for one of the proxy's own pages: counted and logged, but not recorded. */
   own: boolean
-  /** Headers that the answer is owed whoever gives it, flat: CORS for a listed origin. */
+  /** Headers that go on every response to it, flat: CORS for a listed origin. */
   extra: readonly string[] | undefined
   /** The proxy asked for compression on the caller's behalf. */
   askedGzip: boolean
-  /** Where the beginnings of the bodies are kept, if they are; the recorder takes it over at the end. */
+  /** The beginnings of the bodies, where `inspector.bodies` keeps them. The recorder takes them over at the end. */
   bodies: Bodies | undefined
   queuedMs: number
   tokenMs: number
-  /** When it was sent, the last time. */
+  /** When it was last sent to Procore. */
   sentAt: number | undefined
-  /** From sending the request to the first byte of its answer. */
+  /** The address that it was last sent to, with path and query; mask it before printing. */
+  upstreamUrl: string | undefined
+  /** From sending the request to the first byte of the response. */
   upstreamMs: number | undefined
-  /** The whole of it; 0 until it has ended. */
+  /** From start to end; 0 until it has ended. */
   durationMs: number
-  /** What the caller got; null where it got nothing. */
+  /** The status that the caller got; null where no response was sent. */
   status: number | null
-  /** The headers of Procore's answer as they were passed on, flat. */
+  /** The headers of Procore's response as they were passed on, flat. */
   answerHeaders: readonly string[] | undefined
+  /** The first 8 KiB of Procore's 401, 403 or 404, decompressed. It tells the cause, and is dropped at the end. */
+  errorBody: Buffer | undefined
+  /** The cause that `errorBody` told; set at the end. */
+  refusal: LikelyCause | undefined
+  /** The `Cache-Status` that the response carries (RFC 9211); undefined where the cache was not asked. */
+  cacheStatus: string | undefined
+  /** How many pages were read for a whole list; 0 for any other request. */
+  pages: number
   bytesIn: number
   bytesOut: number
   retries: number
   retryReasons: RetryReason[] | undefined
-  /** Why the proxy answered by itself or broke off: an error code, and for the log its cause. */
+  /** Why the proxy responded by itself or broke off: an error code, or `caller_gone`. `error` has the details. */
   cause: string | undefined
   error: unknown
-  /** Undefined where no traces are made. */
-  trace: Trace | undefined
 }
 
-/** A new exchange, started now. */
+/** Starts the record of a request. `target` is its raw request target. */
 export function startExchange(reqId: string, method: string, target: string): Exchange {
   return {
     reqId,
@@ -70,6 +80,7 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     listener: undefined,
     rawHeaders: undefined,
     company: undefined,
+    caller: undefined,
     why: undefined,
     group: undefined,
     own: false,
@@ -79,27 +90,31 @@ export function startExchange(reqId: string, method: string, target: string): Ex
     queuedMs: 0,
     tokenMs: 0,
     sentAt: undefined,
+    upstreamUrl: undefined,
     upstreamMs: undefined,
     durationMs: 0,
     status: null,
     answerHeaders: undefined,
+    errorBody: undefined,
+    refusal: undefined,
+    cacheStatus: undefined,
+    pages: 0,
     bytesIn: 0,
     bytesOut: 0,
     retries: 0,
     retryReasons: undefined,
     cause: undefined,
     error: undefined,
-    trace: undefined,
   }
 }
 
-/** It is over; `status` is null where none was sent. */
+/** Ends the record. `status` is null where no response was sent. */
 export function endExchange(exchange: Exchange, status: number | null): void {
   exchange.status = status
   exchange.durationMs = performance.now() - exchange.startedAt
 }
 
-/** True for an answer that Procore gave: the proxy's own errors and pages are none. */
+/** True where Procore gave the response, and not the proxy itself. */
 export function isProcores({ cause, upstreamMs }: Exchange): boolean {
   return upstreamMs !== undefined && (cause === undefined || cause === 'caller_gone')
 }

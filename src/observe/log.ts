@@ -1,64 +1,46 @@
-// The log: pino, JSON for machines and one readable line for people; one line a request.
-import { type DestinationStream, type Logger, pino } from 'pino'
+// The log: pino's JSON for machines, readable lines for people, and one line for each request.
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import { listenText } from '../config/addresses.ts'
 import type { LogSettings } from '../config/config.ts'
 import type { Exchange } from './exchange.ts'
+import { LogOutput } from './log-output.ts'
 import { maskQuery } from './mask.ts'
-import { readableStream } from './readable.ts'
-import { RequestLine } from './request-line.ts'
+import { readableLine } from './readable.ts'
 
 export type { Logger } from 'pino'
 
-type AsJson = (
-  this: unknown,
-  fields: object,
-  message: string | undefined,
-  level: number,
-  time: string,
-) => string
-
-/** A logger to standard output; `auto` is readable on a terminal and JSON elsewhere. */
+/**
+ * Makes the log. It goes to standard output unless told otherwise; `format: auto` is readable on a terminal and JSON
+ * elsewhere. `conceal` hides known secrets in each line.
+ */
 export function createLogger(
   settings: LogSettings,
-  output: DestinationStream & { isTTY?: boolean } = process.stdout,
+  output: (DestinationStream & { readonly isTTY?: boolean }) | LogOutput = new LogOutput(process.stdout),
+  conceal: (text: string) => string = (text) => text,
 ): Logger {
-  const readable = settings.format === 'readable' || (settings.format === 'auto' && output.isTTY === true)
+  const isReadable = settings.format === 'readable' || (settings.format === 'auto' && output.isTTY === true)
   const log = pino(
     {
       level: settings.level,
       base: null,
-      timestamp: isoTime,
+      timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      // Error objects of Node and undici may carry requests and headers: only what they say and where goes out.
+      // Errors of Node and undici may carry requests and headers: only their messages and codes are logged.
       serializers: { error: errorText },
     },
-    readable ? readableStream(output) : output,
+    {
+      write: (line) => output.write(conceal(isReadable ? readableLine(line) : line)),
+      ...(output instanceof LogOutput && { flushSync: () => output.flushSync() }),
+    },
   )
-  // pino's way in for those who make lines of their own.
-  const lines = log as unknown as { [pino.symbols.asJsonSym]: AsJson }
-  const asJson = lines[pino.symbols.asJsonSym]
-  lines[pino.symbols.asJsonSym] = function (fields, message, level, time) {
-    return fields instanceof RequestLine
-      ? fields.text(time, message as string)
-      : asJson.call(this, fields, message, level, time)
+  if (output instanceof LogOutput) {
+    output.onLost = (lines) =>
+      log.warn({ lines }, 'log lines were lost: the output was not read in time, was closed, or was full')
   }
   return log
 }
 
-let second = -1
-let upToSecond = ''
-
-/** pino's own `isoTime`, but a date is made of it once a second. */
-function isoTime(): string {
-  const now = Date.now()
-  const current = Math.floor(now / 1000)
-  if (current !== second) {
-    second = current
-    upToSecond = `,"time":"${new Date(current * 1000).toISOString().slice(0, 20)}`
-  }
-  return `${upToSecond}${String(now - current * 1000).padStart(3, '0')}Z"`
-}
-
-/** An error's chain of messages; never its other properties, which may hold headers. */
+/** An error's chain of messages with their codes; never its other properties, which may hold headers. */
 export function errorText(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
@@ -76,39 +58,57 @@ export function errorText(error: unknown): string {
   return messages.join(': ')
 }
 
-/** Writes the line of a request that has ended. Query values are masked. */
+/** Machines ask for these every few seconds. */
+const PROBE = /\/_proxy\/(?:health\/(?:live|ready)|metrics)(?:\?|$)/
+
+/** `warn` where the proxy refused or broke off, `debug` for probes and scrapes, `info` for all others. */
+function levelOf(exchange: Exchange): 'warn' | 'info' | 'debug' {
+  const { cause, own } = exchange
+  if (cause !== undefined && cause !== 'caller_gone') return 'warn'
+  return own && PROBE.test(exchange.target) ? 'debug' : 'info'
+}
+
+/** Writes the line of a request that has ended. Query values are masked. Level `debug` adds how it was treated. */
 export function logExchange(log: Logger, exchange: Exchange): void {
-  const level = exchange.cause === undefined || exchange.cause === 'caller_gone' ? 'info' : 'warn'
+  const level = levelOf(exchange)
   if (!log.isLevelEnabled(level)) return
-  // Nothing went wrong: the same line, at a third of the cost. Not for a child logger, which may say more or other things.
-  if (
-    exchange.cause === undefined &&
-    exchange.trace === undefined &&
-    Object.hasOwn(log, pino.symbols.asJsonSym)
-  ) {
-    log.info(new RequestLine(exchange), 'request')
-    return
-  }
+  const { upstreamMs, pages } = exchange
   log[level](
     {
       reqId: exchange.reqId,
       method: exchange.method,
       path: maskQuery(exchange.target),
       company: exchange.company,
+      caller: exchange.caller,
       status: exchange.status,
       durationMs: tenths(exchange.durationMs),
-      upstreamMs: exchange.upstreamMs === undefined ? undefined : tenths(exchange.upstreamMs),
+      upstreamMs: upstreamMs === undefined ? undefined : tenths(upstreamMs),
       bytesIn: exchange.bytesIn,
       bytesOut: exchange.bytesOut,
       retries: exchange.retries,
-      traceId: exchange.trace?.server.traceId,
+      pages: pages === 0 ? undefined : pages,
+      cache: exchange.cacheStatus,
       cause: exchange.cause,
       error: exchange.error,
+      procoreCause: exchange.refusal?.cause,
+      ...(log.isLevelEnabled('debug') && treatment(exchange)),
     },
     'request',
   )
 }
 
-function tenths(ms: number): number {
+function treatment({ listener, why, queuedMs, tokenMs, retryReasons, upstreamUrl }: Exchange): object {
+  return {
+    listener: listener && listenText(listener),
+    companyChosenBy: why,
+    queuedMs: queuedMs === 0 ? undefined : tenths(queuedMs),
+    tokenMs: tokenMs === 0 ? undefined : tenths(tokenMs),
+    retryReasons,
+    upstreamUrl: upstreamUrl && maskQuery(upstreamUrl),
+  }
+}
+
+/** Milliseconds to a tenth. */
+export function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
 }

@@ -1,21 +1,26 @@
-// The metrics page (Prometheus): everything is read when it is asked for. Loaded then, too: a proxy that nobody scrapes needs none of it.
+// Counts what happens and writes the metrics page. prom-client costs 13 MB, so it is loaded when it is first needed.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { TokenFailureReason } from '../auth/token-failure.ts'
-import { type Counts, NO_COMPANY } from './counts.ts'
-import type { CompanyLoad, Live } from './live.ts'
-import {
-  DURATION_BOUNDS,
-  type Durations,
-  METHOD_CLASSES,
-  RETRY_REASONS,
-  STATUS_CLASSES,
-  type Tally,
-} from './tally.ts'
+import type { TokenEvent } from '../auth/token-source.ts'
+import { ERROR_KINDS, ProxyError } from '../errors.ts'
+import { STATUS_CLASSES, statusClass } from './company-history.ts'
+import type { Exchange, RetryReason } from './exchange.ts'
+import type { CompanyLoad, LastReload, Live } from './live.ts'
+import { METRICS, type Sample } from './metric-definitions.ts'
+import type { MetricsRegistry, Readings } from './metrics-registry.ts'
+import { SAVED_BY, savedBy } from './saved.ts'
+import { seesAll, seesCompany, type Viewer } from './viewer.ts'
 
-/** How often the event loop is watched. */
+/** The `company` of requests without one: refused ones, and those for the proxy's own pages. Never a company's name. */
+export const NO_COMPANY = '_proxy'
+/** As many events are remembered before prom-client is loaded for them: few enough to replay in no time. */
+const MOST_EARLY = 1_000
+/** However many callers and companies there are, no more series begin at zero. */
+const MOST_ZEROS = 2_000
 const LAG_RESOLUTION_MS = 50
 
+const METHODS = ['read', 'write'] as const
+const RETRY_REASONS: readonly RetryReason[] = ['401', '429', '503', 'connection']
 const TOKEN_FAILURES: readonly TokenFailureReason[] = [
   'rejected',
   'unreachable',
@@ -24,295 +29,224 @@ const TOKEN_FAILURES: readonly TokenFailureReason[] = [
   'bad_status',
   'bad_body',
 ]
+
+type Event = (registry: MetricsRegistry) => void
+
 export class Metrics {
-  readonly #counts: Counts
   readonly #live: Live
-  readonly #registry = new Registry()
-  /** In nanoseconds; each scrape begins anew. */
-  readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
+  readonly #lastReload: () => LastReload | undefined
+  #registry: MetricsRegistry | undefined
+  #loading: Promise<MetricsRegistry> | undefined
+  /** What happened before the registry was there. */
+  #early: Event[] = []
+  #lag: ReturnType<typeof monitorEventLoopDelay> | undefined
 
-  constructor(counts: Counts, live: Live) {
-    this.#counts = counts
+  constructor(live: Live, lastReload: () => LastReload | undefined) {
     this.#live = live
-    this.#lag.enable()
-    this.#describeRequests()
-    this.#describeTokens()
-    this.#describeState()
-    this.#describeProcess()
+    this.#lastReload = lastReload
   }
 
-  get contentType(): string {
-    return this.#registry.contentType
+  /** A request has ended. */
+  add(exchange: Exchange): void {
+    const { group: company = NO_COMPANY, caller = '', method, upstreamMs, error } = exchange
+    const { durationMs, bytesIn, bytesOut, retryReasons = [] } = exchange
+    const isRead = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+    const status = STATUS_CLASSES[statusClass(exchange.status)] as string
+    const by = savedBy(exchange.cacheStatus)
+    const code = error instanceof ProxyError ? error.code : undefined
+    this.#record((registry) => {
+      registry.add('requests', { company, caller, method: isRead ? 'read' : 'write', status })
+      registry.observe('duration', { company }, durationMs / 1000)
+      if (upstreamMs !== undefined) registry.observe('upstreamDuration', { company }, upstreamMs / 1000)
+      registry.add('bytesIn', { company }, bytesIn)
+      registry.add('bytesOut', { company }, bytesOut)
+      for (const reason of retryReasons) registry.add('retries', { company, reason })
+      if (by !== undefined) registry.add('saved', { company, by })
+      if (code !== undefined) registry.add('errors', { code })
+    })
   }
 
-  /** The page. */
-  text(): Promise<string> {
-    // Zeros too: a counter that begins with 1 shows no increase.
-    for (const company of [NO_COMPANY, ...this.#live.loads.map((load) => load.company)])
-      this.#counts.tally(company)
-    return this.#registry.metrics()
+  /** A token was issued, or a token request failed. */
+  addToken(event: TokenEvent): void {
+    const labels = accountLabels(event.account)
+    this.#record((registry) => {
+      if (event.type === 'issued') registry.add('tokensIssued', labels)
+      else registry.add('tokenFailures', { ...labels, reason: event.failure.reason })
+    })
+  }
+
+  /** The page in Prometheus' text format, with the series that the viewer may see. */
+  async text(viewer: Viewer): Promise<{ readonly text: string; readonly type: string }> {
+    const registry = await this.#load()
+    this.#startAtZero(registry)
+    const text = await registry.text()
+    return { text: seesAll(viewer) ? text : this.#visible(text, viewer), type: registry.contentType }
   }
 
   /** Stops watching the event loop. */
   close(): void {
-    this.#lag.disable()
+    this.#lag?.disable()
   }
 
-  /** Name, type, help and labels of each metric, for the docs. */
-  describe(): { name: string; type: string; help: string; labels: readonly string[] }[] {
-    return this.#registry.getMetricsAsArray().map((metric) => {
-      const { name, help, labelNames } = metric as unknown as {
-        name: string
-        help: string
-        labelNames: string[]
+  #record(event: Event): void {
+    if (this.#registry !== undefined) {
+      event(this.#registry)
+      return
+    }
+    this.#early.push(event)
+    if (this.#early.length === MOST_EARLY) this.#load().catch(() => {})
+  }
+
+  #load(): Promise<MetricsRegistry> {
+    this.#loading ??= import('./metrics-registry.ts').then(
+      ({ MetricsRegistry }) => {
+        const registry = new MetricsRegistry(this.#readings())
+        for (const event of this.#early) event(registry)
+        this.#early = []
+        this.#registry = registry
+        return registry
+      },
+      (error: unknown) => {
+        // The next scrape tries again.
+        this.#loading = undefined
+        throw error
+      },
+    )
+    return this.#loading
+  }
+
+  /** A counter that begins with 1 would show no increase. */
+  #startAtZero(registry: MetricsRegistry): void {
+    const { config, tokens } = this.#live
+    const companies = [NO_COMPANY, ...config.companies.map(({ name }) => name)]
+    if (config.anyCompany !== undefined) companies.push('*')
+    const callers = ['', ...(config.callers ?? []).map(({ name }) => name)]
+    let zeros = 0
+    for (const code of Object.keys(ERROR_KINDS)) registry.add('errors', { code }, 0)
+    for (const company of companies) {
+      for (const key of ['bytesIn', 'bytesOut'] as const) registry.add(key, { company }, 0)
+      for (const key of ['duration', 'upstreamDuration'] as const) registry.startAtZero(key, { company })
+      if (company !== NO_COMPANY) {
+        for (const reason of RETRY_REASONS) registry.add('retries', { company, reason }, 0)
+        if (config.cache !== undefined) for (const by of SAVED_BY) registry.add('saved', { company, by }, 0)
       }
-      const type = metric instanceof Counter ? 'counter' : metric instanceof Gauge ? 'gauge' : 'histogram'
-      return { name, type, help, labels: labelNames.filter((label) => label !== 'le') }
-    })
-  }
-
-  #describeRequests(): void {
-    const { tallies, refusals } = this.#counts
-    this.#counter(
-      'requests_total',
-      'Requests that have ended, by company, method class (read: GET, HEAD, OPTIONS; write) and status class (none: no answer was sent).',
-      ['company', 'method', 'status'],
-      function* () {
-        for (const [company, { requests }] of tallies) {
-          for (const [place, value] of requests.entries()) {
-            const method = METHOD_CLASSES[Math.floor(place / STATUS_CLASSES.length)] as string
-            const status = STATUS_CLASSES[place % STATUS_CLASSES.length] as string
-            yield [{ company, method, status }, value]
+      for (const caller of callers) {
+        for (const method of METHODS) {
+          for (const status of STATUS_CLASSES) {
+            if (++zeros <= MOST_ZEROS) registry.add('requests', { company, caller, method, status }, 0)
           }
         }
-      },
-    )
-    this.#durations(
-      'request_duration_seconds',
-      'From the request until its answer has gone out, waits included.',
-      (tally) => tally.duration,
-    )
-    this.#durations(
-      'upstream_duration_seconds',
-      "From sending the request to Procore until the first byte of Procore's answer.",
-      (tally) => tally.upstream,
-    )
-    this.#counter('request_bytes_total', "Bytes of callers' bodies.", ['company'], function* () {
-      for (const [company, { bytesIn }] of tallies) yield [{ company }, bytesIn]
-    })
-    this.#counter('response_bytes_total', 'Bytes of bodies passed to callers.', ['company'], function* () {
-      for (const [company, { bytesOut }] of tallies) yield [{ company }, bytesOut]
-    })
-    this.#counter(
-      'retries_total',
-      'Requests sent again, by the answer that caused it, or because a connection failed before any answer.',
-      ['company', 'reason'],
-      function* () {
-        for (const [company, { retries }] of tallies) {
-          if (company === NO_COMPANY) continue
-          for (const [index, reason] of RETRY_REASONS.entries()) yield [{ company, reason }, retries[index]]
-        }
-      },
-    )
-    this.#counter(
-      'errors_total',
-      "The proxy's own answers, by error code (docs/errors.md).",
-      ['code'],
-      function* () {
-        for (const [code, value] of refusals) yield [{ code }, value]
-      },
-    )
+      }
+    }
+    for (const { account } of tokens) {
+      const labels = accountLabels(account)
+      registry.add('tokensIssued', labels, 0)
+      for (const reason of TOKEN_FAILURES) registry.add('tokenFailures', { ...labels, reason }, 0)
+    }
   }
 
-  #describeTokens(): void {
-    const { tokens } = this.#counts
-    this.#counter(
-      'tokens_issued_total',
-      'Tokens that the login server gave.',
-      ['account', 'environment'],
-      function* () {
-        for (const { account, environment, issued } of tokens.values())
-          yield [{ account, environment }, issued]
-      },
+  /** Without the series of companies, callers and accounts that are not the viewer's, and of the whole process. */
+  #visible(text: string, viewer: Viewer): string {
+    const { companies, anyCompany } = this.#live.config
+    const accounts = new Set(
+      [...companies, ...(anyCompany === undefined ? [] : [{ ...anyCompany, name: '*' }])]
+        .filter(({ name }) => seesCompany(viewer, name))
+        .map(({ account }) => account.name),
     )
-    this.#counter(
-      'token_failures_total',
-      'Token requests that gave no token, by what went wrong (rejected: the credentials were refused).',
-      ['account', 'environment', 'reason'],
-      function* () {
-        for (const { account, environment, failed } of tokens.values()) {
-          for (const reason of TOKEN_FAILURES) yield [{ account, environment, reason }, failed.get(reason)]
-        }
-      },
-    )
-    const states = () =>
-      this.#live.tokens.map((source) => {
-        const { name, environment } = source.account
-        return { labels: { account: name, environment: environment.name }, token: source.state().token }
-      })
-    const labels = ['account', 'environment']
-    this.#gauge('token_valid', '1 while there is a token that can be sent.', labels, function* () {
-      for (const state of states()) yield [state.labels, state.token === undefined ? 0 : 1]
-    })
-    this.#gauge('token_age_seconds', 'Age of the token; absent where there is none.', labels, function* () {
-      for (const { labels: of, token } of states())
-        if (token) yield [of, (Date.now() - token.obtainedAt) / 1000]
-    })
-    this.#gauge(
-      'token_expires_in_seconds',
-      'Time until the token ends; absent where there is none. It is renewed once 3/4 of its life is over.',
-      labels,
-      function* () {
-        for (const { labels: of, token } of states()) {
-          if (token) yield [of, Math.max(0, (token.endsAt - performance.now()) / 1000)]
-        }
-      },
-    )
-    this.#gauge('token_lifetime_seconds', 'The whole life of the token.', labels, function* () {
-      for (const { labels: of, token } of states()) if (token) yield [of, token.lifetimeMs / 1000]
-    })
+    const isShown = (line: string) => {
+      if (line.startsWith('#') || line === '') return true
+      const company = labelOf(line, 'company')
+      const caller = labelOf(line, 'caller')
+      const account = labelOf(line, 'account')
+      if (viewer.caller !== undefined && caller !== undefined && caller !== viewer.caller) return false
+      if (company !== undefined) return seesCompany(viewer, company)
+      if (account !== undefined) return accounts.has(account)
+      return line.startsWith(`${METRICS.ready.name} `) || line.startsWith(METRICS.buildInfo.name)
+    }
+    return text.split('\n').filter(isShown).join('\n')
   }
 
-  #describeState(): void {
+  #readings(): Readings {
     const live = this.#live
-    const each = (name: string, help: string, value: (load: CompanyLoad) => number | undefined) =>
-      this.#gauge(name, help, ['company'], function* () {
-        for (const load of live.loads) yield [{ company: load.company }, value(load)]
-      })
-    this.#gauge('ready', 'What /_proxy/health/ready says: 1 up, 0 down.', [], function* () {
-      yield [{}, live.ready ? 1 : 0]
-    })
-    each(
-      'in_flight',
-      'Requests for Procore that have not ended, waiting ones included.',
-      (load) => load.inFlight,
-    )
-    this.#gauge(
-      'queued',
-      'Requests that wait, for the rate budget or for a connection.',
-      ['company', 'for'],
-      function* () {
-        for (const { company, waitingForBudget, waitingForConnection } of live.loads) {
-          yield [{ company, for: 'budget' }, waitingForBudget]
-          yield [{ company, for: 'connection' }, waitingForConnection]
-        }
-      },
-    )
-    each(
-      'budget_limit',
-      "Size of Procore's rate window that is nearest to its end.",
-      ({ budget }) => budget.limit,
-    )
-    each('budget_remaining', 'Requests that this window still allows.', ({ budget }) => budget.remaining)
-    each('budget_reset_seconds', 'Time until this window begins anew.', ({ budget }) =>
-      budget.resetInMs === undefined ? undefined : budget.resetInMs / 1000,
-    )
+    const loads = (read: (load: CompanyLoad) => number | undefined) => (): Sample[] =>
+      live.loads.map((load) => [{ company: load.company }, read(load)])
+    const one = (read: () => number | undefined) => (): Sample[] => [[{}, read()]]
+    return {
+      ...tokenReadings(live),
+      ready: one(() => (live.ready ? 1 : 0)),
+      inFlight: loads(({ inFlight }) => inFlight),
+      queued: () =>
+        live.loads.flatMap(({ company, waitingForBudget, waitingForConnection }): Sample[] => [
+          [{ company, for: 'budget' }, waitingForBudget],
+          [{ company, for: 'connection' }, waitingForConnection],
+        ]),
+      budgetLimit: loads(({ budget }) => budget.limit),
+      budgetRemaining: loads(({ budget }) => budget.remaining),
+      budgetReset: loads(({ budget: { resetInMs } }) =>
+        resetInMs === undefined ? undefined : resetInMs / 1000,
+      ),
+      reloadOk: one(() => (this.#lastReload()?.ok === false ? 0 : 1)),
+      reloadTime: one(() => (this.#lastReload()?.at ?? performance.timeOrigin) / 1000),
+      sharedUp: one(() => (live.shared === undefined ? undefined : live.shared.up ? 1 : 0)),
+      sharedErrors: () => Object.entries(live.shared?.errors ?? {}).map(([kind, count]) => [{ kind }, count]),
+      logLinesLost: one(() => live.logLinesLost),
+      eventLoopLag: () => this.#lagReadings(),
+      buildInfo: () => [[{ version: live.version, node: process.versions.node }, 1]],
+      cpu: one(() => {
+        const { user, system } = process.cpuUsage()
+        return (user + system) / 1e6
+      }),
+      memory: one(() => process.memoryUsage.rss()),
+      startTime: one(() => performance.timeOrigin / 1000),
+    }
   }
 
-  #describeProcess(): void {
+  #lagReadings(): Sample[] {
+    this.#lag ??= monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
     const lag = this.#lag
-    this.#gauge(
-      'event_loop_lag_seconds',
-      'How much later than due the event loop ran timers, since the last scrape (from the first one on).',
-      ['quantile'],
-      function* () {
-        const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - LAG_RESOLUTION_MS) / 1000
-        // Before the first measurement there is none.
-        yield [{ quantile: '0.5' }, lag.count === 0 ? 0 : seconds(lag.percentile(50))]
-        yield [{ quantile: '0.99' }, lag.count === 0 ? 0 : seconds(lag.percentile(99))]
-        yield [{ quantile: '1' }, lag.count === 0 ? 0 : seconds(lag.max)]
-        lag.reset()
-      },
-    )
-    const live = this.#live
-    this.#gauge('build_info', 'Always 1; what runs here.', ['version', 'node'], function* () {
-      yield [{ version: live.version, node: process.versions.node }, 1]
-    })
-    // The names below are those of every Prometheus client.
-    this.#counter('process_cpu_seconds_total', 'CPU time of the process.', [], function* () {
-      const { user, system } = process.cpuUsage()
-      yield [{}, (user + system) / 1e6]
-    })
-    this.#gauge('process_resident_memory_bytes', 'Memory of the process.', [], function* () {
-      yield [{}, process.memoryUsage.rss()]
-    })
-    this.#gauge('process_start_time_seconds', 'Unix time at which the process started.', [], function* () {
-      yield [{}, performance.timeOrigin / 1000]
-    })
-  }
-
-  #counter(name: string, help: string, labelNames: string[], read: Reading): void {
-    new Counter({
-      name: fullName(name),
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect() {
-        this.reset()
-        for (const [labels, value = 0] of read()) this.inc(labels, value)
-      },
-    })
-  }
-
-  #gauge(name: string, help: string, labelNames: string[], read: Reading): void {
-    new Gauge({
-      name: fullName(name),
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect() {
-        this.reset()
-        for (const [labels, value] of read()) if (value !== undefined) this.set(labels, value)
-      },
-    })
-  }
-
-  #durations(name: string, help: string, of: (tally: Tally) => Durations): void {
-    const read = () =>
-      [...this.#counts.tallies].map(([company, tally]) => ({ company, durations: of(tally) }))
-    new CountedHistogram(fullName(name), help, this.#registry, read)
+    lag.enable()
+    const seconds = (nanoseconds: number) =>
+      lag.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - LAG_RESOLUTION_MS) / 1000
+    const samples: Sample[] = [
+      [{ quantile: '0.5' }, seconds(lag.percentile(50))],
+      [{ quantile: '0.99' }, seconds(lag.percentile(99))],
+      [{ quantile: '1' }, seconds(lag.max)],
+    ]
+    lag.reset()
+    return samples
   }
 }
 
-/** Values by labels; a gauge leaves out what is undefined. */
-type Reading = () => Iterable<[labels: Record<string, string>, value: number | undefined]>
-
-function fullName(name: string): string {
-  return name.startsWith('process_') ? name : `procore_proxy_${name}`
+function tokenReadings(live: Live): Readings {
+  type State = ReturnType<Live['tokens'][number]['state']>
+  const each = (read: (token: NonNullable<State['token']>) => number) => (): Sample[] =>
+    live.tokens.map((source) => {
+      const { token } = source.state()
+      return [accountLabels(source.account), token && read(token)]
+    })
+  return {
+    tokenValid: () =>
+      live.tokens.map((source) => [
+        accountLabels(source.account),
+        source.state().token === undefined ? 0 : 1,
+      ]),
+    // A clock that was set back must not make it negative.
+    tokenAge: each(({ obtainedAt }) => Math.max(0, Date.now() - obtainedAt) / 1000),
+    tokenExpiresIn: each(({ endsAt }) => Math.max(0, endsAt - performance.now()) / 1000),
+    tokenLifetime: each(({ lifetimeMs }) => lifetimeMs / 1000),
+  }
 }
 
-/** prom-client's histogram hashes labels on every observation; this one is read from plain counters. */
-class CountedHistogram extends Histogram<'company'> {
-  readonly #config: { readonly name: string; readonly help: string }
-  readonly #read: () => { company: string; durations: Durations }[]
+interface NamedAccount {
+  readonly name: string
+  readonly environment: { readonly name: string }
+}
 
-  constructor(
-    name: string,
-    help: string,
-    registry: Registry,
-    read: () => { company: string; durations: Durations }[],
-  ) {
-    super({ name, help, labelNames: ['company'], buckets: [...DURATION_BOUNDS], registers: [registry] })
-    this.#config = { name, help }
-    this.#read = read
-  }
+function accountLabels({ name, environment }: NamedAccount): { account: string; environment: string } {
+  return { account: name, environment: environment.name }
+}
 
-  /** What prom-client calls, in place of the values that it would have counted itself. */
-  getForPromString(): object {
-    const { name, help } = this.#config
-    const values = this.#read().flatMap(({ company, durations }) => {
-      let sum = 0
-      const buckets = [...durations.counts].map((count, place) => {
-        sum += count
-        const labels = { company, le: DURATION_BOUNDS[place] ?? '+Inf' }
-        return { metricName: `${name}_bucket`, labels, value: sum }
-      })
-      return [
-        ...buckets,
-        { metricName: `${name}_sum`, labels: { company }, value: durations.sumSeconds },
-        { metricName: `${name}_count`, labels: { company }, value: sum },
-      ]
-    })
-    return { name, help, type: 'histogram', values }
-  }
+/** The value of a label in a line of the text format; names hold nothing that would be escaped. */
+function labelOf(line: string, label: string): string | undefined {
+  return new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1]
 }

@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { getAsset, isSea } from 'node:sea'
 
-/** Text of `package.json` or of a file below `page/`. */
+/** Text of a file of the package, such as `package.json`, or of a file below `page/`. */
 export function ownFile(name: string): string {
   if (isSea()) return getAsset(name, 'utf8')
-  // package.json stands two folders up, both in the sources and in the package; the page one.
-  const path = name === 'package.json' ? `../../${name}` : `../${name}`
+  // The package is two folders up, both from the sources and from dist; the page is one.
+  const path = name.startsWith('page/') ? `../${name}` : `../../${name}`
   return readFileSync(new URL(path, import.meta.url), 'utf8')
 }

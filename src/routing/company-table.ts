@@ -17,7 +17,11 @@ export interface CompanyTable {
   readonly default: NamedCompany | undefined
   /** The single company, where there is exactly one and no `"*"`. */
   readonly only: NamedCompany | undefined
+  /** The names that error messages may tell. */
+  readonly shown: readonly string[]
 }
+
+const MOST_NAMES = 10
 
 /** A canonical id: 1 to 20 digits, no leading zero, so that one company has one spelling. */
 const ID = /^[1-9][0-9]{0,19}$/
@@ -37,7 +41,22 @@ export function companyTable(config: Pick<Config, 'companies' | 'anyCompany'>): 
     config.companies.length === 1 && config.anyCompany === undefined
       ? byName.get(config.companies[0]!.name)
       : undefined
-  return { byName, byId, any: config.anyCompany, default: chosen, only }
+  return { byName, byId, any: config.anyCompany, default: chosen, only, shown: [...byName.keys()] }
+}
+
+/** The table for a caller or entrance that may see these companies only (undefined: all): error messages tell no others. */
+export function shownTo(table: CompanyTable, visible: ReadonlySet<string> | undefined): CompanyTable {
+  return visible === undefined ? table : { ...table, shown: table.shown.filter((name) => visible.has(name)) }
+}
+
+/** The names that error messages may tell, ten at most. */
+export function namesOf({ shown }: CompanyTable): string {
+  return shown.slice(0, MOST_NAMES).join(', ') + (shown.length > MOST_NAMES ? ', …' : '')
+}
+
+/** A sentence for an error about a name or id that is not configured; empty if no names may be told. */
+export function knownCompanies(table: CompanyTable): string {
+  return table.shown.length === 0 ? '' : ` Configured are: ${namesOf(table)}.`
 }
 
 /** The company of an id: the configured one, else `"*"` if the id is canonical, else undefined. */

@@ -1,10 +1,16 @@
 // Which company a request is for: listener, Host label, path prefix, header, path, query, default, only one.
 import type { AnyCompany, Company } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type CompanyTable, companyOfId, type NamedCompany } from './company-table.ts'
-import { idsInPath } from './path-ids.ts'
+import {
+  type CompanyTable,
+  companyOfId,
+  knownCompanies,
+  type NamedCompany,
+  namesOf,
+} from './company-table.ts'
+import { queriesOf, readingsOf, segmentsAfter } from './path-readings.ts'
 import { type CutPath, cutPrefix, isForwardedPath, isOwnPath } from './prefix.ts'
-import { queryValues } from './query.ts'
+import { COMPANY_ID, queryValues } from './query.ts'
 import { quote } from './quote.ts'
 import type { Target } from './target.ts'
 
@@ -43,11 +49,13 @@ interface Picked {
   readonly why: string
 }
 
-const MOST_NAMES = 10
+/** What Ruby's `to_i` would read as a number: digits after white space, a sign or underscores. */
+const STARTS_LIKE_A_NUMBER = /^[\s+\-_]*[0-9]/
 
 /**
- * Chooses by CONTRACT section 4. Throws `company_unknown`, `company_conflict`, `company_required`, `route_unknown`, and
- * `request_invalid` for a company_id that can't be decoded.
+ * Chooses the company of a request: by listener, Host label or path prefix, else by header, path or query, else the
+ * default. Throws `company_unknown`, `company_conflict`, `company_required`, `route_unknown`, and `request_invalid` for a
+ * path or `company_id` that can't be decoded.
  */
 export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choice {
   const { target } = request
@@ -63,9 +71,8 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
     )
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
-  // The prefix may stay: what follows it is a reserved word, so even a company named "companies" puts no id here.
-  const inPath = idsInPath(target.decodedPath)
-  const inQuery = queryValues(target.query, 'company_id')
+  const inPath = idsInPath(cut.path)
+  const inQuery = queriesOf(cut.path, target.query).flatMap((query) => queryValues(query, COMPANY_ID))
   const { company, why } =
     fixed ??
     byHeader(table, inHeaders) ??
@@ -76,15 +83,24 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   refuseOther(company, inHeaders, 'the header Procore-Company-Id')
   refuseOther(company, inPath, 'the path')
   refuseOther(company, inQuery, "the query's company_id")
-  return {
-    name: company.name,
-    id: company.id,
-    company: company.company,
-    prefix: cut.prefix,
-    path: cut.path,
-    why,
-    route: forwarded ? 'forward' : 'own',
+  const { name, id } = company
+  const route = forwarded ? 'forward' : 'own'
+  return { name, id, company: company.company, prefix: cut.prefix, path: cut.path, why, route }
+}
+
+/**
+ * What follows a `companies` segment in any reading of the path and would count as a number, without `.json` or `;x`, but
+ * otherwise as written: `07`, `7-acme` or `+7` equal no company's id. Words such as `me` name none.
+ */
+function idsInPath(path: string): readonly string[] {
+  const readings = readingsOf(path)
+  if (readings === undefined) {
+    throw new ProxyError('request_invalid', 'The path is too long, or escaped too often, to be judged.')
   }
+  const segments = segmentsAfter(readings, 'companies').filter((segment) =>
+    STARTS_LIKE_A_NUMBER.test(segment),
+  )
+  return segments.map((segment) => segment.replace(/[.;].*/s, ''))
 }
 
 /**
@@ -107,7 +123,10 @@ export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPa
 function byName(table: CompanyTable, name: string, place: string): NamedCompany {
   const company = table.byName.get(name)
   if (company !== undefined) return company
-  throw new ProxyError('company_unknown', `The ${place} names ${quote(name)}, which is not configured.`)
+  throw new ProxyError(
+    'company_unknown',
+    `The ${place} names ${quote(name)}, which is not configured.${knownCompanies(table)}`,
+  )
 }
 
 function agreed(before: Picked | undefined, company: NamedCompany, why: string): Picked {
@@ -133,16 +152,15 @@ function byId(table: CompanyTable, id: string | undefined, place: string): Picke
   if (company !== undefined) return { company, why: `id in ${place}` }
   throw new ProxyError(
     'company_unknown',
-    `No company with the id ${quote(id)}, named in ${place}, is configured.`,
+    `No company with the id ${quote(id)}, named in ${place}, is configured.${knownCompanies(table)}`,
   )
 }
 
 function unnamed(table: CompanyTable): Picked {
   if (table.default !== undefined) return { company: table.default, why: 'the default company' }
   if (table.only !== undefined) return { company: table.only, why: 'the only company' }
-  const names = [...table.byName.keys()]
-  const shown = names.slice(0, MOST_NAMES).join(', ') + (names.length > MOST_NAMES ? ', …' : '')
-  const hint = names.length === 0 ? 'any company id can be named.' : `configured are: ${shown}.`
+  const names = namesOf(table)
+  const hint = names === '' ? 'any company id can be named.' : `configured are: ${names}.`
   throw new ProxyError('company_required', `The request names no company, and none is the default; ${hint}`)
 }
 

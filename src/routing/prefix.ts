@@ -1,6 +1,6 @@
 // Cuts `/NAME` or `/ID` off the front of a path, and tells which paths are forwarded and which are the proxy's own.
 import { ProxyError } from '../errors.ts'
-import { type CompanyTable, companyOfId, type NamedCompany } from './company-table.ts'
+import { type CompanyTable, companyOfId, knownCompanies, type NamedCompany } from './company-table.ts'
 import { quote } from './quote.ts'
 
 /** A raw path apart from the company in front of it. */
@@ -28,7 +28,10 @@ export function cutPrefix(table: CompanyTable, path: string): CutPath {
   const company = companyOfPrefix(table, first)
   if (company !== undefined) return { prefix: path.slice(0, slash), path: rest, company }
   if (!NAME.test(first)) return { prefix: '', path, company: undefined }
-  throw new ProxyError('company_unknown', `The path prefix names ${quote(first)}, which is not configured.`)
+  throw new ProxyError(
+    'company_unknown',
+    `The path prefix names ${quote(first)}, which is not configured.${knownCompanies(table)}`,
+  )
 }
 
 function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | undefined {
@@ -43,7 +46,7 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
   return byName ?? byId
 }
 
-/** True for what the proxy answers itself (CONTRACT sections 9 and 10); the path is raw, its prefix cut. */
+/** True for what the proxy answers itself; the path is raw, its prefix cut. */
 export function isOwnPath(path: string): boolean {
   return (
     path.startsWith('/_proxy/') ||

@@ -1,52 +1,68 @@
 // Reads one parameter from a raw query, as Rack does or as a laxer reader might, so that none can be smuggled past.
 import { ProxyError } from '../errors.ts'
+import { decodeBytes, decodeFully } from './percent.ts'
 
 const NONE: readonly string[] = []
 
-/** What may stand before a key's first word for Rack to skip it, and what a lax reader would trim. */
-const SKIPPED = /^[\s\0[\]]*$/
+/** A query parameter to look for. */
+export interface Parameter {
+  /** For error messages. */
+  readonly name: string
+  /** Finds nothing in a query that can't hold the parameter unless it has escapes. */
+  readonly hint: RegExp
+  /** Matches a decoded key that a server may take for the parameter. */
+  readonly key: RegExp
+}
+
+/** `company_id`, `company_id[]` and the like; Rack skips brackets and blanks before a key's first word. */
+export const COMPANY_ID: Parameter = {
+  name: 'company_id',
+  hint: /company_id/i,
+  key: /^[\s\0[\]]*company_id(?:$|[\s\0[\]])/i,
+}
+
+/** Rack's method override. */
+export const METHOD_OVERRIDE: Parameter = {
+  name: '_method',
+  hint: /_method/i,
+  key: /^[\s\0[\]]*_method(?:$|[\s\0[\]])/i,
+}
 
 /**
- * Every non-empty value of `name`, of `name[]` and the like, decoded; pairs end at `&` or `;`. `query` is raw, with its
- * `?`. Throws `request_invalid` where such a key or its value can't be decoded.
+ * Every non-empty value of the parameter, decoded; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws
+ * `request_invalid` if such a key or its value can't be decoded.
  */
-export function queryValues(query: string, name: string): readonly string[] {
-  if (query === '' || !(query.includes(name) || query.includes('%'))) return NONE
+export function queryValues(query: string, { name, hint, key }: Parameter): readonly string[] {
+  if (query === '' || !(hint.test(query) || query.includes('%'))) return NONE
   const values: string[] = []
   for (const pair of query.slice(1).split(/[&;]/)) {
     const equals = pair.indexOf('=')
-    if (!isKey(equals === -1 ? pair : pair.slice(0, equals), name) || equals === -1) continue
-    const value = formDecode(pair.slice(equals + 1))
+    if (equals === -1 ? !isKey(pair, key, name) : !isKey(pair.slice(0, equals), key, name)) continue
+    const value = equals === -1 ? '' : formDecode(pair.slice(equals + 1))
     if (value === undefined) throw undecodable(name)
     if (value !== '') values.push(value)
   }
   return values
 }
 
-function isKey(rawKey: string, name: string): boolean {
-  if (rawKey === name) return true
-  const key = formDecode(rawKey)
-  if (key === undefined) {
-    if (couldBe(rawKey, name)) throw undecodable(name)
-    return false
-  }
-  const at = key.indexOf(name)
-  if (at === -1 || !SKIPPED.test(key.slice(0, at))) return false
-  const next = key.charAt(at + name.length)
-  return next === '' || SKIPPED.test(next)
+/** Whether a key is the parameter once its escapes are decoded once or as often as possible. */
+function isKey(rawKey: string, key: RegExp, name: string): boolean {
+  const spaced = rawKey.replaceAll('+', ' ')
+  if (!/[%\0\x80-\uffff]/.test(spaced)) return key.test(spaced)
+  const layers = [decodeBytes(spaced), decodeFully(spaced)]
+  if (layers.some((layer) => key.test(layer))) return true
+  // A server that drops what it can't decode might find the parameter.
+  const rests = layers.flatMap((layer) => [
+    layer.replace(/%.{0,2}|[^ -~]/gs, ''),
+    layer.replace(/%|[^ -~]/g, ''),
+  ])
+  if (rests.some((rest) => key.test(rest))) throw undecodable(name)
+  return false
 }
 
-/** True where a reader that keeps, or drops, what it can't decode might find `name` in this key. */
-function couldBe(rawKey: string, name: string): boolean {
-  const bytes = rawKey.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  )
-  return bytes.includes(name) || bytes.replace(/%.{0,2}|[^ -~]/gs, '').includes(name)
-}
-
-/** Decodes application/x-www-form-urlencoded text; undefined where an escape is broken or no UTF-8. */
+/** Decodes application/x-www-form-urlencoded text; undefined if an escape is broken or is not UTF-8. */
 function formDecode(text: string): string | undefined {
-  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text
+  const spaced = text.replaceAll('+', ' ')
   if (!spaced.includes('%')) return spaced
   try {
     return decodeURIComponent(spaced)

@@ -1,48 +1,37 @@
 // The two health addresses: up or down, nothing else.
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 
 const LIVE = '/_proxy/health/live'
 const READY = '/_proxy/health/ready'
 export const HEALTH_PATHS: readonly string[] = [LIVE, READY]
+
+/** Whether a request target is for the address of `metrics.listen`: health, or metrics. */
+export function isForMetrics(target: string): boolean {
+  return isHealth(target) || pathOf(target) === '/_proxy/metrics'
+}
 
 /** Whether a request target is one of the two, with or without a query. */
 export function isHealth(target: string): boolean {
   return HEALTH_PATHS.includes(pathOf(target))
 }
 
-/**
- * Answers a probe at once: a proxy is not to be taken for dead because of anything that its other pages need. False where
- * the request is for something else. `live` is up while the process answers; `ready` while `isReady`. Neither ever calls Procore.
- */
-export function answerHealth(
-  { url = '', method }: Pick<IncomingMessage, 'url' | 'method'>,
-  response: ServerResponse,
-  isReady: () => boolean,
-): boolean {
-  if ((method !== 'GET' && method !== 'HEAD') || !isHealth(url)) return false
-  send(response, pathOf(url) === LIVE || isReady())
-  return true
+/** Whether the proxy takes requests; `strict` asks for a token of each account too. Never calls Procore. */
+export type IsReady = (strict: boolean) => boolean
+
+/** `live` is up while the process answers; `ready` while `isReady`. */
+export function registerHealth(app: FastifyInstance, isReady: IsReady): void {
+  app.get(LIVE, (_request, reply) => answer(reply, true))
+  app.get<{ Querystring: { strict?: string } }>(READY, ({ query }, reply) =>
+    answer(reply, isReady(query.strict === '1')),
+  )
 }
 
-/** The same below a company prefix. */
-export function registerHealth(app: FastifyInstance, isReady: () => boolean): void {
-  for (const path of HEALTH_PATHS) {
-    app.get(path, (_request, reply) => {
-      reply.hijack()
-      send(reply.raw, path === LIVE || isReady())
-    })
-  }
-}
-
-function send(response: ServerResponse, isUp: boolean): void {
-  const body = isUp ? 'up\n' : 'down\n'
-  response.writeHead(isUp ? 200 : 503, {
-    'cache-control': 'no-store',
-    'content-type': 'text/plain; charset=utf-8',
-    'content-length': body.length,
-  })
-  response.end(body)
+function answer(reply: FastifyReply, isUp: boolean): void {
+  reply
+    .status(isUp ? 200 : 503)
+    .header('cache-control', 'no-store')
+    .type('text/plain; charset=utf-8')
+    .send(isUp ? 'up\n' : 'down\n')
 }
 
 function pathOf(target: string): string {

@@ -4,8 +4,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
-import { onClientError, onConnect } from './raw-refusals.ts'
+import { CallerConnections, type Handle } from './connections.ts'
 import { clearStaleSocket } from './unix-socket.ts'
+import { onClientError, onConnect } from './unreadable.ts'
 
 /** Where a request came in. */
 export interface Listener {
@@ -13,9 +14,9 @@ export interface Listener {
   company: string | undefined
   /** As configured. */
   address: ListenAddress
+  /** Serves health and metrics only (`metrics.listen`). */
+  readonly isForMetrics?: boolean
 }
-
-type Handle = (request: IncomingMessage, response: ServerResponse, listener: Listener) => void
 
 interface WantedListener extends Listener {
   /** Fine to go without, where the machine has no such address: IPv6's half of localhost. */
@@ -34,12 +35,26 @@ const HEADERS_TIMEOUT_MS = 20_000
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CHECK_INTERVAL_MS = 2_000
 
-export class Listeners {
-  readonly #handle: Handle
-  readonly #open = new Map<string, OpenListener>()
+export interface ListenersDeps {
+  readonly handle: Handle
+  /** An open listener reports an error; it stays open. */
+  readonly onError: (listener: Listener, error: Error) => void
+  /** A connection was closed at once because there are `most` already. */
+  readonly onRefused: (most: number) => void
+}
 
-  constructor(handle: Handle) {
+export class Listeners {
+  readonly connections: CallerConnections
+  readonly #handle: Handle
+  readonly #onError: (listener: Listener, error: Error) => void
+  readonly #open = new Map<string, OpenListener>()
+  /** No longer listening, with connections left. */
+  readonly #closing = new Set<Server>()
+
+  constructor({ handle, onError, onRefused }: ListenersDeps) {
     this.#handle = handle
+    this.#onError = onError
+    this.connections = new CallerConnections(onRefused)
   }
 
   /**
@@ -48,77 +63,93 @@ export class Listeners {
    */
   async apply(config: Config): Promise<void> {
     const wanted = wantedListeners(config)
-    const opened: [string, OpenListener][] = []
+    const missing = [...wanted].filter(([key]) => !this.#open.has(key))
+    // An address on the same port may be in the way, as 127.0.0.1:80 is in that of 0.0.0.0:80.
+    const ports = new Set(missing.flatMap(([, { address }]) => (address.kind === 'tcp' ? address.port : [])))
+    const inTheWay = [...this.#open].filter(
+      ([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port),
+    )
+    for (const [key, { server }] of inTheWay) {
+      this.#open.delete(key)
+      void this.#retire(server)
+    }
+    const opened = new Map<string, OpenListener>()
     try {
-      for (const [key, listener] of wanted) {
-        const open = this.#open.get(key)
-        if (open !== undefined) {
-          changeMode(open.address, listener.address)
-          continue
-        }
-        const server = await this.#listen(listener).catch((error: Error) => {
+      for (const [key, listener] of missing) {
+        const open = await this.#listen(listener).catch((error: Error) => {
           if (listener.optional && isNoSuchAddress(error)) return undefined
           throw error
         })
-        if (server !== undefined) opened.push([key, server])
+        if (open !== undefined) opened.set(key, open)
       }
     } catch (error) {
-      for (const [, listener] of opened) listener.server.close()
+      for (const { server } of opened.values()) server.close()
+      for (const [key, listener] of inTheWay) this.#open.set(key, await this.#listen(listener))
       throw error
     }
+    for (const [key, listener] of this.#open) this.#keep(key, listener, wanted.get(key))
     for (const [key, listener] of opened) this.#open.set(key, listener)
-    for (const [key, listener] of this.#open) {
-      const still = wanted.get(key)
-      if (still !== undefined) {
-        listener.company = still.company
-        listener.address = still.address
-      } else {
-        this.#open.delete(key)
-        close(listener.server)
-      }
-    }
   }
 
-  async #listen({ address, company }: Listener): Promise<OpenListener> {
+  #keep(key: string, listener: OpenListener, wanted: Listener | undefined): void {
+    if (wanted === undefined) {
+      this.#open.delete(key)
+      void this.#retire(listener.server)
+      return
+    }
+    changeMode(listener.address, wanted.address)
+    listener.company = wanted.company
+    listener.address = wanted.address
+  }
+
+  async #listen({ address, company, isForMetrics = false }: Listener): Promise<OpenListener> {
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
-      // A large upload may take its time; the forwarding watches for one that stalls.
+      // A large upload may take its time; the attempt watches for one that stalls.
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      // Nobody listens for the end of a body that is not there.
       optimizeEmptyRequests: true,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
       // The guard answers 400 to a request without Host itself.
       requireHostHeader: false,
     })
-    const handle = (request: IncomingMessage, response: ServerResponse) =>
-      this.#handle(request, response, listener)
-    const listener: OpenListener = { address, company, server }
-    server.on('request', handle)
+    // The guard counts header lines itself; Node would drop those beyond its own limit without a word.
+    server.maxHeadersCount = 0
+    const listener: OpenListener = { address, company, isForMetrics, server }
+    const { connections } = this
+    server.on('connection', (socket) => connections.add(socket, listener, this.#handle))
+    const receive = (request: IncomingMessage, response: ServerResponse) =>
+      connections.of(request.socket)?.receive(request, response)
+    server.on('request', receive)
     // Without this listener Node would say 100 Continue before the caller is judged.
-    server.on('checkContinue', handle)
+    server.on('checkContinue', receive)
     // Nor 417 to an expectation that it does not know.
-    server.on('checkExpectation', handle)
-    server.on('connect', onConnect)
-    server.on('clientError', onClientError)
+    server.on('checkExpectation', receive)
+    server.on('connect', onConnect(connections))
+    server.on('clientError', onClientError(connections))
     if (address.kind === 'unix') await clearStaleSocket(address.path)
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(address, error)))
-      server.once('listening', resolve)
+      const onError = (error: NodeJS.ErrnoException) => reject(listenError(address, error))
+      server.once('error', onError)
+      server.once('listening', () => {
+        server.off('error', onError)
+        resolve()
+      })
       // The socket is made during the call: it is never open to others, not even for a moment.
       const umask = address.kind === 'unix' ? process.umask(0o777 & ~address.mode) : undefined
       server.listen(address.kind === 'unix' ? { path: address.path } : address)
       if (umask !== undefined) process.umask(umask)
     })
+    // Node reports here that it could not accept a connection; the listener itself goes on.
+    server.on('error', (error) => this.#onError(listener, error))
     if (address.kind === 'unix') chmodSync(address.path, address.mode)
     return listener
   }
 
-  /** An answer has ended: a listener that was closed meanwhile keeps no connection for longer. */
-  answered(listener: Listener): void {
-    const { server } = listener as OpenListener
-    if (!server.listening) server.closeIdleConnections()
+  /** A response has ended: listeners that were closed meanwhile keep no idle connection. */
+  closeIdle(): void {
+    for (const server of this.#closing) server.closeIdleConnections()
   }
 
   /** The addresses in use, ports known, as `http://127.0.0.1:8377` or `unix:/run/x.sock`; with the company of each. */
@@ -129,6 +160,13 @@ export class Listeners {
     }))
   }
 
+  /** Closes a listener's socket at once, and its connections as their requests end. */
+  async #retire(server: Server): Promise<void> {
+    this.#closing.add(server)
+    await close(server)
+    this.#closing.delete(server)
+  }
+
   /** Takes no more connections, closes idle ones, and resolves when the last one is closed. */
   async close(): Promise<void> {
     await Promise.all([...this.#open.values()].map(({ server }) => close(server)))
@@ -137,6 +175,7 @@ export class Listeners {
   /** Cuts every connection. */
   destroy(): void {
     for (const { server } of this.#open.values()) server.closeAllConnections()
+    for (const server of this.#closing) server.closeAllConnections()
   }
 }
 
@@ -149,17 +188,18 @@ function close(server: Server): Promise<void> {
 
 function wantedListeners(config: Config): Map<string, WantedListener> {
   const wanted = new Map<string, WantedListener>()
-  const add = (address: ListenAddress, company: string | undefined) => {
+  const add = (address: ListenAddress, company: string | undefined, isForMetrics = false) => {
     for (const each of loopbackPair(address)) {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
       // Several of port 0 are several sockets.
       let nth = 0
       if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, company, nth))) nth++
-      wanted.set(keyOf(each, company, nth), { address: each, company, optional })
+      wanted.set(keyOf(each, company, nth), { address: each, company, optional, isForMetrics })
     }
   }
   for (const address of config.listen) add(address, undefined)
   for (const company of config.companies) if (company.listen) add(company.listen, company.name)
+  if (config.metricsListen !== undefined) add(config.metricsListen, undefined, true)
   return wanted
 }
 

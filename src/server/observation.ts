@@ -1,95 +1,104 @@
-// Everything that watches requests, wired together: log line, metrics, recorder, warnings; and the pages that show it.
-import type { FastifyInstance } from 'fastify'
+// Everything that watches requests, wired together: log line, metrics, recorder and history. It outlives a reload.
 import type { TokenEvent } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
 import { addedHeaders, removedHeaders } from '../forward/request-headers.ts'
-import { CauseWarnings } from '../observe/cause-warnings.ts'
-import { Counts } from '../observe/counts.ts'
+import { CompanyHistory } from '../observe/company-history.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
-import type { Live } from '../observe/live.ts'
+import { KnownSecrets } from '../observe/known-secrets.ts'
+import { causeOf } from '../observe/likely-causes.ts'
+import type { LastReload, Live } from '../observe/live.ts'
 import { type Logger, logExchange } from '../observe/log.ts'
-import type { Metrics } from '../observe/metrics.ts'
+import { Metrics } from '../observe/metrics.ts'
 import { Recorder } from '../observe/recorder.ts'
 import { type Status, statusOf } from '../observe/status.ts'
-import type { Tracing } from '../observe/tracing.ts'
+import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
+import { EventStreams } from './event-streams.ts'
+
+export interface ObservationDeps {
+  readonly config: Config
+  readonly log: Logger
+  readonly live: Live
+  /** Shared with the log, which conceals them in its lines. */
+  readonly secrets?: KnownSecrets
+}
 
 export class Observation {
   readonly recorder: Recorder
+  readonly metrics: Metrics
+  readonly secrets: KnownSecrets
+  /** The open pages. */
+  readonly streams = new EventStreams(this)
   readonly #log: Logger
   readonly #live: Live
-  readonly #tracing: Tracing | undefined
-  readonly #causes: CauseWarnings
-  readonly #counts = new Counts()
-  #metrics: Promise<Metrics> | undefined
+  readonly #history: CompanyHistory
+  #lastReload: LastReload | undefined
 
-  constructor(config: Config, log: Logger, live: Live, tracing?: Tracing) {
+  constructor({ config, log, live, secrets = new KnownSecrets() }: ObservationDeps) {
     this.#log = log
-    this.#tracing = tracing
     this.#live = live
-    this.#causes = new CauseWarnings(log)
+    this.secrets = secrets
+    secrets.configure(config)
+    this.#history = new CompanyHistory(log)
+    this.metrics = new Metrics(live, () => this.#lastReload)
     this.recorder = new Recorder(config.inspector, {
       added: addedHeaders,
       removed: removedHeaders,
-      budgetRemaining: (company) => live.loads.find((load) => load.company === company)?.budget.remaining,
+      budgetRemaining: live.budgetRemaining,
     })
   }
 
-  /** A request is over; `status` is null where no answer was sent. */
+  /** Takes over another configuration, which is in force from now on; open pages connect again. */
+  configure(config: Config): void {
+    this.recorder.configure(config.inspector)
+    this.secrets.configure(config)
+    this.streams.end()
+  }
+
+  /** A request has ended; `status` is null where no response was sent. */
   ended(exchange: Exchange, status: number | null): void {
     endExchange(exchange, status)
+    const { errorBody } = exchange
+    if (errorBody !== undefined && status !== null) exchange.refusal = causeOf(status, errorBody.toString())
     logExchange(this.#log, exchange)
-    this.#counts.add(exchange)
-    this.#causes.consider(exchange)
-    exchange.trace?.ended(exchange)
+    this.metrics.add(exchange)
+    this.#history.add(exchange)
     this.recorder.record(exchange)
   }
 
-  /** A token was issued, or could not be had. */
+  /** A token was issued, or a token request failed. */
   token(event: TokenEvent): void {
-    this.#counts.addToken(event)
-    this.#tracing?.tokenEnded(event)
+    this.metrics.addToken(event)
     const { account } = event
     const where = { account: account.name, environment: account.environment.name }
     if (event.type === 'issued') {
       this.#log.info({ ...where, lifetimeS: Math.round(event.lifetimeMs / 1000) }, 'token issued')
       return
     }
-    this.#log.warn(
-      {
-        ...where,
-        reason: event.failure.reason,
-        retryInMs: Math.round(event.retryInMs),
-        error: event.failure,
-      },
-      'token request failed',
-    )
+    const { failure, retryInMs } = event
+    const what = { ...where, reason: failure.reason, error: failure }
+    if (failure.final) this.#log.warn(what, 'token request refused; it is not repeated by itself')
+    else this.#log.warn({ ...what, retryInMs: retryInMs && Math.round(retryInMs) }, 'token request failed')
   }
 
-  status(): Status {
+  /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */
+  reloaded(problems: string | readonly string[] = []): void {
+    const errors = [problems].flat()
+    this.#lastReload = { at: Date.now(), ok: errors.length === 0, errors }
+  }
+
+  /** The status as the viewer may see it. */
+  status(viewer: Viewer = EVERYTHING): Status {
     return statusOf({
       live: this.#live,
-      tally: (company) => this.#counts.tally(company),
-      errors: this.recorder.errors(),
-      causes: this.#causes.recent(),
-    })
-  }
-
-  /** `/_proxy/metrics` and `/_proxy/status`; the reception has judged whoever asks. */
-  register(app: FastifyInstance): void {
-    app.get('/_proxy/metrics', async (_request, reply) => {
-      this.#metrics ??= import('../observe/metrics.ts').then(
-        ({ Metrics }) => new Metrics(this.#counts, this.#live),
-      )
-      const metrics = await this.#metrics
-      reply.header('cache-control', 'no-store').type(metrics.contentType)
-      return metrics.text()
-    })
-    app.get('/_proxy/status', (_request, reply) => {
-      reply.header('cache-control', 'no-store').send(this.status())
+      history: this.#history,
+      errors: this.recorder.errors(viewer),
+      lastReload: this.#lastReload,
+      viewer,
     })
   }
 
   close(): void {
-    void this.#metrics?.then((metrics) => metrics.close())
+    this.streams.end()
+    this.metrics.close()
   }
 }

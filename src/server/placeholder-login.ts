@@ -1,26 +1,39 @@
-// Answers the log-in of tools that insist on one: placeholders, made up here; Procore's token endpoint is never reached.
-import type { FastifyInstance, FastifyReply } from 'fastify'
+// Answers the login of tools that insist on one with placeholders; Procore's token endpoint is never reached.
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { loginSecrets } from '../guards/login-secrets.ts'
 
-/** Taken for a token by SDKs; it opens nothing, and the proxy drops it with the rest of a caller's Authorization. */
+/** SDKs take it for a token; it opens nothing, and the proxy drops it with the rest of a caller's Authorization. */
 const PLACEHOLDER = 'procore-proxy-placeholder'
 const LIFETIME_SECONDS = 7200
+/** Bytes of a token request; a real one has a few hundred. */
+const LONGEST_BODY = 16 * 1024
+
+export interface PlaceholderLoginDeps {
+  /** Whether callers must send keys; if not, the body is not even read, and any credentials will do. */
+  readonly asksForKeys: () => boolean
+  /** Which of these secrets is a caller's key. Undefined if none is; it may take its time, to slow down guesses. */
+  readonly findKey: (secrets: readonly string[], request: FastifyRequest) => Promise<string | undefined>
+}
 
 /**
- * `/oauth/token` for any grant, `/oauth/token/info` and `/oauth/revoke`, in the shapes of Procore's documentation. The
- * request's body is not even read: made-up credentials are as good as any.
+ * Registers `/oauth/token` for any grant, `/oauth/token/info` and `/oauth/revoke`, in the shapes of Procore's documentation.
+ * Where keys are asked for, the token endpoint takes the caller's key as `client_secret` and gives it back as the token.
  */
-export function registerPlaceholderLogin(app: FastifyInstance): void {
-  app.post('/oauth/token', (_request, reply) => {
-    answer(reply, {
-      access_token: PLACEHOLDER,
+export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
+  app.post('/oauth/token', async (request, reply) => {
+    const token = deps.asksForKeys() ? await keyOf(request, deps) : PLACEHOLDER
+    if (token === undefined) return refuse(reply)
+    return answer(reply, {
+      access_token: token,
       token_type: 'bearer',
       expires_in: LIFETIME_SECONDS,
-      refresh_token: PLACEHOLDER,
+      refresh_token: token,
       created_at: unixSeconds(),
     })
   })
   app.get('/oauth/token/info', (_request, reply) => {
-    answer(reply, {
+    return answer(reply, {
       resource_owner_id: null,
       scopes: [],
       expires_in_seconds: LIFETIME_SECONDS,
@@ -31,8 +44,41 @@ export function registerPlaceholderLogin(app: FastifyInstance): void {
   app.post('/oauth/revoke', (_request, reply) => answer(reply, {}))
 }
 
-function answer(reply: FastifyReply, body: object): void {
-  reply.header('cache-control', 'no-store').header('pragma', 'no-cache').send(body)
+async function keyOf(
+  request: FastifyRequest,
+  { findKey }: PlaceholderLoginDeps,
+): Promise<string | undefined> {
+  const body = await readBody(request.raw)
+  if (body === undefined) return undefined
+  const { 'content-type': contentType, authorization } = request.headers
+  return findKey(loginSecrets({ contentType, authorization, body }), request)
+}
+
+/** The whole body as text; undefined if it is too long or breaks off. */
+async function readBody(raw: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of raw as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > LONGEST_BODY) return undefined
+      chunks.push(chunk)
+    }
+  } catch {
+    return undefined
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** RFC 6749 section 5.2. */
+function refuse(reply: FastifyReply): FastifyReply {
+  reply.code(401).header('www-authenticate', 'Basic realm="procore-proxy", charset="UTF-8"')
+  const description = 'The client_secret must be the key of a caller that the proxy knows.'
+  return answer(reply, { error: 'invalid_client', error_description: description })
+}
+
+function answer(reply: FastifyReply, body: object): FastifyReply {
+  return reply.header('cache-control', 'no-store').header('pragma', 'no-cache').send(body)
 }
 
 function unixSeconds(): number {

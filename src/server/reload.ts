@@ -1,96 +1,106 @@
-// Puts a new configuration in force while requests run: new secrets are tried before the old are dropped.
-import type { LoginConnections } from '../auth/login-connections.ts'
+// Puts a new configuration in force while requests run: new secrets are tried before the old ones are dropped.
 import { TokenFailure } from '../auth/token-failure.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { Upstreams } from '../forward/upstreams.ts'
 import type { Logger } from '../observe/log.ts'
+import type { Runtime } from './judge.ts'
 import type { Listeners } from './listeners.ts'
-import { type Runtime, runtimeOf } from './reception.ts'
+import type { LoginAsker } from './login-asker.ts'
 
 /** While the login server can't be asked whether new secrets are good, the old configuration stays; asked again then. */
 const TRY_AGAIN_MS = 15_000
 
+export interface ReloaderDeps {
+  readonly tokens: Tokens
+  readonly login: LoginAsker
+  readonly log: Logger
+  readonly listeners: Listeners
+  readonly current: () => Runtime
+  /** Swaps app and upstreams; the listeners and tokens are ready for the new configuration by then. */
+  readonly apply: (config: Config) => Promise<void>
+  /** Keeps what came of a reload for status, page and metrics; `error` says why it failed. */
+  readonly report: (error: string | undefined) => void
+}
+
 export class Reloader {
-  runtime: Runtime
-  readonly #tokens: Tokens
-  readonly #login: LoginConnections
-  readonly #log: Logger
+  readonly #deps: ReloaderDeps
   #again: NodeJS.Timeout | undefined
   #queue: Promise<void> = Promise.resolve()
 
-  constructor(runtime: Runtime, tokens: Tokens, login: LoginConnections, log: Logger) {
-    this.runtime = runtime
-    this.#tokens = tokens
-    this.#login = login
-    this.#log = log
+  constructor(deps: ReloaderDeps) {
+    this.#deps = deps
   }
 
   /**
-   * Never throws: what stands against the new configuration is logged, and the old one stays in force. Accounts whose
+   * Never throws: what speaks against the new configuration is logged, and the old one stays in force. Accounts whose
    * credentials changed have to get a token first. Listeners that did not change keep their connections.
    */
-  reload(config: Config, listeners: Listeners): Promise<void> {
-    this.#queue = this.#queue.then(() => this.#reload(config, listeners))
+  reload(config: Config): Promise<void> {
+    this.#queue = this.#queue.then(() => this.#reload(config))
     return this.#queue
   }
 
-  async #reload(config: Config, listeners: Listeners): Promise<void> {
-    // A newer configuration than the one that was to be tried again.
+  close(): void {
     clearTimeout(this.#again)
-    for (const source of this.#tokens.sources()) source.forgetFailures()
-    // New secrets may need the new way.
-    this.#login.use(config)
-    const refusal = await this.#tryChanged(config)
-    if (refusal !== undefined) {
-      this.#keepOld()
-      const again = refusal.code === 'token_unavailable'
-      if (again) {
-        this.#again = setTimeout(() => void this.reload(config, listeners), TRY_AGAIN_MS)
-        this.#again.unref()
-      }
-      this.#log.error(
-        { error: refusal, help: refusal.help },
-        `reload: the old configuration stays in force${again ? `, tried again in ${TRY_AGAIN_MS / 1000} s` : ''}`,
-      )
-      return
-    }
-    const addresses = new Set(listeners.addresses().map(({ url }) => url))
-    try {
-      await listeners.apply(config)
-    } catch (error) {
-      this.#log.error({ error }, 'reload: the old configuration stays in force')
-      this.#keepOld()
-      return
-    }
-    const before = this.runtime
-    this.runtime = runtimeOf(config, new Upstreams(config, this.#tokens, before.upstreams))
-    this.#tokens.retain(accountsInUse(config))
-    for (const account of accountsInUse(config)) this.#tokens.source(account).prefetch()
-    // Their requests under way end as they began.
-    before.upstreams.close().catch((error: unknown) => this.#log.warn({ error }, 'closing old connections'))
-    this.#log.level = config.log.level
-    for (const warning of config.warnings) this.#log.warn(warning)
-    for (const { url, company } of listeners.addresses()) {
-      if (!addresses.has(url)) this.#log.info({ company }, `listening on ${url}`)
-    }
-    this.#log.info({ file: config.file }, 'reload: the new configuration is in force')
   }
 
-  #keepOld(): void {
-    this.#login.use(this.runtime.config)
-    this.#tokens.retain(accountsInUse(this.runtime.config))
+  async #reload(config: Config): Promise<void> {
+    const { tokens, login, listeners, apply, report, log } = this.#deps
+    // A newer configuration than the one that was to be tried again.
+    clearTimeout(this.#again)
+    for (const source of tokens.sources()) source.forgetFailures()
+    // New secrets may need the new network settings.
+    login.use(config)
+    const refusal = await this.#tryChanged(config)
+    if (refusal !== undefined) {
+      this.#keepOld(config, refusal)
+      return
+    }
+    const before = new Set(listeners.addresses().map(({ url }) => url))
+    try {
+      await listeners.apply(config)
+      await apply(config)
+    } catch (error) {
+      this.#keepOld(config, error as Error)
+      return
+    }
+    tokens.retain(accountsInUse(config))
+    for (const account of accountsInUse(config)) tokens.source(account).prefetch()
+    log.level = config.log.level
+    for (const warning of config.warnings) log.warn(warning)
+    for (const { url, company } of listeners.addresses()) {
+      if (!before.has(url)) log.info({ company }, `listening on ${url}`)
+    }
+    report(undefined)
+    log.info({ file: config.file }, 'reload: the new configuration is in force')
+  }
+
+  #keepOld(refused: Config, error: Error): void {
+    const { tokens, login, current, report, log } = this.#deps
+    const { config } = current()
+    login.use(config)
+    tokens.retain(accountsInUse(config))
+    const isTriedAgain = error instanceof ProxyError && error.code === 'token_unavailable'
+    if (isTriedAgain) {
+      this.#again = setTimeout(() => void this.reload(refused), TRY_AGAIN_MS)
+      this.#again.unref()
+    }
+    report(error.message)
+    const help = error instanceof ProxyError ? { help: error.help } : {}
+    const again = isTriedAgain ? `; the new one is tried again in ${TRY_AGAIN_MS / 1000} s` : ''
+    log.error({ error, ...help }, `reload: the old configuration stays in force${again}`)
   }
 
   /** Gets a token for each account that takes the place of another of the same name; why that failed, if it did. */
   async #tryChanged(config: Config): Promise<ProxyError | undefined> {
-    const before = new Map(accountsInUse(this.runtime.config).map((account) => [account.name, account.key]))
+    const { tokens, current } = this.#deps
+    const before = new Map(accountsInUse(current().config).map((account) => [account.name, account.key]))
     const changed = accountsInUse(config).filter(({ name, key }) => {
       const old = before.get(name)
       return old !== undefined && old !== key
     })
-    const results = await Promise.allSettled(changed.map((account) => this.#tokens.source(account).get()))
+    const results = await Promise.allSettled(changed.map((account) => tokens.source(account).get()))
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
     const failure = failures.find((each) => isRejected(each)) ?? failures[0]
     if (failure === undefined) return undefined

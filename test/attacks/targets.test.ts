@@ -39,7 +39,13 @@ t.test(
   async (t) => {
     const rig = await start(t)
     const up = '/rest/v1.0/echo?x=1'
-    for (const own of ['http://localhost', 'HTTP://LOCALHOST', 'https://localhost']) {
+    for (const own of [
+      'http://localhost',
+      'HTTP://LOCALHOST',
+      'https://localhost',
+      'http://localhost:80',
+      'http://localhost:',
+    ]) {
       await passes(t, rig, `${own}/acme${up}`, up)
     }
     for (const target of [
@@ -49,7 +55,8 @@ t.test(
       'http://evil.com@localhost/acme/rest/v1.0/me',
       'http://user:pass@localhost/acme/rest/v1.0/me',
       'http://localhost:1/acme/rest/v1.0/me',
-      'http://localhost:80/acme/rest/v1.0/me',
+      'http://localhost:8/acme/rest/v1.0/me',
+      'https://localhost:80/acme/rest/v1.0/me',
       'http://localhost./acme/rest/v1.0/me',
       'http://127.0.0.1/acme/rest/v1.0/me',
       'http://localhost\\@evil.com/acme/rest/v1.0/me',
@@ -175,6 +182,11 @@ t.test(
       '/acme/../globex/rest/v1.0/me',
       '/acme/rest/../../globex/rest/v1.0/me',
       '/acme/rest/..?x=1',
+      '/acme/rest/..%20/x',
+      '/acme/rest/..%3f',
+      '/acme/rest/%20../x',
+      '/acme/rest/..%23',
+      '/acme/rest/%25c0%25ae%25c0%25ae/x',
       '/acme/rest/.%0a./x',
       '/acme/rest/%09../x',
       '/acme/rest/.%0d%0a/x',
@@ -387,6 +399,12 @@ t.test(
       ['/acme/rest/v2.0/companies/999/projects'],
       ['/acme/rest/v2.0/companies%2f999/projects'],
       ['/acme/rest/v2.0/companies%2F999'],
+      ['/acme/rest/v2.0/companies%252f999'],
+      ['/acme/rest/v2.0/companies;a/999'],
+      ['/acme/rest/v2.0/Companies/999'],
+      ['/acme/rest/v2.0/x%3fcompany_id=999'],
+      ['/acme/rest/v1.0/projects?company%255fid=999'],
+      ['/acme/rest/v1.0/projects?Company_id=999'],
       ['/acme/rest/v2.0/%63ompanies/999/projects'],
       ['/acme/rest/v2.0/companies/%39%39%39/projects'],
       ['/acme/rest/v2.0/companies//999/projects'],
@@ -536,5 +554,39 @@ t.test(
       ),
       { numRuns: 400 },
     )
+  },
+)
+
+t.test(
+  'headers by which a server would read another path or method do not go up, in any spelling',
+  async (t) => {
+    const rig = await start(t)
+    for (const name of [
+      'X-Original-URL',
+      'X-Rewrite-URL',
+      'X-Original-URI',
+      'X-Original-Method',
+      'X-Forwarded-Uri',
+      'X_Original_Url',
+      'X-Override-URL',
+      'X-Original-Host',
+    ]) {
+      const { verdict, seen } = await attack(
+        rig,
+        getOf('/acme/rest/v1.0/echo', `${name}: /rest/v2.0/companies/999`),
+      )
+      t.equal(verdict, '200')
+      t.notMatch(seen[0]?.rawHeaders.join('\n'), /999/, name)
+    }
+    for (const name of [
+      'X-HTTP-Method-Override',
+      'X-HTTP-Method',
+      'X-Method-Override',
+      'X_Http_Method_Override',
+    ]) {
+      const { verdict, seen } = await attack(rig, getOf('/acme/rest/v1.0/echo', `${name}: DELETE`))
+      t.equal(verdict, '403 access_denied', `a read with ${name}`)
+      t.equal(seen.length, 0)
+    }
   },
 )

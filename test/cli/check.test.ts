@@ -9,7 +9,7 @@ const COMPANIES = {
   globex: { id: '562949953443325', serviceAccount: 'app' },
 }
 
-/** Runs `check` and sees to it that nothing secret was printed, and that each failure has a mend. */
+/** Runs `check` and sees to it that nothing secret was printed, and that each failure has a fix. */
 async function check(t: Test, { fake, file }: Place, args: string[] = [], env: Record<string, string> = {}) {
   const ended = await runToEnd(t, ['check', '-c', file, ...args], { env })
   for (const secret of ['demo-secret', 'wrong-secret', ...fake.issuedTokens()]) {
@@ -18,7 +18,7 @@ async function check(t: Test, { fake, file }: Place, args: string[] = [], env: R
   const failed = ended.out.split('\n').filter((line) => line.startsWith('FAIL'))
   for (const line of failed) {
     const [, kind, name] = line.split(/ +/)
-    t.match(ended.out, new RegExp(`^${kind} ${name}, what to do:\n  - .+`, 'm'), `a mend for ${kind} ${name}`)
+    t.match(ended.out, new RegExp(`^${kind} ${name}, what to do:\n  - .+`, 'm'), `a fix for ${kind} ${name}`)
   }
   if (failed.length > 0) t.equal(ended.code, 1)
   return { ...ended, failed }
@@ -32,7 +32,7 @@ t.test('all is good: a table, or JSON', async (t) => {
     out,
     `configuration: ${place.file}
     kind     name    id               environment  result
-ok  account  app                      fake         token issued, lives 5400 s
+ok  account  app                      fake         token issued, valid for 5400 s
 ok  company  acme    7656             fake         /rest/v1.0/me answered 200
 ok  company  globex  562949953443325  fake         /rest/v1.0/me answered 200
 `,
@@ -51,14 +51,17 @@ ok  company  globex  562949953443325  fake         /rest/v1.0/me answered 200
     ok: true,
     file: place.file,
     warnings: [],
-    findings: [{ kind: 'account', name: 'app' }, { name: 'acme', id: '7656', ok: true, mends: [] }, {}],
+    findings: [{ kind: 'account', name: 'app' }, { name: 'acme', id: '7656', ok: true, fixes: [] }, {}],
   })
 })
 
-t.test('--offline calls nobody', async (t) => {
+t.test('--offline connects to nothing', async (t) => {
   const place = await startPlace(t)
   const { code, out } = await check(t, place, ['--offline'])
-  t.match({ code, out }, { code: 0, out: `configuration: ${place.file}\nIt is valid. Nobody was called` })
+  t.match(
+    { code, out },
+    { code: 0, out: `configuration: ${place.file}\nThe configuration is valid. Procore was not called` },
+  )
   t.match(JSON.parse((await check(t, place, ['--offline', '--json'])).out), { ok: true, findings: [] })
   t.equal(place.fake.journal.entries.length, 0)
   place.write({ companies: {} })
@@ -113,12 +116,20 @@ t.test('credentials that are refused', async (t) => {
   t.equal(failed.length, 3)
   t.match(out, /account +app +fake +the login server refused the credentials \(HTTP 401, invalid_client\)/)
   t.match(out, /client id or the secret is wrong/)
-  t.match(out, /Mend service account app first/)
+  t.match(out, /Fix service account app first/)
   t.equal(place.fake.journal.tokenRequests().length, 1, 'asked once')
   t.equal(place.fake.journal.api().length, 0)
   const json = JSON.parse((await check(t, place, ['--json'])).out)
   t.equal(json.ok, false)
-  for (const { ok, mends } of json.findings) t.ok(!ok && mends.length > 0)
+  for (const { ok, fixes } of json.findings) t.ok(!ok && fixes.length > 0)
+})
+
+t.test('a flaw of the secret comes before everything else', async (t) => {
+  const place = await startPlace(t, {
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: '"demo-secret"' } },
+  })
+  const { out } = await check(t, place)
+  t.match(out, /account app, what to do:\n {2}- .*quot/i)
 })
 
 t.test('what the API may answer', async (t) => {
@@ -131,20 +142,20 @@ t.test('what the API may answer', async (t) => {
   t.match(initech.out, /company +initech +90210 +fake +\/rest\/v1\.0\/me answered 403/)
   t.match(initech.out, /what to do:\n {2}- The app is not connected to this company\. .*App Management.*\n$/)
 
-  const cases: [number, string, RegExp][] = [
+  const cases: [status: number, body: string, fix: RegExp][] = [
     [401, '{"error":"no"}', /The secret was reset/],
     [403, '{}', /permissions are still None/],
     [404, '{}', /company id is wrong/],
     [429, '{}', /rate limit/],
     [500, '<html>', /status\.procore\.com/],
   ]
-  for (const [status, body, mend] of cases) {
+  for (const [status, body, fix] of cases) {
     faults.clear()
     faults.api.push({ match: '/rest/v1.0/me', status, body })
     const { failed, out } = await check(t, place, ['acme'])
     t.equal(failed.length, 1)
     t.match(out, `/rest/v1.0/me answered ${status}`)
-    t.match(out, mend)
+    t.match(out, fix)
   }
   faults.clear()
   faults.reset()
@@ -173,7 +184,7 @@ t.test('a server that is not there, or in trouble', async (t) => {
   t.match(await check(t, place, ['acme']), { code: 1, out: /the login server answered HTTP 503/ })
 })
 
-t.test('certificates: refused with a mend, and trusted where their CA is named', async (t) => {
+t.test('certificates: refused with a fix, and trusted where their CA is named', async (t) => {
   const fixture = (name: string) => new URL(`../fixtures/tls/${name}`, import.meta.url)
   const read = (name: string) => readFileSync(fixture(name), 'utf8')
   const tls = { cert: read('good.pem'), key: read('good.key') }

@@ -1,17 +1,12 @@
-// `completion`: the scripts, and what they offer in a shell that really runs.
+// `completion`: what each script offers in a shell that really runs.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command } from 'commander'
 import t, { type Test } from 'tap'
-import { addCheck } from '../../src/cli/check.ts'
-import { addCompletion } from '../../src/cli/completion.ts'
-import { complete } from '../../src/cli/completion-run.ts'
-import { addExplain } from '../../src/cli/explain.ts'
-import { addInit } from '../../src/cli/init.ts'
-import { addStart } from '../../src/cli/start.ts'
-import { addToken } from '../../src/cli/token.ts'
+import { completionScript } from '../../scripts/completions.ts'
+import { COMMANDS, SHELLS } from '../../src/cli/commands.ts'
 import { COMMAND, cleanEnv, runToEnd } from '../fixtures/cli.ts'
+import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 // Shells are run in the foreground: nothing else can go on meanwhile.
 t.jobs = 1
@@ -21,99 +16,48 @@ const CONFIG = JSON.stringify({
     globex: { id: '1', serviceAccount: { clientId: 'a', clientSecret: { command: ['touch', 'ran'] } } },
   },
 })
+const isThere = (shell: string) => spawnSync(shell, ['--version']).error === undefined
+const needs = (shell: string) => (isThere(shell) ? {} : { skip: `${shell} is not installed` })
 
-/** The candidates of an answer, whose last line forbids file names. */
-function offers(t: Test, lines: readonly string[]): string[] {
-  t.equal(lines.at(-1), ':4')
-  return lines.slice(0, -1).map((line) => line.split('\t')[0] ?? '')
-}
-
-/** What is offered after these words; asked in this process, which is quick. */
-async function offered(t: Test, ...words: string[]): Promise<string[]> {
-  const program = new Command('procore-proxy')
-  for (const add of [addStart, addCheck, addInit, addToken, addExplain, addCompletion]) add(program)
-  const log = t.capture(console, 'log')
-  await complete(program, words)
-  log.restore()
-  return offers(
-    t,
-    log.args().map(([line]) => String(line)),
-  )
-}
-
-t.test('commands, flags, their values, and companies', async (t) => {
-  const folder = t.testdir({ 'procore-proxy.yaml': CONFIG })
-  const file = join(folder, 'procore-proxy.yaml')
-  const both = ['acme', 'globex']
-  const cases: [string[], string[]][] = [
-    [['ch'], ['check']],
-    [['complet'], ['completion']],
-    [['check', '-c', file, ''], both],
-    [['token', '-c', file, 'g'], ['globex']],
-    [['check', '-c', file, 'acme', 'g'], ['globex']],
-    [['check', '--config', file, ''], both],
-    [['check', `--config=${file}`, 'a'], ['acme']],
-    [['check', '--config', '=', file, 'a'], ['acme']],
-    [['-c', file, 'token', 'a'], ['acme']],
-    [['check', '-c', 'none.yaml', ''], []],
-    [['check', '-c'], ['-c']],
-    [['check', '--off'], ['--offline']],
-    [['--log-l'], ['--log-level']],
-    [['start', '--log-level', 'd'], ['debug']],
-    [['start', '--log-level', '=', 'd'], ['debug']],
-    [['start', '--log-level=d'], ['debug']],
-    [['start', '--environment', 's'], ['sandbox']],
-    [['start', '--listen', ''], []],
-    [
-      ['completion', ''],
-      ['bash', 'zsh', 'fish', 'powershell'],
-    ],
-    [['explain', 'DE'], ['DELETE']],
-    [['init', '--f'], ['--force']],
-  ]
-  for (const [words, values] of cases) t.strictSame(await offered(t, ...words), values, words.join(' '))
-  const commands = await offered(t, '')
-  t.strictSame(commands, ['start', 'check', 'init', 'token', 'explain', 'completion', 'help'])
-  const { code, out, err } = await runToEnd(t, ['complete', '--', 'check', ''], { cwd: folder })
-  t.strictSame([code, err, offers(t, out.trimEnd().split('\n'))], [0, '', both])
-  t.match(await runToEnd(t, ['complete'], { cwd: folder }), { code: 0 })
-  t.notMatch((await runToEnd(t, ['--help'], { cwd: folder })).out, /^ +complete /m)
-})
-
-t.test('a script for each shell', async (t) => {
-  const file = join(t.testdir(), 'script')
-  for (const shell of ['bash', 'zsh', 'fish', 'powershell']) {
-    const { code, out, err } = await runToEnd(t, ['completion', shell])
-    t.strictSame([code, err], [0, ''])
-    t.match(out, /procore-proxy complete (-- |'--')/, shell)
-    if (spawnSync(shell, ['--version']).error) continue
-    writeFileSync(file, out)
-    const read = spawnSync(shell, ['-n', file], { encoding: 'utf8' })
-    t.strictSame([read.status, read.stderr], [0, ''], `${shell} can read it`)
-  }
-  t.match(await runToEnd(t, ['completion', 'tcsh']), { code: 2, out: '', err: /Allowed choices are bash/ })
-  t.match(await runToEnd(t, ['completion']), { code: 2, out: '' })
-})
-
-t.test('bash completes with it', async (t) => {
-  const folder = t.testdir({ 'procore-proxy.yaml': CONFIG })
+/** A folder with a configuration, in which `procore-proxy` is a command. */
+function place(t: Test) {
+  const folder = t.testdir({ 'procore-proxy.yaml': CONFIG, 'other.yaml': '', recordings: {} })
   const program = join(folder, 'procore-proxy')
   writeFileSync(program, `#!/bin/sh\nexec ${COMMAND.map((word) => `'${word}'`).join(' ')} "$@"\n`)
   chmodSync(program, 0o755)
+  const env = { ...cleanEnv(folder), PATH: `${folder}:${process.env['PATH']}` }
+  const shell = (name: string, ...args: string[]) =>
+    spawnSync(name, args, { cwd: folder, env, encoding: 'utf8', timeout: 30_000 })
+  return { folder, shell }
+}
+
+t.test('bash completes commands, flags, values, files and companies', async (t) => {
+  const { folder, shell } = place(t)
   // As readline has it: the words apart, also at "=".
-  const cases: [string[], string][] = [
+  const cases: [words: string[], offered: string][] = [
     [['ch'], 'check'],
+    [['complet'], 'completion'],
     [['check', ''], 'acme globex'],
     [['check', '--config', '=', 'procore-proxy.yaml', 'a'], 'acme'],
+    [['token', '-c', 'procore-proxy.yaml', 'g'], 'globex'],
+    [['check', '-c', 'none.yaml', ''], ''],
+    [['check', '--off'], '--offline'],
+    [['--log-l'], '--log-level'],
     [['start', '--log-format', '='], 'auto json readable'],
     [['start', '--log-level', '=', 'd'], 'debug'],
+    [['start', '--environment', 's'], 'sandbox'],
+    [['start', '--replay', 're'], 'recordings'],
+    [['start', '--config', 'oth'], 'other.yaml'],
+    [['start', '--listen', ''], ''],
+    [['usage', 'oth'], 'other.yaml'],
+    [['explain', 'DE'], 'DELETE'],
+    [['completion', ''], 'bash zsh fish powershell'],
     [['check', '$(touch ran)', 'g'], 'globex'],
-    [['nothing', 'here', ''], ''],
   ]
   const tabs = cases.map(
     ([words]) => `
     COMP_WORDS=(procore-proxy ${words.map((word) => `'${word}'`).join(' ')}) COMP_CWORD=${words.length}
-    __procore_proxy_complete
+    _procore_proxy
     echo "\${COMPREPLY[*]}"`,
   )
   const script = `
@@ -121,17 +65,99 @@ t.test('bash completes with it', async (t) => {
     complete -p procore-proxy >/dev/null || exit 1
     compopt() { :; }
     ${tabs.join('')}`
-  const env = { ...cleanEnv(folder), PATH: `${folder}:${process.env['PATH']}` }
-  const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script], {
-    cwd: folder,
-    env,
-    encoding: 'utf8',
-  })
+  const { stdout, stderr } = shell('bash', '--norc', '-c', script)
   t.equal(stderr, '')
-  t.strictSame(
-    stdout.split('\n').slice(0, -1),
-    cases.map(([, values]) => values),
+  const offered = stdout.split('\n').slice(0, -1)
+  for (const [index, [words, wanted]] of cases.entries()) t.equal(offered[index], wanted, words.join(' '))
+  t.not(
+    spawnSync('ls', ['ran'], { cwd: folder }).status,
+    0,
+    'no typed word and no program of a secret was run',
   )
-  const { status } = spawnSync('ls', ['ran'], { cwd: folder })
-  t.not(status, 0, 'neither a typed word nor the program of a secret was run')
+})
+
+t.test('fish completes with its script', needs('fish'), async (t) => {
+  const { shell } = place(t)
+  const cases: [line: string, offered: string[]][] = [
+    ['ch', ['check']],
+    ['check ', ['acme', 'globex']],
+    ['check --off', ['--offline']],
+    ['--log-l', ['--log-level']],
+    ['start --log-level d', ['debug']],
+    ['start --replay re', ['recordings/']],
+    ['explain DE', ['DELETE']],
+    ['completion f', ['fish']],
+  ]
+  for (const [line, wanted] of cases) {
+    const script = `procore-proxy completion fish | source; complete -C 'procore-proxy ${line}'`
+    const { stdout, stderr } = shell('fish', '--no-config', '-c', script)
+    const offered = stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((each) => each.split('\t')[0])
+    t.strictSame([offered.sort(), stderr], [wanted, ''], line)
+  }
+})
+
+const needsZsh = HAS_TERMINALS ? needs('zsh') : { skip: 'no script(1) of util-linux' }
+t.test('zsh completes with its script', needsZsh, async (t) => {
+  const { folder } = place(t)
+  const env = { PATH: `${folder}:${process.env['PATH']}` }
+  const terminal = new Terminal(t, 'zsh -f -i', { cwd: folder, env })
+  const load = "autoload -Uz compinit; compinit -u -D; source <(procore-proxy completion zsh); echo load''ed"
+  terminal.type(`${load}\r`)
+  await terminal.says('loaded')
+  const cases: [typed: string, completed: string][] = [
+    ['check ac', 'check acme'],
+    ['check --offl', 'check --offline'],
+    ['start --log-level=deb', 'start --log-level=debug'],
+    ['completion powers', 'completion powershell'],
+    ['explain DEL', 'explain DELETE'],
+    ['--log-l', '--log-level='],
+  ]
+  for (const [typed, completed] of cases) {
+    terminal.type(`procore-proxy ${typed}\t`)
+    await terminal.says(`procore-proxy ${completed}`)
+    // Ctrl-U: an empty line again.
+    terminal.type('\x15')
+  }
+  terminal.type('exit\r')
+})
+
+t.test('each script is one that its shell can read, and knows every command', async (t) => {
+  const { folder } = place(t)
+  for (const shell of SHELLS) {
+    const text = completionScript(shell)
+    t.equal(
+      (await runToEnd(t, ['completion', shell], { cwd: folder })).out,
+      text,
+      'the generated file is fresh',
+    )
+    for (const { name, hidden } of COMMANDS) if (!hidden) t.match(text, name, `${shell} ${name}`)
+    t.notMatch(text, '--login-port', 'hidden commands stay hidden')
+    if (shell === 'powershell' || !isThere(shell)) continue
+    const file = join(folder, 'script')
+    writeFileSync(file, text)
+    const read = spawnSync(shell, ['-n', file], { encoding: 'utf8' })
+    t.strictSame([read.status, read.stderr], [0, ''], shell)
+  }
+  t.match(JSON.parse(/@'\n(.*)\n'@/s.exec(completionScript('powershell'))?.[1] ?? ''), [{ name: 'start' }])
+})
+
+t.test('a shell that is not known, none, and a configuration that cannot be read', async (t) => {
+  const { folder } = place(t)
+  const cwd = folder
+  t.match(await runToEnd(t, ['completion', 'tcsh'], { cwd }), {
+    code: 2,
+    out: '',
+    err: /Allowed choices are bash/,
+  })
+  t.match(await runToEnd(t, ['completion'], { cwd }), { code: 2, out: '', err: /name a shell: bash/ })
+  t.match(await runToEnd(t, ['completion', '--companies'], { cwd }), { code: 0, out: 'acme\nglobex\n' })
+  t.match(await runToEnd(t, ['completion', '--companies', '-c', 'no'], { cwd }), {
+    code: 0,
+    out: '',
+    err: '',
+  })
+  t.match(await runToEnd(t, ['completion', 'bash'], { cwd }), { code: 0, err: '', out: /^complete -F/m })
 })

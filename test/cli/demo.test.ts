@@ -27,7 +27,7 @@ t.test('--once makes its calls, prints them and leaves nothing', async (t) => {
   t.strictSame(readdirSync(folder), [], 'no temporary file')
 })
 
-t.test('it stays up until a signal, on another port where 8377 is taken', async (t) => {
+t.test('it runs until a signal, on another port where 8377 is taken', async (t) => {
   const folder = t.testdir()
   const busy = createServer()
   busy.listen(8377, '127.0.0.1')
@@ -35,7 +35,7 @@ t.test('it stays up until a signal, on another port where 8377 is taken', async 
   await Promise.race([once(busy, 'listening'), once(busy, 'error')]).catch(() => {})
   t.teardown(() => busy.close())
   const demo = run(t, ['demo'], { env: { TMPDIR: folder } })
-  const out = await demo.says('It stays up')
+  const out = await demo.says('The proxy stays up')
   const url = /The proxy: +(\S+)/.exec(out)?.[1] ?? ''
   t.notMatch(url, ':8377')
   t.match(out, `curl ${url}/acme/rest/v1.0/projects`)
@@ -46,7 +46,7 @@ t.test('it stays up until a signal, on another port where 8377 is taken', async 
   t.match(await demo.end(), { code: 0, err: '' })
 })
 
-t.test('an address that can not be had ends it', async (t) => {
+t.test('an address that cannot be opened ends it', async (t) => {
   const folder = t.testdir()
   const busy = createServer().listen(0, '127.0.0.1')
   await once(busy, 'listening')

@@ -1,4 +1,4 @@
-// Covers src/cli/explain-request.ts: what cannot be seen from outside
+// The request that `explain` makes out of its arguments.
 import t from 'tap'
 import { imagineRequest } from '../../src/cli/explain-request.ts'
 import type { ListenAddress } from '../../src/config/config.ts'
@@ -7,7 +7,7 @@ import { testConfig } from '../fixtures/config.ts'
 const tcp = (host: string, port: number): ListenAddress => ({ kind: 'tcp', host, port })
 const unix: ListenAddress = { kind: 'unix', path: '/run/x.sock', mode: 0o600 }
 const imagine = (listen: ListenAddress[], url: string, headers: string[] = []) =>
-  imagineRequest(testConfig({ listen }), 'get', url, headers)
+  imagineRequest(testConfig({ listen }), { method: 'get', url, headerLines: headers })
 
 t.test('a path is asked of the first address', async (t) => {
   const cases: [ListenAddress, string][] = [
@@ -45,7 +45,7 @@ t.test('a URL is asked of the address with its port, its bytes kept', async (t) 
   }
 })
 
-t.test('a port that nobody listens on is told, unless any port may be meant', async (t) => {
+t.test('a port that nobody listens on is noted, unless any port may be meant', async (t) => {
   const url = 'http://localhost:9999/rest'
   t.strictSame(imagine([tcp('127.0.0.1', 8377)], url).notes, [
     'nothing listens on port 9999; judged as if sent to 127.0.0.1:8377',

@@ -22,16 +22,12 @@ t.test('a proxy with the variables that it prints gets answers, until a signal e
   t.match(await proxy.end(), { code: 0, err: '' })
 })
 
-t.test('ports that can not be had are told, and nothing of it in the help', async (t) => {
+t.test('a port that cannot be opened is an error', async (t) => {
   t.testdir()
   const busy = createServer().listen(0, '127.0.0.1')
   await once(busy, 'listening')
   t.teardown(() => busy.close())
   const { port } = busy.address() as { port: number }
   const taken = await runToEnd(t, ['fake', '--login-port', '0', '--api-port', String(port)])
-  t.match(taken, { code: 1, out: '', err: /^procore-proxy: the fake Procore can't start: .*EADDRINUSE/ })
-  for (const word of ['x', '-1', '65536', '1.5']) {
-    t.match(await runToEnd(t, ['fake', `--api-port=${word}`]), { code: 2, err: /Write a port/ }, word)
-  }
-  t.notMatch((await runToEnd(t, ['--help'])).out, /fake .*alone/)
+  t.match(taken, { code: 1, out: '', err: /^procore-proxy: the fake Procore cannot start: .*EADDRINUSE/ })
 })

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { programName } from '../../src/cli/init-run.ts'
+import { programName } from '../../src/cli/init.ts'
 import { startFakeProcore } from '../../src/fake/procore.ts'
 import { loadConfig } from '../../src/server.ts'
 import { COMMAND, MAIN, runToEnd } from '../fixtures/cli.ts'
@@ -32,7 +32,7 @@ async function answerPlace(terminal: Terminal, { apiUrl, loginUrl }: { apiUrl: s
   await terminal.answer('Company', '7656\r')
   await terminal.answer('Environment', `${UP}\r`)
   await terminal.answer('URL of its API', `${apiUrl}\r`)
-  await terminal.answer('URL of its login server', `\x15${loginUrl}\r`)
+  await terminal.answer('URL of its login server', `${loginUrl}\r`)
 }
 
 const load = (file: string) =>
@@ -52,6 +52,7 @@ t.test(
     await terminal.answer('Client id', '\r')
     await terminal.answer('Write the client id', 'demo-client\r')
     await terminal.answer('Client secret', 'wrong-secret\r')
+    await terminal.answer('What may tools do', '\r')
     await terminal.answer('Check them now?', '\r')
     await terminal.says('the login server refused the credentials')
     await terminal.says('account main, what to do')
@@ -73,14 +74,11 @@ t.test(
     t.equal(statSync(file).mode & 0o777, 0o600)
     const config = await load(file)
     t.match(config, {
-      companies: [{ name: 'main', id: '7656', access: 'read-write' }],
+      companies: [{ name: 'main', id: '7656', access: 'read-only' }],
       accounts: [{ clientId: 'demo-client', environment: { name: 'custom', apiUrl: fake.apiUrl } }],
       warnings: [],
     })
     t.match(await runToEnd(t, ['check'], { cwd: folder }), { code: 0, err: '' })
-    const open = readFileSync(file, 'utf8').replace('# access:', 'access:')
-    writeFileSync(file, open)
-    t.match(await load(file), { companies: [{ access: 'read-only' }] }, 'the comments tell the truth')
   },
 )
 
@@ -97,8 +95,9 @@ t.test(
     await terminal.answer('● sandbox', `${UP}\r`)
     await terminal.answer('Client id', 'abc\r')
     await terminal.answer('Client secret', ' s3cret"\\ \r')
+    await terminal.answer('What may tools do', `${DOWN}\r`)
     await terminal.answer('Check them now?', 'n')
-    await terminal.says('stronger than the file: PROCORE_CLIENT_ID.')
+    await terminal.says('take precedence over the file: PROCORE_CLIENT_ID.')
     await terminal.says(`--config "${folder}/my config.yaml"`)
     t.equal(await terminal.end(), 0)
     t.ok(lstatSync(join(folder, 'my config.yaml')).isSymbolicLink(), 'a link stays one')
@@ -112,11 +111,13 @@ t.test(
     await answerPlace(again, gone)
     await again.answer('Client id', 'abc\r')
     await again.answer('Client secret', 's\r')
+    await again.answer('What may tools do', '\r')
     await again.answer('Check them now?', '\r')
     await again.answer('What now?', `${DOWN}\r`)
     await answerPlace(again, gone)
     await again.answer('Client id', 'xyz\r')
     await again.answer('Client secret', 's\r')
+    await again.answer('What may tools do', '\r')
     await again.answer('Check them now?', '\r')
     await again.answer('What now?', `${UP}\r`)
     t.equal(await again.end(), 0)
@@ -130,7 +131,8 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   const byEnv = init(t, folder, '--secret-env MY_SECRET')
   await answerPlace(byEnv, gone)
   await byEnv.answer('Client id', 'abc\r')
-  await byEnv.says("It can't be checked yet")
+  await byEnv.answer('What may tools do', '\r')
+  await byEnv.says('It cannot be checked yet')
   await byEnv.says('the variable MY_SECRET is not set')
   t.equal(await byEnv.end(), 0)
   const config = await load(join(folder, 'procore-proxy.yaml'))
@@ -140,6 +142,7 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   const byFile = init(t, folder, '--force --secret-file secret --output new/folder/p.yaml')
   await answerPlace(byFile, gone)
   await byFile.answer('Client id', 'abc\r')
+  await byFile.answer('What may tools do', '\r')
   await byFile.answer('Check them now?', '\r')
   await byFile.answer('What now?', '\r')
   await byFile.answer('Client id', '\r')
@@ -151,6 +154,7 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   const forced = init(t, folder, '--force --secret-env MY_SECRET', { MY_SECRET: 'x' })
   await answerPlace(forced, gone)
   await forced.answer('Client id', 'abc\r')
+  await forced.answer('What may tools do', '\r')
   await forced.answer('Check them now?', '\r')
   await forced.answer('What now?', '\r')
   await forced.answer('Client id', CTRL_C)
@@ -164,6 +168,7 @@ t.test('Ctrl-C leaves everything as it was, at every question', needsTerminal, a
     ['Environment', '\r'],
     ['Client id', 'abc\r'],
     ['Client secret', 's3cret\r'],
+    ['What may tools do', '\r'],
     ['Check them now?', '\r'],
   ]
   for (const [index, [last]] of questions.entries()) {
@@ -180,7 +185,7 @@ t.test('Ctrl-C leaves everything as it was, at every question', needsTerminal, a
 t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   const folder = t.testdir({ 'procore-proxy.yaml': 'old: true\n' })
   const refused = init(t, folder)
-  await refused.says('is there already: overwrite it with --force, or name another with --output FILE')
+  await refused.says('exists: overwrite it with --force, or name another with --output FILE')
   t.equal(await refused.end(), 2)
   symlinkSync('nowhere', join(folder, 'dangling.yaml'))
   t.equal(await init(t, folder, '--output dangling.yaml').end(), 2)
@@ -191,7 +196,8 @@ t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   await raced.says('Client id')
   writeFileSync(join(folder, 'new.yaml'), 'theirs: true\n')
   raced.type('abc\r')
-  await raced.says('has come up in the meantime; nothing was overwritten')
+  await raced.answer('What may tools do', '\r')
+  await raced.says('has appeared in the meantime; nothing was overwritten')
   t.equal(await raced.end(), 1)
   t.equal(readFileSync(join(folder, 'new.yaml'), 'utf8'), 'theirs: true\n')
   t.strictSame(readdirSync(folder).sort(), ['dangling.yaml', 'new.yaml', 'procore-proxy.yaml'])
@@ -200,8 +206,12 @@ t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
 t.test('what can never work is said before anything is asked', needsTerminal, async (t) => {
   const folder = t.testdir({ file: '' })
   const inFile = init(t, folder, '--output file/p.yaml')
-  await inFile.says("can't be written (ENOTDIR): look at its folder")
+  await inFile.says('cannot be written (ENOTDIR): check its folder')
   t.equal(await inFile.end(), 1)
+  const inFolder = init(t, folder, '--force --output .')
+  await inFolder.says('is a folder: name a file with --output FILE')
+  t.equal(await inFolder.end(), 2)
+  t.strictSame(readdirSync(folder), ['file'], 'the place was tried without a trace')
   const both = init(t, folder, '--secret-env A --secret-file b')
   await both.says('exclude each other')
   t.equal(await both.end(), 2)
@@ -233,7 +243,7 @@ t.test('no signal ends it in the middle of writing', async (t) => {
 })
 
 t.test('names the command that the user has', async (t) => {
-  t.equal(programName('file:///clone/src/cli/init-run.ts'), 'npm run proxy --')
-  t.equal(programName('file:///usr/lib/node_modules/procore-proxy/dist/cli/init-run.js'), 'procore-proxy')
+  t.equal(programName('file:///clone/src/cli/init.ts'), 'npm run proxy --')
+  t.equal(programName('file:///usr/lib/node_modules/procore-proxy/dist/cli/init.js'), 'procore-proxy')
   t.ok(existsSync(new URL('../../config/procore-proxy.sample.yaml', import.meta.url)))
 })

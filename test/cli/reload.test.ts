@@ -1,5 +1,7 @@
 // A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
+import { once } from 'node:events'
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { freePort, get, KeptConnection, type Run, run, shortFolder, startPlace } from '../fixtures/cli.ts'
@@ -131,10 +133,12 @@ t.test('an address that changed moves, and one that can not be had changes nothi
   t.match(await get(t, `unix:${socket}`, '/rest/v1.0/me'), { status: 200 })
   t.equal((await get(t, stays, '/rest/v1.0/me')).status, 200, 'port 0 is still the same')
 
-  const taken = await KeptConnection.open(t, fake.apiUrl)
-  taken.socket.destroy()
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const { port } = taken.address() as { port: number }
   const refused = await expectLine(proxy, STAYS, () =>
-    write(settings({ ...company(), listen: `127.0.0.1:${new URL(fake.apiUrl).port}` })),
+    write(settings({ ...company(), listen: `127.0.0.1:${port}` })),
   )
   t.match(refused, { level: 'error', error: /another program listens there/ })
   t.match(await get(t, `http://127.0.0.1:${own}`, '/rest/v1.0/me'), { status: 200 })

@@ -8,7 +8,6 @@ import {
   freePort,
   get,
   KeptConnection,
-  MAIN,
   NEEDS_IMPORT,
   type Place,
   run,
@@ -16,7 +15,6 @@ import {
   shortFolder,
   startPlace,
 } from '../fixtures/cli.ts'
-import { startCollector } from '../fixtures/otlp.ts'
 import type { Settings } from '../fixtures/proxy.ts'
 
 t.jobs = 2
@@ -219,39 +217,6 @@ t.test('nothing of OpenTelemetry is loaded without an endpoint', async (t) => {
   t.match(await proxy.end(), { code: 0, err: '' })
 })
 
-t.test('with an endpoint it says where traces go, and sends the last of them before it ends', async (t) => {
-  const collector = await startCollector(t)
-  const { folder } = await startPlace(t)
-  const env = {
-    NODE_OPTIONS: `--import=${TELLS_WHAT_IS_LOADED}`,
-    OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.url}/path-secret`,
-    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
-    OTEL_EXPORTER_OTLP_HEADERS: 'x-key=header-secret',
-    OTEL_BSP_SCHEDULE_DELAY: '3600000',
-    OTEL_TRACES_SAMPLER: 'unknown',
-  }
-  const proxy = run(t, [], { cwd: folder, env })
-  const url = await proxy.ready()
-  t.match(await proxy.line('traces are sent to'), {
-    msg: new RegExp(`${collector.url}$`),
-    protocol: 'http/json',
-  })
-  t.match(await proxy.line('OTEL_TRACES_SAMPLER'), { level: 'warn' })
-  await get(t, url, '/acme/rest/v1.0/me')
-  t.strictSame(collector.deliveries, [])
-  proxy.kill('SIGTERM')
-  const { code, out, err } = await proxy.end()
-  t.equal(code, 0)
-  // Of the bundle there is nothing to be loaded.
-  if (MAIN.endsWith('.ts')) t.match(err, 'loaded @opentelemetry/sdk-trace')
-  t.notMatch(out + err, /-secret/)
-  t.match(collector.deliveries[0], {
-    target: '/path-secret/v1/traces',
-    headers: { 'x-key': 'header-secret' },
-  })
-  t.equal((await collector.requests(2)).length, 2)
-})
-
 t.test('a request under way finishes; what is new is refused meanwhile', async (t) => {
   const started = await startProxy(t)
   const { proxy, url } = started
@@ -300,31 +265,27 @@ t.test('a second signal ends it at once', async (t) => {
   t.match(proxy.lines().at(-1), { msg: /^second signal/ })
 })
 
-t.test(
-  'an error that nobody foresaw drains, ends with 1, and a second one ends at once',
-  NEEDS_IMPORT,
-  async (t) => {
-    const place = await startPlace(
-      t,
-      {},
-      {
-        files: {
-          'boom.mjs': `process.on('SIGUSR2', () => {})
+t.test('an unexpected error drains, ends with 1, and a second one ends at once', NEEDS_IMPORT, async (t) => {
+  const place = await startPlace(
+    t,
+    {},
+    {
+      files: {
+        'boom.mjs': `process.on('SIGUSR2', () => {})
         process.on('SIGURG', () => { throw Object.assign(new Error('boom'), { headers: 'Bearer x' }) })`,
-        },
       },
-    )
-    const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
-    const proxy = run(t, [], { cwd: place.folder, env })
-    const url = await proxy.ready()
-    const under = await hangOne(place, t, url, 60_000)
-    proxy.kill('SIGURG')
-    await proxy.line('unforeseen error: shutting down')
-    t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
-    proxy.kill('SIGURG')
-    t.match(await proxy.end(3_000), { code: 1, err: '' })
-    await under.closed()
-    t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unforeseen/ })
-    t.notMatch(proxy.out, 'Bearer')
-  },
-)
+    },
+  )
+  const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
+  const proxy = run(t, [], { cwd: place.folder, env })
+  const url = await proxy.ready()
+  const under = await hangOne(place, t, url, 60_000)
+  proxy.kill('SIGURG')
+  await proxy.line('unexpected error: shutting down')
+  t.equal((await get(t, url, '/_proxy/health/ready')).status, 503)
+  proxy.kill('SIGURG')
+  t.match(await proxy.end(3_000), { code: 1, err: '' })
+  await under.closed()
+  t.match(proxy.lines().at(-1), { level: 'fatal', error: 'boom', msg: /^second unexpected/ })
+  t.notMatch(proxy.out, 'Bearer')
+})

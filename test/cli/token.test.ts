@@ -32,7 +32,7 @@ t.test('any id under "*", and the one company of variables', async (t) => {
   t.match(await runToEnd(t, ['token', 'default'], { cwd: folder, env }), { code: 0, out: /^\S+\n$/ })
 })
 
-t.test('what goes wrong is a sentence with mends, and nothing is on stdout', async (t) => {
+t.test('what goes wrong is a sentence with fixes, and nothing is on stdout', async (t) => {
   const { fake, file } = await startPlace(t)
   t.match(await runToEnd(t, ['token', 'umbrella', '-c', file]), {
     code: 2,
@@ -56,7 +56,7 @@ t.test('a terminal gets it only with --show', HAS_TERMINALS ? {} : { skip: 'no s
   const { fake, folder } = await startPlace(t)
   const command = `${COMMAND.join(' ')} token acme`
   const refused = new Terminal(t, command, { cwd: folder })
-  await refused.says('a token on a terminal stays there to be read')
+  await refused.says('a token that is printed on a terminal stays readable')
   t.equal(await refused.end(), 2)
   t.equal(fake.issuedTokens().length, 0, 'none was asked for')
   const shown = new Terminal(t, `${command} --show`, { cwd: folder })

@@ -1,4 +1,6 @@
 // `wait`, from outside.
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { freePort, run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
@@ -43,7 +45,10 @@ t.test('takes the address from the configuration, and waits for a proxy that sta
     const free = await freePort()
     write(settings({ listen: `${host}:${free}`, guard: { allowUnauthenticated: true } }))
     const { code, err } = await runToEnd(t, ['wait', '-c', file, '--timeout', '0s'])
-    t.match({ code, err }, { code: 1, err: `no proxy is ready at ${shown}:${free}: nothing was tried` })
+    t.match(
+      { code, err },
+      { code: 1, err: `no proxy is ready at ${shown}:${free}: there was no time to ask` },
+    )
   }
   write(settings({ listen: '127.0.0.1:0' }))
   t.match(await runToEnd(t, ['wait', '-c', file]), { code: 2, err: /port 0.*--url/ })
@@ -66,20 +71,31 @@ t.test('waits for the first token, and says what it waited for in vain', async (
 
   const gone = `http://127.0.0.1:${await freePort()}`
   const nobody = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
-  t.match(nobody, { code: 1, err: `no proxy is ready at ${gone}: it can't be reached (ECONNREFUSED)\n` })
+  t.match(nobody, { code: 1, err: `no proxy is ready at ${gone}: it cannot be reached (ECONNREFUSED)\n` })
   const local = gone.replace('127.0.0.1', 'localhost')
   t.match(await runToEnd(t, ['wait', '--url', local, '--timeout', '300ms']), {
     code: 1,
-    err: /can't be reached \(ECONNREFUSED\)/,
+    err: /cannot be reached \(ECONNREFUSED\)/,
   })
   t.match(await runToEnd(t, ['wait', '--live', '--url', gone, '--timeout', '300ms']), { code: 1, out: '' })
   t.match(await runToEnd(t, ['wait', '--url', `unix:${shortFolder(t)}/none.sock`, '--timeout', '0s']), {
     code: 1,
-    err: /nothing was tried|ENOENT/,
+    err: /there was no time to ask|ENOENT/,
   })
 })
 
-t.test('an address that nobody can ask is refused at once', async (t) => {
+t.test('another server on the port is not taken for a proxy', async (t) => {
+  const other = createServer((_, response) => response.setHeader('Server', 'nginx').end('ok'))
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => other.close().closeAllConnections())
+  const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`
+  t.match(await runToEnd(t, ['wait', '--url', url, '--timeout', '1s'], { cwd: t.testdir() }), {
+    code: 1,
+    err: `no proxy is ready at ${url}: another server answers there (HTTP 200, nginx), not procore-proxy\n`,
+  })
+})
+
+t.test('an address that cannot be asked is refused at once', async (t) => {
   t.testdir()
   for (const url of ['127.0.0.1:8377', 'unix:relative', 'http://', 'http://127.0.0.1:1/path', 'ftp://x']) {
     t.match(

@@ -1,4 +1,4 @@
-// docs/tools.md: what it tells people to paste is pasted here, against the fake.
+// The recipes of docs/tools.md, run against the fake Procore as they are pasted.
 import { execFile, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,45 +24,47 @@ interface Recipe {
   /** What has to be there; exit status 0. */
   readonly probe: readonly string[]
   readonly says: RegExp
+  /** What is in the files that it writes. */
+  readonly writes?: Readonly<Record<string, RegExp | ((text: string) => boolean)>>
 }
 
-const [requests, plain] = blocks('python')
+const [csv, curlRead, curlPages, curlWrite] = blocks('sh')
+const [requestsRead, plain, requestsWrite] = blocks('python')
+const shell = { program: 'sh', flags: ['-ec'], probe: ['-c', 'curl --version'] }
+const python = { program: 'python3', flags: ['-c'], probe: ['-c', 'import requests'] }
 const RECIPES: readonly Recipe[] = [
+  { name: 'a CSV file', text: csv, ...shell, says: /^$/, writes: { 'projects.csv': /^id,(.*\r\n){46}$/s } },
   {
-    name: 'curl',
-    text: blocks('sh')[0],
-    program: 'sh',
-    flags: ['-ec'],
-    probe: ['-c', 'curl --version'],
-    says: /"Demo Service Account"[\s\S]*"name":"Depot"[\s\S]*"sha256"/,
+    ...{ name: 'curl: read', text: curlRead, ...shell, says: /"Demo Service Account"/ },
+    writes: { 'projects.json': isArrayOf45, 'rfi.pdf': /./s },
   },
   {
-    name: 'Python with requests',
-    text: requests,
-    program: 'python3',
-    flags: ['-c'],
-    probe: ['-c', 'import requests'],
+    ...{
+      name: 'curl: all pages',
+      text: curlPages,
+      ...shell,
+      probe: ['-c', 'curl --version && jq --version'],
+    },
+    ...{ says: /^$/, writes: { 'pages.json': isArrayOf45 } },
+  },
+  { name: 'curl: write', text: curlWrite, ...shell, says: /"name":"Depot"[\s\S]*"sha256"/ },
+  { name: 'Python with requests: read', text: requestsRead, ...python, says: /^45 projects\n$/ },
+  { name: 'Python with requests: write', text: requestsWrite, ...python, says: /^$/ },
+  {
+    ...{ name: 'Python alone', text: plain, program: 'python3', flags: ['-S', '-c'], probe: ['--version'] },
     says: /^45 projects\n$/,
   },
   {
-    name: 'Python alone',
-    text: plain,
-    program: 'python3',
-    flags: ['-S', '-c'],
-    probe: ['--version'],
-    says: /^45 projects\n$/,
-  },
-  {
-    name: "Procore's SDK",
-    text: blocks('js')[0],
-    program: process.execPath,
-    flags: ['--input-type=module', '-e'],
-    probe: ['--version'],
-    says: /^20 projects\n$/,
+    ...{ name: "Procore's SDK", text: blocks('js')[0], program: process.execPath, probe: ['--version'] },
+    ...{ flags: ['--input-type=module', '-e'], says: /^20 projects\n$/ },
   },
 ]
 
-for (const { name, text, program, flags, probe, says } of RECIPES) {
+function isArrayOf45(text: string): boolean {
+  return (JSON.parse(text) as unknown[]).length === 45
+}
+
+for (const { name, text, program, flags, probe, says, writes = {} } of RECIPES) {
   const isThere = spawnSync(program, probe).status === 0
   t.test(name, isThere ? {} : { skip: 'not installed here' }, async (t) => {
     const { fake, url } = await startRig(t)
@@ -76,22 +78,17 @@ for (const { name, text, program, flags, probe, says } of RECIPES) {
     })
     t.equal(error, null, err)
     t.match(out, says)
-    if (name !== 'curl') return
-    t.equal(fake.journal.api().filter(({ url }) => url.includes('projects?')).length, 3, 'each page once')
-    t.match(readFileSync(join(cwd, 'rfi.pdf')).length, Number)
+    for (const [file, wanted] of Object.entries(writes)) {
+      const written = readFileSync(join(cwd, file), 'utf8')
+      t.ok(typeof wanted === 'function' ? wanted(written) : wanted.test(written), file)
+    }
+    const isWrite = /write/.test(name)
+    const writing = fake.journal.api().filter(({ method }) => method !== 'GET')
+    t.equal(writing.length > 0, isWrite, 'only blocks that say so write')
   })
 }
 
-t.test('the page tells which recipes are run, and has no link to nowhere', async (t) => {
-  for (const [, anchor = ''] of page.matchAll(/\]\(#([\w-]+)\)/g)) {
-    const headings = [...page.matchAll(/^## (.*)$/gm)].map(([, text = '']) =>
-      text
-        .toLowerCase()
-        .replace(/[^\w -]/g, '')
-        .replaceAll(' ', '-'),
-    )
-    t.ok(headings.includes(anchor), anchor)
-  }
+t.test('the page has the recipes that are not run here', async (t) => {
   t.match(blocks('m')[0], 'List.Generate')
-  t.equal(blocks('powershell').length, 2)
+  t.equal(blocks('powershell').length, 3)
 })

@@ -21,31 +21,31 @@ t.test('a pattern is a plain path with wildcards', async (t) => {
     t.equal(checkPattern(pattern), undefined, pattern)
   }
   const cases: [string, RegExp, RegExp][] = [
-    ['', /can match no path/, /Start it with \/rest\//],
-    ['rest/a', /can match no path/, /Start it with/],
-    ['/a', /can match no path/, /Start it with/],
-    ['/rest', /can match no path/, /Start it with/],
-    ['/*/a', /can match no path/, /Start it with/],
-    ['/restful/a', /can match no path/, /Start it with/],
-    ['/_proxy/**', /can match no path/, /Start it with/],
-    ['/acme/rest/a', /can match no path/, /Start it with/],
-    ['https://api.procore.com/rest/a', /can match no path/, /Start it with/],
-    ['/rest/a%20b', /holds "%"/, /without query and escapes/],
-    ['/rest/a?b=c', /holds "\?"/, /without query/],
-    ['/rest/a#b', /holds "#"/, /path alone/],
-    ['/rest/a b', /holds " "/, /path alone/],
-    ['/rest/ü', /holds "ü"/, /path alone/],
-    ['/rest/a;b', /holds ";"/, /path alone/],
-    ['/rest/a\\b', /holds "\\\\"/, /path alone/],
-    ['/rest/[ab]', /holds "\["/, /path alone/],
+    ['', /can't match any path/, /Start it with \/rest\//],
+    ['rest/a', /can't match any path/, /Start it with/],
+    ['/a', /can't match any path/, /Start it with/],
+    ['/rest', /can't match any path/, /Start it with/],
+    ['/*/a', /can't match any path/, /Start it with/],
+    ['/restful/a', /can't match any path/, /Start it with/],
+    ['/_proxy/**', /can't match any path/, /Start it with/],
+    ['/acme/rest/a', /can't match any path/, /Start it with/],
+    ['https://api.procore.com/rest/a', /can't match any path/, /Start it with/],
+    ['/rest/a%20b', /contains "%"/, /without query and escapes/],
+    ['/rest/a?b=c', /contains "\?"/, /without query/],
+    ['/rest/a#b', /contains "#"/, /only the path/],
+    ['/rest/a b', /contains " "/, /only the path/],
+    ['/rest/ü', /contains "ü"/, /only the path/],
+    ['/rest/a;b', /contains ";"/, /only the path/],
+    ['/rest/a\\b', /contains "\\\\"/, /only the path/],
+    ['/rest/[ab]', /contains "\["/, /only the path/],
     ['/rest/***', /more than two \*/, /Write \* or \*\*/],
     ['/rest//a', /doubled slash/, /Write one/],
-    ['/rest/a/', /ends with a slash/, /Write \/rest\/a, or \/rest\/a\/\*\* for all below/],
+    ['/rest/a/', /ends with a slash/, /Write \/rest\/a, or \/rest\/a\/\*\* for everything below/],
     ['/rest/a/../b', /dot segment/, /without it/],
     ['/rest/.', /dot segment/, /without it/],
     [`/rest/${'a'.repeat(251)}`, /too long/, /at most 256/],
   ]
-  for (const [pattern, message, mend] of cases) t.match(checkPattern(pattern), { message, mend }, pattern)
+  for (const [pattern, message, fix] of cases) t.match(checkPattern(pattern), { message, fix }, pattern)
 })
 
 t.test('words stand for methods', async (t) => {
@@ -71,14 +71,14 @@ t.test('the access of an environment is no other one', async (t) => {
 
 const said = (rules: RuleSettings[], access: Access | undefined = 'read-only') =>
   checkRules({ path: ['rules'], rules, access }).map(
-    ({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`,
+    ({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`,
   )
 
 t.test('rules that can not do what they were written for are mistakes', async (t) => {
   const cases: [RuleSettings[], RegExp[]][] = [
     [
       [{ deny: '/rest/a' }, { allow: '/rest/a' }],
-      [/^rules\[1\]: never decides anything: rules\[0\] comes first.*Move it up/],
+      [/^rules\[1\]: never decides anything, because rules\[0\] comes first.*Move it up/],
     ],
     [[{ deny: '/**' }, { allow: ['/rest/a', '/vapid/b'] }], [/^rules\[1\]: never decides/]],
     [
@@ -106,7 +106,7 @@ t.test('rules that can not do what they were written for are mistakes', async (t
     [
       [{ allow: '/rest/a.pdf' }],
       [
-        /^rules\[0\]: allows nothing: Procore reads \.pdf at the end.*"\/rest\/a"\. Write \/rest\/a\* or leave/,
+        /^rules\[0\]: allows nothing, because Procore reads \.pdf at the end.*"\/rest\/a"\. Write \/rest\/a\* or leave/,
       ],
     ],
     [[{ allow: ['/rest/v1.0/a', '/rest/*.x*'] }], []],

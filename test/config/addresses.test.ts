@@ -3,7 +3,11 @@ import {
   checkSerializedOrigin,
   checkSocketPath,
   isLoopbackHost,
+  isWildcardAddress,
+  leadsTo,
   listenText,
+  localHost,
+  parseFileHost,
   parseHostName,
   parseListen,
   parseOrigin,
@@ -13,8 +17,8 @@ import {
 import type { Mistake } from '../../src/config/problems.ts'
 
 const line = (result: unknown) => {
-  const { message, mend } = result as Mistake
-  return `${message}. ${mend}`
+  const { message, fix } = result as Mistake
+  return `${message}. ${fix}`
 }
 
 t.test('loopback is localhost, 127.0.0.0/8 and ::1, and nothing else', async (t) => {
@@ -60,29 +64,29 @@ t.test('a listen address is host:port, [v6]:port or unix:/path', async (t) => {
 t.test('a wrong listen address is answered with the right one', async (t) => {
   const cases: [string, RegExp][] = [
     ['8377', /^"8377" is a port without a host\. Write 127\.0\.0\.1:8377$/],
-    [':8377', /names no host\. Write 127\.0\.0\.1:8377 .*, 0\.0\.0\.0:8377/],
-    ['localhost', /"localhost" names no port\. Add one: localhost:8377/],
-    ['[::1]', /names no port\. Add one: \[::1\]:8377/],
+    [':8377', /has no host\. Write 127\.0\.0\.1:8377 .*, or 0\.0\.0\.0:8377/],
+    ['localhost', /"localhost" has no port\. Add one: localhost:8377/],
+    ['[::1]', /has no port\. Add one: \[::1\]:8377/],
     ['::1', /IPv6 address without brackets\. Write "\[::1\]:8377"/],
     ['http://127.0.0.1:8377/x', /is a URL.*: 127\.0\.0\.1:8377$/],
     ['https://u:p@h:1', /^"https:\/\/…@h:1" is a URL.*: h:1$/],
-    ['/run/a.sock', /is a path\. For a unix socket write unix:\/run\/a\.sock/],
+    ['/run/a.sock', /is a path\. For a unix socket, write unix:\/run\/a\.sock/],
     ['127.0.0.1:65536', /"65536" is not a port/],
     ['127.0.0.1:http', /"http" is not a port/],
     ['127.0.0.1:', /"" is not a port/],
     ['127.0.0.1:1:2', /"1:2" is not a port/],
     ['[::g]:1', /\[::g\] is not an IPv6 address/],
-    ['*:1', /"\*" is not a host\. Write 0\.0\.0\.0:1 /],
+    ['*:1', /"\*" is not a host\. Write 127\.0\.0\.1:1 /],
     ['127.0.0.256:1', /neither a host name nor an IP address/],
     ['-a:1', /neither a host name nor an IP address/],
     ['a b:1', /neither a host name nor an IP address/],
-    ['', /no listen address/],
-    [']:1', /no listen address/],
+    ['', /is not a listen address/],
+    [']:1', /is not a listen address/],
     ['unix:run/a.sock', /not an absolute path\. Write unix:/],
     ['unix:', /not an absolute path/],
     ['unix:/run/', /not the path of a file/],
     ['unix:/run/a\0b', /not the path of a file/],
-    [`unix:/${'a'.repeat(103)}`, /104 bytes .* at most 103\. Choose a shorter path/],
+    [`unix:/${'a'.repeat(103)}`, /104 bytes.* 103 at most\. Choose a shorter path/],
   ]
   for (const [text, expected] of cases) t.match(line(parseListen(text)), expected, text)
   t.equal(checkSocketPath(`/${'a'.repeat(102)}`), undefined)
@@ -103,7 +107,7 @@ t.test('an origin is scheme, host and port, and is given in one spelling', async
     'https://a.b//',
     'https://a.b\\c',
   ]) {
-    t.match(line(parseOrigin(text)), /holds more than an origin\. .*: https:\/\/a\.b$/, text)
+    t.match(line(parseOrigin(text)), /is more than an origin\. .*: https:\/\/a\.b$/, text)
   }
   for (const text of [
     '',
@@ -146,9 +150,9 @@ t.test('a host name has no scheme, port or wildcard, and is given in one spellin
     ['https://Proxy.example/x?y', /not a host name.*\. Write proxy\.example$/],
     ['proxy.example:8080', /not a host name.*\. Write proxy\.example$/],
     ['u:p@proxy.example', /Write proxy\.example$/],
-    ['*.proxy.example', /is a wildcard; .*\. Write proxy\.example$/],
+    ['*.proxy.example', /is a wildcard, .*\. Write proxy\.example$/],
     ['.proxy.example', /Write proxy\.example$/],
-    ['*', /is a wildcard; .*\. Write a host name, such as/],
+    ['*', /is a wildcard, .*\. Write a host name, such as/],
     ['', /Write a host name, such as/],
     ['a..b', /Write a host name, such as/],
     ['1.2.3.256', /Write a host name, such as/],
@@ -201,5 +205,55 @@ t.test('a public URL is an origin, perhaps with a plain path', async (t) => {
     'https://1.2.3.999',
   ]) {
     t.match(line(parsePublicUrl(text)), /is not the URL of a proxy\. Write a scheme/, text)
+  }
+})
+
+t.test('a wildcard address is reached by the loopback address of its family', async (t) => {
+  const cases: [string, string][] = [
+    ['0.0.0.0', '127.0.0.1'],
+    ['::', '::1'],
+    ['127.0.0.1', '127.0.0.1'],
+    ['proxy.example', 'proxy.example'],
+  ]
+  for (const [host, expected] of cases) {
+    t.equal(localHost(host), expected)
+    t.equal(isWildcardAddress(host), host !== expected, host)
+  }
+  t.ok(isWildcardAddress('[::]'))
+})
+
+t.test('an origin leads to a listen address if host and port are plainly the same', async (t) => {
+  const cases: [string, string, boolean][] = [
+    ['http://127.0.0.1:8377', '127.0.0.1:8377', true],
+    ['http://localhost:8377', '127.0.0.1:8377', true],
+    ['http://localhost:8377', '[::1]:8377', true],
+    ['http://[::1]:8377', 'localhost:8377', true],
+    ['http://127.0.0.1:8377', '0.0.0.0:8377', true],
+    ['http://0.0.0.0:8377', '127.0.0.1:8377', true],
+    ['https://proxy.example', 'proxy.example:443', true],
+    ['http://localhost', '127.0.0.1:80', true],
+    ['http://127.0.0.2:8377', '127.0.0.1:8377', false],
+    ['http://127.0.0.2:8377', 'localhost:8377', false],
+    ['http://127.0.0.1:8378', '127.0.0.1:8377', false],
+    ['http://127.0.0.1:1', '127.0.0.1:0', false],
+    ['https://api.example:8377', '0.0.0.0:8377', false],
+    ['http://127.0.0.1:8377', 'unix:/a', false],
+  ]
+  for (const [origin, listen, expected] of cases) {
+    const address = parseListen(listen)
+    t.equal('kind' in address && leadsTo(origin, address), expected, `${origin} ${listen}`)
+  }
+})
+
+t.test('a file host is a name, or all hosts below a name', async (t) => {
+  const cases: [string, unknown][] = [
+    ['Storage.Example.com', 'storage.example.com'],
+    ['*.Example.com', '*.example.com'],
+    ['localhost', 'localhost'],
+    ['127.0.0.1', '127.0.0.1'],
+  ]
+  for (const [text, expected] of cases) t.equal(parseFileHost(text), expected)
+  for (const text of ['*', '*.com', '*.127.0.0.1', '[::1]', '*.[::1]', 'a.*.com', 'https://a.b', 'a.b:1']) {
+    t.type(parseFileHost(text), 'object', text)
   }
 })

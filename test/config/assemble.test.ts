@@ -9,6 +9,7 @@ const assemble = (yaml: string, values: Record<string, string> = {}) =>
     settings: readSettings(readDocument(yaml).value).settings,
     values: new Map(Object.entries(values)),
     file: '/f.yaml',
+    folder: '/',
     warnings: ['w'],
     watchedFiles: ['/f.yaml', '/s', '/s'],
   })
@@ -152,4 +153,54 @@ t.test('a Config is frozen through and through', async (t) => {
     ),
     'config',
   )
+})
+
+t.test('callers, the cache, the audit log and Redis become settings in ms and bytes', async (t) => {
+  const config = assemble(
+    `
+companies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: y } } }
+callers:
+  excel: { key: [a, b], companies: [acme], access: read-only, rules: [{ deny: /vapid/** }], projects: [9], share: 25% }
+  shell: { key: c }
+audit: { file: logs/audit.jsonl }
+cache: { keep: [{ paths: [/rest/v1.0/projects], for: 60s, whenExhausted: 10m }, { paths: [/rest/**], for: 1s }], refusals: 30s, size: 1MiB }
+shared: { url: redis }
+metrics: { listen: "0.0.0.0:9377" }
+`,
+    {
+      'callers.excel.key[0]': 'k0',
+      'callers.excel.key[1]': 'k1',
+      'callers.shell.key': 'k2',
+      'shared.url': 'redis://h',
+    },
+  )
+  t.match(config.callers, [
+    { name: 'excel', companies: ['acme'], access: 'read-only', projects: ['9'], share: 0.25 },
+    {
+      name: 'shell',
+      companies: undefined,
+      access: 'read-write',
+      rules: [],
+      projects: undefined,
+      share: undefined,
+    },
+  ])
+  t.strictSame(
+    config.callers.map(({ keys }) => keys.map((key) => key.reveal())),
+    [['k0', 'k1'], ['k2']],
+  )
+  t.strictSame(config.callers[0]?.rules[0]?.patterns, ['/vapid/**'])
+  t.strictSame(config.audit, { file: '/logs/audit.jsonl', what: 'writes' })
+  t.strictSame(config.cache, {
+    coalesce: false,
+    keep: [
+      { patterns: ['/rest/v1.0/projects'], forMs: 60_000, whenExhaustedMs: 600_000 },
+      { patterns: ['/rest/**'], forMs: 1000, whenExhaustedMs: 0 },
+    ],
+    refusalsMs: 30_000,
+    sizeBytes: 1_048_576,
+  })
+  t.match(config.shared, { prefix: 'procore-proxy', timeoutMs: 50, whenDown: 'split' })
+  t.equal(config.shared?.url.reveal(), 'redis://h')
+  t.strictSame(config.metricsListen, { kind: 'tcp', host: '0.0.0.0', port: 9377 })
 })

@@ -1,7 +1,8 @@
 import t from 'tap'
-import { checkSettings, namedCompanies, placedAccounts } from '../../src/config/checks.ts'
+import { checkSettings } from '../../src/config/checks.ts'
 import { readDocument } from '../../src/config/document.ts'
 import { readSettings } from '../../src/config/issues.ts'
+import { namedCompanies, placedAccounts } from '../../src/config/placed.ts'
 import { keyOf } from '../../src/config/problems.ts'
 
 function check(yaml: string, sources: Record<string, string> = {}) {
@@ -11,7 +12,7 @@ function check(yaml: string, sources: Record<string, string> = {}) {
   const result = checkSettings({ settings, raw, wrong, sources: new Map(Object.entries(sources)) })
   return {
     settings,
-    said: result.findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`),
+    said: result.findings.map(({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`),
     warnings: result.warnings,
   }
 }
@@ -105,7 +106,10 @@ t.test('companies do not clash in ids, names of digits or defaults', async (t) =
     ['a: { id: "1" }, b: { id: "2" }', []],
     ['a: { id: "1" }, b: { id: 1 }', [/^companies\.b\.id: 1 is the id of a too/]],
     ['"7": { id: "7" }', []],
-    ['"7": { id: "8" }', [/^companies\.7: the name is all digits, but not the company's id 8\. .*use 8$/]],
+    [
+      '"7": { id: "8" }',
+      [/^companies\.7: the name consists of digits but is not the company's id 8\. .*use 8$/],
+    ],
     ['"7": { id: "8" }, a: { id: "7" }', [/^companies\.7: the name is the id of a\./]],
     ['a: { id: "1", default: true }, b: { id: "2", default: false }', []],
     [
@@ -154,13 +158,13 @@ t.test('an address that other machines reach needs a key, or an explicit word', 
     t.equal(said.length, 1, host)
     t.match(
       said[0],
-      /^listen: .* is open to other machines: .*\. Listen on 127\.0\.0\.1, .*guard\.clientKeys.*allowUnauthenticated: true/,
+      /^listen: .* is open to other machines, .*\. Listen on 127\.0\.0\.1, .*guard\.clientKeys.*allowUnauthenticated: true/,
     )
     t.strictSame(check(`${listen}\nguard: { clientKeys: [{ env: KEY }] }`).said, [])
     const open = check(`${listen}\nguard: { allowUnauthenticated: true }`)
     t.strictSame(open.said, [])
     t.match(open.warnings, [
-      /^guard\.allowUnauthenticated is on: anyone who reaches .*:1 uses your service accounts\.$/,
+      /^guard\.allowUnauthenticated is on: anyone who can connect to .*:1 can use your service accounts\.$/,
     ])
     const company = check(`companies: { a: { id: "1", listen: "${host}:1", ${own} } }`)
     t.match(company.said, [/^companies\.a\.listen: .* is open to other machines/])
@@ -171,4 +175,80 @@ t.test('an address that other machines reach needs a key, or an explicit word', 
   }
   const broken = check('listen: "0.0.0.0:1"\nguard: { allowUnauthenticated: yes }')
   t.strictSame(broken.said, [], 'a guard that is wrong in itself is reported as that alone')
+})
+
+const keyed = 'key: { env: KEY }'
+
+t.test('keys of callers open an address to other machines, and metrics need none', async (t) => {
+  t.strictSame(check(`listen: "0.0.0.0:1"\ncallers: { one: { ${keyed} } }`).said, [])
+  t.strictSame(check('metrics: { listen: "0.0.0.0:1" }').said, [])
+  t.strictSame(check('listen: "0.0.0.0:1"\ncallers: { one: {} }').said, [], 'the callers alone are at fault')
+})
+
+t.test('a name that web pages can use needs keys, the header, or explicit permission', async (t) => {
+  const open: [string, RegExp][] = [
+    [
+      'guard: { allowedHosts: [localhost, proxy.test] }',
+      /^guard\.allowedHosts\[1\]: any web page .*proxy\.test/,
+    ],
+    ['publicUrl: http://proxy.test/x', /^publicUrl: any web page .* proxy\.test\. Set guard\.requireHeader/],
+    [
+      `companies: { a: { id: "1", listen: "127.0.0.1:1", publicUrl: "http://a.test", ${own} } }`,
+      /^companies\.a\.publicUrl: any web page/,
+    ],
+  ]
+  for (const [yaml, expected] of open) {
+    t.match(check(yaml).said, [expected], yaml)
+    t.equal(check(yaml).said.length, 1, yaml)
+    t.strictSame(check(`${yaml}\ncallers: { one: { ${keyed} } }`).said, [])
+    if (yaml.startsWith('guard')) continue
+    for (const guard of ['requireHeader: true', 'allowUnauthenticated: true', 'clientKeys: [{ env: K }]'])
+      t.strictSame(check(`${yaml}\nguard: { ${guard} }`).said, [], guard)
+  }
+  for (const url of ['https://proxy.test', 'http://localhost:1', 'http://127.0.0.1'])
+    t.strictSame(check(`publicUrl: ${url}`).said, [], url)
+})
+
+t.test('an API or login server that is the proxy itself is a mistake', async (t) => {
+  const lab = (apiUrl: string, more = '') =>
+    check(`environments: { lab: { apiUrl: "${apiUrl}", loginUrl: "https://l.test" } }\n${more}`).said
+  t.match(lab('http://localhost:8377'), [
+    /^environments\.lab\.apiUrl: .* leads back to this proxy \(listen\)/,
+  ])
+  t.match(lab('http://127.0.0.1:9', 'metrics: { listen: "127.0.0.1:9" }'), [/\(metrics\.listen\)/])
+  t.match(lab('https://proxy.test', 'publicUrl: https://proxy.test/path'), [/\(publicUrl\)/])
+  t.strictSame(lab('http://localhost:9001'), [])
+  const login = 'environments: { lab: { apiUrl: "https://a.test", loginUrl: "http://127.0.0.1:8377" } }'
+  t.match(check(login).said, [/^environments\.lab\.loginUrl: /])
+})
+
+t.test('callers name companies that exist', async (t) => {
+  const callers = (companies: string, more = '') =>
+    check(
+      `companies: { acme: { id: "7", ${own} }${more} }\ncallers: { one: { ${keyed}, companies: [${companies}] } }`,
+    ).said
+  const any = `, "*": { ${own} }`
+  t.strictSame(callers('acme'), [])
+  t.strictSame(callers('acme, 562949953443325, "8"', any), [], 'ids of others where "*" is configured')
+  t.match(callers('acne'), [
+    /^callers\.one\.companies\[0\]: there is no company "acne"\. Did you mean acme\? Known/,
+  ])
+  t.match(callers('8'), [/there is no company "8"/])
+  t.match(callers('7', any), [/7 is the id of acme\. Write its name: acme/])
+  t.match(callers('"*"', any), [/there is no company "\*"/])
+})
+
+t.test('rules of callers make sense', async (t) => {
+  const rules = (more: string) =>
+    check(`callers: { one: { ${keyed}, rules: [{ allow: /rest/v1.0/me }], ${more} } }`).said
+  t.match(rules('access: read-write'), [/^callers\.one\.rules: deny nothing/])
+  t.strictSame(rules('access: read-only'), [])
+  t.strictSame(rules('projects: ["1"]'), [], 'they allow calls that name no project')
+})
+
+t.test('what is kept while the rate limit is used up is kept longer, not shorter', async (t) => {
+  const keep = (times: string) => check(`cache: { keep: [{ paths: [/rest/v1.0/projects], ${times} }] }`).said
+  t.strictSame(keep('for: 1m'), [])
+  t.strictSame(keep('for: 1m, whenExhausted: 10m'), [])
+  t.match(keep('for: 1m, whenExhausted: 10s'), [/^cache\.keep\[0\]\.whenExhausted: is shorter/])
 })

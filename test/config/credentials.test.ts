@@ -14,8 +14,12 @@ t.test('every secret is read, and its files are known', async (t) => {
   const settings = settingsOf(`
 serviceAccounts: { app: { clientId: { env: ID }, clientSecret: { file: secret } } }
 companies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: { file: ${file} } } } }
-guard: { clientKeys: [k1, { env: KEY }] }`)
-  const context = { env: { ID: 'id', KEY: 'a key' }, folder: folder.path, platform: 'linux' as const }
+guard: { clientKeys: [a-key-of-16-chars, { env: KEY }] }`)
+  const context = {
+    env: { ID: 'id', KEY: 'another key of mine' },
+    folder: folder.path,
+    platform: 'linux' as const,
+  }
   const { values, findings, files } = await readCredentials(settings, none, context)
   t.strictSame(findings, [])
   t.strictSame(files, [file])
@@ -24,19 +28,22 @@ guard: { clientKeys: [k1, { env: KEY }] }`)
     'serviceAccounts.app.clientSecret': 's3cret',
     'companies.acme.serviceAccount.clientId': 'x',
     'companies.acme.serviceAccount.clientSecret': 's3cret',
-    'guard.clientKeys[0]': 'k1',
-    'guard.clientKeys[1]': 'a key',
+    'guard.clientKeys[0]': 'a-key-of-16-chars',
+    'guard.clientKeys[1]': 'another key of mine',
   })
 })
 
 t.test('secrets are read at the same time', async (t) => {
-  const command = JSON.stringify([process.execPath, '-e', 'setTimeout(() => console.log("x"), 500)'])
-  const keys = Array(4).fill(`{ command: ${command}, timeout: 60s }`).join(', ')
-  const started = performance.now()
-  const context = { env: {}, folder: '/', platform: 'linux' as const }
-  const { values } = await readCredentials(settingsOf(`guard: { clientKeys: [${keys}] }`), none, context)
-  t.equal(values.size, 4)
-  t.ok(performance.now() - started < 1900, 'four times half a second, and less than two')
+  // Each program waits until the other one has started.
+  const script = `const { existsSync, writeFileSync } = require('node:fs')
+    const [own, other] = process.argv.slice(1)
+    writeFileSync(own, '')
+    setInterval(() => existsSync(other) && (console.log(own + '-key-of-a-caller'), process.exit()), 5)`
+  const source = (...files: string[]) =>
+    `{ command: ${JSON.stringify([process.execPath, '-e', script, ...files])}, timeout: 20s }`
+  const settings = settingsOf(`guard: { clientKeys: [${source('one', 'two')}, ${source('two', 'one')}] }`)
+  const context = { env: {}, folder: t.testdir(), platform: 'linux' as const }
+  t.strictSame((await readCredentials(settings, none, context)).findings, [])
 })
 
 t.test('what is wrong with each secret is told, and what was judged already is left alone', async (t) => {
@@ -44,7 +51,7 @@ t.test('what is wrong with each secret is told, and what was judged already is l
 serviceAccounts:
   app: { clientId: "a b", clientSecret: { env: NONE } }
   bad: { clientId: "é", clientSecret: { env: NONE } }
-guard: { clientKeys: [" k", "k\\n", é, "good one"] }`)
+guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
   const context = { env: {}, folder: '/', platform: 'linux' as const }
   const wrong = new Set(['serviceAccounts.bad.clientSecret'])
   const { findings } = await readCredentials(settings, wrong, context)
@@ -52,7 +59,7 @@ guard: { clientKeys: [" k", "k\\n", é, "good one"] }`)
     /^guard\.clientKeys\[0\]: the key can't be sent in a header/,
     /^guard\.clientKeys\[1\]/,
     /^guard\.clientKeys\[2\]/,
-    /^serviceAccounts\.app\.clientId: the client id holds blanks/,
+    /^serviceAccounts\.app\.clientId: the client id contains blanks/,
     /^serviceAccounts\.app\.clientSecret: the variable NONE is not set/,
     /^serviceAccounts\.bad\.clientId/,
   ])
@@ -70,17 +77,17 @@ guard: { clientKeys: [key, { env: A }] }`)
     t.strictSame(findings, [
       {
         path: ['serviceAccounts', 'app', 'clientSecret'],
-        message: 'a secret stands here, and others can read this file (mode 644)',
-        mend: 'chmod 600 /f.yaml',
+        message: 'a secret is written here, and other users can read this file (mode 644)',
+        fix: 'chmod 600 /f.yaml',
       },
       {
         path: ['companies', 'acme', 'serviceAccount', 'clientSecret'],
-        message: 'a secret stands here, and others can read this file (mode 644)',
-        mend: 'chmod 600 /f.yaml',
+        message: 'a secret is written here, and other users can read this file (mode 644)',
+        fix: 'chmod 600 /f.yaml',
       },
     ])
     t.strictSame(warnings, [
-      '/f.yaml guard.clientKeys[0]: a key stands here, and others can read this file (mode 644). chmod 600 /f.yaml',
+      '/f.yaml guard.clientKeys[0]: a key is written here, and other users can read this file (mode 644). chmod 600 /f.yaml',
     ])
     const nothing = { findings: [], warnings: [] }
     t.strictSame(checkPlainSecrets(settings, none, { ...context, mode: 0o600 }), nothing)
@@ -89,3 +96,47 @@ guard: { clientKeys: [key, { env: A }] }`)
     t.strictSame(checkPlainSecrets(settings, none, { ...context, isOverridden: () => true }), nothing)
   },
 )
+
+t.test('a key is long, no single character repeated, and belongs to one caller', async (t) => {
+  const read = async (yaml: string) => {
+    const context = { env: { SHORT: 'fifteen-letters' }, folder: '/', platform: 'linux' as const }
+    const { findings, warnings } = await readCredentials(settingsOf(yaml), none, context)
+    return [...findings.map(({ path, message }) => `${keyOf(path)}: ${message}`), ...warnings]
+  }
+  const good = 'a-key-of-16-chars'
+  const cases: [string, RegExp[]][] = [
+    [`callers: { one: { key: [${good}, another-key-of-mine] }, two: { key: third-key-of-mine } }`, []],
+    [
+      'callers: { one: { key: { env: SHORT } } }',
+      [/^callers\.one\.key: the key has fewer than 16 characters/],
+    ],
+    ['guard: { clientKeys: [aaaaaaaaaaaaaaaaaaaa] }', [/^guard\.clientKeys\[0\]: the key is one character/]],
+    [
+      `callers: { one: { key: ${good} }, two: { key: [${good}] } }`,
+      [/^callers\.two\.key\[0\]: callers\.one has the same key/],
+    ],
+    [
+      `guard: { clientKeys: [${good}] }\ncallers: { one: { key: ${good} } }`,
+      [/^callers\.one\.key: guard\.clientKeys has the same key/],
+    ],
+    [`callers: { one: { key: [${good}, ${good}] } }`, []],
+    [`callers: { one: { key: '"quoted-key-of-mine"' } }`, [/^callers\.one\.key: The secret is in quotes/]],
+  ]
+  for (const [yaml, expected] of cases) {
+    const said = await read(yaml)
+    t.equal(said.length, expected.length, yaml)
+    t.match(said, expected, yaml)
+    t.notMatch(said.join(), good)
+  }
+})
+
+t.test('secrets that were damaged, and a password without TLS, are warned of', async (t) => {
+  const settings = settingsOf(`
+serviceAccounts: { app: { clientId: x, clientSecret: "s3cret " } }
+shared: { url: "redis://u:s3cret@redis.test" }`)
+  const context = { env: {}, folder: '/', platform: 'linux' as const }
+  const { findings, warnings } = await readCredentials(settings, none, context)
+  t.strictSame(findings, [])
+  t.match(warnings, [/^serviceAccounts\.app\.clientSecret: .*blanks/, /^shared\.url: .*unencrypted.*rediss:/])
+  t.notMatch(warnings.join(), 's3cret')
+})

@@ -2,9 +2,7 @@ import t from 'tap'
 import { OddNumber, readDocument } from '../../src/config/document.ts'
 
 const said = (text: string) =>
-  readDocument(text).problems.map(
-    ({ line, column, message, mend }) => `${line}:${column} ${message}. ${mend}`,
-  )
+  readDocument(text).problems.map(({ line, column, message, fix }) => `${line}:${column} ${message}. ${fix}`)
 
 t.test('values are plain, and maps have no prototype', async (t) => {
   const { value, readable, problems } = readDocument(
@@ -77,12 +75,12 @@ t.test('a path is found where its deepest key that exists is written', async (t)
 
 t.test('a text that is no YAML is told with its place, and quotes nothing of it', async (t) => {
   const cases: [string, RegExp][] = [
-    ['a: {b: 1', /^1:9 this is not proper YAML: Flow map .*\. Check indentation/],
+    ['a: {b: 1', /^1:9 this is not valid YAML: Flow map .*\. Check indentation/],
     ['a:\n\tb: 1', /^2:1 .*Tabs are not allowed as indentation\. Indent with spaces/],
-    ['a: 1\n---\nb: 1', /^2:1 .*there are several documents\. Keep everything in one document/],
+    ['a: 1\n---\nb: 1', /^2:1 .*there are several documents\. Put everything into one document/],
     ['secret: !s3cret', /^1:9 .*: Unresolved tag\. Quote a value that starts with an exclamation mark/],
     ['*: {a: 1}', /\. Quote a key or value that starts with a star: "\*"/],
-    ['a: "s3cret" "s3cret"', /not proper YAML/],
+    ['a: "s3cret" "s3cret"', /not valid YAML/],
   ]
   for (const [text, expected] of cases) {
     const lines = said(text)
@@ -104,11 +102,11 @@ t.test('keys that clash or can be no names are told all at once', async (t) => {
       line.replace(/\. .*/, ''),
     ),
     [
-      '2:1 the key is there twice',
-      '4:1 the key is there twice',
-      '5:1 this is not a key that can be used',
+      '2:1 this key exists twice',
+      '4:1 this key exists twice',
+      "5:1 this key can't be used",
       '6:3 a list or map is used as a key',
-      '8:4 a value that starts with a star refers to an anchor, and there is none',
+      '8:4 a value that starts with a star refers to an anchor, but there is no such anchor',
     ],
   )
 })
@@ -116,7 +114,7 @@ t.test('keys that clash or can be no names are told all at once', async (t) => {
 t.test('aliases repeat a value, also as a key, but not without end', async (t) => {
   t.equal(JSON.stringify(readDocument('a: &x { b: 1 }\nc: *x').value), '{"a":{"b":1},"c":{"b":1}}')
   t.equal(JSON.stringify(readDocument('a: &x b\n*x : 1').value), '{"a":"b","b":1}')
-  t.match(said('a: &x [*x]'), [/too much or too deeply nested/])
+  t.match(said('a: &x [*x]'), [/too long or too deeply nested/])
   const laughs = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
   for (let i = 1; i < 9; i += 1)
     laughs.push(
@@ -126,5 +124,5 @@ t.test('aliases repeat a value, also as a key, but not without end', async (t) =
     )
   const lines = said(laughs.join('\n'))
   t.equal(lines.length, 1)
-  t.match(lines, [/too much or too deeply nested/])
+  t.match(lines, [/too long or too deeply nested/])
 })

@@ -1,7 +1,7 @@
 import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { chmod, isOpenToOthers, readTextFile, wordsFor } from '../../src/config/files.ts'
+import { checkAuditFile, chmod, isOpenToOthers, readTextFile, wordsFor } from '../../src/config/files.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('a file is given with its text and its permission bits', async (t) => {
@@ -17,7 +17,7 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
   const folder = new ConfigFolder(t.testdir({ sub: {} }))
   const says = async (file: string, maxBytes = 1024) => {
     const result = await readTextFile(file, maxBytes)
-    return 'message' in result ? `${result.message}. ${result.mend}` : 'read'
+    return 'message' in result ? `${result.message}. ${result.fix}` : 'read'
   }
   t.match(await says(join(folder.path, 'none')), /none does not exist\. Create it, or correct the path/)
   t.match(await says(join(folder.write('f', ''), 'x')), /does not exist/)
@@ -27,23 +27,31 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
   t.match(await says('a\0b'), /can't be read \(ERR_INVALID_ARG_VALUE\)/)
   const binary = folder.write('binary', '')
   const { writeFileSync } = await import('node:fs')
-  writeFileSync(binary, Buffer.from([0xff, 0xfe, 0x00]))
+  writeFileSync(binary, Buffer.from([0xc3, 0x28]))
   t.match(await says(binary), /binary is not UTF-8 text/)
+  for (const bytes of [
+    Buffer.from('\ufeffa', 'utf16le'),
+    Buffer.from([0xfe, 0xff, 0, 65]),
+    Buffer.from('a', 'utf16le'),
+  ]) {
+    writeFileSync(binary, bytes)
+    t.match(await says(binary), /binary is UTF-16 text\. Save it as UTF-8/)
+  }
   const locked = folder.write('locked', 'x', 0o000)
   const isRoot = process.getuid?.() === 0
-  t.match(await says(locked), isRoot ? /^read$/ : /may not be read by this user.*chmod 600/)
+  t.match(await says(locked), isRoot ? /^read$/ : /this user has no permission to read .*chmod 600/)
 })
 
 t.test('a failure that only some users and disks see has words too', async (t) => {
   t.match(wordsFor('/f', { code: 'EACCES' }), {
-    message: '/f may not be read by this user',
-    mend: /chmod 600 \/f$/,
+    message: 'this user has no permission to read /f',
+    fix: /chmod 600 \/f$/,
   })
   t.match(wordsFor('/f', { code: 'EIO' }), { message: "/f can't be read (EIO)" })
   t.match(wordsFor('/f', new Error('x')), { message: "/f can't be read (unknown error)" })
 })
 
-t.test('the mend for a file that others can read is ready for a shell', async (t) => {
+t.test('the fix for a file that others can read is ready for a shell', async (t) => {
   t.equal(chmod('/etc/procore-proxy/config.yaml'), 'chmod 600 /etc/procore-proxy/config.yaml')
   t.equal(chmod("/home/o'neill/my file"), "chmod 600 '/home/o'\\''neill/my file'")
 })
@@ -51,4 +59,14 @@ t.test('the mend for a file that others can read is ready for a shell', async (t
 t.test('any bit for group or world opens a file to others', async (t) => {
   for (const mode of [0o600, 0o400, 0o700]) t.equal(isOpenToOthers(mode), false)
   for (const mode of [0o640, 0o604, 0o610, 0o601, 0o620, 0o602, 0o644]) t.equal(isOpenToOthers(mode), true)
+})
+
+t.test("an audit file's folder must exist", async (t) => {
+  const folder = t.testdir({ logs: { sub: {} } })
+  const said = async (file: string) => (await checkAuditFile({ file }, folder)).map(({ message }) => message)
+  t.strictSame(await said('audit.jsonl'), [])
+  t.strictSame(await said('logs/audit.jsonl'), [])
+  t.match(await said('nowhere/audit.jsonl'), [/^the folder .*nowhere does not exist$/])
+  t.match(await said('logs/sub'), [/sub is a folder$/])
+  t.strictSame(await checkAuditFile(undefined, folder), [])
 })

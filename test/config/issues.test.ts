@@ -5,7 +5,7 @@ import { keyOf } from '../../src/config/problems.ts'
 
 const read = (yaml: string) => readSettings(readDocument(yaml).value)
 const said = (yaml: string) =>
-  read(yaml).findings.map(({ path, message, mend }) => `${keyOf(path)}: ${message}. ${mend}`)
+  read(yaml).findings.map(({ path, message, fix }) => `${keyOf(path)}: ${message}. ${fix}`)
 
 const account = 'serviceAccount: { clientId: x, clientSecret: y }'
 
@@ -15,24 +15,24 @@ const ruleCases = (cases: [string, RegExp][]) =>
     new RegExp(expected.source.replace('^', '^companies\\.acme\\.')),
   ])
 
-t.test('each mistake names its key and its mend', async (t) => {
+t.test('each mistake names its key and its fix', async (t) => {
   const cases: [string, RegExp][] = [
-    ['lissten: 1', /^lissten: is not a known key\. Known here: version, listen, /],
-    ['rate_limit: {}', /^rate_limit: is not a known key\. Write rateLimit$/],
-    ['log: { Level: info }', /^log\.Level: is not a known key\. Write level$/],
+    ['lissten: 1', /^lissten: is not a known key\. Did you mean listen\?$/],
+    ['rate_limit: {}', /^rate_limit: is not a known key\. Did you mean rateLimit\?$/],
+    ['log: { Level: info }', /^log\.Level: is not a known key\. Did you mean level\?$/],
     ['log: nope', /^log: must be a map of keys and values/],
     ['log: { level: loud }', /^log\.level: "loud" is not one of fatal, error, .*\. Write fatal or /],
     ['log: { format: 1 }', /^log\.format: 1 is not one of auto, json, readable/],
-    ['version: 2', /^version: 2 is not a version this program knows\. Write 1/],
+    ['version: 2', /^version: is not a known key\. The keys here are listen, publicUrl, /],
     ['listen: 8377', /^listen: 8377 is a port without a host\. Write host:port/],
     ['listen: true', /^listen: is neither a listen address nor a list of them/],
     ['listen: []', /^listen: is an empty list/],
     ['listen: [8377]', /^listen\[0\]: 8377 is a port without a host/],
-    ['listen: ["127.0.0.1:1", localhost]', /^listen\[1\]: "localhost" names no port/],
+    ['listen: ["127.0.0.1:1", localhost]', /^listen\[1\]: "localhost" has no port/],
     ['listen: { path: a }', /^listen\.path: "a" is not an absolute path/],
     ['listen: { mode: 600 }', /^listen\.path: is missing/],
     ['listen: { path: /a, mode: 999 }', /^listen\.mode: "999" is not a file mode/],
-    ['listen: { path: /a, mod: 600 }', /^listen\.mod: is not a known key\. Known here: path, mode/],
+    ['listen: { path: /a, mod: 600 }', /^listen\.mod: is not a known key\. Did you mean mode\?/],
     ['environment: 1', /^environment: must be the name of an environment/],
     [
       'environments: { Lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }',
@@ -80,7 +80,7 @@ t.test('each mistake names its key and its mend', async (t) => {
     ],
     [
       'serviceAccounts: { app: { clientId: x, clientSecret: { command: [] } } }',
-      /^serviceAccounts\.app\.clientSecret\.command: is empty/,
+      /^serviceAccounts\.app\.clientSecret\.command: is an empty list/,
     ],
     [
       'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a, 1] } } }',
@@ -99,7 +99,7 @@ t.test('each mistake names its key and its mend', async (t) => {
     [`companies: { _proxy: { id: "1", ${account} } }`, /^companies\._proxy: "_proxy" is a reserved word/],
     [
       `companies: { Acme: { id: "1", ${account} } }`,
-      /^companies\.Acme: "Acme" is not a company name\. Use small letters/,
+      /^companies\.Acme: "Acme" is not a company name\. Use lower-case letters/,
     ],
     [`companies: { acme: { ${account} } }`, /^companies\.acme\.id: is missing/],
     ['companies: { acme: { id: "1" } }', /^companies\.acme\.serviceAccount: is missing/],
@@ -123,16 +123,16 @@ t.test('each mistake names its key and its mend', async (t) => {
     ['defaultAccess: read-only', /^defaultAccess: must be a map/],
     ...ruleCases([
       ['{}', /^rules: must be a list/],
-      ['[]', /^rules: is an empty list\. Write a rule, or leave it out$/],
+      ['[]', /^rules: is an empty list\. Write a list, such as \[\{deny/],
       ['[1]', /^rules\[0\]: must have either allow or deny\. Write \{deny: /],
       ['[{}]', /^rules\[0\]: must have either allow or deny/],
       ['[{ methods: [GET] }]', /^rules\[0\]: must have either allow or deny/],
       ['[{ allow: /rest/a, deny: /rest/b }]', /^rules\[0\]: must have either allow or deny/],
       ['[{ deny: /rest/a, method: [GET] }]', /^rules\[0\]\.method: is not a known key/],
       ['[{ deny: 1 }]', /^rules\[0\]\.deny: must be a path pattern or a list of them/],
-      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a pattern or a list/],
+      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a path pattern, such/],
       ['[{ deny: [/rest/a, 1] }]', /^rules\[0\]\.deny\[1\]: must be a path pattern/],
-      ['[{ deny: [/rest/a, /a] }]', /^rules\[0\]\.deny\[1\]: "\/a" can match no path that is forwarded/],
+      ['[{ deny: [/rest/a, /a] }]', /^rules\[0\]\.deny\[1\]: "\/a" can't match any path that is forwarded/],
       ['[{ deny: /rest/a }, { allow: /rest/a/ }]', /^rules\[1\]\.allow: "\/rest\/a\/" ends with a slash/],
       ['[{ deny: /rest/a, methods: [] }]', /^rules\[0\]\.methods: is an empty list/],
       ['[{ deny: /rest/a, methods: GET }]', /^rules\[0\]\.methods: must be a list\. Write a list of GET, /],
@@ -147,7 +147,7 @@ t.test('each mistake names its key and its mend', async (t) => {
     ],
     [
       `companies: { acme: { id: "1", ${account}, default: yes } }`,
-      /^companies\.acme\.default: "yes" is neither true nor false/,
+      /^companies\.acme\.default: "yes" is not true or false/,
     ],
     [`companies: { "*": { id: "1", ${account} } }`, /^companies\."\*"\.id: is not a known key/],
     [`companies: { "*": { default: true, ${account} } }`, /^companies\."\*"\.default: is not a known key/],
@@ -175,7 +175,7 @@ t.test('each mistake names its key and its mend', async (t) => {
     ['guard: { allowedHosts: [1] }', /^guard\.allowedHosts\[0\]: must be a host name/],
     ['guard: { allowedOrigins: ["*"] }', /^guard\.allowedOrigins\[0\]: "\*" would let any web page in/],
     ['guard: { clientKeys: [1] }', /^guard\.clientKeys\[0\]: is neither text nor one of/],
-    ['guard: { clientKeys: [{ env: 1 }] }', /^guard\.clientKeys\[0\]\.env: must be the name of a variable/],
+    ['guard: { clientKeys: [{ env: 1 }] }', /^guard\.clientKeys\[0\]\.env: 1 is not the name of a variable/],
     ['shutdownTimeout: soon', /^shutdownTimeout: "soon" is not a duration/],
     ['- a', /^: the file is not a map of keys and values/],
   ]

@@ -182,7 +182,7 @@ t.test('without a file and variables the message names init and demo', async (t)
   t.equal(
     await folder.message(undefined, { env: { PROCORE_COMPANY_ID: '1x', PROCORE_CLIENT_ID: 'a' } }),
     [
-      'PROCORE_COMPANY_ID: "1x" is not a company id. Write 1 to 20 digits, such as "7656"',
+      'PROCORE_COMPANY_ID: "1x" is not a company id. Write its 1 to 20 digits, such as "7656"',
       'PROCORE_CLIENT_SECRET: is not set. Set it (or PROCORE_CLIENT_SECRET_FILE), or write a configuration file with procore-proxy init',
     ].join('\n'),
   )
@@ -219,12 +219,12 @@ t.test('mistakes of flags and variables are told by their names', async (t) => {
       /^PROCORE_LOGIN_URL: "a\.b" is not an http or https origin/,
     ],
     [{ companyId: '1e3' }, {}, /^--company-id: "1e3" is not a company id/],
-    [{ clientId: 'a b' }, {}, /^--client-id: the client id holds blanks/],
+    [{ clientId: 'a b' }, {}, /^--client-id: the client id contains blanks/],
     [{}, { PROCORE_CLIENT_SECRET_FILE: 'none' }, /^PROCORE_CLIENT_SECRET_FILE: FOLDER\/none does not exist/],
     [
       {},
       { PROCORE_CLIENT_SECRET_FILE: 'open' },
-      /^PROCORE_CLIENT_SECRET_FILE: others can read FOLDER\/open \(mode 644\)\. chmod 600 FOLDER\/open$/,
+      /^PROCORE_CLIENT_SECRET_FILE: other users can read FOLDER\/open \(mode 644\)\. chmod 600 FOLDER\/open$/,
     ],
     [{ config: 'none.yaml' }, {}, /^--config: FOLDER\/none\.yaml does not exist/],
     [{}, { PROCORE_PROXY_CONFIG: 'none.yaml' }, /^PROCORE_PROXY_CONFIG: FOLDER\/none\.yaml does not exist/],
@@ -262,7 +262,7 @@ companies:
       'FOLDER/procore-proxy.yaml:9:22 companies.globex.serviceAccount: there is no service account "nope"',
       'FOLDER/procore-proxy.yaml:9:44 companies.globex.default: acme is the default company too',
       'FOLDER/procore-proxy.yaml:9:59 companies.globex.access: "rw" is not one of read-write, read-only',
-      'FOLDER/procore-proxy.yaml:10:3 companies.acme: the key is there twice',
+      'FOLDER/procore-proxy.yaml:10:3 companies.acme: this key exists twice',
       'PROCORE_PROXY_LOG_LEVEL: "loud" is not one of fatal, error, warn, info, debug, trace, silent',
       'PROCORE_CLIENT_SECRET_FILE: and PROCORE_CLIENT_SECRET are both set',
     ],
@@ -343,7 +343,7 @@ companies:
   )
   t.match(
     await folder.message('companies: { __proto__: { id: "1" } }'),
-    /companies\.__proto__: this is not a key that can be used/,
+    /companies\.__proto__: this key can't be used/,
   )
 })
 
@@ -356,17 +356,17 @@ t.test('a file with a plain secret is to be its owner alone', async (t) => {
       line: 4,
       column: 38,
       key: 'companies.acme.serviceAccount.clientSecret',
-      message: 'a secret stands here, and others can read this file (mode 640)',
-      mend: `chmod 600 ${file}`,
+      message: 'a secret is written here, and other users can read this file (mode 640)',
+      fix: `chmod 600 ${file}`,
     },
   ])
   t.strictSame(await folder.problems(undefined, { platform: 'win32' }), [])
   t.strictSame(await folder.problems(undefined, { env: { PROCORE_CLIENT_SECRET: 'x' } }), [])
   const env = 'companies: { a: { id: "1", serviceAccount: { clientId: x, clientSecret: { env: S } } } }\n'
-  folder.write('procore-proxy.yaml', `${env}guard: { clientKeys: [plain] }`, 0o644)
+  folder.write('procore-proxy.yaml', `${env}guard: { clientKeys: [plain-key-of-mine] }`, 0o644)
   const { warnings } = await folder.load(undefined, { env: { S: 's' } })
   t.match(warnings, [
-    /procore-proxy\.yaml guard\.clientKeys\[0\]: a key stands here, and others can read this file/,
+    /procore-proxy\.yaml guard\.clientKeys\[0\]: a key is written here, and other users can read this file/,
   ])
 })
 
@@ -397,7 +397,7 @@ t.test('a file with no company, no map or no YAML says so and nothing else', asy
     ['companies: {}', /companies: no company is configured/],
     ['companies: []', /companies: must be a map/],
     ['[]', /^FOLDER\/procore-proxy\.yaml:1:1: the file is not a map/],
-    ['companies: {', /^FOLDER\/procore-proxy\.yaml:1:13: this is not proper YAML/],
+    ['companies: {', /^FOLDER\/procore-proxy\.yaml:1:13: this is not valid YAML/],
   ]
   for (const [yaml, expected] of cases) {
     const message = await folder.message(yaml)

@@ -34,17 +34,17 @@ t.test("a proxy's URL", async (t) => {
     t.strictSame(parseProxyUrl(text), { origin, authorization }, text)
   }
   const bad: [string, RegExp][] = [
-    ['', /it is not a proxy's URL/],
-    ['http://', /it is not a proxy's URL/],
-    ['http:proxy:3128', /it is not a proxy's URL/],
-    ['http:/s3cret@proxy', /it is not a proxy's URL/],
-    ['http://proxy:99999', /it is not a proxy's URL/],
-    ['http://user:s3#cret@proxy:1', /it is not a proxy's URL/],
-    ['http://user:s3cret@proxy:1/path', /it is not a proxy's URL/],
-    ['http://proxy:1/?s3cret', /it is not a proxy's URL/],
-    ['http://proxy:1/#s3cret', /it is not a proxy's URL/],
-    ['socks5://user:s3cret@proxy:1080', /a proxy of the kind "socks5" is not supported/],
-    ['ftp://proxy', /a proxy of the kind "ftp" is not supported/],
+    ['', /it is not the URL of a proxy/],
+    ['http://', /it is not the URL of a proxy/],
+    ['http:proxy:3128', /it is not the URL of a proxy/],
+    ['http:/s3cret@proxy', /it is not the URL of a proxy/],
+    ['http://proxy:99999', /it is not the URL of a proxy/],
+    ['http://user:s3#cret@proxy:1', /it is not the URL of a proxy/],
+    ['http://user:s3cret@proxy:1/path', /it is not the URL of a proxy/],
+    ['http://proxy:1/?s3cret', /it is not the URL of a proxy/],
+    ['http://proxy:1/#s3cret', /it is not the URL of a proxy/],
+    ['socks5://user:s3cret@proxy:1080', /proxies with the scheme "socks5" are not supported/],
+    ['ftp://proxy', /proxies with the scheme "ftp" are not supported/],
     ['http://user:s3cret%@proxy:1', /can't be sent/],
     ['http://user%zz:s3cret@proxy:1', /can't be sent/],
     ['http://us%3Aer:s3cret@proxy:1', /can't be sent/],
@@ -53,7 +53,7 @@ t.test("a proxy's URL", async (t) => {
   ]
   for (const [text, message] of bad) {
     const mistake = parseProxyUrl(text)
-    t.match(mistake, { message, mend: /.+/ }, text)
+    t.match(mistake, { message, fix: /.+/ }, text)
     t.notMatch(JSON.stringify(mistake), /s3cret|s3#/, text)
   }
   t.ok(holdsCredentials('http://user:pw@proxy:1'))
@@ -72,7 +72,7 @@ t.test('hosts that are reached without it', async (t) => {
   ]
   for (const [text, host, port] of good) t.strictSame(parseNoProxy(text), { host, port }, text)
   for (const text of ['', '*.', 'http://a.b', 'a/b', '10.0.0.0/8', 'a:b', 'a:123456', 'a b', '1.2', 'a.*']) {
-    t.match(parseNoProxy(text), { message: /is neither a host name nor/, mend: /subdomains/ }, text)
+    t.match(parseNoProxy(text), { message: /is neither a host name nor/, fix: /subdomains/ }, text)
   }
   t.strictSame(noProxyEntries(' a.b, .c.d  10.0.0.0/8,*,\t'), ['a.b', '.c.d', '*'])
 })
@@ -139,7 +139,7 @@ t.test('a key beats the variables, small letters beat capitals, empty is not set
   t.match(await folder.load(undefined, { env }), { network: { proxy: { origin: 'http://upper:1' } } })
 })
 
-t.test('mistakes, at their place and with their mend', async (t) => {
+t.test('mistakes, at their place and with their fix', async (t) => {
   const folder = new ConfigFolder(t.testdir({ sub: {} }))
   folder.write('empty.pem', '')
   folder.write('key.pem', pem('good.key'))
@@ -155,17 +155,17 @@ t.test('mistakes, at their place and with their mend', async (t) => {
     [
       '{ proxy: "http://u:s3cret#@proxy" }',
       {},
-      /^\S+:5:12 network\.proxy: it is not a proxy's URL\. Write http:/,
+      /^\S+:5:12 network\.proxy: it is not the URL of a proxy\. Write http:/,
     ],
     [
       '{ proxy: "socks5://u:s3cret@proxy" }',
       {},
-      /network\.proxy: a proxy of the kind "socks5" .*write none$/,
+      /network\.proxy: proxies with the scheme "socks5" .*write none$/,
     ],
     ['{ proxy: { env: PROXY } }', {}, /network\.proxy: the variable PROXY is not set/],
-    ['{ proxy: { file: open } }', {}, /network\.proxy: others can read FOLDER\/open/],
-    ['{}', { HTTPS_PROXY: 's3cret socks' }, /^HTTPS_PROXY: it is not a proxy's URL/],
-    ['{}', { https_proxy: 'socks5://s3cret@a' }, /^https_proxy: a proxy of the kind/],
+    ['{ proxy: { file: open } }', {}, /network\.proxy: other users can read FOLDER\/open/],
+    ['{}', { HTTPS_PROXY: 's3cret socks' }, /^HTTPS_PROXY: it is not the URL of a proxy/],
+    ['{}', { https_proxy: 'socks5://s3cret@a' }, /^https_proxy: proxies with the scheme/],
     ['{ noProxy: a.b }', {}, /network\.noProxy: must be a list\. Write a list/],
     ['{ noProxy: [a.b, 10.0.0.0/8] }', {}, /network\.noProxy\[1\]: "10\.0\.0\.0\/8" is neither a host name/],
     ['{ noProxy: [1] }', {}, /network\.noProxy\[0\]: must be a host name/],
@@ -176,9 +176,13 @@ t.test('mistakes, at their place and with their mend', async (t) => {
       `${file}12 network.caFile: FOLDER/none.pem does not exist. Create it, or correct the path`,
     ],
     ['{ caFile: sub }', {}, /network\.caFile: FOLDER\/sub is a folder/],
-    ['{ caFile: empty.pem }', {}, /network\.caFile: FOLDER\/empty\.pem holds no certificate\. Save the CA/],
-    ['{ caFile: key.pem }', {}, /network\.caFile: FOLDER\/key\.pem holds no certificate/],
-    ['{ caFile: broken.pem }', {}, /network\.caFile: FOLDER\/broken\.pem holds a broken certificate/],
+    [
+      '{ caFile: empty.pem }',
+      {},
+      /network\.caFile: FOLDER\/empty\.pem has no certificate in it\. Save the CA/,
+    ],
+    ['{ caFile: key.pem }', {}, /network\.caFile: FOLDER\/key\.pem has no certificate in it/],
+    ['{ caFile: broken.pem }', {}, /network\.caFile: FOLDER\/broken\.pem has a broken certificate in it/],
   ]
   for (const [text, env, expected] of cases) {
     const message = await folder.message(network(text), { env })
@@ -188,7 +192,7 @@ t.test('mistakes, at their place and with their mend', async (t) => {
   }
 })
 
-t.test("a password in the file's own URL is refused where others can read it", async (t) => {
+t.test("a password in the file's own URL is refused where other users can read it", async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const yaml = (proxy: string) =>
     `companies: { acme: { id: "1", serviceAccount: { clientId: a, clientSecret: { env: S } } } }\nnetwork: { proxy: ${proxy} }\n`
@@ -197,7 +201,7 @@ t.test("a password in the file's own URL is refused where others can read it", a
     return folder.message(undefined, { env: { S: 's', P: 'http://u:pw@proxy:1' } })
   }
   for (const mode of [0o644, 0o640, 0o604]) {
-    t.match(await message('http://u:pw@proxy:1', mode), /network\.proxy: a secret stands here.*chmod 600/)
+    t.match(await message('http://u:pw@proxy:1', mode), /network\.proxy: a secret is written here.*chmod 600/)
   }
   t.equal(await message('http://u:pw@proxy:1', 0o600), '')
   t.equal(await message('http://proxy:1', 0o644), '')

@@ -8,7 +8,7 @@ function apply(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}) {
   return {
     value: JSON.parse(JSON.stringify(value ?? null)),
     sources: Object.fromEntries(sources),
-    problems: problems.map(({ key, message, mend }) => `${key}: ${message}. ${mend}`),
+    problems: problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`),
     warnings,
     reported: [...reported],
   }
@@ -114,7 +114,7 @@ t.test('variables that contradict each other are told', async (t) => {
     [{ PROCORE_LOGIN_URL: 'https://a' }, [/^PROCORE_API_URL: is not set, but PROCORE_LOGIN_URL is/]],
     [
       { PROCORE_LOGIN_URL: 'https://a', PROCORE_API_URL: 'https://a', PROCORE_ENVIRONMENT: 'sandbox' },
-      [/^PROCORE_ENVIRONMENT: names an environment, and PROCORE_API_URL/],
+      [/^PROCORE_ENVIRONMENT: names an environment, but PROCORE_API_URL/],
     ],
     [
       { ...all, PROCORE_CLIENT_SECRET_FILE: 'x' },
@@ -176,7 +176,10 @@ t.test(
       ])
       t.strictSame(result.sources, {})
       const flags = apply(`companies: { ${names} }`, {}, { companyId: '1', clientId: 'x' })
-      t.match(flags.problems, [/^--company-id: is for one company/, /^--client-id: is for one company/])
+      t.match(flags.problems, [
+        /^--company-id: is for a single company/,
+        /^--client-id: is for a single company/,
+      ])
     }
   },
 )

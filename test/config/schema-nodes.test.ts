@@ -1,5 +1,5 @@
 import t from 'tap'
-import { knownKeys, nodesAt, open, rootNode } from '../../src/config/schema-nodes.ts'
+import { knownKeys, nodesAt, open } from '../../src/config/schema-nodes.ts'
 
 t.test('the keys that may stand at a path are known, through names, unions and lists', async (t) => {
   const cases: [(string | number)[], string[]][] = [
@@ -34,7 +34,8 @@ t.test('the keys that may stand at a path are known, through names, unions and l
 })
 
 t.test('a node is opened into itself, what it refers to and its branches', async (t) => {
-  t.strictSame(open(rootNode()), [rootNode()])
+  const plain = { type: 'string' }
+  t.strictSame(open(plain), [plain])
   t.equal(open({ $ref: '#/$defs/secret' }).length, 6)
   t.equal(open({ $ref: '#/$defs/none' }).length, 1)
 })

@@ -3,14 +3,14 @@ import type { z } from 'zod'
 import { OddNumber } from '../../src/config/document.ts'
 import * as values from '../../src/config/schema-values.ts'
 
-/** The value, or the error's message without its mend. */
+/** The value, or the error's message without its fix. */
 function read(schema: z.ZodType, input: unknown): unknown {
   const result = schema.safeParse(input)
   return result.success ? result.data : `! ${result.error.issues[0]?.message.split('\n')[0]}`
 }
 
 t.test('a duration is a number with a unit, and becomes milliseconds', async (t) => {
-  const duration = values.duration(1, '10s', 'd')
+  const duration = values.duration(1).prefault('10s')
   const good: [unknown, number][] = [
     [undefined, 10_000],
     ['10s', 10_000],
@@ -26,7 +26,7 @@ t.test('a duration is a number with a unit, and becomes milliseconds', async (t)
   }
   for (const input of ['0s', '0.4ms', '25d', '9999999999d'])
     t.match(read(duration, input), /is out of range/, input)
-  t.equal(read(values.duration(0, '1s', 'd'), '0s'), 0)
+  t.equal(read(values.duration(), '0s'), 0)
 })
 
 t.test('a company id is a decimal string, and a number only where nothing of it is lost', async (t) => {
@@ -80,9 +80,33 @@ t.test('a value in a message is short, and never what is inside of a map or list
   t.equal(values.shown(new OddNumber('0x1')), '0x1')
 })
 
-t.test('text keeps message and mend apart', async (t) => {
-  t.equal(values.text({ message: 'a', mend: 'b' }), 'a\nb')
+t.test('text keeps message and fix apart', async (t) => {
   t.equal(values.says('a', 'b')({ input: 1 }), 'a\nb')
   t.equal(values.says((input) => `${input}!`, 'b')({ input: 1 }), '1!\nb')
   t.equal(values.says('a', 'b')({}), 'is missing\nb')
+})
+
+t.test('a size is a number with a unit, and becomes bytes', async (t) => {
+  const size = values.size(1e6, 1e9)
+  for (const [input, bytes] of [
+    ['64MB', 64e6],
+    ['1MiB', 1_048_576],
+    ['2000KB', 2e6],
+    ['1GB', 1e9],
+  ] as const)
+    t.equal(read(size, input), bytes)
+  for (const input of ['64', 64, '64mb', '1.5MB', '-1MB', '64 MB', '', null])
+    t.match(read(size, input), /is not a size/)
+  for (const input of ['999KB', '1GiB', '999999GiB']) t.match(read(size, input), /is out of range/, input)
+})
+
+t.test('a percentage becomes a part of one', async (t) => {
+  for (const [input, part] of [
+    ['1%', 0.01],
+    ['25%', 0.25],
+    ['100%', 1],
+  ] as const)
+    t.equal(read(values.percentage, input), part)
+  for (const input of ['0%', '101%', '25', 25, 0.25, '2.5%', '-1%', '025%', null])
+    t.match(read(values.percentage, input), /is not a percentage/, JSON.stringify(input))
 })

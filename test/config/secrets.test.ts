@@ -10,7 +10,7 @@ const node = (script: string): string[] => [process.execPath, '-e', script]
 function reader(folder: string, env: NodeJS.ProcessEnv = {}, platform: NodeJS.Platform = 'linux') {
   return async (source: SecretSource) => {
     const result = await readSecret(source, { env, folder, platform })
-    return typeof result === 'string' ? result : `! ${result.message}. ${result.mend}`
+    return typeof result === 'string' ? result : `! ${result.message}. ${result.fix}`
   }
 }
 
@@ -25,7 +25,7 @@ t.test('a secret may stand in a variable', async (t) => {
   t.equal(await read({ env: 'SET' }), 's3cret\n')
   t.equal(
     await read({ env: 'EMPTY' }),
-    '! the variable EMPTY is not set. Set EMPTY where the proxy is started',
+    '! the variable EMPTY is not set. Set EMPTY in the environment of the proxy',
   )
   t.match(await read({ env: 'UNSET' }), /^! the variable UNSET is not set/)
   t.match(await read({ env: 'BLANK' }), /^! the variable BLANK is empty/)
@@ -56,13 +56,13 @@ t.test('a secret may stand in a file, of which one newline is cut', async (t) =>
   t.equal(secretFile('a', '/x'), undefined)
 })
 
-t.test("a secret's file that others can read is refused, except on Windows", async (t) => {
+t.test("a secret's file that other users can read is refused, except on Windows", async (t) => {
   const folder = new ConfigFolder(t.testdir())
   for (const mode of [0o644, 0o640, 0o604, 0o660, 0o601]) {
     const file = folder.write('secret', 's3cret', mode)
     t.equal(
       await reader(folder.path)({ file }),
-      `! others can read ${file} (mode ${mode.toString(8)}). chmod 600 ${file}`,
+      `! other users can read ${file} (mode ${mode.toString(8)}). chmod 600 ${file}`,
     )
     t.equal(await reader(folder.path, {}, 'win32')({ file }), 's3cret')
   }
@@ -73,7 +73,7 @@ t.test('a file below /run/secrets may be readable, but a path that leaves it aga
   const folder = new ConfigFolder(t.testdir())
   const file = folder.write('secret', 's3cret', 0o644)
   const read = reader('/')
-  t.match(await read({ file: `/run/secrets/../..${file}` }), /^! others can read/)
+  t.match(await read({ file: `/run/secrets/../..${file}` }), /^! other users can read/)
   t.match(await read({ file: '/run/secrets' }), /^! /, 'the folder itself is no secret')
   try {
     mkdirSync('/run/secrets', { recursive: true })
@@ -102,19 +102,19 @@ t.test('a secret may be what a program prints, without a shell', async (t) => {
   t.equal(await from('console.log(process.env.NAME)'), 's3cret')
   t.equal(await from('console.log(process.cwd())'), folder.path)
   t.equal(await from('process.stdin.on("end", () => console.log("asked")).resume()'), 'asked')
-  t.match(await from(''), /^! what .* prints is empty/)
+  t.match(await from(''), /^! the output of .* is empty/)
 })
 
 t.test('a program that fails is told without what it printed', async (t) => {
   const read = reader(t.testdir())
   const from = (script: string, timeout = 20_000) => read({ command: node(script), timeout })
   const failed = await from('console.log("s3cret"); console.error("s3cret"); process.exitCode = 3')
-  t.match(failed, /failed \(exit status 3\)\. Run it by hand to see why; its output is not shown here/)
+  t.match(failed, /failed \(exit status 3\)\. Run it by hand to see why, as its output is not shown here/)
   t.notMatch(failed, /s3cret/)
   t.match(await from('process.kill(process.pid, "SIGTERM"); setTimeout(() => {}, 9e3)'), /failed \(SIGTERM\)/)
   t.match(
     await from('process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)', 300),
-    /did not end within 300ms\. Make it faster, or raise its timeout/,
+    /did not finish within 300ms\. Make it faster, or increase its timeout/,
   )
   t.match(await from('process.stdout.write("x".repeat(1e6))'), /printed more than 64 KiB/)
   t.match(

@@ -1,13 +1,14 @@
-// deploy/kubernetes and the manifests of docs/sidecar.md: valid, restricted, and true of this program.
+// Covers deploy/kubernetes and the manifests of docs/sidecar.md: they are valid, restricted, and fit this program.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
 import type { IContainer, IPodSpec } from 'kubernetes-models/v1'
 import t from 'tap'
 import { parse } from 'yaml'
 import { VERSION } from '../../src/observe/version.ts'
 import { loadConfig } from '../../src/server.ts'
-import { freePort, run, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { freePort, get, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import {
   containersOf,
   type Manifest,
@@ -21,8 +22,11 @@ import {
 const root = join(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const files = globSync('deploy/kubernetes/**/*.yaml', { cwd: root })
-/** Patches are no whole manifests; configurations and kustomizations are none of the cluster's. */
-const sources = files.filter((file) => !/(kustomization|config|overlays\/example\/app)\.yaml$/.test(file))
+const MONITOR = 'deploy/kubernetes/monitoring/podmonitor.yaml'
+/** Without patches, configurations and kustomizations, which are no manifests. */
+const sources = files.filter(
+  (file) => file !== MONITOR && !/(kustomization|config|overlays\/example\/app)\.yaml$/.test(file),
+)
 const manifests = new Map<string, Manifest[]>([
   ...sources.map((file) => [file, manifestsOf(read(file))] as const),
   [
@@ -43,13 +47,13 @@ const sidecarOf = (pod: IPodSpec) =>
 /** All but Valkey's. */
 const proxied = pods.filter(({ pod }) => sidecarOf(pod) !== undefined)
 const PROGRAM = ['/nodejs/bin/node', '/app/dist/bin/procore-proxy.cjs']
-const probesOf = ({ startupProbe, readinessProbe, livenessProbe }: IContainer) =>
-  Object.entries({ startupProbe, readinessProbe, livenessProbe }).map(([kind, probe]) => ({
-    kind,
-    words: [...(probe?.exec?.command ?? [])],
-    timeoutSeconds: probe?.timeoutSeconds ?? 1,
-  }))
-const seconds = (duration = '') => Number(/^(\d+)s$/.exec(duration)?.[1])
+/** A kind of the Prometheus Operator, which the schemas of Kubernetes do not contain. */
+const monitor = parse(read(MONITOR)) as {
+  spec: {
+    selector: object
+    podMetricsEndpoints: { port: string; path: string; relabelings: { replacement: string }[] }[]
+  }
+}
 
 t.test('the schemas and types of the Kubernetes API accept every manifest', async (t) => {
   t.testdir()
@@ -113,7 +117,10 @@ t.test('the sidecar is the same in the Deployment and the Job, and outlives what
   for (const { file, pod } of proxied) {
     t.equal(sidecarOf(pod).restartPolicy, 'Always', file)
     t.ok((pod.terminationGracePeriodSeconds ?? 30) > 30, `${file}: longer than shutdownTimeout`)
-    t.notOk(sidecarOf(pod).ports, 'nothing to publish')
+    t.notOk(
+      sidecarOf(pod).ports?.some(({ name }) => name !== 'metrics'),
+      'the proxy itself is not published',
+    )
     for (const { name, env } of containersOf(pod)) {
       if (name !== 'procore-proxy') t.match(env, [{ name: 'PROCORE_URL', value: 'http://127.0.0.1:8377' }])
     }
@@ -133,6 +140,7 @@ t.test(
         resolveSecrets: false,
       })
       t.match(config.listen, [{ host: '127.0.0.1', port: 8377 }], file)
+      t.match(config.metricsListen, { host: '0.0.0.0', port: 9377 }, file)
       t.match(read(file), 'clientSecret: { file: /run/secrets/procore/client-secret }')
     }
     for (const { file, pod } of proxied.filter(({ file: name }) => name.startsWith('deploy'))) {
@@ -145,40 +153,66 @@ t.test(
   },
 )
 
-t.test('the probes run what the image holds, and hold against a running proxy', async (t) => {
+t.test('the probes and the monitor ask for what the program serves', async (t) => {
   const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
-  const proxy = run(t, [], { cwd: folder })
-  const url = await proxy.ready()
-  const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> }
-  t.equal(`/app/${bin['procore-proxy']}`, PROGRAM[1])
-  const dockerfile = read('Dockerfile')
-  t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
-  const commands = new Set<string>()
-  for (const { file, pod } of proxied) {
-    for (const { kind, words, timeoutSeconds } of probesOf(sidecarOf(pod))) {
-      if (file === 'docs/sidecar.md' && words.length === 0) continue
-      t.strictSame(words.slice(0, 2), PROGRAM, `${file}: ${kind}`)
-      t.ok(seconds(words.at(-1)) < timeoutSeconds, `${file}: ${kind} says why, rather than be cut off`)
-      if (words.includes('--url')) t.equal(words[words.indexOf('--url') + 1], 'http://127.0.0.1:8377')
-      commands.add(words.slice(2).join(' '))
+  const url = await run(t, [], { cwd: folder }).ready()
+  const asked = new Set<string>()
+  for (const { file, pod } of proxied.filter(({ file: name }) => name.startsWith('deploy'))) {
+    const { ports, startupProbe, readinessProbe, livenessProbe } = sidecarOf(pod)
+    t.match(ports, [{ name: 'metrics', containerPort: 9377 }], file)
+    for (const probe of [startupProbe, readinessProbe, livenessProbe]) {
+      t.equal(probe?.httpGet?.port, 'metrics', file)
+      asked.add(probe?.httpGet?.path ?? '')
     }
   }
-  const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
-  const image = JSON.parse(check) as string[]
-  t.strictSame(image.slice(0, 2), PROGRAM)
-  t.equal(image[2], 'wait')
-  t.ok(commands.size >= 3)
-  for (const command of commands) {
-    const words = command.replace('http://127.0.0.1:8377', url).split(' ')
-    t.match(await runToEnd(t, words, { cwd: folder }), { code: 0, out: '', err: '' }, command)
-  }
-  proxy.kill('SIGTERM')
-  await proxy.end()
-  for (const command of commands) {
-    const words = command.replace('http://127.0.0.1:8377', url).replace(/\d+s$/, '200ms').split(' ')
-    t.match(await runToEnd(t, words, { cwd: folder }), { code: 1, err: /ECONNREFUSED/ }, command)
-  }
+  const [{ port, path = '' } = {}] = monitor.spec.podMetricsEndpoints
+  t.equal(port, 'metrics')
+  for (const one of [...asked, path]) t.match(await get(t, url, one), { status: 200 }, one)
+  t.equal(asked.size, 2)
 })
+
+t.test(
+  'the network policy lets Prometheus in and DNS out, and covers what the monitor selects',
+  async (t) => {
+    const [policy] = manifests.get(
+      'deploy/kubernetes/policy/networkpolicy.yaml',
+    ) as unknown as INetworkPolicy[]
+    t.match(policy?.spec?.ingress, [{ ports: [{ protocol: 'TCP', port: 9377 }] }])
+    const names = policy?.spec?.egress?.find(({ ports }) => ports?.some(({ port }) => port === 53))
+    t.match(names?.to, [{ podSelector: {} }, { ipBlock: { cidr: '169.254.20.10/32' } }])
+    t.strictSame(policy?.spec?.podSelector, monitor.spec.selector)
+    t.match(
+      read('deploy/prometheus/procore-proxy.rules.yaml'),
+      `up{job="${monitor.spec.podMetricsEndpoints[0]?.relabelings[0]?.replacement}"}`,
+    )
+  },
+)
+
+t.test(
+  'the probes of docs/sidecar.md and the health check of the image are commands that the program has',
+  async (t) => {
+    const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> }
+    t.equal(`/app/${bin['procore-proxy']}`, PROGRAM[1])
+    const dockerfile = read('Dockerfile')
+    t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
+    const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
+    const commands = pods
+      .flatMap(({ pod }) => {
+        const { startupProbe, readinessProbe, livenessProbe } = sidecarOf(pod)
+        return [startupProbe, readinessProbe, livenessProbe].map((probe) => probe?.exec?.command)
+      })
+      .filter((command) => command !== undefined)
+      .concat([JSON.parse(check) as string[]])
+    const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
+    const proxy = run(t, [], { cwd: folder })
+    await proxy.ready()
+    for (const [node, program, ...words] of commands) {
+      t.strictSame([node, program], PROGRAM)
+      const args = words.filter((word, at) => word !== '--url' && words[at - 1] !== '--url')
+      t.match(await runToEnd(t, args, { cwd: folder }), { code: 0, out: '', err: '' }, args.join(' '))
+    }
+  },
+)
 
 t.test('what kustomize makes of it is valid too', { skip: !hasKubectl() && 'no kubectl here' }, async (t) => {
   t.testdir()
@@ -186,11 +220,13 @@ t.test('what kustomize makes of it is valid too', { skip: !hasKubectl() && 'no k
     const built = manifestsOf(
       execFileSync('kubectl', ['kustomize', join(root, dirname(file))], { encoding: 'utf8' }),
     )
+    if (file.includes('monitoring')) continue
     for (const manifest of built) t.strictSame(schemaErrors(manifest), [], `${file}: ${manifest.kind}`)
     t.strictSame(typeErrors(t, built), [], file)
     for (const pod of built.flatMap((manifest) => podOf(manifest) ?? [])) t.strictSame(unrestricted(pod), [])
-    if (file.includes('overlays')) {
+    if (/overlays|job/.test(file))
       t.match(JSON.stringify(built), `registry.example.com/procore-proxy:${VERSION}`)
+    if (file.includes('overlays')) {
       for (const { kind, metadata } of built) {
         if (kind !== 'Namespace') t.equal(metadata.namespace, 'procore-example', kind)
       }

@@ -15,7 +15,7 @@ const has = (program: string, ...args: string[]) => spawnSync(program, args).sta
 const { shutdownTimeout } = fileSchema.parse({})
 const PROGRAM = '/usr/local/bin/procore-proxy'
 const UNIT = 'systemd/procore-proxy.service'
-const PLIST = 'launchd/com.github.procore-proxy.plist'
+const PLIST = 'launchd/local.procore-proxy.plist'
 
 /** The last value of a key of the unit; of lists all of them. */
 function unitValues(key: string): string[] {

@@ -34,34 +34,17 @@ t.test('entries are told apart by server, and token requests by method and path'
   t.equal(journal.entries.length, 0)
 })
 
-t.test('beyond its limit the oldest entries go', async (t) => {
-  const journal = new Journal(20)
+t.test('beyond its limits the oldest entries and bodies go', async (t) => {
+  const journal = new Journal(20, 3)
   for (let at = 0; at < 50; at += 1) {
-    const one = entry({ at })
-    journal.add(one)
-    journal.keepBody(one, 'abc')
+    journal.add(entry({ at, body: 'abc' }))
     t.ok(journal.entries.length <= 20)
   }
-  t.equal(journal.entries.at(-1)?.at, 49)
-})
-
-t.test('beyond its limit of kept text the oldest bodies go, their entries stay', async (t) => {
-  const journal = new Journal(20, 10)
-  const [first, second, third] = [entry(), entry(), entry()]
-  for (const one of [first, second, third]) {
-    journal.add(one)
-    journal.keepBody(one, '12345')
-  }
-  t.equal(first.body, undefined)
-  t.equal(third.body, '12345')
-  t.equal(journal.entries.length, 3)
-})
-
-t.test('a text larger than the limit is not kept', async (t) => {
-  const journal = new Journal(20, 3)
-  const only = entry()
-  journal.keepBody(only, '12345')
-  t.equal(only.body, undefined)
+  const kept = journal.entries.filter(({ body }) => body !== undefined)
+  t.same(
+    kept.map(({ at }) => at),
+    [47, 48, 49],
+  )
 })
 
 t.test('when() gives a past entry, a coming one, or one that changes to fit', async (t) => {

@@ -58,6 +58,25 @@ t.test('v2 has an envelope and text ids', async (t) => {
   t.equal((await call('GET', path)).status, 404)
 })
 
+t.test('projects have RFIs, with ids beyond 2^53 in the new regions, and budgets', async (t) => {
+  const rfis = await call('GET', '/rest/v1.0/projects/1000001/rfis?per_page=2')
+  t.equal(rfis.headers.get('total'), '3')
+  const first = { id: 1000001000001, cost_impact: { value: -0.5 }, assignee: { name: 'Ann Lee' } }
+  t.match(await rfis.json(), [first, { subject: 'Beam\nclashes with duct' }])
+  const far = await call('GET', '/rest/v1.0/rfis?project_id=562949955000001', undefined, '562949953443325')
+  t.match(await far.text(), /^\[\{"id":562949955000001000001,.*"value":-0\.50\}/)
+  const budgets = await call('GET', '/rest/v2.0/companies/7656/projects/1000001/budgets')
+  t.match(await budgets.text(), /^\{"data":\[\{"id":"100000101",.*"original_amount":1250\.00,/)
+  for (const path of [
+    '/rest/v1.0/rfis',
+    '/rest/v1.0/projects/1/rfis',
+    '/rest/v2.0/companies/7656/projects/1/budgets',
+    '/rest/v2.0/companies/1/projects/1000001/budgets',
+  ]) {
+    t.equal((await call('GET', path)).status, 404, path)
+  }
+})
+
 t.test('a project is made, read, changed and removed', async (t) => {
   const made = await call('POST', '/rest/v1.0/projects', '{"project":{"name":"New"}}')
   t.equal(made.status, 201)

@@ -12,9 +12,8 @@ t.test('a token is unique, long, numbered, and dies at its end', async (t) => {
   t.match(body.access_token, /^eyJ[\w-]+\.[\w-]+\.[\w-]{176}$/)
   t.not(tokens.issue('a', 's')!.access_token, body.access_token)
   t.equal(tokens.issued()[0], body.access_token)
-  const token = tokens.find(body.access_token)!
+  const token = tokens.ofHeader(`Bearer ${body.access_token}`)!
   t.equal(token.serial, 1)
-  t.equal(tokens.secondsLeft(token), 900)
   t.ok(tokens.isAlive(token))
   now += 900_000
   t.notOk(tokens.isAlive(token))
@@ -27,21 +26,18 @@ t.test('wrong credentials get none', async (t) => {
   t.equal(tokens.find('x'), undefined)
 })
 
-t.test('tokens are revoked one by one, all at once, or with a new secret', async (t) => {
+t.test('tokens are revoked all at once, or with a new secret', async (t) => {
   const tokens = new Tokens([CLIENT, { ...CLIENT, clientId: 'b' }], 900, Date.now)
   const issue = (id: string, secret = 's') => tokens.issue(id, secret)!.access_token
   const alive = (token: string) => tokens.isAlive(tokens.find(token)!)
-  const [a, a2, b] = [issue('a'), issue('a'), issue('b')]
-  tokens.revoke(a)
-  tokens.revoke('unknown')
-  t.same([a, a2, b].map(alive), [false, true, true])
+  const [a, b] = [issue('a'), issue('b')]
   tokens.resetSecret('a', 'new')
-  t.same([a, a2, b].map(alive), [false, false, true])
+  t.same([a, b].map(alive), [false, true])
   t.equal(tokens.issue('a', 's'), undefined)
   t.ok(alive(issue('a', 'new')))
   tokens.revokeAll()
   t.notOk(alive(b))
-  t.throws(() => tokens.resetSecret('nobody', 'x'), /no client nobody/)
+  t.throws(() => tokens.resetSecret('x', 'x'), /no client x/)
 })
 
 t.test('a client has the companies that it was given', async (t) => {

@@ -1,4 +1,4 @@
-// A few seconds of `npm run chaos`, always the same ones as far as chance goes: scripts/chaos.ts has the long form
+// A few seconds of random faults, with the same seed each time
 import t from 'tap'
 import { chaos } from '../fixtures/chaos.ts'
 

@@ -89,6 +89,7 @@ t.test('with publicUrl they point there, whatever way the caller came', async (t
     listen: ['127.0.0.1:0', `unix:${socket}`],
     publicUrl: 'https://Procore.example.com/proxy/',
     companies: { acme, globex: { ...globex, listen: '127.0.0.1:0', publicUrl: 'http://globex.example:81' } },
+    guard: { allowUnauthenticated: true },
   })
   const { port } = it
   const own = portOf(it, 'globex')

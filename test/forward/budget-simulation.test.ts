@@ -1,4 +1,4 @@
-// Covers src/forward/budget.ts and pace.ts over time: the short form of scripts/simulate.ts
+// Covers src/forward/budget.ts and pace.ts over time
 import t from 'tap'
 import { type Simulation, simulate } from '../fixtures/budget-simulation.ts'
 

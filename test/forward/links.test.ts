@@ -122,10 +122,10 @@ t.test('Link: the targets change, everything around them stays byte for byte', a
 
 t.test('A hostile Link takes no time', async (t) => {
   const started = performance.now()
-  for (const value of ['"\\'.repeat(8000), '<'.repeat(16_000), `"${'\\"'.repeat(8000)}`, '<"'.repeat(8000)]) {
-    rewriteLink(value, API, PREFIXED)
+  for (const unit of ['"\\', '\\"', '<', '<"', '"', '"<', '">', '<a']) {
+    rewriteLink(`"${unit.repeat(500_000)}`, API, PREFIXED)
   }
-  t.ok(performance.now() - started < 2000)
+  t.ok(performance.now() - started < 5_000, 'not even of a megabyte, and a header has 32 KB')
 })
 
 t.test('Whatever comes: only what led to the API is changed, and then it leads to the proxy', async () => {

@@ -174,10 +174,48 @@ t.test('paths of the API can’t be had under another name of it', async (t) => 
     '/rest;x/me',
     '/oauth/token/info',
     '/rest',
+    '/webclients/host/x',
+    '/WebClients/x',
+    '/%77ebclients/x',
+    '/562949953443325/project/home',
+    '/%37656/x',
+    '/7656;a/x',
+    '/7656.json',
+    '/7656',
+    '/%20rest/x',
+    '/rest%3fx',
   ]) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'access_denied', path)
   }
-  for (const path of ['/restful/x', '/a/rest/x', '/rest-1/x', '/oauthor']) {
+  for (const path of [
+    '/restful/x',
+    '/a/rest/x',
+    '/rest-1/x',
+    '/oauthor',
+    '/7a/x',
+    '/a/7656/x',
+    '/webclients2',
+  ]) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'fetched', path)
   }
+})
+
+t.test('an operator can list the hosts that serve files', async (t) => {
+  const narrow = { ...PRODUCTION, fileHosts: ['storage.procore.com', '*.files.procore.com'] }
+  for (const host of ['storage.procore.com', 'a.files.procore.com', 'a.b.files.procore.com']) {
+    t.equal(fileOrigin(host, narrow), `https://${host}`)
+  }
+  for (const host of [
+    'procore.com',
+    'x.procore.com',
+    'files.procore.com',
+    'x.storage.procore.com',
+    'xfiles.procore.com',
+  ]) {
+    t.equal(fileOrigin(host, narrow), undefined, host)
+  }
+  t.throws(() => readFileTarget('/_proxy/files/x.procore.com/a', narrow), {
+    code: 'request_invalid',
+    help: /storage\.procore\.com, \*\.files/,
+  })
 })

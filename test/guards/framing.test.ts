@@ -13,10 +13,17 @@ t.test('Ordinary requests pass', async (t) => {
     ['GET', '1.1', ['Upgrade-Insecure-Requests', '1', 'Content-Lengthy', '1', 'Transfer_Coding', 'x']],
     ['GET', '1.1', ['X-Upgrad', 'x', 'Forward', 'x', 'Accept-Charset', 'x', 'X-Some-Other-Name', 'y']],
     ['OPTIONS', '1.1', []],
+    ['POST', '1.1', ['Transfer-Encoding', 'Chunked']],
+    ['POST', '1.1', ['Upgrade', 'h2c', 'Content-Length', '5']],
+    ['POST', '1.1', ['Upgrade', 'h2c', 'Transfer-Encoding', 'chunked']],
+    ['GET', '1.1', Array.from({ length: 2000 }, () => 'a')],
     ['DELETE', '1.1', ['Empty', '']],
   ]
   for (const [method, version, headers] of cases) {
-    t.doesNotThrow(() => judgeFraming(headers, method, version), `${method} ${headers.join(' ')}`)
+    t.doesNotThrow(
+      () => judgeFraming(headers, method, version),
+      `${method} ${headers.join(' ').slice(0, 100)}`,
+    )
   }
 })
 
@@ -44,7 +51,6 @@ t.test('What could be framed in two ways is refused', async (t) => {
     [['Content-Length', '']],
     [['Transfer-Encoding', 'gzip, chunked']],
     [['Transfer-Encoding', 'identity']],
-    [['Transfer-Encoding', 'Chunked']],
     [['Transfer-Encoding', 'chunked ']],
     [['Transfer-Encoding', 'xchunked']],
     [['Transfer-Encoding', '']],
@@ -60,9 +66,11 @@ t.test('What could be framed in two ways is refused', async (t) => {
     [['X', 'a\rb']],
     [['X', 'a\nb']],
     [['X', 'a\0b']],
+    [['Expect', '200-maybe']],
+    [Array.from({ length: 2002 }, () => 'a')],
   ]
   for (const [headers, version = '1.1'] of cases) {
-    const title = JSON.stringify(headers)
+    const title = JSON.stringify(headers).slice(0, 100)
     t.throws(() => judgeFraming(headers, 'POST', version), { code: 'request_invalid' }, title)
   }
 })

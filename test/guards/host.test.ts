@@ -16,9 +16,15 @@ t.test('A Host is read in lower case, without its trailing dot, its port apart',
     ['[::1]', '[::1]', undefined],
     ['[::FFFF:127.0.0.1]:8377', '[::ffff:127.0.0.1]', 8377],
     ['my_host-1', 'my_host-1', undefined],
+    ['localhost:', 'localhost', undefined],
+    ['[::1]:', '[::1]', undefined],
   ]
   for (const [value, hostname, port] of cases) {
-    t.same(readHost(['HOST', value], '1.1'), { hostname, port, authority: value.toLowerCase() }, value)
+    t.same(
+      readHost(['HOST', value], '1.1'),
+      { hostname, port, authority: value.toLowerCase().replace(/:$/, '') },
+      value,
+    )
   }
 })
 
@@ -27,7 +33,6 @@ t.test('Anything that is not exactly host[:port] is refused', async (t) => {
     '',
     '.',
     ':80',
-    'localhost:',
     'localhost:0',
     'localhost:080',
     'localhost:65536',
@@ -62,7 +67,9 @@ t.test('Anything that is not exactly host[:port] is refused', async (t) => {
     '[]',
     '[::1]x',
     '[::1].',
-    '[::1]:',
+    '[::1]::',
+    'localhost::',
+    ':',
     '[fe80::1%eth0]',
     '[localhost]',
     '[[::1]]',

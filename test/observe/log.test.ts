@@ -1,9 +1,8 @@
-// Covers src/observe/*.ts
+// Covers src/observe/{log,readable,request-id}.ts and maskQuery.
 import t from 'tap'
 import { errors } from 'undici'
 import { ProxyError } from '../../src/errors.ts'
 import { type Exchange, endExchange, startExchange } from '../../src/observe/exchange.ts'
-import { likelyCauses, REFUSED_CREDENTIALS } from '../../src/observe/likely-causes.ts'
 import { createLogger, errorText, type Logger, logExchange } from '../../src/observe/log.ts'
 import { maskQuery } from '../../src/observe/mask.ts'
 import { readableLine } from '../../src/observe/readable.ts'
@@ -89,6 +88,64 @@ t.test('Levels are honoured, and cost nothing where off', async (t) => {
   logEnded(silent.log, exchange({ cause: 'overloaded' }), 503)
   t.equal(silent.lines.length, 0)
 })
+
+t.test(
+  'Probes and scrapes are logged at debug only, which also tells how requests were treated',
+  async (t) => {
+    const probes = ['/_proxy/health/live', '/acme/_proxy/health/ready?strict=1', '/_proxy/metrics']
+    const { log, records } = logger('debug')
+    for (const target of probes) {
+      const ended = exchange({ own: true, target })
+      logEnded(log, ended, 200)
+      const info = logger('info')
+      logEnded(info.log, ended, 503)
+      t.strictSame(info.lines, [], target)
+      logEnded(info.log, { ...ended, cause: 'key_required' }, 401)
+      t.equal(info.lines.length, 1, 'a refused one is a warning')
+    }
+    const treated = {
+      why: 'path prefix /acme',
+      listener: { kind: 'tcp', host: '127.0.0.1', port: 8377 },
+      queuedMs: 5.04,
+      upstreamUrl: 'https://api.procore.com/x?a=1',
+      retryReasons: ['429'],
+    } as const
+    logEnded(log, exchange({ ...treated, retryReasons: ['429'] }), 200)
+    t.match(records().at(-1), {
+      listener: '127.0.0.1:8377',
+      companyChosenBy: 'path prefix /acme',
+      queuedMs: 5,
+      retryReasons: ['429'],
+      upstreamUrl: 'https://api.procore.com/x?a=*',
+    })
+    const info = logger('info')
+    logEnded(info.log, exchange({ ...treated, retryReasons: ['429'] }), 200)
+    t.notMatch(info.lines[0], /companyChosenBy|upstreamUrl/)
+  },
+)
+
+t.test(
+  'The line names caller, pages, cache and the cause that Procore told; known secrets are hidden',
+  async (t) => {
+    const lines: string[] = []
+    const log = createLogger(
+      { level: 'info', format: 'json' },
+      { write: (line: string) => void lines.push(line) },
+      (text) => text.replaceAll('t0ken-of-procore', '*'),
+    )
+    const refusal = { cause: 'The app is not connected to this company.', fix: 'Connect it.' }
+    const cacheStatus = 'procore-proxy; hit; ttl=41'
+    const target = '/rest/v1.0/t0ken-of-procore'
+    logEnded(log, exchange({ target, caller: 'excel', pages: 3, cacheStatus, refusal }), 403)
+    t.match(JSON.parse(lines[0] ?? ''), {
+      path: '/rest/v1.0/*',
+      caller: 'excel',
+      pages: 3,
+      cache: cacheStatus,
+      procoreCause: refusal.cause,
+    })
+  },
+)
 
 t.test('auto is readable on a terminal and JSON elsewhere', async (t) => {
   const isJson = (line: string | undefined) => line?.startsWith('{') === true
@@ -220,30 +277,4 @@ t.test('A request id is the caller’s where it is a plain one', async (t) => {
   const bad = ['', ' ', 'a b', 'a\n', 'a\r\nX: 1', '<script>', 'é', 'a,b', 'a/b', `${long}x`, '"', '$(x)']
   for (const id of [...bad, undefined, ['a', 'b'], []]) t.match(requestIdOf(id), made, JSON.stringify(id))
   t.not(newRequestId(), newRequestId())
-})
-
-t.test('Likely causes of an answer that Procore gave', async (t) => {
-  const causes = (status: number, text?: string) => likelyCauses(status, text).map(({ cause }) => cause)
-  t.match(causes(401)[0], 'secret was reset')
-  t.match(causes(403)[0], 'permissions are still None')
-  t.match(causes(404)[0], 'company id is wrong')
-  for (const status of [401, 403]) {
-    const all = causes(status).join(' ')
-    for (const part of ['not connected', 'secret was reset', 'email was edited', 'traditional'])
-      t.match(all, part)
-  }
-  t.match(causes(401).join(), 'Sandbox credentials')
-  t.strictSame(causes(403, '{"errors":["App is Not Connected to this company."]}'), [
-    'The app is not connected to this company.',
-  ])
-  for (const status of [200, 400, 422, 429, 500]) t.strictSame(causes(status), [])
-  for (const each of [
-    ...likelyCauses(401),
-    ...likelyCauses(403),
-    ...likelyCauses(404),
-    ...REFUSED_CREDENTIALS,
-  ]) {
-    t.match(each.cause, /^[A-Z].*\.$/s)
-    t.match(each.mend, /^[A-Z].*\.$/s)
-  }
 })

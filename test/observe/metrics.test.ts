@@ -1,6 +1,11 @@
-// Covers src/observe/{metrics,tally}.ts, from outside where that is possible.
+// Covers src/observe/{metrics,metrics-registry,metric-definitions}.ts, from outside where that is possible.
 import t from 'tap'
+import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
+import type { Live } from '../../src/observe/live.ts'
+import { Metrics } from '../../src/observe/metrics.ts'
 import { VERSION } from '../../src/observe/version.ts'
+import { EVERYTHING } from '../../src/observe/viewer.ts'
+import { testConfig } from '../fixtures/config.ts'
 import { isCounted, metricsOf, type Samples } from '../fixtures/metrics.ts'
 import { ACME, openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
 
@@ -26,12 +31,12 @@ t.test(
     })
     const samples = metricsOf(text)
     const requests = 'procore_proxy_requests_total'
-    t.equal(samples(requests, { company: 'acme', method: 'read', status: '2xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', method: 'write', status: '2xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', method: 'read', status: '4xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', method: 'read', status: '3xx' }), 1)
-    t.equal(samples(requests, { company: 'globex', method: 'read', status: '5xx' }), 1)
-    t.equal(samples(requests, { company: '_proxy', method: 'read', status: '4xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '2xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', caller: '', method: 'write', status: '2xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '4xx' }), 1)
+    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '3xx' }), 1)
+    t.equal(samples(requests, { company: 'globex', caller: '', method: 'read', status: '5xx' }), 1)
+    t.equal(samples(requests, { company: '_proxy', caller: '', method: 'read', status: '4xx' }), 1)
     t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 5)
     t.ok((samples('procore_proxy_response_bytes_total', { company: 'acme' }) ?? 0) > 100)
     for (const name of [
@@ -68,7 +73,7 @@ t.test('who leaves before an answer counts as none', async (t) => {
   while (rig.fake.journal.api().length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
   t.equal((await read(rig))('procore_proxy_in_flight', { company: 'acme' }), 1)
   socket.destroy()
-  const gone = { company: 'acme', method: 'read', status: 'none' }
+  const gone = { company: 'acme', caller: '', method: 'read', status: 'none' }
   await isCounted(() => read(rig), 'procore_proxy_requests_total', gone)
   t.equal((await read(rig))('procore_proxy_in_flight', { company: 'acme' }), 0)
 })
@@ -79,8 +84,14 @@ t.test('companies under "*" are one, whatever ids callers name, and paths stand 
   await rig.get(`/${ACME}/rest/v1.0/me`)
   const { text } = await rig.get('/_proxy/metrics')
   const samples = metricsOf(text)
-  t.equal(samples('procore_proxy_requests_total', { company: '*', method: 'read', status: '4xx' }), 3)
-  t.equal(samples('procore_proxy_requests_total', { company: '*', method: 'read', status: '2xx' }), 1)
+  t.equal(
+    samples('procore_proxy_requests_total', { company: '*', caller: '', method: 'read', status: '4xx' }),
+    3,
+  )
+  t.equal(
+    samples('procore_proxy_requests_total', { company: '*', caller: '', method: 'read', status: '2xx' }),
+    1,
+  )
   t.equal(samples('procore_proxy_in_flight', { company: '*' }), 0)
   t.type(samples('procore_proxy_budget_remaining', { company: '*' }), 'number')
   t.notMatch(text, ACME)
@@ -167,4 +178,79 @@ t.test('not ready is 0', async (t) => {
   const samples = await read(rig)
   t.equal(samples('procore_proxy_ready'), 0)
   t.equal(samples('procore_proxy_token_valid', { account: 'app', environment: 'fake' }), 0)
+})
+
+const LIVE: Live = {
+  ...{ version: '1', config: testConfig(), ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
+  ...{ budgetRemaining: () => undefined, logLinesLost: 7, shared: { up: false, errors: { timeout: 3 } } },
+}
+
+function request(over: Partial<Exchange> = {}): Exchange {
+  return { ...startExchange('id', 'GET', '/x'), group: 'acme', status: 200, ...over }
+}
+
+t.test('what happened before prom-client was loaded is counted, however much it was', async (t) => {
+  const metrics = new Metrics(LIVE, () => undefined)
+  t.teardown(() => metrics.close())
+  for (let n = 0; n < 2_500; n++) metrics.add(request({ bytesIn: 2, durationMs: 20 }))
+  const { text } = await metrics.text(EVERYTHING)
+  const samples = metricsOf(text)
+  t.equal(
+    samples('procore_proxy_requests_total', { company: 'acme', caller: '', method: 'read', status: '2xx' }),
+    2_500,
+  )
+  t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 5_000)
+  t.equal(samples('procore_proxy_request_duration_seconds_bucket', { company: 'acme', le: '0.025' }), 2_500)
+  t.equal(samples('procore_proxy_log_lines_lost_total'), 7)
+  t.equal(samples('procore_proxy_shared_up'), 0)
+  t.equal(samples('procore_proxy_shared_errors_total', { kind: 'timeout' }), 3)
+  t.equal(samples('procore_proxy_config_last_reload_successful'), 1)
+})
+
+t.test('saved requests, callers and the last reload', async (t) => {
+  const cache = { coalesce: true, keep: [], refusalsMs: 0, sizeBytes: 1 }
+  const caller = {
+    keys: [],
+    companies: undefined,
+    access: 'read-write',
+    rules: [],
+    projects: undefined,
+  } as const
+  const callers = ['excel', 'agent'].map((name) => ({ ...caller, name, share: undefined }))
+  const live = { ...LIVE, shared: undefined, config: { ...testConfig(), cache, callers } }
+  const metrics = new Metrics(live, () => ({ at: 5_000, ok: false, errors: ['wrong'] }))
+  t.teardown(() => metrics.close())
+  for (const cacheStatus of [
+    'procore-proxy; hit; ttl=1',
+    'procore-proxy; fwd=miss; collapsed',
+    'procore-proxy; fwd=miss',
+  ])
+    metrics.add(request({ cacheStatus, caller: 'excel' }))
+  metrics.add(
+    request({
+      cacheStatus: 'procore-proxy; hit; detail=refusal',
+      status: 403,
+      group: 'globex',
+      caller: 'agent',
+    }),
+  )
+  const { text } = await metrics.text(EVERYTHING)
+  const samples = metricsOf(text)
+  const saved = (company: string, by: string) =>
+    samples('procore_proxy_saved_requests_total', { company, by })
+  t.strictSame(
+    [saved('acme', 'kept'), saved('acme', 'coalesced'), saved('acme', 'refusal'), saved('globex', 'refusal')],
+    [1, 1, 0, 1],
+  )
+  const of = (caller: string) =>
+    samples('procore_proxy_requests_total', { company: 'acme', caller, method: 'read', status: '2xx' })
+  t.strictSame([of('excel'), of('agent'), of('')], [3, 0, 0])
+  t.equal(samples('procore_proxy_config_last_reload_successful'), 0)
+  t.equal(samples('procore_proxy_config_last_reload_timestamp_seconds'), 5)
+  t.notMatch(text, /^procore_proxy_shared_up /m)
+
+  const some = (await metrics.text({ companies: new Set(['acme']), caller: 'excel' })).text
+  t.match(some, /requests_total\{company="acme",caller="excel",.*\} 3\n/)
+  t.match(some, /^procore_proxy_ready 1$/m)
+  t.notMatch(some, /globex|agent|_proxy"|^process_|errors_total\{/m)
 })

@@ -2,9 +2,12 @@
 import t from 'tap'
 import { TokenFailure } from '../../src/auth/token-failure.ts'
 import type { TokenSource, TokenState } from '../../src/auth/token-source.ts'
+import type { Config, ServiceAccount } from '../../src/config/config.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
+import { CompanyHistory } from '../../src/observe/company-history.ts'
+import type { Live } from '../../src/observe/live.ts'
+import { createLogger } from '../../src/observe/log.ts'
 import { type Status, statusOf } from '../../src/observe/status.ts'
-import { Tally } from '../../src/observe/tally.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
 import { ACME, GLOBEX, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
@@ -70,7 +73,7 @@ t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
       ageSeconds: null,
       expiresInSeconds: null,
       lifetimeSeconds: null,
-      lastFailure: { at: /Z$/, reason: 'rejected', detail: /invalid_client/, help: /Copy both anew/ },
+      lastFailure: { at: /Z$/, reason: 'rejected', detail: /invalid_client/, help: /Copy both again/ },
     },
   ])
   t.match(status.lastErrors, [
@@ -85,11 +88,14 @@ t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
       help: /./,
     },
   ])
-  t.match(status.warnings, [
-    /^The token of service account bad \(fake\) is rejected: .*Copy both anew/,
-    /^Procore answered 403 for acme at .*permissions are still None/,
-    /^Procore answered 403 for \* at /,
-  ])
+  t.match(status.warnings, [/^The token of service account bad \(fake\) is rejected: .*Copy both again/])
+  t.match(status.companies[0]?.refusals, {
+    status: 403,
+    count: 1,
+    persistent: false,
+    causes: [{ cause: /permissions are still None/ }, ...Array(5).fill({ fix: /./ })],
+  })
+  t.match(status.companies[2]?.refusals, { persistent: true }, 'it never worked')
   t.notMatch(text, /demo-secret|wrong-secret|demo-client|query0|Bearer/)
   const token = fake.journal.api()[0]?.headers['authorization']?.toString().slice(7)
   t.ok(token && !text.includes(token) && !(await get('/_proxy/metrics')).text.includes(token))
@@ -106,6 +112,61 @@ t.test('warnings of the configuration stand in it, and a reload changes what it 
   const status = json as Status
   t.match(status.companies, [{ name: 'other', requests: { '2xx': 0 } }])
   t.match(status.warnings, [/0\.0\.0\.0/])
+})
+
+const NO_HISTORY = new CompanyHistory(createLogger({ level: 'silent', format: 'json' }))
+
+function liveWith(over: Partial<Live>): Live {
+  return {
+    ...{ version: '1', config: testConfig(), ready: true, inFlight: 9, listeners: [], tokens: [], loads: [] },
+    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
+    ...over,
+  }
+}
+
+t.test('a viewer sees its own companies, accounts, addresses and itself alone', async (t) => {
+  const [acme, globex] = testConfig().companies
+  const other = { ...testAccount(), name: 'other', key: 'other' }
+  const caller = { keys: [], companies: ['acme'], access: 'read-only', rules: [], projects: ['1'] } as const
+  const config: Config = {
+    ...testConfig(),
+    companies: [acme!, { ...globex!, account: other }],
+    callers: ['excel', 'agent'].map((name) => ({ ...caller, name, share: undefined })),
+    warnings: ['Something of globex.'],
+  }
+  const source = (account: ServiceAccount) =>
+    ({
+      account,
+      state: () => ({ token: undefined, lastFailure: undefined, tried: true }),
+    }) as unknown as TokenSource
+  const live = liveWith({
+    config,
+    tokens: [source(acme!.account), source(other)],
+    listeners: [
+      { url: 'http://127.0.0.1:1', company: undefined },
+      { url: 'http://127.0.0.1:2', company: 'acme' },
+      { url: 'http://127.0.0.1:3', company: 'globex' },
+    ],
+    shared: { up: false, errors: {} },
+  })
+  const lastReload = { at: 0, ok: false, errors: ['globex: wrong'] }
+  const parts = { live, history: NO_HISTORY, errors: [], lastReload }
+  const all = statusOf(parts)
+  t.match(all, {
+    inFlight: 9,
+    callers: [{ name: 'excel', projects: ['1'], requests: 0 }, {}],
+    shared: { up: false },
+  })
+  t.match(all.lastReload, { at: '1970-01-01T00:00:00.000Z', ok: false, errors: ['globex: wrong'] })
+  t.match(all.warnings, ['Something of globex.', /last reload failed.*globex: wrong/])
+  const some = statusOf({ ...parts, viewer: { companies: new Set(['acme']), caller: 'excel' } })
+  t.strictSame(
+    [some.companies, some.accounts, some.callers].map((list) => list.map(({ name }) => name)),
+    [['acme'], [acme!.account.name], ['excel']],
+  )
+  t.strictSame(some.listeners, [{ url: 'http://127.0.0.1:2', company: 'acme' }])
+  t.match(some, { inFlight: 0, warnings: [], lastReload: { ok: false, errors: [] } })
+  t.notMatch(JSON.stringify(some), /globex|other|agent/)
 })
 
 t.test('an account whose token is', async (t) => {
@@ -128,7 +189,7 @@ t.test('an account whose token is', async (t) => {
   const cases: [TokenState, string, RegExp | undefined][] = [
     [{ token, lastFailure: undefined, tried: true }, 'valid', undefined],
     [{ token, lastFailure: failed('timeout'), tried: true }, 'renewal failing', /./],
-    [{ token: undefined, lastFailure: failed('rejected'), tried: true }, 'rejected', /Copy both anew/],
+    [{ token: undefined, lastFailure: failed('rejected'), tried: true }, 'rejected', /Copy both again/],
     [{ token: undefined, lastFailure: failed('tls'), tried: true }, 'unavailable', /network\.caFile/],
     [
       { token: undefined, lastFailure: failed('unreachable', tunnel), tried: true },
@@ -140,11 +201,11 @@ t.test('an account whose token is', async (t) => {
   ]
   for (const [state, name, help] of cases) {
     const source = { account, state: () => state } as unknown as TokenSource
-    const live = {
-      ...{ version: '1', config: testConfig(), ready: true, inFlight: 0, listeners: [], tokens: [source] },
-      loads: [{ company: 'acme', inFlight: 1, waitingForBudget: 2, waitingForConnection: 3, budget: BUDGET }],
-    }
-    const status = statusOf({ live, tally: () => new Tally(), errors: [], causes: [] })
+    const loads = [
+      { company: 'acme', inFlight: 1, waitingForBudget: 2, waitingForConnection: 3, budget: BUDGET },
+    ]
+    const live = liveWith({ tokens: [source], loads })
+    const status = statusOf({ live, history: NO_HISTORY, errors: [], lastReload: undefined })
     const [shown] = status.accounts
     t.equal(shown?.token, name)
     if (help === undefined) t.equal(shown?.lastFailure, null)

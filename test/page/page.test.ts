@@ -10,17 +10,18 @@ import { hasBrowser, launchBrowser, NO_BROWSER } from '../fixtures/browser.ts'
 import { type Rig, type RigOptions, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const AXE = readFileSync(join(import.meta.dirname, '../../node_modules/axe-core/axe.min.js'), 'utf8')
-const skip = hasBrowser ? false : NO_BROWSER
+// On a developer's machine without Chromium these tests are skipped; in CI they fail.
+const skip = hasBrowser || process.env['CI'] ? false : NO_BROWSER
 
 // A browser on a busy machine takes its time.
 t.setTimeout(180_000)
 
 let browser: Browser
-if (hasBrowser) {
+if (!skip) {
   t.before(async () => {
     browser = await launchBrowser()
   })
-  t.teardown(() => browser.close())
+  t.teardown(() => browser?.close())
 }
 
 interface Opened extends Rig {
@@ -72,7 +73,7 @@ t.test(
   async (t) => {
     const { page, get, said, url, fake } = await open(t)
     t.equal(await page.locator('#health').textContent(), '✓ All is well.')
-    t.match(await page.locator('#empty').textContent(), 'No request yet. Try: curl')
+    t.match(await page.locator('#empty').textContent(), 'No requests yet. Try: curl')
     t.match(await page.locator('.card').first().textContent(), /acme.*id 7656.*Token valid/s)
     await get('/acme/rest/v1.0/projects?search=s3cr3t')
     await get('/globex/rest/v1.0/me', { headers: { authorization: 'Bearer s3cr3t' } })
@@ -87,23 +88,27 @@ t.test(
     await page.getByLabel('Path or id').fill('PROJECTS')
     t.equal(await rows.count(), 1)
     await page.getByLabel('Path or id').fill('')
-    await page.locator('#filter-company').selectOption('globex')
+    await page.getByLabel('Company').selectOption('globex')
     t.equal(await rows.count(), 1)
-    await page.locator('#filter-company').selectOption('')
-    await page.locator('#filter-status').selectOption('bad')
+    t.match(page.url(), /\?company=globex$/, 'filters are in the address')
+    await page.getByLabel('Company').selectOption('')
+    await page.getByLabel('Status').selectOption('failed')
     t.match(await page.locator('#count').textContent(), /^\d of the last 5 requests/)
     t.equal(await row(page, '/globex/').isVisible(), false)
-    await page.locator('#filter-status').selectOption('own')
+    await page.getByLabel('Status').selectOption('proxy')
     t.equal(await rows.count(), 1)
-    await page.locator('#filter-status').selectOption('')
-    await page.locator('#filter-method').selectOption('POST')
+    await page.getByLabel('Status').selectOption('')
+    await page.getByLabel('Method').selectOption('POST')
     t.equal(await rows.count(), 1)
 
     await row(page, "it's").click()
     const dialog = page.getByRole('dialog')
-    t.match(await dialog.textContent(), /path prefix \/acme.*Authorization.*Procore's first byte.*Sent once/s)
-    t.match(await dialog.textContent(), 'POST may change something')
-    t.equal(await dialog.getByRole('button', { name: 'Replay' }).count(), 0)
+    t.match(
+      await dialog.textContent(),
+      /Copy as curl.*path prefix \/acme.*URL.*\/rest\/v1\.0\/it's.*Sentonce.*Authorization.*Procore's first byte/s,
+    )
+    t.match(await dialog.textContent(), 'A POST may change something')
+    t.equal(await dialog.getByRole('button', { name: 'Repeat' }).count(), 0)
     await dialog.getByRole('button', { name: 'Copy as curl' }).click()
     await dialog.getByText('Copied.').waitFor()
     t.equal(
@@ -111,23 +116,30 @@ t.test(
       `curl --globoff --path-as-is --request 'POST' --header 'Content-Type: application/json' --data-binary @BODY.json '${url}/acme/rest/v1.0/it'\\''s/$(id)'`,
     )
     await page.keyboard.press('Escape')
-    await page.locator('#filter-method').selectOption('')
+    await page.getByLabel('Method').selectOption('')
 
     await row(page, '/nobody/').click()
-    t.match(await dialog.textContent(), /company_unknown.*What to do.*Nothing was sent to Procore/s)
+    t.equal(
+      await dialog.getByRole('link', { name: 'company_unknown' }).getAttribute('href'),
+      'errors#company_unknown',
+    )
+    t.match(
+      await dialog.textContent(),
+      /404 \(proxy\).*company_unknown.*What to do.*Nothing was sent: the proxy answered by itself/s,
+    )
     await page.keyboard.press('Escape')
 
     await row(page, 'projects?search').click()
     t.match(await dialog.locator('pre').textContent(), `'${url}/acme/rest/v1.0/projects?search=VALUE'`)
     fake.journal.clear()
-    await dialog.getByLabel('GET at this proxy').fill('/acme/rest/v1.0/projects?search=again')
-    await dialog.getByRole('button', { name: 'Replay' }).click()
-    await dialog.getByText(/Answer 200, \d+ bytes/).waitFor()
-    t.match(fake.journal.api(), [{ method: 'GET', url: '/rest/v1.0/projects?search=again' }])
+    await dialog.getByLabel('GET at this proxy').fill('/acme/rest/v1.0/projects?search=ag4in')
+    await dialog.getByRole('button', { name: 'Repeat' }).click()
+    await dialog.getByText(/Status 200, \d+ bytes/).waitFor()
+    t.match(fake.journal.api(), [{ method: 'GET', url: '/rest/v1.0/projects?search=ag4in' }])
     for (const elsewhere of ['//evil.example/x', 'http://evil.example/x', '/\\evil.example/x']) {
       await dialog.getByLabel('GET at this proxy').fill(elsewhere)
-      await dialog.getByRole('button', { name: 'Replay' }).click()
-      await dialog.getByText('Write a path of this proxy').waitFor()
+      await dialog.getByRole('button', { name: 'Repeat' }).click()
+      await dialog.getByText('Enter a path of this proxy').waitFor()
     }
     await dialog.getByRole('button', { name: 'Close' }).click()
     await page.locator('#list tbody tr').nth(5).waitFor()
@@ -148,7 +160,7 @@ t.test(
       timings: { wait: Number },
       _company: 'acme',
     })
-    for (const secret of ['s3cr3t', 'again']) {
+    for (const secret of ['s3cr3t', 'ag4in']) {
       t.notMatch(text, secret)
       t.notMatch(await page.content(), secret)
     }
@@ -162,7 +174,7 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 t.test('bodies are shown where that is switched on, with what looks secret masked', { skip }, async (t) => {
   const { page, get, fake, said, url } = await open(t, WITH_BODIES)
-  t.ok(await page.getByText('Bodies are kept in memory').isVisible(), 'it says so')
+  t.ok(await page.getByText('The first 2 KiB of each body').isVisible(), 'it says so')
   const evil = '<img src=x onerror=document.title=1>'
   const answer = `{"id":562949953443325000001,"refresh_token":"s3cr3t","note":"${evil}","list":[],"none":{}}`
   fake.faults.api = [
@@ -179,7 +191,7 @@ t.test('bodies are shown where that is switched on, with what looks secret maske
   await row(page, '/large').waitFor()
   const dialog = page.getByRole('dialog')
   const requestBody = dialog.getByRole('region', { name: 'Request body' })
-  const answerBody = dialog.getByRole('region', { name: 'Answer body' })
+  const answerBody = dialog.getByRole('region', { name: 'Response body' })
   const copied = async () => {
     await dialog.getByRole('button', { name: 'Copy as curl' }).click()
     await dialog.getByText('Copied.').waitFor()
@@ -214,7 +226,7 @@ t.test('bodies are shown where that is switched on, with what looks secret maske
 
   await row(page, '/long').click()
   await requestBody.waitFor()
-  t.match(await dialog.locator('#request-body').textContent(), '5,011 bytes; the beginning of it.')
+  t.match(await dialog.locator('#request-body').textContent(), '5,011 bytes; only its beginning.')
   t.equal(
     await copied(),
     later('only its beginning is kept') + curl('long', 'application/json', '--data-binary @BODY.json'),
@@ -229,7 +241,7 @@ t.test('bodies are shown where that is switched on, with what looks secret maske
   await row(page, '/large').click()
   await dialog.locator('#request-body').getByText('None.').waitFor()
   t.match(
-    await dialog.locator('#answer-body').textContent(),
+    await dialog.locator('#response-body').textContent(),
     'application/octet-stream, 12,345 bytes: binary, not shown.',
   )
   await page.keyboard.press('Escape')
@@ -303,12 +315,12 @@ t.test('bodies come when a request is opened, and only to that request', { skip 
   await page.unroute('**/requests/*/1')
   await page.route('**/requests/*/1', (route) => route.abort())
   await row(page, '/one').click()
-  await dialog.getByText('Not remembered any more.').first().waitFor()
+  await dialog.getByText('No longer remembered.').first().waitFor()
   await page.keyboard.press('Escape')
 
   const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
   await reload({ ...settings, inspector: {} })
-  await page.getByText('Bodies are kept in memory').waitFor({ state: 'hidden' })
+  await page.getByText('The first 2 KiB of each body').waitFor({ state: 'hidden' })
   await row(page, '/two').click()
   t.match(await dialog.textContent(), /bytes out; not kept/)
   t.equal(await dialog.getByText('Request body').count(), 0)
@@ -328,9 +340,13 @@ t.test('long bodies can be scrolled by keyboard, on a phone and in the dark too'
       await page.setViewportSize({ width, height: 740 })
       await row(page, '/echo').getByRole('button').click()
       const body = page.getByRole('region', { name: 'Request body' })
-      await body.focus()
-      await page.keyboard.press('End')
-      while (!(await page.evaluate('document.activeElement.scrollTop > 0'))) await sleep(20)
+      const scrolled = () => page.evaluate('document.activeElement.scrollTop > 0')
+      for (let tries = 0; tries < 50 && !(await scrolled()); tries++) {
+        await body.focus()
+        await page.keyboard.press('End')
+        await sleep(20)
+      }
+      t.ok(await scrolled())
       const where = `${colorScheme}, ${width} px`
       t.strictSame(await axe(page), [], where)
       t.equal(await page.evaluate(TOO_WIDE), false, where)
@@ -349,16 +365,16 @@ t.test('plots and gauge say in words what they show', { skip }, async (t) => {
   const card = rig.page.locator('.card').first()
   t.match(
     await card.getByRole('img').first().getAttribute('aria-label'),
-    /ten minutes: 5, 0 answered 4xx, 0 failed/,
+    /ten minutes: 5, 0 with status 4xx, 0 failed/,
   )
   t.match(await card.getByRole('img').nth(1).getAttribute('aria-label'), /95 % within [\d.]+ ms/)
   t.match(await card.getByRole('img').nth(2).getAttribute('aria-label'), /now \d+ left/)
-  t.match(await card.getByRole('meter').getAttribute('aria-valuetext'), /^\d+ of \d+ requests left/)
+  t.match(await card.getByRole('meter').getAttribute('aria-valuetext'), /^\d+ of \d+ left/)
   await card.getByText('Plots as numbers').click()
   t.match(await card.locator('table tbody').textContent(), /\d\d:\d\d\s*\d/)
 })
 
-t.test('a token failure, what to do about it, and its mend', { skip }, async (t) => {
+t.test('a token failure, and how to fix it', { skip }, async (t) => {
   const { page, fake, get } = await open(t)
   fake.revokeTokens()
   fake.faults.token = { status: 401, body: '{"error":"invalid_client"}' }
@@ -404,12 +420,12 @@ t.test('by keyboard alone', { skip }, async (t) => {
   await get('/acme/rest/v1.0/projects')
   await row(page, '/projects').waitFor()
   const focused = () =>
-    page.evaluate('document.activeElement.textContent.trim() || document.activeElement.id')
+    page.evaluate('document.activeElement.textContent.trim() || document.activeElement.name')
   await page.keyboard.press('Tab')
   t.equal(await focused(), 'Skip to the requests')
   await page.keyboard.press('Enter')
   await page.keyboard.press('Tab')
-  t.equal(await focused(), 'filter-text')
+  t.equal(await focused(), 'text')
   await page.keyboard.type('projects')
   for (let count = 0; count < 6; count++) await page.keyboard.press('Tab')
   t.equal(await focused(), '/acme/rest/v1.0/projects', 'past the other filters, to the one row that is left')

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { ErrorCode } from '../../src/errors.ts'
 import { type Choice, chooseCompany, fixedCompany } from '../../src/routing/company.ts'
-import { companyTable } from '../../src/routing/company-table.ts'
+import { companyTable, shownTo } from '../../src/routing/company-table.ts'
 import { cutPrefix } from '../../src/routing/prefix.ts'
 import { readTarget } from '../../src/routing/target.ts'
 import { testConfig } from '../fixtures/config.ts'
@@ -143,6 +143,17 @@ const CONFLICTING = [
   '/rest/v1.0/companies/999;7656/x',
   '/rest/v1.0/companies/%39',
   '/rest/v1.0/companies%2f999',
+  '/rest/v1.0/companies%252f999',
+  '/rest/v1.0/companies;a/999',
+  '/rest/v1.0/companies%3ba/999',
+  '/rest/v1.0/Companies/999',
+  '/rest/v1.0/%43ompanies/999',
+  '/rest/v1.0/companies%20/999',
+  '/rest/v1.0/companies%0a/999',
+  '/rest/v1.0/me%3fcompany_id=999',
+  '/rest/v1.0/me%253fcompany_id=999',
+  '/rest/x?company%255fid=999',
+  '/rest/x?Company_ID=999',
   '/rest/v1.0/companies//999/x',
   '/rest/v1.0/companies/7656/companies/999',
   '/rest/v1.0/companies/companies/999',
@@ -228,6 +239,8 @@ t.test('What can not be answered is refused with the code that says why', async 
     ['default', '/rest/x?company_id=999', {}, 'company_unknown'],
     ['any', '/rest/x?company_id=acme', {}, 'company_unknown'],
     ['one', '/rest/x?company_id=%zz', {}, 'request_invalid'],
+    ['one', '/rest/%25252525a', {}, 'request_invalid'],
+    ['one', `/rest/${'a'.repeat(4096)}`, {}, 'request_invalid'],
     ['one', '/rest/x?company_id%zz=1', {}, 'request_invalid'],
     ['one', '/favicon.ico', {}, 'route_unknown'],
     ['one', '/', {}, 'route_unknown'],
@@ -257,6 +270,13 @@ t.test('company_required names what is configured, ten at most', async (t) => {
   t.throws(() => chooseCompany(table, request), { message: /: co0, co1, .*, co9, …\.$/ })
   t.throws(() => choose('two', '/rest/x'), { message: /: acme, globex\.$/ })
   t.throws(() => choose('anyAlone', '/rest/x'), { message: /any company id/ })
+  for (const sent of [{ label: 'no' }, { headers: ['9'] }]) {
+    t.throws(() => choose('two', '/rest/x', sent), { message: /Configured are: acme, globex\.$/ })
+  }
+  const acmeAlone = shownTo(tables.two, new Set(['acme']))
+  t.throws(() => chooseCompany(acmeAlone, request), { message: /: acme\.$/ }, 'to whom it may see no other')
+  t.throws(() => cutPrefix(acmeAlone, '/no/rest/x'), { message: /: acme\.$/ })
+  t.equal(shownTo(tables.two, undefined), tables.two)
 })
 
 t.test("Paths of the proxy's own that need a company get one", async (t) => {
@@ -277,6 +297,45 @@ t.test('The fixed company can be asked for alone', async (t) => {
   t.throws(() => fixedCompany(tables.two, { ...nowhere, hostLabel: 'no' }, cut('/_proxy/')), {
     code: 'company_unknown',
   })
+})
+
+/** Spells a text anew: each character plain, escaped once or twice, or in the other case. */
+const spelt = (text: string) =>
+  fc.array(fc.nat(11), { minLength: text.length, maxLength: text.length }).map((odds) =>
+    [...text]
+      .map((char, place) => {
+        const hex = char.charCodeAt(0).toString(16)
+        return [`%${hex}`, `%25${hex}`, char.toUpperCase(), `%${hex.toUpperCase()}`][odds[place]!] ?? char
+      })
+      .join(''),
+  )
+
+t.test('No spelling of another company, in path or query, goes up', async () => {
+  const path = fc
+    .tuple(
+      spelt('companies'),
+      fc.constantFrom('/', '//', '%2f', '%252F', ';a/', '%3ba/', '%20/'),
+      spelt('999'),
+    )
+    .map(([name, slash, id]) => `/rest/v1.0/${name}${slash}${id}/x`)
+  const key = fc.oneof(
+    spelt('company_id'),
+    spelt('company_id').map((name) => `${name}[]`),
+  )
+  const query = fc
+    .tuple(key, fc.constantFrom('=', '%5B%5D='))
+    .map(([name, end]) => `/rest/x?a=1&${name}${end}999`)
+  fc.assert(
+    fc.property(fc.oneof(path, query), (target) => {
+      try {
+        choose('two', `/acme${target}`)
+        return false
+      } catch (error) {
+        return ['company_conflict', 'request_invalid'].includes((error as { code: string }).code)
+      }
+    }),
+    { numRuns: 5_000 },
+  )
 })
 
 // One id most of the time, so that a good part of the requests agree with themselves.

@@ -1,6 +1,6 @@
 // Covers src/routing/query.ts
 import t from 'tap'
-import { queryValues } from '../../src/routing/query.ts'
+import { COMPANY_ID, METHOD_OVERRIDE, queryValues } from '../../src/routing/query.ts'
 
 t.test('A parameter is found wherever and however it is written', async (t) => {
   const cases: [query: string, values: string[]][] = [
@@ -29,6 +29,10 @@ t.test('A parameter is found wherever and however it is written', async (t) => {
     ['?company_id', []],
     ['?company_id=', []],
     ['?company_id=&company_id=7', ['7']],
+    ['?company%255fid=7', ['7']],
+    ['?company%25255fid=7', ['7']],
+    ['?Company_ID=7', ['7']],
+    ['?COMPANY%5FID[]=7', ['7']],
     ['?company_ids=7', []],
     ['?my_company_id=7', []],
     ['?filters[company_id]=7', []],
@@ -38,7 +42,7 @@ t.test('A parameter is found wherever and however it is written', async (t) => {
     ['?%zz=1&company_id=7', ['7']],
     ['?%ff=1', []],
   ]
-  for (const [query, values] of cases) t.same(queryValues(query, 'company_id'), values, query)
+  for (const [query, values] of cases) t.same(queryValues(query, COMPANY_ID), values, query)
 })
 
 t.test('What can be no other key, or is its value, must be decodable', async (t) => {
@@ -50,11 +54,19 @@ t.test('What can be no other key, or is its value, must be decodable', async (t)
     '?company_id%zz=7',
     '?company_id%ff=7',
     '?%ffcompany_id=7',
+    '?%company_id=7',
     '?company%zz_id=7',
     '?company%ff_id=7',
     '?company%5fid%=7',
   ]
   for (const query of queries) {
-    t.throws(() => queryValues(query, 'company_id'), { code: 'request_invalid' }, query)
+    t.throws(() => queryValues(query, COMPANY_ID), { code: 'request_invalid' }, query)
   }
+})
+
+t.test('The override of the method is found in the same spellings', async (t) => {
+  for (const query of ['?_method=put', '?a=1;_METHOD=put', '?%5Fmethod=put', '?%255Fmethod[]=put']) {
+    t.same(queryValues(query, METHOD_OVERRIDE), ['put'], query)
+  }
+  t.same(queryValues('?http_method=put', METHOD_OVERRIDE), [])
 })

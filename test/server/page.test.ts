@@ -1,13 +1,20 @@
 // The page at /_proxy/ without a browser: its routes and their headers, the switch, the masking, the stream of events.
 import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyInstance } from 'fastify'
+import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
-import type { Recorder } from '../../src/observe/recorder.ts'
-import type { Status } from '../../src/observe/status.ts'
-import { Page } from '../../src/server/page.ts'
+import { startExchange } from '../../src/observe/exchange.ts'
+import { createLogger } from '../../src/observe/log.ts'
+import { EVERYTHING } from '../../src/observe/viewer.ts'
+import { EventStreams } from '../../src/server/event-streams.ts'
+import { Observation } from '../../src/server/observation.ts'
+import { dropStalledReaders } from '../../src/server/own-pages.ts'
+import { registerPageRedirects } from '../../src/server/page.ts'
 import { fakeTime } from '../fixtures/clock.ts'
+import { testConfig } from '../fixtures/config.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -80,15 +87,6 @@ t.test('every part of the page is sent with headers that keep other pages out of
   )
   t.equal((await rig.get('/acme/_proxy/')).status, 200, 'below a company too')
   t.equal((await rig.get('/nobody/_proxy/')).status, 404)
-  for (const path of ['/_proxy', '/acme/_proxy', '/_proxy?a=b']) {
-    // CONTRACT section 4: what is not below it is no page.
-    const { status, json } = await rig.get(path)
-    t.match(
-      { status, ...json },
-      { status: 404, code: 'route_unknown', help: /at \/_proxy\/, with a slash/ },
-      path,
-    )
-  }
   for (const path of [...ROUTES, '/_proxy/events']) {
     t.equal((await rig.get(path, { method: 'POST' })).status, 404, `POST ${path}`)
   }
@@ -217,30 +215,19 @@ t.test(
 
 t.test('a page that reads nothing is dropped, and until then nothing piles up for it', async (t) => {
   const time = fakeTime(t)
-  const routes = new Map<string, (request: object, reply: object) => void>()
-  const app = {
-    get: (path: string, ...rest: ((request: object, reply: object) => void)[]) =>
-      routes.set(path, rest.at(-1)!),
-  } as unknown as FastifyInstance
   let seq = 0
-  const recorder = {
-    enabled: true,
-    requests: () => [{ seq: ++seq }],
-    series: () => [],
-  } as unknown as Recorder
-  const page = new Page({ recorder, status: () => ({}) as Status, detach: () => {} })
-  page.register(app)
+  const recorder = { enabled: true, requests: () => [{ seq: ++seq }], series: () => [] }
+  const secrets = { conceal: (text: string) => text }
+  const streams = new EventStreams({ recorder, secrets, status: () => ({}) } as unknown as Observation)
   const open = () => {
     const raw = Object.assign(new EventEmitter(), {
       writableLength: 0,
       written: 0,
-      setHeader: () => {},
-      writeHead: () => {},
       write: () => raw.written++,
       destroy: () => raw.emit('close'),
       end: () => raw.emit('close'),
     })
-    routes.get('/_proxy/events')?.({ raw: {} }, { raw, hijack: () => {}, getHeaders: () => ({}) })
+    streams.open(raw as unknown as ServerResponse, EVERYTHING)
     return raw
   }
   const deaf = open()
@@ -248,11 +235,96 @@ t.test('a page that reads nothing is dropped, and until then nothing piles up fo
   deaf.writableLength = 1
   t.equal(deaf.written, 1, 'its beginning')
   await time.pass(10_000)
-  t.match({ open: page.streams, deaf: deaf.written }, { open: 2, deaf: 1 })
+  t.match({ open: streams.size, deaf: deaf.written }, { open: 2, deaf: 1 })
   t.ok(well.written > 5)
   await time.pass(10_000)
-  t.equal(page.streams, 1)
-  page.endStreams()
-  t.equal(page.streams, 0)
+  t.equal(streams.size, 1)
+  streams.end()
+  t.equal(streams.size, 0)
   t.equal(time.timers().set, 0, 'no page, no timer')
+})
+
+t.test('a caller that does not take a page is dropped after 15 seconds', async (t) => {
+  const app = fastify()
+  dropStalledReaders(app)
+  app.get('/', async () => 'x'.repeat(16 * 1024 * 1024))
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const time = fakeTime(t)
+  const socket = await openSocket((app.server.address() as AddressInfo).port)
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  while (time.timers().set === 0) await time.settle()
+  await time.pass(14_000)
+  t.notOk(socket.destroyed)
+  await time.pass(1_000)
+  let bytes = 0
+  for await (const chunk of socket) bytes += (chunk as Buffer).length
+  t.ok(bytes < 16 * 1024 * 1024, 'broken off')
+  t.equal(time.timers().set, 0)
+})
+
+t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where it is on', async (t) => {
+  const recorder = { enabled: true }
+  const app = fastify()
+  registerPageRedirects(app, { observation: { recorder } as unknown as Observation })
+  t.teardown(() => app.close())
+  for (const path of ['/', '/_proxy']) {
+    recorder.enabled = true
+    t.match(await app.inject(path), { statusCode: 302, headers: { location: '_proxy/' } }, path)
+    recorder.enabled = false
+    t.match((await app.inject(path)).json(), { message: /switched off/ }, path)
+  }
+})
+
+t.test('a reload that failed is in status and metrics until one works', async (t) => {
+  const config = testConfig()
+  const log = createLogger({ level: 'silent', format: 'json' })
+  const live = {
+    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
+    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
+  }
+  const observation = new Observation({ config, log, live })
+  t.teardown(() => observation.close())
+  const successful = async () =>
+    /^procore_proxy_config_last_reload_successful (\d)$/m.exec(
+      (await observation.metrics.text(EVERYTHING)).text,
+    )?.[1]
+  t.equal(observation.status().lastReload, null)
+  t.equal(await successful(), '1')
+  observation.reloaded('the new secret was refused')
+  t.match(observation.status(), {
+    lastReload: { ok: false, errors: ['the new secret was refused'] },
+    warnings: [/last reload failed.*the new secret was refused/],
+  })
+  t.equal(await successful(), '0')
+  observation.reloaded(['one', 'two'])
+  t.match(observation.status().lastReload?.errors, ['one', 'two'])
+  observation.reloaded()
+  t.match(observation.status(), { lastReload: { ok: true, errors: [] }, warnings: [] })
+  t.equal(await successful(), '1')
+})
+
+t.test('the body of a refusal tells its cause in log, status and page, and is forgotten', async (t) => {
+  const config = testConfig()
+  const lines: string[] = []
+  const log = createLogger(
+    { level: 'info', format: 'json' },
+    { write: (line: string) => void lines.push(line) },
+  )
+  const live = {
+    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
+    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
+  }
+  const observation = new Observation({ config, log, live })
+  t.teardown(() => observation.close())
+  const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
+  const errorBody = Buffer.from('{"errors":["App is not connected to this company."],"private":"body0"}')
+  Object.assign(exchange, { company: 'acme', group: 'acme', upstreamMs: 1, errorBody })
+  observation.ended(exchange, 403)
+  const cause = 'The app is not connected to this company.'
+  t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
+  t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
+  t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
+  t.equal(exchange.errorBody, undefined)
+  t.notMatch(lines.join() + JSON.stringify(observation.status()), 'body0')
 })

@@ -1,3 +1,0 @@
-// The program itself, as it is bundled.
-require('./share.cjs')
-require('../../src/cli/main.ts')

@@ -1,0 +1,50 @@
+// The headers by which a caller sees what the cache did: Cache-Status (RFC 9211) and Age (RFC 9111 section 5.1).
+import type { UpstreamResponse } from '../forward/upstream-response.ts'
+
+/** They tell of the first answer alone: its budget, its request id, its age on arrival, its cookies. */
+const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id|set-cookie2?)$/i
+
+/** Flat headers as they are given again: without those that were true of the first answer alone. */
+export function reusableHeaders(rawHeaders: readonly string[]): string[] {
+  const headers: string[] = []
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (!OF_THE_FIRST_ALONE.test(name)) headers.push(name, rawHeaders[at + 1] as string)
+  }
+  return headers
+}
+
+/** `hit; ttl=41`: how many seconds it stays fresh; below zero where it is given although it is not. */
+export function hitStatus(ttlMs: number, isRefusal: boolean): string {
+  const ttl = `ttl=${Math.floor(ttlMs / 1000)}`
+  return isRefusal ? `hit; detail=refusal; ${ttl}` : `hit; ${ttl}`
+}
+
+/** As header fields, flat. Our member goes last, nearest to the caller; no age: the response came for this very request. */
+export function statusHeaders(status: string, ageMs?: number): string[] {
+  const headers = ['Cache-Status', `procore-proxy; ${status}`]
+  if (ageMs !== undefined) headers.push('Age', String(Math.max(0, Math.floor(ageMs / 1000))))
+  return headers
+}
+
+/** How old a response was when it came (its Age header); 0 where it does not say. */
+export function ageOnArrivalMs({ head }: UpstreamResponse): number {
+  const age = head['age']
+  return typeof age === 'string' && /^\d{1,10}$/.test(age) ? Number(age) * 1000 : 0
+}
+
+/** The response with more headers, flat; its body stays where it is. */
+export function withHeaders(response: UpstreamResponse, added: readonly string[]): UpstreamResponse {
+  return {
+    status: response.status,
+    statusText: response.statusText,
+    rawHeaders: [...response.rawHeaders, ...added],
+    head: response.head,
+    isComplete: response.isComplete,
+    pipe: (write) => response.pipe(write),
+    resume: () => response.resume(),
+    read: (mostBytes) => response.read(mostBytes),
+    discard: () => response.discard(),
+    abort: (reason) => response.abort(reason),
+  }
+}

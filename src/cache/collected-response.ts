@@ -1,0 +1,207 @@
+// A response that streams to its caller and is collected at the same time, as long as it fits.
+import { CallerGoneError } from '../forward/call.ts'
+import type { ResponseHead, UpstreamResponse } from '../forward/upstream-response.ts'
+
+/** Memory that several responses share. */
+export interface SharedMemory {
+  /** False where so many bytes more do not fit. */
+  take(bytes: number): boolean
+  give(bytes: number): void
+}
+
+export interface CollectOptions {
+  /** What does not fit this is not collected. */
+  readonly mostBytes: number
+  readonly memory: SharedMemory
+  /** Its caller takes no more of it, while it is still collected. */
+  readonly onAbort: () => void
+}
+
+/**
+ * Reads the source at its own speed while what came fits, so that a slow caller does not hold up
+ * others that wait for the whole. Beyond that it only passes on, at the pace of its caller, and nothing is collected.
+ */
+export class CollectedResponse implements UpstreamResponse {
+  readonly status: number
+  readonly statusText: string
+  readonly rawHeaders: readonly string[]
+  readonly head: ResponseHead
+  readonly #source: UpstreamResponse
+  readonly #options: CollectOptions
+  readonly #whole = Promise.withResolvers<Buffer | undefined>()
+  /** All that came; undefined once it does not fit. */
+  #pieces: Buffer[] | undefined = []
+  /** How much of the shared memory is taken. */
+  #held = 0
+  /** What its caller has not taken yet; undefined once it takes no more. */
+  #queue: Buffer[] | undefined = []
+  #wake = Promise.withResolvers<void>()
+  #end: 'complete' | Error | undefined
+  #releasedFor: Error | undefined
+  #isSourceStopped = false
+  #isCallerReady = true
+
+  constructor(source: UpstreamResponse, options: CollectOptions) {
+    this.status = source.status
+    this.statusText = source.statusText
+    this.rawHeaders = source.rawHeaders
+    this.head = source.head
+    this.#source = source
+    this.#options = options
+    source
+      .pipe((chunk) => this.#take(chunk))
+      .then(
+        () => this.#finish('complete'),
+        (error: Error) => this.#finish(error),
+      )
+  }
+
+  get isComplete(): boolean {
+    return this.#end === 'complete'
+  }
+
+  /** The whole body, in memory of its own; undefined where it is too long or broke off. */
+  get whole(): Promise<Buffer | undefined> {
+    return this.#whole.promise
+  }
+
+  async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
+    for (;;) {
+      const queue = this.#queue
+      if (queue === undefined) throw this.#releasedFor
+      const piece = this.#isCallerReady ? queue.shift() : undefined
+      if (piece !== undefined) {
+        if (this.#pieces === undefined) this.#giveBack(piece.length)
+        this.#isCallerReady = write(piece)
+      } else if (queue.length === 0 && this.#end !== undefined) {
+        if (this.#end !== 'complete') throw this.#end
+        return
+      } else {
+        if (queue.length === 0 && this.#isSourceStopped) this.#resumeSource()
+        await this.#wake.promise
+      }
+    }
+  }
+
+  resume(): void {
+    this.#isCallerReady = true
+    this.#signal()
+  }
+
+  async read(mostBytes: number): Promise<Buffer | undefined> {
+    const pieces: Buffer[] = []
+    let bytes = 0
+    const tooLong = new Error('the response is too long')
+    try {
+      await this.pipe((piece) => {
+        bytes += piece.length
+        if (bytes > mostBytes) throw tooLong
+        pieces.push(piece)
+        return true
+      })
+      return Buffer.concat(pieces, bytes)
+    } catch (error) {
+      if (error !== tooLong) throw error
+      this.abort(tooLong)
+      return undefined
+    }
+  }
+
+  discard(): void {
+    this.abort(new Error('the response was discarded'))
+  }
+
+  /** Its caller takes no more. It is collected to the end all the same, unless nobody waits for that or it does not fit. */
+  abort(reason: Error): void {
+    if (this.#queue === undefined) return
+    this.#queue = undefined
+    this.#releasedFor = reason
+    this.#signal()
+    if (this.#pieces === undefined) {
+      this.#giveBack(this.#held)
+      this.stop(reason)
+    } else this.#options.onAbort()
+  }
+
+  /** Ends it for all: for its caller and for those who wait for the whole. */
+  stop(reason: Error): void {
+    if (this.#end !== undefined) return
+    this.#source.abort(reason)
+    this.#finish(reason)
+  }
+
+  #take(chunk: Buffer): boolean {
+    if (this.#end !== undefined) return true
+    // A chunk may be a small part of a large buffer that it would hold on to.
+    const piece = Buffer.from(chunk)
+    if (this.#pieces !== undefined && this.#fits(piece.length)) {
+      this.#held += piece.length
+      this.#pieces.push(piece)
+    } else {
+      if (this.#pieces !== undefined) this.#passOn()
+      this.#isSourceStopped = true
+    }
+    this.#queue?.push(piece)
+    this.#signal()
+    return !this.#isSourceStopped
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#held + bytes <= this.#options.mostBytes && this.#options.memory.take(bytes)
+  }
+
+  /** It does not fit: from here on, only what its caller has not taken is held. */
+  #passOn(): void {
+    this.#pieces = undefined
+    this.#whole.resolve(undefined)
+    this.#giveBack(this.#held - lengthOf(this.#queue ?? []))
+    if (this.#queue === undefined) this.stop(new CallerGoneError())
+  }
+
+  #resumeSource(): void {
+    this.#isSourceStopped = false
+    this.#source.resume()
+  }
+
+  #finish(end: 'complete' | Error): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    if (end !== 'complete') {
+      this.#queue &&= []
+      this.#giveBack(this.#held)
+    } else if (this.#pieces !== undefined) {
+      const whole = joined(this.#pieces, this.#held)
+      // What a slow caller has yet to take is a part of the same memory.
+      this.#queue &&= [whole.subarray(whole.length - lengthOf(this.#queue))].filter(
+        ({ length }) => length > 0,
+      )
+      this.#giveBack(this.#held)
+      this.#whole.resolve(whole)
+    }
+    this.#whole.resolve(undefined)
+    this.#signal()
+  }
+
+  #giveBack(bytes: number): void {
+    const given = Math.max(0, Math.min(bytes, this.#held))
+    this.#held -= given
+    this.#options.memory.give(given)
+  }
+
+  #signal(): void {
+    this.#wake.resolve()
+    this.#wake = Promise.withResolvers()
+  }
+}
+
+function lengthOf(pieces: readonly Buffer[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0)
+}
+
+/** In memory of its own: a part of Buffer's pool would hold on to all of it. */
+function joined(pieces: readonly Buffer[], bytes: number): Buffer {
+  const whole = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const piece of pieces) at += piece.copy(whole, at)
+  return whole
+}

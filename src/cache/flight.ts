@@ -1,0 +1,121 @@
+// One request on its way to Procore for several equal calls: whoever leaves, the others still get the whole response.
+import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
+import type { UpstreamResponse } from '../forward/upstream-response.ts'
+import type { CacheRequest } from './cache-request.ts'
+import { CollectedResponse, type SharedMemory } from './collected-response.ts'
+
+export interface FlightOptions {
+  readonly send: Send
+  readonly memory: SharedMemory
+  readonly mostBytes: number
+  /** Whether a response is worth collecting: to be kept, or for followers. */
+  readonly isWanted: (response: UpstreamResponse) => boolean
+}
+
+/** The error where no response came; undefined where it is nothing for others: too long, broken off, not to be shared. */
+export type Outcome = WholeResponse | Error | undefined
+
+/** A response with its body, which is complete. */
+export interface WholeResponse {
+  readonly response: UpstreamResponse
+  readonly body: Buffer
+  /** When Procore was asked (`performance.now()`): it is no older than that. */
+  readonly sentAt: number
+}
+
+export class Flight {
+  readonly request: CacheRequest
+  /** The call that it began with. */
+  readonly leader: Call
+  readonly startedAt = performance.now()
+  /** A write to its company was answered meanwhile: nobody joins it any more, and it is not kept. */
+  isOutdated = false
+  /** Those who still want its response. */
+  #members = 1
+  #hasLeader = true
+  #isComplete = false
+  readonly #departure = new Departure()
+  readonly #outcome = Promise.withResolvers<Outcome>()
+  #collected: CollectedResponse | undefined
+
+  constructor(request: CacheRequest, leader: Call) {
+    this.request = request
+    this.leader = leader
+  }
+
+  /** What has come of it. */
+  get outcome(): Promise<Outcome> {
+    return this.#outcome.promise
+  }
+
+  /** Sends the leader's call; the response streams to it. Throws CallerGoneError as soon as it leaves. */
+  async lead(options: FlightOptions): Promise<UpstreamResponse> {
+    const { departure } = this.leader
+    departure.signal.addEventListener('abort', () => this.#leaderLeft(), { once: true })
+    return await unlessGone(departure, this.#send(options))
+  }
+
+  /** Waits for the outcome on behalf of one more caller. Throws CallerGoneError as soon as it leaves. */
+  async follow(call: Call): Promise<Outcome> {
+    this.#members++
+    try {
+      return await unlessGone(call.departure, this.outcome)
+    } finally {
+      this.#leave()
+    }
+  }
+
+  async #send({ send, memory, mostBytes, isWanted }: FlightOptions): Promise<UpstreamResponse> {
+    try {
+      const response = await send({ ...this.leader, departure: this.#departure })
+      if (!isWanted(response) || Number(response.head['content-length']) > mostBytes) {
+        if (!this.#hasLeader) response.abort(new CallerGoneError())
+        this.#outcome.resolve(undefined)
+        return response
+      }
+      const collected = new CollectedResponse(response, {
+        mostBytes,
+        memory,
+        onAbort: () => this.#leaderLeft(),
+      })
+      this.#collected = collected
+      if (!this.#hasLeader) collected.abort(new CallerGoneError())
+      const sentAt = this.leader.exchange.sentAt ?? this.startedAt
+      void collected.whole.then((body) => {
+        this.#isComplete = body !== undefined
+        this.#outcome.resolve(body && { response, body, sentAt })
+      })
+      return collected
+    } catch (error) {
+      this.#outcome.resolve(error instanceof Error ? error : undefined)
+      throw error
+    }
+  }
+
+  #leaderLeft(): void {
+    if (!this.#hasLeader) return
+    this.#hasLeader = false
+    this.#collected?.abort(new CallerGoneError())
+    this.#leave()
+  }
+
+  #leave(): void {
+    this.#members--
+    if (this.#members > 0 || this.#isComplete) return
+    this.#departure.leave()
+    this.#collected?.stop(new CallerGoneError())
+  }
+}
+
+/** The promise's result, or CallerGoneError as soon as the caller leaves. */
+async function unlessGone<T>({ signal }: Departure, promise: Promise<T>): Promise<T> {
+  const gone = Promise.withResolvers<never>()
+  const onAbort = () => gone.reject(signal.reason)
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([promise, gone.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

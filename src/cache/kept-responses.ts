@@ -1,0 +1,121 @@
+// The responses that are kept, within a size in bytes that those under way count towards too.
+import { LRUCache } from 'lru-cache'
+import type { VaryField } from './cache-request.ts'
+import type { SharedMemory } from './collected-response.ts'
+
+/** A complete response, as Procore gave it. */
+export interface KeptResponse {
+  readonly companyKey: string
+  /** The raw path, without the query: what rules are matched with. */
+  readonly pathname: string
+  readonly status: number
+  readonly statusText: string
+  /** Flat, in Latin-1; without what was true of the first answer alone. */
+  readonly rawHeaders: readonly string[]
+  readonly body: Buffer
+  readonly vary: readonly VaryField[]
+  /** The proxy, not the caller, asked for its compression. */
+  readonly askedGzip: boolean
+  /** When Procore was asked (`performance.now()`), and the same by the wall clock, which goes on while a laptop sleeps. */
+  readonly sentAt: number
+  readonly sentAtWall: number
+  /** How old it was when it came. */
+  readonly ageOnArrivalMs: number
+}
+
+/** What an entry takes beside its texts and body, roughly: objects, the maps' slots, a buffer's own. */
+const OVERHEAD_BYTES = 1024
+/** One answer takes at most this part of the size. */
+const MOST_PARTS = 16
+
+/** How old it is, by whichever clock says more (RFC 9111 section 4.2.3). */
+export function ageMsOf({ sentAt, sentAtWall, ageOnArrivalMs }: KeptResponse): number {
+  return ageOnArrivalMs + Math.max(0, performance.now() - sentAt, Date.now() - sentAtWall)
+}
+
+export class KeptResponses implements SharedMemory {
+  #kept: LRUCache<string, KeptResponse>
+  #sizeBytes: number
+  /** Of responses that are being collected. */
+  #underWayBytes = 0
+  readonly #keysByCompany = new Map<string, Set<string>>()
+
+  constructor(sizeBytes: number) {
+    this.#sizeBytes = sizeBytes
+    this.#kept = this.#open()
+  }
+
+  /** The longest body that is kept. */
+  get mostBytes(): number {
+    return Math.floor(this.#sizeBytes / MOST_PARTS)
+  }
+
+  get stats(): { readonly entries: number; readonly bytes: number; readonly underWayBytes: number } {
+    return { entries: this.#kept.size, bytes: this.#kept.calculatedSize, underWayBytes: this.#underWayBytes }
+  }
+
+  get(key: string): KeptResponse | undefined {
+    return this.#kept.get(key)
+  }
+
+  set(key: string, response: KeptResponse): void {
+    this.#kept.set(key, response)
+    // It is not there where it is larger than one answer may be.
+    if (!this.#kept.has(key)) return
+    const keys = this.#keysByCompany.get(response.companyKey)
+    if (keys === undefined) this.#keysByCompany.set(response.companyKey, new Set([key]))
+    else keys.add(key)
+  }
+
+  delete(key: string): void {
+    this.#kept.delete(key)
+  }
+
+  /** Deletes everything of one company. */
+  drop(companyKey: string): void {
+    for (const key of [...(this.#keysByCompany.get(companyKey) ?? [])]) this.#kept.delete(key)
+  }
+
+  /** Deletes what `applies` says no to, and what no longer fits. */
+  retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
+    const kept = [...this.#kept.rkeys()].map((key) => [key, this.#kept.peek(key)] as const)
+    this.#kept.clear()
+    this.#sizeBytes = sizeBytes
+    this.#kept = this.#open()
+    for (const [key, response] of kept)
+      if (response !== undefined && applies(response)) this.set(key, response)
+  }
+
+  /** Makes room for a response that is being collected: what was used least goes first. */
+  take(bytes: number): boolean {
+    const most = this.#sizeBytes - this.#underWayBytes - bytes
+    if (most < 0) return false
+    while (this.#kept.calculatedSize > most) this.#kept.pop()
+    this.#underWayBytes += bytes
+    return true
+  }
+
+  give(bytes: number): void {
+    this.#underWayBytes -= bytes
+  }
+
+  #open(): LRUCache<string, KeptResponse> {
+    return new LRUCache({
+      maxSize: this.#sizeBytes,
+      // The body's bound, with what comes with it.
+      maxEntrySize: this.mostBytes,
+      sizeCalculation: (response, key) => sizeOf(response) + key.length * 2,
+      dispose: ({ companyKey }, key) => this.#forget(companyKey, key),
+    })
+  }
+
+  #forget(companyKey: string, key: string): void {
+    const keys = this.#keysByCompany.get(companyKey)
+    keys?.delete(key)
+    if (keys?.size === 0) this.#keysByCompany.delete(companyKey)
+  }
+}
+
+function sizeOf({ body, rawHeaders }: KeptResponse): number {
+  return body.length + rawHeaders.reduce((sum, text) => sum + text.length, 0) + OVERHEAD_BYTES
+}

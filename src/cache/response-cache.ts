@@ -1,0 +1,241 @@
+// Saves calls to Procore: equal GETs under way go up once, and responses are given again as long as the configuration says.
+import type { CacheSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
+import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders, withHeaders } from './cache-headers.ts'
+import {
+  type CacheRequest,
+  cacheRequestOf,
+  companyKeyOf,
+  keepRuleOf,
+  matchesVary,
+  variesByAnything,
+  varyFields,
+} from './cache-request.ts'
+import { Flight, type WholeResponse } from './flight.ts'
+import { ageMsOf, type KeptResponse, KeptResponses } from './kept-responses.ts'
+
+/** A call that Procore was not asked for. */
+export interface SavedCall {
+  readonly call: Call
+  /** It joined an equal call under way, or got a kept response, or a kept 403 or 404. */
+  readonly by: 'coalesced' | 'kept' | 'refusal'
+  /** How old the response is. */
+  readonly ageMs: number
+}
+
+export interface CacheDeps {
+  /** Whether the rate budget that the call would take from is used up. */
+  readonly isExhausted: (call: Call) => boolean
+  readonly report: (saved: SavedCall) => void
+}
+
+/** What the cache holds, for the status page. */
+export interface CacheStats {
+  readonly entries: number
+  readonly bytes: number
+  /** Requests under way whose response may be shared or kept, and what of it has come. */
+  readonly underWay: number
+  readonly underWayBytes: number
+}
+
+/** A `Send` that asks Procore only where it has to. */
+export type CachingSend = Send & {
+  /** Forgets everything of a company (`environment API URL, blank, company id`). */
+  drop(companyKey: string): void
+  readonly stats: () => CacheStats
+}
+
+/** Wraps `send`. The cache outlives it: after a reload, the next configuration's `send` is wrapped with the same one. */
+export function withCache(send: Send, cache: ResponseCache): CachingSend {
+  const caching: Send = (call) => cache.send(call, send)
+  return Object.assign(caching, { drop: (key: string) => cache.drop(key), stats: () => cache.stats() })
+}
+
+/** Errors of calls of which not a byte was sent: a write that ended with another one may have been carried out. */
+const NEVER_SENT: ReadonlySet<string> = new Set([
+  'rate_limited',
+  'overloaded',
+  'token_unavailable',
+  'credentials_rejected',
+  'shutting_down',
+  'audit_unavailable',
+  'recording_missing',
+])
+
+export class ResponseCache {
+  readonly #deps: CacheDeps
+  readonly #kept: KeptResponses
+  #settings: CacheSettings
+  readonly #flights = new Set<Flight>()
+  /** By key, the flight that equal calls join. */
+  readonly #joinable = new Map<string, Flight>()
+
+  constructor(settings: CacheSettings, deps: CacheDeps) {
+    this.#settings = settings
+    this.#deps = deps
+    this.#kept = new KeptResponses(settings.sizeBytes)
+  }
+
+  /** Takes new settings over; what no rule covers any more is forgotten. */
+  configure(settings: CacheSettings): void {
+    this.#settings = settings
+    this.#kept.retain(settings.sizeBytes, (kept) => ageMsOf(kept) < this.#lifetimes(kept).mostMs)
+  }
+
+  stats(): CacheStats {
+    return { ...this.#kept.stats, underWay: this.#flights.size }
+  }
+
+  /** Forgets everything of a company; responses under way still reach their callers, but are neither kept nor joined. */
+  drop(companyKey: string): void {
+    this.#kept.drop(companyKey)
+    for (const flight of this.#flights) {
+      if (flight.request.companyKey !== companyKey) continue
+      flight.isOutdated = true
+      this.#unlist(flight)
+    }
+  }
+
+  /** Answers the call from what is kept or under way, or sends it. */
+  async send(call: Call, send: Send): Promise<UpstreamResponse> {
+    if (!isRead(call.method)) return await this.#write(call, send)
+    const request = cacheRequestOf(call)
+    const { coalesce, refusalsMs } = this.#settings
+    if (request === undefined) return await send(call)
+    if (!coalesce && refusalsMs === 0 && keepRuleOf(this.#settings, request.pathname) === undefined) {
+      return await send(call)
+    }
+    if (call.departure.hasLeft) throw new CallerGoneError()
+    const forward = statusHeaders(request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss')
+    if (request.noStore) return withHeaders(await send(call), forward)
+    const hit = this.#hit(call, request)
+    if (hit !== undefined) return hit
+    const flight = this.#joinable.get(request.key)
+    if (flight === undefined || isTooOld(flight, request)) {
+      return withHeaders(await this.#lead(call, request, send), forward)
+    }
+    return (await this.#follow(flight, call)) ?? withHeaders(await send(call), forward)
+  }
+
+  /** What was kept of the company is out of date once Procore has carried a write out, or may have. */
+  async #write(call: Call, send: Send): Promise<UpstreamResponse> {
+    try {
+      const response = await send(call)
+      if (response.status < 400) this.drop(companyKeyOf(call))
+      return response
+    } catch (error) {
+      if (!(error instanceof ProxyError && NEVER_SENT.has(error.code))) this.drop(companyKeyOf(call))
+      throw error
+    }
+  }
+
+  #hit(call: Call, request: CacheRequest): UpstreamResponse | undefined {
+    const kept = this.#kept.get(request.key)
+    if (kept === undefined || !matchesVary(kept.vary, call.rawHeaders)) return undefined
+    const ageMs = ageMsOf(kept)
+    const { freshMs, mostMs } = this.#lifetimes(kept)
+    if (ageMs >= mostMs) this.#kept.delete(request.key)
+    if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
+    if (ageMs >= freshMs && !this.#deps.isExhausted(call)) return undefined
+    const isRefusal = kept.status !== 200
+    this.#deps.report({ call, by: isRefusal ? 'refusal' : 'kept', ageMs })
+    call.exchange.askedGzip = kept.askedGzip
+    const headers = [...kept.rawHeaders, ...statusHeaders(hitStatus(freshMs - ageMs, isRefusal), ageMs)]
+    return new StoredResponse(kept.status, kept.statusText, headers, kept.body)
+  }
+
+  /** The response of an equal call under way; undefined where this one has to be sent by itself. */
+  async #follow(flight: Flight, call: Call): Promise<UpstreamResponse | undefined> {
+    const outcome = await flight.follow(call)
+    // What kept one caller's call from being sent need not keep another's.
+    if (outcome instanceof Error && call.queueKey === flight.leader.queueKey) throw outcome
+    if (outcome === undefined || outcome instanceof Error) return undefined
+    const { response, body, sentAt } = outcome
+    const vary = varyFields(response.head['vary'], flight.leader.rawHeaders)
+    if (!matchesVary(vary, call.rawHeaders)) return undefined
+    const ageMs = ageOnArrivalMs(response) + performance.now() - sentAt
+    this.#deps.report({ call, by: 'coalesced', ageMs })
+    call.exchange.askedGzip = flight.leader.exchange.askedGzip
+    const headers = [...reusableHeaders(response.rawHeaders), ...statusHeaders('fwd=miss; collapsed', ageMs)]
+    return new StoredResponse(response.status, response.statusText, headers, body)
+  }
+
+  #lead(call: Call, request: CacheRequest, send: Send): Promise<UpstreamResponse> {
+    const flight = new Flight(request, call)
+    this.#flights.add(flight)
+    if (this.#settings.coalesce) this.#joinable.set(request.key, flight)
+    void flight.outcome.then((outcome) => {
+      this.#flights.delete(flight)
+      this.#unlist(flight)
+      if (outcome !== undefined && !(outcome instanceof Error)) this.#keep(flight, outcome)
+    })
+    return flight.lead({
+      send,
+      memory: this.#kept,
+      mostBytes: this.#kept.mostBytes,
+      isWanted: (response) => this.#isWanted(request, response),
+    })
+  }
+
+  /** Whether it is to be collected. What was kept is forgotten where the response shows that it no longer holds. */
+  #isWanted({ key, pathname }: CacheRequest, response: UpstreamResponse): boolean {
+    const isKept = this.#mayBeKept(pathname, response)
+    if (!isKept && response.status < 500 && response.status !== 429) this.#kept.delete(key)
+    return isKept || (this.#settings.coalesce && !variesByAnything(response))
+  }
+
+  #unlist(flight: Flight): void {
+    if (this.#joinable.get(flight.request.key) === flight) this.#joinable.delete(flight.request.key)
+  }
+
+  #mayBeKept(pathname: string, response: UpstreamResponse): boolean {
+    if (response.head['set-cookie'] !== undefined || variesByAnything(response)) return false
+    return this.#lifetimes({ pathname, status: response.status }).mostMs > 0
+  }
+
+  #keep({ request, leader, isOutdated }: Flight, { response, body, sentAt }: WholeResponse): void {
+    const { key, companyKey, pathname } = request
+    if (isOutdated || !this.#mayBeKept(pathname, response)) return
+    const before = this.#kept.get(key)
+    if (before !== undefined && before.sentAt > sentAt) return
+    const { status, statusText, rawHeaders, head } = response
+    const vary = varyFields(head['vary'], leader.rawHeaders)
+    this.#kept.set(key, {
+      companyKey,
+      pathname,
+      status,
+      statusText,
+      rawHeaders: reusableHeaders(rawHeaders),
+      body,
+      vary,
+      askedGzip: leader.exchange.askedGzip,
+      sentAt,
+      sentAtWall: Date.now() - (performance.now() - sentAt),
+      ageOnArrivalMs: ageOnArrivalMs(response),
+    })
+  }
+
+  /** How long a response is fresh, and how long it is given while the budget is used up. */
+  #lifetimes({ pathname, status }: Pick<KeptResponse, 'pathname' | 'status'>): {
+    freshMs: number
+    mostMs: number
+  } {
+    if (status === 403 || status === 404) {
+      return { freshMs: this.#settings.refusalsMs, mostMs: this.#settings.refusalsMs }
+    }
+    const rule = status === 200 ? keepRuleOf(this.#settings, pathname) : undefined
+    if (rule === undefined) return { freshMs: 0, mostMs: 0 }
+    return { freshMs: rule.forMs, mostMs: Math.max(rule.forMs, rule.whenExhaustedMs) }
+  }
+}
+
+function isRead(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+}
+
+/** Whether the caller wants nothing that old: a flight may have been answered right after it began. */
+function isTooOld(flight: Flight, { maxAgeMs }: CacheRequest): boolean {
+  return performance.now() - flight.startedAt >= maxAgeMs
+}

@@ -1,0 +1,260 @@
+// Writes the audit file: one JSON line for each write and each refusal, on disk before the caller sees the end of its answer.
+import { type FileHandle, open } from 'node:fs/promises'
+import type { AuditSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+
+/** One request, as the audit file tells it. Members that are undefined are left out. */
+export interface AuditEntry {
+  /** ISO 8601, in UTC: when the request came in. */
+  readonly time: string
+  readonly reqId: string
+  readonly caller?: string | undefined
+  readonly company?: string | undefined
+  readonly environment?: string | undefined
+  readonly method: string
+  /** With query values masked. */
+  readonly path: string
+  /** Null if the caller got no answer. */
+  readonly status: number | null
+  readonly durationMs: number
+  /** The proxy's own error code, if it refused the request or broke it off. */
+  readonly cause?: string | undefined
+}
+
+export interface Audit {
+  /**
+   * Resolves when the line has been handed to the operating system, so that `kill -9` can't lose it. Rejects with
+   * `audit_unavailable` if it can't be written: break off the answer to a write, and let a read go on.
+   */
+  record(entry: AuditEntry): Promise<void>
+  /** Throws `audit_unavailable` while the file can't be written. Call it before a write is forwarded. */
+  assertWritable(): void
+  /** Opens the file anew, after a log rotation (SIGHUP). */
+  reopen(): Promise<void>
+  /** Writes what waits and closes the file. */
+  close(): Promise<void>
+}
+
+/** As much of a logger as is used. */
+export interface AuditLog {
+  warn(fields: object, message: string): void
+  info(fields: object, message: string): void
+}
+
+export type AuditFile = Pick<AuditSettings, 'file'>
+
+const MODE = 0o600
+/** A power cut loses no more than this; `kill -9` loses nothing. */
+const SYNC_AFTER_MS = 1_000
+const RETRY_AFTER_MS = 1_000
+const WARN_AFTER_MS = 60_000
+/** Lines of requests that went on without them, kept for when the file can be written again. */
+const MOST_KEPT = 1_000
+/** One write to the file, in characters. */
+const LONGEST_BATCH = 64 * 1024
+
+/** For tests: a clock in milliseconds, and how long to wait before a file that failed is opened again. */
+export interface AuditTiming {
+  readonly now?: () => number
+  readonly retryAfterMs?: number
+}
+
+/** Opens the audit file for appending. Throws the error of the file system if it can't be opened. */
+export async function openAudit(
+  { file }: AuditFile,
+  log: AuditLog,
+  timing: AuditTiming = {},
+): Promise<Audit> {
+  const audit = new AuditWriter(file, log, timing)
+  await audit.start()
+  return audit
+}
+
+interface Waiting {
+  readonly line: string
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+class AuditWriter implements Audit {
+  readonly #file: string
+  readonly #log: AuditLog
+  readonly #now: () => number
+  readonly #retryAfterMs: number
+  #handle: FileHandle | undefined
+  /** The file ends within a line, which the next write has to end first. */
+  #isTorn = false
+  #waiting: Waiting[] = []
+  #kept: string[] = []
+  #lost = 0
+  /** Everything that touches the file, one after the other. */
+  #work: Promise<void> = Promise.resolve()
+  #isScheduled = false
+  #failure: unknown
+  #warnedAt = Number.NEGATIVE_INFINITY
+  #retry: NodeJS.Timeout | undefined
+  #sync: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(file: string, log: AuditLog, timing: AuditTiming) {
+    this.#file = file
+    this.#log = log
+    this.#now = timing.now ?? (() => performance.now())
+    this.#retryAfterMs = timing.retryAfterMs ?? RETRY_AFTER_MS
+  }
+
+  async start(): Promise<void> {
+    await this.#open()
+  }
+
+  record(entry: AuditEntry): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#waiting.push({ line: `${JSON.stringify(entry)}\n`, resolve, reject })
+    if (!this.#isScheduled) {
+      this.#isScheduled = true
+      // All lines of one turn of the event loop, and those that came during the write before, go together.
+      setImmediate(() => this.#next(() => this.#flush()))
+    }
+    return promise
+  }
+
+  assertWritable(): void {
+    if (this.#failure !== undefined) throw unavailable(this.#failure)
+  }
+
+  reopen(): Promise<void> {
+    return this.#next(async () => {
+      await this.#flush()
+      await this.#tryAgain()
+    })
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true
+    return this.#next(async () => {
+      await this.#flush()
+      clearTimeout(this.#retry)
+      clearTimeout(this.#sync)
+      await this.#handle?.datasync().catch(() => {})
+      await this.#closeHandle()
+    })
+  }
+
+  #next(work: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(work)
+    return this.#work
+  }
+
+  async #open(): Promise<void> {
+    const handle = await open(this.#file, 'a+', MODE)
+    try {
+      const stat = await handle.stat()
+      if (stat.isFile()) {
+        if ((stat.mode & 0o777) !== MODE) await handle.chmod(MODE)
+        const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, stat.size - 1))
+        this.#isTorn = bytesRead === 1 && buffer[0] !== 0x0a
+      }
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+    this.#handle = handle
+  }
+
+  async #closeHandle(): Promise<void> {
+    const handle = this.#handle
+    this.#handle = undefined
+    await handle?.close().catch(() => {})
+  }
+
+  async #flush(): Promise<void> {
+    this.#isScheduled = false
+    while (this.#waiting.length > 0) {
+      const batch = this.#takeBatch()
+      try {
+        await this.#write(batch.map(({ line }) => line).join(''))
+        for (const { resolve } of batch) resolve()
+      } catch (error) {
+        this.#fail(error)
+        this.#keep(batch)
+        for (const { reject } of batch) reject(unavailable(error))
+      }
+    }
+  }
+
+  #takeBatch(): Waiting[] {
+    let length = 0
+    const end = this.#waiting.findIndex(({ line }) => {
+      length += line.length
+      return length > LONGEST_BATCH
+    })
+    return this.#waiting.splice(0, end === -1 ? this.#waiting.length : Math.max(1, end))
+  }
+
+  async #write(lines: string): Promise<void> {
+    const handle = this.#handle
+    if (handle === undefined) throw this.#failure ?? new Error('the audit file is closed')
+    const bytes = Buffer.from(this.#isTorn ? `\n${lines}` : lines)
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await handle.write(bytes, at)
+      at += bytesWritten
+      this.#isTorn = at < bytes.length ? bytes[at - 1] !== 0x0a : false
+    }
+    this.#sync ??= setTimeout(() => {
+      this.#sync = undefined
+      // The next write meets the error too, if it stays.
+      this.#handle?.datasync().catch(() => {})
+    }, SYNC_AFTER_MS).unref()
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = error
+    const now = this.#now()
+    if (now - this.#warnedAt >= WARN_AFTER_MS) {
+      this.#warnedAt = now
+      this.#log.warn({ file: this.#file, err: error }, 'The audit file can’t be written: writes are refused.')
+    }
+    if (this.#isClosed) return
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined
+      void this.#next(() => this.#tryAgain())
+    }, this.#retryAfterMs).unref()
+  }
+
+  #keep(batch: readonly Waiting[]): void {
+    this.#kept.push(...batch.map(({ line }) => line))
+    const over = this.#kept.length - MOST_KEPT
+    if (over <= 0) return
+    this.#kept.splice(0, over)
+    this.#lost += over
+  }
+
+  /** Opens the file anew and writes what was kept. */
+  async #tryAgain(): Promise<void> {
+    if (this.#isClosed) return
+    await this.#closeHandle()
+    try {
+      await this.#open()
+      await this.#write(this.#kept.join(''))
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    const late = this.#kept.length
+    this.#kept = []
+    if (this.#failure !== undefined) {
+      const fields = { file: this.#file, late, lost: this.#lost }
+      this.#log.info(fields, 'The audit file can be written again.')
+    }
+    this.#lost = 0
+    this.#failure = undefined
+    this.#warnedAt = Number.NEGATIVE_INFINITY
+  }
+}
+
+function unavailable(cause: unknown): ProxyError {
+  return new ProxyError('audit_unavailable', 'The audit file can’t be written, so no write is let through.', {
+    cause,
+    retryAfterSeconds: 1,
+  })
+}

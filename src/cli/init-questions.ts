@@ -1,0 +1,148 @@
+// The questions of `init` on a terminal, and what may be answered to them.
+import { resolve } from 'node:path'
+import * as clack from '@clack/prompts'
+import type { z } from 'zod'
+import { readCompanyId } from '../config/company-url.ts'
+import type { Access } from '../config/config.ts'
+import { origin } from '../config/schema-values.ts'
+import type { Options } from './options.ts'
+
+/** An environment of the user's own. */
+export interface CustomEnvironment {
+  readonly apiUrl: string
+  readonly loginUrl: string
+}
+
+/** Everything that a file is written from. */
+export interface Answers {
+  readonly companyId: string
+  readonly access: Access
+  /** The name of a built-in environment, or one of the user's own. */
+  readonly environment: string | CustomEnvironment
+  readonly clientId: string
+  readonly clientSecret: string | { readonly env: string } | { readonly file: string }
+}
+
+/** Thrown where the user presses Ctrl-C or Escape at a question. */
+export class Cancelled extends Error {}
+
+/** The answer to a question of clack; throws {@link Cancelled}. */
+export async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
+  const answer = await question
+  if (clack.isCancel(answer)) throw new Cancelled()
+  return answer as Exclude<T, symbol>
+}
+
+/** Asks everything. */
+export async function askAll(options: Options): Promise<Answers> {
+  const company = await answered(
+    clack.text({
+      message: 'Company: its id, or its address in the browser',
+      placeholder: 'https://app.procore.com/7656/company/home/list',
+      validate: checkCompany,
+    }),
+  )
+  const reading = readCompanyId(company)
+  const environment = await askEnvironment(guessEnvironment(company))
+  const account = await askAccount(options)
+  const access = await answered(
+    clack.select<Access>({
+      message: 'What may tools do in this company?',
+      options: [
+        { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
+        { value: 'read-write', label: 'read and write' },
+      ],
+    }),
+  )
+  return { companyId: 'id' in reading ? reading.id : '', access, environment, ...account }
+}
+
+/** Asks for client id and secret. An empty answer keeps the client id that was given before. */
+export async function askAccount(
+  { secretEnv, secretFile }: Options,
+  before?: string,
+): Promise<Pick<Answers, 'clientId' | 'clientSecret'>> {
+  const id = await askText('Client id', checkCredential('client id'), before)
+  if (secretEnv !== undefined) return { clientId: id, clientSecret: { env: secretEnv } }
+  if (secretFile !== undefined) return { clientId: id, clientSecret: { file: resolve(secretFile) } }
+  const validate = checkCredential('client secret')
+  const secret = await answered(clack.password({ message: 'Client secret (not shown)', validate }))
+  return { clientId: id, clientSecret: secret.trim() }
+}
+
+type Validate = (answer: string | undefined) => Error | undefined
+
+/** Nothing is prefilled, since a pasted answer would be added to it: an empty answer means `before`. */
+async function askText(question: string, validate: Validate, before?: string): Promise<string> {
+  if (before === undefined) return (await answered(clack.text({ message: question, validate }))).trim()
+  const answer = await answered(
+    clack.text({
+      message: `${question} (Enter keeps ${before})`,
+      placeholder: before,
+      defaultValue: before,
+      validate: (text) => ((text ?? '').trim() === '' ? undefined : validate(text)),
+    }),
+  )
+  return answer.trim() || before
+}
+
+const CUSTOM = 'custom'
+
+/** Procore's environments, each with a few words. */
+export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: string }[] = [
+  { value: 'production', hint: 'app.procore.com, us02.procore.com and so on; On-Demand Sandboxes too' },
+  { value: 'sandbox', hint: 'Developer Sandbox: sandbox.procore.com, with credentials of its own' },
+  { value: 'monthly-sandbox', hint: 'takes production credentials' },
+  { value: 'federal', hint: 'procoregov.com' },
+]
+
+async function askEnvironment(guess: string | undefined): Promise<Answers['environment']> {
+  const name = await answered(
+    clack.select({
+      message: 'Environment',
+      initialValue: guess ?? 'production',
+      options: [...ENVIRONMENTS, { value: CUSTOM, label: 'another', hint: 'a gateway or a test server' }],
+    }),
+  )
+  if (name !== CUSTOM) return name
+  const apiUrl = await askText('URL of its API', checkOrigin)
+  return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }
+}
+
+/** The environment whose web pages have this address; undefined for a bare id. */
+export function guessEnvironment(answer: string): string | undefined {
+  const host = /([\w.-]+\.\w+)\//.exec(answer)?.[1]?.toLowerCase()
+  if (host === undefined) return undefined
+  if (host.endsWith('.procoregov.com')) return 'federal'
+  if (!host.endsWith('.procore.com')) return undefined
+  if (host.includes('monthly')) return 'monthly-sandbox'
+  return host.startsWith('sandbox.') ? 'sandbox' : 'production'
+}
+
+/** An Error where the text names no company. */
+export function checkCompany(answer: string | undefined): Error | undefined {
+  const reading = readCompanyId(answer ?? '')
+  if ('id' in reading) return undefined
+  return new Error(
+    reading.problem === 'project'
+      ? "This is a project's address. Open the company's home page and paste its address."
+      : "Write the digits of the id, or paste the address that the browser shows on the company's home page.",
+  )
+}
+
+/** An Error where the text is no origin that the proxy would log in to. */
+export function checkOrigin(answer: string | undefined): Error | undefined {
+  const schema: z.ZodType = origin
+  const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
+  return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
+}
+
+/** An Error where the text cannot be a client id or secret: it is empty, or has blanks in it from pasting. */
+export function checkCredential(what: string): Validate {
+  return (answer) => {
+    const text = (answer ?? '').trim()
+    if (text === '') return new Error(`Write the ${what}: the app's page at developers.procore.com shows it.`)
+    if (/\s/.test(text)) return new Error(`A ${what} has no blanks: copy it once more.`)
+    return undefined
+  }
+}

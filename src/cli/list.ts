@@ -1,0 +1,99 @@
+// The command `list`: a whole list of the API into a file or to standard output, without a running proxy.
+import { randomUUID } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, rename, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Agent } from 'undici'
+import type { Config, ListenAddress } from '../config/config.ts'
+import type { Flags } from '../config/overrides.ts'
+import { Secret } from '../config/secret.ts'
+import { collectList } from '../lists/collect.ts'
+import { createLogger } from '../observe/log.ts'
+import { buildServer } from '../server.ts'
+import { readConfig } from './config.ts'
+import { CommandError, EXIT } from './exit.ts'
+import { ListProgress } from './list-progress.ts'
+
+export interface ListOptions extends Flags {
+  /** `csv` (default), `ndjson` or `json`. */
+  readonly format?: string
+  /** A file; standard output where absent. */
+  readonly output?: string
+}
+
+/** Writes the list at `path`, such as `/acme/rest/v1.0/rfis?project_id=*`; throws CommandError where anything is missing. */
+export async function list(path: string, { format = 'csv', output, ...flags }: ListOptions): Promise<void> {
+  const [, prefix = '', route] = /^(\/[^/]+)??(\/(?:rest|vapid)\/.*)$/.exec(path) ?? []
+  if (route === undefined) {
+    throw new CommandError(
+      `${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`,
+      EXIT.badConfig,
+    )
+  }
+  const config = await readConfig(flags)
+  const progress = new ListProgress(process.stderr)
+  const part = output === undefined ? undefined : `${output}.part`
+  const { skipped, failure } = await withProxy(config, progress, (proxy) =>
+    collectList({
+      ...proxy,
+      url: `${proxy.url}${prefix}/_proxy/${format}${route}`,
+      output: () => (part === undefined ? process.stdout : createWriteStream(part)),
+    }),
+  ).finally(() => progress.end())
+  if (failure !== undefined) {
+    if (part !== undefined) await rm(part, { force: true })
+    throw new CommandError(failure)
+  }
+  if (part !== undefined && output !== undefined) await rename(part, output)
+  if (skipped > 0)
+    throw new CommandError(`${skipped} projects are missing from the list; see the warnings above`)
+}
+
+interface RunningProxy {
+  readonly dispatcher: Agent
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Runs a proxy that nobody else can call: behind a key of its own and, where there are such, on a Unix socket. */
+async function withProxy<T>(
+  config: Config,
+  progress: ListProgress,
+  use: (proxy: RunningProxy) => Promise<T>,
+): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
+  const path = join(folder, 'socket')
+  const hasSockets = process.platform !== 'win32'
+  const address: ListenAddress = hasSockets
+    ? { kind: 'unix', path, mode: 0o600 }
+    : { kind: 'tcp', host: '127.0.0.1', port: 0 }
+  const key = randomUUID()
+  // The progress is read from the log.
+  const log = createLogger({ level: 'debug', format: 'json' }, progress)
+  const server = await buildServer(closedConfig(config, address, key), { log })
+  const dispatcher = new Agent(hasSockets ? { connect: { socketPath: path } } : {})
+  try {
+    await server.listen()
+    const url = hasSockets ? 'http://localhost' : (server.addresses()[0]?.url ?? '')
+    return await use({ dispatcher, url, headers: { 'Procore-Proxy-Key': key } })
+  } finally {
+    await dispatcher.destroy()
+    await server.drain()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function closedConfig(config: Config, address: ListenAddress, key: string): Config {
+  const { lists } = config
+  return {
+    ...config,
+    listen: [address],
+    companies: config.companies.map((company) => ({ ...company, listen: undefined })),
+    guard: { ...config.guard, requireHeader: false, clientKeys: [new Secret(key)] },
+    callers: [],
+    audit: undefined,
+    metricsListen: undefined,
+    ...(lists && { lists: { ...lists, enabled: true } }),
+  }
+}

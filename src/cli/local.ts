@@ -1,0 +1,111 @@
+// Where a proxy on this machine listens, how to ask it, and how to tell it from another server.
+import type { IncomingMessage } from 'node:http'
+import { urlToHttpOptions } from 'node:url'
+import type { Config } from '../config/config.ts'
+import { readBounded } from '../network/bounded-body.ts'
+import { errorCode } from '../network/connection-error.ts'
+import { readConfig } from './config.ts'
+import { usageError } from './exit.ts'
+import type { Options } from './options.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8377'
+const MOST_BYTES = 16 * 1024 * 1024
+
+/** `http://HOST:PORT` or `unix:/path`: of the flag, else of the configuration's first address, else the default. */
+export async function localUrl({ url, config: file }: Options): Promise<string> {
+  if (url !== undefined) return checkedUrl(url)
+  return addressUrl(await readConfig({ config: file }, { resolveSecrets: false }))
+}
+
+/** True for a unix socket and for an address that only this machine reaches. */
+export function isLoopbackUrl(url: string): boolean {
+  return /^unix:|^https?:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|$)/i.test(url)
+}
+
+function checkedUrl(url: string): string {
+  if (/^unix:\/./.test(url)) return url
+  const origin = /^https?:\/\//i.test(url) ? URL.parse(url)?.origin : undefined
+  if (origin !== undefined && URL.parse(url)?.href === `${origin}/`) return origin
+  throw usageError(`--url ${url}: write http://HOST:PORT or unix:/PATH`)
+}
+
+function addressUrl(config: Config): string {
+  const [address] = config.listen
+  if (address === undefined) return DEFAULT_URL
+  if (address.kind === 'unix') return `unix:${address.path}`
+  if (address.port === 0) {
+    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
+  }
+  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
+  return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+}
+
+export interface LocalResponse {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+export interface LocalRequest {
+  readonly path: string
+  readonly timeoutMs: number
+  readonly headers?: Record<string, string>
+}
+
+/** GETs a path of the server at `url`; throws where it does not respond within `timeoutMs`. */
+export async function askLocal(
+  url: string,
+  { path, timeoutMs, headers = {} }: LocalRequest,
+): Promise<LocalResponse> {
+  // Not by undici: health checks run this every few seconds, and loading it takes longer than asking.
+  const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
+  const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      request({ ...place, path, headers, agent: false, signal }, resolve)
+        .on('error', reject)
+        .end()
+    })
+    const body = await readBounded(response, MOST_BYTES)
+    if (body === undefined) throw new Error('the response does not end')
+    return { status: response.statusCode!, headers: response.headers, body: body.toString() }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  }
+}
+
+/** What a health address of the server at a URL says. */
+export type Health =
+  | { readonly kind: 'up' }
+  | { readonly kind: 'down' }
+  /** Another server's answer, or none; `found` completes "at URL: …". */
+  | { readonly kind: 'other'; readonly found: string }
+
+/** Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else. */
+export async function askHealth(url: string, check: 'live' | 'ready', timeoutMs: number): Promise<Health> {
+  try {
+    const response = await askLocal(url, { path: `/_proxy/health/${check}`, timeoutMs })
+    const { status, body, headers } = response
+    if (headers['cache-control'] === 'no-store') {
+      if (status === 200 && body === 'up\n') return { kind: 'up' }
+      if (status === 503 && body === 'down\n') return { kind: 'down' }
+    }
+    return { kind: 'other', found: `another server answers there (${describe(response)}), not procore-proxy` }
+  } catch (error) {
+    return { kind: 'other', found: whyNot(error) }
+  }
+}
+
+function describe({ status, headers }: LocalResponse): string {
+  const server = String(headers['server'] ?? '')
+    .replaceAll(/[^\x20-\x7e]/g, '')
+    .slice(0, 60)
+  return `HTTP ${status}${server ? `, ${server}` : ''}`
+}
+
+function whyNot(error: unknown): string {
+  const code = errorCode(error)
+  if (code === undefined) return 'it does not answer in time'
+  return code.startsWith('HPE_') ? 'what answers there does not speak HTTP' : `it cannot be reached (${code})`
+}

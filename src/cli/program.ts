@@ -1,0 +1,97 @@
+// Builds the parser and the help texts from the table of commands.
+import { styleText } from 'node:util'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
+import { VERSION } from '../observe/version.ts'
+import { COMMANDS, type CommandSpec } from './commands.ts'
+import type { OptionSpec, Options } from './options.ts'
+
+export const PROGRAM = 'procore-proxy'
+export const SUMMARY = 'A local reverse proxy that logs in to Procore for programs that cannot.'
+
+/** The parser. It throws commander's CommanderError for help, version and wrong usage instead of ending the process. */
+export function buildProgram(): Command {
+  const program = new Command(PROGRAM)
+    .description(SUMMARY)
+    .version(VERSION)
+    .usage('[command] [flags]')
+    .showHelpAfterError(`(see ${PROGRAM} --help)`)
+    .configureHelp({
+      styleTitle: bold,
+      styleCommandText: bold,
+      styleSubcommandText: bold,
+      styleOptionText: bold,
+    })
+    .exitOverride()
+    .commandsGroup('Help:')
+    .addHelpText(
+      'after',
+      `\nWithout a command, "start" runs. "${PROGRAM} COMMAND --help" explains one command.`,
+    )
+  for (const spec of COMMANDS) addCommand(program, spec)
+  return program
+}
+
+/** The words with `start` in front where they name no command, so that a mistyped command is still recognised as one. */
+export function withDefaultCommand(words: readonly string[]): string[] {
+  const [first = ''] = words
+  const isForProgram = /^(-h|--help|-V|--version|help)$/.test(first)
+  return first === '' || (first.startsWith('-') && !isForProgram) ? ['start', ...words] : [...words]
+}
+
+function addCommand(program: Command, spec: CommandSpec): void {
+  const command = program
+    .command(spec.name, { hidden: spec.hidden === true })
+    .copyInheritedSettings(program)
+    .summary(spec.summary)
+    .description(spec.about)
+    .helpGroup(spec.group)
+    .addHelpText('after', () => helpSections(spec))
+    .action(() => spec.run(command.args, command.opts<Options>()))
+  for (const { name, about, choices } of spec.arguments ?? []) {
+    const argument = new Argument(name, about)
+    command.addArgument(choices === undefined ? argument : argument.choices(choices))
+  }
+  for (const option of spec.options ?? []) command.addOption(toOption(option))
+}
+
+function toOption(spec: OptionSpec): Option {
+  const option = new Option(spec.flags, spec.about)
+  if (spec.choices) option.choices(spec.choices)
+  if (spec.fallback !== undefined) option.default(spec.fallback, spec.shown ?? String(spec.fallback))
+  if (spec.conflicts) option.conflicts([...spec.conflicts])
+  if (option.required) option.argParser(reader(spec))
+  return option
+}
+
+/** Reads a value. A flag given twice is an error, since one of its values would be ignored. */
+function reader({ flags, choices, parse, repeatable }: OptionSpec) {
+  let isGiven = false
+  return (text: string, before: unknown): unknown => {
+    if (choices?.includes(text) === false)
+      throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`)
+    const value = parse === undefined ? text : parse(text)
+    if (repeatable) return [...((before as unknown[] | undefined) ?? []), value]
+    if (isGiven) throw new InvalidArgumentError(`Give ${flags.split(' ').at(-2)} only once.`)
+    isGiven = true
+    return value
+  }
+}
+
+/** What follows the flags in the help of a command: examples, variables, exit statuses and the page to read. */
+export function helpSections({ examples, variables, exits, docs }: CommandSpec): string {
+  const indented = (lines: readonly string[]) => lines.map((line) => `  ${line}\n`).join('')
+  const sections = [
+    ['Examples:', indented(examples)],
+    ['Environment variables:', variables === undefined ? '' : indented(variables)],
+    ['Exit status:', indented(exits.flatMap((when, status) => (when === '' ? [] : `${status}  ${when}`)))],
+    ['Documentation:', indented([docs])],
+  ] as const
+  return sections
+    .map(([title, text]) => (text === '' ? '' : `\n${bold(title)}\n${text}`))
+    .join('')
+    .trimEnd()
+}
+
+function bold(text: string): string {
+  return styleText('bold', text)
+}

@@ -1,0 +1,98 @@
+// What `status` prints for people: tables of companies, accounts and last errors.
+import { styleText } from 'node:util'
+import { printable } from '../observe/readable.ts'
+import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
+import { renderTable, wrapped } from './table.ts'
+
+const COMPANY_HEAD = ['company', 'id', 'account', 'access', 'requests', 'errors', 'in flight', 'budget']
+const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'last failure']
+/** Of the tables where the output is no terminal. */
+const WIDTH = 100
+const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
+
+/** The status as tables. Control characters in it are shown as text, so that none can steer the terminal. */
+export function reportStatus(url: string, shown: Status): string {
+  const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts, lastErrors, warnings } =
+    shown
+  const state = ready ? styleText('green', 'ready') : styleText('red', 'not ready')
+  const addresses = listeners.map(
+    ({ url, company }) => `listening on ${url}${company === null ? '' : ` (${company})`}\n`,
+  )
+  const parts = [
+    `procore-proxy ${printable(version)} at ${url}: ${state}, up ${span(uptimeSeconds)}, ${inFlight} in flight\n`,
+    safe(addresses.join('')),
+    table(COMPANY_HEAD, companies.map(companyRow)),
+    table(ACCOUNT_HEAD, accounts.map(accountRow)),
+  ]
+  if (lastErrors.length > 0) parts.push(`last errors\n${table(ERROR_HEAD, lastErrors.map(errorRow))}`)
+  if (warnings.length > 0) parts.push(`warnings\n${warnings.map(warningLines).join('')}`)
+  return parts.join('\n')
+}
+
+function table(head: readonly string[], rows: readonly string[][]): string {
+  return safe(renderTable(head, rows, process.stdout.columns || WIDTH))
+}
+
+function warningLines(text: string): string {
+  const width = process.stdout.columns || WIDTH
+  return `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`
+}
+
+function safe(text: string): string {
+  return text.split('\n').map(printable).join('\n')
+}
+
+function companyRow(company: CompanyStatus): string[] {
+  const { name, id, account, access, rules, requests, inFlight, queued, budget } = company
+  return [
+    company.default ? `${name} (default)` : name,
+    id ?? '-',
+    account,
+    rules === 0 ? access : `${access}, ${rules} rule${rules === 1 ? '' : 's'}`,
+    String(Object.values(requests).reduce((sum, count) => sum + count, 0)),
+    String(requests['4xx'] + requests['5xx'] + requests.none),
+    queued === 0 ? String(inFlight) : `${inFlight}, ${queued} wait`,
+    budgetText(budget),
+  ]
+}
+
+function budgetText(budget: CompanyStatus['budget']): string {
+  if (budget === null) return '-'
+  const reset = budget.resetSeconds === null ? '' : `, new in ${span(budget.resetSeconds)}`
+  return `${budget.remaining} of ${budget.limit}${reset}`
+}
+
+function accountRow({ lastFailure, ...account }: AccountStatus): string[] {
+  return [
+    account.name,
+    account.environment,
+    account.token,
+    account.ageSeconds === null ? '-' : span(account.ageSeconds),
+    account.expiresInSeconds === null ? '-' : span(account.expiresInSeconds),
+    lastFailure === null ? '-' : `${lastFailure.reason}: ${lastFailure.detail}`,
+  ]
+}
+
+function errorRow({ at, method, path, status, code, detail }: ErrorStatus): string[] {
+  // Seconds are precise enough here.
+  return [at.replace(/\.\d+Z$/, 'Z'), `${method} ${path}`, String(status ?? '-'), code, detail]
+}
+
+/** `3 d 4 h`, `2 h 5 min`, `1 min 30 s`, `12 s`. */
+function span(seconds: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const
+  const first = units.findIndex(([, size]) => seconds >= size)
+  if (first === -1) return '0 s'
+  let left = seconds
+  const parts = units.slice(first, first + 2).map(([unit, size]) => {
+    const count = Math.floor(left / size)
+    left -= count * size
+    return count > 0 ? `${count} ${unit}` : ''
+  })
+  return parts.filter(Boolean).join(' ')
+}

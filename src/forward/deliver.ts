@@ -1,0 +1,139 @@
+// Takes a response to the caller: its head, then its body with back-pressure, and a visible break where it breaks off.
+import type { ServerResponse } from 'node:http'
+import { excerptOf } from '../observe/excerpt.ts'
+import type { Exchange } from '../observe/exchange.ts'
+import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
+import { hastenCollection } from './collection.ts'
+import { type AnswerContext, responseHeaders } from './response-headers.ts'
+import type { UpstreamResponse } from './upstream-response.ts'
+
+/** A body that is complete with its head, and no longer, is written with it as one piece of text, which is one system call. */
+const MOST_HELD_BYTES = 8 * 1024
+
+export interface Delivery {
+  readonly exchange: Exchange
+  readonly context: AnswerContext
+  readonly wishes: BodyWishes
+  /** Awaited before the caller gets the last byte; what it throws breaks the response off. */
+  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+}
+
+/**
+ * Writes the response; resolves when all of it was handed to the caller's socket. Throws where the body breaks off: the
+ * caller's response has then begun, and must not be ended cleanly ({@link breakOff}).
+ */
+export async function deliver(
+  upstream: UpstreamResponse,
+  response: ServerResponse,
+  delivery: Delivery,
+): Promise<void> {
+  const { exchange, context, wishes } = delivery
+  const plan = planBody(upstream.status, upstream.head, wishes)
+  const source = plan === undefined ? upstream : transformed(upstream, plan)
+  const headers = responseHeaders(upstream.rawHeaders, context, plan)
+  exchange.answerHeaders = headers
+  exchange.cacheStatus = ownCacheStatus(headers)
+  if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
+  try {
+    response.writeHead(upstream.status, reasonPhrase(upstream.statusText), headers)
+  } catch (error) {
+    // Node refuses characters that its own parser let through: nothing has been written yet.
+    upstream.abort(error as Error)
+    throw error
+  }
+  await pass(source, response, delivery)
+  exchange.bodies?.answer?.end()
+}
+
+async function pass(source: BodySource, response: ServerResponse, delivery: Delivery): Promise<void> {
+  const { exchange, beforeEnd } = delivery
+  let held: Buffer | undefined
+  let isOpen = false
+  const open = () => {
+    if (isOpen) return
+    isOpen = true
+    // Not flushHeaders, which would write the head as UTF-8.
+    response.write('', 'latin1')
+    if (held !== undefined) response.write(held)
+    held = undefined
+  }
+  const write = (chunk: Buffer) => {
+    if (!isOpen && held === undefined && chunk.length <= MOST_HELD_BYTES) {
+      held = chunk
+      return true
+    }
+    open()
+    hastenCollection(chunk)
+    return response.write(chunk)
+  }
+  const holdBack = beforeEnd === undefined ? write : holdingLastByte(write)
+  const done = source.pipe((chunk) => {
+    exchange.bytesOut += chunk.length
+    exchange.bodies?.answer?.add(chunk)
+    if (REFUSALS.has(response.statusCode)) keepErrorBody(exchange, chunk)
+    if (holdBack(chunk) || response.destroyed) return true
+    response.once('drain', () => source.resume())
+    return false
+  })
+  if (!source.isComplete && beforeEnd === undefined) open()
+  try {
+    await done
+    await beforeEnd?.(response.statusCode)
+  } catch (error) {
+    open()
+    throw error
+  }
+  const last = holdBack === write ? undefined : (holdBack as HoldingWrite).rest()
+  if (isOpen) response.end(last)
+  else if (held === undefined) response.end(last)
+  else response.end((last === undefined ? held : Buffer.concat([held, last])).toString('latin1'), 'latin1')
+}
+
+type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
+
+/** Writes all but the last byte of what has come so far, because with it a caller sees the end. */
+function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
+  let last: Buffer | undefined
+  const holding = (chunk: Buffer) => {
+    const whole = last === undefined ? chunk : Buffer.concat([last, chunk])
+    last = whole.subarray(-1)
+    return whole.length === 1 || write(whole.subarray(0, -1))
+  }
+  return Object.assign(holding, { rest: () => last })
+}
+
+/** Answers whose body tells why Procore refused a request. */
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
+/** As much of such a body is read for its cause. */
+const MOST_ERROR_BYTES = 8 * 1024
+
+function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
+  const kept = exchange.errorBody ?? Buffer.alloc(0)
+  const room = MOST_ERROR_BYTES - kept.length
+  if (room > 0) exchange.errorBody = Buffer.concat([kept, chunk.subarray(0, room)])
+}
+
+/** What the cache says of the response (RFC 9211); undefined where it was not asked. */
+function ownCacheStatus(headers: readonly string[]): string | undefined {
+  const at = headers.findIndex((name, place) => place % 2 === 0 && name.toLowerCase() === 'cache-status')
+  const value = headers[at + 1]
+  return at !== -1 && value?.startsWith('procore-proxy;') ? value : undefined
+}
+
+/** The reason phrase as it came, byte for byte; undefined where it holds what Node would not write. */
+function reasonPhrase(message: string): string | undefined {
+  return /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
+}
+
+/**
+ * Ends a response so that the caller sees that it is not whole, also where only the connection's end marks the end.
+ * `headers` are those that it began with.
+ */
+export function breakOff(response: ServerResponse, headers: readonly string[] = []): void {
+  const { socket } = response
+  const hasLength = headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
+  const isDelimited = hasLength || response.chunkedEncoding
+  if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
+    socket.resetAndDestroy()
+  } else response.destroy()
+}

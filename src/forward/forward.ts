@@ -1,0 +1,121 @@
+// Carries one call: sends it, takes the response to the caller, and answers for what goes wrong.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { excerptOf } from '../observe/excerpt.ts'
+import type { Exchange } from '../observe/exchange.ts'
+import { passInformation } from './attempt.ts'
+import type { Call, Departure, Send } from './call.ts'
+import { breakOff, deliver } from './deliver.ts'
+import { rewriteFileUrl } from './file-urls.ts'
+import { sendProblem } from './problem.ts'
+import { RequestBody } from './request-body.ts'
+import type { AnswerContext } from './response-headers.ts'
+import { upstreamError } from './upstream-error.ts'
+
+/** A call before its body and its caller's connection are added to it. */
+export interface Forwarded {
+  readonly call: Omit<Call, 'body' | 'departure' | 'onSending' | 'onInformation'>
+  readonly context: AnswerContext
+  /** URLs of files in JSON responses are rewritten to the proxy's own. */
+  readonly rewritesFileUrls: boolean
+}
+
+/** Makes the call whole with what belongs to the caller's connection. */
+export function callOf(
+  { call }: Forwarded,
+  request: IncomingMessage,
+  response: ServerResponse,
+  departure: Departure,
+): Call {
+  const { exchange } = call
+  const expectsContinue = request.headers.expect !== undefined && request.httpVersion === '1.1'
+  return {
+    ...call,
+    body: hasBody(request) ? requestBody(request, exchange) : null,
+    departure,
+    // RFC 9110 section 10.1.1; HTTP/1.0 callers do not understand it.
+    onSending: expectsContinue ? once(() => response.writeContinue()) : undefined,
+    onInformation:
+      request.httpVersion === '1.1' ? (status, head) => passInformation(response, status, head) : undefined,
+  }
+}
+
+/** What happens around a call. */
+export interface ForwardDeps {
+  readonly send: Send
+  /** Awaited before the caller sees the end of the response; what it throws breaks the response off. */
+  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+}
+
+/**
+ * Sends a call and takes the response to the caller. Never throws: failures are answered, or break the response off.
+ */
+export async function forward(
+  call: Call,
+  response: ServerResponse,
+  { context, rewritesFileUrls }: Omit<Forwarded, 'call'>,
+  { send, beforeEnd }: ForwardDeps,
+): Promise<void> {
+  const { exchange, upstream } = call
+  upstream.inFlight++
+  try {
+    const received = await send(call)
+    const { environment } = upstream
+    const replace = (value: string) => rewriteFileUrl(value, environment, context.base)
+    const wishes = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
+    await deliver(received, response, { exchange, context, wishes, beforeEnd })
+  } catch (error) {
+    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd })
+  } finally {
+    call.body?.destroy()
+    upstream.inFlight--
+  }
+}
+
+interface Failed {
+  readonly call: Call
+  readonly response: ServerResponse
+  readonly context: AnswerContext
+  readonly beforeEnd: ForwardDeps['beforeEnd']
+}
+
+/** Answers with the error, or breaks the response off so that it is not taken for whole. */
+async function fail(error: unknown, { call, response, context, beforeEnd }: Failed): Promise<void> {
+  const { exchange } = call
+  const failure = upstreamError(error)
+  exchange.cause = failure.code
+  exchange.error = failure
+  if (response.headersSent) {
+    breakOff(response, exchange.answerHeaders)
+    return
+  }
+  // A write that Procore may have carried out is in the account already, or the account can't be written.
+  await beforeEnd?.(failure.status).catch(() => {})
+  // What is still to come of the body would be taken for the next request.
+  if (failure.code === 'request_invalid') response.shouldKeepAlive = false
+  const { extra } = context
+  sendProblem(response, failure, { requestId: exchange.reqId, company: exchange.company, extra })
+}
+
+function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {
+  const { bodies } = exchange
+  if (bodies !== undefined) bodies.request = excerptOf(request.rawHeaders)
+  return new RequestBody(request, (bytes, piece) => {
+    exchange.bytesIn += bytes
+    if (piece === undefined) bodies?.request?.end()
+    else bodies?.request?.add(piece)
+  })
+}
+
+/** A request has a body when its header fields say so (RFC 9112 section 6.3). */
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length']
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
+}
+
+function once(act: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) act()
+    isDone = true
+  }
+}

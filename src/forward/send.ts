@@ -1,0 +1,261 @@
+// Sends a call to Procore: budget, token, connection, request. Then judges the response, and sends again where that helps.
+import type { LiveToken } from '../auth/live-token.ts'
+import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
+import { Attempt } from './attempt.ts'
+import type { Reservation } from './budget.ts'
+import { type Call, CallerGoneError } from './call.ts'
+import { requestHeaders } from './request-headers.ts'
+import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
+import { ResponseTimeoutError } from './upstream-error.ts'
+import type { UpstreamResponse } from './upstream-response.ts'
+
+/** However short the waits that Procore asks for: a call is sent no more often than this. */
+const MOST_ATTEMPTS = 10
+const JITTER_MS = 250
+
+const CONNECTION_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_SOCKET',
+])
+
+/** What one call has come to so far. */
+interface Progress {
+  readonly deadline: number
+  attempts: number
+  /** Connections that failed before any response. */
+  failures: number
+  /** The token was renewed once because of a 401. */
+  isRenewed: boolean
+}
+
+/**
+ * Sends a call until there is a response to pass on. Throws ProxyError, the connection's error, or CallerGoneError.
+ * A call that waits for the budget or for a token holds no connection.
+ */
+export async function send(call: Call): Promise<UpstreamResponse> {
+  const { upstream } = call
+  upstream.retries.earn()
+  const deadline = performance.now() + upstream.rateLimit.maxWaitMs
+  const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
+  for (;;) {
+    progress.attempts++
+    const reservation = await reserve(call, deadline)
+    const started = await start(call, reservation)
+    let response: UpstreamResponse
+    try {
+      response = await started.attempt.response
+      call.exchange.upstreamMs = performance.now() - (call.exchange.sentAt ?? 0)
+    } catch (error) {
+      reservation?.left()
+      if (!(error instanceof TokenEndedError)) {
+        await waitAfterFailure(call, progress, started.attempt, error as Error)
+      }
+      continue
+    }
+    reservation?.answered(response.status, response.head)
+    if (!(await isToBeSentAgain(call, progress, response, started.token))) return response
+  }
+}
+
+/** A place in the rate budget; files have none. */
+async function reserve(call: Call, deadline: number): Promise<Reservation | undefined> {
+  const { budget } = call.upstream
+  if (budget === undefined) return undefined
+  const request = {
+    endpoint: endpointOf(call),
+    queueKey: call.queueKey,
+    caller: call.caller?.name ?? '',
+    share: call.caller?.share,
+    deadline,
+  }
+  const reservation = budget.tryReserve(request)
+  if (reservation !== undefined) return reservation
+  const since = performance.now()
+  try {
+    return await budget.reserve(request, call.departure.signal)
+  } finally {
+    call.exchange.queuedMs += performance.now() - since
+  }
+}
+
+/** What a 429 of one endpoint holds back: method and path, no query. */
+function endpointOf({ method, path }: Call): string {
+  const mark = path.indexOf('?')
+  return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
+}
+
+interface Started {
+  readonly attempt: Attempt
+  readonly token: LiveToken
+}
+
+/** Gets a token and a connection, and starts an attempt; what goes wrong before that gives the reservation back. */
+async function start(call: Call, reservation: Reservation | undefined): Promise<Started> {
+  try {
+    const token = await liveToken(call)
+    return { token, attempt: await begin(call, token) }
+  } catch (error) {
+    reservation?.left()
+    throw error
+  }
+}
+
+async function liveToken(call: Call): Promise<LiveToken> {
+  const token = call.upstream.tokens.current()
+  if (token !== undefined) return token
+  const since = performance.now()
+  try {
+    return await call.upstream.tokens.get(call.departure.signal)
+  } finally {
+    call.exchange.tokenMs += performance.now() - since
+  }
+}
+
+/** Takes a connection and sends the request on it; the connection is given back when the attempt is over. */
+async function begin(call: Call, token: LiveToken): Promise<Attempt> {
+  const { upstream, departure, exchange, queueKey } = call
+  const { pool, tokens } = upstream
+  const connection = await pool.acquire(queueKey, departure)
+  const body = call.body === null ? null : (call.body.replay() ?? null)
+  const attempt = new Attempt({
+    responseTimeoutMs: upstream.settings.responseTimeoutMs,
+    body,
+    onSending: () => {
+      // Invariant: the caller is still there, and the token lives, when the first byte leaves.
+      if (departure.hasLeft) throw new CallerGoneError()
+      if (!tokens.lives(token)) throw new TokenEndedError()
+      exchange.sentAt = performance.now()
+      exchange.upstreamUrl = upstream.origin + call.path
+      call.onSending?.()
+    },
+    onInformation: call.onInformation,
+    onDone: () => pool.release(connection, queueKey),
+  })
+  connection.attempt = attempt
+  departure.onLeave = () => attempt.abort(new CallerGoneError())
+  try {
+    const headers = requestHeaders(call, token)
+    connection.client.dispatch({ method: call.method as 'GET', path: call.path, headers, body }, attempt)
+  } catch (error) {
+    attempt.abort(error as Error)
+  }
+  return attempt
+}
+
+/** The token reached its end while the request waited for a connection. */
+class TokenEndedError extends Error {}
+
+/** Waits before the next try where a connection failed and sending again can't do anything twice; throws otherwise. */
+async function waitAfterFailure(
+  call: Call,
+  progress: Progress,
+  attempt: Attempt,
+  error: Error,
+): Promise<void> {
+  const { upstream, departure, method } = call
+  if (departure.hasLeft || progress.failures >= upstream.settings.retries) throw error
+  const timedOut = isConnectTimeout(error) || error instanceof ResponseTimeoutError
+  const connection = CONNECTION_CODES.has(errorCode(error) ?? '')
+  if (!mayRetry({ method, sent: attempt.isSent, timedOut, connection })) throw error
+  if (!canReplay(call) || !upstream.retries.spend()) throw error
+  progress.failures++
+  retried(call, 'connection')
+  await sleep(retryDelayMs(progress.failures, Math.random()), departure.signal)
+}
+
+/** True where the response was thrown away and the call is to be sent again, after whatever wait that took. */
+function isToBeSentAgain(
+  call: Call,
+  progress: Progress,
+  response: UpstreamResponse,
+  token: LiveToken,
+): boolean | Promise<boolean> {
+  switch (response.status) {
+    case 401:
+      return renewToken(call, progress, response, token)
+    case 429:
+    case 503:
+      return waitAsAsked(call, progress, response)
+    default:
+      return false
+  }
+}
+
+/** After a 401: gets another token, once a call; false where there is none, and the 401 is Procore's answer after all. */
+async function renewToken(
+  call: Call,
+  progress: Progress,
+  response: UpstreamResponse,
+  token: LiveToken,
+): Promise<boolean> {
+  if (progress.isRenewed) return false
+  progress.isRenewed = true
+  // Asked for in any case: the next call needs another token too.
+  const replacement = call.upstream.tokens.replacement(token, call.departure.signal)
+  if (replacement === undefined || !canReplay(call)) return false
+  const since = performance.now()
+  try {
+    await replacement
+  } catch {
+    return false
+  } finally {
+    call.exchange.tokenMs += performance.now() - since
+  }
+  response.discard()
+  retried(call, '401')
+  return true
+}
+
+/** After a 429 or 503: waits as long as Procore asks; false where that takes too long or the call can't be sent again. */
+async function waitAsAsked(call: Call, progress: Progress, response: UpstreamResponse): Promise<boolean> {
+  const { status, head } = response
+  const { upstream, departure, exchange } = call
+  if (upstream.budget === undefined || departure.hasLeft || progress.attempts >= MOST_ATTEMPTS) return false
+  if (status === 429 && upstream.rateLimit.whenExhausted !== 'wait') return false
+  const asked = askedWaitMs(status, head, Date.now())
+  // Never at once, even where Procore asks for 0 s or for a reset in the past.
+  const least = retryDelayMs(progress.attempts, Math.random())
+  if (asked === undefined || performance.now() + Math.max(asked, least) > progress.deadline) return false
+  // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
+  if (!canReplay(call) || (status === 503 && !upstream.retries.spend())) return false
+  response.discard()
+  retried(call, status === 429 ? '429' : '503')
+  // After a 429 the budget itself holds the call back for as long, and keeps its turn.
+  const waitMs =
+    status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
+  const since = performance.now()
+  await sleep(waitMs, departure.signal)
+  exchange.queuedMs += performance.now() - since
+  return true
+}
+
+function canReplay({ body }: Call): boolean {
+  return body === null || body.replay() !== undefined
+}
+
+function retried({ exchange }: Call, reason: '401' | '429' | '503' | 'connection'): void {
+  exchange.retries++
+  exchange.retryReasons ??= []
+  exchange.retryReasons.push(reason)
+}
+
+/** Rejects with the signal's reason where the caller leaves. */
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms === 0) return
+  signal.throwIfAborted()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const onAbort = () => reject(signal.reason as Error)
+  const timer = setTimeout(resolve, ms)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await promise
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', onAbort)
+  }
+}

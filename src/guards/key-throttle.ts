@@ -1,0 +1,53 @@
+// Slows down the guessing of keys: after ten wrong keys within a minute, an address waits a second for each refusal.
+import { isIPv6 } from 'node:net'
+
+const FREE_GUESSES = 10
+const WINDOW_MS = 60_000
+const DELAY_MS = 1_000
+/** Addresses that are remembered; the one that guessed longest ago is forgotten first. */
+const MOST_ADDRESSES = 1_000
+
+/** Counts wrong keys by address. Correct keys are not its business: their requests are never delayed. */
+export class KeyThrottle {
+  readonly #now: () => number
+  /** The times of the last wrong keys, at most ten for an address. */
+  readonly #guesses = new Map<string, number[]>()
+
+  /** `now` is in milliseconds and never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
+  /** Counts a wrong key from this address (a unix socket has none); gives the milliseconds to hold its refusal back. */
+  delayMs(address: string | undefined): number {
+    const from = networkOf(address ?? '')
+    const now = this.#now()
+    const recent = (this.#guesses.get(from) ?? []).filter((at) => now - at < WINDOW_MS)
+    const delay = recent.length >= FREE_GUESSES ? DELAY_MS : 0
+    this.#guesses.delete(from)
+    this.#guesses.set(from, [...recent, now].slice(-FREE_GUESSES))
+    if (this.#guesses.size > MOST_ADDRESSES) {
+      for (const oldest of this.#guesses.keys()) {
+        this.#guesses.delete(oldest)
+        break
+      }
+    }
+    return delay
+  }
+
+  /** How many addresses are remembered. */
+  get size(): number {
+    return this.#guesses.size
+  }
+}
+
+/** The address, or of IPv6 the /64 that one subscriber usually holds whole. */
+function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mapped !== undefined || !isIPv6(address)) return mapped ?? address
+  const [head = '', tail] = address.toLowerCase().split('::')
+  const before = head.split(':').filter(Boolean)
+  const after = tail === undefined ? [] : tail.split(':').filter(Boolean)
+  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0')
+  return [...before, ...zeros, ...after].slice(0, 4).join(':')
+}

@@ -1,0 +1,106 @@
+// Who calls: finds the caller's key in one of three headers and compares it with every configured key.
+import type { Caller, Config, GuardSettings } from '../config/config.ts'
+import type { Secret } from '../config/secret.ts'
+import { ProxyError } from '../errors.ts'
+import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
+
+/** Who a request is from, as far as keys tell. */
+export interface Identity {
+  /** Undefined for a key of `guard.clientKeys`, and where no keys are asked for. */
+  readonly caller: Caller | undefined
+  /** Tells callers apart in queues and shares; holds no key. Empty where no keys are asked for. */
+  readonly queueKey: string
+}
+
+/** As much of the configuration as decides about keys. */
+export interface KeySettings extends Partial<Pick<Config, 'callers'>> {
+  readonly guard: Pick<GuardSettings, 'clientKeys'>
+}
+
+/** A key was presented and is not configured: a guess, perhaps. Answers to these are delayed by `KeyThrottle`. */
+export class WrongKeyError extends ProxyError {}
+
+const ANYONE: Identity = { caller: undefined, queueKey: '' }
+
+/** Throws `header_required` if `guard.requireHeader` is on and the header is missing. */
+export function judgeRequiredHeader(
+  guard: Pick<GuardSettings, 'requireHeader'>,
+  rawHeaders: RawHeaders,
+): void {
+  if (!guard.requireHeader) return
+  const values = headerValues(rawHeaders, 'procore-proxy-request')
+  if (values.length === 1 && values[0] === 'true') return
+  throw new ProxyError('header_required', 'The header "Procore-Proxy-Request: true" is missing.')
+}
+
+/** Whether callers must send a key: `callers` or `guard.clientKeys` is set. */
+export function asksForKeys({ callers, guard }: KeySettings): boolean {
+  return guard.clientKeys.length > 0 || (callers?.length ?? 0) > 0
+}
+
+/**
+ * The caller by its key, which comes in `Procore-Proxy-Key`, as `Authorization: Bearer KEY`, or as the password of
+ * `Authorization: Basic` (RFC 7617). A key beside a made-up bearer counts. Throws `key_required` if there is no key, if
+ * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong.
+ */
+export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): Identity {
+  if (!asksForKeys(settings)) return ANYONE
+  const own = headerValues(rawHeaders, 'procore-proxy-key')
+  const authorizations = headerValues(rawHeaders, 'authorization')
+  if (own.length > 1) throw keyRequired('The header Procore-Proxy-Key was sent twice.')
+  if (authorizations.length > 1) throw keyRequired('The header Authorization was sent twice.')
+  const [key] = own
+  const inAuthorization = authorizations.flatMap(credentialsIn)
+  const byOwn = key === undefined ? [] : identitiesOf(settings, [key])
+  if (key !== undefined && byOwn.length === 0)
+    throw wrongKey('The key in Procore-Proxy-Key is not configured.')
+  const all = [...byOwn, ...identitiesOf(settings, inAuthorization)]
+  const [first] = all
+  if (first === undefined) {
+    if (inAuthorization.length === 0) throw keyRequired('The request has no key.')
+    throw wrongKey('The key in Authorization is not configured.')
+  }
+  if (all.some(({ queueKey }) => queueKey !== first.queueKey)) {
+    throw keyRequired('The request holds the keys of two callers.')
+  }
+  return first
+}
+
+/** Whose key a secret is, e.g. the `client_secret` of a login; undefined if it is none. */
+export function identifyKey(settings: KeySettings, secrets: readonly string[]): Identity | undefined {
+  return identitiesOf(settings, secrets)[0]
+}
+
+// Invariant: every key is compared with everything that was sent, so that time does not tell which one matched.
+function identitiesOf({ callers = [], guard }: KeySettings, sent: readonly string[]): Identity[] {
+  const found: Identity[] = []
+  const compare = (keys: readonly Secret[], identity: Identity) => {
+    for (const key of keys) {
+      for (const each of sent) if (key.equals(each) && each !== '') found.push(identity)
+    }
+  }
+  for (const caller of callers) compare(caller.keys, { caller, queueKey: caller.name })
+  for (const [place, key] of guard.clientKeys.entries()) {
+    // A caller's name holds no blank, so the two can't be mistaken for each other.
+    compare([key], { caller: undefined, queueKey: `key ${place}` })
+  }
+  return found
+}
+
+/** What may be a key in an Authorization header; nothing in schemes other than Bearer and Basic. */
+export function credentialsIn(authorization: string): readonly string[] {
+  const [, scheme = '', credentials = ''] = /^\s*(bearer|basic)\s+(\S+)\s*$/i.exec(authorization) ?? []
+  if (scheme === '') return []
+  if (scheme.toLowerCase() === 'bearer') return [credentials]
+  const text = Buffer.from(credentials, 'base64').toString()
+  const colon = text.indexOf(':')
+  return colon === -1 ? [] : [text.slice(colon + 1)].filter((password) => password !== '')
+}
+
+function keyRequired(detail: string): ProxyError {
+  return new ProxyError('key_required', detail)
+}
+
+function wrongKey(detail: string): ProxyError {
+  return new WrongKeyError('key_required', detail)
+}

@@ -1,0 +1,44 @@
+// Which of Procore's projects a request names, in every reading of its path and query.
+import { queriesOf, readingsOf, segmentsAfter } from '../routing/path-readings.ts'
+import { type Parameter, queryValues } from '../routing/query.ts'
+
+/**
+ * Keys that end in `project_id` or `project_ids` in some spelling, nested ones too: `project_id[]`, `Project-ID`,
+ * `projectId`, `filters[project_ids][]`.
+ */
+const PROJECT_ID: Parameter = {
+  name: 'project_id',
+  hint: /project/i,
+  key: /(?:^|[^a-z0-9])projects?[-_. ]?ids?(?:$|[^a-z0-9])|(?:^|[^a-z0-9])project\]?\[ids?(?:$|[^a-z0-9])/i,
+}
+
+/** Of those, the keys by which Procore's endpoints ask for one project; the others filter, and may be ignored. */
+const OWN_PROJECT_ID: Parameter = { name: 'project_id', hint: /project_id/, key: /^project_id(?:\[\])?$/ }
+
+/** The projects that a request names. */
+export interface NamedProjects {
+  /** Every id that any reading finds, as text; a segment that is no id stands here as it is. */
+  readonly ids: readonly string[]
+  /** Whether the request is about these projects: a nested filter alone restricts an answer only if it is heeded. */
+  readonly isConfined: boolean
+}
+
+/**
+ * Reads the projects that a path (`/projects/ID/`) and a query (`project_id`) name. `path` is raw, without a company prefix;
+ * `query` raw, with its `?`. Undefined if the path can't be judged. Throws `request_invalid` for a key or value that can't
+ * be decoded.
+ */
+export function namedProjects(path: string, query: string): NamedProjects | undefined {
+  const readings = readingsOf(path)
+  if (readings === undefined) return undefined
+  const inPath = segmentsAfter(readings, 'projects').map((segment) => segment.replace(/\.[a-z0-9]+$/, ''))
+  const inQuery = queriesOf(path, query).flatMap((each) => queryValues(each, PROJECT_ID))
+  const isAsked = inPath.length > 0 || queryValues(query, OWN_PROJECT_ID).length > 0
+  // Some endpoints take several ids between commas.
+  return { ids: [...inPath, ...inQuery.flatMap((value) => value.split(','))], isConfined: isAsked }
+}
+
+/** Whether the caller may reach a project. Ids are compared as text; `projects` undefined means every project. */
+export function mayUseProject(projects: readonly string[] | undefined, id: string): boolean {
+  return projects?.includes(id) ?? true
+}

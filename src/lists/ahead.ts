@@ -1,0 +1,21 @@
+// Reads one item ahead: the next one is on its way while the current one is used.
+
+/** The same items; at most one of them waits while the reader is busy. */
+export async function* oneAhead<T>(source: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
+  const take = (): Promise<IteratorResult<T, void>> => {
+    const step = source.next()
+    // Its error belongs to the moment at which the item is asked for.
+    step.catch(() => undefined)
+    return step
+  }
+  try {
+    let next = take()
+    for (let step = await next; !step.done; step = await next) {
+      next = take()
+      yield step.value
+    }
+  } finally {
+    // Not awaited: the source may still wait for an item that nobody wants any more.
+    source.return().catch(() => undefined)
+  }
+}

@@ -1,0 +1,53 @@
+// Reads a whole list from a running proxy into a stream, and tells whether all of it came.
+import type { Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type Dispatcher, request } from 'undici'
+
+/** A list to be collected. */
+export interface CollectRequest {
+  readonly dispatcher: Dispatcher
+  /** The address of the list at the proxy: `http://127.0.0.1:8377/acme/_proxy/csv/rest/v1.0/projects`. */
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Called once the list has begun; an error comes before that. */
+  readonly output: () => Writable
+}
+
+/** What became of it. */
+export interface Collected {
+  /** Projects that were passed over. */
+  readonly skipped: number
+  /** Why the list is missing or broke off; undefined where it is complete. */
+  readonly failure: string | undefined
+}
+
+/** Enough for a problem of the proxy's own. */
+const MOST_ERROR_TEXT = 500
+
+/** Writes the list to the output. It rejects only where the output fails. */
+export async function collectList({ dispatcher, url, headers, output }: CollectRequest): Promise<Collected> {
+  let begun: Writable | undefined
+  try {
+    // The proxy has time limits of its own; a list may wait for the rate budget for as long as they allow.
+    const response = await request(url, { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 })
+    if (response.statusCode !== 200) {
+      return { skipped: 0, failure: problemText(response.statusCode, await response.body.text()) }
+    }
+    begun = output()
+    await pipeline(response.body, begun)
+    return { skipped: Number(response.trailers['procore-proxy-skipped'] ?? 0), failure: undefined }
+  } catch (error) {
+    if (begun?.errored && begun.errored === error) throw error
+    return { skipped: 0, failure: `The list broke off: ${(error as Error).message}.` }
+  }
+}
+
+function problemText(status: number, body: string): string {
+  try {
+    const { detail, help } = JSON.parse(body) as { detail?: string; help?: string }
+    if (typeof detail === 'string') return [detail, help].filter(Boolean).join(' ')
+  } catch {
+    // It is no problem of the proxy's own.
+  }
+  return `Procore answered ${status}: ${body.slice(0, MOST_ERROR_TEXT)}`
+}

@@ -1,0 +1,116 @@
+// The text of a list: begun once its first rows are there, and broken off, never ended, where it is not complete.
+import type { ServerResponse } from 'node:http'
+import type { ListSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import { CallerGoneError } from '../forward/call.ts'
+import type { Logger } from '../observe/log.ts'
+import { csvWriter } from './csv.ts'
+import { PageRefusedError } from './pages.ts'
+import type { Batch, ProjectPlace, Skipped } from './projects.ts'
+import { idText, withProject } from './rows.ts'
+import type { ListTarget } from './target.ts'
+import { jsonWriter, type ListWriter, ndjsonWriter } from './writer.ts'
+
+/** What a list is made of, and where it goes. */
+export interface ListOutput {
+  readonly batches: AsyncGenerator<Batch, void>
+  readonly writer: ListWriter
+  /** Filled with the projects that are passed over. */
+  readonly skipped: Skipped[]
+  /** For the log. */
+  readonly path: string
+  readonly response: ServerResponse
+  readonly log: Logger
+  /** Told why the list broke off. */
+  readonly brokeOff: (error: unknown) => void
+}
+
+/** Rows that are objects at the same time. */
+const ROWS_AT_A_TIME = 50
+/** Projects that a warning names. */
+const MOST_NAMED = 20
+
+/** The writer of the form that the caller asks for. */
+export function writerFor(target: ListTarget, { csvFormulas }: ListSettings): ListWriter {
+  if (target.form === 'csv') return csvWriter(target, csvFormulas)
+  return target.form === 'ndjson' ? ndjsonWriter() : jsonWriter()
+}
+
+/**
+ * The text, some rows at a time. What goes wrong before the first rows is thrown before any text is yielded; what goes
+ * wrong later is thrown too, and destroys the stream that is made of the text.
+ */
+export async function* listText(output: ListOutput): AsyncGenerator<string, void> {
+  const { batches, writer, skipped, path, log } = output
+  let hasBegun = false
+  let pending = ''
+  try {
+    for await (const batch of batches) {
+      if ('skipped' in batch) {
+        skipped.push(batch.skipped)
+        pending += writer.skipped(batch.skipped)
+        continue
+      }
+      const { page, project } = batch
+      const hasMore = page.hasNext || (project !== undefined && project.number < project.of)
+      if (!hasBegun && page.rows.length > 0)
+        pending += writer.begin(withProjects(page.rows, project), hasMore)
+      for (const rows of inParts(withProjects(page.rows, project), page.isNew)) {
+        const text = pending + writer.rows(rows)
+        pending = ''
+        hasBegun = true
+        yield text
+      }
+      log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
+    }
+    yield pending + writer.end()
+  } catch (error) {
+    if (!hasBegun || error instanceof CallerGoneError) throw error
+    output.brokeOff(error)
+    yield pending + writer.failed(reasonOf(error))
+    await breakOff(output.response)
+    throw error
+  } finally {
+    if (skipped.length > 0) log.warn(summaryOf(path, skipped), 'projects were passed over in a list')
+  }
+}
+
+function* withProjects(rows: Iterable<unknown>, project: ProjectPlace | undefined): Generator<unknown, void> {
+  for (const row of rows) yield project === undefined ? row : withProject(project.id, row)
+}
+
+/** A few rows at a time: what is made of them is gone before the next ones are parsed. */
+function* inParts(rows: Iterable<unknown>, isWanted: (row: unknown) => boolean): Generator<unknown[], void> {
+  let part: unknown[] = []
+  for (const row of rows) {
+    if (isWanted(row)) part.push(row)
+    if (part.length < ROWS_AT_A_TIME) continue
+    yield part
+    part = []
+  }
+  if (part.length > 0) yield part
+}
+
+function summaryOf(path: string, skipped: readonly Skipped[]): object {
+  const named = skipped.slice(0, MOST_NAMED)
+  const projects = named.map(({ project_id, status }) => `${idText(project_id)} (${status})`)
+  return { path, skipped: skipped.length, projects }
+}
+
+/** What an NDJSON caller learns: of Procore's answers the status, of the proxy's own errors the code too. */
+function reasonOf(error: unknown): object {
+  if (error instanceof PageRefusedError) return { status: error.response.status, detail: error.message }
+  if (!(error instanceof ProxyError)) return { code: 'internal_error', status: 500 }
+  return { code: error.code, status: error.status, detail: error.message, help: error.help }
+}
+
+/** Waits until what was written has left, since a stream that breaks off throws it away. */
+async function breakOff({ socket, req }: ServerResponse): Promise<void> {
+  if (socket === null || socket.destroyed) return
+  await new Promise<void>((resolve) => {
+    socket.once('close', resolve)
+    socket.write('', () => resolve())
+  })
+  // To HTTP/1.0 the end of the connection is the end of the answer, so only a reset tells that it is not complete.
+  if (req.httpVersion === '1.0' && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+}

@@ -1,0 +1,89 @@
+// How connections to Procore are made: directly or in a tunnel through the outbound proxy, and whose certificates are trusted.
+import type { Duplex } from 'node:stream'
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
+import { buildConnector, Pool } from 'undici'
+import type { NetworkSettings, OutboundProxy } from '../config/config.ts'
+import { isConnectTimeout, isTlsError, OutboundProxyError } from './connection-error.ts'
+import { proxyFor } from './outbound-proxy.ts'
+
+/**
+ * Node tries a host's addresses one after the other and gives each but the last this long. Its own 250 ms are less than
+ * a connection over a satellite or around the world takes.
+ */
+const ADDRESS_ATTEMPT_MS = 1_000
+
+export type Connector = buildConnector.connector
+
+/**
+ * Makes connections for undici's clients and pools. Each of its steps (the way to the proxy, the tunnel, TLS) may take
+ * `timeoutMs`. undici's own ProxyAgent is not used because it turns flat header lists into an object, which loses
+ * repeated headers; this does the same with undici's `connect` and connector.
+ */
+export function connector(network: NetworkSettings, timeoutMs: number): Connector {
+  const connect = buildConnector({
+    // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+    rejectUnauthorized: true,
+    timeout: timeoutMs,
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_ATTEMPT_MS, timeoutMs / 4)),
+    ...trusted(network),
+  })
+  let tunnels: Pool | undefined
+  return (options, callback) => {
+    const { origin, hostname, port } = new URL(`${options.protocol}//${options.host}`)
+    const proxy = proxyFor(origin, network)
+    if (proxy === undefined) {
+      connect(options, callback)
+      return
+    }
+    tunnels ??= new Pool(proxy.origin, { connect })
+    openTunnel(tunnels, proxy, `${hostname}:${port || 443}`, timeoutMs).then(
+      // undici's types name only net.Socket; TLS takes any stream.
+      (socket) => connect({ ...options, httpSocket: socket as never }, callback),
+      (error: Error) => callback(error, null),
+    )
+  }
+}
+
+/** A stream to `authority` (HOST:PORT) through the proxy (CONNECT, RFC 9110 section 9.3.6). */
+async function openTunnel(
+  pool: Pool,
+  proxy: OutboundProxy,
+  authority: string,
+  timeoutMs: number,
+): Promise<Duplex> {
+  const timeout = AbortSignal.timeout(timeoutMs)
+  const answer = await pool
+    .connect({
+      path: authority,
+      headers: {
+        host: authority,
+        // Invariant: the proxy's credentials go here and nowhere else; bearer and secret only go into the tunnel.
+        ...(proxy.authorization && { 'proxy-authorization': proxy.authorization.reveal() }),
+      },
+      signal: timeout,
+    })
+    .catch((error: unknown) => {
+      throw new OutboundProxyError(proxy, authority, reasonOf(error, timeout), error)
+    })
+  const { statusCode, socket } = answer
+  if (statusCode >= 200 && statusCode <= 299) return socket
+  socket.on('error', () => {}).destroy()
+  throw new OutboundProxyError(proxy, authority, statusCode)
+}
+
+function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['reason'] {
+  if (timeout.aborted || isConnectTimeout(error)) return 'timeout'
+  if (isTlsError(error)) return 'tls'
+  const { code = '', syscall } = error as NodeJS.ErrnoException
+  // A failed connect or look-up; what breaks later broke off while it spoke.
+  return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'ENOTFOUND'
+    ? 'unreachable'
+    : 'protocol'
+}
+
+/** Node's certificates and those of `network.caFile`; made once a connector, because reading them all takes a while. */
+function trusted({ certificates }: NetworkSettings): { readonly secureContext?: SecureContext } {
+  if (certificates.length === 0) return {}
+  return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...certificates] }) }
+}

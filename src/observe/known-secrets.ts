@@ -1,0 +1,71 @@
+// The last line of defence for secrets: hides known tokens, keys and client secrets in any text that leaves the proxy.
+import type { Config } from '../config/config.ts'
+
+/** A shorter text would hide too much that is no secret. */
+const SHORTEST = 8
+/** The newest tokens that are remembered. */
+const MOST_TOKENS = 256
+
+/** The secrets that this process knows: those of its configuration, and the newest tokens that it was issued. */
+export class KnownSecrets {
+  #configured: readonly string[] = []
+  readonly #tokens = new Set<string>()
+  /** Undefined until it is needed; null while there is nothing to hide. */
+  #pattern: RegExp | null | undefined
+
+  /** Takes over the secrets of a configuration, in place of those of the one before. */
+  configure(config: Config): void {
+    this.#configured = secretsOf(config)
+    this.#pattern = undefined
+  }
+
+  /** Remembers an access token. */
+  issued(token: string): void {
+    this.#tokens.delete(token)
+    this.#tokens.add(token)
+    const [oldest] = this.#tokens
+    if (this.#tokens.size > MOST_TOKENS) this.#tokens.delete(oldest as string)
+    this.#pattern = undefined
+  }
+
+  /** True where a known secret is in the text, as it is, percent-encoded or as a string of JSON. */
+  isIn(text: string): boolean {
+    return this.#current()?.test(text) ?? false
+  }
+
+  /** The text with `*` for each known secret. */
+  readonly conceal = (text: string): string => {
+    const pattern = this.#current()
+    return pattern?.test(text) ? text.replace(new RegExp(pattern, 'g'), '*') : text
+  }
+
+  #current(): RegExp | null {
+    this.#pattern ??= patternOf([...this.#configured, ...this.#tokens])
+    return this.#pattern
+  }
+}
+
+function patternOf(secrets: readonly string[]): RegExp | null {
+  const forms = secrets
+    .filter(({ length }) => length >= SHORTEST)
+    .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
+    // Where one secret begins another, the longer one has to be found first.
+    .sort((a, b) => b.length - a.length)
+  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(escaped).join('|'))
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
+}
+
+function secretsOf({ accounts, guard, callers = [], network, shared }: Config): string[] {
+  const authorization = network.proxy?.authorization?.reveal()
+  const password = shared === undefined ? undefined : new URL(shared.url.reveal()).password
+  return [
+    ...accounts.map(({ clientSecret }) => clientSecret.reveal()),
+    ...guard.clientKeys.map((key) => key.reveal()),
+    ...callers.flatMap(({ keys }) => keys.map((key) => key.reveal())),
+    ...(authorization === undefined ? [] : [authorization, authorization.replace(/^\S+ /, '')]),
+    ...(password ? [password, decodeURIComponent(password)] : []),
+  ]
+}

@@ -1,0 +1,31 @@
+// Who looks at status, page, events and metrics, and what of them this viewer may see.
+import type { Exchange } from './exchange.ts'
+
+/** What a viewer may see: no more than what it may call. */
+export interface Viewer {
+  /** Names of companies, `*` for any id; undefined for all. */
+  readonly companies: ReadonlySet<string> | undefined
+  /** Only the requests of this caller, for a caller that is confined to projects; undefined for all. */
+  readonly caller: string | undefined
+}
+
+/** Sees everything. */
+export const EVERYTHING: Viewer = { companies: undefined, caller: undefined }
+
+/** True where the viewer may see what counts under this name. */
+export function seesCompany({ companies }: Viewer, group: string): boolean {
+  return companies === undefined || companies.has(group)
+}
+
+/** True where the viewer may see the request. One without a company is for those who see all, or for its own caller. */
+export function seesRequest(viewer: Viewer, { group, caller }: Pick<Exchange, 'group' | 'caller'>): boolean {
+  if (viewer.caller !== undefined && viewer.caller !== caller) return false
+  return group === undefined
+    ? viewer.companies === undefined || viewer.caller !== undefined
+    : seesCompany(viewer, group)
+}
+
+/** True where nothing is hidden from the viewer. */
+export function seesAll({ companies, caller }: Viewer): boolean {
+  return companies === undefined && caller === undefined
+}

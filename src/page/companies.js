@@ -1,0 +1,216 @@
+// The health of the proxy in one line, its warnings, and a card for each company.
+import { at, causeList, clock, draw, duration, make, milliseconds, plural, setText, sum } from './dom.js'
+import { bucketTotal, plots } from './plots.js'
+
+const FAILING = ['rejected', 'unavailable', 'renewal failing']
+
+const TOKEN_SIGNS = {
+  valid: ['ok', '✓'],
+  'renewal failing': ['warn', '!'],
+  rejected: ['bad', '✕'],
+  unavailable: ['bad', '✕'],
+  idle: ['', '○'],
+  waiting: ['', '…'],
+}
+
+/** As on the server: `*` is any id without an entry of its own. */
+const nameOf = ({ name }) => (name === '*' ? '* (any other id)' : name)
+
+export function showStatus(status) {
+  setText(at('version'), status.version)
+  const { companies, accounts, warnings, shared } = status
+  const names = (list) => list.map(({ name }) => name).join(', ')
+  const failing = accounts.filter(({ token }) => FAILING.includes(token))
+  const used = companies.filter(({ budget }) => budget?.remaining === 0)
+  const refused = companies.filter(({ refusals }) => refusals?.persistent)
+  const problems = []
+  if (!status.ready) problems.push('the proxy is not ready')
+  if (failing.length > 0) problems.push(`no good token for ${names(failing)}`)
+  if (refused.length > 0) problems.push(`Procore refuses every request of ${names(refused)}`)
+  if (used.length > 0) problems.push(`the rate budget of ${names(used)} is used up`)
+  if (shared?.up === false) problems.push('the shared budget cannot be reached')
+  showHealth(problems, warnings.length)
+  showWarnings(status)
+  showCompanies(status)
+}
+
+function showHealth(problems, warnings) {
+  const health = at('health')
+  if (problems.length > 0) {
+    health.className = 'bad'
+    setText(health, `✕ Something is wrong: ${problems.join('; ')}.`)
+  } else if (warnings > 0) {
+    health.className = 'warn'
+    setText(health, `! The proxy works; ${plural(warnings, 'warning')}.`)
+  } else {
+    health.className = 'ok'
+    setText(health, '✓ All is well.')
+  }
+}
+
+/** Warnings, and for each company that Procore refuses the causes as a list. */
+function showWarnings({ warnings, companies }) {
+  const list = at('warnings')
+  const refused = companies.filter(({ refusals }) => refusals?.persistent)
+  const items = [
+    ...warnings.map((text) => make('li', {}, text)),
+    ...refused.map(({ name, refusals: { status, causes } }) => {
+      const text = `Procore refuses the requests of ${name} with ${status}.`
+      if (causes.length === 1) return make('li', {}, text, causeList(causes))
+      return make(
+        'li',
+        {},
+        make('details', {}, make('summary', {}, `${text} Likely causes`), causeList(causes)),
+      )
+    }),
+  ]
+  list.hidden = items.length === 0
+  const fresh = items.map(({ textContent }) => textContent).join('\n')
+  const shown = [...list.children].map(({ textContent }) => textContent).join('\n')
+  if (shown !== fresh) list.replaceChildren(...items)
+}
+
+const cards = new Map()
+
+/** Names of the companies that have cards. */
+export const companyNames = () => [...cards.keys()]
+
+class Card {
+  constructor(name) {
+    this.title = make('h3')
+    this.facts = make('p', { class: 'facts' })
+    this.token = make('p')
+    this.load = make('p')
+    this.budget = make('p')
+    const meter = {
+      class: 'gauge',
+      role: 'meter',
+      'aria-label': `Rate budget of ${name}`,
+      'aria-valuemin': '0',
+    }
+    this.gauge = make('div', meter)
+    this.plots = make('div', { class: 'plots' })
+    this.rows = make('tbody')
+    const head = ['Minute', 'Requests', '4xx', '5xx, none', 'Median ms', '95 % ms', 'Budget'].map((text) =>
+      make('th', { scope: 'col', class: text === 'Minute' ? '' : 'number' }, text),
+    )
+    const table = make('table', {}, make('thead', {}, make('tr', {}, ...head)), this.rows)
+    this.numbers = make('details', {}, make('summary', {}, 'Plots as numbers'), table)
+    // On a phone the requests come first.
+    const open = matchMedia('(min-width: 42rem)').matches ? { open: '' } : {}
+    this.series = make('details', open, make('summary', {}, 'Last ten minutes'), this.plots, this.numbers)
+    const parts = [this.title, this.facts, this.token, this.load, this.budget, this.gauge, this.series]
+    this.element = make('article', { class: 'card' }, ...parts)
+    this.showSeries([])
+  }
+
+  showStatus(company, account) {
+    const { id, environment, access, rules, listen, requests, saved, inFlight, queued } = company
+    setText(this.title, `${nameOf(company)}${company.default ? ' (default)' : ''}`)
+    const about = [id === null ? '' : `id ${id}`, environment, access, rules > 0 ? plural(rules, 'rule') : '']
+    if (listen !== null) about.push(`own address ${listen}`)
+    setText(this.facts, about.filter((fact) => fact !== '').join(' · '))
+    this.#showToken(account, company.refusals)
+    const total = plural(sum(Object.values(requests)), 'request')
+    const failed = requests['5xx'] + requests.none
+    const counts = [`${total}: ${requests['4xx']} with status 4xx, ${failed} failed`]
+    if (sum(Object.values(saved)) > 0) counts.push(`${sum(Object.values(saved))} saved by the cache`)
+    if (inFlight > 0) counts.push(`${inFlight} in flight, ${queued} waiting`)
+    setText(this.load, counts.join('; '))
+    this.#showBudget(company.budget)
+  }
+
+  #showToken(account, refusals) {
+    const state = account?.token ?? 'waiting'
+    let [kind, sign] = TOKEN_SIGNS[state] ?? ['', '?']
+    let text = `Token ${state}`
+    if (account !== undefined) {
+      if (account.expiresInSeconds !== null) text += ` for ${duration(account.expiresInSeconds)}`
+      text += `, account ${account.name}`
+      if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
+    }
+    // A token is of no use where Procore refuses what is asked with it.
+    if (refusals?.persistent && kind === 'ok') {
+      ;[kind, sign] = ['bad', '✕']
+      text += `, but Procore answers ${refusals.status}`
+    }
+    this.token.className = kind
+    setText(this.token, `${sign} ${text}`)
+  }
+
+  #showBudget(budget) {
+    this.gauge.hidden = budget === null
+    if (budget === null) {
+      setText(this.budget, 'Budget: unknown before the first response')
+      return
+    }
+    const { limit, remaining, resetSeconds } = budget
+    const text = `${remaining} of ${limit} left, renewed in ${duration(resetSeconds)}`
+    setText(this.budget, `Budget: ${text}`)
+    const share = limit > 0 ? Math.max(0, Math.min(1, remaining / limit)) : 0
+    this.gauge.setAttribute('aria-valuemax', String(limit))
+    this.gauge.setAttribute('aria-valuenow', String(Math.min(limit, remaining)))
+    this.gauge.setAttribute('aria-valuetext', text)
+    const kind = share < 0.05 ? 'bad' : share < 0.2 ? 'warn' : 'fill-ok'
+    const bar = draw('rect', { width: share * 100, height: 10, class: kind })
+    const svg = draw(
+      'svg',
+      { viewBox: '0 0 100 10', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+      bar,
+    )
+    this.gauge.replaceChildren(svg)
+  }
+
+  showSeries(buckets) {
+    const shown = plots(buckets)
+    this.series.hidden = shown.length === 0
+    this.plots.replaceChildren(...shown)
+    this.rows.replaceChildren(...minutes(buckets).map(minuteRow))
+  }
+}
+
+/** Buckets by the minute, newest first, without those that had no request. */
+function minutes(buckets) {
+  const byMinute = Map.groupBy(buckets, ({ at: begin }) => begin - (begin % 60_000))
+  return [...byMinute].reverse().filter(([, parts]) => sum(parts.map(bucketTotal)) > 0)
+}
+
+function minuteRow([minute, parts]) {
+  const count = (...names) => sum(parts.flatMap(({ counts }) => names.map((name) => counts[name])))
+  const most = (key) => milliseconds(Math.max(...parts.map((part) => part[key] ?? 0)))
+  const left = parts.findLast(({ budgetRemaining }) => budgetRemaining !== null)?.budgetRemaining ?? '–'
+  const numbers = [
+    sum(parts.map(bucketTotal)),
+    count('4xx'),
+    count('5xx', 'none'),
+    most('p50Ms'),
+    most('p95Ms'),
+    left,
+  ]
+  const cells = numbers.map((number) => make('td', { class: 'number' }, String(number)))
+  return make('tr', {}, make('th', { scope: 'row' }, clock(minute).slice(0, 5)), ...cells)
+}
+
+function showCompanies({ companies, accounts }) {
+  const names = new Set(companies.map(({ name }) => name))
+  for (const [name, card] of cards) {
+    if (names.has(name)) continue
+    card.element.remove()
+    cards.delete(name)
+  }
+  for (const company of companies) {
+    const { name, account, environment } = company
+    let card = cards.get(name)
+    if (card === undefined) {
+      card = new Card(name)
+      cards.set(name, card)
+      at('companies').append(card.element)
+    }
+    const own = accounts.find((each) => each.name === account && each.environment === environment)
+    card.showStatus(company, own)
+  }
+}
+
+export function showSeries(series) {
+  for (const { company, buckets } of series) cards.get(company)?.showSeries(buckets)
+}

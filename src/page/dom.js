@@ -1,0 +1,71 @@
+// Makes elements and texts. What the page shows is other people's data: it only ever becomes text, never markup.
+
+const SVG = 'http://www.w3.org/2000/svg'
+
+export const at = (id) => document.getElementById(id)
+
+/** An element with attributes; children are elements or text. */
+export function make(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children)
+}
+
+/** The same in SVG. */
+export function draw(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children)
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
+  element.append(...children)
+  return element
+}
+
+/** Leaves the element alone where it has the text already, so that a screen reader does not repeat it. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text
+}
+
+export function duration(seconds) {
+  if (seconds === null) return 'unknown time'
+  if (seconds < 120) return `${seconds} s`
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
+}
+
+export function milliseconds(ms) {
+  if (ms === null || ms === undefined) return '–'
+  return ms < 10 ? String(ms) : String(Math.round(ms))
+}
+
+/** `14:03:59`; with the date too where `dateStyle` says so. */
+export function clock(ms, dateStyle) {
+  const date = dateStyle === undefined ? {} : { year: 'numeric', month: 'short', day: 'numeric' }
+  const time = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }
+  return new Date(ms).toLocaleString('en-GB', { ...date, ...time })
+}
+
+export function size(bytes) {
+  return `${bytes.toLocaleString('en')} byte${bytes === 1 ? '' : 's'}`
+}
+
+export function plural(count, word) {
+  return `${count} ${word}${count === 1 ? '' : 's'}`
+}
+
+export function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
+/** A list of names and values; those without a value are left out. */
+export function facts(...pairs) {
+  const shown = pairs.filter(([, value]) => value !== undefined && value !== '')
+  return make(
+    'dl',
+    {},
+    ...shown.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, ...[value].flat())]),
+  )
+}
+
+/** Causes and how to fix each, as a list. */
+export function causeList(causes) {
+  return make('ul', { class: 'causes' }, ...causes.map(({ cause, fix }) => make('li', {}, `${cause} ${fix}`)))
+}

@@ -1,0 +1,51 @@
+// A copy of a body that passes, up to the longest that is recorded, with the digest of all of it.
+import { createHash } from 'node:crypto'
+
+/** A longer body is not recorded. */
+export const MOST_BODY_BYTES = 8 * 1024 * 1024
+/** All copies together hold no more than this; beyond, a body counts as too long. */
+const MOST_HELD_BYTES = 128 * 1024 * 1024
+
+let heldBytes = 0
+
+export class BodyCopy {
+  readonly #hash = createHash('sha256')
+  #pieces: Buffer[] | undefined = []
+  #held = 0
+  #length = 0
+
+  /** How long the body is so far. */
+  get length(): number {
+    return this.#length
+  }
+
+  add(piece: Buffer): void {
+    this.#length += piece.length
+    this.#hash.update(piece)
+    if (this.#pieces === undefined) return
+    if (this.#length > MOST_BODY_BYTES || heldBytes + piece.length > MOST_HELD_BYTES) {
+      this.release()
+      return
+    }
+    this.#pieces.push(piece)
+    this.#held += piece.length
+    heldBytes += piece.length
+  }
+
+  /** All of it, or undefined where it is too long. */
+  get bytes(): Buffer | undefined {
+    return this.#pieces && Buffer.concat(this.#pieces, this.#length)
+  }
+
+  /** The SHA-256 of all that came, in hex; asked for once, at the end. */
+  digest(): string {
+    return this.#hash.digest('hex')
+  }
+
+  /** Lets the copy go. */
+  release(): void {
+    heldBytes -= this.#held
+    this.#held = 0
+    this.#pieces = undefined
+  }
+}

@@ -1,0 +1,190 @@
+// Makes one HAR entry of a call and its response: bodies decompressed, everything masked, nothing that identifies a caller.
+import { promisify } from 'node:util'
+import type { Call } from '../forward/call.ts'
+import { headerValue, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { isSecretName } from '../observe/mask-body.ts'
+import type { BodyCopy } from './body-copy.ts'
+import { MOST_BODY_BYTES } from './body-copy.ts'
+import { harHeaders, harQuery, harText, type RecordedEntry } from './har.ts'
+import { type MemberMask, maskText } from './masks.ts'
+import {
+  contentTypeOf,
+  type MaskedBody,
+  maskedBody,
+  maskedTarget,
+  matchOfCall,
+  TOO_LONG,
+} from './recorded-request.ts'
+
+/** A call that was answered completely. */
+export interface Exchanged {
+  readonly call: Call
+  readonly response: UpstreamResponse
+  readonly requestBody: BodyCopy | undefined
+  readonly responseBody: BodyCopy
+  /** Wall clock. */
+  readonly startedAt: number
+  /** Until the response's head was there. */
+  readonly waitMs: number
+  /** From then to the end of its body. */
+  readonly receiveMs: number
+}
+
+export interface MadeEntry {
+  readonly entry: RecordedEntry
+  /** What is in it as plain text, where a secret may be that the entry holds in another form, as in base64. */
+  readonly texts: readonly string[]
+}
+
+/** What of the caller's headers is recorded; all others are left out. */
+const REQUEST_HEADERS =
+  /^(?:accept|accept-encoding|accept-language|content-type|content-length|user-agent|range|if-.*|cache-control)$/i
+/** What of a response's headers is not recorded: cookies, challenges, and what is true of one connection. */
+const NOT_RECORDED =
+  /cookie|^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
+
+export async function entryOf(exchanged: Exchanged, mask: MemberMask): Promise<MadeEntry> {
+  const { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs } = exchanged
+  const sent = withMask(requestBody, contentTypeOf(call.rawHeaders), mask)
+  const unpacked = await decompressed(responseBody, headerValue(response.head, 'content-encoding'))
+  const body =
+    unpacked.bytes === undefined
+      ? unpacked
+      : maskedBody(unpacked.bytes, headerValue(response.head, 'content-type') ?? '', mask)
+  const match = matchOfCall(call, sent, requestBody)
+  const target = maskedTarget(call)
+  const url = target.startsWith('/') ? call.upstream.origin + target : target
+  const headers = harHeaders(recordedHeaders(response.rawHeaders))
+  const entry = {
+    startedDateTime: new Date(startedAt).toISOString(),
+    time: rounded(waitMs + receiveMs),
+    request: {
+      method: call.method,
+      url,
+      httpVersion: 'HTTP/1.1',
+      cookies: [],
+      headers: harHeaders(call.rawHeaders).filter(({ name }) => REQUEST_HEADERS.test(name)),
+      queryString: harQuery(target.split('?').slice(1).join('?')),
+      ...(sent === NO_BODY ? {} : { postData: postDataOf(sent, contentTypeOf(call.rawHeaders)) }),
+      headersSize: -1,
+      bodySize: requestBody?.length ?? 0,
+    },
+    response: {
+      status: response.status,
+      statusText: response.statusText,
+      httpVersion: 'HTTP/1.1',
+      cookies: [],
+      headers,
+      content: contentOf(body, headerValue(response.head, 'content-type') ?? ''),
+      redirectURL: headers.find(({ name }) => name.toLowerCase() === 'location')?.value ?? '',
+      headersSize: -1,
+      bodySize: responseBody.length,
+    },
+    cache: {},
+    timings: { send: 0, wait: rounded(waitMs), receive: rounded(receiveMs) },
+    _procoreProxy: {
+      bodySha256: match.bodySha256,
+      ...(body.omitted === undefined ? {} : { omitted: body.omitted }),
+    },
+  }
+  return {
+    entry,
+    texts: [plain(call.path), ...[sent, body].flatMap(({ bytes }) => (bytes ? plainForms(bytes) : []))],
+  }
+}
+
+const NO_BODY: MaskedBody = { bytes: undefined, omitted: undefined }
+
+/** The request's body as it is recorded and matched. */
+export function withMask(copy: BodyCopy | undefined, contentType: string, mask: MemberMask): MaskedBody {
+  if (copy === undefined || copy.length === 0) return NO_BODY
+  const { bytes } = copy
+  return bytes === undefined ? { bytes, omitted: TOO_LONG } : maskedBody(bytes, contentType, mask)
+}
+
+function postDataOf({ bytes, omitted }: MaskedBody, mimeType: string) {
+  if (bytes === undefined) return { mimeType, text: '', comment: omitted }
+  const { text, encoding } = harText(bytes)
+  return { mimeType, text, ...(encoding === undefined ? {} : { _encoding: encoding }) }
+}
+
+function contentOf({ bytes, omitted }: MaskedBody, mimeType: string) {
+  if (bytes === undefined) return { size: 0, mimeType, comment: omitted }
+  return { size: bytes.length, mimeType, ...harText(bytes) }
+}
+
+function recordedHeaders(rawHeaders: readonly string[]): string[] {
+  const headers: string[] = []
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (!NOT_RECORDED.test(name) && !isSecretName(name))
+      headers.push(name, maskText(rawHeaders[at + 1] as string))
+  }
+  return headers
+}
+
+/** The body without its compression, as HAR wants it, and so that secrets and members can be found in it. */
+async function decompressed(copy: BodyCopy, encoding: string | undefined): Promise<MaskedBody> {
+  const { bytes } = copy
+  if (bytes === undefined) return { bytes, omitted: TOO_LONG }
+  const codings = (encoding ?? '')
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((name) => name !== '' && name !== 'identity')
+  if (codings.length === 0 || bytes.length === 0) return { bytes, omitted: undefined }
+  const unpack = codings.length === 1 ? UNPACKERS[codings[0] as string] : undefined
+  try {
+    const unpacked = await unpack?.(bytes)
+    if (unpacked !== undefined) return { bytes: unpacked, omitted: undefined }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      return { bytes: undefined, omitted: TOO_LONG }
+  }
+  return {
+    bytes: undefined,
+    omitted: `The body could not be decompressed (${codings.join(', ')}), so it was not recorded.`,
+  }
+}
+
+type Unpack = (bytes: Buffer) => Promise<Buffer>
+
+const zlib = process.getBuiltinModule('node:zlib')
+const BOUNDED = { maxOutputLength: MOST_BODY_BYTES }
+const gunzip: Unpack = (bytes) => promisify<Buffer, object, Buffer>(zlib.gunzip)(bytes, BOUNDED)
+const UNPACKERS: Readonly<Record<string, Unpack>> = {
+  gzip: gunzip,
+  'x-gzip': gunzip,
+  deflate: (bytes) => {
+    // Some servers leave zlib's header out.
+    const inflate = ((bytes[0] as number) & 0x0f) === 8 ? zlib.inflate : zlib.inflateRaw
+    return promisify<Buffer, object, Buffer>(inflate)(bytes, BOUNDED)
+  },
+  br: (bytes) => promisify<Buffer, object, Buffer>(zlib.brotliDecompress)(bytes, BOUNDED),
+  zstd: (bytes) => promisify<Buffer, object, Buffer>(zlib.zstdDecompress)(bytes, BOUNDED),
+}
+
+/** A body as text, and the same without JSON's escapes and percent-encoding, which may hide a secret. */
+function plainForms(bytes: Buffer): string[] {
+  const text = bytes.toString('utf8')
+  const forms = [text]
+  if (text.includes('\\')) forms.push(text.replace(/\\u([0-9a-f]{4})|\\(.)/gi, unescaped))
+  if (text.includes('%')) forms.push(plain(text))
+  return forms
+}
+
+function unescaped(_: string, hex: string | undefined, char: string): string {
+  return hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16))
+}
+
+/** Without percent-encoding; what is no escape stays. */
+function plain(text: string): string {
+  return text
+    .replaceAll('+', ' ')
+    .replace(/(?:%[0-9a-f]{2})+/gi, (escapes) =>
+      Buffer.from(escapes.replaceAll('%', ''), 'hex').toString('utf8'),
+    )
+}
+
+function rounded(ms: number): number {
+  return Math.round(Math.max(0, ms) * 1000) / 1000
+}

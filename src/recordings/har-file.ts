@@ -1,0 +1,159 @@
+// Reads and writes the files of a folder of recordings: each file whole or not at all, and for its owner alone.
+import {
+  chmod,
+  constants,
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { HAR_END, harStart, isOwnLayout, type RecordedCompany, type Recording, readHar } from './har.ts'
+
+const MODE = 0o600
+const FOLDER_MODE = 0o700
+/** The first line is shorter than this. */
+const MOST_START_BYTES = 16 * 1024
+
+/** A file that is no recording: damaged, of another program, of another company. `message` names the file and the fix. */
+export class RecordingError extends Error {
+  override readonly name = 'RecordingError'
+}
+
+/**
+ * Every recording in a folder, in the order of names.
+ * @throws {RecordingError} for a file that can't be read.
+ */
+export async function readFolder(folder: string): Promise<Recording[]> {
+  const names = (await readdir(folder))
+    .filter((name) => name.endsWith('.har') && !name.startsWith('.'))
+    .sort()
+  const recordings: Recording[] = []
+  for (const name of names) recordings.push(await readRecording(join(folder, name)))
+  return recordings
+}
+
+async function readRecording(file: string): Promise<Recording> {
+  try {
+    return readHar(await readFile(file, 'utf8'))
+  } catch (cause) {
+    throw new RecordingError(
+      `${file} is not a recording of procore-proxy, or it is damaged. Delete it, or restore it from a backup.`,
+      { cause },
+    )
+  }
+}
+
+export function fileOf(folder: string, company: RecordedCompany): string {
+  return join(folder, `${company.company.name}.har`)
+}
+
+/**
+ * Adds entries (each one line of JSON) to a company's file. What was there is copied and never parsed, unless another
+ * program laid it out differently; the old file stays as it is until the new one is whole.
+ * @throws {RecordingError} where the file is of another company or no recording; an Error of Node's where it can't be written.
+ */
+export async function appendEntries(
+  folder: string,
+  company: RecordedCompany,
+  lines: readonly string[],
+): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+  const file = fileOf(folder, company)
+  const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
+  try {
+    const end = await copyOfEntries(file, temporary, company)
+    const handle = await open(temporary, 'r+')
+    try {
+      const text = (end.isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
+      await handle.truncate(end.position)
+      await handle.write(text, end.position)
+      // A name must not point to what has not reached the disk.
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+interface EntriesEnd {
+  /** Where the next entry goes. */
+  readonly position: number
+  readonly isEmpty: boolean
+}
+
+/** Copies the file without its end; makes a new one where there is none. */
+async function copyOfEntries(file: string, copy: string, company: RecordedCompany): Promise<EntriesEnd> {
+  try {
+    await copyFile(file, copy, constants.COPYFILE_FICLONE)
+    await chmod(copy, MODE)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return await rewritten(copy, company, [])
+  }
+  const layout = await layoutOf(copy)
+  if (layout === undefined) {
+    const { log } = await parsedHar(file, company)
+    return await rewritten(
+      copy,
+      company,
+      log.entries.map((entry) => JSON.stringify(entry)),
+    )
+  }
+  checkCompany(file, readHar(`${layout.start}${HAR_END}`), company)
+  return { position: layout.size - HAR_END.length, isEmpty: layout.isEmpty }
+}
+
+async function rewritten(
+  copy: string,
+  company: RecordedCompany,
+  lines: readonly string[],
+): Promise<EntriesEnd> {
+  const text = harStart(company) + lines.join(',\n')
+  await writeFile(copy, text, { mode: MODE })
+  return { position: Buffer.byteLength(text), isEmpty: lines.length === 0 }
+}
+
+/** The first line and the size of a file that is laid out as ours are; undefined for another. */
+async function layoutOf(
+  file: string,
+): Promise<{ start: string; size: number; isEmpty: boolean } | undefined> {
+  const handle = await open(file)
+  try {
+    const { size } = await handle.stat()
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(MOST_START_BYTES), 0, MOST_START_BYTES, 0)
+    const start = buffer.toString('utf8', 0, bytesRead)
+    const tail = await handle.read(
+      Buffer.alloc(HAR_END.length),
+      0,
+      HAR_END.length,
+      Math.max(0, size - HAR_END.length),
+    )
+    if (!isOwnLayout(start) || tail.buffer.toString() !== HAR_END) return undefined
+    const line = start.split('\n', 1)[0] as string
+    return { start: line, size, isEmpty: size <= Buffer.byteLength(line) + HAR_END.length + 1 }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A file that another program or a person wrote, with all that is in its entries. */
+async function parsedHar(file: string, company: RecordedCompany): Promise<{ log: { entries: unknown[] } }> {
+  checkCompany(file, await readRecording(file), company)
+  return JSON.parse(await readFile(file, 'utf8'))
+}
+
+function checkCompany(file: string, found: RecordedCompany, wanted: RecordedCompany): void {
+  if (found.company.id === wanted.company.id) return
+  throw new RecordingError(
+    `${file} holds recordings of the company ${found.company.id}, not ${wanted.company.id}. Record to another folder.`,
+  )
+}

@@ -1,0 +1,111 @@
+// HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/): the parts that recordings use, and one entry a line.
+import * as z from 'zod'
+import { VERSION } from '../observe/version.ts'
+
+const pairSchema = z.object({ name: z.string(), value: z.string() })
+
+/** Members that begin with `_` are custom ones, as the format allows; other tools pass over them. */
+const entrySchema = z.object({
+  request: z.object({
+    method: z.string(),
+    url: z.string(),
+    postData: z.object({ text: z.string().optional(), _encoding: z.string().optional() }).optional(),
+  }),
+  response: z.object({
+    status: z.number(),
+    statusText: z.string(),
+    headers: z.array(pairSchema),
+    content: z.object({
+      text: z.string().optional(),
+      encoding: z.string().optional(),
+      comment: z.string().optional(),
+    }),
+  }),
+  _procoreProxy: z.object({ bodySha256: z.string().optional(), omitted: z.string().optional() }).optional(),
+})
+
+const originsSchema = z.object({
+  name: z.string(),
+  apiUrl: z.string(),
+  loginUrl: z.string(),
+  fileDomain: z.string(),
+})
+
+const ownSchema = z.object({
+  company: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/), id: z.string().regex(/^\d{1,20}$/) }),
+  environment: originsSchema,
+})
+
+const harSchema = z.object({ log: z.object({ _procoreProxy: ownSchema, entries: z.array(entrySchema) }) })
+
+/** As much of an entry as is needed to answer from it. */
+export type RecordedEntry = z.infer<typeof entrySchema>
+
+/** What a file is of: the company and where it is called, so that replay needs no configuration. */
+export type RecordedCompany = z.infer<typeof ownSchema>
+
+export interface Recording extends RecordedCompany {
+  readonly entries: readonly RecordedEntry[]
+}
+
+/** Reads a file's text. Throws an Error that says what is wrong with it. */
+export function readHar(text: string): Recording {
+  const { log } = harSchema.parse(JSON.parse(text))
+  return { ...log._procoreProxy, entries: log.entries }
+}
+
+/** What each file of ours ends with, after the last entry. */
+export const HAR_END = '\n]}}\n'
+
+/** Its first line, up to the entries: one line for each of them follows. */
+export function harStart({ company, environment }: RecordedCompany): string {
+  const { name, apiUrl, loginUrl, fileDomain } = environment
+  const log = {
+    version: '1.2',
+    creator: { name: 'procore-proxy', version: VERSION },
+    _procoreProxy: { company, environment: { name, apiUrl, loginUrl, fileDomain } },
+    entries: [],
+  }
+  return `${JSON.stringify({ log }).slice(0, -']}}'.length)}\n`
+}
+
+/** Whether a text begins a file that is laid out as ours are. */
+export function isOwnLayout(start: string): boolean {
+  const line = start.split('\n', 1)[0] as string
+  return line.startsWith('{"log":{"version":"1.2","creator":{') && line.endsWith(',"entries":[')
+}
+
+interface Pair {
+  readonly name: string
+  readonly value: string
+}
+
+/** Flat headers as HAR lists them. */
+export function harHeaders(rawHeaders: readonly string[]): Pair[] {
+  const pairs: Pair[] = []
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    pairs.push({ name: rawHeaders[at] as string, value: rawHeaders[at + 1] as string })
+  }
+  return pairs
+}
+
+/** A raw query (without `?`) as HAR lists it: decoded, for people. */
+export function harQuery(query: string): Pair[] {
+  return [...new URLSearchParams(query)].map(([name, value]) => ({ name, value }))
+}
+
+/** A body as text where it is UTF-8, else in base64. */
+export function harText(body: Buffer): { text: string; encoding?: 'base64' } {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
+    if (!text.includes('\0')) return { text }
+  } catch {
+    // It is no text.
+  }
+  return { text: body.toString('base64'), encoding: 'base64' }
+}
+
+/** The bytes of a body that {@link harText} made. */
+export function bytesOf(text: string, encoding: string | undefined): Buffer {
+  return Buffer.from(text, encoding === 'base64' ? 'base64' : 'utf8')
+}

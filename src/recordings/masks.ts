@@ -1,0 +1,112 @@
+// Takes what must not be in a recording out of queries, URLs within texts, and JSON bodies.
+import { maskJson } from '../observe/mask-json.ts'
+
+/** Names of query parameters whose values are credentials: those of signed URLs (AWS, Google, Azure) and their like. */
+const SECRET_PARAMETER =
+  /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|key|code|auth|policy|key-pair-id|session[-_]?id)$/i
+/** A JWT, or a long run of what digests and random keys are written with. */
+const SIGNATURE =
+  /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
+/** Members of JSON and fields of forms that hold credentials wherever they are, in lower case without `-` and `_`. */
+const SECRET_MEMBERS = [
+  'accesstoken',
+  'refreshtoken',
+  'idtoken',
+  'clientsecret',
+  'secret',
+  'password',
+  'apikey',
+  'privatekey',
+  'authorization',
+  'cookie',
+  'xamzsignature',
+  'xamzcredential',
+  'xamzsecuritytoken',
+]
+
+/** The query (raw, without `?`) with `*` for each value that is a credential or looks like one. */
+export function maskQueryValues(query: string): string {
+  if (!query.includes('=')) return query
+  return query.split('&').map(maskPair).join('&')
+}
+
+function maskPair(pair: string): string {
+  const equals = pair.indexOf('=')
+  if (equals === -1) return pair
+  const name = pair.slice(0, equals)
+  return isSecretPair(name, pair.slice(equals + 1)) ? `${name}=*` : pair
+}
+
+function isSecretPair(name: string, value: string): boolean {
+  return value !== '' && (SECRET_PARAMETER.test(decoded(name)) || SIGNATURE.test(value))
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}
+
+/** A parameter within a text; JSON may write the `&` before it as `\u0026`, HTML as `&amp;`. */
+const PARAMETER = /([?&;]|\\u0026)([\w.%[\]-]{1,100})=([^&"'\s<>\\,;]+)/g
+
+/** Tokens that are recognised wherever they are. */
+const TOKEN = /\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?|\b(bearer|basic) +[\w+/=.~-]{16,}/gi
+
+/** The text with `*` for such values in the queries of all URLs in it, and for tokens. */
+export function maskText(text: string): string {
+  const masked = text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
+  if (!masked.includes('=')) return masked
+  return masked.replace(PARAMETER, (pair, before: string, name: string, value: string) =>
+    isSecretPair(name, value) ? `${before}${name}=*` : pair,
+  )
+}
+
+/** Masks members of JSON bodies by name. */
+export class MemberMask {
+  readonly #names: ReadonlySet<string>
+  /** Whether a text may hold one of them; an escape in a name could hide it. */
+  readonly #mayHold: RegExp
+
+  /** `redact`: the names that the configuration masks, besides those that are always masked. */
+  constructor(redact: readonly string[]) {
+    this.#names = new Set([...SECRET_MEMBERS, ...redact.map(folded)])
+    const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
+    this.#mayHold = new RegExp(`"[-_]*(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
+  }
+
+  /**
+   * The JSON with `"*"` for each value under such a name; all else, digits of numbers too, stays as it is. Undefined where
+   * it may hold such a name and is no JSON that could be read.
+   */
+  masked(json: string): string | undefined {
+    if (!this.#mayHold.test(json)) return json
+    const { text, broken } = maskJson(json, false, {
+      isSecretName: (name) => this.#names.has(folded(name)),
+      maskName: (name) => name,
+      maskValue: (value) => value,
+    })
+    return broken ? undefined : text
+  }
+
+  /** A form (application/x-www-form-urlencoded) with `*` for each value under such a name. */
+  maskedForm(form: string): string {
+    return maskQueryValues(form)
+      .split('&')
+      .map((pair) => {
+        const name = pair.split('=', 1)[0] as string
+        return this.#names.has(folded(decoded(name))) && pair !== name ? `${name}=*` : pair
+      })
+      .join('&')
+  }
+}
+
+function folded(name: string): string {
+  return name.replace(/[-_]/g, '').toLowerCase()
+}
+
+function escaped(char: string): string {
+  return char.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+}

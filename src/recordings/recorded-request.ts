@@ -1,0 +1,99 @@
+// What of a request is recorded and matched: company, method, place, query and the digest of its body, all masked.
+import { createHash } from 'node:crypto'
+import type { Call } from '../forward/call.ts'
+import { headerValues } from '../routing/raw-headers.ts'
+import type { BodyCopy } from './body-copy.ts'
+import { bytesOf, type RecordedCompany, type RecordedEntry } from './har.ts'
+import { type MemberMask, maskQueryValues, maskText } from './masks.ts'
+
+/** A body as it is recorded. */
+export interface MaskedBody {
+  /** Undefined where there is none, or where `omitted` says why it is not recorded. */
+  readonly bytes: Buffer | undefined
+  readonly omitted: string | undefined
+}
+
+export const TOO_LONG = 'The body is longer than 8 MiB, so it was not recorded.'
+const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members could not be masked.'
+
+/** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
+export function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask): MaskedBody {
+  const isJson = /\bjson\b/i.test(contentType) || /^\s*[[{]/.test(bytes.toString('latin1', 0, 100))
+  const isForm = /x-www-form-urlencoded/i.test(contentType)
+  const text = bytes.toString('utf8')
+  // What is no UTF-8 is no text that could be masked without changing all of it.
+  if (!isJson && !isForm && !Buffer.from(text).equals(bytes)) return { bytes, omitted: undefined }
+  const masked = isForm ? mask.maskedForm(text) : isJson ? mask.masked(text) : text
+  if (masked === undefined) return { bytes: undefined, omitted: NOT_MASKABLE }
+  const all = isForm ? masked : maskText(masked)
+  return { bytes: all === text ? bytes : Buffer.from(all), omitted: undefined }
+}
+
+/** What a request is matched by, as text. */
+export interface RequestMatch {
+  readonly method: string
+  /** `/rest/v1.0/projects?per_page=10`: raw and masked; of a file with its origin before. */
+  readonly target: string
+  /** SHA-256 of the masked body in hex; empty where there is no body. */
+  readonly bodySha256: string
+}
+
+/** The call's, with its whole body. */
+export function matchOfCall(call: Call, body: MaskedBody, copy: BodyCopy | undefined): RequestMatch {
+  const bodySha256 =
+    copy === undefined || copy.length === 0 ? '' : (body.bytes && sha256(body.bytes)) || copy.digest()
+  return { method: call.method, target: maskedTarget(call), bodySha256 }
+}
+
+/** Path and query as they are recorded, with the origin before where that is not the API's. */
+export function maskedTarget({ path, upstream }: Call): string {
+  const isApi = upstream.origin === upstream.environment.apiUrl
+  return (isApi ? '' : upstream.origin) + withMaskedQuery(path)
+}
+
+function withMaskedQuery(path: string): string {
+  const mark = path.indexOf('?')
+  return mark === -1 ? path : path.slice(0, mark + 1) + maskQueryValues(path.slice(mark + 1))
+}
+
+/** A recorded entry's. */
+export function matchOfEntry(
+  { request, _procoreProxy }: RecordedEntry,
+  { environment }: RecordedCompany,
+): RequestMatch {
+  const { method, url, postData } = request
+  const isApi = url.startsWith(`${environment.apiUrl}/`)
+  const target = withMaskedQuery(isApi ? url.slice(environment.apiUrl.length) : url)
+  const text = postData?.text ?? ''
+  // A file that was written by hand has no digests.
+  const bodySha256 =
+    _procoreProxy?.bodySha256 ?? (text === '' ? '' : sha256(bytesOf(text, postData?._encoding)))
+  return { method, target, bodySha256 }
+}
+
+/** Equal for two requests exactly when one's response answers the other. */
+export function matchKey(companyId: string, { method, target, bodySha256 }: RequestMatch): string {
+  const mark = target.indexOf('?')
+  return [companyId, method, mark === -1 ? target : sorted(target, mark), bodySha256].join('\n')
+}
+
+/** With its parameters by name; those of one name keep their order, which may matter. */
+function sorted(target: string, mark: number): string {
+  const pairs = target
+    .slice(mark + 1)
+    .split('&')
+    .filter((pair) => pair !== '')
+  const nameOf = (pair: string) => pair.split('=', 1)[0] as string
+  const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+  pairs.sort((a, b) => compare(nameOf(a), nameOf(b)))
+  return target.slice(0, mark + 1) + pairs.join('&')
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** The media type that flat headers name; empty where they name none. */
+export function contentTypeOf(rawHeaders: readonly string[]): string {
+  return headerValues(rawHeaders, 'content-type').join(', ')
+}

@@ -1,0 +1,57 @@
+// The configuration that a folder of recordings stands for, so that replay needs none, and no account either.
+import type { Environment } from '../config/config.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import type { RecordedCompany } from './har.ts'
+
+/** As in the configuration file. */
+export interface ReplayDocument {
+  readonly environments: Readonly<Record<string, object>>
+  readonly serviceAccounts: Readonly<Record<string, object>>
+  readonly companies: Readonly<Record<string, { readonly id: string; readonly serviceAccount: string }>>
+}
+
+/** Companies and environments as they were recorded, with accounts that are never logged in with. */
+export function replayDocument(recorded: readonly RecordedCompany[]): ReplayDocument {
+  const environments = new Map<string, Environment>()
+  const companies = recorded.map(({ company, environment }) => {
+    const name = nameFor(environment, environments)
+    environments.set(name, environment)
+    return [company.name, { id: company.id, serviceAccount: name }] as const
+  })
+  const names = [...environments]
+  return {
+    environments: Object.fromEntries(
+      names.filter(([, each]) => !isBuiltIn(each)).map(([name, each]) => [name, origins(each)]),
+    ),
+    serviceAccounts: Object.fromEntries(
+      names.map(([environment]) => [
+        environment,
+        { environment, clientId: 'replay', clientSecret: 'replay' },
+      ]),
+    ),
+    companies: Object.fromEntries(companies),
+  }
+}
+
+/** Its own, unless another environment of the recordings has that: a fake Procore gets a new port at each start. */
+function nameFor(environment: Environment, taken: ReadonlyMap<string, Environment>): string {
+  const isBuiltInName = BUILT_IN_ENVIRONMENTS.some(({ name }) => name === environment.name)
+  const base = isBuiltInName && !isBuiltIn(environment) ? `recorded-${environment.name}` : environment.name
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? base : `${base}-${number}`
+    const other = taken.get(name)
+    if (other === undefined || isSame(other, environment)) return name
+  }
+}
+
+function isBuiltIn(environment: Environment): boolean {
+  return BUILT_IN_ENVIRONMENTS.some((each) => each.name === environment.name && isSame(each, environment))
+}
+
+function isSame(a: Environment, b: Environment): boolean {
+  return a.apiUrl === b.apiUrl && a.loginUrl === b.loginUrl && a.fileDomain === b.fileDomain
+}
+
+function origins({ apiUrl, loginUrl, fileDomain }: Environment): object {
+  return { apiUrl, loginUrl, ...(fileDomain === new URL(apiUrl).hostname ? {} : { fileDomain }) }
+}

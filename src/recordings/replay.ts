@@ -1,0 +1,177 @@
+// Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
+import { Readable } from 'node:stream'
+import type { RecordingSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
+import type { Call, Send } from '../forward/call.ts'
+import { RequestBody } from '../forward/request-body.ts'
+import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
+import { bytesOf, type RecordedCompany, type RecordedEntry } from './har.ts'
+import { withMask } from './har-entry.ts'
+import { readFolder } from './har-file.ts'
+import { MemberMask } from './masks.ts'
+import { nearest } from './nearest.ts'
+import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
+import { type Recorder, withRecorder } from './recorder.ts'
+
+interface Answers {
+  readonly apiUrl: string
+  readonly match: RequestMatch
+  readonly entries: RecordedEntry[]
+  next: number
+}
+
+/** What a folder of recordings holds, to be answered from. It outlives a reload. */
+export class RecordedAnswers {
+  readonly companies: RecordedCompany[] = []
+  readonly #byKey = new Map<string, Answers>()
+  #mask: MemberMask
+
+  constructor(settings: RecordingSettings) {
+    this.#mask = new MemberMask(settings.redact)
+  }
+
+  configure(settings: RecordingSettings): void {
+    this.#mask = new MemberMask(settings.redact)
+  }
+
+  /**
+   * Reads a folder.
+   * @throws {RecordingError} for a file that is no recording; an Error of Node's where the folder can't be read.
+   */
+  static async read(folder: string, settings: RecordingSettings): Promise<RecordedAnswers> {
+    const answers = new RecordedAnswers(settings)
+    for (const recording of await readFolder(folder)) {
+      answers.companies.push({ company: recording.company, environment: recording.environment })
+      for (const entry of recording.entries) answers.add(recording, entry)
+    }
+    return answers
+  }
+
+  add(company: RecordedCompany, entry: RecordedEntry): void {
+    const match = matchOfEntry(entry, company)
+    const key = matchKey(company.company.id, match)
+    const known = this.#byKey.get(key)
+    if (known !== undefined) known.entries.push(entry)
+    else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
+  }
+
+  /** The response to this call, whose body is `copy`. Throws `recording_missing`, naming the nearest ones. */
+  answer(call: Call, copy: BodyCopy | undefined): UpstreamResponse {
+    const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
+    const answers = this.#byKey.get(matchKey(call.companyId, match))
+    if (answers === undefined) throw this.#missing(call, match)
+    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)] as RecordedEntry
+    answers.next++
+    const omitted = entry._procoreProxy?.omitted
+    if (omitted !== undefined) throw missing(match, { help: omitted })
+    return responseOf(entry, call, answers.apiUrl)
+  }
+
+  #missing({ companyId, companyName }: Call, match: RequestMatch): ProxyError {
+    const prefix = `${companyId}\n`
+    const recorded = [...this.#byKey]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([, answers]) => answers.match)
+    return missing(match, { help: nearest(match, recorded, companyName) })
+  }
+}
+
+function missing({ method, target }: RequestMatch, options: { help: string }): ProxyError {
+  return new ProxyError('recording_missing', `No response to ${method} ${target} has been recorded.`, options)
+}
+
+/** They told of the body as it went over the wire. */
+const OF_THE_WIRE = /^(?:content-encoding|transfer-encoding|content-length)$/i
+
+function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: string): UpstreamResponse {
+  const { status, statusText, headers, content } = response
+  const body = bytesOf(content.text ?? '', content.encoding)
+  const rawHeaders: string[] = []
+  for (const { name, value } of headers) {
+    const isLength = /^content-length$/i.test(name)
+    if (isLength && call.method !== 'HEAD') rawHeaders.push(name, String(body.length))
+    else if (isLength || !OF_THE_WIRE.test(name))
+      rawHeaders.push(name, atThisApi(name, value, call, recordedApiUrl))
+  }
+  // Log and metrics count it as Procore's answer, which it is.
+  call.exchange.sentAt = performance.now()
+  call.exchange.upstreamMs = 0
+  return new StoredResponse(status, statusText, rawHeaders, body)
+}
+
+/** Links to the API where it was recorded become links to the API that is configured now. */
+function atThisApi(name: string, value: string, { upstream }: Call, recordedApiUrl: string): string {
+  if (recordedApiUrl === upstream.environment.apiUrl || !/^(?:link|location)$/i.test(name)) return value
+  return value.replaceAll(`${recordedApiUrl}/`, `${upstream.environment.apiUrl}/`)
+}
+
+/** Answers from recordings alone; nothing is ever sent. */
+export function replaySend(answers: RecordedAnswers): Send {
+  return async (call) => {
+    const copy = call.body === null ? undefined : new BodyCopy()
+    try {
+      if (call.body !== null) for await (const piece of call.body) copy?.add(piece)
+      return answers.answer(call, copy)
+    } finally {
+      copy?.release()
+    }
+  }
+}
+
+/** Answers from recordings; what is missing is sent, and recorded. */
+export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: Recorder): Send {
+  const recording = withRecorder(send, recorder)
+  return async (call) => {
+    const body = call.body === null ? undefined : await readStart(call.body)
+    // A body that is too long to be held is sent on while it comes, so its digest is known too late.
+    const answer = body?.rest === undefined ? recordedAnswer(answers, call, body?.pieces) : undefined
+    return answer ?? (await recording(body === undefined ? call : { ...call, body: bodyOf(body) }))
+  }
+}
+
+function recordedAnswer(
+  answers: RecordedAnswers,
+  call: Call,
+  pieces: readonly Buffer[] = [],
+): UpstreamResponse | undefined {
+  const copy = new BodyCopy()
+  try {
+    for (const piece of pieces) copy.add(piece)
+    return answers.answer(call, copy)
+  } catch (error) {
+    if (error instanceof ProxyError && error.code === 'recording_missing') return undefined
+    throw error
+  } finally {
+    copy.release()
+  }
+}
+
+interface StartedBody {
+  readonly pieces: readonly Buffer[]
+  /** What follows; undefined where that is all. */
+  readonly rest: AsyncIterator<Buffer> | undefined
+}
+
+/** Reads a body, or as much of it as is recorded. */
+async function readStart(body: RequestBody): Promise<StartedBody> {
+  const iterator: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
+  const pieces: Buffer[] = []
+  for (let length = 0; length <= MOST_BODY_BYTES; ) {
+    const { done, value } = await iterator.next()
+    if (done) return { pieces, rest: undefined }
+    pieces.push(value)
+    length += value.length
+  }
+  return { pieces, rest: iterator }
+}
+
+/** The body again, to be sent; the caller's bytes were counted when they came. */
+function bodyOf({ pieces, rest }: StartedBody): RequestBody {
+  return new RequestBody(Readable.from(rest === undefined ? pieces : joined(pieces, rest)), () => {})
+}
+
+async function* joined(pieces: readonly Buffer[], rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield* pieces
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value
+}

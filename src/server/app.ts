@@ -1,0 +1,274 @@
+// The Fastify instance of one configuration: hooks judge each request, routes answer it, one place answers errors.
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  type onRequestHookHandler,
+} from 'fastify'
+import { ProxyError } from '../errors.ts'
+import { Departure, type Send } from '../forward/call.ts'
+import { callOf, type Forwarded, forward } from '../forward/forward.ts'
+import { FORWARD_ROUTE, registerForwarding } from '../forward/http-proxy.ts'
+import { sendProblem } from '../forward/problem.ts'
+import { FILES_PATH } from '../guards/file-hosts.ts'
+import { FORWARDED_METHODS } from '../guards/framing.ts'
+import type { KeyThrottle } from '../guards/key-throttle.ts'
+import { asksForKeys, identifyKey, WrongKeyError } from '../guards/keys.ts'
+import { startExchange } from '../observe/exchange.ts'
+import type { Logger } from '../observe/log.ts'
+import { requestIdOf } from '../observe/request-id.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
+import type { Audits } from './audits.ts'
+import type { CallerConnection, CallerConnections } from './connections.ts'
+import type { Drain } from './drain.ts'
+import { registerErrorDocs } from './error-docs.ts'
+import { type IsReady, registerHealth } from './health.ts'
+import { type Judgement, judge, type Runtime } from './judge.ts'
+import { listDeps } from './lists.ts'
+import type { Observation } from './observation.ts'
+import { registerMetrics, registerStatus } from './own-pages.ts'
+import { registerPage, registerPageRedirects } from './page.ts'
+import { registerPlaceholderLogin } from './placeholder-login.ts'
+import { type RequestContext, requestContext } from './request-context.ts'
+
+/** A refused caller has this long to stop sending and read its response. */
+const LINGER_MS = 5_000
+
+export interface AppDeps {
+  readonly runtime: Runtime
+  readonly send: Send
+  readonly shared: SharedParts
+}
+
+/** What outlives a configuration, or is made for it elsewhere. */
+export interface SharedParts {
+  readonly log: Logger
+  readonly drain: Drain
+  readonly connections: CallerConnections
+  readonly keyThrottle: KeyThrottle
+  readonly observation: Observation
+  readonly audits: Audits
+  readonly isReady: IsReady
+}
+
+/** Builds the app; its `routing` handles requests once this has resolved. */
+export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const { runtime, shared } = deps
+  const { observation, isReady } = shared
+  const app = fastify({
+    logger: false,
+    genReqId: (request) => requestIdOf(request.headers['x-request-id']),
+    rewriteUrl: (request) => routeOf(request.url ?? '/'),
+    // Never trusted: a caller could claim any address, host or scheme.
+    trustProxy: false,
+    // Request ids are as long.
+    routerOptions: { maxParamLength: 128 },
+    // The drain refuses new requests, with a reason.
+    return503OnClosing: false,
+    // No route has a schema, so that what compiles them need not be loaded.
+    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
+  })
+  // To Fastify no method has a body, so that none of its parsers ever runs.
+  for (const method of FORWARDED_METHODS) {
+    app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
+  }
+  app.decorateRequest('proxyContext', null)
+  app.addHook('onRequest', judgeHook(deps))
+  app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
+  app.setNotFoundHandler(() => {
+    throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  })
+  registerHealth(app, isReady)
+  registerPlaceholderLogin(app, {
+    asksForKeys: () => asksForKeys(runtime.config),
+    findKey: async (secrets, request) => {
+      const key = secrets.find((secret) => identifyKey(runtime.config, [secret]) !== undefined)
+      if (key === undefined && secrets.length > 0) await sleep(throttled(shared, request))
+      return key
+    },
+  })
+  const viewer = (request: FastifyRequest) => requestContext(request).viewer
+  const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
+  registerMetrics(app, pages)
+  registerStatus(app, pages)
+  registerPage(app, pages)
+  registerPageRedirects(app, pages)
+  registerErrorDocs(app)
+  if (runtime.config.lists.enabled) {
+    const { registerLists } = await import('../lists/register-lists.ts')
+    registerLists(app, listDeps(deps))
+  }
+  await registerForwarding(app, {
+    originOf: (request) => forwardedOf(request).call.upstream.origin,
+    carry: (request, reply) => void carry(deps, request, reply),
+  })
+  await app.ready()
+  return app
+}
+
+/** Judges the request and keeps what came of it in its context; refusals are thrown to the error handler. */
+function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
+  const { connections, observation, drain } = shared
+  return (request, reply, done) => {
+    const { raw } = request
+    const connection = connections.of(raw.socket) as CallerConnection
+    const exchange = startExchange(request.id, raw.method ?? '', request.originalUrl)
+    exchange.listener = connection.listener.address
+    exchange.rawHeaders = raw.rawHeaders
+    drain.entered()
+    const end = once(() => {
+      drain.left()
+      const { headersSent, statusCode } = reply.raw
+      observation.ended(exchange, headersSent ? statusCode : null)
+    })
+    const context: RequestContext = {
+      exchange,
+      connection,
+      viewer: EVERYTHING,
+      caller: undefined,
+      forwarded: undefined,
+      list: undefined,
+      end,
+    }
+    request.proxyContext = context
+    if (drain.isDraining) reply.raw.shouldKeepAlive = false
+    connection.current?.onClose.push(() => {
+      if (!reply.raw.writableFinished) exchange.cause ??= 'caller_gone'
+      end()
+    })
+    const { listener } = connection
+    let judgement: Judgement
+    try {
+      judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+    } catch (error) {
+      const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
+      if (delayMs === 0) done(error as Error)
+      else setTimeout(() => done(error as Error), delayMs).unref()
+      return
+    }
+    admit(judgement, context, reply)
+    if (!reply.sent) done()
+  }
+}
+
+/** Counts a wrong key of this address; gives the milliseconds to hold its refusal back. */
+function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): number {
+  return keyThrottle.delayMs(request.raw.socket.remoteAddress)
+}
+
+function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
+  const { exchange } = context
+  switch (judgement.kind) {
+    case 'forward':
+      context.forwarded = judgement.forwarded
+      break
+    case 'list':
+      context.list = judgement.list
+      addHeaders(reply, exchange.extra)
+      break
+    case 'own':
+      exchange.own = true
+      addHeaders(reply, exchange.extra)
+      break
+    case 'preflight':
+      addHeaders(reply, judgement.headers)
+      reply.status(204).send()
+  }
+}
+
+function forwardedOf(request: FastifyRequest): Forwarded {
+  const { forwarded } = requestContext(request)
+  // Invariant: nothing is forwarded that the hooks did not let through.
+  if (forwarded === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  return forwarded
+}
+
+/** Forwards a request whose reply was hijacked. */
+async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const { audits } = shared
+  const forwarded = forwardedOf(request)
+  const { connection } = requestContext(request)
+  const departure = new Departure()
+  const call = callOf(forwarded, request.raw, reply.raw, departure)
+  try {
+    audits.assertWritable(call.method)
+  } catch (error) {
+    await refuse(error, { request, reply, audits })
+    return
+  }
+  const { current } = connection
+  if (current !== undefined) {
+    current.stallMs = call.upstream.settings.responseTimeoutMs
+    current.onBroken = (error) => call.body?.destroy(error)
+    current.onClose.push(() => departure.leave())
+  }
+  const beforeEnd = audits.recordOnce(call.exchange)
+  await forward(call, reply.raw, forwarded, { send, beforeEnd })
+  // Of a response that broke off, or whose caller has left.
+  await beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
+}
+
+interface Refused {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly audits: Audits
+}
+
+/** Answers a request that was refused or failed. */
+async function refuse(error: unknown, { request, reply, audits }: Refused): Promise<void> {
+  reply.hijack()
+  const refusal =
+    error instanceof ProxyError
+      ? error
+      : new ProxyError('internal_error', 'Something unexpected happened.', { cause: error })
+  const { exchange, connection } = requestContext(request)
+  exchange.cause = refusal.code
+  exchange.error = refusal
+  const { raw } = request
+  // What seems to be the next request may be the rest of this one.
+  if (refusal.code === 'request_invalid') connection.condemn()
+  if (!raw.complete) {
+    setTimeout(() => {
+      if (!raw.complete) raw.destroy()
+    }, LINGER_MS).unref()
+  }
+  await audits.recordRefusal(exchange, refusal.status).catch(() => {})
+  sendProblem(reply.raw, refusal, {
+    requestId: exchange.reqId,
+    company: exchange.company,
+    extra: exchange.extra,
+  })
+}
+
+/** `headers` are name, value, name, value, … */
+function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void {
+  for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
+}
+
+/** One of the proxy's own pages, without company prefix; anything else goes to the forwarder. */
+const OWN =
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
+/** These two lead to the page. */
+const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
+
+/** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
+function routeOf(target: string): string {
+  if (PAGE_REDIRECTS.has(target)) return target
+  const own = OWN.exec(target)?.[1]
+  return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
+}
+
+function noSchemas(): never {
+  throw new Error('no route has a schema')
+}
+
+function once(act: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (isDone) return
+    isDone = true
+    act()
+  }
+}

@@ -1,0 +1,90 @@
+// The audit of the configuration in force: which requests get a line, and when it has to be on disk.
+import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
+import type { Config } from '../config/config.ts'
+import { type Exchange, endExchange } from '../observe/exchange.ts'
+import type { Logger } from '../observe/log.ts'
+import { maskQuery } from '../observe/mask.ts'
+
+/** Records one request once; later calls do nothing. Rejects where the line of a write can't be written. */
+export type RecordOnce = (status: number | null) => Promise<void>
+
+export class Audits {
+  readonly #log: Logger
+  #settings: Config['audit']
+  #audit: Audit | undefined
+  #environments: ReadonlyMap<string, string> = new Map()
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** Opens the file of this configuration, if it names one; throws where that is not possible. */
+  async configure(config: Config): Promise<void> {
+    const { audit: settings } = config
+    this.#environments = environmentsOf(config)
+    if (settings?.file !== this.#settings?.file) {
+      const before = this.#audit
+      this.#audit = settings && (await openAudit(settings, this.#log))
+      await before?.close()
+    }
+    this.#settings = settings
+  }
+
+  /** Opens the file anew, after a log rotation. */
+  async reopen(): Promise<void> {
+    await this.#audit?.reopen()
+  }
+
+  async close(): Promise<void> {
+    await this.#audit?.close()
+  }
+
+  /** Throws `audit_unavailable` for a write while no line can be written. */
+  assertWritable(method: string): void {
+    if (!isRead(method)) this.#audit?.assertWritable()
+  }
+
+  /** Undefined where a forwarded request of this kind gets no line. */
+  recordOnce(exchange: Exchange): RecordOnce | undefined {
+    const audit = this.#audit
+    const isWrite = !isRead(exchange.method)
+    if (audit === undefined || (!isWrite && this.#settings?.what !== 'all')) return undefined
+    let recorded: Promise<void> | undefined
+    return (status) => {
+      recorded ??= audit.record(this.#entry(exchange, status))
+      // A read goes on without its line; the audit warns.
+      return isWrite ? recorded : recorded.catch(() => {})
+    }
+  }
+
+  /** A request that the proxy refused itself. */
+  async recordRefusal(exchange: Exchange, status: number): Promise<void> {
+    await this.#audit?.record(this.#entry(exchange, status))
+  }
+
+  #entry(exchange: Exchange, status: number | null): AuditEntry {
+    endExchange(exchange, status)
+    const { reqId, caller, company, method, target, durationMs, cause } = exchange
+    return {
+      time: new Date(exchange.at).toISOString(),
+      reqId,
+      caller,
+      company,
+      environment: this.#environments.get(exchange.group ?? ''),
+      method,
+      path: maskQuery(target),
+      status,
+      durationMs: Math.round(durationMs * 10) / 10,
+      cause,
+    }
+  }
+}
+
+function isRead(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+}
+
+function environmentsOf({ companies, anyCompany }: Config): ReadonlyMap<string, string> {
+  const named = companies.map(({ name, account }) => [name, account.environment.name] as const)
+  return new Map(anyCompany === undefined ? named : [...named, ['*', anyCompany.account.environment.name]])
+}

@@ -1,0 +1,215 @@
+// The one place of wiring: what outlives a configuration is made here, and each configuration gets an app of its own.
+import type { FastifyInstance } from 'fastify'
+import { requestToken } from '../auth/request-token.ts'
+import { type RequestToken, Tokens } from '../auth/tokens.ts'
+import { ResponseCache, withCache } from '../cache/response-cache.ts'
+import type { Config } from '../config/config.ts'
+import { Budgets } from '../forward/budgets.ts'
+import { Upstreams } from '../forward/upstreams.ts'
+import { KeyThrottle } from '../guards/key-throttle.ts'
+import { KnownSecrets } from '../observe/known-secrets.ts'
+import type { SharedView } from '../observe/live.ts'
+import type { Logger } from '../observe/log.ts'
+import type { Recorder } from '../observe/recorder.ts'
+import { VERSION } from '../observe/version.ts'
+import type { Shared } from '../shared/open-shared.ts'
+import { buildApp } from './app.ts'
+import { Audits } from './audits.ts'
+import { Drain } from './drain.ts'
+import { type Runtime, runtimeOf } from './judge.ts'
+import { Listeners } from './listeners.ts'
+import { LoginAsker } from './login-asker.ts'
+import { Observation } from './observation.ts'
+import { openRecordings, type RecordingsOption } from './recordings.ts'
+import { accountsInUse, Reloader } from './reload.ts'
+import { sendToFiles } from './send-to-files.ts'
+
+export interface ServerDeps {
+  readonly log: Logger
+  /** Shared with the log, which conceals them. */
+  readonly secrets?: KnownSecrets
+  /** Lines of the log that could not be written, for the metrics. */
+  readonly linesLost?: () => number
+  /** Records what passes, or answers from recordings. */
+  readonly recordings?: RecordingsOption | undefined
+}
+
+/** A proxy that is built but does not listen yet. */
+export interface ProxyServer {
+  /** Opens every configured address and starts fetching tokens; throws where an address can't be opened. */
+  listen(): Promise<void>
+  /** Addresses in use, as `http://127.0.0.1:8377` or `unix:/run/x.sock`, with the company of each. */
+  addresses(): { url: string; company: string | undefined }[]
+  /** Puts another configuration in force; see {@link Reloader.reload}. */
+  reload(config: Config): Promise<void>
+  /** A changed configuration could not be read: status, page and metrics say why the old one stays in force. */
+  reloadFailed(problems: readonly string[]): void
+  /** Opens the audit file anew, after a log rotation. */
+  reopen(): Promise<void>
+  /** Finishes what is under way, refuses what is new, then closes; false where requests were cut off. */
+  drain(): Promise<boolean>
+  /** Requests that have not ended. */
+  readonly inFlight: number
+  readonly tokens: Tokens
+  /** The requests that are remembered for the status page. */
+  readonly recorder: Recorder
+}
+
+export async function buildServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
+  const { log, secrets = new KnownSecrets(), linesLost = () => 0 } = deps
+  const shared = await openSharedState(config, log)
+  const login = new LoginAsker(config)
+  const requestNew: RequestToken = ({ account, signal }) => requestToken(account, login.ask, signal)
+  const requestAny = shared?.shareTokens(requestNew) ?? requestNew
+  const tokens = new Tokens(
+    async (request) => {
+      const issued = await requestAny(request)
+      secrets.issued(issued.value)
+      return issued
+    },
+    (event) => observation.token(event),
+  )
+  const budgets = new Budgets(config, shared?.openBudget)
+  const drain = new Drain()
+  const audits = new Audits(log)
+  await audits.configure(config)
+  const recordings = await openRecordings(deps.recordings, { config, log, secrets })
+  const cache = new ResponseCache(config.cache, {
+    isExhausted: ({ upstream }) => upstream.budget?.isExhausted ?? false,
+    report: () => {},
+  })
+  const send = withCache(sendToFiles(recordings.send), cache)
+  let runtime = runtimeOf(config, new Upstreams(config, { tokens, budgets }))
+  const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
+  const isReady = (strict: boolean) =>
+    isUp() && (!recordings.needsTokens || (allTried(tokens) && (!strict || allValid(tokens))))
+  const observation = new Observation({
+    config,
+    log,
+    secrets,
+    live: {
+      version: VERSION,
+      get config() {
+        return runtime.config
+      },
+      get ready() {
+        return isReady(false)
+      },
+      get inFlight() {
+        return drain.inFlight
+      },
+      get listeners() {
+        return listeners.addresses()
+      },
+      get tokens() {
+        return [...tokens.sources()]
+      },
+      get loads() {
+        return runtime.upstreams.loads()
+      },
+      budgetRemaining: (group) => runtime.upstreams.budgetRemaining(group),
+      get logLinesLost() {
+        return linesLost()
+      },
+      get shared() {
+        return shared && sharedView(shared)
+      },
+    },
+  })
+  const listeners = new Listeners({
+    handle: (request, response) => app.routing(request, response),
+    onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
+    onRefused: (most) => log.warn(`more than ${most} connections of callers: new ones are closed at once`),
+  })
+  drain.onLeft = () => listeners.closeIdle()
+  const parts = {
+    log,
+    drain,
+    audits,
+    connections: listeners.connections,
+    keyThrottle: new KeyThrottle(),
+    observation,
+    isReady,
+  }
+  const appOf = (next: Runtime) => buildApp({ runtime: next, send, shared: parts })
+  let app: FastifyInstance = await appOf(runtime)
+  const reloader = new Reloader({
+    tokens,
+    login,
+    log,
+    listeners,
+    current: () => runtime,
+    report: (error) => observation.reloaded(error),
+    apply: async (next) => {
+      const before = { runtime, app }
+      budgets.configure(next)
+      const swapped = runtimeOf(next, new Upstreams(next, { tokens, budgets }, before.runtime.upstreams))
+      const nextApp = await appOf(swapped)
+      await audits.configure(next)
+      app = nextApp
+      runtime = swapped
+      cache.configure(next.cache)
+      recordings.configure(next.recordings)
+      observation.configure(next)
+      // Requests under way end as they began.
+      await before.app.close()
+      void before.runtime.upstreams.close()
+    },
+  })
+  const prefetch = (next: Config) => {
+    if (!recordings.needsTokens) return
+    for (const account of accountsInUse(next)) tokens.source(account).prefetch()
+  }
+  return {
+    tokens,
+    get inFlight() {
+      return drain.inFlight
+    },
+    addresses: () => listeners.addresses(),
+    listen: async () => {
+      await listeners.apply(config)
+      prefetch(config)
+    },
+    recorder: observation.recorder,
+    reload: (next) => reloader.reload(next),
+    reloadFailed: (problems) => observation.reloaded(problems),
+    reopen: () => audits.reopen(),
+    drain: () => {
+      observation.streams.end()
+      return drain.run(runtime.config.shutdownTimeoutMs, listeners, async (force) => {
+        reloader.close()
+        tokens.close()
+        await (force ? runtime.upstreams.destroy() : runtime.upstreams.close())
+        await login.destroy()
+        await app.close()
+        await recordings.flush()
+        await audits.close()
+        observation.close()
+        shared?.close()
+      })
+    },
+  }
+}
+
+/** Redis or Valkey, where replicas share a budget; its client is loaded only then. */
+async function openSharedState(config: Config, log: Logger): Promise<Shared | undefined> {
+  const { shared } = config
+  if (shared === undefined) return undefined
+  const { openShared } = await import('../shared/open-shared.ts')
+  return await openShared({ ...config, shared }, log)
+}
+
+function sharedView(shared: Shared): SharedView {
+  const { isUp, errors } = shared.state()
+  return { up: isUp, errors: Object.fromEntries(errors) }
+}
+
+function allTried(tokens: Tokens): boolean {
+  for (const source of tokens.sources()) if (!source.tried) return false
+  return true
+}
+
+function allValid(tokens: Tokens): boolean {
+  for (const source of tokens.sources()) if (source.state().token === undefined) return false
+  return true
+}

@@ -1,0 +1,155 @@
+// The connections of callers: one request at a time on each, a bound on what waits behind it, and an end for stalled ones.
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Listener } from './listeners.ts'
+
+/** Requests that may wait behind the one under way on a connection (pipelining); more close it. */
+const MOST_WAITING = 16
+/** A caller that takes nothing of one of the proxy's own pages for so long is dropped. */
+const OWN_STALL_MS = 15_000
+const SWEEP_MS = 1_000
+/** File descriptors that are kept back for connections to Procore, log and secrets. */
+const LEAST_RESERVE = 64
+
+export type Handle = (request: IncomingMessage, response: ServerResponse) => void
+
+/** The request that is under way on a connection. */
+export interface Current {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  stallMs: number
+  /** Called where the rest of the request's body turns out to be broken. */
+  onBroken: ((error: Error) => void) | undefined
+  /** Called once, when the response has ended or the connection was closed. */
+  readonly onClose: (() => void)[]
+}
+
+interface Waiting {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+/** One caller's connection. */
+export class CallerConnection {
+  readonly socket: Socket
+  /** Where it came in. */
+  readonly listener: Listener
+  readonly #handle: Handle
+  #waiting: Waiting[] = []
+  #current: Current | undefined
+  #isCondemned = false
+  #flushed = 0
+  #flushedAt = 0
+
+  constructor(socket: Socket, listener: Listener, handle: Handle) {
+    this.socket = socket
+    this.listener = listener
+    this.#handle = handle
+    socket.on('close', () => {
+      this.#waiting = []
+      // Not left to the response alone: after a CONNECT, Node tells it nothing any more.
+      if (this.#current !== undefined) this.#end(this.#current)
+    })
+  }
+
+  get current(): Current | undefined {
+    return this.#current
+  }
+
+  /** What still comes on this connection is not taken for a request. */
+  get isCondemned(): boolean {
+    return this.#isCondemned
+  }
+
+  /** Ends the connection with the response under way, because what follows on it can't be trusted. */
+  condemn(): void {
+    this.#isCondemned = true
+    this.#waiting = []
+    if (this.#current !== undefined) this.#current.response.shouldKeepAlive = false
+  }
+
+  /** Handles a request now, or after those before it. */
+  receive(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#isCondemned) return
+    if (this.#current === undefined) this.#begin({ request, response })
+    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
+    else this.socket.destroy()
+  }
+
+  #begin({ request, response }: Waiting): void {
+    const current: Current = { request, response, stallMs: OWN_STALL_MS, onBroken: undefined, onClose: [] }
+    this.#current = current
+    response.once('close', () => this.#end(current))
+    this.#handle(request, response)
+  }
+
+  #end(ended: Current): void {
+    if (this.#current !== ended) return
+    this.#current = undefined
+    for (const tell of ended.onClose) tell()
+    const next = this.#waiting.shift()
+    if (next !== undefined && !this.socket.destroyed) this.#begin(next)
+  }
+
+  /** Cuts the connection where its caller has taken nothing for too long. */
+  sweep(now: number): void {
+    const { socket } = this
+    const flushed = socket.bytesWritten - socket.writableLength
+    if (this.#current === undefined || socket.writableLength === 0 || flushed !== this.#flushed) {
+      this.#flushed = flushed
+      this.#flushedAt = now
+    } else if (now - this.#flushedAt >= this.#current.stallMs) socket.destroy()
+  }
+}
+
+/** All connections of callers. */
+export class CallerConnections {
+  readonly #bySocket = new Map<Socket, CallerConnection>()
+  readonly #most = mostConnections()
+  readonly #onRefused: (most: number) => void
+  #timer: NodeJS.Timeout | undefined
+
+  /** `onRefused` is told when a connection was refused because there are too many. */
+  constructor(onRefused: (most: number) => void) {
+    this.#onRefused = onRefused
+  }
+
+  /** Takes a new connection; refused ones are closed at once. */
+  add(socket: Socket, listener: Listener, handle: Handle): void {
+    if (this.#bySocket.size >= this.#most) {
+      socket.destroy()
+      this.#onRefused(this.#most)
+      return
+    }
+    this.#bySocket.set(socket, new CallerConnection(socket, listener, handle))
+    this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
+    socket.once('close', () => {
+      this.#bySocket.delete(socket)
+      if (this.#bySocket.size > 0) return
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    })
+  }
+
+  of(socket: Socket): CallerConnection | undefined {
+    return this.#bySocket.get(socket)
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const connection of this.#bySocket.values()) connection.sweep(now)
+  }
+}
+
+/** As many as the limit on open files allows, less what the proxy itself needs; no bound where it can't be read. */
+function mostConnections(): number {
+  try {
+    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
+    return Number.isFinite(limit)
+      ? limit - Math.max(LEAST_RESERVE, Math.floor(limit / 4))
+      : Number.POSITIVE_INFINITY
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}

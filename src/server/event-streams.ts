@@ -1,0 +1,123 @@
+// The streams of server-sent events that keep open pages live. They outlive a reload, and are bounded in number and memory.
+import type { ServerResponse } from 'node:http'
+import { ProxyError } from '../errors.ts'
+import type { Viewer } from '../observe/viewer.ts'
+import type { Observation } from './observation.ts'
+
+/** So many pages may be open at once. */
+const MOST_STREAMS = 16
+/** How often new requests are sent. */
+const TICK_MS = 1_000
+/** The status, which is the heartbeat too, comes every so many ticks. */
+const STATUS_TICKS = 2
+/** The plots' buckets are as wide. */
+const SERIES_TICKS = 10
+/** A page that takes nothing off its stream for so many ticks is dropped. */
+const STALLED_TICKS = 15
+
+interface Stream {
+  readonly response: ServerResponse
+  readonly viewer: Viewer
+  /** The newest request that it was sent. */
+  seq: number
+  ticks: number
+  stalled: number
+}
+
+export class EventStreams {
+  readonly #observation: Observation
+  readonly #streams = new Set<Stream>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(observation: Observation) {
+    this.#observation = observation
+  }
+
+  /** How many are open. */
+  get size(): number {
+    return this.#streams.size
+  }
+
+  /** Throws `overloaded` where too many are open. */
+  judge(): void {
+    if (this.#streams.size < MOST_STREAMS) return
+    throw new ProxyError('overloaded', `${MOST_STREAMS} pages are open already.`, {
+      help: 'Close one of them.',
+      retryAfterSeconds: 5,
+    })
+  }
+
+  /** Sends `hello` with all there is, then what is new. The head of the response has been written. */
+  open(response: ServerResponse, viewer: Viewer): void {
+    const { recorder } = this.#observation
+    const requests = recorder.requests(viewer)
+    const stream: Stream = { response, viewer, seq: requests[0]?.seq ?? 0, ticks: 0, stalled: 0 }
+    this.#streams.add(stream)
+    response.once('close', () => {
+      this.#streams.delete(stream)
+      if (this.#streams.size > 0) return
+      clearTimeout(this.#timer)
+      this.#timer = undefined
+    })
+    this.#timer ??= this.#nextTick()
+    const { keepsBodies } = recorder
+    const status = this.#observation.status(viewer)
+    response.write(this.#event('hello', { status, series: recorder.series(viewer), requests, keepsBodies }))
+  }
+
+  #nextTick(): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timer = this.#nextTick()
+      this.#tick()
+    }, TICK_MS)
+    timer.unref()
+    return timer
+  }
+
+  #tick(): void {
+    if (!this.#observation.recorder.enabled) {
+      this.end()
+      return
+    }
+    for (const stream of this.#streams) {
+      const { response } = stream
+      if (response.writableLength > 0) {
+        // Nothing is queued for it: it gets what it missed once it reads again.
+        if (++stream.stalled > STALLED_TICKS) response.destroy()
+        continue
+      }
+      stream.stalled = 0
+      stream.ticks++
+      const text = this.#news(stream)
+      if (text !== '') response.write(text)
+    }
+  }
+
+  #news(stream: Stream): string {
+    const { viewer, ticks } = stream
+    const { recorder } = this.#observation
+    let text = ''
+    const requests = recorder.requests(viewer, stream.seq)
+    if (requests[0] !== undefined) {
+      stream.seq = requests[0].seq
+      text += this.#event('requests', requests)
+    }
+    if (ticks % STATUS_TICKS === 0) text += this.#event('status', this.#observation.status(viewer))
+    if (ticks % SERIES_TICKS === 0) text += this.#event('series', recorder.series(viewer))
+    return text
+  }
+
+  /** JSON holds no line break, so that an event is always one line of data. */
+  #event(name: string, data: unknown): string {
+    return this.#observation.secrets.conceal(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
+  }
+
+  /** Ends every stream; pages that are still open connect again by themselves. */
+  end(): void {
+    for (const { response } of this.#streams) {
+      // A response that is not read would never end.
+      if (response.writableLength > 0) response.destroy()
+      else response.end()
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// Connects whole lists with the server: each page is judged, sent, logged and counted like a request of its own.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ProxyError } from '../errors.ts'
+import { type Call, Departure } from '../forward/call.ts'
+import { deliver } from '../forward/deliver.ts'
+import type { Forwarded } from '../forward/forward.ts'
+import { upstreamError } from '../forward/upstream-error.ts'
+import type { ListDeps } from '../lists/register-lists.ts'
+import type { AppDeps } from './app.ts'
+import type { ListRequest } from './judge.ts'
+import { requestContext } from './request-context.ts'
+
+/** What is kept of one list while it is read. */
+interface Reading {
+  readonly departure: Departure
+  /** The page that was asked for last. */
+  page: Forwarded | undefined
+}
+
+/** What lists need of the server. */
+export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
+  const readings = new WeakMap<FastifyRequest, Reading>()
+  return {
+    settings: runtime.config.lists,
+    send,
+    log: shared.log,
+    scope: (request) => {
+      const { companyId, apiOrigin, caller } = listOf(request)
+      const departure = new Departure()
+      readings.set(request, { departure, page: undefined })
+      const { current } = requestContext(request).connection
+      if (current !== undefined) {
+        current.stallMs = runtime.config.upstream.responseTimeoutMs
+        current.onClose.push(() => departure.leave())
+      }
+      return { companyId, apiOrigin, projects: caller?.projects }
+    },
+    pageCall: (request, url): Call => {
+      const reading = readings.get(request) as Reading
+      const page = listOf(request).page(url)
+      reading.page = page
+      requestContext(request).exchange.pages++
+      return { ...page.call, body: null, departure: reading.departure }
+    },
+    pageOver: ({ exchange }, status, error) => {
+      if (error !== undefined) {
+        const failure = upstreamError(error)
+        exchange.cause = failure.code
+        exchange.error = failure
+      }
+      shared.observation.ended(exchange, status)
+    },
+    deliver: (request, reply, response) => {
+      const { exchange } = requestContext(request)
+      const { page } = readings.get(request) as Reading
+      return answer(reply, async () => {
+        const context = { ...(page as Forwarded).context, requestId: exchange.reqId, extra: exchange.extra }
+        const wishes = { unpack: (page as Forwarded).call.gzip, replace: undefined }
+        await deliver(response, reply.raw, { exchange, context, wishes })
+      })
+    },
+    brokeOff: (request, error) => {
+      const { exchange } = requestContext(request)
+      const failure = upstreamError(error)
+      exchange.cause = failure.code
+      exchange.error = failure
+    },
+  }
+}
+
+async function answer(reply: FastifyReply, write: () => Promise<void>): Promise<void> {
+  reply.hijack()
+  try {
+    await write()
+  } catch {
+    reply.raw.destroy()
+  }
+}
+
+function listOf(request: FastifyRequest): ListRequest {
+  const { list } = requestContext(request)
+  // Invariant: no page is asked for that the hooks did not let through.
+  if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  return list
+}

@@ -1,0 +1,36 @@
+// What the hooks find out about a request, for the routes that answer it.
+import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../config/config.ts'
+import type { Forwarded } from '../forward/forward.ts'
+import type { Exchange } from '../observe/exchange.ts'
+import type { Viewer } from '../observe/viewer.ts'
+import type { CallerConnection } from './connections.ts'
+import type { ListRequest } from './judge.ts'
+
+export interface RequestContext {
+  readonly exchange: Exchange
+  /** The caller's connection. */
+  readonly connection: CallerConnection
+  viewer: Viewer
+  caller: Caller | undefined
+  /** Set for requests that go to Procore. */
+  forwarded: Forwarded | undefined
+  /** Set for requests for a whole list. */
+  list: ListRequest | undefined
+  /** The request counts as over from here on, although its response may go on. */
+  readonly end: () => void
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the first hook. */
+    proxyContext: RequestContext | null
+  }
+}
+
+/** What the hooks found out about this request. */
+export function requestContext(request: FastifyRequest): RequestContext {
+  const context = request.proxyContext
+  if (context === null) throw new Error('a request came to a route without passing the hooks')
+  return context
+}

@@ -1,0 +1,448 @@
+// Covers src/cache/response-cache.ts
+import t, { type Test } from 'tap'
+import { ResponseCache, type SavedCall, withCache } from '../../src/cache/response-cache.ts'
+import type { CacheSettings } from '../../src/config/config.ts'
+import { ProxyError } from '../../src/errors.ts'
+import { CallerGoneError } from '../../src/forward/call.ts'
+import type { UpstreamResponse } from '../../src/forward/upstream-response.ts'
+import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+import { fakeTime, watch } from '../fixtures/clock.ts'
+
+const OFF: CacheSettings = { coalesce: false, keep: [], refusalsMs: 0, sizeBytes: 64_000_000 }
+const PROJECTS = '/rest/v1.0/projects'
+const keepFor = (forMs: number, whenExhaustedMs = 0) => ({
+  keep: [{ patterns: [PROJECTS], forMs, whenExhaustedMs }],
+})
+
+function start(settings: Partial<CacheSettings>) {
+  const saved: SavedCall[] = []
+  const state = { isExhausted: false }
+  const cache = new ResponseCache(
+    { ...OFF, ...settings },
+    { isExhausted: () => state.isExhausted, report: (each) => saved.push(each) },
+  )
+  const { send, sent } = fakeSend()
+  const caching = withCache(send, cache)
+  return {
+    cache,
+    sent,
+    caching,
+    state,
+    saved: () => saved.map(({ by }) => by),
+    get: (path = PROJECTS, parts: CallParts = {}) => caching(callOf(path, parts)),
+    /** Asks, and lets Procore answer if it was asked. */
+    async ask(path = PROJECTS, parts: CallParts = {}, answer = `answer ${sent.length + 1}`, status = 200) {
+      const before = sent.length
+      const response = caching(callOf(path, parts))
+      await settle()
+      sent[before]?.answer(answer, status)
+      return seen(await response)
+    },
+  }
+}
+
+async function seen(response: UpstreamResponse) {
+  return {
+    status: response.status,
+    text: await textOf(response),
+    cacheStatus: headerOf(response, 'Cache-Status'),
+    age: headerOf(response, 'Age'),
+  }
+}
+
+function headerOf({ rawHeaders }: UpstreamResponse, name: string): string | undefined {
+  const at = rawHeaders.lastIndexOf(name)
+  return at === -1 ? undefined : rawHeaders[at + 1]
+}
+
+const MISS = 'procore-proxy; fwd=miss'
+const KEY_PARTS: readonly [string, string, CallParts][] = [
+  ['the path', `${PROJECTS}/1`, {}],
+  ['the query', `${PROJECTS}?page=2`, {}],
+  ['the environment', PROJECTS, { environment: 'https://sandbox.procore.com' }],
+  ['the service account', PROJECTS, { account: 'other' }],
+  ['the company', PROJECTS, { company: '8' }],
+  ['Accept', PROJECTS, { headers: ['accept', 'text/csv'] }],
+  ['Accept-Encoding', PROJECTS, { headers: ['Accept-Encoding', 'gzip'] }],
+]
+const PAST_THE_CACHE: readonly [string, CallParts][] = [
+  ['HEAD', { method: 'HEAD' }],
+  ['OPTIONS', { method: 'OPTIONS' }],
+  ['a request for a part', { headers: ['Range', 'bytes=0-9'] }],
+  ['a conditional request', { headers: ['If-None-Match', '"a"'] }],
+  ['a conditional request with underscores', { headers: ['If_Modified_Since', 'now'] }],
+  ['a header that may ask for another method', { headers: ['X-HTTP-Method-Override', 'DELETE'] }],
+  ['a header that may ask for another resource', { headers: ['X-Original-URL', '/rest/v1.0/me'] }],
+  ['a GET with a body', { body: {} as never }],
+  ['a file host', { origin: 'https://storage.procore.com' }],
+]
+
+t.test('200 equal GETs under way go up once, and all get the whole response', async (t) => {
+  const { get, sent, saved } = start({ coalesce: true })
+  const responses = Array.from({ length: 200 }, () => get())
+  await settle()
+  t.equal(sent.length, 1)
+  sent[0]?.answer('everything')
+  const answers = await Promise.all(responses.map(async (each) => seen(await each)))
+  t.equal(answers.filter(({ text }) => text === 'everything').length, 200)
+  t.equal(answers[0]?.cacheStatus, MISS)
+  t.strictSame(
+    answers.slice(1).filter(({ cacheStatus }) => cacheStatus !== 'procore-proxy; fwd=miss; collapsed'),
+    [],
+  )
+  t.equal(answers[0]?.age, undefined, 'the first came for its very request')
+  t.equal(answers[1]?.age, '0')
+  t.equal(saved().length, 199)
+  const next = get()
+  await settle()
+  t.equal(sent.length, 2, 'what is over is not joined')
+  sent[1]?.answer('again')
+  t.equal(await textOf(await next), 'again')
+})
+
+t.test('calls that differ are not equal', async (t) => {
+  for (const [name, path, parts] of KEY_PARTS) {
+    const { get, sent, ask } = start({ coalesce: true, ...keepFor(60_000) })
+    await ask()
+    t.equal((await ask()).cacheStatus, 'procore-proxy; hit; ttl=59', 'an equal one is a hit')
+    void get(path, parts)
+    await settle()
+    t.equal(sent.length, 2, name)
+  }
+})
+
+t.test('some calls always go up, and say nothing of the cache', async (t) => {
+  for (const [name, parts] of PAST_THE_CACHE) {
+    const { ask, sent } = start({ coalesce: true, refusalsMs: 60_000, ...keepFor(60_000) })
+    await ask()
+    t.strictSame(await ask(PROJECTS, parts, 'fresh'), {
+      status: 200,
+      text: 'fresh',
+      cacheStatus: undefined,
+      age: undefined,
+    })
+    t.equal(sent.length, 2, name)
+  }
+  const { ask } = start(keepFor(60_000))
+  t.equal((await ask('/rest/v1.0/me')).cacheStatus, undefined, 'nothing is configured for this path')
+})
+
+t.test('callers that differ in other headers are equal', async (t) => {
+  const { ask, sent } = start(keepFor(60_000))
+  await ask(PROJECTS, { headers: ['User-Agent', 'a', 'Authorization', 'Bearer a'], queueKey: 'a' })
+  await ask(PROJECTS, { headers: ['User-Agent', 'b', 'Authorization', 'Bearer b'], queueKey: 'b' })
+  t.equal(sent.length, 1)
+})
+
+t.test('a kept response is given again until its time is over', async (t) => {
+  const time = fakeTime(t)
+  const { ask, sent, saved, caching } = start(keepFor(60_000))
+  t.match(await ask(), { text: 'answer 1', cacheStatus: MISS })
+  await time.pass(19_000)
+  t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=41', age: '19' })
+  t.match(caching.stats(), { entries: 1, underWay: 0, underWayBytes: 0 })
+  time.sleep(41_000)
+  t.match(await ask(), { text: 'answer 2', cacheStatus: MISS }, 'a laptop that slept does not make it last')
+  t.equal(sent.length, 2)
+  t.strictSame(saved(), ['kept'])
+})
+
+t.test('keep alone does not coalesce', async (t) => {
+  const { get, sent } = start(keepFor(60_000))
+  void get()
+  void get()
+  await settle()
+  t.equal(sent.length, 2)
+  sent[1]?.answer('newer')
+  await settle()
+  sent[0]?.answer('older')
+  await settle()
+  t.equal(await textOf(await get()), 'newer', 'the one that was asked for last stays')
+})
+
+t.test('older responses are given while the budget is used up', async (t) => {
+  const time = fakeTime(t)
+  const { ask, state, sent } = start(keepFor(60_000, 600_000))
+  await ask()
+  await time.pass(100_000)
+  state.isExhausted = true
+  t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=-40', age: '100' })
+  state.isExhausted = false
+  t.match(await ask(), { text: 'answer 2' })
+  state.isExhausted = true
+  await time.pass(600_000)
+  t.match(await ask(), { text: 'answer 3' }, 'but not any age')
+  t.equal(sent.length, 3)
+})
+
+t.test('only complete 200 responses are kept', async (t) => {
+  const { get, sent, cache } = start({ ...keepFor(60_000), sizeBytes: 160_000 })
+  const asked = async () => {
+    const response = get()
+    await settle()
+    return { response, upstream: sent.at(-1)! }
+  }
+  for (const status of [201, 204, 206, 301, 304, 400, 401, 403, 404, 429, 500, 503]) {
+    const { response, upstream } = await asked()
+    upstream.answer('x', status)
+    t.equal(await textOf(await response), 'x')
+  }
+  const withCookie = await asked()
+  withCookie.upstream.answer('x', 200, ['Set-Cookie', 'a=b'])
+  await textOf(await withCookie.response)
+  const varies = await asked()
+  varies.upstream.answer('x', 200, ['Vary', 'Accept, *'])
+  await textOf(await varies.response)
+
+  const broken = await asked()
+  const body = broken.upstream.head()
+  const reading = watch(textOf(await broken.response))
+  body.push('half')
+  body.fail(new Error('it broke off'))
+  await settle()
+  t.match(reading.error, { message: 'it broke off' })
+
+  for (const headers of [[], ['Content-Length', '20000']]) {
+    const { response, upstream } = await asked()
+    upstream.answer(Buffer.alloc(20_000), 200, headers)
+    t.equal((await textOf(await response)).length, 20_000, 'longer than a sixteenth of the size')
+  }
+  t.match(cache.stats(), { entries: 0, underWay: 0, underWayBytes: 0 })
+})
+
+t.test('Vary is heeded, by those who join and by what is kept', async (t) => {
+  const english = { headers: ['Accept-Language', 'en'] }
+  const french = { headers: ['accept-language', 'fr'] }
+  const { get, sent, ask } = start({ coalesce: true, ...keepFor(60_000) })
+  const responses = [get(PROJECTS, english), get(PROJECTS, french), get(PROJECTS, english)]
+  await settle()
+  t.equal(sent.length, 1)
+  sent[0]?.answer('hello', 200, ['Vary', 'Accept-Language, Origin'])
+  await settle()
+  t.equal(sent.length, 2, 'the one that differs asks alone')
+  sent[1]?.answer('bonjour', 200, ['Vary', 'Accept-Language, Origin'])
+  t.strictSame(await Promise.all(responses.map(async (each) => textOf(await each))), [
+    'hello',
+    'bonjour',
+    'hello',
+  ])
+  t.match(await ask(PROJECTS, english), { text: 'hello', cacheStatus: /hit/ })
+  t.match(await ask(PROJECTS, { headers: [...french.headers, 'Origin', 'x'] }), { cacheStatus: MISS })
+
+  const any = start({ coalesce: true })
+  const pair = [any.get(), any.get()]
+  await settle()
+  any.sent[0]?.answer('a', 200, ['Vary', '*'])
+  await settle()
+  any.sent[1]?.answer('b', 200, ['Vary', '*'])
+  t.strictSame(await Promise.all(pair.map(async (each) => textOf(await each))), ['a', 'b'])
+})
+
+t.test("the caller's Cache-Control decides how old an answer it takes", async (t) => {
+  const time = fakeTime(t)
+  const { ask, sent, get } = start({ coalesce: true, ...keepFor(60_000) })
+  const asking = (value: string, name = 'Cache-Control') => ask(PROJECTS, { headers: [name, value] })
+  await ask()
+  await time.pass(10_000)
+  t.match(await asking('no-store'), {
+    text: 'answer 2',
+    cacheStatus: 'procore-proxy; fwd=request',
+    age: undefined,
+  })
+  t.match(await ask(), { text: 'answer 1' }, 'the answer to no-store is not kept')
+  t.match(await asking('max-age=11'), { text: 'answer 1' })
+  t.match(await asking('max-age=10'), { text: 'answer 3', cacheStatus: 'procore-proxy; fwd=request' })
+  t.match(await asking('foo, No-Cache'), { text: 'answer 4', cacheStatus: 'procore-proxy; fwd=request' })
+  t.match(await asking('no-cache', 'Pragma'), { text: 'answer 5' })
+  t.match(
+    await ask(),
+    { text: 'answer 5', cacheStatus: /hit/ },
+    'the answer to no-cache replaces what was kept',
+  )
+
+  await time.pass(60_000)
+  void get()
+  await time.pass(1)
+  void get(PROJECTS, { headers: ['Cache-Control', 'no-cache'] })
+  void get(PROJECTS, { headers: ['Cache-Control', 'no-store'] })
+  await settle()
+  t.equal(sent.length, 8, 'neither joins a call under way')
+  void get()
+  await settle()
+  t.equal(sent.length, 8, 'but calls join the one with no-cache')
+  sent[6]?.answer('no-cache')
+  await settle()
+  sent[5]?.answer('older')
+  await settle()
+  t.match(await ask(), { text: 'no-cache' })
+})
+
+t.test('403 and 404 are given again by path and query', async (t) => {
+  const time = fakeTime(t)
+  const { ask, sent, saved } = start({ refusalsMs: 30_000 })
+  t.match(await ask('/rest/v1.0/a?x=1', {}, 'no', 404), { status: 404, cacheStatus: MISS })
+  await time.pass(10_000)
+  t.match(await ask('/rest/v1.0/a?x=1'), {
+    status: 404,
+    text: 'no',
+    cacheStatus: 'procore-proxy; hit; detail=refusal; ttl=20',
+    age: '10',
+  })
+  t.match(await ask('/rest/v1.0/a?x=2', {}, 'yes'), { status: 200 })
+  t.match(await ask('/rest/v1.0/a?x=2', {}, 'no', 403), { status: 403 }, 'a 200 is not kept')
+  t.match(await ask('/rest/v1.0/a?x=2'), { status: 403, text: 'no' })
+  await time.pass(30_000)
+  t.match(await ask('/rest/v1.0/a?x=2'), { status: 200 })
+  t.equal(sent.length, 4)
+  t.strictSame(saved(), ['refusal', 'refusal'])
+})
+
+t.test('a refusal removes what was kept of its path; a failure of Procore does not', async (t) => {
+  const { ask } = start(keepFor(60_000))
+  const refresh = { headers: ['Cache-Control', 'no-cache'] }
+  await ask()
+  await ask(PROJECTS, refresh, 'oops', 500)
+  t.match(await ask(), { text: 'answer 1' })
+  await ask(PROJECTS, refresh, 'no more', 403)
+  t.match(await ask(), { cacheStatus: MISS })
+})
+
+t.test('a write drops what is kept of its company, if Procore may have carried it out', async (t) => {
+  const cases: readonly [string, number | Error, boolean][] = [
+    ['201', 201, true],
+    ['204', 204, true],
+    ['302', 302, true],
+    ['403', 403, false],
+    ['422', 422, false],
+    ['500', 500, false],
+    ['a timeout', new ProxyError('upstream_timeout', 'too slow'), true],
+    ['a caller that left', new CallerGoneError(), true],
+    ['a full budget', new ProxyError('rate_limited', 'wait'), false],
+  ]
+  for (const [name, outcome, drops] of cases) {
+    const { ask, sent, get } = start(keepFor(60_000))
+    const globex = { company: '8' }
+    await ask()
+    await ask(PROJECTS, globex, 'of globex')
+    const write = get('/rest/v1.0/rfis', { method: 'POST', account: 'another account' })
+    await settle()
+    if (typeof outcome === 'number') sent.at(-1)?.answer('', outcome)
+    else sent.at(-1)?.fail(outcome)
+    await write.catch(() => {})
+    t.match(await ask(PROJECTS, {}, 'new'), { text: drops ? 'new' : 'answer 1' }, name)
+    t.match(await ask(PROJECTS, globex), { text: 'of globex' }, 'another company keeps its own')
+  }
+})
+
+t.test('a response under way while a write is answered is neither kept nor joined', async (t) => {
+  const { get, sent, ask } = start({ coalesce: true, ...keepFor(60_000) })
+  const before = get()
+  const joined = get()
+  const elsewhere = get(PROJECTS, { company: '8' })
+  await settle()
+  const write = get(PROJECTS, { method: 'PATCH' })
+  await settle()
+  sent[2]?.answer('')
+  await write
+  const after = get()
+  await settle()
+  t.equal(sent.length, 4)
+  sent[3]?.answer('new')
+  t.equal(await textOf(await after), 'new')
+  sent[0]?.answer('old')
+  sent[1]?.answer('other')
+  t.equal(
+    await textOf(await before),
+    'old',
+    'those who asked before the write was answered may get the old one',
+  )
+  t.equal(await textOf(await joined), 'old')
+  t.equal(await textOf(await elsewhere), 'other')
+  t.match(await ask(), { text: 'new', cacheStatus: /hit/ })
+  t.match(await ask(PROJECTS, { company: '8' }), { text: 'other', cacheStatus: /hit/ })
+})
+
+t.test('an error ends the calls of the same caller, and others ask for themselves', async (t) => {
+  const { get, sent } = start({ coalesce: true })
+  const [leader, same, other] = [watch(get()), watch(get()), watch(get(PROJECTS, { queueKey: 'other' }))]
+  await settle()
+  sent[0]?.fail(new ProxyError('rate_limited', 'its share is used up'))
+  await settle()
+  t.match([leader.error, same.error], [{ code: 'rate_limited' }, { code: 'rate_limited' }])
+  t.equal(sent.length, 2)
+  sent[1]?.answer('for the other')
+  await settle()
+  t.equal(await textOf(other.value!), 'for the other')
+})
+
+t.test('what was true of the first answer alone is not given again', async (t) => {
+  const { get, sent } = start(keepFor(60_000))
+  const first = get()
+  await settle()
+  const headers = [
+    'Age',
+    '7',
+    'X-Rate-Limit-Remaining',
+    '3',
+    'X-Request-Id',
+    'a',
+    'Date',
+    'then',
+    'ETag',
+    '"e"',
+  ]
+  sent[0]?.answer('x', 200, headers)
+  t.strictSame((await first).rawHeaders, [...headers, 'Cache-Status', MISS])
+  const second = await get()
+  t.strictSame(second.rawHeaders.slice(0, 4), ['Date', 'then', 'ETag', '"e"'])
+  t.match(
+    await seen(second),
+    { cacheStatus: 'procore-proxy; hit; ttl=52', age: '7' },
+    'it was 7 s old on arrival',
+  )
+})
+
+t.test('compression that the proxy asked for is unpacked for every caller', async (t) => {
+  const { caching, sent } = start({ coalesce: true, ...keepFor(60_000) })
+  const calls = [callOf(PROJECTS), callOf(PROJECTS), callOf(PROJECTS)]
+  const responses = [caching(calls[0]!), caching(calls[1]!)]
+  await settle()
+  sent[0]!.call.exchange.askedGzip = true
+  sent[0]?.answer('packed')
+  await Promise.all(responses)
+  await settle()
+  await caching(calls[2]!)
+  t.strictSame(
+    calls.map(({ exchange }) => exchange.askedGzip),
+    [true, true, true],
+  )
+})
+
+t.test('a reload keeps what still applies', async (t) => {
+  const { ask, cache } = start({ ...keepFor(60_000), refusalsMs: 60_000 })
+  await ask()
+  await ask('/rest/v1.0/nothing', {}, 'no', 404)
+  t.equal(cache.stats().entries, 2)
+  cache.configure({ ...OFF, ...keepFor(30_000) })
+  t.equal(cache.stats().entries, 1, 'refusals are kept no more')
+  t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=29' })
+  cache.configure({ ...OFF, ...keepFor(30_000), sizeBytes: 16_000 })
+  t.equal(cache.stats().entries, 0, 'an entry has to fit')
+})
+
+t.test('nothing is sent for a caller that has left', async (t) => {
+  const { caching, sent } = start({ coalesce: true })
+  const call = callOf(PROJECTS)
+  call.departure.leave()
+  await t.rejects(caching(call), CallerGoneError)
+  t.equal(sent.length, 0)
+})
+
+t.test('what one caller forgets, others ask for anew: drop() by company', async (t: Test) => {
+  const { ask, caching } = start(keepFor(60_000))
+  await ask()
+  caching.drop('https://api.procore.com 8')
+  t.equal(caching.stats().entries, 1)
+  caching.drop('https://api.procore.com 7656')
+  t.equal(caching.stats().entries, 0)
+})

@@ -1,0 +1,205 @@
+// Covers src/callers/audit.ts
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { type AuditEntry, openAudit } from '../../src/callers/audit.ts'
+
+const entry = (reqId: string, more: Partial<AuditEntry> = {}): AuditEntry => ({
+  time: '2026-01-02T03:04:05.678Z',
+  reqId,
+  caller: 'excel',
+  company: 'acme',
+  environment: 'production',
+  method: 'POST',
+  path: '/rest/v1.0/projects/7/rfis?a=*',
+  status: 201,
+  durationMs: 12,
+  ...more,
+})
+
+function logger() {
+  const lines: [level: string, fields: Record<string, unknown>, message: string][] = []
+  return {
+    lines,
+    log: {
+      warn: (fields: object, message: string) => void lines.push(['warn', { ...fields }, message]),
+      info: (fields: object, message: string) => void lines.push(['info', { ...fields }, message]),
+    },
+  }
+}
+
+function place(t: Test): string {
+  return join(t.testdir({ audit: {} }), 'audit', 'audit.jsonl')
+}
+
+const linesOf = (file: string) => readFileSync(file, 'utf8').split('\n')
+const idsIn = (file: string) =>
+  linesOf(file)
+    .filter((line) => line !== '')
+    .map((line) => (JSON.parse(line) as AuditEntry).reqId)
+
+t.test('Each entry is a line, on disk when its promise resolves, in a file with mode 600', async (t) => {
+  const file = place(t)
+  const { log, lines } = logger()
+  const audit = await openAudit({ file }, log)
+  await audit.record(entry('a'))
+  t.same(JSON.parse(linesOf(file)[0]!), entry('a'))
+  await Promise.all([
+    audit.record(entry('b', { caller: undefined, cause: 'access_denied' })),
+    audit.record(entry('c')),
+  ])
+  t.notMatch(linesOf(file)[1], /caller"/)
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  t.doesNotThrow(() => audit.assertWritable())
+  const many = Array.from({ length: 2_000 }, (_, i) => audit.record(entry(`m${i}`)))
+  await Promise.all(many)
+  t.equal(idsIn(file).length, 2_003, 'more than one batch')
+  const last = audit.record(entry('last'))
+  await audit.close()
+  await last
+  t.equal(idsIn(file).at(-1), 'last', 'close() writes what waits')
+  await t.rejects(audit.record(entry('late')), { code: 'audit_unavailable' })
+  t.equal(lines.length, 1)
+})
+
+t.test('A half line at the end is ended, and other permissions are narrowed', async (t) => {
+  const file = place(t)
+  writeFileSync(file, `${JSON.stringify(entry('a'))}\n{"time":"20`, { mode: 0o644 })
+  const audit = await openAudit({ file }, logger().log)
+  await audit.record(entry('b'))
+  await audit.close()
+  const lines = linesOf(file)
+  t.equal(lines[1], '{"time":"20')
+  t.equal(JSON.parse(lines[2]!).reqId, 'b')
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  const again = await openAudit({ file }, logger().log)
+  await again.record(entry('c'))
+  await again.close()
+  t.equal(linesOf(file).length, 5, 'a whole line is not ended twice')
+})
+
+t.test('A file that can’t be opened at start is an error', async (t) => {
+  const { log } = logger()
+  await t.rejects(openAudit({ file: join(t.testdir(), 'missing', 'audit.jsonl') }, log), { code: 'ENOENT' })
+  await t.rejects(openAudit({ file: t.testdir() }, log), { code: 'EISDIR' })
+})
+
+t.test('Reopened after a rotation, it goes on in the new file', async (t) => {
+  const file = place(t)
+  const audit = await openAudit({ file }, logger().log)
+  await audit.record(entry('a'))
+  renameSync(file, `${file}.1`)
+  await audit.record(entry('b'))
+  await audit.reopen()
+  await audit.record(entry('c'))
+  await audit.close()
+  t.same([idsIn(`${file}.1`), idsIn(file)], [['a', 'b'], ['c']])
+})
+
+t.test(
+  'While the disk is full, writes are refused, with one warning a minute; then it all goes on',
+  { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
+  async (t) => {
+    const clock = { now: 0 }
+    const { log, lines } = logger()
+    const audit = await openAudit({ file: '/dev/full' }, log, { now: () => clock.now })
+    await t.rejects(audit.record(entry('a')), { code: 'audit_unavailable', status: 503 })
+    t.throws(() => audit.assertWritable(), { code: 'audit_unavailable', retryAfterSeconds: 1 })
+    for (let i = 0; i < 5; i++) await t.rejects(audit.record(entry('b')), { code: 'audit_unavailable' })
+    t.equal(lines.length, 1)
+    t.match(lines[0], ['warn', { err: { code: 'ENOSPC' } }, /writes are refused/])
+    clock.now += 60_000
+    await t.rejects(audit.record(entry('c')), { code: 'audit_unavailable' })
+    t.equal(lines.length, 2, 'again after a minute')
+    await audit.close()
+  },
+)
+
+t.test('A folder that goes and comes back is found by itself, and no line is lost', async (t) => {
+  const file = place(t)
+  const { log, lines } = logger()
+  const audit = await openAudit({ file }, log, { retryAfterMs: 1 })
+  rmSync(join(file, '..'), { recursive: true })
+  await audit.reopen()
+  t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+  for (let i = 0; i < 1_500; i++) audit.record(entry(`x${i}`)).catch(() => {})
+  await t.rejects(audit.record(entry('last')), { code: 'audit_unavailable' })
+  mkdirSync(join(file, '..'))
+  // Opening and writing what was kept is one piece of work: what is recorded later comes after it.
+  while (!existsSync(file)) await setImmediate()
+  await audit.record(entry('after'))
+  t.doesNotThrow(() => audit.assertWritable())
+  await audit.close()
+  const ids = idsIn(file)
+  t.same([ids.length, ids.at(-2), ids.at(-1)], [1_001, 'last', 'after'], 'the last thousand were kept')
+  t.match(lines.at(-1), ['info', { late: 1_000, lost: 501 }, /can be written again/])
+})
+
+const isRoot = process.getuid?.() === 0 ? 'root may write everything' : false
+t.test('A read-only file is unavailable after a rotation', { skip: isRoot }, async (t) => {
+  const file = place(t)
+  const audit = await openAudit({ file }, logger().log)
+  chmodSync(file, 0o400)
+  await audit.reopen()
+  t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+  await audit.close()
+})
+
+t.test('kill -9 loses no line whose promise had resolved, and tears none', async (t) => {
+  const file = place(t)
+  const script = `
+    import { openAudit } from ${JSON.stringify(new URL('../../src/callers/audit.ts', import.meta.url).href)}
+    import { writeSync } from 'node:fs'
+    const audit = await openAudit({ file: ${JSON.stringify(file)} }, { warn() {}, info() {} })
+    const entry = ${JSON.stringify(entry(''))}
+    let id = 0
+    const worker = async () => {
+      for (;;) {
+        const reqId = process.argv[1] + '-' + id++
+        await audit.record({ ...entry, reqId })
+        writeSync(1, reqId + '\\n')
+      }
+    }
+    for (let i = 0; i < 50; i++) worker()`
+  const seen = new Set<string>()
+  for (let round = 0; round < 10; round++) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, `r${round}`])
+    let text = ''
+    child.stdout.on('data', (chunk) => {
+      text += chunk
+      if (text.length > 5_000 * (1 + (round % 3))) child.kill('SIGKILL')
+    })
+    await once(child, 'close')
+    for (const id of text.split('\n').slice(0, -1)) seen.add(id)
+  }
+  appendFileSync(file, '')
+  const lines = linesOf(file)
+  const whole = new Set<string>()
+  let torn = 0
+  for (const line of lines.filter((each) => each !== '')) {
+    try {
+      whole.add((JSON.parse(line) as AuditEntry).reqId)
+    } catch {
+      torn++
+    }
+  }
+  t.ok(seen.size > 2_000, `${seen.size} lines were seen to be written`)
+  t.same(
+    [...seen].filter((id) => !whole.has(id)),
+    [],
+  )
+  t.ok(torn <= 10, 'at most the last line of a round, which no one had seen end')
+})

@@ -1,0 +1,102 @@
+// Covers src/callers/usage.ts
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { addUpUsage, formatUsage, routeOf, usageColumns } from '../../src/callers/usage.ts'
+
+function fileOf(t: Test, lines: readonly (object | string)[]): string {
+  const file = join(t.testdir(), 'audit.jsonl')
+  writeFileSync(
+    file,
+    lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n'),
+  )
+  return file
+}
+
+const entry = (more: object = {}) => ({
+  time: '2026-01-02T23:59:59.999Z',
+  caller: 'excel',
+  method: 'GET',
+  path: '/rest/v1.0/projects/7/rfis',
+  status: 200,
+  durationMs: 10,
+  ...more,
+})
+
+/** In the order in which the proxy writes it. */
+const AS_WRITTEN = {
+  time: '2026-01-02T23:59:59.999Z',
+  reqId: 'a-1',
+  caller: 'excel',
+  company: 'acme',
+  environment: 'production',
+  method: 'GET',
+  path: '/rest/v1.0/projects/7/rfis',
+  status: 200,
+  durationMs: 10,
+  cause: 'caller_gone',
+}
+
+t.test('An audit file is added up by caller, route and status, or as asked', async (t) => {
+  const file = fileOf(t, [
+    JSON.stringify(AS_WRITTEN),
+    entry({ path: '/rest/v1.0/projects/8/rfis?a=*', durationMs: 30 }),
+    entry({ caller: undefined, method: 'POST', status: null, durationMs: undefined }),
+    JSON.stringify({ ...AS_WRITTEN, caller: undefined, status: null, path: '/x' }),
+    '{"time":"2026',
+    'null',
+    '7',
+    { time: 1 },
+    '',
+    entry({ caller: '=cmd', time: '2026-01-03T00:00:00.000Z', path: '/a\tb,"' }),
+  ])
+  const usage = await addUpUsage(file)
+  t.equal(usage.skippedLines, 4)
+  t.same(
+    usage.rows.map(({ values, requests, meanMs }) => [...values, requests, meanMs]),
+    [
+      ['excel', 'GET /rest/v1.0/projects/{id}/rfis', '200', 2, 20],
+      ['', 'GET /x', '', 1, 10],
+      ['', 'POST /rest/v1.0/projects/{id}/rfis', '', 1, 0],
+      ['=cmd', 'GET /a b,"', '200', 1, 10],
+    ],
+  )
+  t.equal(
+    formatUsage(usage, 'csv'),
+    'caller,route,status,requests,meanMs\r\nexcel,GET /rest/v1.0/projects/{id}/rfis,200,2,20\r\n' +
+      ',GET /x,,1,10\r\n,POST /rest/v1.0/projects/{id}/rfis,,1,0\r\n\'=cmd,"GET /a b,""",200,1,10\r\n',
+  )
+  t.match(
+    formatUsage(usage, 'table'),
+    /^caller {2}route .* requests {2}meanMs\nexcel {3}GET .* 200 .* 2 {6}20\n/,
+  )
+  const days = await addUpUsage(file, usageColumns('day, caller,day'))
+  t.same(days.by, ['day', 'caller'])
+  t.same(days.rows[0], { values: ['2026-01-02', ''], requests: 2, meanMs: 5 })
+  t.throws(() => usageColumns('caller,colour'), /"colour" is not one of caller, route, status, day/)
+  await t.rejects(addUpUsage(join(t.testdirName, 'missing')), { code: 'ENOENT' })
+})
+
+t.test('Ids in paths are one route', async (t) => {
+  const cases: [path: string, route: string][] = [
+    ['/rest/v1.0/projects/7', '/rest/v1.0/projects/{id}'],
+    ['/rest/v1.0/rfis/7.pdf?x=1', '/rest/v1.0/rfis/{id}.pdf'],
+    ['/7656/rest/v1.0/me', '/{id}/rest/v1.0/me'],
+    ['/rest/v2.0/files/0b7f3c1e-6c1d-4f0e-9a53-1f6f0f1f2d11/x', '/rest/v2.0/files/{id}/x'],
+    ['/rest/v2.0/files/0123456789abcdef', '/rest/v2.0/files/{id}'],
+    ['/rest/v1.0/7a/b7', '/rest/v1.0/7a/b7'],
+  ]
+  for (const [path, route] of cases) t.equal(routeOf(path), route)
+})
+
+t.test('Made-up paths and endless lines fill no memory', async (t) => {
+  const file = fileOf(t, [
+    ...Array.from({ length: 10_500 }, (_, i) => entry({ path: `/x${i}y` })),
+    'x'.repeat(3_000_000),
+    entry({ path: '/x0y' }),
+  ])
+  const { rows, skippedLines } = await addUpUsage(file)
+  t.equal(rows.length, 10_001)
+  t.same(rows[0], { values: ['(others)', '(others)', '(others)'], requests: 500, meanMs: 10 })
+  t.equal(skippedLines, 1)
+})

@@ -1,0 +1,38 @@
+// `list`, from outside: a whole list without a running proxy.
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { runToEnd, startPlace } from '../fixtures/cli.ts'
+
+t.jobs = 2
+
+t.test('writes all pages of a list to a file or to standard output', async (t) => {
+  const { folder } = await startPlace(t)
+  const toFile = ['list', '/acme/rest/v1.0/projects', '--format', 'csv', '--output', 'projects.csv']
+  t.match(await runToEnd(t, toFile, { cwd: folder }), { code: 0, out: '' })
+  const csv = readFileSync(join(folder, 'projects.csv'), 'utf8')
+  t.match(csv, /^id,/)
+  t.equal(csv.trimEnd().split('\r\n').length, 46, 'a header and 45 projects')
+  t.notOk(existsSync(join(folder, 'projects.csv.part')))
+  const json = await runToEnd(t, ['list', '/acme/rest/v1.0/projects', '--format', 'json'], { cwd: folder })
+  t.equal(json.code, 0)
+  t.equal((JSON.parse(json.out) as unknown[]).length, 45)
+})
+
+t.test('anything that is missing ends with 1, and leaves no file', async (t) => {
+  const { folder, fake } = await startPlace(t)
+  fake.faults.api.push({ match: '/rest/v1.0/projects', status: 500, body: '{}' })
+  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'projects.csv']
+  const { code, err } = await runToEnd(t, args, { cwd: folder })
+  t.equal(code, 1)
+  t.match(err, /^procore-proxy: .+/m)
+  t.notOk(existsSync(join(folder, 'projects.csv')))
+  t.match(await runToEnd(t, ['list', 'projects'], { cwd: folder }), {
+    code: 2,
+    err: /write \/rest\/v1\.0\/projects/,
+  })
+  t.match(await runToEnd(t, ['list', '/rest/x', '--format', 'xml'], { cwd: folder }), {
+    code: 2,
+    err: /csv, ndjson, json/,
+  })
+})

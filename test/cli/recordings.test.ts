@@ -1,0 +1,41 @@
+// The flags of `start` for recordings, and the configuration for a replay without one.
+import { writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import t from 'tap'
+import { readReplayConfig, recordingMode } from '../../src/cli/recordings.ts'
+import { HAR_END, harStart } from '../../src/recordings/har.ts'
+import { testAccount } from '../fixtures/config.ts'
+
+t.test('the flags as a mode, with an absolute folder', async (t) => {
+  t.strictSame(recordingMode({}), undefined)
+  t.strictSame(recordingMode({ record: 'a' }), { mode: 'record', folder: resolve('a') })
+  t.strictSame(recordingMode({ replay: '/a' }), { mode: 'replay', folder: '/a' })
+  t.strictSame(recordingMode({ replayElseRecord: 'a' }), { mode: 'replay-else-record', folder: resolve('a') })
+})
+
+t.test('a replay takes its companies from the recordings where there is no configuration', async (t) => {
+  const folder = t.testdir({ empty: {} })
+  const { environment } = testAccount()
+  const acme = { company: { name: 'acme', id: '7656' }, environment }
+  writeFileSync(join(folder, 'acme.har'), harStart(acme) + HAR_END)
+  const config = await readReplayConfig(folder, { listen: ['127.0.0.1:0'] })
+  t.match(config, { file: undefined, watchedFiles: [], listen: [{ port: 0 }] })
+  t.match(config.companies, [
+    { name: 'acme', id: '7656', account: { environment: { apiUrl: environment.apiUrl } } },
+  ])
+  const empty = join(folder, 'empty')
+  await t.rejects(readReplayConfig(empty, {}), {
+    status: 2,
+    message: /there are no recordings in this folder/,
+  })
+  await t.rejects(readReplayConfig(join(folder, 'none'), {}), { status: 2, message: /ENOENT/ })
+})
+
+t.test('a replay with a configuration needs no secret', async (t) => {
+  const account = { clientId: 'a', clientSecret: { env: 'NOT_SET' } }
+  const text = JSON.stringify({ companies: { acme: { id: '1', serviceAccount: account } } })
+  const folder = t.testdir({ 'p.yaml': text })
+  t.match(await readReplayConfig(folder, { config: join(folder, 'p.yaml') }), {
+    companies: [{ name: 'acme' }],
+  })
+})

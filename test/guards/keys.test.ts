@@ -1,0 +1,142 @@
+// Covers src/guards/keys.ts
+import t from 'tap'
+import type { Caller } from '../../src/config/config.ts'
+import { Secret } from '../../src/config/secret.ts'
+import { ProxyError } from '../../src/errors.ts'
+import {
+  asksForKeys,
+  credentialsIn,
+  identifyCaller,
+  identifyKey,
+  judgeRequiredHeader,
+  type KeySettings,
+  WrongKeyError,
+} from '../../src/guards/keys.ts'
+
+const caller = (name: string, ...keys: string[]): Caller => ({
+  name,
+  keys: keys.map((key) => new Secret(key)),
+  companies: undefined,
+  access: 'read-write',
+  rules: [],
+  projects: undefined,
+  share: undefined,
+})
+const settings: KeySettings = {
+  callers: [caller('excel', 'excel-key-old', 'excel-key-new'), caller('agent', 'agent-key')],
+  guard: { clientKeys: [new Secret('office-key'), new Secret('robot-key')] },
+}
+const open: KeySettings = { guard: { clientKeys: [] } }
+const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+
+t.test('A caller is known by its key in any of three places', async (t) => {
+  const cases: [headers: string[], name: string | undefined, queueKey: string][] = [
+    [['Procore-Proxy-Key', 'excel-key-old'], 'excel', 'excel'],
+    [['PROCORE-PROXY-KEY', 'excel-key-new'], 'excel', 'excel'],
+    [['Authorization', 'Bearer agent-key'], 'agent', 'agent'],
+    [['authorization', 'bearer  agent-key '], 'agent', 'agent'],
+    [['Authorization', basic('anyone:agent-key')], 'agent', 'agent'],
+    [['Authorization', basic(':agent-key')], 'agent', 'agent'],
+    [['Procore-Proxy-Key', 'agent-key', 'Authorization', 'Bearer made-up'], 'agent', 'agent'],
+    [['Procore-Proxy-Key', 'agent-key', 'Authorization', 'Bearer agent-key'], 'agent', 'agent'],
+    [['Procore-Proxy-Key', 'excel-key-old', 'Authorization', basic('x:excel-key-new')], 'excel', 'excel'],
+    [['Procore-Proxy-Key', 'office-key'], undefined, 'key 0'],
+    [['Authorization', 'Bearer robot-key'], undefined, 'key 1'],
+  ]
+  for (const [headers, name, queueKey] of cases) {
+    const identity = identifyCaller(settings, headers)
+    t.equal(identity.caller?.name, name, headers.join(' '))
+    t.equal(identity.queueKey, queueKey)
+  }
+})
+
+t.test('Without callers and keys, Authorization is not looked at', async (t) => {
+  t.notOk(asksForKeys(open))
+  t.notOk(asksForKeys({ ...open, callers: [] }))
+  t.ok(asksForKeys(settings))
+  t.same(identifyCaller(open, ['Authorization', 'Bearer x', 'Authorization', 'y']), {
+    caller: undefined,
+    queueKey: '',
+  })
+})
+
+t.test('No key, two keys and wrong keys are refused, and only a wrong one counts as a guess', async (t) => {
+  const cases: [headers: string[], isGuess: boolean][] = [
+    [[], false],
+    [['Authorization', 'Digest agent-key'], false],
+    [['Authorization', 'Bearer'], false],
+    [['Authorization', 'agent-key'], false],
+    [['Authorization', basic('agent-key')], false],
+    [['Authorization', basic('agent-key:')], false],
+    [['Procore_Proxy_Key', 'agent-key'], false],
+    [['Proxy-Authorization', 'Bearer agent-key'], false],
+    [['Procore-Proxy-Key', 'agent-key', 'Procore-Proxy-Key', 'agent-key'], false],
+    [['Authorization', 'Bearer agent-key', 'Authorization', 'Bearer x'], false],
+    [['Procore-Proxy-Key', 'agent-key', 'Authorization', 'Bearer excel-key-old'], false],
+    [['Procore-Proxy-Key', 'office-key', 'Authorization', 'Bearer robot-key'], false],
+    [['Procore-Proxy-Key', 'office-key', 'Authorization', 'Bearer agent-key'], false],
+    [['Procore-Proxy-Key', ''], true],
+    [['Procore-Proxy-Key', 'agent-ke'], true],
+    [['Procore-Proxy-Key', 'Agent-key'], true],
+    [['Procore-Proxy-Key', 'agent-key '], true],
+    [['Procore-Proxy-Key', 'agent-key, office-key'], true],
+    [['Procore-Proxy-Key', '[secret]'], true],
+    [['Procore-Proxy-Key', 'wrong', 'Authorization', 'Bearer agent-key'], true],
+    [['Authorization', 'Bearer wrong'], true],
+    [['Authorization', basic('agent-key:wrong')], true],
+  ]
+  for (const [headers, isGuess] of cases) {
+    try {
+      identifyCaller(settings, headers)
+      t.fail(headers.join(' '))
+    } catch (error) {
+      t.match(error, { code: 'key_required', message: /^(?!.*(?:agent|office|excel|robot|wrong)-?k?)/ })
+      t.ok(error instanceof ProxyError)
+      t.equal(error instanceof WrongKeyError, isGuess, headers.join(' '))
+    }
+  }
+  const careless = { callers: [caller('x', '')], guard: { clientKeys: [new Secret('')] } }
+  for (const headers of [
+    ['Procore-Proxy-Key', ''],
+    ['Authorization', basic('x:')],
+  ]) {
+    t.throws(() => identifyCaller(careless, headers), { code: 'key_required' }, 'an empty key opens nothing')
+  }
+})
+
+t.test('Every configured key is compared, whichever matches', async (t) => {
+  let compared = 0
+  class Counting extends Secret {
+    override equals(other: string): boolean {
+      compared++
+      return super.equals(other)
+    }
+  }
+  const one = { ...caller('excel'), keys: [new Counting('a'), new Counting('b')] }
+  const counted = {
+    callers: [one, { ...one, name: 'agent', keys: [new Counting('c')] }],
+    guard: { clientKeys: [new Counting('d')] },
+  }
+  for (const key of ['a', 'd']) {
+    compared = 0
+    identifyCaller(counted, ['Procore-Proxy-Key', key])
+    t.equal(compared, 4)
+  }
+})
+
+t.test('A required header must be there once and say true', async (t) => {
+  const guard = { requireHeader: true }
+  t.doesNotThrow(() => judgeRequiredHeader(guard, ['procore-proxy-request', 'true']))
+  t.doesNotThrow(() => judgeRequiredHeader({ requireHeader: false }, []))
+  for (const values of [[], [''], ['True'], ['1'], ['true, true'], ['true', 'true'], ['true', 'false']]) {
+    const headers = values.flatMap((value) => ['Procore-Proxy-Request', value])
+    t.throws(() => judgeRequiredHeader(guard, headers), { code: 'header_required' }, JSON.stringify(values))
+  }
+})
+
+t.test('Whose key a login secret is', async (t) => {
+  t.equal(identifyKey(settings, ['no', 'agent-key'])?.caller?.name, 'agent')
+  t.equal(identifyKey(settings, ['office-key'])?.queueKey, 'key 0')
+  t.equal(identifyKey(settings, ['no']), undefined)
+  t.same(credentialsIn('Basic !!!'), [])
+})

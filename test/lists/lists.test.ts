@@ -1,0 +1,107 @@
+// Whole lists through a running proxy, in front of the fake Procore.
+import t from 'tap'
+import { ACME, GLOBEX, startRig } from '../fixtures/proxy.ts'
+
+const COMPANIES = [
+  { id: ACME, name: 'Acme', projects: 3, rfis: 250 },
+  { id: GLOBEX, name: 'Globex', projects: 2, rfis: 5 },
+]
+const RFIS = '/rest/v1.0/projects/*/rfis'
+const lines = (text: string): Record<string, unknown>[] =>
+  text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+
+t.test('each page is a request like any other', async (t) => {
+  const rig = await startRig(t, { fake: { companies: COMPANIES }, settings: { lists: { perPage: 100 } } })
+  rig.fake.journal.clear()
+  const list = await rig.get(`/acme/_proxy/ndjson${RFIS}?status=open`)
+  t.equal(list.status, 200)
+  t.equal(lines(list.text).length, 750)
+  const asked = rig.fake.journal.api()
+  t.equal(asked.length, 10)
+  t.ok(
+    asked.every(
+      ({ headers }) =>
+        headers['procore-company-id'] === ACME && headers['authorization']?.startsWith('Bearer '),
+    ),
+  )
+  t.equal(asked.filter(({ url }) => url.includes('status=open')).length, 9)
+  const logged = rig.log().filter(({ path }) => String(path).startsWith('/rest/v1.0/projects'))
+  t.ok(logged.filter(({ status }) => status === 200).length >= 10)
+  const { text } = await rig.get('/_proxy/metrics')
+  t.match(text, /procore_proxy_requests_total\{[^}]*acme[^}]*\} 1[01]/)
+})
+
+t.test('a company has its prefix, its ids keep their digits, and version 2 has its envelope', async (t) => {
+  const rig = await startRig(t, { fake: { companies: COMPANIES } })
+  const rfis = await rig.get(`/globex/_proxy/csv${RFIS}?_columns=project_id,id`)
+  t.equal(rfis.text.split('\r\n')[1], '562949955000001,562949955000001000001')
+  const budgets = await rig.get(`/_proxy/json/rest/v2.0/companies/${GLOBEX}/projects/*/budgets`)
+  t.equal(budgets.json.length, 4)
+  t.match(budgets.text, /^\[\n\{"project_id":562949955000001,.*"original_amount":1250\.00,/)
+  t.equal((await rig.get(`/acme/_proxy/json/rest/v2.0/companies/${GLOBEX}/projects`)).status, 409)
+  t.equal((await rig.get('/acme/_proxy/json/rest/v1.0/me')).headers['procore-proxy-error'], 'list_not_a_list')
+})
+
+t.test('a token that ends, a 429 and a used-up budget in the middle are dealt with', async (t) => {
+  const rig = await startRig(t, {
+    fake: { companies: COMPANIES, rateLimit: { spike: 5, spikeSeconds: 1 } },
+    settings: { lists: { perPage: 100, concurrency: 1 } },
+  })
+  rig.fake.faults.rateLimited(0, { times: 1, match: (_, url) => url.includes('page=2') })
+  rig.fake.faults.unauthorized({ times: 1, match: (_, url) => url.includes('page=3') })
+  const list = await rig.get(`/acme/_proxy/ndjson${RFIS}`)
+  t.equal(lines(list.text).length, 750)
+  t.equal(rig.fake.journal.tokenRequests().length, 2)
+})
+
+t.test('rules hold for each page, and what Procore refuses is told', async (t) => {
+  const rig = await startRig(t, {
+    fake: { companies: COMPANIES },
+    settings: {
+      companies: {
+        acme: { id: ACME, serviceAccount: 'app', rules: [{ deny: '/rest/v1.0/projects/1000002/**' }] },
+      },
+    },
+  })
+  rig.fake.faults.notConnected({ match: '/rest/v1.0/projects/1000003/' })
+  const rows = lines((await rig.get(`/_proxy/ndjson${RFIS}`)).text)
+  t.equal(rows.filter((row) => '_error' in row).length, 2)
+  t.equal(rows.length, 252)
+  t.match(await rig.get('/_proxy/csv/rest/v1.0/projects/1000003/rfis'), {
+    status: 403,
+    json: { errors: [String] },
+  })
+  t.match(await rig.get('/_proxy/csv/rest/v1.0/projects/1000002/rfis'), {
+    status: 403,
+    json: { code: 'access_denied' },
+  })
+})
+
+t.test('what breaks off upstream breaks off the list', async (t) => {
+  const rig = await startRig(t, {
+    fake: { companies: COMPANIES },
+    settings: { lists: { perPage: 100 }, upstream: { retries: 0 } },
+  })
+  rig.fake.faults.reset('mid-body', { match: (_, url) => url.includes('page=2') })
+  await t.rejects(rig.get('/acme/_proxy/csv/rest/v1.0/projects/1000001/rfis'))
+})
+
+for (const paging of [
+  { links: 'bare' },
+  { links: 'none' },
+  { mostPerPage: 60, tooLarge: 'refuse' },
+  { mostPerPage: 70 },
+] as const) {
+  t.test(`lists are whole with ${JSON.stringify(paging)}`, async (t) => {
+    const rig = await startRig(t, {
+      fake: { companies: COMPANIES, paging },
+      settings: { lists: { perPage: 100 } },
+    })
+    const rows = lines((await rig.get('/acme/_proxy/ndjson/rest/v1.0/rfis?project_id=1000002')).text)
+    if ('tooLarge' in paging) t.match(rows, [{ errors: [/per_page/] }])
+    else t.equal(rows.length, 250)
+  })
+}

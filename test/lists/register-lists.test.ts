@@ -1,0 +1,404 @@
+// Twin of src/lists/register-lists.ts, with its pages, projects and text: whole lists from an API that is a function.
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { gzipSync } from 'node:zlib'
+import { fastify } from 'fastify'
+import t, { type Test } from 'tap'
+import type { ListSettings } from '../../src/config/config.ts'
+import { ProxyError } from '../../src/errors.ts'
+import { type Call, CallerGoneError, Departure } from '../../src/forward/call.ts'
+import { StoredResponse } from '../../src/forward/upstream-response.ts'
+import { type ListScope, registerLists } from '../../src/lists/register-lists.ts'
+import { startExchange } from '../../src/observe/exchange.ts'
+import { createLogger } from '../../src/observe/log.ts'
+
+const ORIGIN = 'https://api.procore.com'
+const RFIS = '/rest/v1.0/rfis'
+type Api = (url: URL) => StoredResponse | Promise<StoredResponse>
+
+function answer(status: number, body: unknown, headers: Record<string, string> = {}): StoredResponse {
+  const bytes = Buffer.isBuffer(body)
+    ? body
+    : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+  return new StoredResponse(
+    status,
+    '',
+    Object.entries({ 'content-type': 'application/json', ...headers }).flat(),
+    bytes,
+  )
+}
+
+/** A page of a list, as the API gives it. */
+function pageOf(url: URL, rows: readonly unknown[], { link = true, total = true } = {}): StoredResponse {
+  const [page, perPage] = [
+    Number(url.searchParams.get('page') ?? 1),
+    Number(url.searchParams.get('per_page')),
+  ]
+  const end = page * perPage
+  const next = `<${ORIGIN}${url.pathname}?page=${page + 1}&per_page=${perPage}>; rel="next"`
+  return answer(200, rows.slice(end - perPage, end), {
+    ...(link && end < rows.length && { link: next }),
+    ...(total && { total: String(rows.length) }),
+  })
+}
+
+interface RigOptions extends Partial<Pick<ListScope, 'projects'>> {
+  readonly settings?: Partial<ListSettings>
+  /** Paths that the rules deny. */
+  readonly denied?: string
+}
+
+async function start(t: Test, api: Api, { settings = {}, projects, denied }: RigOptions = {}) {
+  const asked: string[] = []
+  const over: (number | null)[] = []
+  const broken: unknown[] = []
+  const lines: string[] = []
+  const seen = { underWay: 0, most: 0 }
+  const app = fastify({ forceCloseConnections: true })
+  app.setErrorHandler((error, _request, reply) => {
+    const known = error instanceof ProxyError ? error : new ProxyError('internal_error', String(error))
+    return reply.code(known.status).send({ code: known.code, detail: known.message })
+  })
+  const departures = new WeakMap<object, Departure>()
+  registerLists(app, {
+    settings: {
+      enabled: true,
+      perPage: 2,
+      maxPages: 9,
+      maxProjects: 4,
+      concurrency: 2,
+      csvFormulas: 'escape',
+      ...settings,
+    },
+    log: createLogger({ level: 'trace', format: 'json' }, { write: (line: string) => void lines.push(line) }),
+    scope: () => ({ companyId: '7', apiOrigin: ORIGIN, projects }),
+    pageCall(request, path) {
+      if (path.startsWith(denied ?? '-')) throw new ProxyError('access_denied', 'no')
+      const departure = departures.get(request.raw) ?? new Departure()
+      if (!departures.has(request.raw)) request.raw.socket.once('close', () => departure.leave())
+      departures.set(request.raw, departure)
+      return { path, departure, exchange: startExchange('1', 'GET', path) } as Call
+    },
+    async send({ path, departure }) {
+      asked.push(path)
+      seen.most = Math.max(seen.most, ++seen.underWay)
+      try {
+        const gone = once(departure.signal, 'abort').then(() => Promise.reject(new CallerGoneError()))
+        gone.catch(() => undefined)
+        return await Promise.race([api(new URL(ORIGIN + path)), gone])
+      } finally {
+        seen.underWay -= 1
+      }
+    },
+    pageOver: (_call, status) => void over.push(status),
+    deliver: async (_request, reply, response) =>
+      reply
+        .code(response.status)
+        .header('x-came', '1')
+        .send(await response.read(1e6)),
+    brokeOff: (_request, error) => void broken.push(error),
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => app.close())
+  const get = async (path: string, form = 'ndjson', method = 'GET') => {
+    const call = httpRequest(`${url}/_proxy/${form}${path}`, { method, agent: false }).end()
+    const [response] = (await once(call, 'response')) as [IncomingMessage]
+    let body = ''
+    response.setEncoding('utf8').on('data', (chunk) => {
+      body += chunk
+    })
+    const complete = await new Promise<boolean>((resolve) => {
+      response.once('end', () => resolve(true)).once('error', () => resolve(false))
+    })
+    const rows = body.split('\n').filter(Boolean)
+    return {
+      status: response.statusCode,
+      headers: response.headers,
+      trailers: response.trailers,
+      body,
+      rows,
+      complete,
+    }
+  }
+  return { url, get, asked, over, broken, seen, log: () => lines.map((line) => JSON.parse(line)) }
+}
+
+const FIVE = [1, 2, 3, 4, 5].map((id) => ({ id }))
+
+t.test('all pages come as one answer, in each form', async (t) => {
+  const { get, asked, over } = await start(t, (url) => pageOf(url, FIVE))
+  const ndjson = await get(`${RFIS}?project_id=3&_x=1`)
+  t.match(ndjson, { status: 200, complete: true, headers: { 'content-type': 'application/x-ndjson' } })
+  t.same(
+    ndjson.rows.map((row) => JSON.parse(row)),
+    FIVE,
+  )
+  for (const name of ['link', 'total', 'etag']) t.notOk(name in ndjson.headers)
+  t.same(asked, [
+    `${RFIS}?project_id=3&per_page=2`,
+    `${RFIS}?page=2&per_page=2&project_id=3`,
+    `${RFIS}?page=3&per_page=2&project_id=3`,
+  ])
+  t.same(over, [200, 200, 200])
+  const csv = await get(RFIS, 'csv')
+  t.equal(csv.headers['content-type'], 'text/csv; charset=utf-8')
+  t.equal(csv.body, 'id,_more\r\n1,\r\n2,\r\n3,\r\n4,\r\n5,\r\n')
+  const json = await get(RFIS, 'json')
+  t.equal(json.headers['content-type'], 'application/json; charset=utf-8')
+  t.same(JSON.parse(json.body), FIVE)
+})
+
+t.test('without links pages are counted by Total, and an empty list is one', async (t) => {
+  const { get, asked } = await start(t, (url) =>
+    pageOf(url, url.pathname === RFIS ? FIVE : [], { link: false }),
+  )
+  t.equal((await get(RFIS)).rows.length, 5)
+  t.equal(asked.at(-1), `${RFIS}?per_page=2&page=3`)
+  t.match(await get('/rest/v1.0/none'), { status: 200, body: '' })
+  t.match(await get('/rest/v1.0/none', 'json'), { status: 200, body: '[]\n' })
+})
+
+t.test('HEAD has the head of the answer and reads one page', async (t) => {
+  const { get, asked } = await start(t, (url) => pageOf(url, FIVE.slice(0, 2)))
+  t.match(await get(RFIS, 'csv', 'HEAD'), { status: 200, body: '', headers: { 'content-type': /csv/ } })
+  t.equal(asked.length, 1)
+  t.equal((await get(RFIS, 'csv', 'POST')).status, 404)
+})
+
+t.test('a page that is too large is asked for in halves', async (t) => {
+  const api: Api = (url) =>
+    Number(url.searchParams.get('per_page')) > 300 ? answer(422, { errors: 1 }) : pageOf(url, FIVE)
+  const { get, asked } = await start(t, api, { settings: { perPage: 1000 } })
+  t.equal((await get(RFIS)).rows.length, 5)
+  t.same(
+    asked.map((url) => url.split('=')[1]),
+    ['1000', '500', '250'],
+  )
+  const refused = await start(t, () => answer(422, { errors: 1 }), { settings: { perPage: 150 } })
+  t.match(await refused.get(RFIS), { status: 422, body: '{"errors":1}', headers: { 'x-came': '1' } })
+  t.equal(refused.asked.length, 2)
+})
+
+t.test('a row that moves to another page while the list is read comes once', async (t) => {
+  let rows = FIVE
+  const { get } = await start(t, (url) => {
+    const page = pageOf(url, rows)
+    rows = [{ id: 6 }, ...FIVE]
+    return page
+  })
+  t.same(
+    (await get(RFIS)).rows.map((row) => JSON.parse(row).id),
+    [1, 2, 3, 4, 5],
+  )
+})
+
+t.test('an error before the first row is answered as it came', async (t) => {
+  const cases: [Api, object][] = [
+    [
+      () => answer(403, { errors: ['no'] }),
+      { status: 403, body: '{"errors":["no"]}', headers: { 'x-came': '1' } },
+    ],
+    [() => answer(302, ''), { status: 302 }],
+    [() => answer(200, '<html>'), { status: 422, body: /list_not_a_list/ }],
+    [() => answer(200, { id: 1 }), { status: 422, body: /list_not_a_list/ }],
+    [() => Promise.reject(new ProxyError('rate_limited', 'x')), { status: 429, body: /rate_limited/ }],
+    [() => answer(200, Buffer.alloc(16 * 1024 * 1024 + 1, ' ')), { status: 422, body: /list_too_long/ }],
+    [(url) => pageOf(url, Array(19).fill({})), { status: 422, body: /list_too_long.*maxPages/ }],
+    [
+      () => answer(200, 'no gzip', { 'content-encoding': 'gzip' }),
+      { status: 502, body: /upstream_protocol/ },
+    ],
+    [() => answer(200, gzipSync(Buffer.alloc(17e6, ' ')), { 'content-encoding': 'gzip' }), { status: 422 }],
+  ]
+  for (const [api, expected] of cases) {
+    const { get, broken } = await start(t, api)
+    for (const form of ['csv', 'ndjson', 'json'])
+      t.match(await get(RFIS, form), { complete: true, ...expected })
+    t.same(broken, [])
+  }
+  const denied = await start(t, () => answer(200, []), { denied: RFIS })
+  t.match(await denied.get(RFIS), { status: 403, body: /access_denied/ })
+  const off = await start(t, () => answer(200, []), { settings: { enabled: false } })
+  t.match(await off.get(RFIS), { status: 404, body: /route_unknown/ })
+  t.match(await off.get('/other'), { status: 404 })
+  t.same([...denied.asked, ...off.asked], [])
+})
+
+t.test('gzip is undone', async (t) => {
+  const { get } = await start(t, () => answer(200, gzipSync('[{"id":1}]'), { 'content-encoding': 'gzip' }))
+  t.equal((await get(RFIS)).body, '{"id":1}\n')
+})
+
+t.test('an error after the first row breaks the answer off', async (t) => {
+  const next = { link: `<${RFIS}?page=2>; rel=next` }
+  const cases: [Api, object][] = [
+    [() => answer(500, 'oops'), { status: 500, detail: `Procore answered 500 to ${RFIS}.` }],
+    [() => answer(200, '<html>'), { code: 'list_not_a_list', status: 422 }],
+    [
+      () => Promise.reject(new ProxyError('upstream_timeout', 'slow')),
+      { code: 'upstream_timeout', detail: 'slow' },
+    ],
+    [() => Promise.reject(new Error('secret')), { code: 'internal_error', status: 500 }],
+    [(url) => answer(200, [{ id: url.search }], next), { code: 'upstream_protocol' }],
+    [
+      (url) =>
+        answer(200, [{ id: url.search }], {
+          link: `<${RFIS}?page=${Number(url.searchParams.get('page')) + 1}>; rel=next`,
+        }),
+      { code: 'list_too_long' },
+    ],
+  ]
+  for (const [api, reason] of cases) {
+    const { get, broken } = await start(t, (url) =>
+      url.searchParams.has('page') ? api(url) : answer(200, [{ id: 1 }], next),
+    )
+    const ndjson = await get(RFIS)
+    t.match(ndjson, { status: 200, complete: false })
+    t.equal(ndjson.rows[0], '{"id":1}')
+    t.match(JSON.parse(ndjson.rows.at(-1) ?? ''), { _error: reason })
+    t.notMatch(ndjson.body, /secret/)
+    t.match(await get(RFIS, 'csv'), { complete: false, body: /^id,_more\r\n1,\r\n/ })
+    t.match(await get(RFIS, 'json'), { complete: false, body: /^\[\n\{"id":1\}[^\]]*$/ })
+    t.equal(broken.length, 3)
+  }
+})
+
+t.test(
+  'to an HTTP/1.0 caller the answer ends with the connection, and breaks off with a reset',
+  async (t) => {
+    const { url } = await start(t, ({ pathname, searchParams }) => {
+      const link = searchParams.has('page') ? {} : { link: `<${pathname}?page=2>; rel=next` }
+      return searchParams.has('page') && pathname === RFIS
+        ? answer(500, '')
+        : answer(200, [{ id: 1 + Number(searchParams.has('page')) }], link)
+    })
+    const ask = (path: string) => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      socket.write(`GET /_proxy/ndjson${path} HTTP/1.0\r\n\r\n`)
+      return text(socket)
+    }
+    t.match(await ask('/rest/v1.0/good'), /\r\n\r\n\{"id":1\}\n\{"id":2\}\n$/)
+    await t.rejects(ask(RFIS), { code: 'ECONNRESET' })
+  },
+)
+
+const PROJECTS = [11, 12, 13].map((id) => ({ id, name: `P${id}` }))
+
+/** Projects, each with the rows `rowsOf` gives for it. */
+function projectsApi(rowsOf: (id: string, url: URL) => StoredResponse | Promise<StoredResponse>): Api {
+  return (url) => {
+    if (url.pathname === '/rest/v1.0/projects') return pageOf(url, PROJECTS)
+    const id = /projects\/(\d+)\//.exec(url.pathname)?.[1] ?? url.searchParams.get('project_id') ?? ''
+    return rowsOf(id, url)
+  }
+}
+
+t.test('a star reads the list of each project, in order, some at a time', async (t) => {
+  const rows = (id: string) => [1, 2, 3].map((at) => ({ id: at, of: id }))
+  // The first project answers only once the second was asked.
+  let second = Promise.withResolvers<void>()
+  const slowFirst = async (id: string, url: URL) => {
+    if (id === '12') second.resolve()
+    if (id === '11') await second.promise
+    return pageOf(url, rows(id))
+  }
+  const { get, asked, seen } = await start(t, projectsApi(slowFirst))
+  const expected = ['11', '12', '13'].flatMap((id) =>
+    rows(id).map((row) => ({ project_id: Number(id), ...row })),
+  )
+  for (const path of [
+    '/rest/v1.0/projects/*/rfis',
+    `${RFIS}?project_id=*`,
+    '/rest/v2.0/companies/7/projects/*/x',
+  ]) {
+    asked.length = 0
+    second = Promise.withResolvers<void>()
+    const list = await get(path)
+    t.match(list, { status: 200, complete: true, trailers: { 'procore-proxy-skipped': '0' } })
+    t.same(
+      list.rows.map((row) => JSON.parse(row)),
+      expected,
+      path,
+    )
+    t.equal(asked[0], '/rest/v1.0/projects?company_id=7&per_page=2')
+    t.notOk(asked.some((url) => url.includes('*')))
+  }
+  t.equal(seen.most, 2)
+  t.match((await get('/rest/v1.0/projects/*/rfis', 'csv')).body, /^project_id,id,of,_more\r\n11,1,11,\r\n/)
+})
+
+t.test('projects that refuse or are denied are passed over, and told', async (t) => {
+  const api = projectsApi((id, url) => (id === '11' ? answer(404, '') : pageOf(url, [{ id: 1 }])))
+  const { get, log } = await start(t, api, { denied: '/rest/v1.0/projects/13' })
+  const list = await get('/rest/v1.0/projects/*/rfis')
+  t.same(
+    list.rows.map((row) => JSON.parse(row)),
+    [
+      { _error: { project_id: 11, status: 404 } },
+      { project_id: 12, id: 1 },
+      { _error: { project_id: 13, status: 403 } },
+    ],
+  )
+  t.equal(list.trailers['procore-proxy-skipped'], '2')
+  t.match(
+    log().find(({ level }) => level === 'warn'),
+    { skipped: 2, projects: ['11 (404)', '13 (403)'] },
+  )
+  t.match(await get('/rest/v1.0/projects/*/rfis', 'json'), { trailers: { 'procore-proxy-skipped': '2' } })
+})
+
+t.test('other errors of a project end the list', async (t) => {
+  const { get } = await start(
+    t,
+    projectsApi((id, url) => (id === '12' ? answer(500, 'oops') : pageOf(url, [{ id: 1 }]))),
+  )
+  t.match(await get('/rest/v1.0/projects/*/rfis', 'json'), { status: 200, complete: false })
+  const early = await start(
+    t,
+    projectsApi((id, url) => (id === '12' ? answer(500, 'oops') : pageOf(url, []))),
+  )
+  t.match(await early.get('/rest/v1.0/projects/*/rfis'), { status: 500, body: 'oops', complete: true })
+  const later = await start(
+    t,
+    projectsApi((_, url) => (url.searchParams.has('page') ? answer(403, '') : pageOf(url, FIVE))),
+  )
+  t.match(await later.get('/rest/v1.0/projects/*/rfis'), { complete: false })
+})
+
+t.test('for a caller with projects the star means those, and there is a most of all', async (t) => {
+  const api = projectsApi((_, url) => pageOf(url, [{ id: 1 }]))
+  const mine = await start(t, api, { projects: ['13', '99'], settings: { maxProjects: 1 } })
+  t.same((await mine.get('/rest/v1.0/projects/*/rfis')).rows, ['{"project_id":13,"id":1}'])
+  const many = await start(t, api, { settings: { maxProjects: 2 } })
+  t.match(await many.get('/rest/v1.0/projects/*/rfis'), { status: 422, body: /maxProjects/ })
+  t.equal(many.asked.length, 1)
+})
+
+t.test('a caller that reads slowly stops the paging, and one that leaves ends it', async (t) => {
+  const big = 'x'.repeat(1_000_000)
+  const { url, asked, over, broken } = await start(
+    t,
+    ({ searchParams }) => {
+      const page = Number(searchParams.get('page') ?? 1)
+      return answer(200, [{ id: page, big }], { link: `<${RFIS}?page=${page + 1}>; rel=next` })
+    },
+    { settings: { maxPages: 1000 } },
+  )
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.write(`GET /_proxy/ndjson${RFIS} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await once(socket, 'readable')
+  let before = -1
+  while (before !== asked.length) {
+    before = asked.length
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  // What the kernel holds of both sockets, and a page ahead.
+  t.ok(asked.length > 1 && asked.length < 30, String(asked.length))
+  socket.destroy()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.ok(asked.length <= before + 1)
+  t.equal(over.length, asked.length)
+  t.same(broken, [])
+})

@@ -1,0 +1,82 @@
+// Covers src/observe/known-secrets.ts: no known secret is shown, in whatever form it comes back.
+import t from 'tap'
+import type { Config } from '../../src/config/config.ts'
+import { Secret } from '../../src/config/secret.ts'
+import { KnownSecrets } from '../../src/observe/known-secrets.ts'
+import { testAccount, testConfig } from '../fixtures/config.ts'
+import { startRig } from '../fixtures/proxy.ts'
+
+t.test(
+  'tokens, client secrets, keys and passwords are hidden, also percent-encoded and in JSON',
+  async (t) => {
+    const secrets = new KnownSecrets()
+    t.equal(secrets.conceal('nothing is known yet'), 'nothing is known yet')
+    t.equal(secrets.isIn('nothing'), false)
+    const config = testConfig()
+    const known = (text: string) => new Secret(text)
+    secrets.configure({
+      ...config,
+      accounts: [{ ...testAccount(), clientSecret: known('client"secret+/=') }],
+      guard: { ...config.guard, clientKeys: [known('the-client-key')] },
+      callers: [{ name: 'excel', keys: [known('the-excel-key')] }],
+      network: {
+        ...config.network,
+        proxy: { origin: 'http://p', authorization: known('Basic dXNlcjpwYXNzd29yZA==') },
+      },
+      shared: { url: known('redis://user:p%40ss-of-redis@host') },
+    } as unknown as Config)
+    secrets.issued('token.of$procore')
+    secrets.issued('token.of$procore-2')
+    const cases: [text: string, shown: string][] = [
+      ['Bearer token.of$procore', 'Bearer *'],
+      ['a token.of$procore-2 b token.of$procore', 'a * b *'],
+      ['tokenXof$procore', 'tokenXof$procore'],
+      [`?a=${encodeURIComponent('client"secret+/=')}`, '?a=*'],
+      [JSON.stringify({ a: 'client"secret+/=' }), '{"a":"*"}'],
+      ['the-client-key the-excel-key', '* *'],
+      ['dXNlcjpwYXNzd29yZA==', '*'],
+      ['p@ss-of-redis p%40ss-of-redis', '* *'],
+    ]
+    for (const [text, shown] of cases) {
+      t.equal(secrets.conceal(text), shown)
+      t.equal(secrets.isIn(text), text !== shown)
+    }
+  },
+)
+
+t.test(
+  'the newest tokens are remembered, and of a configuration its own secrets; none is too short',
+  async (t) => {
+    const secrets = new KnownSecrets()
+    for (let n = 0; n < 300; n++) secrets.issued(`token-number-${n}-`)
+    t.equal(secrets.conceal('token-number-0- token-number-299-'), 'token-number-0- *')
+    secrets.issued('short')
+    t.equal(secrets.conceal('a short text'), 'a short text')
+    const account = { ...testAccount(), clientSecret: new Secret('first-secret') }
+    secrets.configure({ ...testConfig(), accounts: [account] })
+    secrets.configure({
+      ...testConfig(),
+      accounts: [{ ...account, clientSecret: new Secret('other-secret') }],
+    })
+    t.equal(secrets.conceal('first-secret other-secret'), 'first-secret *')
+  },
+)
+
+t.test('a client secret that Procore echoes shows nowhere', async (t) => {
+  const rig = await startRig(t, { settings: { inspector: { bodies: true } } })
+  rig.fake.faults.api = [
+    {
+      match: '/rest/v1.0/me',
+      headers: { 'X-Echo': 'of demo-secret', 'Content-Type': 'text/plain', 'X-Request-Id': 'seen' },
+      body: 'It is demo-secret.',
+    },
+  ]
+  await rig.get('/acme/rest/v1.0/me/demo-secret', { headers: { 'x-request-id': 'mine' } })
+  const texts = await Promise.all(
+    ['/_proxy/requests', '/_proxy/requests/mine', '/_proxy/status', '/_proxy/metrics'].map(
+      async (path) => (await rig.get(path)).text,
+    ),
+  )
+  t.match(texts[1], /"X-Echo","of \*"[\s\S]*It is \*/)
+  for (const text of texts) t.notMatch(text, 'demo-secret')
+})

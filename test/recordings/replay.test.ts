@@ -1,0 +1,343 @@
+// Covers src/recordings/replay.ts, nearest.ts and replay-config.ts
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import t, { type Test } from 'tap'
+import type { ProxyError } from '../../src/errors.ts'
+import type { Call } from '../../src/forward/call.ts'
+import { RequestBody } from '../../src/forward/request-body.ts'
+import { Recorder, withRecorder } from '../../src/recordings/recorder.ts'
+import { RecordedAnswers, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
+import { replayDocument } from '../../src/recordings/replay-config.ts'
+import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+
+interface Recorded {
+  readonly call: Call
+  readonly body?: string | Buffer
+  readonly status?: number
+  readonly headers?: readonly string[]
+}
+
+function withBody(path: string, body: string | Buffer, parts: CallParts = {}): Call {
+  const bytes = Buffer.from(body)
+  const pieces = [bytes.subarray(0, 3), bytes.subarray(3)].filter(({ length }) => length > 0)
+  return callOf(path, { method: 'POST', ...parts, body: new RequestBody(Readable.from(pieces), () => {}) })
+}
+
+async function record(t: Test, all: readonly Recorded[], redact: readonly string[] = []): Promise<string> {
+  const folder = join(t.testdir(), 'recordings')
+  const recorder = new Recorder(
+    folder,
+    { redact },
+    { holdsSecret: () => false, warn: (message) => t.fail(message) },
+  )
+  const { send, sent } = fakeSend()
+  const recording = withRecorder(async (call) => {
+    if (call.body !== null) for await (const _ of call.body);
+    return send(call)
+  }, recorder)
+  for (const { call, body = '[]', status, headers } of all) {
+    const before = sent.length
+    const response = recording(call)
+    while (sent.length === before) await settle()
+    sent.at(-1)?.answer(body, status, headers)
+    await textOf(await response)
+  }
+  await recorder.flush()
+  return folder
+}
+
+async function replayOf(t: Test, all: readonly Recorded[], redact: readonly string[] = []) {
+  const answers = await RecordedAnswers.read(await record(t, all, redact), { redact })
+  const send = replaySend(answers)
+  return {
+    answers,
+    send,
+    text: async (call: Call) => textOf(await send(call)),
+    missing: (call: Call) =>
+      send(call).then(
+        () => undefined,
+        ({ code, status, message, help }: ProxyError) => ({ code, status, message, help }),
+      ),
+  }
+}
+
+t.test(
+  'the nth of several equal requests gets the nth response, and the last one from then on',
+  async (t) => {
+    const { text } = await replayOf(t, [
+      { call: callOf('/rest/a'), body: 'one' },
+      { call: callOf('/rest/b'), body: 'other' },
+      { call: callOf('/rest/a'), body: 'two' },
+    ])
+    t.strictSame(
+      [await text(callOf('/rest/a')), await text(callOf('/rest/a')), await text(callOf('/rest/a'))],
+      ['one', 'two', 'two'],
+    )
+    t.equal(await text(callOf('/rest/b')), 'other')
+  },
+)
+
+t.test('status, headers and body come back as they were recorded', async (t) => {
+  const binary = Buffer.from([0xff, 0, 1, 2])
+  const headers = [
+    'Content-Type',
+    'application/pdf',
+    'X-Rate-Limit-Remaining',
+    '7',
+    'Date',
+    'then',
+    'X',
+    'Dépôt',
+    'Content-Length',
+    '999',
+    'Transfer-Encoding',
+    'chunked',
+  ]
+  const { send } = await replayOf(t, [
+    { call: callOf('/rest/a'), body: binary, status: 404, headers },
+    {
+      call: callOf('/rest/a', { method: 'HEAD' }),
+      body: '',
+      headers: ['Content-Length', '4', 'Content-Encoding', 'gzip'],
+    },
+  ])
+  const call = callOf('/rest/a')
+  const response = await send(call)
+  t.equal(response.status, 404)
+  t.strictSame(response.rawHeaders, [...headers.slice(0, 8), 'Content-Length', '4'])
+  t.ok((await response.read(10))?.equals(binary))
+  t.equal(call.exchange.upstreamMs, 0, "log and metrics count it as Procore's")
+  const head = await send(callOf('/rest/a', { method: 'HEAD' }))
+  t.strictSame(head.rawHeaders, ['Content-Length', '4'])
+})
+
+t.test('requests are matched by company, method, path, query in any order, and body', async (t) => {
+  const json = { headers: ['Content-Type', 'application/json'] }
+  const file = { origin: 'https://storage.procore.com' }
+  const { text, missing } = await replayOf(t, [
+    { call: callOf('/rest/a?b=1&a=2&ids[]=1&ids[]=2'), body: 'query' },
+    { call: callOf('/rest/a', { company: '8' }), body: 'company' },
+    { call: callOf('/rest/a', { method: 'DELETE' }), body: 'method' },
+    { call: withBody('/rest/a', '{"id":1}', json), body: 'body 1' },
+    { call: withBody('/rest/a', '{"id":2}', json), body: 'body 2' },
+    { call: callOf('/rest/a', file), body: 'file' },
+    { call: callOf('/rest/a?sig=secret&x=1'), body: 'signed' },
+  ])
+  t.equal(await text(callOf('/rest/a?a=2&ids[]=1&b=1&ids[]=2')), 'query')
+  t.equal(await text(callOf('/rest/a', { company: '8' })), 'company')
+  t.equal(await text(callOf('/rest/a', { method: 'DELETE' })), 'method')
+  t.equal(await text(withBody('/rest/a', '{"id":2}', json)), 'body 2')
+  t.equal(await text(withBody('/rest/a', '{"id":1}', json)), 'body 1')
+  t.equal(await text(callOf('/rest/a', file)), 'file')
+  t.equal(await text(callOf('/rest/a?x=1&sig=another')), 'signed')
+  for (const call of [
+    callOf('/rest/a?b=1&a=2&ids[]=2&ids[]=1'),
+    callOf('/rest/a?b=1&a=2'),
+    callOf('/rest/a'),
+    callOf('/rest/b', { company: '8' }),
+    callOf('/rest/a', { company: '9' }),
+    callOf('/rest/a', { method: 'PUT' }),
+    withBody('/rest/a', '{"id":3}', json),
+    withBody('/rest/a', '', json),
+  ]) {
+    t.match(await missing(call), { code: 'recording_missing', status: 404 }, `${call.method} ${call.path}`)
+  }
+})
+
+t.test('what is masked in requests is masked before they are matched', async (t) => {
+  const json = { headers: ['Content-Type', 'application/json'] }
+  const { text } = await replayOf(
+    t,
+    [{ call: withBody('/rest/a', '{"email":"a@example.com","id":1}', json), body: 'yes' }],
+    ['email'],
+  )
+  t.equal(await text(withBody('/rest/a', '{"email":"b@example.com","id":1}', json)), 'yes')
+})
+
+t.test('a long request is matched by its digest; a long response is missing', async (t) => {
+  const long = Buffer.alloc(8 * 1024 * 1024 + 1, 'x')
+  const { text, missing } = await replayOf(t, [
+    { call: withBody('/rest/a', long), body: 'uploaded' },
+    { call: callOf('/rest/b'), body: long },
+  ])
+  t.equal(await text(withBody('/rest/a', long)), 'uploaded')
+  t.match(await missing(callOf('/rest/b')), { code: 'recording_missing', help: /longer than 8 MiB/ })
+})
+
+t.test('what is missing is told with the nearest ones', async (t) => {
+  const { missing } = await replayOf(t, [
+    { call: callOf('/rest/v1.0/projects?page=1&sig=secret') },
+    { call: callOf('/rest/v1.0/projects/1') },
+    { call: callOf('/rest/v1.0/projects/1/rfis') },
+    { call: callOf(`/rest/v1.1/${'x'.repeat(300)}`) },
+    { call: withBody('/rest/v1.0/projects', '{}') },
+  ])
+  t.match(await missing(callOf('/rest/v1.0/projects?page=2&sig=another')), {
+    message: 'No response to GET /rest/v1.0/projects?page=2&sig=* has been recorded.',
+    help: 'The nearest recordings are: GET /rest/v1.0/projects?page=1&sig=*, POST /rest/v1.0/projects, GET /rest/v1.0/projects/1. Record it with --record, or start with --replay-else-record.',
+  })
+  t.match(await missing(callOf('/rest/v1.1/y')), { help: /GET \/rest\/v1.1\/x{189}…/ })
+  t.match(await missing(withBody('/rest/v1.0/projects', '[]')), { help: /recorded with another body/ })
+  t.match(await missing(callOf('/rest/a', { company: '8' })), {
+    help: /Nothing is recorded for the company globex/,
+  })
+})
+
+t.test('links to the API lead to the one that is configured now', async (t) => {
+  const { send } = await replayOf(t, [
+    {
+      call: callOf('/rest/a'),
+      headers: [
+        'Link',
+        '<https://api.procore.com/rest/a?page=2>; rel="next"',
+        'X',
+        'https://api.procore.com/',
+      ],
+    },
+  ])
+  const { rawHeaders } = await send(callOf('/rest/a', { environment: 'http://127.0.0.1:9001' }))
+  t.strictSame(rawHeaders, [
+    'Link',
+    '<http://127.0.0.1:9001/rest/a?page=2>; rel="next"',
+    'X',
+    'https://api.procore.com/',
+  ])
+})
+
+t.test('replay-else-record asks only for what is missing, and plays that from then on', async (t) => {
+  const folder = await record(t, [
+    { call: callOf('/rest/a'), body: 'recorded' },
+    { call: withBody('/rest/a', 'body'), body: 'recorded too' },
+  ])
+  const answers = await RecordedAnswers.read(folder, { redact: [] })
+  const recorder = new Recorder(
+    folder,
+    { redact: [] },
+    {
+      holdsSecret: () => false,
+      warn: (message) => t.fail(message),
+      onRecorded: (company, entry) => answers.add(company, entry),
+    },
+  )
+  const bodies: string[] = []
+  const { send, sent } = fakeSend()
+  const replaying = replayElseRecord(
+    answers,
+    async (call) => {
+      let body = ''
+      if (call.body !== null) for await (const piece of call.body) body += piece
+      bodies.push(body)
+      return send(call)
+    },
+    recorder,
+  )
+  const ask = async (call: Call, answer?: string) => {
+    const before = sent.length
+    const response = replaying(call)
+    while (answer !== undefined && sent.length === before) await settle()
+    if (answer !== undefined) sent.at(-1)?.answer(answer)
+    return await textOf(await response)
+  }
+  t.equal(await ask(callOf('/rest/a')), 'recorded')
+  t.equal(await ask(withBody('/rest/a', 'body')), 'recorded too')
+  t.equal(await ask(callOf('/rest/b'), 'asked'), 'asked')
+  t.equal(await ask(withBody('/rest/a', 'another body'), 'posted'), 'posted')
+  const long = 'x'.repeat(8 * 1024 * 1024 + 1)
+  t.equal(await ask(withBody('/rest/a', long), 'uploaded'), 'uploaded')
+  t.strictSame(
+    bodies.map(({ length }) => length),
+    [0, 12, long.length],
+  )
+  t.equal(bodies[1], 'another body')
+  t.equal(bodies[2], long)
+  await recorder.flush()
+  t.equal(await ask(callOf('/rest/b')), 'asked')
+  t.equal(await ask(withBody('/rest/a', 'another body')), 'posted')
+  const again = await RecordedAnswers.read(folder, { redact: [] })
+  t.equal(await textOf(await replaySend(again)(callOf('/rest/b'))), 'asked', 'the folder was added to')
+
+  const broken = withBody('/rest/a', 'x')
+  broken.body?.destroy(new Error('the caller broke off'))
+  await t.rejects(replaying(broken), { message: 'the caller broke off' })
+  answers.configure({ redact: ['email'] })
+  const odd = new RecordedAnswers({ redact: [] })
+  odd.answer = () => {
+    throw new TypeError('a defect')
+  }
+  await t.rejects(replayElseRecord(odd, send, recorder)(callOf('/rest/a')), TypeError)
+})
+
+t.test('a recording that was written by hand needs no digests', async (t) => {
+  const answers = new RecordedAnswers({ redact: [] })
+  const environment = { name: 'production', apiUrl: 'https://api.procore.com', loginUrl: '', fileDomain: '' }
+  const entry = (method: string, postData?: { text?: string; _encoding?: string }) => ({
+    request: { method, url: 'https://api.procore.com/rest/a', ...(postData && { postData }) },
+    response: {
+      status: 200,
+      statusText: 'OK',
+      headers: [],
+      content: { text: `${method} ${postData?.text}` },
+    },
+  })
+  for (const each of [
+    entry('GET'),
+    entry('POST', { text: 'body' }),
+    entry('PUT', { text: 'Ym9keQ==', _encoding: 'base64' }),
+    entry('PATCH', {}),
+  ]) {
+    answers.add({ company: { name: 'acme', id: '7656' }, environment }, each)
+  }
+  const send = replaySend(answers)
+  t.equal(await textOf(await send(callOf('/rest/a'))), 'GET undefined')
+  t.equal(await textOf(await send(withBody('/rest/a', 'body'))), 'POST body')
+  t.equal(await textOf(await send(withBody('/rest/a', 'body', { method: 'PUT' }))), 'PUT Ym9keQ==')
+  t.equal(await textOf(await send(callOf('/rest/a', { method: 'PATCH' }))), 'PATCH undefined')
+})
+
+t.test('a folder of recordings stands for a configuration', async (t) => {
+  const { answers } = await replayOf(t, [
+    { call: callOf('/rest/a') },
+    { call: callOf('/rest/a', { company: '8', environment: 'http://127.0.0.1:9001' }) },
+  ])
+  t.strictSame(replayDocument(answers.companies), {
+    environments: {
+      'recorded-production': {
+        apiUrl: 'http://127.0.0.1:9001',
+        loginUrl: 'http://127.0.0.1:9001',
+        fileDomain: 'procore.com',
+      },
+    },
+    serviceAccounts: {
+      production: { environment: 'production', clientId: 'replay', clientSecret: 'replay' },
+      'recorded-production': {
+        environment: 'recorded-production',
+        clientId: 'replay',
+        clientSecret: 'replay',
+      },
+    },
+    companies: {
+      acme: { id: '7656', serviceAccount: 'production' },
+      globex: { id: '8', serviceAccount: 'recorded-production' },
+    },
+  })
+  const fake = (name: string, port: number) => ({
+    company: { name, id: String(port) },
+    environment: {
+      name: 'fake',
+      apiUrl: `http://127.0.0.1:${port}`,
+      loginUrl: `http://127.0.0.1:${port}`,
+      fileDomain: '127.0.0.1',
+    },
+  })
+  t.match(replayDocument([fake('a', 1), fake('b', 2), fake('c', 2)]), {
+    environments: {
+      fake: { apiUrl: 'http://127.0.0.1:1', fileDomain: undefined },
+      'fake-2': { apiUrl: 'http://127.0.0.1:2' },
+    },
+    companies: {
+      a: { serviceAccount: 'fake' },
+      b: { serviceAccount: 'fake-2' },
+      c: { serviceAccount: 'fake-2' },
+    },
+  })
+})

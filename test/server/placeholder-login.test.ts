@@ -1,0 +1,71 @@
+// Covers src/server/placeholder-login.ts
+import { fastify } from 'fastify'
+import t, { type Test } from 'tap'
+import { registerPlaceholderLogin } from '../../src/server/placeholder-login.ts'
+
+async function start(t: Test, key?: string) {
+  const app = fastify()
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  registerPlaceholderLogin(app, {
+    asksForKeys: () => key !== undefined,
+    findKey: async (secrets) => secrets.find((secret) => secret === key),
+  })
+  t.teardown(() => app.close())
+  await app.ready()
+  return (payload: string, headers: Record<string, string> = {}, url = '/oauth/token') => {
+    return app.inject({ method: 'POST', url, payload, headers })
+  }
+}
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+
+t.test('Without keys, any login is answered with a placeholder', async (t) => {
+  const post = await start(t)
+  for (const payload of ['', 'client_secret=made-up', 'x'.repeat(100_000)]) {
+    const { statusCode, headers, body } = await post(payload, FORM)
+    t.equal(statusCode, 200)
+    t.equal(headers['cache-control'], 'no-store')
+    t.match(JSON.parse(body), {
+      access_token: 'procore-proxy-placeholder',
+      token_type: 'bearer',
+      expires_in: 7200,
+      refresh_token: 'procore-proxy-placeholder',
+      created_at: Number,
+    })
+  }
+  t.same((await post('token=x', FORM, '/oauth/revoke')).json(), {})
+})
+
+t.test('With keys, the key is the client secret and becomes the token', async (t) => {
+  const post = await start(t, 'the-callers-key')
+  const basic = Buffer.from('id:the-callers-key').toString('base64')
+  for (const [payload, headers] of [
+    ['grant_type=client_credentials&client_id=x&client_secret=the-callers-key', FORM],
+    ['{"client_secret":"the-callers-key"}', { 'content-type': 'application/json' }],
+    ['grant_type=client_credentials', { ...FORM, authorization: `Basic ${basic}` }],
+  ] as const) {
+    const answer = await post(payload, headers)
+    t.match(answer.json(), { access_token: 'the-callers-key', expires_in: 7200 }, payload)
+  }
+  for (const [payload, headers] of [
+    ['', FORM],
+    ['client_secret=another-key', FORM],
+    [`client_secret=the-callers-key&x=${'x'.repeat(16 * 1024)}`, FORM],
+    ['{"client_secret":["the-callers-key"]}', { 'content-type': 'application/json' }],
+  ] as const) {
+    const answer = await post(payload, headers)
+    t.equal(answer.statusCode, 401, payload.slice(0, 60))
+    t.match(answer.headers['www-authenticate'], /^Basic /)
+    t.match(answer.json(), { error: 'invalid_client' })
+    t.notMatch(answer.body, 'the-callers-key')
+  }
+})
+
+t.test('What is asked about a token is answered in the shape that Procore documents', async (t) => {
+  const app = fastify()
+  registerPlaceholderLogin(app, { asksForKeys: () => false, findKey: async () => undefined })
+  t.teardown(() => app.close())
+  const { body } = await app.inject('/oauth/token/info')
+  t.match(JSON.parse(body), { expires_in_seconds: 7200, application: { uid: String }, scopes: [] })
+})
