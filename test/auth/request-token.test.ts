@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs'
 import { setImmediate as settle } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { type Ask, type Reply, readTokenReply, requestToken } from '../../src/auth/request-token.ts'
+import { readTokenReply, requestToken } from '../../src/auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../../src/auth/token-failure.ts'
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
+import { type Ask, createAsker, type Reply } from '../../src/network/ask.ts'
 import { ConnectionError } from '../../src/network/connection-error.ts'
-import { askWith } from '../fixtures/ask.ts'
-import { testAccount, testEnvironment } from '../fixtures/config.ts'
+import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 
 const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
 /** Part of every malformed body: no message may repeat it. */
@@ -168,9 +168,9 @@ interface Setup extends FakeOptions {
 async function start(t: Test, { certificates = [], ...options }: Setup = {}) {
   const clients = [{ clientId: 'id of the client&=', clientSecret: SECRET, companyIds: ['7656'] }]
   const fake = await startFakeProcore({ clients, ...options })
-  const client = askWith(certificates)
+  const client = createAsker({ ...testConfig().network, certificates }, 10_000)
   t.teardown(async () => {
-    await client.close()
+    await client.destroy()
     await fake.close()
   })
   const account = testAccount({

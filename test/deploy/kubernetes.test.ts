@@ -196,7 +196,7 @@ t.test(
     const dockerfile = read('Dockerfile')
     t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
     const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
-    const commands = pods
+    const commands = proxied
       .flatMap(({ pod }) => {
         const { startupProbe, readinessProbe, livenessProbe } = sidecarOf(pod)
         return [startupProbe, readinessProbe, livenessProbe].map((probe) => probe?.exec?.command)
