@@ -1,8 +1,8 @@
 // The headers by which a caller sees what the cache did: Cache-Status (RFC 9211) and Age (RFC 9111 section 5.1).
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 
-/** They belong to the first answer alone: its budget, its request id, its age on arrival, its cookies. Procore sets cookies on all. */
-const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id|set-cookie2?)$/i
+/** They belong to the first response alone: its budget, its request id, its age on arrival. */
+const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id)$/i
 
 /** Flat headers as they are given again: without those that were true of the first answer alone. */
 export function reusableHeaders(rawHeaders: readonly string[]): string[] {

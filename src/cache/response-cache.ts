@@ -188,7 +188,9 @@ export class ResponseCache {
   }
 
   #mayBeKept(pathname: string, response: UpstreamResponse): boolean {
-    return !variesByAnything(response) && this.#lifetimes({ pathname, status: response.status }).mostMs > 0
+    // A cookie is meant for one caller, and so may be what comes with it (RFC 9111 section 7.3).
+    if (response.head['set-cookie'] !== undefined || variesByAnything(response)) return false
+    return this.#lifetimes({ pathname, status: response.status }).mostMs > 0
   }
 
   #keep({ request, leader, isOutdated }: Flight, { response, body, sentAt }: WholeResponse): void {

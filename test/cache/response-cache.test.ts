@@ -375,8 +375,6 @@ t.test('what was true of the first answer alone is not given again', async (t) =
   const headers = [
     'Age',
     '7',
-    'Set-Cookie',
-    'a=b',
     'X-Rate-Limit-Remaining',
     '3',
     'X-Request-Id',
@@ -395,6 +393,17 @@ t.test('what was true of the first answer alone is not given again', async (t) =
     { cacheStatus: 'procore-proxy; hit; ttl=52', age: '7' },
     'it was 7 s old on arrival',
   )
+})
+
+t.test('a response that sets a cookie is not kept', async (t) => {
+  const { get, sent } = start(keepFor(60_000))
+  const first = get()
+  await settle()
+  sent[0]?.answer('x', 200, ['Set-Cookie', 'a=b'])
+  await textOf(await first)
+  void get()
+  await settle()
+  t.equal(sent.length, 2)
 })
 
 t.test('a reload keeps what still applies', async (t) => {
