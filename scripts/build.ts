@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { build, type Metafile } from 'esbuild'
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 
 const ROOT = dirname(import.meta.dirname)
 const DIST = join(ROOT, 'dist')
@@ -20,6 +20,10 @@ const ENTRY = join(BIN, 'procore-proxy.cjs')
 
 /** `--cold` leaves out the compiled code, which fits only the Node version and the user that made it. */
 const isCold = process.argv.includes('--cold')
+
+/** Large packages that few runs need: each is a file of its own, so that the others do not keep its text in memory. */
+const RARE = ['@redis/client', 'prom-client', '@clack/prompts', 'papaparse']
+const fileOf = (name: string) => `${name.replace(/^@/, '').replace('/', '-')}.cjs`
 
 rmSync(DIST, { recursive: true, force: true })
 mkdirSync(BIN, { recursive: true })
@@ -39,13 +43,20 @@ if (!isCold) {
 
 /**
  * Bundles src/cli/main.ts into dist/bin/program.cjs. CommonJS, because it starts faster and uses less memory than modules;
- * `import()` becomes a function call, so that rarely used packages are part of the file but run only when they are needed.
+ * `import()` becomes a function call, so that what is rarely used runs only when it is needed.
  */
 async function bundle(): Promise<Metafile> {
-  const { metafile } = await build({
+  const rare: Plugin = {
+    name: 'rare',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^[@a-z]/ }, ({ path, kind }) =>
+        kind !== 'entry-point' && RARE.includes(path)
+          ? { path: `./${fileOf(path)}`, external: true }
+          : undefined,
+      ),
+  }
+  const options = {
     absWorkingDir: ROOT,
-    entryPoints: ['src/cli/main.ts'],
-    outfile: join(BIN, 'program.cjs'),
     bundle: true,
     platform: 'node',
     format: 'cjs',
@@ -60,8 +71,19 @@ async function bundle(): Promise<Metafile> {
     legalComments: 'none',
     logLevel: 'warning',
     metafile: true,
-  })
-  return metafile
+  } satisfies BuildOptions
+  const outputs = [
+    await build({
+      ...options,
+      entryPoints: ['src/cli/main.ts'],
+      outfile: join(BIN, 'program.cjs'),
+      plugins: [rare],
+    }),
+    ...(await Promise.all(
+      RARE.map((name) => build({ ...options, entryPoints: [name], outfile: join(BIN, fileOf(name)) })),
+    )),
+  ]
+  return { inputs: Object.assign({}, ...outputs.map(({ metafile }) => metafile.inputs)), outputs: {} }
 }
 
 /** Returns name, version and licence text of each package that is part of the bundle. */

@@ -9,7 +9,7 @@ export function secretFlaw(value: string): string | undefined {
   if (/^[\r\n]|[\r\n]$/.test(value))
     return 'The secret has a line end too many. Remove empty lines before and after it.'
   if (/^\s|\s$/.test(value)) return 'The secret has blanks before or after it. Remove them.'
-  if (/^(?:".*"|'.*'|`.*`|“.*”|‘.*’)$/s.test(value))
+  if (/^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s.test(value))
     return 'The secret is in quotes, which count as part of it. Remove them.'
   if (/[\r\n]/.test(value)) return 'The secret has a line end in it. Write it on one line.'
   return undefined
