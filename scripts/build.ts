@@ -11,7 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
+import { build, type Metafile, type Plugin } from 'esbuild'
+import { BUNDLE_OPTIONS } from './bundle-options.ts'
 
 const ROOT = dirname(import.meta.dirname)
 const DIST = join(ROOT, 'dist')
@@ -42,8 +43,7 @@ if (!isCold) {
 }
 
 /**
- * Bundles src/cli/main.ts into dist/bin/program.cjs. CommonJS, because it starts faster and uses less memory than modules;
- * `import()` becomes a function call, so that what is rarely used runs only when it is needed.
+ * Bundles src/cli/main.ts into dist/bin/program.cjs, and each of the rare packages into a file of its own beside it.
  */
 async function bundle(): Promise<Metafile> {
   const rare: Plugin = {
@@ -55,32 +55,15 @@ async function bundle(): Promise<Metafile> {
           : undefined,
       ),
   }
-  const options = {
-    absWorkingDir: ROOT,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node24',
-    // The output must not depend on where the project or its packages are.
-    preserveSymlinks: true,
-    define: { 'import.meta.url': 'bundleUrl' },
-    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href;" },
-    // Names are kept, so that the stack of an error can be read.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: 'none',
-    logLevel: 'warning',
-    metafile: true,
-  } satisfies BuildOptions
   const outputs = [
     await build({
-      ...options,
+      ...BUNDLE_OPTIONS,
       entryPoints: ['src/cli/main.ts'],
       outfile: join(BIN, 'program.cjs'),
       plugins: [rare],
     }),
     ...(await Promise.all(
-      RARE.map((name) => build({ ...options, entryPoints: [name], outfile: join(BIN, fileOf(name)) })),
+      RARE.map((name) => build({ ...BUNDLE_OPTIONS, entryPoints: [name], outfile: join(BIN, fileOf(name)) })),
     )),
   ]
   return { inputs: Object.assign({}, ...outputs.map(({ metafile }) => metafile.inputs)), outputs: {} }
