@@ -1,6 +1,5 @@
 // The server as a whole: its own pages, and the order in which a request is judged.
 import t from 'tap'
-import { Pages } from '../src/server/pages.ts'
 import { sendRaw, startRig } from './fixtures/proxy.ts'
 
 t.test(
@@ -42,23 +41,6 @@ t.test(
     t.equal((await get('/nobody/oauth/token', { method: 'POST' })).status, 404)
     t.equal((await get('/oauth/token')).status, 404, 'only POST')
     t.equal((await get('/oauth/authorize')).headers['procore-proxy-error'], 'route_unknown')
-  },
-)
-
-t.test(
-  'pages that could not be loaded are tried again with the next request; probes need none of them',
-  async (t) => {
-    const { get } = await startRig(t)
-    const { build } = Pages
-    t.teardown(() => {
-      Pages.build = build
-    })
-    Pages.build = () => Promise.reject(new Error('too many open files'))
-    t.match(await get('/_proxy/status'), { status: 500, json: { code: 'internal_error' } })
-    for (const path of ['/_proxy/health/live', '/_proxy/health/ready', '/acme/rest/v1.0/me'])
-      t.equal((await get(path)).status, 200, path)
-    Pages.build = build
-    t.equal((await get('/_proxy/status')).status, 200)
   },
 )
 

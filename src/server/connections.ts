@@ -72,6 +72,11 @@ export class CallerConnection {
   /** Handles a request now, or after those before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
+    if (request.headers.upgrade !== undefined) {
+      // The offer is ignored, but Node drops what came in one piece with it: what follows may begin anywhere.
+      this.#isCondemned = true
+      response.shouldKeepAlive = false
+    }
     if (this.#current === undefined) this.#begin({ request, response })
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
     else this.socket.destroy()

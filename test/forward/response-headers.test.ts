@@ -25,11 +25,6 @@ const MARKS = [
 ]
 const OUR_ID = ['X-Request-Id', 'our-id']
 
-/** As undici gives them. */
-function buffers(headers: string[]): Buffer[] {
-  return headers.map((text) => Buffer.from(text, 'latin1'))
-}
-
 const NEVER = [
   'connection',
   'keep-alive',
@@ -62,7 +57,7 @@ t.test('What is not for callers is taken off, in any case', async (t) => {
       name.toUpperCase(),
       name.replace(/\b[a-z]/g, (char) => char.toUpperCase()),
     ]) {
-      const headers = responseHeaders(buffers([spelling, 'x', 'ETag', '"1"', spelling, 'y']), CONTEXT)
+      const headers = responseHeaders([spelling, 'x', 'ETag', '"1"', spelling, 'y'], CONTEXT)
       t.strictSame(headers, ['ETag', '"1"', ...MARKS, ...OUR_ID], spelling)
     }
   }
@@ -91,8 +86,7 @@ t.test('Everything else comes through byte for byte, in order', async (t) => {
     'Empty',
     '',
   ]
-  t.strictSame(responseHeaders(buffers(headers), CONTEXT), [...headers, ...MARKS, ...OUR_ID])
-  t.strictSame(responseHeaders(headers, CONTEXT), [...headers, ...MARKS, ...OUR_ID], 'from strings too')
+  t.strictSame(responseHeaders(headers, CONTEXT), [...headers, ...MARKS, ...OUR_ID])
   t.strictSame(responseHeaders([], CONTEXT), [...MARKS, ...OUR_ID])
 })
 
@@ -111,7 +105,7 @@ t.test('What Connection names goes too, before or after it, in one line or sever
     'X-D',
     '4',
   ]
-  t.strictSame(responseHeaders(buffers(headers), CONTEXT), ['X-D', '4', ...MARKS, ...OUR_ID])
+  t.strictSame(responseHeaders(headers, CONTEXT), ['X-D', '4', ...MARKS, ...OUR_ID])
   const usual = [
     'Connection',
     'keep-alive',
@@ -124,23 +118,19 @@ t.test('What Connection names goes too, before or after it, in one line or sever
     'Connection',
     'close',
   ]
-  t.strictSame(responseHeaders(buffers(usual), CONTEXT), ['X-A', '1', ...MARKS, ...OUR_ID])
+  t.strictSame(responseHeaders(usual, CONTEXT), ['X-A', '1', ...MARKS, ...OUR_ID])
   const own = ['Connection', 'Content-Length, Procore-Proxy-Company, X-Request-Id', 'Content-Length', '5']
   t.strictSame(
-    responseHeaders(buffers(own), CONTEXT),
+    responseHeaders(own, CONTEXT),
     ['Content-Length', '5', ...MARKS, ...OUR_ID],
     'never the length or our marks',
   )
 })
 
 t.test('X-Request-Id is Procore’s, else ours', async (t) => {
-  t.strictSame(responseHeaders(buffers(['x-request-id', 'theirs']), CONTEXT), [
-    'x-request-id',
-    'theirs',
-    ...MARKS,
-  ])
+  t.strictSame(responseHeaders(['x-request-id', 'theirs'], CONTEXT), ['x-request-id', 'theirs', ...MARKS])
   t.strictSame(
-    responseHeaders(buffers(['X-Request-Id', 'theirs', 'Connection', 'X-Request-ID']), CONTEXT),
+    responseHeaders(['X-Request-Id', 'theirs', 'Connection', 'X-Request-ID'], CONTEXT),
     [...MARKS, ...OUR_ID],
     'one that must not pass is no reason to have none',
   )
@@ -159,7 +149,7 @@ t.test('Link and Location are rewritten, in each line of their own', async (t) =
     'Content-Location',
     api,
   ]
-  t.strictSame(responseHeaders(buffers(headers), CONTEXT), [
+  t.strictSame(responseHeaders(headers, CONTEXT), [
     'LINK',
     `<${here}>; rel="next"`,
     'Link',
@@ -176,7 +166,7 @@ t.test('Link and Location are rewritten, in each line of their own', async (t) =
 t.test('Extra headers are put on as they are, whatever Connection names', async (t) => {
   const extra = ['Access-Control-Allow-Origin', 'https://app.example', 'Vary', 'Origin']
   const connection = ['Connection', 'Access-Control-Allow-Origin, Vary', 'Vary', 'Accept']
-  t.strictSame(responseHeaders(buffers(connection), { ...CONTEXT, extra }), [...MARKS, ...extra, ...OUR_ID])
+  t.strictSame(responseHeaders(connection, { ...CONTEXT, extra }), [...MARKS, ...extra, ...OUR_ID])
 })
 
 function collectGarbage(): void {
@@ -208,7 +198,7 @@ t.test('For any headers: our marks once, a request id, nothing forbidden or name
   )
   fc.assert(
     fc.property(fc.array(pair, { maxLength: 10 }), (pairs) => {
-      const headers = responseHeaders(buffers(pairs.flat()), CONTEXT)
+      const headers = responseHeaders(pairs.flat(), CONTEXT)
       const seen = headers.filter((_, i) => i % 2 === 0).map((each) => each.toLowerCase())
       const named = pairs
         .filter(([each]) => each.toLowerCase() === 'connection')
