@@ -96,6 +96,8 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
+    // undici's parser gives an empty piece each time that it goes on; to pause again for it could be for ever.
+    if (chunk.length === 0) return
     this.#movedAt = performance.now()
     if (this.#write === undefined) {
       this.#early.push(chunk)

@@ -3,7 +3,11 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
-import { type AnswerContext, responseHeaders } from '../../src/forward/response-headers.ts'
+import {
+  type AnswerContext,
+  informationHeaders,
+  responseHeaders,
+} from '../../src/forward/response-headers.ts'
 
 const CONTEXT: AnswerContext = {
   apiOrigin: 'https://api.procore.com',
@@ -77,8 +81,6 @@ t.test('Everything else comes through byte for byte, in order', async (t) => {
     'a',
     'vary',
     'b',
-    'Content-Length',
-    '12',
     'Content-Disposition',
     'attachment; filename="caf\xe9 \xff\x80.pdf"',
     'WWW-Authenticate',
@@ -88,6 +90,11 @@ t.test('Everything else comes through byte for byte, in order', async (t) => {
   ]
   t.strictSame(responseHeaders(headers, CONTEXT), [...headers, ...MARKS, ...OUR_ID])
   t.strictSame(responseHeaders([], CONTEXT), [...MARKS, ...OUR_ID])
+  t.strictSame(
+    responseHeaders(['content-length', '12', 'Content-Disposition', 'x'], CONTEXT),
+    ['Content-Disposition', 'x', ...MARKS, ...OUR_ID, 'content-length', '12'],
+    'the length comes last',
+  )
 })
 
 t.test('What Connection names goes too, before or after it, in one line or several', async (t) => {
@@ -122,7 +129,7 @@ t.test('What Connection names goes too, before or after it, in one line or sever
   const own = ['Connection', 'Content-Length, Procore-Proxy-Company, X-Request-Id', 'Content-Length', '5']
   t.strictSame(
     responseHeaders(own, CONTEXT),
-    ['Content-Length', '5', ...MARKS, ...OUR_ID],
+    [...MARKS, ...OUR_ID, 'Content-Length', '5'],
     'never the length or our marks',
   )
 })
@@ -206,14 +213,16 @@ t.test('For any headers: our marks once, a request id, nothing forbidden or name
         .map((each) => each.trim())
       const through = pairs.filter(([each]) => {
         const lower = each.toLowerCase()
-        if (lower === 'content-length') return true
+        if (lower === 'content-length') return false
         return !FORBIDDEN.test(each) && !lower.startsWith('procore-proxy-') && !named.includes(lower)
       })
+      const length = pairs.findLast(([each]) => each.toLowerCase() === 'content-length') ?? []
       const ids = through.filter(([each]) => each.toLowerCase() === 'x-request-id').length
       return (
         seen.every((each) => !FORBIDDEN.test(each)) &&
         seen.filter((each) => each === 'x-request-id').length === Math.max(1, ids) &&
-        JSON.stringify(headers) === JSON.stringify([...through.flat(), ...MARKS, ...(ids > 0 ? [] : OUR_ID)])
+        JSON.stringify(headers) ===
+          JSON.stringify([...through.flat(), ...MARKS, ...(ids > 0 ? [] : OUR_ID), ...length])
       )
     }),
     { numRuns: 3000 },
@@ -262,4 +271,22 @@ t.test('An answer that a browser could run is sandboxed; none may be sniffed', a
   }
   const twice = responseHeaders(['X-Content-Type-Options', 'none', 'Content-Type', 'text/csv'], CONTEXT)
   t.equal(twice.filter((name) => name === 'X-Content-Type-Options').length, 1)
+})
+
+t.test('interim responses obey the same rules, and are printable ASCII', async (t) => {
+  const head = {
+    link: ['<https://api.procore.com/rest/x>; rel=preload', '</y>'],
+    'set-cookie': ['a=b'],
+    'procore-proxy-error': 'forged',
+    connection: 'x-hop',
+    'x-hop': '1',
+    'x-kept': '2',
+    'x-split': 'a\u010d\u010aX-Injected: b',
+    'content-length': '5',
+  }
+  t.strictSame(informationHeaders(head, CONTEXT), {
+    link: ['<http://localhost:8377/acme/rest/x>; rel=preload', '</acme/y>'],
+    'x-kept': '2',
+  })
+  t.strictSame(informationHeaders({ link: '<\u010a>' }, CONTEXT), {})
 })
