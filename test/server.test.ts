@@ -65,7 +65,7 @@ t.test('health tells up or down, whoever asks by whatever name', async (t) => {
   t.match(head, /\r\n\r\n$/)
 })
 
-t.test('a caller is judged first, then its target, then the company, then access', async (t) => {
+t.test('a caller is judged by its host and origin, then its target, its key, the company and access', async (t) => {
   const { get, fake } = await startRig(t, {
     settings: {
       companies: { acme: { id: '7656', serviceAccount: 'app', access: 'read-only' } },
@@ -78,8 +78,8 @@ t.test('a caller is judged first, then its target, then the company, then access
   const order: [string, Record<string, string>, string][] = [
     ['/nobody/rest/..%2fx', all, 'host_not_allowed'],
     ['/nobody/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
-    ['/nobody/rest/..%2fx', {}, 'key_required'],
-    ['/nobody/rest/..%2fx', key, 'request_invalid'],
+    ['/nobody/rest/..%2fx', {}, 'request_invalid'],
+    ['/nobody/rest/x', {}, 'key_required'],
     ['/nobody/rest/x', key, 'company_unknown'],
     ['/acme/rest/x', key, 'access_denied'],
   ]

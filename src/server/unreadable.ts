@@ -20,6 +20,9 @@ export function onClientError(connections: CallerConnections) {
     } else if (current.request.complete || current.response.writableEnded) {
       // The response was made without what is wrong here, so its caller gets it: the connection ends with it.
       connection?.condemn()
+    } else if (error.code === 'HPE_INVALID_EOF_STATE') {
+      // The caller left in the middle of its body.
+      socket.destroy()
     } else if (current.onBroken !== undefined && !current.response.headersSent) {
       connection?.condemn()
       current.onBroken(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))

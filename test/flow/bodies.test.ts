@@ -169,8 +169,6 @@ t.test(
       [
         [502, true],
         [404, false],
-        [200, false],
-        [200, false],
       ],
     )
     const detail = await newest(rig)

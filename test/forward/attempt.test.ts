@@ -67,7 +67,7 @@ const READERS: Record<string, Read> = {
 
 const CHUNK = 8 * 1024
 const chunked = (body: string) =>
-  `${body.replaceAll(/[^]{1,8192}/g, (piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`)}0\r\n\r\n`
+  `${body.replaceAll(/.{1,8192}/g, (piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`)}0\r\n\r\n`
 const FRAMINGS: Record<string, (body: string) => string> = {
   length: (body) => `Content-Length: ${body.length}\r\n\r\n${body}`,
   chunked: (body) => `Transfer-Encoding: chunked\r\n\r\n${chunked(body)}`,
