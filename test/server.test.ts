@@ -65,31 +65,34 @@ t.test('health tells up or down, whoever asks by whatever name', async (t) => {
   t.match(head, /\r\n\r\n$/)
 })
 
-t.test('a caller is judged by its host and origin, then its target, its key, the company and access', async (t) => {
-  const { get, fake } = await startRig(t, {
-    settings: {
-      companies: { acme: { id: '7656', serviceAccount: 'app', access: 'read-only' } },
-      guard: { clientKeys: ['the-key-of-a-test'] },
-    },
-  })
-  fake.journal.clear()
-  const all = { host: 'evil.com', origin: 'http://evil.com.evil' }
-  const key = { 'procore-proxy-key': 'the-key-of-a-test' }
-  const order: [string, Record<string, string>, string][] = [
-    ['/nobody/rest/..%2fx', all, 'host_not_allowed'],
-    ['/nobody/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
-    ['/nobody/rest/..%2fx', {}, 'request_invalid'],
-    ['/nobody/rest/x', {}, 'key_required'],
-    ['/nobody/rest/x', key, 'company_unknown'],
-    ['/acme/rest/x', key, 'access_denied'],
-  ]
-  for (const [path, headers, code] of order) {
-    const answer = await get(path, { method: 'DELETE', headers })
-    t.equal(answer.headers['procore-proxy-error'], code)
-    t.equal(answer.json.code, code)
-  }
-  t.equal(fake.journal.entries.length, 0)
-})
+t.test(
+  'a caller is judged by its host and origin, then its target, its key, the company and access',
+  async (t) => {
+    const { get, fake } = await startRig(t, {
+      settings: {
+        companies: { acme: { id: '7656', serviceAccount: 'app', access: 'read-only' } },
+        guard: { clientKeys: ['the-key-of-a-test'] },
+      },
+    })
+    fake.journal.clear()
+    const all = { host: 'evil.com', origin: 'http://evil.com.evil' }
+    const key = { 'procore-proxy-key': 'the-key-of-a-test' }
+    const order: [string, Record<string, string>, string][] = [
+      ['/nobody/rest/..%2fx', all, 'host_not_allowed'],
+      ['/nobody/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
+      ['/nobody/rest/..%2fx', {}, 'request_invalid'],
+      ['/nobody/rest/x', {}, 'key_required'],
+      ['/nobody/rest/x', key, 'company_unknown'],
+      ['/acme/rest/x', key, 'access_denied'],
+    ]
+    for (const [path, headers, code] of order) {
+      const answer = await get(path, { method: 'DELETE', headers })
+      t.equal(answer.headers['procore-proxy-error'], code)
+      t.equal(answer.json.code, code)
+    }
+    t.equal(fake.journal.entries.length, 0)
+  },
+)
 
 t.test('a listed origin may read refusals too', async (t) => {
   const origin = 'https://app.example'

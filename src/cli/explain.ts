@@ -36,6 +36,8 @@ export interface Explanation {
     /** Names alone: the values may be secret. */
     readonly removed: readonly string[]
   }
+  /** What the cache would do with it. */
+  readonly cache?: string
   readonly notes: readonly string[]
 }
 
@@ -135,7 +137,7 @@ function opened(config: Config): Config {
 }
 
 function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
-  const { company, companyName, companyId, environment, why, origin, host, path } = forwarded
+  const { company, companyName, companyId, environment, why, origin, host, path, cache } = forwarded
   const [sent = '', ...rest] = path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
   const judgedPath = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
@@ -146,6 +148,7 @@ function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
     access: { allowed, why: reason },
     upstream: origin + path,
     headers: headerChanges(raw.rawHeaders, forwarded.headers),
+    ...(cache === undefined ? {} : { cache }),
   }
 }
 
@@ -162,7 +165,7 @@ function headerChanges(rawHeaders: readonly string[], sentHeaders: readonly stri
     list.some(({ name, value }) => name === one.name && value === one.value)
   const removed = own.filter((one) => !isIn(sent, one) && !['host', 'via'].includes(one.name.toLowerCase()))
   return {
-    added: [...sent.filter((one) => !isIn(own, one)), { name: 'Authorization', value: 'Bearer …' }],
+    added: sent.filter((one) => !isIn(own, one)),
     removed: [...new Set(removed.map(({ name }) => name))],
   }
 }

@@ -8,10 +8,6 @@ export class HeldEndpoints {
   /** By digest: paths may be long, and callers choose them. */
   readonly #until = new Map<string, number>()
 
-  get size(): number {
-    return this.#until.size
-  }
-
   /** Holds an endpoint (method and path without query) back; beyond a thousand the oldest one is forgotten. */
   hold(endpoint: string, until: number): void {
     const [oldest] = this.#until.keys()

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 
 /** Where the hooks let a request go to Procore, its URL is rewritten to this one. */
-export const FORWARD_ROUTE = '/_forward'
+export const FORWARD_ROUTE = '/rest/'
 
 export interface ForwardingRoute {
   /** The origin that a request goes to. */
