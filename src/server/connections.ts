@@ -39,7 +39,7 @@ export class CallerConnection {
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
-  #flushed = 0
+  #flushed = -1
   #flushedAt = 0
 
   constructor(socket: Socket, listener: Listener, handle: Handle) {
@@ -111,13 +111,14 @@ export class CallerConnection {
 /** All connections of callers. */
 export class CallerConnections {
   readonly #bySocket = new Map<Socket, CallerConnection>()
-  readonly #most = mostConnections()
+  readonly #most: number
   readonly #onRefused: (most: number) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `onRefused` is told when a connection was refused because there are too many. */
-  constructor(onRefused: (most: number) => void) {
+  /** `onRefused` is called when a connection was refused because there are `most` already. */
+  constructor(onRefused: (most: number) => void, most = mostConnections()) {
     this.#onRefused = onRefused
+    this.#most = most
   }
 
   /** Takes a new connection; refused ones are closed at once. */

@@ -93,10 +93,10 @@ t.test('every part of the page is sent with headers that keep other pages out of
 })
 
 t.test('the page is judged like any request', async (t) => {
-  const rig = await startRig(t, { settings: { guard: { clientKeys: ['the-page-key'] } } })
+  const rig = await startRig(t, { settings: { guard: { clientKeys: ['the-key-of-the-page'] } } })
   for (const path of [...ROUTES, '/_proxy/events', '/_proxy/requests/x']) {
     t.equal((await rig.get(path)).status, 401, path)
-    const key = { 'procore-proxy-key': 'the-page-key' }
+    const key = { 'procore-proxy-key': 'the-key-of-the-page' }
     t.equal((await rig.get(path, { headers: { ...key, host: 'evil.com' } })).status, 403)
     t.equal((await rig.get(path, { headers: { ...key, origin: 'http://evil.com' } })).status, 403)
     for (const site of ['cross-site', 'same-site']) {
