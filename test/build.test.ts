@@ -16,7 +16,7 @@ import { promisify } from 'node:util'
 import { transformSync } from 'esbuild'
 import t, { type Test } from 'tap'
 import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
-import { serves, traces } from './fixtures/program.ts'
+import { serves } from './fixtures/program.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -54,8 +54,6 @@ t.test('the bundle runs without any package', async (t) => {
   writeFileSync(wrong, 'listn: 1\n', { mode: 0o600 })
   t.match(await end('start', '-c', wrong), { code: 2, err: /listen/ })
 })
-
-t.test('the bundle sends traces', async (t) => traces(t, install(t).main))
 
 t.test('compiled code is kept beside the program, and a damaged cache is no failure', async (t) => {
   const { folder, main } = install(t)

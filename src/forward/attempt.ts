@@ -1,5 +1,4 @@
 // One attempt at sending a request: undici's dispatch behind a promise of the response, whose body waits until it is read.
-import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
 import type { RequestBody } from './request-body.ts'
@@ -12,6 +11,10 @@ const MOST_EARLY_BYTES = 64 * 1024
 const MOST_DISCARDED_BYTES = 64 * 1024
 /** Nor is it waited for any longer than this. */
 const LONGEST_DISCARD_MS = 5_000
+/** More interim responses than this are not passed on. */
+const MOST_INFORMATION = 100
+/** They have no body, whatever their Content-Length says (RFC 9110 section 6.4.1). */
+const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 304])
 
 type Controller = Dispatcher.DispatchController
 
@@ -43,6 +46,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   #failure: Error | undefined
   #isDone = false
   #hasStarted = false
+  #information = 0
   /** The request was being written: Procore may have acted on it. */
   isSent = false
   /** All of the body has come. */
@@ -70,11 +74,12 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseStart(controller: Controller, status: number, head: ResponseHead, message = ''): void {
-    this.#movedAt = performance.now()
     if (status < 200) {
-      this.#options.onInformation?.(status, head)
+      // They do not count as a sign of life: a flood of them would never end.
+      if (this.#information++ < MOST_INFORMATION) this.#options.onInformation?.(status, head)
       return
     }
+    this.#movedAt = performance.now()
     const coding = head['transfer-encoding']
     if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
       // undici would pass the coded bytes on as if they were the body (RFC 9112 section 6.1).
@@ -85,10 +90,14 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.head = head
     this.rawHeaders = latin1(controller.rawHeaders as readonly Buffer[])
     this.#hasStarted = true
+    // undici waits for the body that Content-Length promises, and takes its absence for an error.
+    this.isComplete = WITHOUT_BODY.has(status)
     this.#started.resolve(this)
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
+    // undici's parser gives an empty piece each time that it goes on; to pause again for it could be for ever.
+    if (chunk.length === 0) return
     this.#movedAt = performance.now()
     if (this.#write === undefined) {
       this.#early.push(chunk)
@@ -218,15 +227,4 @@ function latin1(rawHeaders: readonly (Buffer | string)[]): string[] {
     headers[at] = typeof value === 'string' ? value : value.toString('latin1')
   }
   return headers
-}
-
-/** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
-export function passInformation(response: ServerResponse, status: number, head: ResponseHead): void {
-  if (response.headersSent) return
-  if (status === 102) response.writeProcessing()
-  else if (status === 103 && head['link'] !== undefined) {
-    const hints: Record<string, string | string[]> = {}
-    for (const [name, value] of Object.entries(head)) if (value !== undefined) hints[name] = value
-    response.writeEarlyHints(hints)
-  }
 }

@@ -5,7 +5,7 @@ import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
 import { hastenCollection } from './collection.ts'
-import { type AnswerContext, responseHeaders } from './response-headers.ts'
+import { type AnswerContext, informationHeaders, responseHeaders } from './response-headers.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
 /** A body that is complete with its head, and no longer, is written with it as one piece of text, which is one system call. */
@@ -162,6 +162,23 @@ function ownCacheStatus(headers: readonly string[]): string | undefined {
 /** The reason phrase as it came, byte for byte; undefined where it holds what Node would not write. */
 function reasonPhrase(message: string): string | undefined {
   return /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
+}
+
+/** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
+export function passInformation(
+  response: ServerResponse,
+  { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
+  context: AnswerContext,
+): void {
+  if (response.headersSent) return
+  try {
+    if (status === 102) response.writeProcessing()
+    else if (status === 103 && head['link'] !== undefined) {
+      response.writeEarlyHints(informationHeaders(head, context))
+    }
+  } catch {
+    // Node refuses a Link that it can't read; a hint is worth no more than that.
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-// What is taken off a request's headers and what is put on before it goes up (CONTRACT section 5).
+// What is taken off a request's headers and what is put on before it goes up (RFC 9110 section 7.6).
 import type { LiveToken } from '../auth/live-token.ts'
 import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-headers.ts'

@@ -1,9 +1,10 @@
-// What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+// What is taken off an answer's headers and what is put on before it goes to the caller (RFC 9110 section 7.6).
 import { perName } from '../routing/per-name.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import { connectionNames } from './request-headers.ts'
+import type { ResponseHead } from './upstream-response.ts'
 
 const NEVER_PASSED = new Set([
   'connection',
@@ -152,6 +153,27 @@ export function responseHeaders(
   // Last: Node changes the bytes of a Content-Disposition that comes after it.
   if (length !== undefined) kept.push(...length)
   return kept
+}
+
+/** Node writes interim responses as ASCII: of any other character one byte is left, which may be a line end. */
+const ASCII = /^[\t\x20-\x7e]*$/
+
+/** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
+export function informationHeaders(
+  head: ResponseHead,
+  { apiOrigin, base }: AnswerContext,
+): Record<string, string | string[]> {
+  const named = connectionNames([head['connection'] ?? []].flat())
+  const headers: Record<string, string | string[]> = {}
+  for (const [name, value = []] of Object.entries(head)) {
+    const verdict = verdictOf(name)
+    if (named?.has(name) || ![value].flat().every((each) => ASCII.test(each))) continue
+    if (verdict === 'pass') headers[name] = value
+    else if (verdict === 'link') {
+      headers[name] = [value].flat().map((each) => rewriteLink(each, apiOrigin, base))
+    }
+  }
+  return headers
 }
 
 function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {

@@ -131,6 +131,7 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
       if (!tokens.lives(token)) throw new TokenEndedError()
       exchange.sentAt = performance.now()
       exchange.upstreamUrl = upstream.origin + call.path
+      exchange.askedGzip = call.gzip
       call.onSending?.()
     },
     onInformation: call.onInformation,

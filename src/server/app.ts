@@ -229,6 +229,8 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   exchange.cause = refusal.code
   exchange.error = refusal
   const { raw } = request
+  // The refusal is on its way, whatever else turns out to be wrong with the request.
+  if (connection.current !== undefined) connection.current.onBroken = () => {}
   // What seems to be the next request may be the rest of this one.
   if (refusal.code === 'request_invalid') connection.condemn()
   if (!raw.complete) {

@@ -39,7 +39,7 @@ export class CallerConnection {
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
-  #flushed = 0
+  #flushed = -1
   #flushedAt = 0
 
   constructor(socket: Socket, listener: Listener, handle: Handle) {
@@ -72,6 +72,11 @@ export class CallerConnection {
   /** Handles a request now, or after those before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
+    if (request.headers.upgrade !== undefined) {
+      // The offer is ignored, but Node drops what came in one piece with it: what follows may begin anywhere.
+      this.#isCondemned = true
+      response.shouldKeepAlive = false
+    }
     if (this.#current === undefined) this.#begin({ request, response })
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
     else this.socket.destroy()
@@ -106,13 +111,14 @@ export class CallerConnection {
 /** All connections of callers. */
 export class CallerConnections {
   readonly #bySocket = new Map<Socket, CallerConnection>()
-  readonly #most = mostConnections()
+  readonly #most: number
   readonly #onRefused: (most: number) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `onRefused` is told when a connection was refused because there are too many. */
-  constructor(onRefused: (most: number) => void) {
+  /** `onRefused` is called when a connection was refused because there are `most` already. */
+  constructor(onRefused: (most: number) => void, most = mostConnections()) {
     this.#onRefused = onRefused
+    this.#most = most
   }
 
   /** Takes a new connection; refused ones are closed at once. */

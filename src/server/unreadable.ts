@@ -13,11 +13,16 @@ export function onClientError(connections: CallerConnections) {
     const socket = stream as Socket
     const connection = connections.of(socket)
     const current = connection?.current
-    if (error.code === 'ECONNRESET' || !socket.writable || connection?.isCondemned) socket.destroy()
-    else if (current === undefined) refuseUnread(socket, error)
-    else if (current.request.complete) {
-      // What is wrong came behind a whole request, whose caller gets its response: the connection ends with it.
+    if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    else if (current === undefined) {
+      if (connection?.isCondemned) socket.destroy()
+      else refuseUnread(socket, error)
+    } else if (current.request.complete || current.response.writableEnded) {
+      // The response was made without what is wrong here, so its caller gets it: the connection ends with it.
       connection?.condemn()
+    } else if (error.code === 'HPE_INVALID_EOF_STATE') {
+      // The caller left in the middle of its body.
+      socket.destroy()
     } else if (current.onBroken !== undefined && !current.response.headersSent) {
       connection?.condemn()
       current.onBroken(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
