@@ -1,4 +1,4 @@
-// Everything that watches requests, wired together: log line, metrics, recorder and history. It outlives a reload.
+// Reports each request to everything that observes it: log, metrics, recorder and history. It outlives a reload.
 import type { TokenEvent } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
 import { addedHeaders, removedHeaders } from '../forward/request-headers.ts'
@@ -18,7 +18,7 @@ export interface ObservationDeps {
   readonly config: Config
   readonly log: Logger
   readonly live: Live
-  /** Shared with the log, which conceals them in its lines. */
+  /** Shared with the log, which hides them in its lines. */
   readonly secrets?: KnownSecrets
 }
 
@@ -26,7 +26,7 @@ export class Observation {
   readonly recorder: Recorder
   readonly metrics: Metrics
   readonly secrets: KnownSecrets
-  /** The open pages. */
+  /** The streams to open pages. */
   readonly streams = new EventStreams(this)
   readonly #log: Logger
   readonly #live: Live
@@ -47,14 +47,14 @@ export class Observation {
     })
   }
 
-  /** Takes over another configuration, which is in force from now on; open pages connect again. */
+  /** Applies another configuration. Open pages reconnect. */
   configure(config: Config): void {
     this.recorder.configure(config.inspector)
     this.secrets.configure(config)
     this.streams.end()
   }
 
-  /** A request has ended; `status` is null where no response was sent. */
+  /** Reports a request that has ended; `status` is null if no response was sent. */
   ended(exchange: Exchange, status: number | null): void {
     endExchange(exchange, status)
     const { errorBody } = exchange
@@ -65,7 +65,7 @@ export class Observation {
     this.recorder.record(exchange)
   }
 
-  /** A token was issued, or a token request failed. */
+  /** Reports that a token was issued, or that a token request failed. */
   token(event: TokenEvent): void {
     this.metrics.addToken(event)
     const { account } = event
@@ -76,17 +76,17 @@ export class Observation {
     }
     const { failure, retryInMs } = event
     const what = { ...where, reason: failure.reason, error: failure }
-    if (failure.final) this.#log.warn(what, 'token request refused; it is not repeated by itself')
+    if (failure.final) this.#log.warn(what, 'token request refused; it is not retried automatically')
     else this.#log.warn({ ...what, retryInMs: retryInMs && Math.round(retryInMs) }, 'token request failed')
   }
 
-  /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */
+  /** Reports a reload. `problems` say why the old configuration stays in force; none if the new one was applied. */
   reloaded(problems: string | readonly string[] = []): void {
     const errors = [problems].flat()
     this.#lastReload = { at: Date.now(), ok: errors.length === 0, errors }
   }
 
-  /** The status as the viewer may see it. */
+  /** The part of the status that the viewer may see. */
   status(viewer: Viewer = EVERYTHING): Status {
     return statusOf({
       live: this.#live,

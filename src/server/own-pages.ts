@@ -1,18 +1,18 @@
-// What the proxy's own pages have in common: who looks at them, known secrets hidden, and readers that stall dropped.
+// What the proxy's own pages share: the viewer, hiding of known secrets, and a time limit for readers that stall.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
 
-/** A reader that has not taken a page after this time is dropped. */
+/** A reader that has not read a page after this time is disconnected. */
 const STALL_MS = 15_000
 
 export interface OwnPageDeps {
   readonly observation: Observation
-  /** Who made the request, by the address, the host name and the key that it came by. */
+  /** Who made the request, by its address, host name and key. */
   readonly viewer: (request: FastifyRequest) => Viewer
 }
 
-/** Sends JSON that is never stored, without any known secret. */
+/** Sends JSON that must not be stored, without any known secret. */
 export function sendJson(reply: FastifyReply, { secrets }: Observation, value: unknown): FastifyReply {
   return reply
     .header('cache-control', 'no-store')
@@ -20,7 +20,10 @@ export function sendJson(reply: FastifyReply, { secrets }: Observation, value: u
     .send(secrets.conceal(JSON.stringify(value)))
 }
 
-/** Drops callers that do not take the responses of this instance's routes; call it before the routes. */
+/**
+ * Disconnects callers that do not read the responses of this instance's routes. Call it before the routes are
+ * registered.
+ */
 export function dropStalledReaders(app: FastifyInstance): void {
   app.addHook('onSend', async (_request, { raw }) => {
     const timer = setTimeout(() => raw.destroy(), STALL_MS)
@@ -29,7 +32,7 @@ export function dropStalledReaders(app: FastifyInstance): void {
   })
 }
 
-/** `/_proxy/metrics`, in Prometheus' text format. */
+/** `/_proxy/metrics`, in the Prometheus text format. */
 export function registerMetrics(app: FastifyInstance, { observation, viewer }: OwnPageDeps): void {
   app.get('/_proxy/metrics', async (request, reply) => {
     const { text, type } = await observation.metrics.text(viewer(request))
