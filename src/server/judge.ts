@@ -121,7 +121,10 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   const hops = optionsAnswer(method, rawHeaders)
   if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
-    throw new ProxyError('shutting_down', 'The proxy is stopping and only finishes requests that have already begun.')
+    throw new ProxyError(
+      'shutting_down',
+      'The proxy is stopping and only finishes requests that have already begun.',
+    )
   }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
   if ('ownPath' in choice) return { kind: 'own', url: choice.ownPath + target.query }
