@@ -47,10 +47,7 @@ export async function requestToken(
       origin: account.environment.loginUrl,
       path: '/oauth/token',
       method: 'POST',
-      headers: [
-        ...['Content-Type', 'application/x-www-form-urlencoded'],
-        ...['Accept', 'application/json', 'Accept-Encoding', 'identity'],
-      ],
+      headers: [...['Content-Type', 'application/x-www-form-urlencoded'], ...['Accept', 'application/json']],
       body: new URLSearchParams({
         grant_type: 'client_credentials',
         client_id: account.clientId,

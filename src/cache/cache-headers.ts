@@ -1,7 +1,7 @@
 // The headers by which a caller sees what the cache did: Cache-Status (RFC 9211) and Age (RFC 9111 section 5.1).
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 
-/** They tell of the first answer alone: its budget, its request id, its age on arrival, its cookies. */
+/** They belong to the first answer alone: its budget, its request id, its age on arrival, its cookies. Procore sets cookies on all. */
 const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id|set-cookie2?)$/i
 
 /** Flat headers as they are given again: without those that were true of the first answer alone. */
@@ -31,20 +31,4 @@ export function statusHeaders(status: string, ageMs?: number): string[] {
 export function ageOnArrivalMs({ head }: UpstreamResponse): number {
   const age = head['age']
   return typeof age === 'string' && /^\d{1,10}$/.test(age) ? Number(age) * 1000 : 0
-}
-
-/** The response with more headers, flat; its body stays where it is. */
-export function withHeaders(response: UpstreamResponse, added: readonly string[]): UpstreamResponse {
-  return {
-    status: response.status,
-    statusText: response.statusText,
-    rawHeaders: [...response.rawHeaders, ...added],
-    head: response.head,
-    isComplete: response.isComplete,
-    pipe: (write) => response.pipe(write),
-    resume: () => response.resume(),
-    read: (mostBytes) => response.read(mostBytes),
-    discard: () => response.discard(),
-    abort: (reason) => response.abort(reason),
-  }
 }

@@ -51,7 +51,7 @@ export function cacheRequestOf(call: Call): CacheRequest | undefined {
   const companyKey = companyKeyOf(call)
   const mark = call.path.indexOf('?')
   return {
-    key: [companyKey, upstream.tokens.account.key, call.path, accept, encoding].join('\n'),
+    key: [companyKey, upstream.tokens.account.key, call.path, accept, encoding, call.gzip].join('\n'),
     companyKey,
     pathname: mark === -1 ? call.path : call.path.slice(0, mark),
     ...askedOf(control),

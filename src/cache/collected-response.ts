@@ -28,11 +28,13 @@ export class CollectedResponse implements UpstreamResponse {
   readonly head: ResponseHead
   readonly #source: UpstreamResponse
   readonly #options: CollectOptions
-  readonly #whole = Promise.withResolvers<Buffer | undefined>()
+  readonly #whole = Promise.withResolvers<boolean>()
   /** All that came; undefined once it does not fit. */
   #pieces: Buffer[] | undefined = []
+  #length = 0
   /** How much of the shared memory is taken. */
   #held = 0
+  #body: Buffer | undefined
   /** What its caller has not taken yet; undefined once it takes no more. */
   #queue: Buffer[] | undefined = []
   #wake = Promise.withResolvers<void>()
@@ -54,15 +56,28 @@ export class CollectedResponse implements UpstreamResponse {
         () => this.#finish('complete'),
         (error: Error) => this.#finish(error),
       )
+    if (source.isComplete) this.#finish('complete')
   }
 
   get isComplete(): boolean {
     return this.#end === 'complete'
   }
 
-  /** The whole body, in memory of its own; undefined where it is too long or broke off. */
-  get whole(): Promise<Buffer | undefined> {
+  /** Whether the whole body was collected: it did not break off, and fits. */
+  get isWhole(): Promise<boolean> {
     return this.#whole.promise
+  }
+
+  /** The whole body, in memory of its own; made when it is first asked for. */
+  body(): Buffer {
+    if (this.#body === undefined) {
+      this.#body = joined(this.#pieces ?? [], this.#length)
+      this.#pieces = []
+      // What a slow caller has yet to take is a part of the same memory.
+      const waiting = lengthOf(this.#queue ?? [])
+      if (waiting > 0) this.#queue = [this.#body.subarray(this.#length - waiting)]
+    }
+    return this.#body
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
@@ -111,7 +126,7 @@ export class CollectedResponse implements UpstreamResponse {
     this.abort(new Error('the response was discarded'))
   }
 
-  /** Its caller takes no more. It is collected to the end all the same, unless nobody waits for that or it does not fit. */
+  /** Its caller takes no more. It is collected to the end all the same, unless no one else waits for it or it does not fit. */
   abort(reason: Error): void {
     if (this.#queue === undefined) return
     this.#queue = undefined
@@ -130,12 +145,11 @@ export class CollectedResponse implements UpstreamResponse {
     this.#finish(reason)
   }
 
-  #take(chunk: Buffer): boolean {
+  #take(piece: Buffer): boolean {
     if (this.#end !== undefined) return true
-    // A chunk may be a small part of a large buffer that it would hold on to.
-    const piece = Buffer.from(chunk)
     if (this.#pieces !== undefined && this.#fits(piece.length)) {
       this.#held += piece.length
+      this.#length += piece.length
       this.#pieces.push(piece)
     } else {
       if (this.#pieces !== undefined) this.#passOn()
@@ -153,7 +167,7 @@ export class CollectedResponse implements UpstreamResponse {
   /** It does not fit: from here on, only what its caller has not taken is held. */
   #passOn(): void {
     this.#pieces = undefined
-    this.#whole.resolve(undefined)
+    this.#whole.resolve(false)
     this.#giveBack(this.#held - lengthOf(this.#queue ?? []))
     if (this.#queue === undefined) this.stop(new CallerGoneError())
   }
@@ -166,19 +180,10 @@ export class CollectedResponse implements UpstreamResponse {
   #finish(end: 'complete' | Error): void {
     if (this.#end !== undefined) return
     this.#end = end
-    if (end !== 'complete') {
-      this.#queue &&= []
-      this.#giveBack(this.#held)
-    } else if (this.#pieces !== undefined) {
-      const whole = joined(this.#pieces, this.#held)
-      // What a slow caller has yet to take is a part of the same memory.
-      this.#queue &&= [whole.subarray(whole.length - lengthOf(this.#queue))].filter(
-        ({ length }) => length > 0,
-      )
-      this.#giveBack(this.#held)
-      this.#whole.resolve(whole)
-    }
-    this.#whole.resolve(undefined)
+    if (end !== 'complete') this.#queue &&= []
+    // Of a response that is only passed on, the caller has yet to take what is held.
+    if (end !== 'complete' || this.#pieces !== undefined) this.#giveBack(this.#held)
+    this.#whole.resolve(end === 'complete' && this.#pieces !== undefined)
     this.#signal()
   }
 

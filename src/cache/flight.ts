@@ -1,4 +1,4 @@
-// One request on its way to Procore for several equal calls: whoever leaves, the others still get the whole response.
+// One request on its way to Procore for several equal calls. When a caller leaves, the others still get the whole response.
 import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { CacheRequest } from './cache-request.ts'
@@ -18,7 +18,8 @@ export type Outcome = WholeResponse | Error | undefined
 /** A response with its body, which is complete. */
 export interface WholeResponse {
   readonly response: UpstreamResponse
-  readonly body: Buffer
+  /** Made when it is first asked for. */
+  readonly body: () => Buffer
   /** When Procore was asked (`performance.now()`): it is no older than that. */
   readonly sentAt: number
 }
@@ -28,7 +29,7 @@ export class Flight {
   /** The call that it began with. */
   readonly leader: Call
   readonly startedAt = performance.now()
-  /** A write to its company was answered meanwhile: nobody joins it any more, and it is not kept. */
+  /** A write to its company was answered meanwhile: no call joins it any more, and it is not kept. */
   isOutdated = false
   /** Those who still want its response. */
   #members = 1
@@ -49,17 +50,15 @@ export class Flight {
   }
 
   /** Sends the leader's call; the response streams to it. Throws CallerGoneError as soon as it leaves. */
-  async lead(options: FlightOptions): Promise<UpstreamResponse> {
-    const { departure } = this.leader
-    departure.signal.addEventListener('abort', () => this.#leaderLeft(), { once: true })
-    return await unlessGone(departure, this.#send(options))
+  lead(options: FlightOptions): Promise<UpstreamResponse> {
+    return unlessGone(this.leader.departure, this.#send(options), () => this.#leaderLeft())
   }
 
   /** Waits for the outcome on behalf of one more caller. Throws CallerGoneError as soon as it leaves. */
-  async follow(call: Call): Promise<Outcome> {
+  async follow({ departure }: Call): Promise<Outcome> {
     this.#members++
     try {
-      return await unlessGone(call.departure, this.outcome)
+      return await unlessGone(departure, this.outcome)
     } finally {
       this.#leave()
     }
@@ -81,9 +80,9 @@ export class Flight {
       this.#collected = collected
       if (!this.#hasLeader) collected.abort(new CallerGoneError())
       const sentAt = this.leader.exchange.sentAt ?? this.startedAt
-      void collected.whole.then((body) => {
-        this.#isComplete = body !== undefined
-        this.#outcome.resolve(body && { response, body, sentAt })
+      void collected.isWhole.then((isWhole) => {
+        this.#isComplete = isWhole
+        this.#outcome.resolve(isWhole ? { response, body: () => collected.body(), sentAt } : undefined)
       })
       return collected
     } catch (error) {
@@ -107,15 +106,12 @@ export class Flight {
   }
 }
 
-/** The promise's result, or CallerGoneError as soon as the caller leaves. */
-async function unlessGone<T>({ signal }: Departure, promise: Promise<T>): Promise<T> {
+/** The promise's result, or CallerGoneError as soon as the caller leaves; `onLeave` is called whenever that is. */
+function unlessGone<T>(departure: Departure, promise: Promise<T>, onLeave?: () => void): Promise<T> {
   const gone = Promise.withResolvers<never>()
-  const onAbort = () => gone.reject(signal.reason)
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort)
-  try {
-    return await Promise.race([promise, gone.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
+  departure.onLeave = () => {
+    onLeave?.()
+    gone.reject(new CallerGoneError())
   }
+  return Promise.race([promise, gone.promise])
 }

@@ -14,8 +14,6 @@ export interface KeptResponse {
   readonly rawHeaders: readonly string[]
   readonly body: Buffer
   readonly vary: readonly VaryField[]
-  /** The proxy, not the caller, asked for its compression. */
-  readonly askedGzip: boolean
   /** When Procore was asked (`performance.now()`), and the same by the wall clock, which goes on while a laptop sleeps. */
   readonly sentAt: number
   readonly sentAtWall: number

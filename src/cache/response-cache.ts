@@ -2,8 +2,8 @@
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
-import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
-import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders, withHeaders } from './cache-headers.ts'
+import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders } from './cache-headers.ts'
 import {
   type CacheRequest,
   cacheRequestOf,
@@ -16,19 +16,9 @@ import {
 import { Flight, type WholeResponse } from './flight.ts'
 import { ageMsOf, type KeptResponse, KeptResponses } from './kept-responses.ts'
 
-/** A call that Procore was not asked for. */
-export interface SavedCall {
-  readonly call: Call
-  /** It joined an equal call under way, or got a kept response, or a kept 403 or 404. */
-  readonly by: 'coalesced' | 'kept' | 'refusal'
-  /** How old the response is. */
-  readonly ageMs: number
-}
-
 export interface CacheDeps {
   /** Whether the rate budget that the call would take from is used up. */
   readonly isExhausted: (call: Call) => boolean
-  readonly report: (saved: SavedCall) => void
 }
 
 /** What the cache holds, for the status page. */
@@ -64,6 +54,10 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'recording_missing',
 ])
 
+/**
+ * undici's interceptors do not fit: `cache` stores nothing that Procore marks `no-store`, nor answers to requests with a
+ * token; `deduplicate` fails the followers when the first caller leaves, and those that fall 5 MiB behind.
+ */
 export class ResponseCache {
   readonly #deps: CacheDeps
   readonly #kept: KeptResponses
@@ -108,15 +102,21 @@ export class ResponseCache {
       return await send(call)
     }
     if (call.departure.hasLeft) throw new CallerGoneError()
-    const forward = statusHeaders(request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss')
-    if (request.noStore) return withHeaders(await send(call), forward)
     const hit = this.#hit(call, request)
     if (hit !== undefined) return hit
+    const forwarded = request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss'
+    if (request.noStore) return this.#marked(call, await send(call), forwarded)
     const flight = this.#joinable.get(request.key)
     if (flight === undefined || isTooOld(flight, request)) {
-      return withHeaders(await this.#lead(call, request, send), forward)
+      return this.#marked(call, await this.#lead(call, request, send), forwarded)
     }
-    return (await this.#follow(flight, call)) ?? withHeaders(await send(call), forward)
+    return (await this.#follow(flight, call)) ?? this.#marked(call, await send(call), forwarded)
+  }
+
+  #marked(call: Call, response: UpstreamResponse, status: string, ageMs?: number): UpstreamResponse {
+    const headers = statusHeaders(status, ageMs)
+    call.exchange.cacheStatus = headers[1]
+    return responseWith(response, { rawHeaders: [...response.rawHeaders, ...headers] })
   }
 
   /** What was kept of the company is out of date once Procore has carried a write out, or may have. */
@@ -140,10 +140,8 @@ export class ResponseCache {
     if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
     if (ageMs >= freshMs && !this.#deps.isExhausted(call)) return undefined
     const isRefusal = kept.status !== 200
-    this.#deps.report({ call, by: isRefusal ? 'refusal' : 'kept', ageMs })
-    call.exchange.askedGzip = kept.askedGzip
-    const headers = [...kept.rawHeaders, ...statusHeaders(hitStatus(freshMs - ageMs, isRefusal), ageMs)]
-    return new StoredResponse(kept.status, kept.statusText, headers, kept.body)
+    const response = new StoredResponse(kept.status, kept.statusText, kept.rawHeaders, kept.body)
+    return this.#marked(call, response, hitStatus(freshMs - ageMs, isRefusal), ageMs)
   }
 
   /** The response of an equal call under way; undefined where this one has to be sent by itself. */
@@ -156,10 +154,9 @@ export class ResponseCache {
     const vary = varyFields(response.head['vary'], flight.leader.rawHeaders)
     if (!matchesVary(vary, call.rawHeaders)) return undefined
     const ageMs = ageOnArrivalMs(response) + performance.now() - sentAt
-    this.#deps.report({ call, by: 'coalesced', ageMs })
-    call.exchange.askedGzip = flight.leader.exchange.askedGzip
-    const headers = [...reusableHeaders(response.rawHeaders), ...statusHeaders('fwd=miss; collapsed', ageMs)]
-    return new StoredResponse(response.status, response.statusText, headers, body)
+    const { status, statusText, rawHeaders } = response
+    const shared = new StoredResponse(status, statusText, reusableHeaders(rawHeaders), body())
+    return this.#marked(call, shared, 'fwd=miss; collapsed', ageMs)
   }
 
   #lead(call: Call, request: CacheRequest, send: Send): Promise<UpstreamResponse> {
@@ -191,8 +188,7 @@ export class ResponseCache {
   }
 
   #mayBeKept(pathname: string, response: UpstreamResponse): boolean {
-    if (response.head['set-cookie'] !== undefined || variesByAnything(response)) return false
-    return this.#lifetimes({ pathname, status: response.status }).mostMs > 0
+    return !variesByAnything(response) && this.#lifetimes({ pathname, status: response.status }).mostMs > 0
   }
 
   #keep({ request, leader, isOutdated }: Flight, { response, body, sentAt }: WholeResponse): void {
@@ -208,9 +204,8 @@ export class ResponseCache {
       status,
       statusText,
       rawHeaders: reusableHeaders(rawHeaders),
-      body,
+      body: body(),
       vary,
-      askedGzip: leader.exchange.askedGzip,
       sentAt,
       sentAtWall: Date.now() - (performance.now() - sentAt),
       ageOnArrivalMs: ageOnArrivalMs(response),

@@ -1,8 +1,10 @@
 // The one place where `explain` uses the server: judges an imagined request and says in plain data what became of it.
 import { Tokens } from '../auth/tokens.ts'
+import { explainCache } from '../cache/explain-cache.ts'
 import type { Company, Config, Environment } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { Budgets } from '../forward/budgets.ts'
+import { Departure } from '../forward/call.ts'
 import { requestHeaders } from '../forward/request-headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { startExchange } from '../observe/exchange.ts'
@@ -25,6 +27,8 @@ export interface Forwarded {
   readonly path: string
   /** The headers that Procore would get, flat, without `Authorization`. */
   readonly headers: readonly string[]
+  /** What the cache would do with it, in words; undefined where none is configured for it. */
+  readonly cache: string | undefined
 }
 
 export type Judgement =
@@ -49,7 +53,9 @@ export async function judgeImagined(config: Config, request: ImaginedRequest): P
     const { upstream, company, companyName, companyId, path } = forwarded.call
     const { environment, origin, host } = upstream
     const headers = requestHeaders(forwarded.call, { value: '…' })
-    return { kind: 'forward', company, companyName, companyId, environment, why, origin, host, path, headers }
+    const cache = explainCache(config.cache, { ...forwarded.call, body: null, departure: new Departure() })
+    const call = { company, companyName, companyId, environment, origin, host, path, headers }
+    return { kind: 'forward', why, cache, ...call }
   } catch (error) {
     if (error instanceof ProxyError) return { kind: 'refused', error }
     throw error

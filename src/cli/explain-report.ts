@@ -6,7 +6,7 @@ const LABEL_WIDTH = 10
 
 /** The lines, each label written once. */
 export function reportExplanation(explanation: Explanation): string {
-  const { verdict, answer, refusal, company, caller, access, upstream, headers, notes } = explanation
+  const { verdict, answer, refusal, company, caller, access, upstream, headers, cache, notes } = explanation
   const rows: [string, string][] = []
   if (refusal) {
     rows.push(['refused', `${refusal.status} ${refusal.code}: ${refusal.detail}`], ['do', refusal.help])
@@ -18,6 +18,7 @@ export function reportExplanation(explanation: Explanation): string {
   if (upstream) rows.push(['upstream', upstream])
   for (const { name, value } of headers?.added ?? []) rows.push(['added', `${name}: ${value}`])
   for (const name of headers?.removed ?? []) rows.push(['removed', name])
+  if (cache) rows.push(['cache', cache])
   for (const note of notes) rows.push(['note', note])
   return rows
     .map(([label, text], index) => {

@@ -36,6 +36,8 @@ export interface Explanation {
     /** Names alone: the values may be secret. */
     readonly removed: readonly string[]
   }
+  /** What the cache would do with it. */
+  readonly cache?: string
   readonly notes: readonly string[]
 }
 
@@ -135,7 +137,7 @@ function opened(config: Config): Config {
 }
 
 function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
-  const { company, companyName, companyId, environment, why, origin, host, path } = forwarded
+  const { company, companyName, companyId, environment, why, origin, host, path, cache } = forwarded
   const [sent = '', ...rest] = path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
   const judgedPath = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
@@ -146,6 +148,7 @@ function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
     access: { allowed, why: reason },
     upstream: origin + path,
     headers: headerChanges(raw.rawHeaders, forwarded.headers),
+    ...(cache === undefined ? {} : { cache }),
   }
 }
 

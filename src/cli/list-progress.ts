@@ -1,9 +1,8 @@
-// The progress of a list on a terminal, as the log of the proxy tells it; warnings and errors are printed anywhere.
+// The progress of a list on a terminal, as the log of the proxy tells it; the projects that are missing are printed anywhere.
 
 const BAR = 30
 
 interface Line {
-  readonly level?: string
   readonly msg?: string
   readonly received?: number
   readonly total?: number
@@ -26,9 +25,9 @@ export class ListProgress {
   write(text: string): void {
     const line = JSON.parse(text) as Line
     if (line.msg === 'a page of a list') this.#show(line)
-    else if (['warn', 'error', 'fatal'].includes(line.level ?? '')) {
+    else if (line.projects !== undefined) {
       this.end()
-      this.#terminal.write(`${[line.msg, ...(line.projects ?? [])].join(' ')}\n`)
+      this.#terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)
     }
   }
 

@@ -47,7 +47,9 @@ export async function list(path: string, { format = 'csv', output, ...flags }: L
   }
   if (part !== undefined && output !== undefined) await rename(part, output)
   if (skipped > 0)
-    throw new CommandError(`${skipped} projects are missing from the list; see the warnings above`)
+    throw new CommandError(
+      `${skipped} of the projects are not in the list: Procore or the rules refused them`,
+    )
 }
 
 interface RunningProxy {

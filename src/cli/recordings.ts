@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { findConfigFile } from '../config/search.ts'
-import type { RecordingsOption } from '../server/recordings.ts'
+import type { RecordingMode } from '../recordings/session.ts'
 import { readConfig } from './config.ts'
 import { usageError } from './exit.ts'
 import type { Options } from './options.ts'
 
 /** The mode that the flags ask for; undefined without any. */
-export function recordingMode({ record, replay, replayElseRecord }: Options): RecordingsOption | undefined {
+export function recordingMode({ record, replay, replayElseRecord }: Options): RecordingMode | undefined {
   if (record !== undefined) return { mode: 'record', folder: resolve(record) }
   if (replay !== undefined) return { mode: 'replay', folder: resolve(replay) }
   if (replayElseRecord === undefined) return undefined
@@ -26,9 +26,9 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }
-  const { readFolder } = await import('../recordings/har-file.ts')
+  const { recordedCompanies } = await import('../recordings/har-file.ts')
   const { replayDocument } = await import('../recordings/replay-config.ts')
-  const recordings = await readFolder(folder).catch((error: Error) => {
+  const recordings = await recordedCompanies(folder).catch((error: Error) => {
     throw usageError(`--replay ${folder}: ${error.message}`)
   })
   if (recordings.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)

@@ -13,6 +13,9 @@ import type { Options } from './options.ts'
 import { goOnWithoutOutput } from './output.ts'
 import { readReplayConfig, recordingMode } from './recordings.ts'
 
+/** A reader of the log that has not taken its last lines by then does not get them. */
+const LONGEST_LAST_WRITE_MS = 1_000
+
 /** Runs the proxy; throws CommandError for a bad configuration and for an address that cannot be opened. */
 export async function start(options: Options): Promise<void> {
   const recordings = recordingMode(options)
@@ -42,11 +45,11 @@ export async function start(options: Options): Promise<void> {
       if (err) log.fatal({ error: err }, 'unexpected error: shutting down')
       else log.info({ signal }, 'draining')
       stopWatching()
-      if (await server.drain()) log.info('stopped')
-      else {
-        log.error('stopped: shutdownTimeout ran out, and requests were cut off')
-        process.exit(EXIT.failure)
-      }
+      const isClean = await server.drain()
+      if (isClean) log.info('stopped')
+      else log.error('stopped: shutdownTimeout ran out, and requests were cut off')
+      await output.finish(LONGEST_LAST_WRITE_MS)
+      if (!isClean) process.exit(EXIT.failure)
     },
   )
 }

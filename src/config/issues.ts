@@ -164,7 +164,7 @@ function misfit(findings: readonly Finding[]): number {
   return findings.length + ofKeys.length * 1000
 }
 
-/** Takes a schema error's text into message and fix (see `worded` in schema-values.ts). Only maps have no wording of their own. */
+/** Takes a schema error's text into message and fix. Only maps have no wording of their own. */
 function split(text: string): { message: string; fix: string } {
   const [message = '', fix] = text.split('\n')
   if (fix !== undefined) return { message, fix }

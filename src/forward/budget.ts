@@ -106,8 +106,7 @@ export class LocalBudget implements Budget {
   tryReserve(request: BudgetRequest): Reservation | undefined {
     if (this.#waitFor(request, this.#now()) > 0) return undefined
     if (this.#line.size > 0) {
-      // Waiting requests that may be sent now go first. The others wait for their endpoint or share, and block no
-      // request.
+      // Those that wait and may go now go first; the others wait for their endpoint or share only.
       this.#pump()
       if (this.#waitFor(request, this.#now()) > 0) return undefined
     }

@@ -1,6 +1,7 @@
 // Delivers a response to the caller: the head, then the body with back-pressure. A response that breaks off is never
 // ended cleanly.
 import type { ServerResponse } from 'node:http'
+import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
@@ -38,24 +39,36 @@ export async function deliver(
   exchange.answerHeaders = headers
   exchange.cacheStatus = ownCacheStatus(headers)
   if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
-  try {
-    response.writeHead(upstream.status, reasonPhrase(upstream.statusText), headers)
-  } catch (error) {
-    // Node refuses some characters that its own parser accepts. Nothing has been written yet.
-    upstream.abort(error as Error)
-    throw error
+  const writeHead = (added: readonly string[] = []) => {
+    try {
+      response.writeHead(upstream.status, reasonPhrase(upstream.statusText), [...headers, ...added])
+    } catch (error) {
+      // Node refuses some characters that its own parser accepts. Nothing has been written yet.
+      upstream.abort(error as Error)
+      throw error
+    }
   }
-  await pass(source, response, delivery)
+  const passing = { ...delivery, status: upstream.status, writeHead, hasLength: lengthIn(headers) }
+  await pass(source, response, passing)
+  if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
   exchange.bodies?.answer?.end()
 }
 
-async function pass(source: BodySource, response: ServerResponse, delivery: Delivery): Promise<void> {
-  const { exchange, beforeEnd } = delivery
+interface Passing extends Delivery {
+  readonly status: number
+  /** Writes status and headers, with these ones added; throws where Node refuses them. */
+  readonly writeHead: (added?: readonly string[]) => void
+  readonly hasLength: boolean
+}
+
+async function pass(source: BodySource, response: ServerResponse, passing: Passing): Promise<void> {
+  const { exchange, beforeEnd, status, writeHead } = passing
   let held: Buffer | undefined
   let isOpen = false
   const open = () => {
     if (isOpen) return
     isOpen = true
+    writeHead()
     // Not flushHeaders, because it writes the head as UTF-8.
     response.write('', 'latin1')
     if (held !== undefined) response.write(held)
@@ -70,27 +83,39 @@ async function pass(source: BodySource, response: ServerResponse, delivery: Deli
     hastenCollection(chunk)
     return response.write(chunk)
   }
-  const holdBack = beforeEnd === undefined ? write : holdingLastByte(write)
+  const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
+  const take = holdBack ?? write
   const done = source.pipe((chunk) => {
     exchange.bytesOut += chunk.length
     exchange.bodies?.answer?.add(chunk)
-    if (REFUSALS.has(response.statusCode)) keepErrorBody(exchange, chunk)
-    if (holdBack(chunk) || response.destroyed) return true
+    if (REFUSALS.has(status)) keepErrorBody(exchange, chunk)
+    if (take(chunk) || response.destroyed) return true
     response.once('drain', () => source.resume())
     return false
   })
   if (!source.isComplete && beforeEnd === undefined) open()
   try {
     await done
-    await beforeEnd?.(response.statusCode)
+    await beforeEnd?.(status)
   } catch (error) {
     open()
     throw error
   }
-  const last = holdBack === write ? undefined : (holdBack as HoldingWrite).rest()
-  if (isOpen) response.end(last)
-  else if (held === undefined) response.end(last)
-  else response.end((last === undefined ? held : Buffer.concat([held, last])).toString('latin1'), 'latin1')
+  const last = holdBack?.rest()
+  if (isOpen) {
+    response.end(last)
+    return
+  }
+  const body = joined(held, last)
+  // Short, and whole: its length is known although Procore may have sent it in chunks.
+  const isCounted = passing.hasLength || body === undefined
+  writeHead(isCounted ? [] : ['Content-Length', String(body.length)])
+  if (body === undefined) response.end()
+  else response.end(body.toString('latin1'), 'latin1')
+}
+
+function joined(first: Buffer | undefined, last: Buffer | undefined): Buffer | undefined {
+  return first === undefined || last === undefined ? (first ?? last) : Buffer.concat([first, last])
 }
 
 type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
@@ -111,10 +136,24 @@ const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 /** How much of such a body is read to find the cause. */
 const MOST_ERROR_BYTES = 8 * 1024
 
+/** The beginning of a body without its gzip, where the caller asked for that. */
+function readable(body: Buffer, headers: readonly string[]): Buffer {
+  if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
+  try {
+    return gunzipSync(body, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 8 * MOST_ERROR_BYTES })
+  } catch {
+    return body
+  }
+}
+
 function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
   const kept = exchange.errorBody ?? Buffer.alloc(0)
   const room = MOST_ERROR_BYTES - kept.length
   if (room > 0) exchange.errorBody = Buffer.concat([kept, chunk.subarray(0, room)])
+}
+
+function lengthIn(headers: readonly string[]): boolean {
+  return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
 }
 
 /** The proxy's own Cache-Status (RFC 9211); undefined if the cache was not involved. */
@@ -135,8 +174,7 @@ function reasonPhrase(message: string): string | undefined {
  */
 export function breakOff(response: ServerResponse, headers: readonly string[] = []): void {
   const { socket } = response
-  const hasLength = headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
-  const isDelimited = hasLength || response.chunkedEncoding
+  const isDelimited = lengthIn(headers) || response.chunkedEncoding
   if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
     socket.resetAndDestroy()
   } else response.destroy()

@@ -9,10 +9,6 @@ export class HeldEndpoints {
   /** Keyed by digest, because callers choose the paths and they may be long. */
   readonly #until = new Map<string, number>()
 
-  get size(): number {
-    return this.#until.size
-  }
-
   /** Holds back an endpoint (method and path without query). Beyond a thousand, the oldest one is forgotten. */
   hold(endpoint: string, until: number): void {
     const [oldest] = this.#until.keys()

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 
 /** The internal route of requests to Procore: Fastify routes by this path, the original URL is what is sent. */
-export const FORWARD_ROUTE = '/_forward'
+export const FORWARD_ROUTE = '/rest/'
 
 export interface ForwardingRoute {
   /** The origin that a request goes to. */

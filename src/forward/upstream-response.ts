@@ -67,6 +67,28 @@ export class StoredResponse implements UpstreamResponse {
   abort(): void {}
 }
 
+/** The response with some of its members replaced; the others are those of `response`, its body above all. */
+export function responseWith(
+  response: UpstreamResponse,
+  changes: Partial<UpstreamResponse>,
+): UpstreamResponse {
+  return {
+    status: response.status,
+    statusText: response.statusText,
+    rawHeaders: response.rawHeaders,
+    head: response.head,
+    get isComplete() {
+      return response.isComplete
+    },
+    pipe: (write) => response.pipe(write),
+    resume: () => response.resume(),
+    read: (mostBytes) => response.read(mostBytes),
+    discard: () => response.discard(),
+    abort: (reason) => response.abort(reason),
+    ...changes,
+  }
+}
+
 /** Converts flat headers (name, value, …) into a map by lower-case name. */
 export function headOf(rawHeaders: readonly string[]): ResponseHead {
   const head: Record<string, string | string[]> = Object.create(null)

@@ -24,21 +24,18 @@ export interface Collected {
 /** Enough for a problem of the proxy's own. */
 const MOST_ERROR_TEXT = 500
 
-/** Writes the list to the output. It rejects only where the output fails. */
+/** Writes the list to the output. Never rejects: what goes wrong on either side is the failure that it returns. */
 export async function collectList({ dispatcher, url, headers, output }: CollectRequest): Promise<Collected> {
-  let begun: Writable | undefined
   try {
     // The proxy has time limits of its own; a list may wait for the rate budget for as long as they allow.
     const response = await request(url, { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 })
     if (response.statusCode !== 200) {
       return { skipped: 0, failure: problemText(response.statusCode, await response.body.text()) }
     }
-    begun = output()
-    await pipeline(response.body, begun)
+    await pipeline(response.body, output())
     return { skipped: Number(response.trailers['procore-proxy-skipped'] ?? 0), failure: undefined }
   } catch (error) {
-    if (begun?.errored && begun.errored === error) throw error
-    return { skipped: 0, failure: `The list broke off: ${(error as Error).message}.` }
+    return { skipped: 0, failure: `The list is not complete: ${(error as Error).message}.` }
   }
 }
 

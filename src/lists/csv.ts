@@ -1,47 +1,41 @@
 // Writes rows as CSV (RFC 4180) for spreadsheets: columns by the first page, nested objects one level deep.
-import { type Options, stringify } from 'csv-stringify/sync'
+import papaparse from 'papaparse'
 import { isRow, type Row } from './rows.ts'
 import type { ListTarget } from './target.ts'
 import type { ListWriter } from './writer.ts'
 
 /** The last column, which holds what other pages have and the first had not. */
 const MORE = '_more'
+/** What a spreadsheet would run (https://owasp.org/www-community/attacks/CSV_Injection). */
+const FORMULA = /^[=+\-@\t\r]/
+
+interface Column {
+  readonly name: string
+  /** The ways to read the name as a member of a nested object: `company.id` as the `id` of `company`. */
+  readonly nested: readonly (readonly [outer: string, inner: string])[]
+}
 
 /** A writer of CSV; `formulas: 'keep'` leaves texts that a spreadsheet would run as they are. */
 export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escape' | 'keep'): ListWriter {
-  let columns = chosen
-  const options: Options = {
-    record_delimiter: '\r\n',
-    // Quotes a lone CR or LF too, at which readers end a row.
-    quote_record_delimiter: true,
-    escape_formulas: formulas === 'escape',
-    cast: {
-      boolean: String,
-      // Raw numbers are no text: a minus sign makes no formula of them.
-      object: (value: unknown) =>
-        JSON.isRawJSON(value) ? { value: value.rawJSON, escape_formulas: false } : JSON.stringify(value),
-    },
-  }
+  let columns: readonly Column[] = (chosen ?? []).map(columnOf)
+  let known: ReadonlySet<string> = new Set(chosen)
   let isBegun = false
-  let known: ReadonlySet<string> = new Set(columns)
+  const lines = (rows: readonly (readonly unknown[])[]): string => {
+    const texts = rows.map((cells) => cells.map((value) => cellText(value, formulas === 'escape')))
+    return `${papaparse.unparse(texts, { newline: '\r\n' })}\r\n`
+  }
   const header = (): string => {
     isBegun = true
-    return (bom ? '\uFEFF' : '') + (columns === undefined ? '' : stringify([columns], options))
+    return (bom ? '\uFEFF' : '') + (columns.length === 0 ? '' : lines([columns.map(({ name }) => name)]))
   }
   return {
     contentType: 'text/csv; charset=utf-8',
     begin(page, hasMore) {
-      columns ??= [...columnsOf(page), ...(hasMore ? [MORE] : [])]
-      known = new Set(columns)
+      if (chosen === undefined) columns = [...namesOf(page), ...(hasMore ? [MORE] : [])].map(columnOf)
+      known = new Set(columns.map(({ name }) => name))
       return header()
     },
-    rows(rows) {
-      const names = columns ?? []
-      return stringify(
-        rows.map((row) => cellsOf(asRow(row), names, known)),
-        options,
-      )
-    },
+    rows: (rows) => lines(rows.map((row) => columns.map((column) => cellOf(asRow(row), column, known)))),
     skipped: () => '',
     end: () => (isBegun ? '' : header()),
     failed: () => '',
@@ -49,7 +43,7 @@ export function csvWriter({ columns: chosen, bom }: ListTarget, formulas: 'escap
 }
 
 /** All members of these rows in order of first sight; an object's own instead of itself, as `company.id`. */
-function columnsOf(rows: Iterable<unknown>): string[] {
+function namesOf(rows: Iterable<unknown>): string[] {
   const members = new Map<string, { isPlain: boolean; nested: Set<string> }>()
   for (const row of rows) {
     for (const [name, value] of Object.entries(asRow(row))) {
@@ -66,27 +60,40 @@ function columnsOf(rows: Iterable<unknown>): string[] {
   ])
 }
 
-/** The row's values in the order of the columns; those of no column go into `_more`, where there is one. */
-function cellsOf(row: Row, columns: readonly string[], known: ReadonlySet<string>): unknown[] {
-  const values = flatten(row, known)
-  const cells = columns.map((name) => {
-    const value = values.get(name)
-    values.delete(name)
-    return value
-  })
-  const at = columns.indexOf(MORE)
-  const more = [...values].filter(([, value]) => value !== null)
-  if (at !== -1 && more.length > 0) cells[at] = Object.fromEntries(more)
-  return cells
+function columnOf(name: string): Column {
+  const dots = [...name.matchAll(/\./g)].map(({ index }) => index)
+  return { name, nested: dots.map((dot) => [name.slice(0, dot), name.slice(dot + 1)]) }
 }
 
-function flatten(row: Row, known: ReadonlySet<string>): Map<string, unknown> {
-  const values = new Map<string, unknown>()
-  for (const [name, value] of Object.entries(row)) {
-    if (known.has(name) || !isNested(value)) values.set(name, value)
-    else for (const [key, inner] of Object.entries(value)) values.set(`${name}.${key}`, inner)
+function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>): unknown {
+  if (Object.hasOwn(row, name)) return row[name]
+  if (name === MORE) return moreOf(row, known)
+  for (const [outer, inner] of nested) {
+    const value = known.has(outer) ? undefined : row[outer]
+    if (isRow(value) && Object.hasOwn(value, inner)) return value[inner]
   }
-  return values
+  return undefined
+}
+
+/** What has no column of its own; undefined where that is nothing. */
+function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
+  const more: [string, unknown][] = []
+  for (const [name, value] of Object.entries(row)) {
+    if (known.has(name) || value === null) continue
+    const members = isNested(value) ? Object.entries(value) : [[undefined, value] as const]
+    for (const [key, inner] of members) {
+      const full = key === undefined ? name : `${name}.${key}`
+      if (inner !== null && !known.has(full)) more.push([full, inner])
+    }
+  }
+  return more.length === 0 ? undefined : Object.fromEntries(more)
+}
+
+function cellText(value: unknown, escapes: boolean): unknown {
+  if (typeof value === 'string') return escapes && FORMULA.test(value) ? `'${value}` : value
+  if (typeof value !== 'object' || value === null) return value
+  // A raw number is no text: a minus sign makes no formula of it.
+  return JSON.isRawJSON(value) ? value.rawJSON : JSON.stringify(value)
 }
 
 function isNested(value: unknown): value is Row {

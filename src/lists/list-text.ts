@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { CallerGoneError } from '../forward/call.ts'
+import { breakOff } from '../forward/deliver.ts'
 import type { Logger } from '../observe/log.ts'
 import { csvWriter } from './csv.ts'
 import { PageRefusedError } from './pages.ts'
@@ -26,7 +27,7 @@ export interface ListOutput {
 }
 
 /** Rows that are objects at the same time. */
-const ROWS_AT_A_TIME = 50
+const ROWS_AT_A_TIME = 10
 /** Projects that a warning names. */
 const MOST_NAMED = 20
 
@@ -61,6 +62,7 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
         hasBegun = true
         yield text
       }
+      page.release()
       log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
     }
     yield pending + writer.end()
@@ -68,7 +70,8 @@ export async function* listText(output: ListOutput): AsyncGenerator<string, void
     if (!hasBegun || error instanceof CallerGoneError) throw error
     output.brokeOff(error)
     yield pending + writer.failed(reasonOf(error))
-    await breakOff(output.response)
+    await flushed(output.response)
+    breakOff(output.response)
     throw error
   } finally {
     if (skipped.length > 0) log.warn(summaryOf(path, skipped), 'projects were passed over in a list')
@@ -104,13 +107,11 @@ function reasonOf(error: unknown): object {
   return { code: error.code, status: error.status, detail: error.message, help: error.help }
 }
 
-/** Waits until what was written has left, since a stream that breaks off throws it away. */
-async function breakOff({ socket, req }: ServerResponse): Promise<void> {
+/** Waits until what was written has left: a response that is broken off throws away what it still holds. */
+async function flushed({ socket }: ServerResponse): Promise<void> {
   if (socket === null || socket.destroyed) return
   await new Promise<void>((resolve) => {
     socket.once('close', resolve)
     socket.write('', () => resolve())
   })
-  // To HTTP/1.0 the end of the connection is the end of the answer, so only a reset tells that it is not complete.
-  if (req.httpVersion === '1.0' && socket.remoteAddress !== undefined) socket.resetAndDestroy()
 }

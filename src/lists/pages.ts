@@ -1,6 +1,7 @@
 // Reads a list page by page: one request after another, each of them like any other request.
 import { ProxyError } from '../errors.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import type { PageBody } from './page-buffers.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
 import { type Rows, readRows, SeenIds } from './rows.ts'
 import type { ListTarget } from './target.ts'
@@ -8,16 +9,15 @@ import type { ListTarget } from './target.ts'
 /** A page's complete answer. */
 export interface PageAnswer {
   readonly response: UpstreamResponse
-  /** Undefined where it is longer than {@link MOST_PAGE_BYTES}. */
-  readonly body: Buffer | undefined
-  /** The API's origin. */
-  readonly origin: string
+  readonly body: PageBody
 }
 
 /** How pages are asked for. */
 export interface PageReader {
   /** Sends the request for this path and query of the API. Throws `ProxyError` where it may not be sent or fails. */
   readonly ask: (url: string) => Promise<PageAnswer>
+  /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
+  readonly apiOrigin: string
   readonly perPage: number
   /** Of one list. */
   readonly maxPages: number
@@ -31,10 +31,9 @@ export interface Page {
   readonly received: number
   readonly total: number | undefined
   readonly hasNext: boolean
+  /** To be called once the rows are not needed any more. */
+  readonly release: () => void
 }
-
-/** Longer pages are refused: a page is held in memory. */
-export const MOST_PAGE_BYTES = 16 * 1024 * 1024
 
 /** Procore answered a page with something other than success. */
 export class PageRefusedError extends Error {
@@ -45,7 +44,7 @@ export class PageRefusedError extends Error {
   constructor(url: string, { response, body }: PageAnswer) {
     super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     const { status, statusText, rawHeaders } = response
-    this.response = new StoredResponse(status, statusText, rawHeaders, body ?? Buffer.alloc(0))
+    this.response = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes ?? ''))
   }
 }
 
@@ -76,8 +75,22 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     // What Total tells of the pages to come is known before the first row is sent.
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
     if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
-    const next = nextPage({ first, current: url, head, origin: answer.origin, received, rows: rows.length })
-    yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined }
+    const next = nextPage({
+      first,
+      current: url,
+      head,
+      origin: reader.apiOrigin,
+      received,
+      rows: rows.length,
+    })
+    yield {
+      rows,
+      isNew: (row) => seen.isNew(row),
+      received,
+      total,
+      hasNext: next !== undefined,
+      release: answer.body.release,
+    }
     if (next === undefined) return
     if (count >= reader.maxPages) throw tooManyPages(reader)
     if (next === url)
@@ -89,13 +102,14 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
 
 function rowsOf(url: string, answer: PageAnswer): Rows {
   const { status } = answer.response
-  if (answer.body === undefined) {
+  const { bytes } = answer.body
+  if (bytes === undefined) {
     throw new ProxyError('list_too_long', 'A page of the list is longer than 16 MiB.', {
       help: 'Ask for fewer rows a page with per_page.',
     })
   }
   if (status < 200 || status > 299) throw new PageRefusedError(url, answer)
-  return readRows(url.split('?', 1)[0] as string, answer.body)
+  return readRows(url.split('?', 1)[0] as string, bytes)
 }
 
 function tooManyPages({ maxPages }: PageReader): ProxyError {

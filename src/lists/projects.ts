@@ -44,7 +44,7 @@ export async function* readList(reader: ProjectReader, target: ListTarget): Asyn
 }
 
 async function* readEachProject(reader: ProjectReader, target: ListTarget): AsyncGenerator<Batch, void> {
-  const ids = await projectIds(reader)
+  const ids = await projectIds(reader, target)
   const underWay: Reading[] = []
   let started = 0
   const startMore = (): Reading | undefined => {
@@ -91,18 +91,17 @@ function refusalStatus(error: unknown): number {
 }
 
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
-async function projectIds(reader: ProjectReader): Promise<readonly unknown[]> {
+async function projectIds(reader: ProjectReader, target: ListTarget): Promise<readonly unknown[]> {
   const mine = reader.projects === undefined ? undefined : new Set(reader.projects)
-  const pairs = [`company_id=${reader.companyId}`]
-  const path = '/rest/v1.0/projects'
-  const list = { form: 'json', path, pairs, isForEachProject: false, columns: undefined, bom: false } as const
+  const list = { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${reader.companyId}`] }
   const ids: unknown[] = []
-  for await (const { rows, isNew, total } of readPages(reader, list)) {
+  for await (const { rows, isNew, total, release } of readPages(reader, list)) {
     for (const row of rows) {
       const id = isRow(row) && isNew(row) ? row['id'] : undefined
       const text = idText(id)
       if (text !== undefined && mine?.has(text) !== false) ids.push(id)
     }
+    release()
     if (ids.length > reader.maxProjects || (mine === undefined && (total ?? 0) > reader.maxProjects)) {
       const detail = `The company has more than ${reader.maxProjects} projects (\`lists.maxProjects\`).`
       throw new ProxyError('list_too_long', detail)

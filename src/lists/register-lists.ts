@@ -1,16 +1,17 @@
 // The routes of whole lists: GET and HEAD /_proxy/csv/…, /_proxy/ndjson/… and /_proxy/json/….
 import { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import type { Call, Send } from '../forward/call.ts'
-import { headerValue, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { planBody, transformed } from '../forward/answer-body.ts'
+import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
+import { upstreamError } from '../forward/upstream-error.ts'
+import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { Logger } from '../observe/log.ts'
 import { oneAhead } from './ahead.ts'
 import { listText, writerFor } from './list-text.ts'
-import { MOST_PAGE_BYTES, type PageAnswer, PageRefusedError } from './pages.ts'
+import { PageBuffers } from './page-buffers.ts'
+import { type PageAnswer, PageRefusedError } from './pages.ts'
 import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
@@ -28,22 +29,22 @@ export interface ListDeps {
   readonly settings: ListSettings
   readonly send: Send
   readonly log: Logger
-  /** Chooses the company by the API's path and query, as for a forwarded request. Throws `ProxyError`. */
-  scope(request: FastifyRequest, path: string): ListScope
+  /** The company that the API's path and query choose, as for a forwarded request; called once, before any page. */
+  scope(request: FastifyRequest): ListScope
   /**
-   * The GET of one page, judged like a forwarded request by the API's path; its departure is that of the list's caller,
-   * and its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
+   * The GET of one page, judged like a forwarded request by the API's path. Its departure is its own and follows the list's
+   * caller; its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
    */
   pageCall(request: FastifyRequest, path: string): Call
-  /** The request of one page is over: it is logged and counted. `status` is null where there was no complete answer. */
+  /** The request of one page is over: it is logged and counted. `status` is null where there was no complete response. */
   pageOver(call: Call, status: number | null, error?: unknown): void
-  /** Gives an answer of Procore's to the caller as it came. */
+  /** Gives Procore's response to a page to the caller, as it came. */
   deliver(request: FastifyRequest, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
-  /** The list ended in the middle: the reason, for the log line of the caller's request. */
+  /** The list broke off in the middle: the reason, for the log line of the caller's request. */
   brokeOff(request: FastifyRequest, error: unknown): void
 }
 
-const unzip = promisify(gunzip)
+const UNPACKED = { unpack: true, replace: undefined }
 
 /** Adds the routes; with `lists.enabled: false` they answer `route_unknown`. */
 export function registerLists(app: FastifyInstance, deps: ListDeps): void {
@@ -101,40 +102,37 @@ async function* startingWith(
 }
 
 function readerFor(deps: ListDeps, request: FastifyRequest): ProjectReader {
-  const { perPage, maxPages, maxProjects, concurrency } = deps.settings
-  const path = request.url.replace(/^\/_proxy\/[a-z]+/, '')
-  const { companyId, apiOrigin, projects } = deps.scope(request, path)
-  const ask = (url: string): Promise<PageAnswer> => askPage(deps, request, url, apiOrigin)
-  return { ask, perPage, maxPages, maxProjects, concurrency, companyId, projects }
+  const buffers = new PageBuffers()
+  const { companyId, apiOrigin, projects } = deps.scope(request)
+  return {
+    ...deps.settings,
+    companyId,
+    apiOrigin,
+    projects,
+    ask: (url) => askPage(deps, request, buffers, url),
+  }
 }
 
 async function askPage(
   deps: ListDeps,
   request: FastifyRequest,
+  buffers: PageBuffers,
   url: string,
-  origin: string,
 ): Promise<PageAnswer> {
   const call = deps.pageCall(request, url)
   try {
     const response = await deps.send(call)
-    const raw = await response.read(MOST_PAGE_BYTES)
-    call.exchange.bytesOut += raw?.length ?? 0
+    // Rows are read without the compression that the proxy asks for on its own; a refusal passes as it came.
+    const isList = response.status >= 200 && response.status < 300
+    const plan = isList ? planBody(response.status, response.head, UNPACKED) : undefined
+    const source = plan === undefined ? response : transformed(response, plan)
+    const body = await buffers.read(source, () => response.abort(new Error('the page is too long')))
+    call.exchange.bytesOut += body.bytes?.length ?? 0
     deps.pageOver(call, response.status)
-    return { response, body: raw && (await decoded(response, raw)), origin }
+    return { response, body }
   } catch (error) {
-    deps.pageOver(call, null, error)
-    throw error
-  }
-}
-
-/** The body without its gzip, which the proxy asks for on its own; undefined where it is too long. */
-async function decoded(response: UpstreamResponse, body: Buffer): Promise<Buffer | undefined> {
-  if (headerValue(response.head, 'content-encoding')?.toLowerCase() !== 'gzip' || body.length === 0)
-    return body
-  try {
-    return await unzip(body, { maxOutputLength: MOST_PAGE_BYTES })
-  } catch (cause) {
-    if ((cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined
-    throw new ProxyError('upstream_protocol', 'A page of the list is no valid gzip.', { cause })
+    const failure = error instanceof CallerGoneError ? error : upstreamError(error)
+    deps.pageOver(call, null, failure)
+    throw failure
   }
 }

@@ -1,9 +1,9 @@
 // Sends short requests to any origin and reads each response whole: token requests and the calls of `check`.
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import { Agent } from 'undici'
 import type { NetworkSettings } from '../config/config.ts'
 import { readBounded } from './bounded-body.ts'
 import { connector } from './connect.ts'
+import { decodeBody } from './decode-body.ts'
 
 export interface Question {
   /** Scheme, host and port. */
@@ -56,23 +56,10 @@ export function createAsker(network: NetworkSettings, connectTimeoutMs: number):
       const asked = [...headers, 'Accept-Encoding', 'identity']
       const { statusCode, headers: head, body } = await agent.request({ ...question, headers: asked })
       const bytes = await readBounded(body, mostBytes)
-      const text = bytes && textOf(bytes, head['content-encoding'], mostBytes)
+      const text = bytes && decodeBody(bytes, String(head['content-encoding'] ?? ''), mostBytes)
       return { status: statusCode, head, text }
     },
     close: () => agent.close(),
     destroy: () => agent.destroy(),
   }
-}
-
-/** The body may be compressed although it was not asked for. TextDecoder removes a byte-order mark. */
-function textOf(body: Buffer, coding: unknown, mostBytes: number): string {
-  const unpack = UNPACK[String(coding).toLowerCase()]
-  return new TextDecoder().decode(unpack === undefined ? body : unpack(body, { maxOutputLength: mostBytes }))
-}
-
-const UNPACK: Readonly<Record<string, (body: Buffer, options: { maxOutputLength: number }) => Buffer>> = {
-  gzip: gunzipSync,
-  'x-gzip': gunzipSync,
-  deflate: inflateSync,
-  br: brotliDecompressSync,
 }

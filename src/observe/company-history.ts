@@ -92,9 +92,7 @@ export class CompanyHistory {
     company.warnedAt.set(status, now)
     this.#log.warn(
       { reqId: exchange.reqId, company: exchange.company, status, causes: causes.map(causeText) },
-      exchange.refusal === undefined
-        ? `Procore answered ${status}: likely causes`
-        : `Procore answered ${status}: ${exchange.refusal.cause}`,
+      `Procore answered ${status}: likely causes`,
     )
   }
 

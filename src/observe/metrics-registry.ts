@@ -1,4 +1,4 @@
-// prom-client's counters, gauges and histograms, made from the table of definitions. Imported only once it is needed.
+// The counters, gauges and histograms of prom-client, made from the table of definitions. Imported only once it is needed.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import {
   DURATION_BUCKETS,

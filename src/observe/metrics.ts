@@ -1,13 +1,13 @@
 // Counts what happens and writes the metrics page. prom-client costs 13 MB, so it is loaded when it is first needed.
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
 import { STATUS_CLASSES, statusClass } from './company-history.ts'
 import type { Exchange, RetryReason } from './exchange.ts'
-import type { CompanyLoad, LastReload, Live } from './live.ts'
-import { METRICS, type Sample } from './metric-definitions.ts'
-import type { MetricsRegistry, Readings } from './metrics-registry.ts'
+import type { LastReload, Live } from './live.ts'
+import { METRICS } from './metric-definitions.ts'
+import { accountLabels, MetricReadings } from './metric-readings.ts'
+import type { MetricsRegistry } from './metrics-registry.ts'
 import { SAVED_BY, savedBy } from './saved.ts'
 import { seesAll, seesCompany, type Viewer } from './viewer.ts'
 
@@ -17,7 +17,6 @@ export const NO_COMPANY = '_proxy'
 const MOST_EARLY = 1_000
 /** However many callers and companies there are, no more series begin at zero. */
 const MOST_ZEROS = 2_000
-const LAG_RESOLUTION_MS = 50
 
 const METHODS = ['read', 'write'] as const
 const RETRY_REASONS: readonly RetryReason[] = ['401', '429', '503', 'connection']
@@ -34,16 +33,22 @@ type Event = (registry: MetricsRegistry) => void
 
 export class Metrics {
   readonly #live: Live
-  readonly #lastReload: () => LastReload | undefined
+  readonly #import: () => Promise<typeof import('./metrics-registry.ts')>
   #registry: MetricsRegistry | undefined
   #loading: Promise<MetricsRegistry> | undefined
   /** What happened before the registry was there. */
   #early: Event[] = []
-  #lag: ReturnType<typeof monitorEventLoopDelay> | undefined
+  readonly #readings: MetricReadings
 
-  constructor(live: Live, lastReload: () => LastReload | undefined) {
+  /** `importRegistry` loads prom-client. */
+  constructor(
+    live: Live,
+    lastReload: () => LastReload | undefined,
+    importRegistry = () => import('./metrics-registry.ts'),
+  ) {
+    this.#import = importRegistry
     this.#live = live
-    this.#lastReload = lastReload
+    this.#readings = new MetricReadings(live, lastReload)
   }
 
   /** A request has ended. */
@@ -85,7 +90,7 @@ export class Metrics {
 
   /** Stops watching the event loop. */
   close(): void {
-    this.#lag?.disable()
+    this.#readings.close()
   }
 
   #record(event: Event): void {
@@ -98,9 +103,9 @@ export class Metrics {
   }
 
   #load(): Promise<MetricsRegistry> {
-    this.#loading ??= import('./metrics-registry.ts').then(
+    this.#loading ??= this.#import().then(
       ({ MetricsRegistry }) => {
-        const registry = new MetricsRegistry(this.#readings())
+        const registry = new MetricsRegistry(this.#readings.all)
         for (const event of this.#early) event(registry)
         this.#early = []
         this.#registry = registry
@@ -165,85 +170,6 @@ export class Metrics {
     }
     return text.split('\n').filter(isShown).join('\n')
   }
-
-  #readings(): Readings {
-    const live = this.#live
-    const loads = (read: (load: CompanyLoad) => number | undefined) => (): Sample[] =>
-      live.loads.map((load) => [{ company: load.company }, read(load)])
-    const one = (read: () => number | undefined) => (): Sample[] => [[{}, read()]]
-    return {
-      ...tokenReadings(live),
-      ready: one(() => (live.ready ? 1 : 0)),
-      inFlight: loads(({ inFlight }) => inFlight),
-      queued: () =>
-        live.loads.flatMap(({ company, waitingForBudget, waitingForConnection }): Sample[] => [
-          [{ company, for: 'budget' }, waitingForBudget],
-          [{ company, for: 'connection' }, waitingForConnection],
-        ]),
-      budgetLimit: loads(({ budget }) => budget.limit),
-      budgetRemaining: loads(({ budget }) => budget.remaining),
-      budgetReset: loads(({ budget: { resetInMs } }) =>
-        resetInMs === undefined ? undefined : resetInMs / 1000,
-      ),
-      reloadOk: one(() => (this.#lastReload()?.ok === false ? 0 : 1)),
-      reloadTime: one(() => (this.#lastReload()?.at ?? performance.timeOrigin) / 1000),
-      sharedUp: one(() => (live.shared === undefined ? undefined : live.shared.up ? 1 : 0)),
-      sharedErrors: () => Object.entries(live.shared?.errors ?? {}).map(([kind, count]) => [{ kind }, count]),
-      logLinesLost: one(() => live.logLinesLost),
-      eventLoopLag: () => this.#lagReadings(),
-      buildInfo: () => [[{ version: live.version, node: process.versions.node }, 1]],
-      cpu: one(() => {
-        const { user, system } = process.cpuUsage()
-        return (user + system) / 1e6
-      }),
-      memory: one(() => process.memoryUsage.rss()),
-      startTime: one(() => performance.timeOrigin / 1000),
-    }
-  }
-
-  #lagReadings(): Sample[] {
-    this.#lag ??= monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
-    const lag = this.#lag
-    lag.enable()
-    const seconds = (nanoseconds: number) =>
-      lag.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - LAG_RESOLUTION_MS) / 1000
-    const samples: Sample[] = [
-      [{ quantile: '0.5' }, seconds(lag.percentile(50))],
-      [{ quantile: '0.99' }, seconds(lag.percentile(99))],
-      [{ quantile: '1' }, seconds(lag.max)],
-    ]
-    lag.reset()
-    return samples
-  }
-}
-
-function tokenReadings(live: Live): Readings {
-  type State = ReturnType<Live['tokens'][number]['state']>
-  const each = (read: (token: NonNullable<State['token']>) => number) => (): Sample[] =>
-    live.tokens.map((source) => {
-      const { token } = source.state()
-      return [accountLabels(source.account), token && read(token)]
-    })
-  return {
-    tokenValid: () =>
-      live.tokens.map((source) => [
-        accountLabels(source.account),
-        source.state().token === undefined ? 0 : 1,
-      ]),
-    // A clock that was set back must not make it negative.
-    tokenAge: each(({ obtainedAt }) => Math.max(0, Date.now() - obtainedAt) / 1000),
-    tokenExpiresIn: each(({ endsAt }) => Math.max(0, endsAt - performance.now()) / 1000),
-    tokenLifetime: each(({ lifetimeMs }) => lifetimeMs / 1000),
-  }
-}
-
-interface NamedAccount {
-  readonly name: string
-  readonly environment: { readonly name: string }
-}
-
-function accountLabels({ name, environment }: NamedAccount): { account: string; environment: string } {
-  return { account: name, environment: environment.name }
 }
 
 /** The value of a label in a line of the text format; names hold nothing that would be escaped. */

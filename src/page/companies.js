@@ -48,22 +48,23 @@ function showHealth(problems, warnings) {
   }
 }
 
-/** Warnings, and for each company that Procore refuses the causes as a list. */
+/** Warnings; those of Procore's refusals begin so, and have their causes as a list. */
+const REFUSAL = /^Procore answered (\d+) for (\S+) at /
+
 function showWarnings({ warnings, companies }) {
   const list = at('warnings')
-  const refused = companies.filter(({ refusals }) => refusals?.persistent)
-  const items = [
-    ...warnings.map((text) => make('li', {}, text)),
-    ...refused.map(({ name, refusals: { status, causes } }) => {
-      const text = `Procore refuses the requests of ${name} with ${status}.`
-      if (causes.length === 1) return make('li', {}, text, causeList(causes))
-      return make(
-        'li',
-        {},
-        make('details', {}, make('summary', {}, `${text} Likely causes`), causeList(causes)),
-      )
-    }),
-  ]
+  const items = warnings.map((text) => {
+    const [, status, name] = REFUSAL.exec(text) ?? []
+    const { causes = [] } = companies.find((company) => company.name === name)?.refusals ?? {}
+    if (causes.length === 0) return make('li', {}, text)
+    const what = `Procore refuses requests of ${name} with ${status}.`
+    if (causes.length === 1) return make('li', {}, what, causeList(causes))
+    return make(
+      'li',
+      {},
+      make('details', {}, make('summary', {}, `${what} Likely causes`), causeList(causes)),
+    )
+  })
   list.hidden = items.length === 0
   const fresh = items.map(({ textContent }) => textContent).join('\n')
   const shown = [...list.children].map(({ textContent }) => textContent).join('\n')

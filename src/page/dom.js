@@ -69,3 +69,11 @@ export function facts(...pairs) {
 export function causeList(causes) {
   return make('ul', { class: 'causes' }, ...causes.map(({ cause, fix }) => make('li', {}, `${cause} ${fix}`)))
 }
+
+/** Names and values of headers as a table. */
+export function headerTable(headers) {
+  if (headers.length === 0) return make('p', {}, 'None from Procore.')
+  const head = make('tr', {}, make('th', { scope: 'col' }, 'Name'), make('th', { scope: 'col' }, 'Value'))
+  const rows = headers.map(([name, value]) => make('tr', {}, make('td', {}, name), make('td', {}, value)))
+  return make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows))
+}

@@ -1,5 +1,6 @@
 // Exports requests as HAR 1.2. What the proxy does not keep (values of request headers, whole bodies) is not in it.
-import { fetchDetail, pathOf } from './detail.js'
+import { pathOf } from './again.js'
+import { fetchDetail } from './detail.js'
 import { at, make, size, sum } from './dom.js'
 
 /** Saves the requests to a file; their bodies are fetched where they are kept. */

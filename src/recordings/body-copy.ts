@@ -1,5 +1,5 @@
 // A copy of a body that passes, up to the longest that is recorded, with the digest of all of it.
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 
 /** A longer body is not recorded. */
 export const MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -9,10 +9,15 @@ const MOST_HELD_BYTES = 128 * 1024 * 1024
 let heldBytes = 0
 
 export class BodyCopy {
-  readonly #hash = createHash('sha256')
+  readonly #hash: Hash | undefined
   #pieces: Buffer[] | undefined = []
   #held = 0
   #length = 0
+
+  /** `isHashed`: its digest will be asked for. */
+  constructor(isHashed: boolean) {
+    if (isHashed) this.#hash = createHash('sha256')
+  }
 
   /** How long the body is so far. */
   get length(): number {
@@ -21,7 +26,7 @@ export class BodyCopy {
 
   add(piece: Buffer): void {
     this.#length += piece.length
-    this.#hash.update(piece)
+    this.#hash?.update(piece)
     if (this.#pieces === undefined) return
     if (this.#length > MOST_BODY_BYTES || heldBytes + piece.length > MOST_HELD_BYTES) {
       this.release()
@@ -37,9 +42,9 @@ export class BodyCopy {
     return this.#pieces && Buffer.concat(this.#pieces, this.#length)
   }
 
-  /** The SHA-256 of all that came, in hex; asked for once, at the end. */
+  /** The SHA-256 of all that came, in hex; asked for once, at the end, of a copy that is hashed. */
   digest(): string {
-    return this.#hash.digest('hex')
+    return this.#hash?.digest('hex') ?? ''
   }
 
   /** Lets the copy go. */

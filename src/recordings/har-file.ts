@@ -29,17 +29,35 @@ export class RecordingError extends Error {
  * @throws {RecordingError} for a file that can't be read.
  */
 export async function readFolder(folder: string): Promise<Recording[]> {
-  const names = (await readdir(folder))
-    .filter((name) => name.endsWith('.har') && !name.startsWith('.'))
-    .sort()
   const recordings: Recording[] = []
-  for (const name of names) recordings.push(await readRecording(join(folder, name)))
+  for (const name of await namesIn(folder)) recordings.push(await readRecording(join(folder, name)))
   return recordings
+}
+
+/**
+ * The companies whose recordings a folder holds; of the files only the beginning is read.
+ * @throws {RecordingError} for a file that can't be read.
+ */
+export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
+  const companies: RecordedCompany[] = []
+  for (const name of await namesIn(folder)) {
+    const layout = await layoutOf(join(folder, name))
+    const { company, environment } =
+      layout === undefined
+        ? await readRecording(join(folder, name))
+        : readHar(Buffer.from(layout.start + HAR_END))
+    companies.push({ company, environment })
+  }
+  return companies
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.')).sort()
 }
 
 async function readRecording(file: string): Promise<Recording> {
   try {
-    return readHar(await readFile(file, 'utf8'))
+    return readHar(await readFile(file))
   } catch (cause) {
     throw new RecordingError(
       `${file} is not a recording of procore-proxy, or it is damaged. Delete it, or restore it from a backup.`,
@@ -108,7 +126,7 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
       log.entries.map((entry) => JSON.stringify(entry)),
     )
   }
-  checkCompany(file, readHar(`${layout.start}${HAR_END}`), company)
+  checkCompany(file, readHar(Buffer.from(layout.start + HAR_END)), company)
   return { position: layout.size - HAR_END.length, isEmpty: layout.isEmpty }
 }
 

@@ -44,14 +44,64 @@ export type RecordedEntry = z.infer<typeof entrySchema>
 /** What a file is of: the company and where it is called, so that replay needs no configuration. */
 export type RecordedCompany = z.infer<typeof ownSchema>
 
-export interface Recording extends RecordedCompany {
-  readonly entries: readonly RecordedEntry[]
+/** An entry that is parsed when it is played: thousands of them must not make a start slow. */
+export interface StoredEntry extends Pick<RecordedEntry, 'request' | '_procoreProxy'> {
+  parse(): RecordedEntry
 }
 
-/** Reads a file's text. Throws an Error that says what is wrong with it. */
-export function readHar(text: string): Recording {
+export interface Recording extends RecordedCompany {
+  readonly entries: readonly StoredEntry[]
+}
+
+/** Reads a file. Throws an Error that says what is wrong with it. */
+export function readHar(bytes: Buffer): Recording {
+  const end = bytes.indexOf('\n')
+  const start = bytes.toString('utf8', 0, end + 1)
+  const isOwn = isOwnLayout(start) && bytes.toString('utf8', bytes.length - HAR_END.length) === HAR_END
+  if (isOwn)
+    return {
+      ...recordingOf(start.trimEnd() + HAR_END),
+      entries: storedLines(bytes.subarray(end + 1, -HAR_END.length)),
+    }
+  return recordingOf(bytes.toString('utf8'))
+}
+
+function recordingOf(text: string): Recording {
   const { log } = harSchema.parse(JSON.parse(text))
-  return { ...log._procoreProxy, entries: log.entries }
+  return { ...log._procoreProxy, entries: log.entries.map(stored) }
+}
+
+/** An entry that is parsed already. */
+export function stored(entry: RecordedEntry): StoredEntry {
+  return { request: entry.request, _procoreProxy: entry._procoreProxy, parse: () => entry }
+}
+
+/** One entry a line, as we write them. */
+function storedLines(bytes: Buffer): StoredEntry[] {
+  const entries: StoredEntry[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const newline = bytes.indexOf(0x0a, at)
+    const end = newline === -1 ? bytes.length : newline
+    entries.push(storedLine(bytes.subarray(at, newline === -1 ? end : end - 1)))
+    at = end + 1
+  }
+  return entries
+}
+
+/** What a line has to begin and end with for its request to be known without parsing all of it. */
+const LINE_START =
+  /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
+const LINE_END = /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?\})\}$/
+const MOST_START_LENGTH = 8 * 1024
+const MOST_END_LENGTH = 512
+
+function storedLine(line: Buffer): StoredEntry {
+  const start = LINE_START.exec(line.toString('utf8', 0, MOST_START_LENGTH))
+  const end = LINE_END.exec(line.toString('utf8', Math.max(0, line.length - MOST_END_LENGTH)))
+  const parse = () => entrySchema.parse(JSON.parse(line.toString('utf8')))
+  if (start === null || end === null) return stored(parse())
+  const request = { method: JSON.parse(start[1] as string), url: JSON.parse(start[2] as string) }
+  return { request, _procoreProxy: JSON.parse(end[1] as string), parse }
 }
 
 /** What each file of ours ends with, after the last entry. */

@@ -7,21 +7,21 @@ const SECRET_PARAMETER =
 /** A JWT, or a long run of what digests and random keys are written with. */
 const SIGNATURE =
   /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
-/** Members of JSON and fields of forms that hold credentials wherever they are, in lower case without `-` and `_`. */
+/** Members of JSON and fields of forms that hold credentials, in any spelling: case, `-` and `_` do not matter. */
 const SECRET_MEMBERS = [
-  'accesstoken',
-  'refreshtoken',
-  'idtoken',
-  'clientsecret',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'client_secret',
   'secret',
   'password',
-  'apikey',
-  'privatekey',
+  'api_key',
+  'private_key',
   'authorization',
   'cookie',
-  'xamzsignature',
-  'xamzcredential',
-  'xamzsecuritytoken',
+  'x-amz-signature',
+  'x-amz-credential',
+  'x-amz-security-token',
 ]
 
 /** The query (raw, without `?`) with `*` for each value that is a credential or looks like one. */
@@ -55,9 +55,13 @@ const PARAMETER = /([?&;]|\\u0026)([\w.%[\]-]{1,100})=([^&"'\s<>\\,;]+)/g
 /** Tokens that are recognised wherever they are. */
 const TOKEN = /\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?|\b(bearer|basic) +[\w+/=.~-]{16,}/gi
 
+const MAY_HOLD_TOKEN = /eyJ|[Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] /
+
 /** The text with `*` for such values in the queries of all URLs in it, and for tokens. */
 export function maskText(text: string): string {
-  const masked = text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
+  const masked = !MAY_HOLD_TOKEN.test(text)
+    ? text
+    : text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
   if (!masked.includes('=')) return masked
   return masked.replace(PARAMETER, (pair, before: string, name: string, value: string) =>
     isSecretPair(name, value) ? `${before}${name}=*` : pair,
@@ -72,9 +76,10 @@ export class MemberMask {
 
   /** `redact`: the names that the configuration masks, besides those that are always masked. */
   constructor(redact: readonly string[]) {
-    this.#names = new Set([...SECRET_MEMBERS, ...redact.map(folded)])
+    this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
-    this.#mayHold = new RegExp(`"[-_]*(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
+    const first = [...new Set([...this.#names].map((name) => escaped(name.charAt(0))))].join('')
+    this.#mayHold = new RegExp(`"[-_]*(?=[${first}])(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
   }
 
   /**

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Call } from '../forward/call.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { BodyCopy } from './body-copy.ts'
-import { bytesOf, type RecordedCompany, type RecordedEntry } from './har.ts'
+import { bytesOf, type RecordedCompany, type StoredEntry } from './har.ts'
 import { type MemberMask, maskQueryValues, maskText } from './masks.ts'
 
 /** A body as it is recorded. */
@@ -58,7 +58,7 @@ function withMaskedQuery(path: string): string {
 
 /** A recorded entry's. */
 export function matchOfEntry(
-  { request, _procoreProxy }: RecordedEntry,
+  { request, _procoreProxy }: StoredEntry,
   { environment }: RecordedCompany,
 ): RequestMatch {
   const { method, url, postData } = request

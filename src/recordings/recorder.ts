@@ -1,7 +1,7 @@
 // Records what passes: collects each complete response with its request, and writes them to a folder within a second.
 import type { RecordingSettings } from '../config/config.ts'
 import type { Call, Send } from '../forward/call.ts'
-import type { UpstreamResponse } from '../forward/upstream-response.ts'
+import { responseWith, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { RecordedCompany, RecordedEntry } from './har.ts'
 import { type Exchanged, entryOf } from './har-entry.ts'
@@ -29,7 +29,7 @@ interface Waiting {
 }
 
 /** Writes entries to the files of one folder. It outlives a reload. */
-export class Recorder {
+export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
   #mask: MemberMask
@@ -121,9 +121,9 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
 }
 
 /** Wraps `send`: what it answers is recorded, once the whole body has passed. What breaks off is not. */
-export function withRecorder(send: Send, recorder: Recorder): Send {
+export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
-    const requestBody = call.body === null ? undefined : new BodyCopy()
+    const requestBody = call.body === null ? undefined : new BodyCopy(true)
     call.body?.observe((piece) => requestBody?.add(piece))
     const startedAt = Date.now()
     const sentAt = performance.now()
@@ -156,7 +156,7 @@ interface Tap {
 
 /** The response, which tells once all of it has been read. */
 function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
-  const copy = new BodyCopy()
+  const copy = new BodyCopy(false)
   const end = (isWhole: boolean) => {
     if (isWhole && tap.isComplete()) tap.onWhole(copy)
     else {
@@ -164,12 +164,7 @@ function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
       tap.onLost()
     }
   }
-  return {
-    status: response.status,
-    statusText: response.statusText,
-    rawHeaders: response.rawHeaders,
-    head: response.head,
-    isComplete: response.isComplete,
+  return responseWith(response, {
     pipe: async (write) => {
       try {
         await response.pipe((chunk) => {
@@ -182,7 +177,6 @@ function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
       }
       end(true)
     },
-    resume: () => response.resume(),
     read: async (mostBytes) => {
       const body = await response.read(mostBytes).catch((error: unknown) => {
         end(false)
@@ -196,8 +190,7 @@ function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
       end(tap.isBodiless)
       response.discard()
     },
-    abort: (reason) => response.abort(reason),
-  }
+  })
 }
 
 function hasNoBody(method: string, status: number): boolean {

@@ -10,7 +10,7 @@ export interface ReplayDocument {
   readonly companies: Readonly<Record<string, { readonly id: string; readonly serviceAccount: string }>>
 }
 
-/** Companies and environments as they were recorded, with accounts that are never logged in with. */
+/** Companies and environments as they were recorded ({@link recordedCompanies}), with accounts that are never logged in with. */
 export function replayDocument(recorded: readonly RecordedCompany[]): ReplayDocument {
   const environments = new Map<string, Environment>()
   const companies = recorded.map(({ company, environment }) => {

@@ -6,24 +6,22 @@ import type { Call, Send } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
-import { bytesOf, type RecordedCompany, type RecordedEntry } from './har.ts'
+import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'
-import { readFolder } from './har-file.ts'
 import { MemberMask } from './masks.ts'
 import { nearest } from './nearest.ts'
 import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
-import { type Recorder, withRecorder } from './recorder.ts'
+import { type CallRecorder, withRecorder } from './recorder.ts'
 
 interface Answers {
   readonly apiUrl: string
   readonly match: RequestMatch
-  readonly entries: RecordedEntry[]
+  readonly entries: StoredEntry[]
   next: number
 }
 
 /** What a folder of recordings holds, to be answered from. It outlives a reload. */
 export class RecordedAnswers {
-  readonly companies: RecordedCompany[] = []
   readonly #byKey = new Map<string, Answers>()
   #mask: MemberMask
 
@@ -35,20 +33,11 @@ export class RecordedAnswers {
     this.#mask = new MemberMask(settings.redact)
   }
 
-  /**
-   * Reads a folder.
-   * @throws {RecordingError} for a file that is no recording; an Error of Node's where the folder can't be read.
-   */
-  static async read(folder: string, settings: RecordingSettings): Promise<RecordedAnswers> {
-    const answers = new RecordedAnswers(settings)
-    for (const recording of await readFolder(folder)) {
-      answers.companies.push({ company: recording.company, environment: recording.environment })
-      for (const entry of recording.entries) answers.add(recording, entry)
-    }
-    return answers
+  addAll(recording: Recording): void {
+    for (const entry of recording.entries) this.add(recording, entry)
   }
 
-  add(company: RecordedCompany, entry: RecordedEntry): void {
+  add(company: RecordedCompany, entry: StoredEntry): void {
     const match = matchOfEntry(entry, company)
     const key = matchKey(company.company.id, match)
     const known = this.#byKey.get(key)
@@ -61,11 +50,11 @@ export class RecordedAnswers {
     const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
     const answers = this.#byKey.get(matchKey(call.companyId, match))
     if (answers === undefined) throw this.#missing(call, match)
-    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)] as RecordedEntry
+    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)] as StoredEntry
     answers.next++
     const omitted = entry._procoreProxy?.omitted
     if (omitted !== undefined) throw missing(match, { help: omitted })
-    return responseOf(entry, call, answers.apiUrl)
+    return responseOf(parsed(entry, match), call, answers.apiUrl)
   }
 
   #missing({ companyId, companyName }: Call, match: RequestMatch): ProxyError {
@@ -74,6 +63,16 @@ export class RecordedAnswers {
       .filter(([key]) => key.startsWith(prefix))
       .map(([, answers]) => answers.match)
     return missing(match, { help: nearest(match, recorded, companyName) })
+  }
+}
+
+function parsed(entry: StoredEntry, match: RequestMatch): RecordedEntry {
+  try {
+    return entry.parse()
+  } catch {
+    throw missing(match, {
+      help: 'Its recording is damaged. Delete its line from the file, and record it again.',
+    })
   }
 }
 
@@ -109,7 +108,7 @@ function atThisApi(name: string, value: string, { upstream }: Call, recordedApiU
 /** Answers from recordings alone; nothing is ever sent. */
 export function replaySend(answers: RecordedAnswers): Send {
   return async (call) => {
-    const copy = call.body === null ? undefined : new BodyCopy()
+    const copy = call.body === null ? undefined : new BodyCopy(true)
     try {
       if (call.body !== null) for await (const piece of call.body) copy?.add(piece)
       return answers.answer(call, copy)
@@ -120,7 +119,7 @@ export function replaySend(answers: RecordedAnswers): Send {
 }
 
 /** Answers from recordings; what is missing is sent, and recorded. */
-export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: Recorder): Send {
+export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
@@ -135,7 +134,7 @@ function recordedAnswer(
   call: Call,
   pieces: readonly Buffer[] = [],
 ): UpstreamResponse | undefined {
-  const copy = new BodyCopy()
+  const copy = new BodyCopy(true)
   try {
     for (const piece of pieces) copy.add(piece)
     return answers.answer(call, copy)
@@ -168,7 +167,10 @@ async function readStart(body: RequestBody): Promise<StartedBody> {
 
 /** The body again, to be sent; the caller's bytes were counted when they came. */
 function bodyOf({ pieces, rest }: StartedBody): RequestBody {
-  return new RequestBody(Readable.from(rest === undefined ? pieces : joined(pieces, rest)), () => {})
+  return new RequestBody(
+    Readable.from(rest === undefined ? pieces : joined(pieces, rest), { objectMode: false }),
+    () => {},
+  )
 }
 
 async function* joined(pieces: readonly Buffer[], rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {

@@ -203,7 +203,9 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   if (current !== undefined) {
     current.stallMs = call.upstream.settings.responseTimeoutMs
     current.onBroken = (error) => call.body?.destroy(error)
-    current.onClose.push(() => departure.leave())
+    current.onClose.push(() => {
+      if (!reply.raw.writableFinished) departure.leave()
+    })
   }
   const beforeEnd = audits.recordOnce(call.exchange)
   await forward(call, reply.raw, forwarded, { send, beforeEnd })

@@ -12,6 +12,7 @@ import type { SharedView } from '../observe/live.ts'
 import type { Logger } from '../observe/log.ts'
 import type { Recorder } from '../observe/recorder.ts'
 import { VERSION } from '../observe/version.ts'
+import type { RecordingMode } from '../recordings/session.ts'
 import type { Shared } from '../shared/open-shared.ts'
 import { buildApp } from './app.ts'
 import { Audits } from './audits.ts'
@@ -20,7 +21,7 @@ import { type Runtime, runtimeOf } from './judge.ts'
 import { Listeners } from './listeners.ts'
 import { LoginAsker } from './login-asker.ts'
 import { Observation } from './observation.ts'
-import { openRecordings, type RecordingsOption } from './recordings.ts'
+import { openRecordings } from './recordings.ts'
 import { accountsInUse, Reloader } from './reload.ts'
 import { sendToFiles } from './send-to-files.ts'
 
@@ -31,7 +32,7 @@ export interface ServerDeps {
   /** The number of log lines that could not be written, for the metrics. */
   readonly linesLost?: () => number
   /** Records traffic, or answers from recordings. */
-  readonly recordings?: RecordingsOption | undefined
+  readonly recordings?: RecordingMode | undefined
 }
 
 /** A proxy that has been built but does not listen yet. */
@@ -79,7 +80,6 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
   const cache = new ResponseCache(config.cache, {
     isExhausted: ({ upstream }) => upstream.budget?.isExhausted ?? false,
-    report: () => {},
   })
   const send = withCache(sendToFiles(recordings.send), cache)
   let runtime = runtimeOf(config, new Upstreams(config, { tokens, budgets }))

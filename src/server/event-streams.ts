@@ -76,10 +76,6 @@ export class EventStreams {
   }
 
   #tick(): void {
-    if (!this.#observation.recorder.enabled) {
-      this.end()
-      return
-    }
     for (const stream of this.#streams) {
       const { response } = stream
       if (response.writableLength > 0) {

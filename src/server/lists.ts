@@ -12,7 +12,9 @@ import { requestContext } from './request-context.ts'
 
 /** The state of one list while it is read. */
 interface Reading {
-  readonly departure: Departure
+  /** Of the pages that are under way: several projects are read at the same time. */
+  readonly departures: Set<Departure>
+  hasLeft: boolean
   /** The page that was requested last. */
   page: Forwarded | undefined
 }
@@ -20,18 +22,22 @@ interface Reading {
 /** What lists need from the server. */
 export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
   const readings = new WeakMap<FastifyRequest, Reading>()
+  const ofPages = new WeakMap<Departure, Reading>()
   return {
     settings: runtime.config.lists,
     send,
     log: shared.log,
     scope: (request) => {
       const { companyId, apiOrigin, caller } = listOf(request)
-      const departure = new Departure()
-      readings.set(request, { departure, page: undefined })
+      const reading: Reading = { departures: new Set(), hasLeft: false, page: undefined }
+      readings.set(request, reading)
       const { current } = requestContext(request).connection
       if (current !== undefined) {
         current.stallMs = runtime.config.upstream.responseTimeoutMs
-        current.onClose.push(() => departure.leave())
+        current.onClose.push(() => {
+          reading.hasLeft = true
+          for (const departure of reading.departures) departure.leave()
+        })
       }
       return { companyId, apiOrigin, projects: caller?.projects }
     },
@@ -40,9 +46,14 @@ export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
       const page = listOf(request).page(url)
       reading.page = page
       requestContext(request).exchange.pages++
-      return { ...page.call, body: null, departure: reading.departure }
+      const departure = new Departure()
+      if (reading.hasLeft) departure.leave()
+      reading.departures.add(departure)
+      ofPages.set(departure, reading)
+      return { ...page.call, body: null, departure }
     },
-    pageOver: ({ exchange }, status, error) => {
+    pageOver: ({ exchange, departure }, status, error) => {
+      ofPages.get(departure)?.departures.delete(departure)
       if (error !== undefined) {
         const failure = upstreamError(error)
         exchange.cause = failure.code

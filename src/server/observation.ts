@@ -10,7 +10,8 @@ import type { LastReload, Live } from '../observe/live.ts'
 import { type Logger, logExchange } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { Recorder } from '../observe/recorder.ts'
-import { type Status, statusOf } from '../observe/status.ts'
+import type { Status } from '../observe/status.ts'
+import { statusOf } from '../observe/status-of.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import { EventStreams } from './event-streams.ts'
 
@@ -75,9 +76,9 @@ export class Observation {
       return
     }
     const { failure, retryInMs } = event
-    const what = { ...where, reason: failure.reason, error: failure }
-    if (failure.final) this.#log.warn(what, 'token request refused; it is not retried automatically')
-    else this.#log.warn({ ...what, retryInMs: retryInMs && Math.round(retryInMs) }, 'token request failed')
+    // A refusal is final: no attempt follows that could be announced.
+    const again = failure.final || retryInMs === undefined ? {} : { retryInMs: Math.round(retryInMs) }
+    this.#log.warn({ ...where, reason: failure.reason, ...again, error: failure }, 'token request failed')
   }
 
   /** Reports a reload. `problems` say why the old configuration stays in force; none if the new one was applied. */

@@ -1,10 +1,7 @@
-// What the proxy's own pages share: the viewer, hiding of known secrets, and a time limit for readers that stall.
+// What the proxy's own pages have in common: who looks at them, and known secrets hidden.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
-
-/** A reader that has not read a page after this time is disconnected. */
-const STALL_MS = 15_000
 
 export interface OwnPageDeps {
   readonly observation: Observation
@@ -18,18 +15,6 @@ export function sendJson(reply: FastifyReply, { secrets }: Observation, value: u
     .header('cache-control', 'no-store')
     .type('application/json; charset=utf-8')
     .send(secrets.conceal(JSON.stringify(value)))
-}
-
-/**
- * Disconnects callers that do not read the responses of this instance's routes. Call it before the routes are
- * registered.
- */
-export function dropStalledReaders(app: FastifyInstance): void {
-  app.addHook('onSend', async (_request, { raw }) => {
-    const timer = setTimeout(() => raw.destroy(), STALL_MS)
-    timer.unref()
-    raw.once('close', () => clearTimeout(timer))
-  })
 }
 
 /** `/_proxy/metrics`, in the Prometheus text format. */

@@ -20,7 +20,7 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
 }
 
-const SCRIPTS = ['page', 'companies', 'detail', 'dom', 'har', 'plots', 'requests']
+const SCRIPTS = ['page', 'again', 'companies', 'detail', 'dom', 'har', 'plots', 'requests']
 
 const FILES: readonly (readonly [path: string, file: string, type: string])[] = [
   ['/_proxy/', 'page.html', 'text/html; charset=utf-8'],

@@ -4,11 +4,7 @@ import type { Send } from '../forward/call.ts'
 import { send } from '../forward/send.ts'
 import type { KnownSecrets } from '../observe/known-secrets.ts'
 import type { Logger } from '../observe/log.ts'
-
-export interface RecordingsOption {
-  readonly mode: 'record' | 'replay' | 'replay-else-record'
-  readonly folder: string
-}
+import type { RecordingMode } from '../recordings/session.ts'
 
 export interface Recordings {
   readonly send: Send
@@ -27,31 +23,19 @@ interface RecordingsDeps {
 
 /** Sends calls, sends and records them, or answers them from recordings. */
 export async function openRecordings(
-  option: RecordingsOption | undefined,
+  option: RecordingMode | undefined,
   { config, log, secrets }: RecordingsDeps,
 ): Promise<Recordings> {
   if (option === undefined) return { send, needsTokens: true, configure: () => {}, flush: async () => {} }
-  const { mode, folder } = option
-  const { Recorder, withRecorder } = await import('../recordings/recorder.ts')
-  const { RecordedAnswers, replayElseRecord, replaySend } = await import('../recordings/replay.ts')
-  const answers = mode === 'record' ? undefined : await RecordedAnswers.read(folder, config.recordings)
-  const recorder = new Recorder(folder, config.recordings, {
+  const { openSession } = await import('../recordings/session.ts')
+  const session = await openSession(option, config.recordings, {
     holdsSecret: (text) => secrets.isIn(text),
     warn: (message, details) => log.warn(details, message),
-    onRecorded: (company, entry) => answers?.add(company, entry),
   })
   return {
-    send:
-      answers === undefined
-        ? withRecorder(send, recorder)
-        : mode === 'replay'
-          ? replaySend(answers)
-          : replayElseRecord(answers, send, recorder),
-    needsTokens: mode !== 'replay',
-    configure: (settings) => {
-      answers?.configure(settings)
-      recorder.configure(settings)
-    },
-    flush: () => recorder.flush(),
+    send: session.wrap(send),
+    needsTokens: !session.isOffline,
+    configure: (settings) => session.configure(settings),
+    flush: () => session.flush(),
   }
 }

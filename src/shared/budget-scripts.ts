@@ -13,24 +13,15 @@ const KEPT_MS = 7_200_000
 /**
  * Keys of one budget. `windows`: by limit what is left, when it resets (0: unknown), its length, and when its counts start
  * anew. `flights`: reservations and their deadlines. `sent`: requests by window and caller. `turns`: waiting replicas by
- * their next turn; `waiting`: until when each keeps it; `demand`: how much it wants; `served`: the turn after its last.
+ * their next turn; `waiting`: until when each keeps it; `served`: the turn after each one's last.
  * `seen`: when each replica was seen last. All times are Redis's.
  */
-export const BUDGET_KEYS = [
-  'windows',
-  'flights',
-  'sent',
-  'turns',
-  'waiting',
-  'demand',
-  'served',
-  'seen',
-] as const
+export const BUDGET_KEYS = ['windows', 'flights', 'sent', 'turns', 'waiting', 'served', 'seen'] as const
 
 const WINDOWS = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local WINDOWS, FLIGHTS, SENT, TURNS, WAITING, DEMAND, SERVED, SEEN = unpack(KEYS)
+local WINDOWS, FLIGHTS, SENT, TURNS, WAITING, SERVED, SEEN = unpack(KEYS)
 local replica = ARGV[1]
 
 local windows, meta = {}, {}
@@ -104,8 +95,8 @@ end
 `
 
 /**
- * Reserves for as many of the given requests as may go. ARGV: replica, ms until a reservation ends by itself, how many
- * requests wait here in all, then for each request: id, caller, share (empty for none).
+ * Reserves for as many of the given requests as may go. ARGV: replica, ms until a reservation ends by itself, then for
+ * each request: id, caller, share (empty for none).
  * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown), ms to wait until the next attempt (0: none
  * is needed; -1: soon), then for each request 1 (go), 0 (wait), or minus the ms for which its caller's share is used up.
  */
@@ -114,14 +105,16 @@ redis.call('ZREMRANGEBYSCORE', FLIGHTS, '-inf', now)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', now)) do
   redis.call('ZREM', WAITING, gone)
   redis.call('ZREM', TURNS, gone)
-  redis.call('HDEL', DEMAND, gone)
 end
 renew_all()
 
 -- How many may go, and until when none may.
 local flights = redis.call('ZCARD', FLIGHTS)
 local free, till = 1e9, 0
-if not meta.asked then free = math.max(0, ${MOST_BEFORE_A_RESPONSE} - flights) end
+if not meta.asked then
+  local part = math.ceil(${MOST_BEFORE_A_RESPONSE} / math.max(1, redis.call('ZCARD', SEEN)))
+  free = math.max(0, math.min(part, ${MOST_BEFORE_A_RESPONSE} - flights))
+end
 for limit, w in pairs(windows) do
   local rest = w.left - flights
   if rest < 1 then
@@ -136,7 +129,8 @@ for limit, w in pairs(windows) do
   free = math.min(free, rest)
 end
 
--- Waiting replicas take turns: each has a number that grows with every reservation, and the lowest goes first.
+-- Waiting replicas take turns: each has a number that grows with every reservation, and the lowest goes first. What a
+-- replica does not want after all is there for the others as soon as it has asked.
 local turn = tonumber(meta.turn or '0')
 local mine = tonumber(redis.call('ZSCORE', TURNS, replica) or math.max(turn, tonumber(redis.call('HGET', SERVED, replica) or '0')))
 local others = {}
@@ -144,8 +138,7 @@ if free > 0 then
   local found = redis.call('ZRANGE', TURNS, 0, math.min(free, 1000), 'WITHSCORES')
   for i = 1, #found, 2 do
     if found[i] ~= replica then
-      local demand = tonumber(redis.call('HGET', DEMAND, found[i]) or '1')
-      others[#others + 1] = { name = found[i], turn = tonumber(found[i + 1]), demand = demand }
+      others[#others + 1] = { name = found[i], turn = tonumber(found[i + 1]) }
     end
   end
 end
@@ -154,7 +147,7 @@ local function kept_for_others()
   for _, other in ipairs(others) do
     local before = mine - other.turn
     if before >= 0 and other.name < replica then before = before + 1 end
-    kept = kept + math.max(0, math.min(other.demand, before))
+    kept = kept + math.max(0, before)
   end
   return kept
 end
@@ -175,12 +168,11 @@ local function wait_for_share(caller, share)
   return wait
 end
 
-local results, granted, behind, blocked = {}, 0, false, 0
-for i = 4, #ARGV, 3 do
+local results, granted, behind = {}, 0, false
+for i = 3, #ARGV, 3 do
   local id, caller, share = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local held = caller ~= '' and wait_for_share(caller, share) or 0
   if held > 0 then
-    blocked = blocked + 1
     results[#results + 1] = -held
   elseif free - granted >= 1 and not behind and kept_for_others() < free - granted then
     granted = granted + 1
@@ -201,15 +193,12 @@ end
 
 local wait = 0
 if behind then wait = till > now and till - now or -1 end
-local demand = tonumber(ARGV[3]) - granted - blocked
-if behind and demand > 0 then
+if behind then
   redis.call('ZADD', TURNS, mine, replica)
   redis.call('ZADD', WAITING, now + math.max(wait, 0) + ${GRACE_MS}, replica)
-  redis.call('HSET', DEMAND, replica, demand)
 else
   redis.call('ZREM', TURNS, replica)
   redis.call('ZREM', WAITING, replica)
-  redis.call('HDEL', DEMAND, replica)
 end
 if granted > 0 then
   redis.call('HSET', SERVED, replica, mine)

@@ -44,11 +44,11 @@ export interface LinkOptions {
   /** This process's name in Redis. */
   readonly replica: string
   readonly report: (event: LinkEvent) => void
-  readonly connect?: typeof connectRedis
+  /** The wait before the first new attempt to connect, ms; default 1000. It doubles up to tenfold. */
+  readonly retryMs?: number
 }
 
-const FIRST_RETRY_MS = 1_000
-const LONGEST_RETRY_MS = 10_000
+const RETRY_MS = 1_000
 /** After so long without trouble the retries start from the beginning. */
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
@@ -63,11 +63,14 @@ export class RedisLink implements Link {
   #changedAt = performance.now()
   /** The warning was given, or is not due before the first attempt. */
   #isKnownDown = false
-  #retryMs = FIRST_RETRY_MS
+  readonly #firstRetryMs: number
+  #retryMs: number
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: LinkOptions) {
     this.#options = options
+    this.#firstRetryMs = options.retryMs ?? RETRY_MS
+    this.#retryMs = this.#firstRetryMs
   }
 
   get isUp(): boolean {
@@ -103,10 +106,10 @@ export class RedisLink implements Link {
   }
 
   async #attempt(): Promise<void> {
-    const { settings, certificates, replica, connect = connectRedis } = this.#options
+    const { settings, certificates, replica } = this.#options
     let connection: RedisConnection | undefined
     try {
-      connection = await connect({ url: settings.url.reveal(), certificates, timeoutMs: CONNECT_MS })
+      connection = await connectRedis({ url: settings.url.reveal(), certificates, timeoutMs: CONNECT_MS })
       // A write, because a Redis that is full or read-only answers everything else.
       const probe = ['SET', `${settings.prefix}:v1:probe:${replica}`, '1', 'PX', '1000']
       await within(settings.timeoutMs, connection.send(probe))
@@ -135,13 +138,13 @@ export class RedisLink implements Link {
     this.#connection?.destroy()
     this.#connection = undefined
     const now = performance.now()
-    if (this.#isUp && now - this.#changedAt > STABLE_MS) this.#retryMs = FIRST_RETRY_MS
+    if (this.#isUp && now - this.#changedAt > STABLE_MS) this.#retryMs = this.#firstRetryMs
     if (this.#isUp) this.#changedAt = now
     this.#isUp = false
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.#attempt(), this.#retryMs * (0.75 + Math.random() / 4))
     this.#timer.unref()
-    this.#retryMs = Math.min(LONGEST_RETRY_MS, this.#retryMs * 2)
+    this.#retryMs = Math.min(10 * this.#firstRetryMs, this.#retryMs * 2)
     if (!this.#isKnownDown) this.#options.report({ type: 'down', error })
     this.#isKnownDown = true
   }

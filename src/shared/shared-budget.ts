@@ -1,4 +1,5 @@
 // A rate budget that all replicas of one service account and company share through Redis.
+import { hash } from 'node:crypto'
 import type { RateLimitSettings, SharedSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
@@ -22,7 +23,7 @@ import {
   WaitingLine,
 } from '../forward/waiting-line.ts'
 import { BUDGET_KEYS, RESERVE, SETTLE } from './budget-scripts.ts'
-import { type Link, SharedDownError } from './redis-link.ts'
+import type { Link } from './redis-link.ts'
 
 export interface SharedBudgetOptions {
   readonly link: Link
@@ -37,8 +38,6 @@ export interface SharedBudgetOptions {
 
 /** Requests for which one script reserves at once. */
 const BATCH = 32
-/** What a replica claims of what others leave. */
-const MOST_DEMAND = 64
 /** Where other replicas go first, or responses are under way, Redis is asked again after so long, doubling. */
 const POLL_MS = 25
 /** Less than the time for which Redis keeps a replica's turn. */
@@ -162,11 +161,12 @@ export class SharedBudget implements Budget {
     let pauseMs = 0
     try {
       while (this.#line.size > 0 && pauseMs === 0 && this.#checkLink()) {
-        const wanted = this.#line.next(MOST_DEMAND, (request) => this.#knownWait(request) === 0)
+        const wanted = this.#line.next(BATCH, (request) => this.#knownWait(request) === 0)
         pauseMs = wanted.length === 0 ? this.#shortestWait() : await this.#ask(wanted)
       }
-    } catch (error) {
-      if (!(error instanceof SharedDownError)) throw error
+    } catch {
+      // The link has counted and reported it.
+      pauseMs = LONGEST_POLL_MS
     } finally {
       this.#isAsking = false
     }
@@ -187,12 +187,16 @@ export class SharedBudget implements Budget {
     return Math.min(soonest, LONGEST_HOLD_MS)
   }
 
-  /** Reserves for the first of these; gives the ms to wait before Redis is asked again. */
+  /** Reserves for these; gives the ms to wait before Redis is asked again. */
   async #ask(wanted: readonly Waiter[]): Promise<number> {
     const { link, replica, holdMs } = this.#options
-    const batch = wanted.slice(0, BATCH).map((waiter) => ({ waiter, id: newId(replica) }))
-    const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.caller, request.share ?? ''])
-    const reply = await link.run(RESERVE, this.#keys, [replica, holdMs, wanted.length, ...items])
+    const batch = wanted.map((waiter) => ({ waiter, id: newId(replica) }))
+    const items = batch.flatMap(({ waiter: { request }, id }) => [
+      id,
+      nameInRedis(request.caller),
+      request.share ?? '',
+    ])
+    const reply = await link.run(RESERVE, this.#keys, [replica, holdMs, ...items])
     const [waitMs = 0, ...results] = this.#remember(reply as number[])
     for (const [nth, { waiter, id }] of batch.entries()) {
       const result = results[nth] ?? 0
@@ -334,6 +338,11 @@ export class SharedBudget implements Budget {
     }
     this.#local.handOver(this)
   }
+}
+
+/** Callers are told apart, but not named. */
+function nameInRedis(caller: string): string {
+  return caller === '' ? '' : hash('sha256', caller, 'base64url').slice(0, 16)
 }
 
 function newId(replica: string): string {

@@ -1,5 +1,4 @@
 // Token requests of replicas: one replica asks the login server, the others read what it got from Redis.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { IssuedToken } from '../auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
 import type { RequestToken, TokenRequest } from '../auth/tokens.ts'
@@ -87,7 +86,8 @@ class Exchange {
       if (fence > 0) return this.#logIn(fence, now)
       // The 401 that comes back with this token then reaches the caller.
       if (fence < 0 && stored !== undefined) return issued(stored, now)
-      await sleep(POLL_MS * (0.75 + Math.random() / 2), undefined, { signal })
+      await sleep(POLL_MS * (0.75 + Math.random() / 2))
+      signal.throwIfAborted()
     }
   }
 
@@ -127,6 +127,10 @@ class Exchange {
     const text = sealed === '' ? undefined : this.#seal.open(sealed)
     return text === undefined ? undefined : (JSON.parse(text) as T)
   }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms))
 }
 
 function isFresh({ issuedAt, lifetimeMs }: StoredToken, now: number): boolean {

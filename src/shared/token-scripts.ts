@@ -20,12 +20,16 @@ return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[4]) or ''
  * Replies: the fencing number; 0 where another replica holds the lock or there is a new token; -1 where a renewal after a
  * 401 was made just before.
  */
-export const LOCK: Script = script(`
+export const LOCK: Script = script(`${NOW}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local locked = string.match(redis.call('GET', KEYS[2]) or '', ' (%d+)$')
+if locked and tonumber(locked) > now then return 0 end
 local forced = tonumber(ARGV[4])
-if forced > 0 and not redis.call('SET', KEYS[5], '1', 'NX', 'PX', forced) then return -1 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if forced > 0 then
+  if tonumber(redis.call('GET', KEYS[5]) or '0') > now then return -1 end
+  redis.call('SET', KEYS[5], string.format('%d', now + forced), 'PX', forced)
+end
+redis.call('SET', KEYS[2], string.format('%s %d', ARGV[1], now + ARGV[2]), 'PX', ARGV[2])
 local fence = redis.call('INCR', KEYS[3])
 redis.call('PEXPIRE', KEYS[3], 86400000)
 return fence
@@ -36,8 +40,8 @@ return fence
  * number, sealed text, ms to keep it, 'token' or 'failure'. Replies: 1 where it was stored.
  */
 export const STORE: Script = script(`
-local isOwner = redis.call('GET', KEYS[2]) == ARGV[1]
-if isOwner then redis.call('DEL', KEYS[2]) end
+local owner = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) %d+$')
+if owner == ARGV[1] then redis.call('DEL', KEYS[2]) end
 if redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
 if ARGV[5] == 'token' then
   redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])

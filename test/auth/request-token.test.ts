@@ -3,17 +3,17 @@ import { readFileSync } from 'node:fs'
 import { setImmediate as settle } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { type Ask, type Reply, readTokenReply, requestToken } from '../../src/auth/request-token.ts'
+import { readTokenReply, requestToken } from '../../src/auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../../src/auth/token-failure.ts'
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
+import { type Ask, createAsker, type Reply } from '../../src/network/ask.ts'
 import { ConnectionError } from '../../src/network/connection-error.ts'
-import { askWith } from '../fixtures/ask.ts'
-import { testAccount, testEnvironment } from '../fixtures/config.ts'
+import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 
 const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
-/** Stands in every malformed body: no message may repeat it. */
+/** Part of every malformed body: no message may repeat it. */
 const MARKER = 'text-of-the-body'
 
 const answer = (short: Partial<Reply>): Reply => ({ status: 200, head: {}, text: '', ...short })
@@ -168,9 +168,9 @@ interface Setup extends FakeOptions {
 async function start(t: Test, { certificates = [], ...options }: Setup = {}) {
   const clients = [{ clientId: 'id of the client&=', clientSecret: SECRET, companyIds: ['7656'] }]
   const fake = await startFakeProcore({ clients, ...options })
-  const client = askWith(certificates)
+  const client = createAsker({ ...testConfig().network, certificates }, 10_000)
   t.teardown(async () => {
-    await client.close()
+    await client.destroy()
     await fake.close()
   })
   const account = testAccount({
@@ -368,7 +368,7 @@ t.test('TLS: a login server that is not the right one gets nothing', async (t) =
   for (const [what, name, certificates, code] of [
     ['self-signed', 'self-signed', [], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
     ['self-signed, beside a CA of ours', 'self-signed', [ca], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['of a CA that nobody trusts', 'good', [], 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+    ['of a CA that is not trusted', 'good', [], 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
     ['for another name', 'wrong-name', [ca], 'ERR_TLS_CERT_ALTNAME_INVALID'],
     ['expired', 'expired', [ca], 'CERT_HAS_EXPIRED'],
   ] as const) {

@@ -368,7 +368,7 @@ t.test('a refusal is final: remembered for 30 s, doubling to 10 min', async (t) 
     await t.rejects(source.get(), { code: 'credentials_rejected' })
     t.equal(calls.length, expected)
     await time.pass(1)
-    t.equal(calls.length, expected, 'and nobody asks but a caller')
+    t.equal(calls.length, expected, 'and only a caller asks')
   }
   await time.pass(10 * DAY)
   t.equal(calls.length, expected)
@@ -408,9 +408,9 @@ t.test('a refusal while a token lives: the token is used to its end', async (t) 
   t.match(events[1], { type: 'failed', retryInMs: 30 * SECOND }, 'retries are scheduled')
   await time.pass(1)
   await t.rejects(source.get(), { code: 'credentials_rejected' })
-  login.answer = () => issued('mended')
+  login.answer = () => issued('fixed')
   await time.pass(10 * MINUTE)
-  t.equal((await source.get()).value, 'mended')
+  t.equal((await source.get()).value, 'fixed')
 })
 
 t.test('after an outage it recovers by itself', async (t) => {
@@ -444,7 +444,7 @@ t.test('an idle account is renewed for two lifetimes', async (t) => {
   const { time, calls, source } = start(t, (n) => issued(`t${n}`, 1000))
   await source.get()
   await time.pass(1499 * SECOND)
-  t.equal(source.state().token?.value, 't2', 'the status page is no use of the token')
+  t.equal(source.state().token?.value, 't2', 'showing the token on the status page does not count as use')
   await time.pass(10_000 * SECOND)
   t.equal(calls.length, 3, 'at 0, 750, 1500 s, but not at 2250 s')
   t.equal(time.timers().set, 0)
@@ -504,7 +504,7 @@ t.test('after a 401: one renewal, however many callers saw it', async (t) => {
   const values = (await Promise.all(waiting)).map((token) => token?.value)
   t.strictSame([...new Set(values)], ['t2'])
   t.equal(calls.length, 2)
-  t.equal((await source.replacement(refused))?.value, 't2', 'who comes late gets the new one at once')
+  t.equal((await source.replacement(refused))?.value, 't2', 'a late one gets the new token at once')
   t.equal(calls.length, 2)
 })
 
@@ -612,7 +612,7 @@ t.test('a 401 while no token may be asked for: the live token stays', async (t) 
   t.equal((await source.replacement(live))?.value, 't3', 'nor does it use up the one renewal a minute')
 })
 
-t.test('after a 401: nobody has to wait for the replacement', async (t) => {
+t.test('after a 401: the request that saw it need not wait for the replacement', async (t) => {
   const { time, source, login } = start(t)
   const refused = await source.get()
   login.answer = refusing

@@ -11,7 +11,6 @@ function kept(bytes: number, companyKey = 'acme'): KeptResponse {
     rawHeaders: ['Content-Type', 'application/json'],
     body: Buffer.alloc(bytes),
     vary: [],
-    askedGzip: false,
     sentAt: 0,
     sentAtWall: 0,
     ageOnArrivalMs: 0,

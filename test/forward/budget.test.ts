@@ -248,7 +248,7 @@ t.test('After a 429 without X-Rate-Limit-* nothing is known but its end', async 
   t.equal(it.budget.state().limit, undefined)
 })
 
-t.test('429 that does not say how long holds nobody back', async (t) => {
+t.test('A 429 that does not say how long holds no request back', async (t) => {
   const it = learned(t, { status: 429 })
   t.equal(it.burst(50), 50)
   const zero = learned(t, { status: 429, limit: 25, remaining: 0 })
@@ -313,7 +313,7 @@ t.test('Those that wait for their endpoint take no place from others', async (t)
   await both.time.pass(8_999)
   t.strictSame(both.entered, [])
   await both.time.pass(1)
-  t.strictSame(both.entered, ['held', 'free'], 'whoever came first goes first, once both may')
+  t.strictSame(both.entered, ['held', 'free'], 'the first one goes first, once both may')
 })
 
 t.test('Held endpoints are bounded in number', async (t) => {
@@ -350,7 +350,7 @@ t.test('A greedy caller does not shut out another', async (t) => {
   t.strictSame(it.entered, ['greedy', 'modest', 'greedy', 'greedy'])
 })
 
-t.test('Nobody overtakes one that waits', async (t) => {
+t.test('No request overtakes one that waits', async (t) => {
   const it = learned(t, { limit: 25, remaining: 1, resetIn: 9 })
   it.burst(1)
   it.ask('first')
@@ -447,7 +447,7 @@ t.test('when exhausted, reject: at once, with the time to come back', async (t) 
   it.burst(2)
   const unknown = it.ask()
   await it.time.settle()
-  t.notOk(unknown.settled, 'while an answer is awaited nobody knows')
+  t.notOk(unknown.settled, 'while a response is on its way it is not known')
   it.answer({ limit: 25, remaining: 0, resetIn: 8 })
   const fate = it.ask()
   await it.time.settle()
@@ -501,7 +501,7 @@ t.test('A share holds as soon as another caller is seen in the window; until the
   const fate = it.ask('small', 'GET /x', 60_000, small)
   await it.time.settle()
   t.notOk(fate.settled)
-  t.equal(it.burst(5, 'GET /x', { caller: 'other' }), 5, 'it blocks nobody while it waits')
+  t.equal(it.burst(5, 'GET /x', { caller: 'other' }), 5, 'it blocks no other caller while it waits')
   for (let i = 0; i < 16; i++) it.answer({ limit: 20, remaining: 19 - i, resetIn: 10 })
   await it.time.pass(10_000)
   t.ok(fate.settled, 'a new window')
@@ -538,7 +538,7 @@ t.test('Where no response says when a window ends, its length is estimated for t
   await it.time.pass(9_999)
   t.equal(it.burst(1, 'GET /x', small), 0)
   await it.time.pass(1)
-  t.equal(it.burst(9, 'GET /x', small), 9, 'and nobody else was seen since')
+  t.equal(it.burst(9, 'GET /x', small), 9, 'and no other caller was seen since')
 })
 
 t.test('A budget that is split leaves the other parts alone, in each window anew', async (t) => {

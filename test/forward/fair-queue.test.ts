@@ -18,7 +18,7 @@ function drained(queue: FairQueue<string>, mayGo: (item: string) => boolean = an
   return taken
 }
 
-t.test('Callers take turns; whoever was served is due last', async (t) => {
+t.test('Callers take turns; the one that was served comes last', async (t) => {
   t.strictSame(drained(filled('a1', 'a2', 'a3', 'b1', 'c1', 'c2')), ['a1', 'b1', 'c1', 'a2', 'c2', 'a3'])
   const queue = filled('a1', 'a2', 'b1')
   t.equal(queue.take(any), 'a1')
@@ -28,7 +28,7 @@ t.test('Callers take turns; whoever was served is due last', async (t) => {
   t.equal(queue.size, 0)
 })
 
-t.test('Who may not go is passed over, and loses no turn', async (t) => {
+t.test('An item that may not go is skipped, and its caller loses no turn', async (t) => {
   const queue = filled('a1', 'a2', 'b1', 'b2')
   t.equal(
     queue.take((item) => item !== 'a1'),
@@ -47,7 +47,7 @@ t.test('Who may not go is passed over, and loses no turn', async (t) => {
   t.strictSame(drained(queue), ['a1', 'b1'])
 })
 
-t.test('Items leave from anywhere; what is not there is no error', async (t) => {
+t.test('Items leave from anywhere; removing a missing one is no error', async (t) => {
   const queue = filled('a1', 'a2', 'b1')
   queue.remove('a', 'a1')
   queue.remove('a', 'a1')
@@ -58,37 +58,47 @@ t.test('Items leave from anywhere; what is not there is no error', async (t) => 
   t.strictSame(drained(queue), ['a2'])
 })
 
-t.test(
-  'Whatever happens, each caller is served in order and nobody waits for more than a round',
-  async () => {
-    const callers = ['a', 'b', 'c']
-    fc.assert(
-      fc.property(fc.array(fc.oneof(fc.constantFrom(...callers), fc.constant('take'))), (events) => {
-        const queue = new FairQueue<string>()
-        const lanes = new Map(callers.map((caller) => [caller, [] as string[]]))
-        const passedOver = new Map(callers.map((caller) => [caller, 0]))
-        events.forEach((event, at) => {
-          if (event !== 'take') {
-            queue.add(event, event + at)
-            lanes.get(event)?.push(event + at)
-            return
-          }
-          const waiting = callers.filter((caller) => (lanes.get(caller)?.length ?? 0) > 0)
-          const item = queue.take(any)
-          if (item === undefined) {
-            if (waiting.length > 0) throw new Error('nobody was served')
-            return
-          }
-          const served = item.charAt(0)
-          if (lanes.get(served)?.shift() !== item) throw new Error('out of order')
-          for (const caller of waiting) {
-            const count = caller === served ? 0 : (passedOver.get(caller) ?? 0) + 1
-            if (count >= callers.length) throw new Error(`${caller} waits for more than a round`)
-            passedOver.set(caller, count)
-          }
-        })
-        return queue.size === [...lanes.values()].flat().length && [...queue].length === queue.size
-      }),
-    )
-  },
-)
+t.test('Whatever happens, each caller is served in order and waits for one round at most', async () => {
+  const callers = ['a', 'b', 'c']
+  fc.assert(
+    fc.property(fc.array(fc.oneof(fc.constantFrom(...callers), fc.constant('take'))), (events) => {
+      const queue = new FairQueue<string>()
+      const lanes = new Map(callers.map((caller) => [caller, [] as string[]]))
+      const passedOver = new Map(callers.map((caller) => [caller, 0]))
+      events.forEach((event, at) => {
+        if (event !== 'take') {
+          queue.add(event, event + at)
+          lanes.get(event)?.push(event + at)
+          return
+        }
+        const waiting = callers.filter((caller) => (lanes.get(caller)?.length ?? 0) > 0)
+        const item = queue.take(any)
+        if (item === undefined) {
+          if (waiting.length > 0) throw new Error('none was served')
+          return
+        }
+        const served = item.charAt(0)
+        if (lanes.get(served)?.shift() !== item) throw new Error('out of order')
+        for (const caller of waiting) {
+          const count = caller === served ? 0 : (passedOver.get(caller) ?? 0) + 1
+          if (count >= callers.length) throw new Error(`${caller} waits for more than a round`)
+          passedOver.set(caller, count)
+        }
+      })
+      return queue.size === [...lanes.values()].flat().length && [...queue].length === queue.size
+    }),
+  )
+})
+
+t.test('What would be taken next can be seen before it is taken', async (t) => {
+  const queue = filled('a1', 'a2', 'a3', 'b1', 'c1')
+  t.strictSame(queue.next(4, any), ['a1', 'b1', 'c1', 'a2'])
+  t.strictSame(
+    queue.next(9, (item) => item !== 'b1'),
+    ['a1', 'c1', 'a2', 'a3'],
+  )
+  queue.yieldTurn('a')
+  queue.yieldTurn('unknown')
+  t.strictSame(queue.next(2, any), ['b1', 'c1'])
+  t.strictSame(drained(queue), ['b1', 'c1', 'a1', 'a2', 'a3'])
+})

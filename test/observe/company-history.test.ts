@@ -70,7 +70,6 @@ t.test('the log warns once in ten minutes for each status and company', async (t
     },
     { company: '2', status: 404 },
     {
-      msg: 'Procore answered 403: The tool is switched off.',
       causes: ['The tool is switched off. Switch it on.'],
     },
   ])

@@ -1,5 +1,8 @@
 // Covers src/observe/log-output.ts: a slow, closed or full output neither ends the process nor fills its memory.
-import { EventEmitter } from 'node:events'
+import { spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import t from 'tap'
 import { createLogger } from '../../src/observe/log.ts'
 import { LogOutput, type LogStream } from '../../src/observe/log-output.ts'
@@ -101,4 +104,35 @@ t.test('The end waits for a slow reader, but not for ever', async (t) => {
   t.equal(stream.written.length, 1)
   stream.writableLength = 0
   await output.finish(60_000)
+})
+
+const WRITER = `
+  import { LogOutput } from ${JSON.stringify(new URL('../../src/observe/log-output.ts', import.meta.url).href)}
+  const output = new LogOutput(process.stdout)
+  for (let round = 0; round < 4; round++) {
+    for (let n = 0; n < 10_000; n++) output.write('x'.repeat(99) + '\\n')
+    await new Promise((resolve) => setTimeout(resolve, 30))
+  }
+  process.stderr.write(String(output.lost))
+  await output.finish(100)
+  process.exit(0)
+`
+
+t.test('A process goes on and ends although its output is closed, full, or not read', async (t) => {
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  for (const [name, stdout] of [
+    ['closed', 'pipe'],
+    ['full', full],
+    ['not read', 'pipe'],
+  ] as const) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', WRITER], {
+      stdio: ['ignore', stdout, 'pipe'],
+      env: { ...process.env, NODE_OPTIONS: '' },
+    })
+    if (name === 'closed') child.stdout?.destroy()
+    const [lost] = (await once(child.stderr as Readable, 'data')) as [Buffer]
+    t.ok(Number(lost) > 10_000, `${name}: ${lost} lines were lost`)
+    t.strictSame(await once(child, 'exit'), [0, null], name)
+  }
 })

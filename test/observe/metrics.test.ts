@@ -254,3 +254,21 @@ t.test('saved requests, callers and the last reload', async (t) => {
   t.match(some, /^procore_proxy_ready 1$/m)
   t.notMatch(some, /globex|agent|_proxy"|^process_|errors_total\{/m)
 })
+
+t.test('where prom-client can not be loaded, the next scrape tries again and nothing is lost', async (t) => {
+  let tries = 0
+  const metrics = new Metrics(
+    LIVE,
+    () => undefined,
+    async () => {
+      if (tries++ === 0) throw new Error('the file is gone')
+      return import('../../src/observe/metrics-registry.ts')
+    },
+  )
+  t.teardown(() => metrics.close())
+  metrics.add(request())
+  await t.rejects(metrics.text(EVERYTHING), { message: 'the file is gone' })
+  const samples = metricsOf((await metrics.text(EVERYTHING)).text)
+  const labels = { company: 'acme', caller: '', method: 'read', status: '2xx' }
+  t.equal(samples('procore_proxy_requests_total', labels), 1)
+})

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { hasBrowser, launchBrowser, NO_BROWSER } from '../fixtures/browser.ts'
-import { type Rig, type RigOptions, sendRaw, startRig } from '../fixtures/proxy.ts'
+import { ACME, GLOBEX, type Rig, type RigOptions, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const AXE = readFileSync(join(import.meta.dirname, '../../node_modules/axe-core/axe.min.js'), 'utf8')
 // On a developer's machine without Chromium these tests are skipped; in CI they fail.
@@ -560,4 +560,57 @@ t.test('a page of another origin can neither read nor cause anything', { skip },
     await popup.close()
     await page.close()
   }
+})
+
+t.test(
+  'requests begin above the fold, and on a phone after one screen, with three companies',
+  { skip },
+  async (t) => {
+    const companies = { acme: ACME, globex: GLOBEX, initech: '99' }
+    const { page, get } = await open(t, {
+      settings: {
+        companies: Object.fromEntries(
+          Object.entries(companies).map(([name, id]) => [name, { id, serviceAccount: 'app' }]),
+        ),
+      },
+    })
+    for (const name of ['acme', 'globex']) await get(`/${name}/rest/v1.0/me`)
+    await row(page, '/globex').waitFor()
+    const topOf = (selector: string) =>
+      page.evaluate(`document.querySelector(${JSON.stringify(selector)}).getBoundingClientRect().top`)
+    await page.setViewportSize({ width: 1280, height: 900 })
+    await page.reload()
+    await row(page, '/globex').waitFor()
+    t.equal(await page.locator('figure').count(), 6, 'no plot of a company without requests')
+    t.ok(Number(await topOf('#list tbody')) < 700)
+    await page.setViewportSize({ width: 390, height: 844 })
+    await page.reload()
+    await row(page, '/globex').waitFor()
+    t.ok(Number(await topOf('#requests')) < 844)
+  },
+)
+
+t.test('a company that Procore refuses every time is shown as such, with the causes', { skip }, async (t) => {
+  const { page, get, fake } = await open(t)
+  fake.faults.notConnected({ match: '/rest/' })
+  for (let n = 0; n < 3; n++) await get('/acme/rest/v1.0/me')
+  await page.locator('#health.bad').waitFor()
+  t.match(await page.locator('#health').textContent(), 'Procore refuses every request of acme')
+  t.match(await page.locator('.card').first().textContent(), /✕ Token valid.*but Procore answers 403/)
+  await page.getByText('Likely causes').first().click()
+  t.match(await page.locator('#warnings').textContent(), /not connected to this company/)
+  t.match(await row(page, '/me').first().textContent(), /! 403 Procore/)
+  t.strictSame(await axe(page), [])
+})
+
+t.test('filters come from the address', { skip }, async (t) => {
+  const { page, get, url } = await open(t)
+  for (const path of ['/acme/rest/v1.0/me', '/globex/rest/v1.0/me', '/globex/rest/v1.0/nope']) await get(path)
+  await page.goto(`${url}/_proxy/?company=globex&status=procore&method=nonsense`)
+  const rows = page.locator('#list tbody tr:visible')
+  await rows.first().waitFor()
+  t.equal(await rows.count(), 1)
+  t.match(await rows.first().textContent(), '/globex/rest/v1.0/nope')
+  await page.getByLabel('Path or id').fill('none')
+  t.equal(await page.getByText('No matching requests.').isVisible(), true)
 })

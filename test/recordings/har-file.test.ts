@@ -2,8 +2,14 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { bytesOf, harText, type RecordedCompany } from '../../src/recordings/har.ts'
-import { appendEntries, fileOf, RecordingError, readFolder } from '../../src/recordings/har-file.ts'
+import { bytesOf, harText, type RecordedCompany, readHar } from '../../src/recordings/har.ts'
+import {
+  appendEntries,
+  fileOf,
+  RecordingError,
+  readFolder,
+  recordedCompanies,
+} from '../../src/recordings/har-file.ts'
 
 const ACME: RecordedCompany = {
   company: { name: 'acme', id: '7656' },
@@ -33,7 +39,9 @@ function start(t: Test) {
 }
 
 async function statuses(folder: string) {
-  return (await readFolder(folder)).map(({ entries }) => entries.map(({ response }) => response.status))
+  return (await readFolder(folder)).map(({ entries }) =>
+    entries.map((entry) => entry.parse().response.status),
+  )
 }
 
 t.test('a folder is made, and added to; files are for their owner alone', async (t) => {
@@ -66,7 +74,9 @@ t.test(
     const { folder, file, add } = start(t)
     await add(line(200))
     writeFileSync(file, JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), null, 2))
+    t.match(await recordedCompanies(folder), [ACME])
     await add(line(201))
+    t.match(await recordedCompanies(folder), [ACME])
     t.strictSame(await statuses(folder), [[200, 201]])
     t.match(readFileSync(file, 'utf8'), /"custom":"kept"/)
   },
@@ -129,4 +139,31 @@ t.test('bodies come back byte for byte, as text where they are text', async (t) 
     t.equal(encoding, isText ? undefined : 'base64')
     t.ok(bytesOf(text, encoding).equals(bytes))
   }
+})
+
+t.test('entries are parsed when they are played, whatever is in them', async (t) => {
+  const { file, add } = start(t)
+  const entry = (url: string, text: string, own: object) =>
+    JSON.stringify({
+      startedDateTime: '2026-01-01T00:00:00.000Z',
+      time: 1.25,
+      request: { method: 'GET', url },
+      response: { status: 200, statusText: 'OK', headers: [], content: { text } },
+      ...own,
+    })
+  const odd = '"_procoreProxy":{"bodySha256":"ff"}}\n'
+  await add(
+    entry('https://a/"quoted"', odd, { _procoreProxy: { bodySha256: 'a0' } }),
+    entry('https://a/b', odd, { _procoreProxy: { bodySha256: '', omitted: 'too long' } }),
+    entry(`https://a/${'x'.repeat(10_000)}`, odd, { _procoreProxy: { bodySha256: 'a0' } }),
+    entry('https://a/c', odd, {}),
+  )
+  const { entries } = readHar(readFileSync(file))
+  t.match(entries, [
+    { request: { url: 'https://a/"quoted"' }, _procoreProxy: { bodySha256: 'a0' } },
+    { request: { url: 'https://a/b' }, _procoreProxy: { bodySha256: '', omitted: 'too long' } },
+    { request: { url: /x{10000}$/ }, _procoreProxy: { bodySha256: 'a0' } },
+    { request: { url: 'https://a/c' }, _procoreProxy: undefined },
+  ])
+  for (const each of entries) t.equal(each.parse().response.content.text, odd)
 })

@@ -6,7 +6,7 @@ import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Call } from '../../src/forward/call.ts'
 import { RequestBody } from '../../src/forward/request-body.ts'
-import { Recorder, withRecorder } from '../../src/recordings/recorder.ts'
+import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
 import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
 import { watch } from '../fixtures/clock.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
@@ -18,7 +18,7 @@ const PATH = '/rest/v1.0/projects?page=1'
 function start(t: Test, redact: readonly string[] = []) {
   const folder = join(t.testdir(), 'recordings')
   const warnings: string[] = []
-  const recorder = new Recorder(
+  const recorder = new CallRecorder(
     folder,
     { redact },
     {
@@ -343,7 +343,7 @@ t.test('what breaks off, fails or is thrown away is not recorded', async (t) => 
 
 function withRecorderThatReadsNothing(t: Test) {
   const folder = join(t.testdirName, 'nothing')
-  const recorder = new Recorder(folder, { redact: [] }, { holdsSecret: () => false, warn: () => {} })
+  const recorder = new CallRecorder(folder, { redact: [] }, { holdsSecret: () => false, warn: () => {} })
   const { send, sent } = fakeSend()
   return {
     async pass(call: Call) {

@@ -5,7 +5,9 @@ import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
 import { RequestBody } from '../../src/forward/request-body.ts'
-import { Recorder, withRecorder } from '../../src/recordings/recorder.ts'
+import { stored } from '../../src/recordings/har.ts'
+import { readFolder, recordedCompanies } from '../../src/recordings/har-file.ts'
+import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
 import { replayDocument } from '../../src/recordings/replay-config.ts'
 import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
@@ -25,7 +27,7 @@ function withBody(path: string, body: string | Buffer, parts: CallParts = {}): C
 
 async function record(t: Test, all: readonly Recorded[], redact: readonly string[] = []): Promise<string> {
   const folder = join(t.testdir(), 'recordings')
-  const recorder = new Recorder(
+  const recorder = new CallRecorder(
     folder,
     { redact },
     { holdsSecret: () => false, warn: (message) => t.fail(message) },
@@ -46,11 +48,17 @@ async function record(t: Test, all: readonly Recorded[], redact: readonly string
   return folder
 }
 
+async function read(folder: string, redact: readonly string[] = []): Promise<RecordedAnswers> {
+  const answers = new RecordedAnswers({ redact })
+  for (const recording of await readFolder(folder)) answers.addAll(recording)
+  return answers
+}
+
 async function replayOf(t: Test, all: readonly Recorded[], redact: readonly string[] = []) {
-  const answers = await RecordedAnswers.read(await record(t, all, redact), { redact })
-  const send = replaySend(answers)
+  const folder = await record(t, all, redact)
+  const send = replaySend(await read(folder, redact))
   return {
-    answers,
+    folder,
     send,
     text: async (call: Call) => textOf(await send(call)),
     missing: (call: Call) =>
@@ -209,14 +217,14 @@ t.test('replay-else-record asks only for what is missing, and plays that from th
     { call: callOf('/rest/a'), body: 'recorded' },
     { call: withBody('/rest/a', 'body'), body: 'recorded too' },
   ])
-  const answers = await RecordedAnswers.read(folder, { redact: [] })
-  const recorder = new Recorder(
+  const answers = await read(folder)
+  const recorder = new CallRecorder(
     folder,
     { redact: [] },
     {
       holdsSecret: () => false,
       warn: (message) => t.fail(message),
-      onRecorded: (company, entry) => answers.add(company, entry),
+      onRecorded: (company, entry) => answers.add(company, stored(entry)),
     },
   )
   const bodies: string[] = []
@@ -253,7 +261,7 @@ t.test('replay-else-record asks only for what is missing, and plays that from th
   await recorder.flush()
   t.equal(await ask(callOf('/rest/b')), 'asked')
   t.equal(await ask(withBody('/rest/a', 'another body')), 'posted')
-  const again = await RecordedAnswers.read(folder, { redact: [] })
+  const again = await read(folder)
   t.equal(await textOf(await replaySend(again)(callOf('/rest/b'))), 'asked', 'the folder was added to')
 
   const broken = withBody('/rest/a', 'x')
@@ -285,9 +293,15 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
     entry('PUT', { text: 'Ym9keQ==', _encoding: 'base64' }),
     entry('PATCH', {}),
   ]) {
-    answers.add({ company: { name: 'acme', id: '7656' }, environment }, each)
+    answers.add({ company: { name: 'acme', id: '7656' }, environment }, stored(each))
   }
+  const parse = () => JSON.parse('{"request":')
+  answers.add(
+    { company: { name: 'acme', id: '7656' }, environment },
+    { request: { method: 'GET', url: 'https://api.procore.com/damaged' }, parse },
+  )
   const send = replaySend(answers)
+  await t.rejects(send(callOf('/damaged')), { code: 'recording_missing', help: /damaged/ })
   t.equal(await textOf(await send(callOf('/rest/a'))), 'GET undefined')
   t.equal(await textOf(await send(withBody('/rest/a', 'body'))), 'POST body')
   t.equal(await textOf(await send(withBody('/rest/a', 'body', { method: 'PUT' }))), 'PUT Ym9keQ==')
@@ -295,11 +309,11 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
 })
 
 t.test('a folder of recordings stands for a configuration', async (t) => {
-  const { answers } = await replayOf(t, [
+  const { folder } = await replayOf(t, [
     { call: callOf('/rest/a') },
     { call: callOf('/rest/a', { company: '8', environment: 'http://127.0.0.1:9001' }) },
   ])
-  t.strictSame(replayDocument(answers.companies), {
+  t.strictSame(replayDocument(await recordedCompanies(folder)), {
     environments: {
       'recorded-production': {
         apiUrl: 'http://127.0.0.1:9001',

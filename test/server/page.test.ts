@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
+import { TokenFailure } from '../../src/auth/token-failure.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
@@ -14,7 +15,7 @@ import { Observation } from '../../src/server/observation.ts'
 import { dropStalledReaders } from '../../src/server/own-pages.ts'
 import { registerPageRedirects } from '../../src/server/page.ts'
 import { fakeTime } from '../fixtures/clock.ts'
-import { testConfig } from '../fixtures/config.ts'
+import { testAccount, testConfig } from '../fixtures/config.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -276,15 +277,39 @@ t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where 
   }
 })
 
-t.test('a reload that failed is in status and metrics until one works', async (t) => {
+function observe(t: Test) {
   const config = testConfig()
-  const log = createLogger({ level: 'silent', format: 'json' })
+  const lines: string[] = []
+  const log = createLogger(
+    { level: 'info', format: 'json' },
+    { write: (line: string) => void lines.push(line) },
+  )
   const live = {
     ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
     ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
   }
   const observation = new Observation({ config, log, live })
   t.teardown(() => observation.close())
+  return { observation, lines, config }
+}
+
+t.test('token requests are logged; a refusal announces no attempt that does not come', async (t) => {
+  const { observation, lines } = observe(t)
+  const event = { account: testAccount(), tookMs: 1 }
+  observation.token({ ...event, type: 'issued', lifetimeMs: 5_400_000 })
+  for (const reason of ['rejected', 'timeout'] as const) {
+    const failure = new TokenFailure(reason, 'it failed')
+    observation.token({ ...event, type: 'failed', failure, retryInMs: 30_000 })
+  }
+  const [issued, refused, failed] = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  t.match(issued, { level: 'info', msg: 'token issued', lifetimeS: 5400 })
+  t.match(refused, { level: 'warn', reason: 'rejected', msg: 'token request failed' })
+  t.notOk('retryInMs' in (refused ?? {}))
+  t.match(failed, { reason: 'timeout', retryInMs: 30_000, msg: 'token request failed' })
+})
+
+t.test('a reload that failed is in status and metrics until one works', async (t) => {
+  const { observation } = observe(t)
   const successful = async () =>
     /^procore_proxy_config_last_reload_successful (\d)$/m.exec(
       (await observation.metrics.text(EVERYTHING)).text,
@@ -305,24 +330,16 @@ t.test('a reload that failed is in status and metrics until one works', async (t
 })
 
 t.test('the body of a refusal tells its cause in log, status and page, and is forgotten', async (t) => {
-  const config = testConfig()
-  const lines: string[] = []
-  const log = createLogger(
-    { level: 'info', format: 'json' },
-    { write: (line: string) => void lines.push(line) },
-  )
-  const live = {
-    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
-  }
-  const observation = new Observation({ config, log, live })
-  t.teardown(() => observation.close())
+  const { observation, lines } = observe(t)
   const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
   const errorBody = Buffer.from('{"errors":["App is not connected to this company."],"private":"body0"}')
   Object.assign(exchange, { company: 'acme', group: 'acme', upstreamMs: 1, errorBody })
   observation.ended(exchange, 403)
   const cause = 'The app is not connected to this company.'
   t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
+  t.match(observation.status().warnings, [
+    /^Procore answered 403 for acme at \S+\. Cause: The app is not connected/,
+  ])
   t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
   t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
   t.equal(exchange.errorBody, undefined)

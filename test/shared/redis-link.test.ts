@@ -12,12 +12,13 @@ import { hasRedis, startRedis } from '../fixtures/redis.ts'
 import { faultyWay } from '../fixtures/redis-faults.ts'
 
 const ADD = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+const PUT = script("return redis.call('SET', KEYS[1], ARGV[1])")
 
-async function linkTo(t: Test, url: string, timeoutMs = 200) {
+async function linkTo(t: Test, url: string, timeoutMs = 3_000) {
   const events: LinkEvent[] = []
   const settings = { url: new Secret(url), prefix: 'test', timeoutMs, whenDown: 'split' } as const
   const report = (event: LinkEvent) => void events.push(event)
-  const link = new RedisLink({ settings, certificates: [], replica: 'r', report })
+  const link = new RedisLink({ settings, certificates: [], replica: 'r', report, retryMs: 50 })
   t.teardown(() => link.close())
   await link.start()
   const add = (count = 1) => link.run(ADD, ['{x}:sum'], [count])
@@ -31,6 +32,8 @@ async function until(condition: () => boolean): Promise<void> {
     await sleep(10)
   }
 }
+
+const down = (reason: string | RegExp) => ({ name: 'SharedDownError', reason })
 
 const reasons = (events: readonly LinkEvent[]) =>
   events.map((event) => (event.type === 'down' ? event.error.reason : 'up'))
@@ -54,32 +57,32 @@ t.test('With a server', async (t) => {
     await redis.kill()
     await until(() => !link.isUp)
     const began = performance.now()
-    await t.rejects(add(), { name: 'SharedDownError', reason: 'connection' })
-    t.ok(performance.now() - began < 50, 'rejected at once')
+    await t.rejects(add(), down('connection'))
+    t.ok(performance.now() - began < 1_000, 'rejected at once')
     await until(() => (link.errors.get('connection') ?? 0) > 1)
     t.strictSame(reasons(events), ['connection'])
     await redis.restart()
     await until(() => link.isUp)
     t.equal(await add(), 1)
     t.strictSame(reasons(events), ['connection', 'up'])
-    t.match(events[1], { downMs: (ms: number) => ms > 500 && ms < 10_000 })
+    t.match(events[1], { downMs: Number })
   })
 
   t.test('Slow, cut off without a reset, and reset', async (t) => {
     const redis = await startRedis(t)
     const way = await faultyWay(t, redis.port)
-    const { link, events, add } = await linkTo(t, way.url, 100)
+    const { link, events, add } = await linkTo(t, way.url, 400)
     t.equal(await add(), 1)
-    way.delayMs = 300
+    way.delayMs = 5_000
     const began = performance.now()
-    await t.rejects(add(), { reason: 'timeout' })
-    t.ok(performance.now() - began < 250)
+    await t.rejects(add(), down('timeout'))
+    t.ok(performance.now() - began < 4_000, 'it was not waited for')
     await until(() => way.accepted >= 2)
     t.equal(link.isUp, false, 'a new connection is as slow')
     way.delayMs = 0
     await until(() => link.isUp)
     way.isSwallowing = true
-    await t.rejects(add(), { reason: 'timeout' })
+    await t.rejects(add(), down('timeout'))
     way.isSwallowing = false
     await until(() => link.isUp)
     way.reset()
@@ -93,13 +96,13 @@ t.test('With a server', async (t) => {
     const { link, events, add } = await linkTo(t, redis.url)
     await redis.send('SET', 'ballast', 'x'.repeat(1e6))
     await redis.send('CONFIG', 'SET', 'maxmemory', '1mb')
-    await t.rejects(add(), { reason: 'full' })
+    await t.rejects(add(), down('full'))
     await until(() => (link.errors.get('full') ?? 0) > 1)
     t.equal(link.isUp, false, 'it answers, but nothing can be written')
     await redis.send('CONFIG', 'SET', 'maxmemory', '0')
     await until(() => link.isUp)
     await redis.send('REPLICAOF', '127.0.0.1', '1')
-    await t.rejects(add(), { reason: 'read-only' })
+    await t.rejects(add(), down('read-only'))
     await redis.send('REPLICAOF', 'NO', 'ONE')
     await until(() => link.isUp)
     t.strictSame(reasons(events), ['full', 'up', 'read-only', 'up'])
@@ -109,15 +112,18 @@ t.test('With a server', async (t) => {
     const redis = await startRedis(t)
     const docs = readFileSync(new URL('../../docs/replicas.md', import.meta.url), 'utf8')
     const acl = /ACL SETUSER procore-proxy .*/.exec(docs)?.[0] ?? ''
-    const user = acl.replace('>PASSWORD', '>secret').replaceAll('~procore-proxy:*', '~test:* ~{x}:*')
+    const user = acl.replace('>PASSWORD', '>secret').replaceAll('~procore-proxy:*', '~test:*')
     t.match(user, '>secret')
     t.equal(await redis.send(...user.split(' ')), 'OK')
     const url = (password: string) => `redis://procore-proxy:${password}@127.0.0.1:${redis.port}`
-    const { link, add } = await linkTo(t, url('secret'))
-    t.equal(link.isUp, true)
-    t.equal(await add(), 1)
-    await t.rejects(link.run(script("return redis.call('FLUSHALL')"), ['{x}:sum'], []), { reason: /./ })
-    await t.rejects(link.run(ADD, ['other'], [1]), { reason: /./ })
+    const link = async () => (await linkTo(t, url('secret'))).link
+    t.equal(await (await link()).run(PUT, ['test:v1:{x}:y'], [1]), 'OK')
+    await t.rejects(
+      (await link()).run(ADD, ['test:v1:{x}:y'], [1]),
+      down(/./),
+      'a command that is not granted',
+    )
+    await t.rejects((await link()).run(PUT, ['other'], [1]), down(/./), 'a key that is not granted')
     const wrong = await linkTo(t, url('wrong'))
     t.equal(wrong.link.isUp, false)
     t.strictSame(reasons(wrong.events), ['refused'])
@@ -127,7 +133,7 @@ t.test('With a server', async (t) => {
 t.test('No server at the start is not fatal', async (t) => {
   const { link, events, add } = await linkTo(t, 'redis://127.0.0.1:1')
   t.equal(link.isUp, false)
-  await t.rejects(add(), { reason: 'connection' })
+  await t.rejects(add(), down('connection'))
   t.strictSame(reasons(events), ['connection'])
   link.close()
   t.equal(link.isUp, false)
@@ -137,10 +143,13 @@ t.test('TLS: a server whose certificate is not trusted gets no password', async 
   const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
   const start = async (name: string) => {
     const received: string[] = []
-    const server = createServer({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) }, (socket: TLSSocket) => {
-      socket.on('data', (chunk: Buffer) => received.push(String(chunk)) && socket.write('+OK\r\n'))
-      socket.on('error', () => {})
-    })
+    const server = createServer(
+      { cert: pem(`${name}.pem`), key: pem(`${name}.key`) },
+      (socket: TLSSocket) => {
+        socket.on('data', (chunk: Buffer) => received.push(String(chunk)) && socket.write('+OK\r\n'))
+        socket.on('error', () => {})
+      },
+    )
     server.on('tlsClientError', () => {})
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -151,11 +160,11 @@ t.test('TLS: a server whose certificate is not trusted gets no password', async 
   const certificates = [pem('ca.pem')]
   for (const name of ['self-signed', 'wrong-name', 'expired']) {
     const { received, url } = await start(name)
-    await t.rejects(connectRedis({ url, certificates, timeoutMs: 2_000 }), name)
+    await t.rejects(connectRedis({ url, certificates, timeoutMs: 10_000 }), name)
     t.strictSame(received, [], name)
   }
   const { received, url } = await start('good')
-  const connection = await connectRedis({ url, certificates, timeoutMs: 2_000 })
+  const connection = await connectRedis({ url, certificates, timeoutMs: 10_000 })
   t.match(received.join(''), 'pass-word')
   connection.destroy()
   connection.destroy()

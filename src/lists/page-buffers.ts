@@ -1,0 +1,45 @@
+// Memory for the bodies of pages, used again and again: V8 lets 64 MB of buffers pile up before it collects any.
+import type { BodySource } from '../forward/answer-body.ts'
+
+/** Longer pages are refused: a page is held in memory. */
+export const MOST_PAGE_BYTES = 16 * 1024 * 1024
+const FIRST_BYTES = 512 * 1024
+
+/** A body in borrowed memory. */
+export interface PageBody {
+  /** Undefined where the body is longer than {@link MOST_PAGE_BYTES}. */
+  readonly bytes: Buffer | undefined
+  /** Gives the memory back: the bytes must not be read any more. */
+  readonly release: () => void
+}
+
+/** The buffers of one list. */
+export class PageBuffers {
+  readonly #free: Buffer[] = []
+
+  /** Reads a body to its end; `giveUp` is called where it is too long. Rejects where it breaks off. */
+  async read(source: BodySource, giveUp: () => void): Promise<PageBody> {
+    let buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
+    let length = 0
+    const done = source.pipe((piece) => {
+      const before = length
+      length += piece.length
+      if (length > MOST_PAGE_BYTES) {
+        if (before <= MOST_PAGE_BYTES) giveUp()
+        return true
+      }
+      if (length > buffer.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.min(2 * length, MOST_PAGE_BYTES))
+        buffer.copy(larger, 0, 0, before)
+        buffer = larger
+      }
+      piece.copy(buffer, before)
+      return true
+    })
+    await done.catch((error) => {
+      if (length <= MOST_PAGE_BYTES) throw error
+    })
+    const bytes = length > MOST_PAGE_BYTES ? undefined : buffer.subarray(0, length)
+    return { bytes, release: () => void this.#free.push(buffer) }
+  }
+}

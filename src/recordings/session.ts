@@ -1,0 +1,59 @@
+// What `start --record`, `--replay` and `--replay-else-record` come to: one object that the server wraps `send` with.
+import { existsSync } from 'node:fs'
+import type { RecordingSettings } from '../config/config.ts'
+import type { Send } from '../forward/call.ts'
+import { stored } from './har.ts'
+import { readFolder } from './har-file.ts'
+import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
+import { RecordedAnswers, replayElseRecord, replaySend } from './replay.ts'
+
+/** What the command line asks for. */
+export interface RecordingMode {
+  readonly mode: 'record' | 'replay' | 'replay-else-record'
+  /** The folder of the recordings; made where it is missing, unless it is only played. */
+  readonly folder: string
+}
+
+/** It outlives a reload. */
+export interface RecordingSession {
+  /** Nothing is ever sent: tokens and connections are not wanted. */
+  readonly isOffline: boolean
+  wrap(send: Send): Send
+  configure(settings: RecordingSettings): void
+  /** Writes what waits to be written; for the drain. */
+  flush(): Promise<void>
+}
+
+/**
+ * Opens the folder.
+ * @throws {RecordingError} for a file that is no recording; an Error of Node's where a folder to be played can't be read.
+ */
+export async function openSession(
+  { mode, folder }: RecordingMode,
+  settings: RecordingSettings,
+  deps: Omit<RecorderDeps, 'onRecorded'>,
+): Promise<RecordingSession> {
+  const answers = new RecordedAnswers(settings)
+  if (mode === 'replay' || (mode === 'replay-else-record' && existsSync(folder))) {
+    for (const recording of await readFolder(folder)) answers.addAll(recording)
+  }
+  const recorder = new CallRecorder(folder, settings, {
+    ...deps,
+    // What is only recorded is not held.
+    ...(mode === 'record' ? {} : { onRecorded: (company, entry) => answers.add(company, stored(entry)) }),
+  })
+  const wraps: Record<RecordingMode['mode'], (send: Send) => Send> = {
+    record: (send) => withRecorder(send, recorder),
+    replay: () => replaySend(answers),
+    'replay-else-record': (send) => replayElseRecord(answers, send, recorder),
+  }
+  return {
+    isOffline: mode === 'replay',
+    wrap: wraps[mode],
+    configure: (next) => {
+      answers.configure(next)
+      recorder.configure(next)
+    },
+    flush: () => recorder.flush(),
+  }
+}

@@ -1,0 +1,131 @@
+// Covers src/recordings/session.ts: whole sessions through the proxy, recorded, and replayed with no network.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sdk from '@procore/js-sdk'
+import t, { type Test } from 'tap'
+import { recordedCompanies } from '../../src/recordings/har-file.ts'
+import { replayDocument } from '../../src/recordings/replay-config.ts'
+import type { RecordingMode } from '../../src/recordings/session.ts'
+import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
+import { harSchema } from '../fixtures/har-schema.ts'
+import { startRig } from '../fixtures/proxy.ts'
+
+interface SdkAnswer<T> {
+  readonly body: T
+  readonly response: Response
+}
+type Project = { readonly id: number; readonly name: string }
+
+/** What an application's test suite does with Procore's own SDK. */
+async function session(t: Test, url: string): Promise<void> {
+  const base = `${url}/acme`
+  const made = { id: 'made-up', secret: 'made-up', code: 'none', uri: 'urn:ietf:wg:oauth:2.0:oob' }
+  const { access_token } = await sdk.token(made, base)
+  const client = sdk.client(sdk.oauth(access_token), {}, { apiHostname: base })
+  const all: Project[] = []
+  let next: string | undefined = '/rest/v1.0/projects?per_page=20'
+  while (next !== undefined) {
+    const { body, response }: SdkAnswer<Project[]> = await client.get(next)
+    all.push(...body)
+    const link: string | undefined = /<([^>]+)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1]
+    if (link !== undefined) t.ok(link.startsWith(`${base}/rest/v1.0/`), 'links lead to this proxy')
+    next = link?.slice(base.length)
+  }
+  t.equal(all.length, 45)
+  const created: SdkAnswer<Project> = await client.post({ base: '/projects' }, { project: { name: 'Dépôt' } })
+  t.equal(created.response.status, 201)
+  const path = `/rest/v1.0/projects/${created.body.id}`
+  const before: SdkAnswer<Project> = await client.get(path)
+  t.equal(before.body.name, 'Dépôt')
+  const patched: SdkAnswer<Project> = await client.patch(path, { project: { name: 'Depot' } })
+  t.equal(patched.body.name, 'Depot')
+  const after: SdkAnswer<Project> = await client.get(path)
+  t.equal(after.body.name, 'Depot', 'the second answer to an equal request')
+  const removed: SdkAnswer<unknown> = await client.delete(path)
+  t.equal(removed.response.status, 204)
+  const refusal = await client.get('/rest/v1.0/nothing').catch((answer: unknown) => answer)
+  t.match(refusal, { response: { status: 404 }, body: { errors: /./ } })
+}
+
+/** A proxy that needs nothing but the folder. */
+async function startReplay(t: Test, folder: string, mode: RecordingMode['mode'] = 'replay') {
+  const file = join(t.testdirName, 'replay.yaml')
+  const document = { listen: '127.0.0.1:0', ...replayDocument(await recordedCompanies(folder)) }
+  writeFileSync(file, JSON.stringify(document), { mode: 0o600 })
+  const config = await loadConfig({ flags: { config: file }, env: {}, cwd: t.testdirName })
+  const log = createLogger({ level: 'info', format: 'json' }, { write: () => {} })
+  const server = await buildServer(config, { log, recordings: { mode, folder } })
+  t.teardown(() => server.drain())
+  await server.listen()
+  return server.addresses()[0]?.url ?? ''
+}
+
+t.test("a recorded session of Procore's SDK is replayed with no network", async (t) => {
+  const folder = join(t.testdir(), 'recordings')
+  const rig = await startRig(t, { recordings: { mode: 'record', folder } })
+  await session(t, rig.url)
+  await rig.server.drain()
+  await rig.fake.close()
+  t.strictSame(readdirSync(folder), ['acme.har'])
+  const text = readFileSync(join(folder, 'acme.har'), 'utf8')
+  harSchema.parse(JSON.parse(text))
+  for (const token of rig.fake.issuedTokens()) t.notOk(text.includes(token))
+  t.notMatch(text, 'demo-secret')
+
+  const sent: string[] = []
+  const count = (message: unknown) => {
+    const { origin } = (message as { request: { origin: unknown } }).request
+    sent.push(String(origin))
+  }
+  subscribe('undici:request:create', count)
+  t.teardown(() => unsubscribe('undici:request:create', count))
+  const url = await startReplay(t, folder)
+  await session(t, url)
+  const missing = await fetch(`${url}/acme/rest/v1.0/projects?per_page=21`)
+  t.equal(missing.status, 404)
+  t.match(await missing.json(), {
+    code: 'recording_missing',
+    help: /GET \/rest\/v1\.0\/projects\?per_page=20/,
+  })
+  t.equal(
+    (await fetch(`${url}/_proxy/health/ready?strict=1`)).status,
+    200,
+    'it is ready without a login server',
+  )
+  t.strictSame(
+    sent.filter((origin) => origin !== url),
+    [],
+  )
+  t.ok(sent.length > 0, 'requests to the proxy itself are seen')
+})
+
+t.test('compressed answers and uploads are recorded and replayed', async (t) => {
+  const folder = join(t.testdir(), 'recordings')
+  const rig = await startRig(t, { fake: { gzip: true }, recordings: { mode: 'record', folder } })
+  const upload = 'x'.repeat(300_000)
+  const ask = async (url: string) => [
+    await (await fetch(`${url}/acme/rest/v1.0/projects?per_page=100`)).json(),
+    await (await fetch(`${url}/acme/rest/v1.0/files`, { method: 'POST', body: upload })).json(),
+    (await fetch(`${url}/acme/rest/v1.0/me`, { method: 'HEAD' })).headers.get('content-length'),
+  ]
+  const recorded = await ask(rig.url)
+  t.match(recorded[0], { length: 45 })
+  await rig.server.drain()
+  t.strictSame(await ask(await startReplay(t, folder)), recorded)
+})
+
+t.test('replay-else-record asks for what is missing, with its body', async (t) => {
+  const folder = join(t.testdir(), 'recordings')
+  const rig = await startRig(t, { recordings: { mode: 'replay-else-record', folder } })
+  const post = async () => {
+    const response = await rig.get('/acme/rest/v1.0/files', { method: 'POST', body: 'a body' })
+    return [response.status, response.text]
+  }
+  const first = await post()
+  t.equal(first[0], 201)
+  t.strictSame(await post(), first)
+  t.equal(rig.fake.journal.api().length, 1)
+  t.equal(rig.fake.journal.api()[0]?.body, 'a body')
+  await rig.reload({ ...replayDocument([]), recordings: { redact: ['email'] } }).catch(() => {})
+})
