@@ -106,7 +106,7 @@ export class LocalBudget implements Budget {
   tryReserve(request: BudgetRequest): Reservation | undefined {
     if (this.#waitFor(request, this.#now()) > 0) return undefined
     if (this.#line.size > 0) {
-      // Those that wait and may go now go first; the others wait for their endpoint or share only.
+      // Waiting requests that may be sent now go first. The others wait only for their endpoint or share.
       this.#pump()
       if (this.#waitFor(request, this.#now()) > 0) return undefined
     }

@@ -4,7 +4,7 @@ import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 
-/** The internal route of requests to Procore: Fastify routes by this path, the original URL is what is sent. */
+/** The internal route of requests to Procore: Fastify routes by this path, but the original URL is sent. */
 export const FORWARD_ROUTE = '/rest/'
 
 export interface ForwardingRoute {

@@ -76,7 +76,7 @@ export class Observation {
       return
     }
     const { failure, retryInMs } = event
-    // A refusal is final: no attempt follows that could be announced.
+    // A refusal is final, so there is no next attempt to announce.
     const again = failure.final || retryInMs === undefined ? {} : { retryInMs: Math.round(retryInMs) }
     this.#log.warn({ ...where, reason: failure.reason, ...again, error: failure }, 'token request failed')
   }

@@ -1,4 +1,4 @@
-// What the proxy's own pages have in common: who looks at them, and known secrets hidden.
+// What the proxy's own pages share: they show only what the viewer may see, and hide known secrets.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
