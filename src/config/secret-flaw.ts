@@ -1,6 +1,6 @@
-// Recognises secrets that were damaged on the way into a file or variable: blanks, line ends, quotes, encodings.
+// Recognizes secrets that were damaged on the way into a file or variable: spaces, line ends, quotes, encodings.
 
-/** What is probably wrong with a secret, as a sentence that holds nothing of it; undefined if nothing is. */
+/** A sentence about what is probably wrong with a secret, without any part of it; undefined if nothing is wrong. */
 export function secretFlaw(value: string): string | undefined {
   if (value.includes('\0') || value.includes('\ufffd'))
     return 'The secret looks like UTF-16 text. Save it as UTF-8.'
