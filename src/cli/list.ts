@@ -58,7 +58,7 @@ interface RunningProxy {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Runs a proxy that nobody else can call: behind a key of its own and, where there are such, on a Unix socket. */
+/** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */
 async function withProxy<T>(
   config: Config,
   progress: ListProgress,
