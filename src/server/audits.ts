@@ -57,6 +57,12 @@ export class Audits {
     }
   }
 
+  /** Records a whole list, or a request for one of the proxy's own pages, if all requests are recorded. */
+  async recordOwn(exchange: Exchange, status: number): Promise<void> {
+    if (this.#settings?.what !== 'all' || exchange.cause !== undefined) return
+    await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
+  }
+
   /** Records a request that the proxy itself refused. */
   async recordRefusal(exchange: Exchange, status: number): Promise<void> {
     await this.#audit?.record(this.#entry(exchange, status))
