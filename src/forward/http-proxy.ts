@@ -1,4 +1,4 @@
-// @fastify/http-proxy carries the requests that the hooks let through; its handler sends them with the company's own connections.
+// Registers @fastify/http-proxy, whose handler carries the requests that the hooks let through on the company's own connections.
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
