@@ -254,12 +254,10 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 /** One of the proxy's own pages, without company prefix; anything else goes to the forwarder. */
 const OWN =
   /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-/** These two lead to the page. */
-const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
 
 /** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
 function routeOf(target: string): string {
-  if (PAGE_REDIRECTS.has(target)) return target
+  if (target === '/' || target === '/_proxy') return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

@@ -319,7 +319,11 @@ function choose(
     const path = cut.prefix + cut.path.slice(listPath.length)
     return { ...chooseCompany(table, { ...routed, target: { ...target, path } }), listPath }
   }
-  if (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH)) return chooseCompany(table, routed)
+  // These two lead to the page.
+  const isRedirect = target.path === '/' || target.path === '/_proxy'
+  if (!isRedirect && (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH))) {
+    return chooseCompany(table, routed)
+  }
   // The proxy's own pages need no company, but a wrong one is still wrong.
   fixedCompany(table, routed, cut)
   return { ownPath: cut.path }
