@@ -25,7 +25,11 @@ function insertProgram(): void {
   const config = join(SEA, 'sea.json')
   // src/observe/own-files.ts reads the assets by these names.
   const pages = globSync('page/*', { cwd: DIST }).map((file) => [file, join(DIST, file)])
-  const assets = { 'package.json': join(ROOT, 'package.json'), ...Object.fromEntries(pages) }
+  const completions = globSync('completions/*', { cwd: ROOT }).map((file) => [file, join(ROOT, file)])
+  const assets = {
+    'package.json': join(ROOT, 'package.json'),
+    ...Object.fromEntries([...pages, ...completions]),
+  }
   const main = join(DIST, 'bin/program.cjs')
   const options = { main, output: blob, assets, useCodeCache: true, disableExperimentalSEAWarning: true }
   writeFileSync(config, JSON.stringify(options))
