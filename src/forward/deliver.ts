@@ -56,7 +56,7 @@ export async function deliver(
 
 interface Passing extends Delivery {
   readonly status: number
-  /** Writes status and headers, with these ones added; throws where Node refuses them. */
+  /** Writes status and headers, with these ones added; throws if Node refuses them. */
   readonly writeHead: (added?: readonly string[]) => void
   readonly hasLength: boolean
 }
