@@ -40,7 +40,7 @@ export interface SharedTokensOptions {
   readonly replica: string
 }
 
-/** Makes token requests through Redis; where that does not work, as if the replica were alone. */
+/** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, options: SharedTokensOptions): RequestToken {
   return async (asked) => {
     if (!options.link.isUp) return request(asked)
