@@ -77,6 +77,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
+  app.addHook('onSend', async (request, reply) => {
+    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
