@@ -1,7 +1,7 @@
 // One attempt at sending a request: undici's dispatch behind a promise of the response, whose body waits until it is read.
-import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { errorCode } from '../network/connection-error.ts'
 import type { RequestBody } from './request-body.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
 import type { ResponseHead, UpstreamResponse } from './upstream-response.ts'
@@ -107,6 +107,10 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
+    if (this.#isOnlyLengthOff(error)) {
+      this.onResponseEnd()
+      return
+    }
     this.#finish()
     this.#failure ??= error
     if (!this.#hasStarted) this.#started.reject(this.#failure)
@@ -179,6 +183,18 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.#controller?.resume()
   }
 
+  /**
+   * A 304 tells the length of what it stands for, and has no body whatever its headers say, nor has a 204 (RFC 9110 section
+   * 8.6, RFC 9112 section 6.3); undici misses one.
+   */
+  #isOnlyLengthOff(error: Error): boolean {
+    return (
+      this.#hasStarted &&
+      (this.status === 304 || this.status === 204) &&
+      errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+    )
+  }
+
   #finish(): void {
     if (this.#isDone) return
     this.#isDone = true
@@ -218,15 +234,4 @@ function latin1(rawHeaders: readonly (Buffer | string)[]): string[] {
     headers[at] = typeof value === 'string' ? value : value.toString('latin1')
   }
   return headers
-}
-
-/** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
-export function passInformation(response: ServerResponse, status: number, head: ResponseHead): void {
-  if (response.headersSent) return
-  if (status === 102) response.writeProcessing()
-  else if (status === 103 && head['link'] !== undefined) {
-    const hints: Record<string, string | string[]> = {}
-    for (const [name, value] of Object.entries(head)) if (value !== undefined) hints[name] = value
-    response.writeEarlyHints(hints)
-  }
 }

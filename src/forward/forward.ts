@@ -2,10 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import { passInformation } from './attempt.ts'
 import type { Call, Departure, Send } from './call.ts'
 import { breakOff, deliver } from './deliver.ts'
 import { rewriteFileUrl } from './file-urls.ts'
+import { passInformation } from './information.ts'
 import { sendProblem } from './problem.ts'
 import { RequestBody } from './request-body.ts'
 import type { AnswerContext } from './response-headers.ts'
@@ -21,7 +21,7 @@ export interface Forwarded {
 
 /** Makes the call whole with what belongs to the caller's connection. */
 export function callOf(
-  { call }: Forwarded,
+  { call, context }: Forwarded,
   request: IncomingMessage,
   response: ServerResponse,
   departure: Departure,
@@ -35,7 +35,9 @@ export function callOf(
     // RFC 9110 section 10.1.1; HTTP/1.0 callers do not understand it.
     onSending: expectsContinue ? once(() => response.writeContinue()) : undefined,
     onInformation:
-      request.httpVersion === '1.1' ? (status, head) => passInformation(response, status, head) : undefined,
+      request.httpVersion === '1.1'
+        ? (status, head) => passInformation(response, status, head, context)
+        : undefined,
   }
 }
 
