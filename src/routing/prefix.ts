@@ -49,6 +49,8 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
 /** True for what the proxy answers itself; the path is raw, its prefix cut. */
 export function isOwnPath(path: string): boolean {
   return (
+    path === '/' ||
+    path === '/_proxy' ||
     path.startsWith('/_proxy/') ||
     path === '/oauth/token' ||
     path === '/oauth/token/info' ||

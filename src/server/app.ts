@@ -33,9 +33,6 @@ import { registerPage, registerPageRedirects } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
 
-/** A refused caller has this long to stop sending and read its response. */
-const LINGER_MS = 5_000
-
 export interface AppDeps {
   readonly runtime: Runtime
   readonly send: Send
@@ -160,6 +157,7 @@ function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): numbe
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
   const { exchange } = context
+  if (judgement.kind !== 'forward') reply.header('x-content-type-options', 'nosniff')
   switch (judgement.kind) {
     case 'forward':
       context.forwarded = judgement.forwarded
@@ -228,14 +226,8 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
-  const { raw } = request
   // What seems to be the next request may be the rest of this one.
   if (refusal.code === 'request_invalid') connection.condemn()
-  if (!raw.complete) {
-    setTimeout(() => {
-      if (!raw.complete) raw.destroy()
-    }, LINGER_MS).unref()
-  }
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
     requestId: exchange.reqId,

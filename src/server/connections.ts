@@ -8,6 +8,8 @@ import type { Listener } from './listeners.ts'
 const MOST_WAITING = 16
 /** A caller that takes nothing of one of the proxy's own pages for so long is dropped. */
 const OWN_STALL_MS = 15_000
+/** A caller whose response has ended has this long to end its request's body, and to read the response. */
+const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
 /** File descriptors that are kept back for connections to Procore, log and secrets. */
 const LEAST_RESERVE = 64
@@ -88,8 +90,15 @@ export class CallerConnection {
     if (this.#current !== ended) return
     this.#current = undefined
     for (const tell of ended.onClose) tell()
+    if (!ended.request.complete) this.#closeUnlessComplete(ended.request)
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
+  }
+
+  #closeUnlessComplete(request: IncomingMessage): void {
+    setTimeout(() => {
+      if (!request.complete) this.socket.destroy()
+    }, LINGER_MS).unref()
   }
 
   /** Cuts the connection where its caller has taken nothing for too long. */
