@@ -24,11 +24,12 @@ import type { Audits } from './audits.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type IsReady, registerHealth } from './health.ts'
+import { type IsReady, isHealth, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
 import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
+import type { OwnPlaces } from './own-places.ts'
 import { registerPage, registerPageRedirects } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
@@ -45,6 +46,7 @@ export interface SharedParts {
   readonly drain: Drain
   readonly connections: CallerConnections
   readonly keyThrottle: KeyThrottle
+  readonly ownPlaces: OwnPlaces
   readonly observation: Observation
   readonly audits: Audits
   readonly isReady: IsReady
@@ -139,6 +141,9 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
     let judgement: Judgement
     try {
       judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+      if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
+        connection.current?.onClose.push(shared.ownPlaces.enter())
+      }
     } catch (error) {
       const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
       if (delayMs === 0) done(error as Error)
