@@ -136,7 +136,7 @@ export const count = (minimum: number, maximum: number) => {
 /** Text that is not empty. */
 export const plainText = (what: string) => {
   const error = says(`must be ${what}`, `Write ${what} (in quotes if it looks like a number)`)
-  return z.string({ error }).min(1, { error })
+  return z.string({ error }).min(1, { error: says('is empty', `Write ${what}`) })
 }
 
 /** Text that matches a pattern. */

@@ -64,7 +64,7 @@ t.test('each mistake names its key and its fix', async (t) => {
     ],
     [
       'serviceAccounts: { app: { clientId: x, clientSecret: "" } }',
-      /^serviceAccounts\.app\.clientSecret: must be the value itself/,
+      /^serviceAccounts\.app\.clientSecret: is empty\. Write the value itself/,
     ],
     [
       'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, file: b } } }',
