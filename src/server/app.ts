@@ -253,7 +253,7 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 
 /** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/(?:_proxy)?(?:\?.*)?)$/i
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/_proxy(?:\?.*)?|\/)$/i
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
