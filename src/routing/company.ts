@@ -66,8 +66,6 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
     throw new ProxyError(
       'route_unknown',
       'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
-      // People often type this.
-      target.path.endsWith('/_proxy') ? { help: 'The page is at /_proxy/, with a slash at its end.' } : {},
     )
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)

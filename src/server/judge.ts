@@ -117,7 +117,6 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   judged.caller = identity.caller
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
-  judgeLoop(rawHeaders)
   const hops = optionsAnswer(method, rawHeaders)
   if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
@@ -127,11 +126,15 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     )
   }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
-  if ('ownPath' in choice) return { kind: 'own', url: choice.ownPath + target.query }
+  if ('ownPath' in choice) {
+    judgeLoop(rawHeaders)
+    return { kind: 'own', url: choice.ownPath + target.query }
+  }
   const { listPath } = choice
   exchange.company = choice.name
   exchange.group = 'name' in choice.company ? choice.company.name : '*'
   exchange.why = choice.why
+  judgeLoop(rawHeaders)
   const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
   const chosen = { choice, query: target.query, queueKey, base, caller: identity.caller, rawHeaders: hops }

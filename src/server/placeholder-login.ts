@@ -51,7 +51,7 @@ async function keyOf(
   const body = await readBody(request.raw)
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers
-  return findKey(loginSecrets({ contentType, authorization, body }), request)
+  return findKey(await loginSecrets({ contentType, authorization, body }), request)
 }
 
 /** The whole body as text; undefined if it is too long or breaks off. */
