@@ -174,7 +174,7 @@ export function passInformation(
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
   context: ResponseContext,
 ): void {
-  if (response.headersSent) return
+  if (response.headersSent || response.socket?.writableNeedDrain) return
   try {
     if (status === 102) response.writeProcessing()
     else if (status === 103 && head['link'] !== undefined) {

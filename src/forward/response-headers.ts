@@ -35,10 +35,11 @@ const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'rep
 
 /**
  * Media types that browsers do not run. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed,
- * so that a response shown in a browser can never run scripts in the proxy's own origin.
+ * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between commas, browsers
+ * take the last one; what ends in `+xml` is XML, whatever it begins with.
  */
 const INERT_TYPE =
-  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.+-]+)\s*(?:;|$)/i
+  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
 
 type Verdict =
   | 'pass'

@@ -7,6 +7,8 @@ export interface Viewer {
   readonly companies: ReadonlySet<string> | undefined
   /** Only the requests of this caller, if it is limited to projects; undefined for all. */
   readonly caller: string | undefined
+  /** The same for a caller that rules keep from some paths: others may have asked for those. Undefined for all. */
+  readonly requestsOf?: string | undefined
 }
 
 /** Sees everything. */
@@ -22,7 +24,8 @@ export function seesCompany({ companies }: Viewer, group: string): boolean {
  * its own caller.
  */
 export function seesRequest(viewer: Viewer, { group, caller }: Pick<Exchange, 'group' | 'caller'>): boolean {
-  if (viewer.caller !== undefined && viewer.caller !== caller) return false
+  const whose = viewer.caller ?? viewer.requestsOf
+  if (whose !== undefined && whose !== caller) return false
   return group === undefined
     ? viewer.companies === undefined || viewer.caller !== undefined
     : seesCompany(viewer, group)

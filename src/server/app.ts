@@ -25,17 +25,15 @@ import type { Audits } from './audits.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type IsReady, registerHealth } from './health.ts'
+import { type IsReady, isHealth, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
 import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
+import type { OwnPlaces } from './own-places.ts'
 import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
-
-/** How long a refused caller may go on sending before its connection is closed. */
-const LINGER_MS = 5_000
 
 export interface AppDeps {
   readonly runtime: Runtime
@@ -49,6 +47,7 @@ export interface SharedParts {
   readonly drain: Drain
   readonly connections: CallerConnections
   readonly keyThrottle: KeyThrottle
+  readonly ownPlaces: OwnPlaces
   readonly observation: Observation
   readonly audits: Audits
   readonly isReady: IsReady
@@ -145,6 +144,9 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
     let judgement: Judgement
     try {
       judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+      if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
+        connection.current?.onClose.push(shared.ownPlaces.enter())
+      }
     } catch (error) {
       const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
       if (delayMs === 0) done(error as Error)
@@ -163,6 +165,7 @@ function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): numbe
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
   const { exchange } = context
+  if (judgement.kind !== 'forward') reply.header('x-content-type-options', 'nosniff')
   switch (judgement.kind) {
     case 'forward':
       context.forwarded = judgement.forwarded
@@ -231,16 +234,10 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
-  const { raw } = request
   // The refusal is on its way, whatever else turns out to be wrong with the request.
   if (connection.current !== undefined) connection.current.onBroken = () => {}
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
-  if (!raw.complete) {
-    setTimeout(() => {
-      if (!raw.complete) raw.destroy()
-    }, LINGER_MS).unref()
-  }
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
     requestId: exchange.reqId,

@@ -248,6 +248,7 @@ function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): V
   return {
     companies: visibleCompanies(caller, company),
     caller: caller?.projects === undefined ? undefined : caller.name,
+    requestsOf: (caller?.rules.length ?? 0) === 0 ? undefined : caller?.name,
   }
 }
 

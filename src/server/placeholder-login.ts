@@ -8,6 +8,8 @@ const PLACEHOLDER = 'procore-proxy-placeholder'
 const LIFETIME_SECONDS = 7200
 /** The most bytes of a token request; a real one has a few hundred. */
 const LONGEST_BODY = 16 * 1024
+/** It has to arrive within this time: a caller that has shown no key yet must not hold its connection for ever. */
+const LONGEST_WAIT_MS = 15_000
 
 export interface PlaceholderLoginDeps {
   /** Whether callers must send keys. If not, the body is not read, and any credentials are accepted. */
@@ -58,6 +60,7 @@ async function keyOf(
 async function readBody(raw: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
+  const timer = setTimeout(() => raw.destroy(), LONGEST_WAIT_MS)
   try {
     for await (const chunk of raw as AsyncIterable<Buffer>) {
       bytes += chunk.length
@@ -66,6 +69,8 @@ async function readBody(raw: IncomingMessage): Promise<string | undefined> {
     }
   } catch {
     return undefined
+  } finally {
+    clearTimeout(timer)
   }
   return Buffer.concat(chunks).toString()
 }
