@@ -63,10 +63,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   const fixed = fixedCompany(table, request, cut)
   const forwarded = isForwardedPath(cut.path)
   if (!forwarded && !isOwnPath(cut.path)) {
-    throw new ProxyError(
-      'route_unknown',
-      'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
-    )
+    throw routeUnknown()
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
   const inPath = idsInPath(cut.path)
@@ -175,4 +172,12 @@ function refuseOther(company: NamedCompany, ids: readonly string[], place: strin
 
 function withoutEmpty(values: readonly string[]): readonly string[] {
   return values.includes('') ? values.filter((value) => value !== '') : values
+}
+
+/** The error for a path that is neither forwarded nor one of the proxy's own. */
+export function routeUnknown(): ProxyError {
+  return new ProxyError(
+    'route_unknown',
+    'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
+  )
 }
