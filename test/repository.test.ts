@@ -11,7 +11,7 @@ const files = sourceFiles(root)
 
 /** From left to right: no folder imports another one of its own group or of a group to its right. */
 const LAYERS =
-  'errors → config → network → auth → routing → guards → observe → forward → lists, cache, recordings, shared → server → fake → cli'
+  'errors → config → network → auth → routing → guards → observe → forward → lists, cache, recordings, shared, callers → server → fake → cli'
 const GROUPS = LAYERS.split(' → ').map((group) => group.split(', '))
 const folderOf = (file: string) => /^src\/(\w+)/.exec(file)?.[1] ?? ''
 const rankOf = (file: string) => GROUPS.findIndex((group) => group.includes(folderOf(file)))

@@ -1,4 +1,4 @@
-// The command `demo`: a fake Procore, the proxy, a few plain requests, and what became of each.
+// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'

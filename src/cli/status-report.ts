@@ -1,4 +1,4 @@
-// What `status` prints for people: tables of companies, accounts and last errors.
+// Formats the report of `status`: tables of companies, accounts and last errors.
 import { styleText } from 'node:util'
 import { printable } from '../observe/readable.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
@@ -10,7 +10,7 @@ const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'l
 const WIDTH = 100
 const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 
-/** The status as tables. Control characters in it are shown as text, so that none can steer the terminal. */
+/** The status as tables. Control characters are shown as text, so that they cannot affect the terminal. */
 export function reportStatus(url: string, shown: Status): string {
   const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts, lastErrors, warnings } =
     shown

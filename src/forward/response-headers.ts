@@ -1,9 +1,10 @@
-// What is taken off an answer's headers and what is put on before it goes to the caller (CONTRACT section 5).
+// Removes headers from a response and adds the proxy's own before it goes to the caller (RFC 9110 section 7.6).
 import { perName } from '../routing/per-name.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import { connectionNames } from './request-headers.ts'
+import type { ResponseHead } from './upstream-response.ts'
 
 const NEVER_PASSED = new Set([
   'connection',
@@ -20,19 +21,22 @@ const NEVER_PASSED = new Set([
   'refresh',
   'clear-site-data',
 ])
-/** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
+/**
+ * `proxy-` covers Proxy-Authenticate and Proxy-Status: a response from Procore never carries headers that mark the
+ * proxy's own errors.
+ */
 const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
 
 /**
- * What these say of a body is no longer true once it is unpacked or rewritten. An ETag passes as it is, so that callers can
- * send it back in If-Match: a weakened one would never match again.
+ * These headers no longer describe a body that was decompressed or rewritten. An ETag passes unchanged, so that
+ * callers can send it back in If-Match; a weakened one would never match.
  */
 const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'repr-digest', 'accept-ranges'])
 
 /**
- * Media types that no browser runs. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed, so that
- * an answer that a browser shows can never run script in the proxy's own origin. Of several types between commas, browsers
- * take the last one; what ends in `+xml` is XML, whatever it begins with.
+ * Media types that browsers do not run. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed,
+ * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between
+ * commas, browsers use the last one; a type that ends in `+xml` is XML, whatever it begins with.
  */
 const INERT_TYPE =
   /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
@@ -71,18 +75,19 @@ const verdictOf = perName((name): Verdict => {
 export interface AnswerContext {
   readonly apiOrigin: string
   readonly base: CallerBase
-  /** The URL of the file that the answer is; redirects of file hosts stay what they are. */
+  /** The URL of the fetched file. Redirects of file hosts are not rewritten. */
   readonly fetched?: string | undefined
   readonly company: string
   readonly environment: string
-  /** Ours; used where Procore sends no X-Request-Id. */
+  /** The proxy's own id, used if Procore sends no X-Request-Id. */
   readonly requestId: string
-  /** Appended as they are, flat: CORS headers for a listed origin. */
+  /** Headers to append unchanged (name, value, …), such as CORS headers for a listed origin. */
   readonly extra: readonly string[] | undefined
 }
 
 /**
- * The headers for the caller, flat (name, value, …). `rawHeaders` is flat, in Latin-1; `plan` is what is done to the body.
+ * The headers for the caller (name, value, …). `rawHeaders` has the same form, in Latin-1; `plan` says what is done
+ * to the body.
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
@@ -146,13 +151,43 @@ export function responseHeaders(
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
   kept.push('X-Content-Type-Options', 'nosniff')
-  // Invariant: no answer that a browser could run comes without a sandbox. Two types, or one that Connection takes away, are none.
+  // Invariant: no response that a browser could run lacks the sandbox. Two types, or one that Connection removes,
+  // count as no type.
   if (types !== 1 || !isInert || named?.has('content-type')) kept.push('Content-Security-Policy', 'sandbox')
   if (context.extra !== undefined) kept.push(...context.extra)
   if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
-  // Last: Node changes the bytes of a Content-Disposition that comes after it.
+  // Content-Length goes last, because Node changes the bytes of a Content-Disposition that comes after it.
   if (length !== undefined) kept.push(...length)
   return kept
+}
+
+/** Node writes interim responses as ASCII: of any other character one byte is left, which may be a line end. */
+const ASCII = /^[\t\x20-\x7e]*$/
+
+/** Where the next link of a `Link` header begins. */
+const BETWEEN_LINKS = /,\s*(?=<)/
+/** A link that Node's own pattern matches at once: one that it does not match may keep it busy for minutes. */
+const PLAIN_LINK = /^<[^<>]{0,2000}>(?:\s?;\s?[\w*-]+(?:=(?:"[^";\s]*"|[^";=,\s]+))?){0,8}$/
+
+/** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
+export function informationHeaders(
+  head: ResponseHead,
+  { apiOrigin, base }: AnswerContext,
+): Record<string, string | string[]> {
+  const named = connectionNames([head['connection'] ?? []].flat())
+  const headers: Record<string, string | string[]> = {}
+  for (const [name, value = []] of Object.entries(head)) {
+    const verdict = verdictOf(name)
+    if (named?.has(name) || ![value].flat().every((each) => ASCII.test(each))) continue
+    if (verdict === 'pass') headers[name] = value
+    else if (verdict === 'link') {
+      headers[name] = [value]
+        .flat()
+        .flatMap((each) => rewriteLink(each, apiOrigin, base).split(BETWEEN_LINKS))
+        .filter((each) => PLAIN_LINK.test(each))
+    }
+  }
+  return headers
 }
 
 function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {

@@ -1,4 +1,4 @@
-// Reads what a token request sends as its client secret (RFC 6749 section 2.3.1), in each form that SDKs use.
+// Reads the client secret of a token request (RFC 6749 section 2.3.1) in each form that SDKs use.
 import { credentialsIn } from './keys.ts'
 
 /** A token request, its body as text. */

@@ -15,7 +15,7 @@ export async function* oneAhead<T>(source: AsyncGenerator<T, void>): AsyncGenera
       yield step.value
     }
   } finally {
-    // Not awaited: the source may still wait for an item that nobody wants any more.
+    // Not awaited, because the source may still be waiting for an item that is no longer needed.
     source.return().catch(() => undefined)
   }
 }

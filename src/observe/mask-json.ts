@@ -143,7 +143,7 @@ class Reader {
     this.#expects = this.#open.length === 0 ? 'value' : 'comma'
   }
 
-  /** Goes on behind what stands there, and shows it, or `shown` in its place. */
+  /** Goes on behind the text at that place, and shows it, or `shown` in its place. */
   #show(raw: string, shown = raw): void {
     this.#at += raw.length
     if (this.#hiddenIn === undefined) this.#shown += shown
@@ -154,7 +154,7 @@ class Reader {
     return sticky.exec(this.#text)?.[0]
   }
 
-  /** The string that stands there; undefined where it is none of JSON's. */
+  /** The string at that place; undefined if it is not valid JSON. */
   #string(): JsonString | undefined {
     const text = this.#text
     const start = this.#at
@@ -177,7 +177,7 @@ class Reader {
 }
 
 class JsonString {
-  /** As it stands there, with its quotes. */
+  /** As written, with its quotes. */
   readonly raw: string
   readonly value: string
   /** False where it is cut off. */

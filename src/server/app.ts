@@ -1,4 +1,5 @@
-// The Fastify instance of one configuration: hooks judge each request, routes answer it, one place answers errors.
+// Builds the Fastify instance of one configuration: a hook judges each request, routes answer it, and one handler
+// answers errors.
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type FastifyInstance,
@@ -40,7 +41,7 @@ export interface AppDeps {
   readonly shared: SharedParts
 }
 
-/** What outlives a configuration, or is made for it elsewhere. */
+/** What outlives a configuration. */
 export interface SharedParts {
   readonly log: Logger
   readonly drain: Drain
@@ -60,21 +61,24 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     logger: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']),
     rewriteUrl: (request) => routeOf(request.url ?? '/'),
-    // Never trusted: a caller could claim any address, host or scheme.
+    // X-Forwarded-* headers are never trusted, because a caller could claim any address, host or scheme.
     trustProxy: false,
-    // Request ids are as long.
+    // Request ids may be this long.
     routerOptions: { maxParamLength: 128 },
-    // The drain refuses new requests, with a reason.
+    // The drain itself refuses new requests and gives the reason.
     return503OnClosing: false,
-    // No route has a schema, so that what compiles them need not be loaded.
+    // No route has a schema, so the schema compilers need not be loaded.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   })
-  // To Fastify no method has a body, so that none of its parsers ever runs.
+  // To Fastify, no method has a body, so that none of its parsers ever runs.
   for (const method of FORWARDED_METHODS) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
+  app.addHook('onSend', async (request, reply) => {
+    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
@@ -107,7 +111,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   return app
 }
 
-/** Judges the request and keeps what came of it in its context; refusals are thrown to the error handler. */
+/** Judges the request and stores the result in its context. Refusals go to the error handler. */
 function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
   const { connections, observation, drain } = shared
   return (request, reply, done) => {
@@ -155,7 +159,7 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
   }
 }
 
-/** Counts a wrong key of this address; gives the milliseconds to hold its refusal back. */
+/** Counts a wrong key from this address and returns the delay of its refusal in milliseconds. */
 function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): number {
   return keyThrottle.delayMs(request.raw.socket.remoteAddress)
 }
@@ -183,12 +187,12 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
 
 function forwardedOf(request: FastifyRequest): Forwarded {
   const { forwarded } = requestContext(request)
-  // Invariant: nothing is forwarded that the hooks did not let through.
+  // Invariant: only requests that the hooks let through are forwarded.
   if (forwarded === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   return forwarded
 }
 
-/** Forwards a request whose reply was hijacked. */
+/** Forwards a request whose reply is hijacked. */
 async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { audits } = shared
   const forwarded = forwardedOf(request)
@@ -211,7 +215,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   }
   const beforeEnd = audits.recordOnce(call.exchange)
   await forward(call, reply.raw, forwarded, { send, beforeEnd })
-  // Of a response that broke off, or whose caller has left.
+  // Records the response if it broke off or its caller disconnected; otherwise this does nothing.
   await beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
 }
 
@@ -227,11 +231,13 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   const refusal =
     error instanceof ProxyError
       ? error
-      : new ProxyError('internal_error', 'Something unexpected happened.', { cause: error })
+      : new ProxyError('internal_error', 'An unexpected error occurred in the proxy.', { cause: error })
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
-  // What seems to be the next request may be the rest of this one.
+  // The refusal is on its way, whatever else turns out to be wrong with the request.
+  if (connection.current !== undefined) connection.current.onBroken = () => {}
+  // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
@@ -246,13 +252,13 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
   for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
 }
 
-/** One of the proxy's own pages, without company prefix; anything else goes to the forwarder. */
+/** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
   /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-/** These two lead to the page. */
+/** These two redirect to the page. */
 const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
 
-/** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
+/** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
   if (PAGE_REDIRECTS.has(target)) return target
   const own = OWN.exec(target)?.[1]

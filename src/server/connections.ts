@@ -1,29 +1,30 @@
-// The connections of callers: one request at a time on each, a bound on what waits behind it, and an end for stalled ones.
+// Manages the connections of callers: one request at a time on each, a bounded number behind it, and a time limit for
+// stalled ones.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Listener } from './listeners.ts'
 
-/** Requests that may wait behind the one under way on a connection (pipelining); more close it. */
+/** How many requests may wait behind the current one on a connection (pipelining). More close the connection. */
 const MOST_WAITING = 16
-/** A caller that takes nothing of one of the proxy's own pages for so long is dropped. */
+/** A caller that reads nothing of one of the proxy's own pages for this long is disconnected. */
 const OWN_STALL_MS = 15_000
 /** A caller whose response has ended has this long to end its request's body, and to read the response. */
 const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
-/** File descriptors that are kept back for connections to Procore, log and secrets. */
+/** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
-/** The request that is under way on a connection. */
+/** The current request of a connection. */
 export interface Current {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   stallMs: number
-  /** Called where the rest of the request's body turns out to be broken. */
+  /** Called if the rest of the request body turns out to be malformed. */
   onBroken: ((error: Error) => void) | undefined
-  /** Called once, when the response has ended or the connection was closed. */
+  /** Each is called once, when the response has ended or the connection has closed. */
   readonly onClose: (() => void)[]
 }
 
@@ -35,13 +36,13 @@ interface Waiting {
 /** One caller's connection. */
 export class CallerConnection {
   readonly socket: Socket
-  /** Where it came in. */
+  /** The listener that accepted the connection. */
   readonly listener: Listener
   readonly #handle: Handle
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
-  #flushed = 0
+  #flushed = -1
   #flushedAt = 0
 
   constructor(socket: Socket, listener: Listener, handle: Handle) {
@@ -50,7 +51,7 @@ export class CallerConnection {
     this.#handle = handle
     socket.on('close', () => {
       this.#waiting = []
-      // Not left to the response alone: after a CONNECT, Node tells it nothing any more.
+      // The response's own `close` is not enough, because Node emits none after a CONNECT.
       if (this.#current !== undefined) this.#end(this.#current)
     })
   }
@@ -59,19 +60,19 @@ export class CallerConnection {
     return this.#current
   }
 
-  /** What still comes on this connection is not taken for a request. */
+  /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
     return this.#isCondemned
   }
 
-  /** Ends the connection with the response under way, because what follows on it can't be trusted. */
+  /** Ends the connection with the current response, because the bytes after it cannot be trusted. */
   condemn(): void {
     this.#isCondemned = true
     this.#waiting = []
     if (this.#current !== undefined) this.#current.response.shouldKeepAlive = false
   }
 
-  /** Handles a request now, or after those before it. */
+  /** Handles a request now, or after the requests before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
     if (this.#current === undefined) this.#begin({ request, response })
@@ -101,7 +102,7 @@ export class CallerConnection {
     }, LINGER_MS).unref()
   }
 
-  /** Cuts the connection where its caller has taken nothing for too long. */
+  /** Closes the connection if its caller has read nothing for too long. */
   sweep(now: number): void {
     const { socket } = this
     const flushed = socket.bytesWritten - socket.writableLength
@@ -115,16 +116,17 @@ export class CallerConnection {
 /** All connections of callers. */
 export class CallerConnections {
   readonly #bySocket = new Map<Socket, CallerConnection>()
-  readonly #most = mostConnections()
+  readonly #most: number
   readonly #onRefused: (most: number) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `onRefused` is told when a connection was refused because there are too many. */
-  constructor(onRefused: (most: number) => void) {
+  /** `onRefused` is called when a connection was refused because there are `most` already. */
+  constructor(onRefused: (most: number) => void, most = mostConnections()) {
     this.#onRefused = onRefused
+    this.#most = most
   }
 
-  /** Takes a new connection; refused ones are closed at once. */
+  /** Accepts a new connection, or closes it immediately if there are too many. */
   add(socket: Socket, listener: Listener, handle: Handle): void {
     if (this.#bySocket.size >= this.#most) {
       socket.destroy()
@@ -151,7 +153,9 @@ export class CallerConnections {
   }
 }
 
-/** As many as the limit on open files allows, less what the proxy itself needs; no bound where it can't be read. */
+/**
+ * As many as the limit on open files allows, less what the proxy itself needs. Unlimited if the limit cannot be read.
+ */
 function mostConnections(): number {
   try {
     const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])

@@ -1,4 +1,4 @@
-// The page that explains each error code; the `type` of every problem links to it.
+// Serves the page that explains each error code. The `type` of every problem links to it.
 import type { FastifyInstance } from 'fastify'
 import { ownFile } from '../observe/own-files.ts'
 

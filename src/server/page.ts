@@ -1,12 +1,12 @@
-// The page at /_proxy/: its files, the remembered requests as JSON, and the stream of events that keeps it live.
+// Serves the page at /_proxy/: its files, the recent requests as JSON, and the events that keep it up to date.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
 import { type OwnPageDeps, sendJson } from './own-pages.ts'
 
 /**
- * Nothing but the page's own files may run, load or be called. A page of another origin can't frame it, open it with a
- * handle to it, or load any of its files.
+ * Only the page's own files may run, be loaded or be called. A page of another origin cannot frame it, keep a
+ * reference to its window, or load any of its files.
  */
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
@@ -28,11 +28,11 @@ const FILES: readonly (readonly [path: string, file: string, type: string])[] = 
 ]
 
 export interface PageDeps extends OwnPageDeps {
-  /** From here on a request counts as ended, although its response goes on. */
+  /** The request counts as ended from now on, although its response continues. */
   readonly detach: (request: FastifyRequest) => void
 }
 
-/** Leads from `/` and `/_proxy` to the page, where it is on. */
+/** Redirects `/` and `/_proxy` to the page, if it is enabled. */
 export function registerPageRedirects(
   app: FastifyInstance,
   { observation }: Pick<PageDeps, 'observation'>,
@@ -41,13 +41,13 @@ export function registerPageRedirects(
     app.get(path, async (_request, reply) => {
       if (!observation.recorder.enabled)
         throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
-      // Relative, so that a company's prefix stays in front.
+      // Relative, so that a company prefix is kept.
       return reply.redirect('_proxy/')
     })
   }
 }
 
-/** Registers the page and what it asks for; the hooks have judged the request. */
+/** Registers the page and the data that it requests. */
 export function registerPage(app: FastifyInstance, { observation, viewer, detach }: PageDeps): void {
   const { recorder, streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
@@ -76,9 +76,9 @@ export function registerPage(app: FastifyInstance, { observation, viewer, detach
     streams.judge()
     reply.hijack()
     const { raw } = reply
-    // Hooks may have put headers on it that every response gets.
+    // Hooks may have added headers that every response gets.
     for (const [name, value] of Object.entries(reply.getHeaders())) raw.setHeader(name, value ?? '')
-    // Not worth keeping: the connection ends with the page, or with the proxy.
+    // The connection is not reused: it ends with the page, or with the proxy.
     raw.shouldKeepAlive = false
     raw.writeHead(200, { 'content-type': 'text/event-stream' })
     detach(request)

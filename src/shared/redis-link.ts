@@ -44,7 +44,7 @@ export interface LinkOptions {
   /** This process's name in Redis. */
   readonly replica: string
   readonly report: (event: LinkEvent) => void
-  /** The wait before the first new attempt to connect, ms; default 1000. It doubles up to tenfold. */
+  /** The wait before the first new attempt to connect, ms; default 1000. It doubles up to fourfold. */
   readonly retryMs?: number
 }
 
@@ -144,7 +144,7 @@ export class RedisLink implements Link {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.#attempt(), this.#retryMs * (0.75 + Math.random() / 4))
     this.#timer.unref()
-    this.#retryMs = Math.min(10 * this.#firstRetryMs, this.#retryMs * 2)
+    this.#retryMs = Math.min(4 * this.#firstRetryMs, this.#retryMs * 2)
     if (!this.#isKnownDown) this.#options.report({ type: 'down', error })
     this.#isKnownDown = true
   }

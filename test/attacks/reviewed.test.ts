@@ -160,19 +160,6 @@ t.test('after an offer of h2c nothing more is taken from the connection', async 
   )
 })
 
-t.test('an offer of h2c with a body is refused: Node would lose some of it', async (t) => {
-  const { fake, port } = await startRig(t)
-  const post = (body: string) =>
-    sendRaw(
-      port,
-      `POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${body}`,
-    )
-  t.match(await post('Content-Length: 5\r\n\r\nhello'), /^HTTP\/1\.1 400 .*request_invalid/s)
-  t.match(await post('Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n'), /^HTTP\/1\.1 400 /)
-  t.equal(fake.journal.api().length, 0)
-  t.match(await post('Content-Length: 0\r\n\r\n'), /^HTTP\/1\.1 200 /)
-})
-
 t.test('what lies below /rest/ goes to Procore, whatever it is called', async (t) => {
   const { fake, get: call } = await startRig(t, {
     settings: { companies: { acme: { id: ACME, serviceAccount: 'app' } } },

@@ -2,13 +2,7 @@
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { Tokens } from '../../src/auth/tokens.ts'
-import { Upstreams } from '../../src/forward/upstreams.ts'
-import { startExchange } from '../../src/observe/exchange.ts'
 import type { RecordedDetail } from '../../src/observe/recorded-request.ts'
-import type { Listener } from '../../src/server/listeners.ts'
-import { receive, runtimeOf } from '../../src/server/reception.ts'
-import { testConfig } from '../fixtures/config.ts'
 import { openSocket, type Rig, type RigOptions, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const ECHO = '/acme/rest/v1.0/echo'
@@ -83,28 +77,6 @@ t.test('off, nothing of a body is held', async (t) => {
   const detail = await newest(rig, 3)
   t.equal(detail.bodies, false)
   t.notOk('requestBody' in detail || 'answerBody' in detail)
-})
-
-t.test('off, nothing is made for bodies on the way of a request', async (t) => {
-  const tokens = new Tokens(
-    () => Promise.reject(new Error('not asked for')),
-    () => {},
-  )
-  const raw = { method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'localhost'], socket: {} }
-  const listener: Listener = { address: { kind: 'tcp', host: '127.0.0.1', port: 1 }, company: undefined }
-  for (const [over, made] of [
-    [{}, false],
-    [{ bodies: true }, true],
-    [{ bodies: true, enabled: false }, false],
-  ] as const) {
-    const standard = testConfig()
-    const config = { ...standard, inspector: { ...standard.inspector, ...over } }
-    const upstreams = new Upstreams(config, tokens)
-    const exchange = startExchange('id', 'GET', '/acme/rest/v1.0/me')
-    t.equal(receive(runtimeOf(config, upstreams), raw, listener, exchange, false).kind, 'forward')
-    t.equal(exchange.bodies !== undefined, made)
-    await upstreams.destroy()
-  }
 })
 
 t.test('a reload switches it, and what was kept is forgotten', async (t) => {
@@ -197,8 +169,6 @@ t.test(
       [
         [502, true],
         [404, false],
-        [200, false],
-        [200, false],
       ],
     )
     const detail = await newest(rig)

@@ -90,7 +90,7 @@ t.test('only what was asked for is unpacked, and its headers are mended', async 
     const answer = await get('/acme/rest/v1.0/x')
     t.equal(answer.status, status)
     t.equal(answer.text, 'x'.repeat(5000), 'of any type and status')
-    t.equal(answer.headers['etag'], 'W/"1"')
+    t.equal(answer.headers['etag'], '"1"')
   }
   for (const [what, more] of [
     ['a part', { status: 206 }],
@@ -107,9 +107,9 @@ t.test('only what was asked for is unpacked, and its headers are mended', async 
     t.match(answer, /content-encoding: /i, what)
   }
   fault({ status: 304, body: '' })
-  const unchanged = await get('/acme/rest/v1.0/x', { headers: { 'if-none-match': 'W/"1"' } })
+  const unchanged = await get('/acme/rest/v1.0/x', { headers: { 'if-none-match': '"1"' } })
   t.match(unchanged.headers, { etag: '"1"' })
-  t.equal(fake.journal.api().at(-1)?.headers['if-none-match'], 'W/"1"')
+  t.equal(fake.journal.api().at(-1)?.headers['if-none-match'], '"1"')
 })
 
 t.test('an HTTP/1.0 caller sees the end, or that there is none', async (t) => {

@@ -80,7 +80,7 @@ t.test('headers that speak of the bytes are mended, for HEAD too', async (t) => 
   for (const method of ['GET', 'HEAD'] as const) {
     fake.faults.api = [{ match: '/rest/v1.0/x', body, headers }]
     const answer = await get('/acme/rest/v1.0/x', { method })
-    t.match(answer.headers, { etag: 'W/"1"', 'x-kept': '1' })
+    t.match(answer.headers, { etag: '"1"', 'x-kept': '1' })
     for (const name of [
       'content-length',
       'content-md5',

@@ -305,7 +305,7 @@ t.test('the commands: HTTPS_PROXY, the CA file for login and API, and what is sa
   const untrusted = await check(proxy.url, ['--json'])
   t.match(JSON.parse(untrusted.out).findings[0], {
     ok: false,
-    mends: [/network\.caFile or NODE_EXTRA_CA_CERTS/],
+    fixes: [/network\.caFile or NODE_EXTRA_CA_CERTS/],
   })
   t.equal(place.fake.journal.api().length, 2, 'nothing more arrived')
   place.write(place.settings({ ...way, network: { caFile, proxy: 'none' } }))

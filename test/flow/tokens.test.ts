@@ -143,7 +143,7 @@ t.test('refused credentials are told at once, remembered, and never hammer the l
       'proxy-status': /^procore-proxy; error=proxy_configuration_error; details="/,
     })
     t.match(json, {
-      type: /docs\/errors\.md#credentials_rejected$/,
+      type: '/_proxy/errors#credentials_rejected',
       title: String,
       status: 502,
       detail: /HTTP 401, invalid_client/,

@@ -1,7 +1,9 @@
 // Covers src/forward/answer-body.ts; how it works on real answers is in test/flow/file-urls.test.ts and compression.test.ts
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { AnswerBody, type BodyOutlet, planBody } from '../../src/forward/answer-body.ts'
+import { type BodyPlan, planBody, transformed } from '../../src/forward/answer-body.ts'
+import { FakeResponse } from '../fixtures/calls.ts'
+import { watch } from '../fixtures/clock.ts'
 
 const replace = () => undefined
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -44,67 +46,77 @@ t.test('what is done follows from the answer and from what was asked', async (t)
   t.match(planBody(200, { ...GZIP, ...JSON_TYPE }, { unpack: false, replace }), { coding: 'gzip' })
 })
 
-/** An outlet that takes one piece at a time. */
-class Slow implements BodyOutlet {
-  readonly taken: Buffer[] = []
-  readies = 0
-  error: Error | undefined
-  readonly ended = Promise.withResolvers<void>()
-  take(chunk: Buffer) {
-    this.taken.push(chunk)
-    return false
-  }
-  ready() {
-    this.readies++
-  }
-  end() {
-    this.ended.resolve()
-  }
-  fail(error: Error) {
-    this.error = error
-    this.ended.resolve()
-  }
+/** Pipes `packed` through the plan; the reader wants more only when `resume` is called. */
+function slowly(packed: Buffer, plan: BodyPlan) {
+  const source = new FakeResponse()
+  const body = transformed(source, plan)
+  const pieces: Buffer[] = []
+  const fate = watch(body.pipe((piece) => pieces.push(piece) < 0))
+  source.push(packed)
+  return { source, body, pieces, fate, text: () => Buffer.concat(pieces).toString() }
 }
 
-t.test('nothing more is unpacked than the outlet takes', async (t) => {
-  const outlet = new Slow()
-  const body = new AnswerBody({ coding: 'gzip', replace: undefined }, outlet)
-  const packed = gzipSync(Buffer.alloc(2_000_000, 'abc'))
-  t.equal(body.write(packed.subarray(0, 1000)), true)
-  body.write(packed.subarray(1000))
-  body.end()
-  for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate)
-  t.equal(outlet.taken.length, 1, 'it waits')
-  let sum = 0
-  const pump = setInterval(() => body.resume(), 1)
-  await outlet.ended.promise
-  clearInterval(pump)
-  for (const piece of outlet.taken) sum += piece.length
-  t.equal(sum, 2_000_000)
-  t.equal(outlet.error, undefined)
+const GUNZIP: BodyPlan = { coding: 'gzip', replace: undefined }
+const turn = () => new Promise(setImmediate)
+
+t.test('nothing more is unpacked than the reader takes', async (t) => {
+  const whole = Buffer.alloc(2_000_000, 'abc')
+  const { source, body, pieces, fate, text } = slowly(gzipSync(whole), GUNZIP)
+  source.end()
+  for (let turns = 0; turns < 50; turns++) await turn()
+  t.equal(pieces.length, 1, 'it waits')
+  while (!fate.settled) {
+    body.resume()
+    await turn()
+  }
+  t.equal(fate.error, undefined)
+  t.ok(text() === whole.toString())
 })
 
-t.test('without a coding the outlet’s own word counts', async (t) => {
-  const outlet = new Slow()
-  const body = new AnswerBody({ coding: undefined, replace: () => 'x' }, outlet)
-  t.equal(body.write(Buffer.from('["h')), false)
-  t.equal(body.write(Buffer.from('i')), true, 'nothing to send on yet')
-  body.resume()
-  t.equal(outlet.readies, 1)
-  body.end()
-  await outlet.ended.promise
-  t.equal(Buffer.concat(outlet.taken).toString(), '["hi', 'what was held comes at the end')
-  body.destroy()
-})
-
-t.test('a full unpacker says so, and when it takes more; a broken body fails once', async (t) => {
-  const outlet = new Slow()
-  outlet.take = () => true
-  const body = new AnswerBody({ coding: 'gzip', replace: undefined }, outlet)
+t.test('a full unpacker stops its source, and lets it go on', async (t) => {
   const packed = gzipSync(Buffer.from(Array.from({ length: 200_000 }, () => Math.random()).join()))
-  t.equal(body.write(packed.subarray(0, -100)), false)
-  while (outlet.readies === 0) await new Promise(setImmediate)
-  body.end()
-  await outlet.ended.promise
-  t.match(outlet.error, { code: 'upstream_protocol', proxyStatus: 'http_response_content_coding' })
+  const { source, body, fate } = slowly(packed.subarray(0, -100), GUNZIP)
+  t.equal(source.isStopped, true)
+  while (source.isStopped) {
+    body.resume()
+    await turn()
+  }
+  source.end()
+  while (!fate.settled) {
+    body.resume()
+    await turn()
+  }
+  t.match(fate.error, { code: 'upstream_protocol', proxyStatus: 'http_response_content_coding' }, 'cut short')
+})
+
+t.test('what is held back of a rewritten body comes at its end', async (t) => {
+  const { source, body, fate, text } = slowly(Buffer.from('["h'), { coding: undefined, replace: () => 'x' })
+  t.equal(source.isStopped, true, 'the reader decides')
+  body.resume()
+  t.equal(source.isStopped, false)
+  source.push('i')
+  source.end()
+  while (!fate.settled) await turn()
+  t.equal(text(), '["hi')
+})
+
+t.test('an empty compressed body is empty; a source that breaks off is never taken for whole', async (t) => {
+  const empty = new FakeResponse()
+  const read = transformed(empty, GUNZIP).pipe(() => true)
+  empty.end()
+  await read
+  const { source, fate } = slowly(gzipSync('abc').subarray(0, 5), GUNZIP)
+  source.fail(new Error('broke off'))
+  while (!fate.settled) await turn()
+  t.match(fate.error, { message: 'broke off' })
+})
+
+t.test('what unpacks to far more than it could honestly be is broken off', async (t) => {
+  const { source, body, fate } = slowly(gzipSync(Buffer.alloc(40 * 1024 * 1024)), GUNZIP)
+  source.end()
+  while (!fate.settled) {
+    body.resume()
+    await turn()
+  }
+  t.match(fate.error, { code: 'upstream_protocol' })
 })

@@ -9,7 +9,7 @@ import {
   serverNowMs,
   wholeNumber,
 } from '../../src/forward/retry-policy.ts'
-import { headerValue } from '../../src/http1/read-head.ts'
+import { headerValue } from '../../src/forward/upstream-response.ts'
 
 const NOW = Date.UTC(2026, 0, 1, 12)
 const SECONDS = NOW / 1000

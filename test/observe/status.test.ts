@@ -179,6 +179,7 @@ t.test('an account whose token is', async (t) => {
   const now = performance.now()
   const token = {
     value: 'token0',
+    issuedAt: 0,
     lifetimeMs: 100_000,
     obtainedAt: Date.now() - 40_000,
     renewAt: now,

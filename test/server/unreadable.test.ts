@@ -1,15 +1,16 @@
-// Twin of src/server/raw-refusals.ts: what comes in is no HTTP, or no request to answer to.
-import { EventEmitter, once } from 'node:events'
+// Covers src/server/unreadable.ts: what comes in is no HTTP, or no request to answer to.
+import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { onClientError } from '../../src/server/raw-refusals.ts'
+import type { CallerConnections } from '../../src/server/connections.ts'
+import { onClientError } from '../../src/server/unreadable.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
   const { port, fake } = await startRig(t)
   const cases: [string, number, string, RegExp][] = [
-    ['hello there\r\n\r\n', 400, 'request_invalid', /no proper HTTP/],
+    ['hello there\r\n\r\n', 400, 'request_invalid', /not a proper HTTP/],
     [`GET / HTTP/1.1\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 400, 'request_invalid', /too long/],
     ['CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405, 'method_not_allowed', /CONNECT/],
   ]
@@ -66,33 +67,47 @@ t.test('nor does rubbish that goes on coming while the answer is taken', async (
   socket.destroy()
 })
 
-/** As much of a socket as is used. */
-class FakeSocket extends EventEmitter {
-  writable = true
-  destroyed = false
-  sent = ''
-  end(text: string, done: () => void): void {
-    this.sent += text
-    this.emit('error', new Error('broken'))
-    done()
-  }
-  destroy(): void {
-    this.destroyed = true
-  }
-}
-
-t.test(
-  'where nobody could read it, or the request under way is cut short, the socket just ends',
-  async (t) => {
-    const refuse = (code: string, over: Partial<FakeSocket> & { _httpMessage?: object } = {}) => {
-      const socket = Object.assign(new FakeSocket(), over)
-      onClientError(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
-      t.ok(socket.destroyed)
-      return socket.sent
+t.test('an idle connection is closed in silence, half a head is told that it took too long', async (t) => {
+  const refuse = (bytesRead: number, code = 'ERR_HTTP_REQUEST_TIMEOUT', writable = true) => {
+    let sent = ''
+    const end = (text: string) => {
+      sent += text
     }
-    t.equal(refuse('ECONNRESET'), '')
-    t.equal(refuse('HPE_INVALID', { writable: false }), '')
-    t.equal(refuse('HPE_INVALID', { _httpMessage: { req: { complete: false } } }), '')
-    t.match(refuse('ERR_HTTP_REQUEST_TIMEOUT'), /did not arrive in time/)
-  },
-)
+    const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} }
+    const connections = { of: () => undefined } as unknown as CallerConnections
+    onClientError(connections)(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
+    return sent
+  }
+  t.equal(refuse(0), '')
+  t.match(refuse(5), /^HTTP\/1\.1 408 .*\r\nConnection: close\r\n/)
+  t.equal(refuse(5, 'ECONNRESET'), '')
+  t.equal(refuse(5, 'HPE_INVALID', false), '')
+  t.match(refuse(5, 'HPE_INVALID'), /^HTTP\/1\.1 400 /)
+})
+
+t.test('a chunked body that breaks is 400, and ends the connection and what went up', async (t) => {
+  const { port, fake } = await startRig(t)
+  const socket = await openSocket(port)
+  socket.write(
+    'POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n',
+  )
+  await fake.journal.when(({ bodyBytes }) => bodyBytes === 3)
+  socket.write('no size\r\n')
+  let text = ''
+  for await (const chunk of socket) text += chunk
+  t.match(text, /^HTTP\/1\.1 400 .*\r\nProcore-Proxy-Error: request_invalid\r\n/s)
+  await fake.journal.when(({ aborted }) => aborted)
+})
+
+t.test('CONNECT behind a request leaves nothing in flight', async (t) => {
+  const { port, fake, server } = await startRig(t)
+  fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 60_000 })
+  const socket = await openSocket(port)
+  socket.on('error', () => {})
+  socket.write('GET /acme/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
+  socket.write('CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await once(socket, 'close')
+  await fake.journal.when(({ aborted }) => aborted)
+  t.equal(server.inFlight, 0)
+})

@@ -1,0 +1,126 @@
+// Covers src/server/connections.ts: one request at a time, a bounded queue behind it, stalled callers, too many of them.
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { CallerConnections, type Handle } from '../../src/server/connections.ts'
+import type { Listener } from '../../src/server/listeners.ts'
+import { fakeTime } from '../fixtures/clock.ts'
+
+const LISTENER: Listener = { address: { kind: 'tcp', host: '127.0.0.1', port: 1 }, company: undefined }
+
+class FakeSocket extends EventEmitter {
+  destroyed = false
+  bytesWritten = 0
+  writableLength = 0
+  destroy(): void {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.emit('close')
+  }
+}
+
+class FakeResponse extends EventEmitter {
+  shouldKeepAlive = true
+}
+
+function start(handle: Handle = () => {}, limit?: number) {
+  const refused: number[] = []
+  const connections = new CallerConnections((most) => refused.push(most), limit)
+  const socket = new FakeSocket()
+  const add = (each: FakeSocket) => connections.add(each as unknown as Socket, LISTENER, handle)
+  add(socket)
+  const connection = connections.of(socket as unknown as Socket)!
+  const receive = (headers: Record<string, string> = {}) => {
+    const response = new FakeResponse()
+    connection.receive({ headers } as unknown as IncomingMessage, response as unknown as ServerResponse)
+    return response
+  }
+  return { connections, connection, socket, receive, add, refused }
+}
+
+t.test('one request is under way, sixteen wait in order, and one more ends the connection', async (t) => {
+  const begun: unknown[] = []
+  const { socket, receive, connection } = start((_request, response) => begun.push(response))
+  const responses = Array.from({ length: 17 }, () => receive())
+  t.strictSame(begun, [responses[0]])
+  let ended = 0
+  connection.current?.onClose.push(() => ended++)
+  responses[0]?.emit('close')
+  responses[0]?.emit('close')
+  t.equal(ended, 1)
+  t.strictSame(begun, responses.slice(0, 2))
+  receive()
+  t.notOk(socket.destroyed, 'sixteen again')
+  connection.current?.onClose.push(() => ended++)
+  receive()
+  t.ok(socket.destroyed)
+  t.equal(ended, 2, 'the one under way is told')
+  t.equal(begun.length, 2, 'and no other begins')
+  t.equal(connection.current, undefined)
+})
+
+t.test('a condemned connection takes no more requests, and ends with the response under way', async (t) => {
+  const begun: unknown[] = []
+  const { receive, connection } = start((_request, response) => begun.push(response))
+  const response = receive()
+  receive()
+  connection.condemn()
+  t.equal(response.shouldKeepAlive, false)
+  receive()
+  response.emit('close')
+  t.equal(begun.length, 1)
+  t.ok(connection.isCondemned)
+})
+
+t.test(
+  'an ignored offer of h2c keeps the connection, so that a client that offers it each time needs one',
+  async (t) => {
+    const begun: FakeResponse[] = []
+    const { receive } = start((_request, response) => begun.push(response as unknown as FakeResponse))
+    for (const offer of [receive({ upgrade: 'h2c' }), receive({ upgrade: 'h2c' })]) {
+      t.equal(offer.shouldKeepAlive, true)
+      offer.emit('close')
+    }
+    t.equal(begun.length, 2)
+  },
+)
+
+t.test('a caller that takes nothing for so long is dropped; one that takes a little is not', async (t) => {
+  const time = fakeTime(t)
+  start().socket.destroy()
+  t.equal(time.timers().set, 0, 'no connection, no timer')
+  const slow = start()
+  slow.receive()
+  slow.socket.writableLength = 100
+  slow.socket.bytesWritten = 100
+  await time.pass(10_000)
+  slow.socket.writableLength = 99
+  await time.pass(14_000)
+  t.notOk(slow.socket.destroyed)
+  await time.pass(3_000)
+  t.ok(slow.socket.destroyed, 'fifteen seconds for the proxy’s own pages')
+  const forwarded = start()
+  const response = forwarded.receive()
+  forwarded.connection.current!.stallMs = 60_000
+  forwarded.socket.writableLength = 100
+  await time.pass(50_000)
+  t.notOk(forwarded.socket.destroyed, 'as long as the request says')
+  response.emit('close')
+  await time.pass(100_000)
+  t.notOk(forwarded.socket.destroyed, 'with nothing under way nothing can stall')
+})
+
+t.test('connections beyond the limit are closed at once, with a warning, until others end', async (t) => {
+  const { socket, add, refused } = start(undefined, 2)
+  const sockets = Array.from({ length: 3 }, () => new FakeSocket())
+  for (const each of sockets.slice(0, 2)) add(each)
+  t.strictSame(
+    sockets.map(({ destroyed }) => destroyed),
+    [false, true, false],
+  )
+  t.strictSame(refused, [2])
+  socket.destroy()
+  add(sockets[2]!)
+  t.notOk(sockets[2]?.destroyed)
+})
