@@ -174,6 +174,7 @@ export function passInformation(
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
   context: ResponseContext,
 ): void {
+  // They would pile up for a caller that does not read.
   if (response.headersSent || response.socket?.writableNeedDrain) return
   try {
     if (status === 102) response.writeProcessing()

@@ -35,8 +35,8 @@ const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'rep
 
 /**
  * Media types that browsers do not run. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed,
- * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between commas, browsers
- * take the last one; what ends in `+xml` is XML, whatever it begins with.
+ * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between
+ * commas, browsers use the last one; a type that ends in `+xml` is XML, whatever it begins with.
  */
 const INERT_TYPE =
   /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
@@ -164,6 +164,11 @@ export function responseHeaders(
 /** Node writes interim responses as ASCII: of any other character one byte is left, which may be a line end. */
 const ASCII = /^[\t\x20-\x7e]*$/
 
+/** Where the next link of a `Link` header begins. */
+const BETWEEN_LINKS = /,\s*(?=<)/
+/** A link that Node's own pattern matches at once: one that it does not match may keep it busy for minutes. */
+const PLAIN_LINK = /^<[^<>]{0,2000}>(?:\s?;\s?[\w*-]+(?:=(?:"[^";\s]*"|[^";=,\s]+))?){0,8}$/
+
 /** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
 export function informationHeaders(
   head: ResponseHead,
@@ -176,7 +181,10 @@ export function informationHeaders(
     if (named?.has(name) || ![value].flat().every((each) => ASCII.test(each))) continue
     if (verdict === 'pass') headers[name] = value
     else if (verdict === 'link') {
-      headers[name] = [value].flat().map((each) => rewriteLink(each, apiOrigin, base))
+      headers[name] = [value]
+        .flat()
+        .flatMap((each) => rewriteLink(each, apiOrigin, base).split(BETWEEN_LINKS))
+        .filter((each) => PLAIN_LINK.test(each))
     }
   }
   return headers
