@@ -388,18 +388,15 @@ t.test('the file and the files of its secrets are watched', async (t) => {
 
 t.test('a file with no company, no map or no YAML says so and nothing else', async (t) => {
   const folder = new ConfigFolder(t.testdir())
-  const cases: [string, RegExp][] = [
-    [
-      '',
-      /^FOLDER\/procore-proxy\.yaml:1:1 companies: no company is configured\. Add one, or set PROCORE_COMPANY_ID/,
-    ],
-    ['companies:', /companies: no company is configured/],
-    ['companies: {}', /companies: no company is configured/],
-    ['companies: []', /companies: must be a map/],
-    ['[]', /^FOLDER\/procore-proxy\.yaml:1:1: the file is not a map/],
-    ['companies: {', /^FOLDER\/procore-proxy\.yaml:1:13: this is not valid YAML/],
-  ]
-  for (const [yaml, expected] of cases) {
+  const cases: Record<string, RegExp> = {
+    '': /^FOLDER\/procore-proxy\.yaml:1:1 companies: no company is configured\. Add one, or set PROCORE_COMPANY_ID/,
+    'companies:': /companies: no company is configured/,
+    'companies: {}': /companies: no company is configured/,
+    'companies: []': /companies: must be a map/,
+    '[]': /^FOLDER\/procore-proxy\.yaml:1:1: the file is not a map/,
+    'companies: {': /^FOLDER\/procore-proxy\.yaml:1:13: this is not valid YAML/,
+  }
+  for (const [yaml, expected] of Object.entries(cases)) {
     const message = await folder.message(yaml)
     t.match(message, expected, yaml)
     t.notMatch(message, '\n', yaml)
