@@ -75,8 +75,6 @@ export interface UpstreamSettings {
   readonly retries: number
   /** `auto`: the proxy asks for gzip if the caller sends no Accept-Encoding, and unpacks it; absent means `off`. */
   readonly compression?: 'auto' | 'off'
-  /** Never set; it goes with the code that reads it. */
-  readonly http2?: boolean
 }
 
 /** An HTTP proxy between this machine and Procore. */

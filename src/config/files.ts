@@ -1,35 +1,22 @@
 // Reads small files together with their permission bits, and explains failures.
 import { open, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
 
-/** A file's text and permission bits, both taken from the same open file. */
-export interface TextFile {
-  readonly text: string
-  /** The lowest nine bits, e.g. `0o600`. */
-  readonly mode: number
-}
-
-/** A file's bytes and permission bits, both taken from the same open file. */
-export interface FileBytes {
-  readonly bytes: Buffer
-  /** The lowest nine bits, e.g. `0o600`. */
-  readonly mode: number
-}
+/** What a file contains and its permission bits (the lowest nine, e.g. `0o600`), both taken from the same open file. */
+type FileOf<T> = T & { readonly mode: number }
 
 /** Reads at most `maxBytes`. */
-export async function readFileBytes(path: string, maxBytes: number): Promise<FileBytes | Mistake> {
+export async function readFileBytes(
+  path: string,
+  maxBytes: number,
+): Promise<FileOf<{ readonly bytes: Buffer }> | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
-    const bytes = Buffer.alloc(maxBytes + 1)
-    let length = 0
-    while (length < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, length, bytes.length - length, null)
-      if (bytesRead === 0) break
-      length += bytesRead
-    }
-    if (length <= maxBytes) return { bytes: bytes.subarray(0, length), mode: mode & 0o777 }
+    const bytes = await buffer(handle.createReadStream({ end: maxBytes }))
+    if (bytes.length <= maxBytes) return { bytes, mode: mode & 0o777 }
     return { message: `${path} is larger than ${maxBytes / 1024} KiB`, fix: 'Check that the path is right' }
   } catch (error) {
     return wordsFor(path, error)
@@ -37,7 +24,10 @@ export async function readFileBytes(path: string, maxBytes: number): Promise<Fil
 }
 
 /** Reads at most `maxBytes` of UTF-8 text. */
-export async function readTextFile(path: string, maxBytes: number): Promise<TextFile | Mistake> {
+export async function readTextFile(
+  path: string,
+  maxBytes: number,
+): Promise<FileOf<{ readonly text: string }> | Mistake> {
   const file = await readFileBytes(path, maxBytes)
   if ('message' in file) return file
   const [first, second] = file.bytes
@@ -92,11 +82,7 @@ export async function checkAuditFile(
 ): Promise<Finding[]> {
   if (audit === undefined) return []
   const file = resolve(folder, audit.file)
-  const isFolder = (path: string) =>
-    stat(path).then(
-      (found) => found.isDirectory(),
-      () => false,
-    )
+  const isFolder = async (path: string) => (await stat(path).catch(() => undefined))?.isDirectory() ?? false
   const finding = (message: string, fix: string): Finding[] => [{ path: ['audit', 'file'], message, fix }]
   if (!(await isFolder(dirname(file))))
     return finding(`the folder ${dirname(file)} does not exist`, 'Create it, or correct the path')
