@@ -2,7 +2,7 @@
 import { chmod, isOpenToOthers } from './files.ts'
 import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { placedAccounts, placedKeys } from './placed.ts'
-import { type Finding, isMistake, keyOf, type Mistake, type Path } from './problems.ts'
+import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } from './problems.ts'
 import type { SecretSource, Settings } from './schema.ts'
 import { secretFlaw } from './secret-flaw.ts'
 import { readSecret, type SecretContext, secretFile } from './secrets.ts'
@@ -18,25 +18,25 @@ export interface Credentials {
   readonly files: readonly string[]
 }
 
-type Kind = 'clientId' | 'clientSecret' | 'key' | 'proxyUrl' | 'sharedUrl'
-
 interface PlacedSecret {
   readonly path: Path
-  readonly kind: Kind
+  readonly kind: keyof typeof JUDGES
   readonly source: SecretSource
 }
 
 function placedSecrets(settings: Settings): PlacedSecret[] {
-  const accounts = placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
-    { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
-    { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
-  ])
-  const keys = placedKeys(settings).map(({ path, source }) => ({ path, kind: 'key' as const, source }))
-  const urls = [
-    { path: ['network', 'proxy'], kind: 'proxyUrl' as const, source: settings.network.proxy },
-    { path: ['shared', 'url'], kind: 'sharedUrl' as const, source: settings.shared?.url },
-  ].filter((placed): placed is typeof placed & { source: SecretSource } => placed.source !== undefined)
-  return [...accounts, ...keys, ...urls]
+  const { network, shared } = settings
+  return [
+    ...placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
+      { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
+      { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
+    ]),
+    ...placedKeys(settings).map(({ path, source }): PlacedSecret => ({ path, kind: 'key', source })),
+    ...(network.proxy
+      ? [{ path: ['network', 'proxy'], kind: 'proxyUrl', source: network.proxy } as const]
+      : []),
+    ...(shared ? [{ path: ['shared', 'url'], kind: 'sharedUrl', source: shared.url } as const] : []),
+  ]
 }
 
 /** Reads everything at the same time, except for values in `wrong`, which have been judged already. */
@@ -72,14 +72,15 @@ export async function readCredentials(
 const KEY_FIX = 'Use a random one: procore-proxy key NAME makes one'
 const MIN_KEY_LENGTH = 16
 
-const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
-  clientId: (value) => {
+/** What is wrong with a value of each kind. */
+const JUDGES = {
+  clientId: (value: string): Mistake | undefined => {
     if (/^[\x21-\x7e]+$/.test(value)) return undefined
     const message = 'the client id contains blanks or characters that no client id has'
     return { message, fix: 'Copy it again from the Procore Developer Portal' }
   },
-  clientSecret: () => undefined,
-  key: (value) => {
+  clientSecret: (): undefined => undefined,
+  key: (value: string): Mistake | undefined => {
     // A value that fits in an HTTP header: printable ASCII, no space at either end (RFC 9110, section 5.5).
     if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) {
       const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
@@ -90,7 +91,7 @@ const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
     if (new Set(value).size === 1) return { message: 'the key is one character repeated', fix: KEY_FIX }
     return undefined
   },
-  proxyUrl: (value) => {
+  proxyUrl: (value: string): Mistake | undefined => {
     const url = value === NO_PROXY_AT_ALL ? undefined : parseProxyUrl(value)
     return isMistake(url) ? url : undefined
   },
@@ -99,14 +100,11 @@ const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
 
 /** A key identifies its caller, so no two callers may have the same one. */
 function sharedKeys(settings: Settings, values: ReadonlyMap<string, string>): Finding[] {
-  const owners = new Map<string, Path>()
-  return placedKeys(settings).flatMap(({ path, owner }) => {
-    const value = values.get(keyOf(path))
-    if (value === undefined) return []
-    const first = owners.get(value)
-    if (first === undefined) owners.set(value, owner)
-    if (first === undefined || keyOf(first) === keyOf(owner)) return []
-    return [{ path, message: `${keyOf(first)} has the same key`, fix: 'Give each caller a key of its own' }]
+  const read = placedKeys(settings).filter(({ path }) => values.has(keyOf(path)))
+  return repeated(read, ({ path }) => String(values.get(keyOf(path)))).flatMap(([{ path, owner }, first]) => {
+    if (keyOf(first.owner) === keyOf(owner)) return []
+    const message = `${keyOf(first.owner)} has the same key`
+    return [{ path, message, fix: 'Give each caller a key of its own' }]
   })
 }
 
