@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
 import type { Caller, Company, Config, Environment, ServiceAccount } from './config.ts'
+import { secretFlaw } from './credentials.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { networkSettings } from './outbound.ts'
 import { namedCompanies, placedAccounts, placedKeys } from './placed.ts'
 import { keyOf, type Path } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
-import { secretFlaw } from './secret-flaw.ts'
 
 /** What a Config is built from besides the settings. */
 export interface AssembleInput {

@@ -1,12 +1,11 @@
 // Reads and checks every secret of the settings: client ids and secrets, keys, URLs with passwords.
+import { isLoopbackHost } from './addresses.ts'
 import { chmod, isOpenToOthers } from './files.ts'
 import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { placedAccounts, placedKeys } from './placed.ts'
 import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } from './problems.ts'
 import type { SecretSource, Settings } from './schema.ts'
-import { secretFlaw } from './secret-flaw.ts'
 import { readSecret, type SecretContext, secretFile } from './secrets.ts'
-import { checkSharedUrl, sendsPasswordInClear } from './shared-url.ts'
 
 /** What was read. */
 export interface Credentials {
@@ -96,6 +95,40 @@ const JUDGES = {
     return isMistake(url) ? url : undefined
   },
   sharedUrl: checkSharedUrl,
+}
+
+/** A sentence about what is probably wrong with a secret, without any part of it; undefined if nothing is wrong. */
+export function secretFlaw(value: string): string | undefined {
+  if (value.includes('\0') || value.includes('\ufffd'))
+    return 'The secret looks like UTF-16 text. Save it as UTF-8.'
+  if (/^\ufeff|\ufeff$/.test(value))
+    return 'The secret starts with a byte-order mark. Save it as UTF-8 without one.'
+  if (/^[\r\n]|[\r\n]$/.test(value))
+    return 'The secret has a line end too many. Remove empty lines before and after it.'
+  if (/^\s|\s$/.test(value)) return 'The secret has blanks before or after it. Remove them.'
+  if (/^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s.test(value))
+    return 'The secret is in quotes, which count as part of it. Remove them.'
+  if (/[\r\n]/.test(value)) return 'The secret has a line end in it. Write it on one line.'
+  return undefined
+}
+
+const REDIS_FIX =
+  'Write rediss://USER:PASSWORD@HOST:PORT (or redis://), with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
+
+/** Checks the text of `shared.url`. No message contains any part of it, because it may contain a password. */
+export function checkSharedUrl(text: string): Mistake | undefined {
+  const url = URL.parse(text)
+  if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
+    return { message: 'it is not a redis:// or rediss:// URL', fix: REDIS_FIX }
+  if (!/^\/?\d*$/.test(url.pathname) || url.search !== '' || url.hash !== '')
+    return { message: 'it has more than a host, a port and the number of a database', fix: REDIS_FIX }
+  return undefined
+}
+
+/** Whether a password would be sent unencrypted over a network. */
+export function sendsPasswordInClear(text: string): boolean {
+  const url = URL.parse(text)
+  return url?.protocol === 'redis:' && url.password !== '' && !isLoopbackHost(url.hostname)
 }
 
 /** A key identifies its caller, so no two callers may have the same one. */

@@ -1,5 +1,5 @@
 // Reads small files together with their permission bits, and explains failures.
-import { open, stat } from 'node:fs/promises'
+import { open, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
@@ -73,6 +73,33 @@ export function chmod(path: string): string {
 /** Whether anyone but the owner has any permission for the file. */
 export function isOpenToOthers(mode: number): boolean {
   return (mode & 0o077) !== 0
+}
+
+/** Whether the file is on a read-only mount; links are followed. False on systems without /proc. */
+export async function isOnReadOnlyMount(path: string): Promise<boolean> {
+  try {
+    const [real, mounts] = await Promise.all([realpath(path), readFile('/proc/self/mountinfo', 'utf8')])
+    return isReadOnlyIn(mounts, real)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Like {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links.
+ */
+export function isReadOnlyIn(mountinfo: string, path: string): boolean {
+  let best = { point: '', isReadOnly: false }
+  for (const line of mountinfo.split('\n')) {
+    const [, , , , escaped = '', options = ''] = line.split(' ')
+    const point = escaped.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)))
+    const holdsPath = path === point || path.startsWith(point.endsWith('/') ? point : `${point}/`)
+    // Of two mounts at the same point, the later one hides the earlier one.
+    if (!holdsPath || point === '' || point.length < best.point.length) continue
+    const [, superOptions = ''] = /^.* - \S+ \S+ (\S+)$/.exec(line) ?? []
+    best = { point, isReadOnly: [options, superOptions].some((list) => list.split(',').includes('ro')) }
+  }
+  return best.isReadOnly
 }
 
 /** Checks that the folder of the audit log exists; `folder` is where relative paths start. */
