@@ -7,16 +7,6 @@ import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } fro
 import type { SecretSource, Settings } from './schema.ts'
 import { readSecret, type SecretContext, secretFile } from './secrets.ts'
 
-/** What was read. */
-export interface Credentials {
-  /** By key path; a value that is wrong is missing here. */
-  readonly values: ReadonlyMap<string, string>
-  readonly findings: readonly Finding[]
-  readonly warnings: readonly string[]
-  /** Absolute paths of the files that secrets were read from. */
-  readonly files: readonly string[]
-}
-
 interface PlacedSecret {
   readonly path: Path
   readonly kind: keyof typeof JUDGES
@@ -38,12 +28,15 @@ function placedSecrets(settings: Settings): PlacedSecret[] {
   ]
 }
 
-/** Reads everything at the same time, except for values in `wrong`, which have been judged already. */
+/**
+ * Reads everything at the same time, except for values in `wrong`, which have been judged already.
+ * @returns `values` by key path, without those that are wrong; `files`: the absolute paths of what was read.
+ */
 export async function readCredentials(
   settings: Settings,
   wrong: ReadonlySet<string>,
   context: SecretContext,
-): Promise<Credentials> {
+) {
   const values = new Map<string, string>()
   const findings: Finding[] = []
   const warnings: string[] = []
