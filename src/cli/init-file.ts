@@ -1,6 +1,6 @@
 // Writes the file of `init`, completely or not at all.
 import { randomBytes } from 'node:crypto'
-import { link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
+import { link, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SCHEMA_FILE } from '../config/schema.ts'
 import { CommandError, usageError } from './exit.ts'
@@ -48,10 +48,7 @@ function mapOf(values: object): string {
   return `{ ${pairs.join(', ')} }`
 }
 
-/**
- * Refuses a path that cannot be written, before any question is asked: an existing file (without `force`), a folder,
- * or a folder in which no file can be created.
- */
+/** Refuses a path that cannot be written, before any question is asked. */
 export async function checkPlace(file: string, force: boolean): Promise<void> {
   const there = await lookAt(file)
   if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
@@ -63,7 +60,7 @@ export async function checkPlace(file: string, force: boolean): Promise<void> {
   const probe = join(folder, draftName(file))
   try {
     await undisturbed(async () => {
-      await (await open(probe, 'wx', 0o600)).close()
+      await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
       await rm(probe)
     })
   } catch (error) {
@@ -86,8 +83,8 @@ function draftName(file: string): string {
 }
 
 /**
- * Writes the file with mode 600. It is written under another name first, so that an old file is only ever replaced by a
- * complete one. Without `force`, a file that has appeared in the meantime is not overwritten.
+ * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
+ * Without `force`, a file that has appeared in the meantime is not overwritten.
  */
 export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
   await undisturbed(async () => {
@@ -97,7 +94,7 @@ export async function writeWhole(file: string, text: string, force: boolean): Pr
       const target = force ? await realpath(file).catch(() => file) : file
       const draft = join(dirname(target), draftName(target))
       try {
-        await writeDraft(draft, text)
+        await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
         // Unlike rename, link never replaces an existing file.
         await (force ? rename(draft, target) : link(draft, target))
       } finally {
@@ -107,12 +104,6 @@ export async function writeWhole(file: string, text: string, force: boolean): Pr
       throw cannotWrite(file, error)
     }
   })
-}
-
-async function writeDraft(path: string, text: string): Promise<void> {
-  await using handle = await open(path, 'wx', 0o600)
-  await handle.writeFile(text)
-  await handle.sync()
 }
 
 function cannotWrite(file: string, error: unknown): CommandError {

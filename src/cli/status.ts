@@ -1,5 +1,4 @@
 // The command `status`: asks a running proxy for its status and prints it.
-
 import { printable } from '../observe/readable.ts'
 import type { Status } from '../observe/status.ts'
 import { readConfig } from './config.ts'
@@ -27,10 +26,7 @@ export async function status(options: Options): Promise<void> {
  * Invariant: a key of the configuration is sent only to the configured address, only on this machine, and only after
  * the server there has answered like procore-proxy.
  */
-async function keyHeader(
-  url: string,
-  { url: given, config: file }: Options,
-): Promise<Record<string, string>> {
+async function keyHeader(url: string, { url: given, config: file }: Options) {
   const fromVariable = process.env['PROCORE_PROXY_KEY']
   if (fromVariable) return { 'procore-proxy-key': fromVariable }
   if (given !== undefined || !isLoopbackUrl(url)) return {}
