@@ -58,14 +58,10 @@ export async function checkPlace(file: string, force: boolean): Promise<void> {
   let folder = dirname(file)
   while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
   const probe = join(folder, draftName(file))
-  try {
-    await undisturbed(async () => {
-      await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
-      await rm(probe)
-    })
-  } catch (error) {
-    throw cannotWrite(file, error)
-  }
+  await writing(file, async () => {
+    await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
+    await rm(probe)
+  })
 }
 
 /** What is at this path; a dangling link counts as a file. */
@@ -87,32 +83,28 @@ function draftName(file: string): string {
  * Without `force`, a file that has appeared in the meantime is not overwritten.
  */
 export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
-  await undisturbed(async () => {
+  await writing(file, async () => {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    // The target of a link is replaced, not the link.
+    const target = force ? await realpath(file).catch(() => file) : file
+    const draft = join(dirname(target), draftName(target))
     try {
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      // The target of a link is replaced, not the link.
-      const target = force ? await realpath(file).catch(() => file) : file
-      const draft = join(dirname(target), draftName(target))
-      try {
-        await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
-        // Unlike rename, link never replaces an existing file.
-        await (force ? rename(draft, target) : link(draft, target))
-      } finally {
-        await rm(draft, { force: true })
-      }
-    } catch (error) {
-      throw cannotWrite(file, error)
+      await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
+      // Unlike rename, link never replaces an existing file.
+      await (force ? rename(draft, target) : link(draft, target))
+    } finally {
+      await rm(draft, { force: true })
     }
   })
 }
 
-function cannotWrite(file: string, error: unknown): CommandError {
-  const { code } = error as NodeJS.ErrnoException
-  return new CommandError(
-    code === 'EEXIST'
-      ? `${file} has appeared in the meantime; nothing was overwritten`
-      : `${file} cannot be written (${code}): check its folder, or name another file with --output FILE`,
-  )
+/** Writes without being interrupted by signals; throws CommandError if the file cannot be written. */
+function writing(file: string, work: () => Promise<void>): Promise<void> {
+  return undisturbed(work).catch(({ code }: NodeJS.ErrnoException) => {
+    const reason = `cannot be written (${code}): check its folder, or name another file with --output FILE`
+    const appeared = 'has appeared in the meantime; nothing was overwritten'
+    throw new CommandError(`${file} ${code === 'EEXIST' ? appeared : reason}`)
+  })
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
