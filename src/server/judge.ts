@@ -18,7 +18,7 @@ import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import type { Viewer } from '../observe/viewer.ts'
-import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
+import { type Choice, chooseCompany, fixedCompany, routeUnknown } from '../routing/company.ts'
 import { type CompanyTable, companyTable, shownTo } from '../routing/company-table.ts'
 import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
 import { headerValues } from '../routing/raw-headers.ts'
@@ -328,6 +328,8 @@ function choose(
     const path = cut.prefix + cut.path.slice(listPath.length)
     return { ...chooseCompany(table, { ...routed, target: { ...target, path } }), listPath }
   }
+  // `/` alone leads to the page; with a query it was meant for something else.
+  if (cut.path === '/' && target.query !== '') throw routeUnknown()
   if (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH)) return chooseCompany(table, routed)
   // The proxy's own pages need no company, but an unknown company is still refused.
   fixedCompany(table, routed, cut)
