@@ -1,6 +1,7 @@
 // What status and metrics read when they are asked: the running proxy as it is at that moment.
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
+import type { Status } from './status.ts'
 
 /** What is left of a company's rate budget, as far as Procore's responses tell; undefined before the first one. */
 export interface BudgetView {
@@ -52,4 +53,5 @@ export interface Live {
   readonly logLinesLost: number
   /** Undefined where nothing is shared. */
   readonly shared: SharedView | undefined
+  readonly cache: NonNullable<Status['cache']>
 }

@@ -1,4 +1,5 @@
 // Who looks at status, page, events and metrics, and what of them this viewer may see.
+import type { Company, Config } from '../config/config.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What a viewer may see: no more than what it may call. */
@@ -15,6 +16,12 @@ export const EVERYTHING: Viewer = { companies: undefined, caller: undefined }
 /** True where the viewer may see what counts under this name. */
 export function seesCompany({ companies }: Viewer, group: string): boolean {
   return companies === undefined || companies.has(group)
+}
+
+/** The companies of the configuration that the viewer may see; `*`, with an empty id, is any other id. */
+export function visibleCompanies({ companies, anyCompany }: Config, viewer: Viewer): readonly Company[] {
+  const any = anyCompany && { ...anyCompany, name: '*', id: '', isDefault: false, listen: undefined }
+  return [...companies, ...(any ? [any] : [])].filter(({ name }) => seesCompany(viewer, name))
 }
 
 /** True where the viewer may see the request. One without a company is for those who see all, or for its own caller. */

@@ -136,6 +136,7 @@ t.test('a status without the usual, and with what no terminal should see', async
   const bare: Status = {
     ...{
       version: '1',
+      cache: null,
       node: '24',
       startedAt: '',
       uptimeSeconds: 0,

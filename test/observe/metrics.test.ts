@@ -1,11 +1,11 @@
 // Covers src/observe/{metrics,metrics-registry,metric-definitions}.ts, from outside where that is possible.
 import t from 'tap'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
-import type { Live } from '../../src/observe/live.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
 import { VERSION } from '../../src/observe/version.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
 import { testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { isCounted, metricsOf, type Samples } from '../fixtures/metrics.ts'
 import { ACME, openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
 
@@ -180,10 +180,7 @@ t.test('not ready is 0', async (t) => {
   t.equal(samples('procore_proxy_token_valid', { account: 'app', environment: 'fake' }), 0)
 })
 
-const LIVE: Live = {
-  ...{ version: '1', config: testConfig(), ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-  ...{ budgetRemaining: () => undefined, logLinesLost: 7, shared: { up: false, errors: { timeout: 3 } } },
-}
+const LIVE = testLive({ logLinesLost: 7, shared: { up: false, errors: { timeout: 3 } } })
 
 function request(over: Partial<Exchange> = {}): Exchange {
   return { ...startExchange('id', 'GET', '/x'), group: 'acme', status: 200, ...over }

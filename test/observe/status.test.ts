@@ -5,11 +5,11 @@ import type { TokenSource, TokenState } from '../../src/auth/token-source.ts'
 import type { Config, ServiceAccount } from '../../src/config/config.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
 import { CompanyHistory } from '../../src/observe/company-history.ts'
-import type { Live } from '../../src/observe/live.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import type { Status } from '../../src/observe/status.ts'
 import { statusOf } from '../../src/observe/status-of.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { ACME, GLOBEX, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
@@ -117,14 +117,6 @@ t.test('warnings of the configuration stand in it, and a reload changes what it 
 
 const NO_HISTORY = new CompanyHistory(createLogger({ level: 'silent', format: 'json' }))
 
-function liveWith(over: Partial<Live>): Live {
-  return {
-    ...{ version: '1', config: testConfig(), ready: true, inFlight: 9, listeners: [], tokens: [], loads: [] },
-    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
-    ...over,
-  }
-}
-
 t.test('a viewer sees its own companies, accounts, addresses and itself alone', async (t) => {
   const [acme, globex] = testConfig().companies
   const other = { ...testAccount(), name: 'other', key: 'other' }
@@ -140,7 +132,8 @@ t.test('a viewer sees its own companies, accounts, addresses and itself alone', 
       account,
       state: () => ({ token: undefined, lastFailure: undefined, tried: true }),
     }) as unknown as TokenSource
-  const live = liveWith({
+  const live = testLive({
+    inFlight: 9,
     config,
     tokens: [source(acme!.account), source(other)],
     listeners: [
@@ -155,6 +148,7 @@ t.test('a viewer sees its own companies, accounts, addresses and itself alone', 
   const all = statusOf(parts)
   t.match(all, {
     inFlight: 9,
+    cache: { entries: 0, bytes: 0 },
     callers: [{ name: 'excel', projects: ['1'], requests: 0 }, {}],
     shared: { up: false },
   })
@@ -166,7 +160,7 @@ t.test('a viewer sees its own companies, accounts, addresses and itself alone', 
     [['acme'], [acme!.account.name], ['excel']],
   )
   t.strictSame(some.listeners, [{ url: 'http://127.0.0.1:2', company: 'acme' }])
-  t.match(some, { inFlight: 0, warnings: [], lastReload: { ok: false, errors: [] } })
+  t.match(some, { inFlight: 0, cache: null, warnings: [], lastReload: { ok: false, errors: [] } })
   t.notMatch(JSON.stringify(some), /globex|other|agent/)
 })
 
@@ -206,7 +200,7 @@ t.test('an account whose token is', async (t) => {
     const loads = [
       { company: 'acme', inFlight: 1, waitingForBudget: 2, waitingForConnection: 3, budget: BUDGET },
     ]
-    const live = liveWith({ tokens: [source], loads })
+    const live = testLive({ tokens: [source], loads })
     const status = statusOf({ live, history: NO_HISTORY, errors: [], lastReload: undefined })
     const [shown] = status.accounts
     t.equal(shown?.token, name)
