@@ -127,11 +127,8 @@ export function replaceRequests(requests) {
   entries = []
   waiting = []
   addRequests(requests)
-  if (focused === undefined) return
-  entries
-    .find(({ request }) => request.id === focused)
-    ?.row.querySelector('button')
-    .focus()
+  const again = entries.find(({ request }) => request.id === focused)
+  if (focused !== undefined) again?.row.querySelector('button').focus()
 }
 
 /** Takes the filters over from the address, and listens to them. */
