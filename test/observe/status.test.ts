@@ -94,7 +94,7 @@ t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
     status: 403,
     count: 1,
     persistent: false,
-    causes: [{ cause: /permissions are still None/ }, ...Array(5).fill({ fix: /./ })],
+    causes: [{ cause: /not connected/, fix: /./ }],
   })
   t.match(status.companies[2]?.refusals, { persistent: true }, 'it never worked')
   t.notMatch(text, /demo-secret|wrong-secret|demo-client|query0|Bearer/)
@@ -218,13 +218,15 @@ t.test('an account whose token is', async (t) => {
 
 const BUDGET = { limit: 5, remaining: 4, resetInMs: undefined }
 
+const KEY = 'the-key-of-the-status'
+
 t.test('the guard stands before all of it', async (t) => {
   const rig = await startRig(t, {
     settings: {
-      guard: { clientKeys: ['key0'], requireHeader: true, allowedOrigins: ['https://ok.example'] },
+      guard: { clientKeys: [KEY], requireHeader: true, allowedOrigins: ['https://ok.example'] },
     },
   })
-  const good = { 'procore-proxy-key': 'key0', 'procore-proxy-request': 'true' }
+  const good = { 'procore-proxy-key': KEY, 'procore-proxy-request': 'true' }
   const cases: [Record<string, string>, number, string | undefined][] = [
     [good, 200, undefined],
     [{ ...good, host: 'evil.example' }, 403, 'host_not_allowed'],
@@ -234,7 +236,7 @@ t.test('the guard stands before all of it', async (t) => {
     [{ ...good, origin: 'https://ok.example' }, 200, undefined],
     [{ ...good, 'procore-proxy-key': 'other' }, 401, 'key_required'],
     [{ 'procore-proxy-request': 'true' }, 401, 'key_required'],
-    [{ 'procore-proxy-key': 'key0' }, 412, 'header_required'],
+    [{ 'procore-proxy-key': KEY }, 412, 'header_required'],
   ]
   for (const path of ['/_proxy/status', '/_proxy/metrics', '/acme/_proxy/status', '/_proxy/metrics?x']) {
     for (const [headers, status, code] of cases) {
@@ -242,13 +244,13 @@ t.test('the guard stands before all of it', async (t) => {
       t.equal(answer.status, status, `${path} ${JSON.stringify(headers)}`)
       t.equal(answer.headers['procore-proxy-error'], code)
       if (status !== 200) t.notMatch(answer.text, /uptimeSeconds|procore_proxy_/)
-      t.notMatch(answer.text, 'key0')
+      t.notMatch(answer.text, KEY)
     }
     t.equal((await rig.get(path, { headers: good, method: 'POST' })).status, 404, 'only read')
   }
   const head = await sendRaw(
     rig.port,
-    'HEAD /_proxy/status HTTP/1.1\r\nHost: localhost\r\nProcore-Proxy-Key: key0\r\nProcore-Proxy-Request: true\r\nConnection: close\r\n\r\n',
+    `HEAD /_proxy/status HTTP/1.1\r\nHost: localhost\r\nProcore-Proxy-Key: ${KEY}\r\nProcore-Proxy-Request: true\r\nConnection: close\r\n\r\n`,
   )
   t.match(head, /^HTTP\/1\.1 200 [\s\S]*\r\n\r\n$/)
 })
