@@ -17,15 +17,12 @@ import { BUCKET_MS, type CompanySeries, Series } from './series.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
 /** What `/_proxy/status` shows of a request that went wrong. */
-export interface RecordedError extends RecordedFailure {
-  readonly at: number
+export interface RecordedError
+  extends RecordedFailure,
+    Pick<Exchange, 'at' | 'method' | 'company' | 'caller' | 'status'> {
   readonly id: string
-  readonly method: string
   /** Query values are always masked. */
   readonly target: string
-  readonly company: string | undefined
-  readonly caller: string | undefined
-  readonly status: number | null
 }
 
 export interface RecorderDeps extends HeaderChanges {

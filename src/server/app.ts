@@ -95,7 +95,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   registerMetrics(app, pages)
   registerStatus(app, pages)
   registerPage(app, pages)
-  registerPageRedirects(app, pages)
+  registerPageRedirects(app, observation)
   registerErrorDocs(app)
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('../lists/register-lists.ts')

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
+import type { Observation } from './observation.ts'
 import { type OwnPageDeps, sendJson } from './own-pages.ts'
 
 /**
@@ -34,26 +35,26 @@ export interface PageDeps extends OwnPageDeps {
 }
 
 /** Redirects `/` and `/_proxy` to the page, if it is enabled. */
-export function registerPageRedirects(
-  app: FastifyInstance,
-  { observation }: Pick<PageDeps, 'observation'>,
-): void {
+export function registerPageRedirects(app: FastifyInstance, observation: Observation): void {
   for (const path of ['/', '/_proxy']) {
     app.get(path, async (_request, reply) => {
-      if (!observation.recorder.enabled)
-        throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
+      assertEnabled(observation)
       // Relative, so that a company prefix is kept.
       return reply.redirect('_proxy/')
     })
   }
 }
 
+function assertEnabled({ recorder }: Observation): void {
+  if (recorder.enabled) return
+  throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
+}
+
 /** Registers the page and the data that it requests. */
 export function registerPage(app: FastifyInstance, { observation, viewer, detach }: PageDeps): void {
   const { recorder, streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
-    if (!recorder.enabled)
-      throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
+    assertEnabled(observation)
     reply.headers(SECURITY_HEADERS)
   }
   const options = { preHandler: judge }

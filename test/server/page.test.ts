@@ -247,7 +247,7 @@ t.test('a page that reads nothing is dropped, and until then nothing piles up fo
 t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where it is on', async (t) => {
   const recorder = { enabled: true }
   const app = fastify()
-  registerPageRedirects(app, { observation: { recorder } as unknown as Observation })
+  registerPageRedirects(app, { recorder } as unknown as Observation)
   t.teardown(() => app.close())
   for (const path of ['/', '/_proxy']) {
     recorder.enabled = true
