@@ -12,6 +12,7 @@ import { EventStreams } from '../../src/server/event-streams.ts'
 import { Observation } from '../../src/server/observation.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -246,13 +247,13 @@ t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where 
   const settings = JSON.parse(readFileSync(rig.file, 'utf8')) as Record<string, unknown>
   for (const [path, location] of [
     ['/', '/_proxy/'],
-    ['/?x=1', '/_proxy/'],
     ['/_proxy', '/_proxy/'],
     ['/acme/_proxy', '/acme/_proxy/'],
   ] as const) {
     t.match(await rig.get(path), { status: 302, headers: { location } }, path)
   }
-  for (const path of ['/acme/', '/_PROXY', '/nope/_proxy']) t.equal((await rig.get(path)).status, 404, path)
+  for (const path of ['/?x=1', '/acme/', '/_PROXY', '/nope/_proxy'])
+    t.equal((await rig.get(path)).status, 404, path)
   await rig.reload({ ...settings, publicUrl: 'https://tools.example/procore' })
   t.match(await rig.get('/'), { status: 302, headers: { location: './_proxy/' } }, 'below another path')
   await rig.reload({ ...settings, inspector: { enabled: false } })
@@ -266,11 +267,7 @@ function observe(t: Test) {
     { level: 'info', format: 'json' },
     { write: (line: string) => void lines.push(line) },
   )
-  const live = {
-    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
-  }
-  const observation = new Observation({ config, log, live })
+  const observation = new Observation({ config, log, live: testLive() })
   t.teardown(() => observation.close())
   return { observation, lines, config }
 }
