@@ -1,7 +1,6 @@
 // Stores the kept responses within a limit in bytes, which also includes responses that are being collected.
 import { LRUCache } from 'lru-cache'
 import type { VaryField } from './cache-request.ts'
-import type { SharedMemory } from './collected-response.ts'
 
 /** A complete response from Procore. */
 export interface KeptResponse {
@@ -34,7 +33,7 @@ export function ageMsOf({ sentAt, sentAtWall, ageOnArrivalMs }: KeptResponse): n
   return ageOnArrivalMs + Math.max(0, performance.now() - sentAt, Date.now() - sentAtWall)
 }
 
-export class KeptResponses implements SharedMemory {
+export class KeptResponses {
   #kept: LRUCache<string, KeptResponse>
   #sizeBytes: number
   /** Of responses that are being collected. */

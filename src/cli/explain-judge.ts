@@ -27,7 +27,7 @@ export interface Forwarded {
   readonly path: string
   /** The headers that Procore would get (name, value, …), without `Authorization`. */
   readonly headers: readonly string[]
-  /** What the cache would do with it, in words; undefined where none is configured for it. */
+  /** What the cache would do with it, in words; undefined if none is configured for it. */
   readonly cache: string | undefined
 }
 

@@ -6,7 +6,7 @@ import { renderTable, wrapped } from './table.ts'
 
 const COMPANY_HEAD = ['company', 'id', 'account', 'access', 'requests', 'errors', 'in flight', 'budget']
 const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'last failure']
-/** Of the tables where the output is no terminal. */
+/** The width of the tables if the output is not a terminal. */
 const WIDTH = 100
 const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 

@@ -56,7 +56,7 @@ export async function deliver(
 
 interface Passing extends Delivery {
   readonly status: number
-  /** Writes status and headers, with these ones added; throws where Node refuses them. */
+  /** Writes status and headers, with these ones added; throws if Node refuses them. */
   readonly writeHead: (added?: readonly string[]) => void
   readonly hasLength: boolean
 }
@@ -136,7 +136,7 @@ const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 /** How much of such a body is read to find the cause. */
 const MOST_ERROR_BYTES = 8 * 1024
 
-/** The beginning of a body without its gzip, where the caller asked for that. */
+/** The beginning of a body, decompressed if the caller asked for gzip. */
 function readable(body: Buffer, headers: readonly string[]): Buffer {
   if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
   try {

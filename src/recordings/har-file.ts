@@ -76,8 +76,8 @@ export function fileOf(folder: string, company: RecordedCompany): string {
 
 /**
  * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
- * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError}
- * where the file is of another company or no recording; an Error of Node's where it can't be written.
+ * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError} if
+ * the file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
   folder: string,

@@ -46,7 +46,7 @@ export function matchOfCall(call: Call, body: MaskedBody, copy: BodyCopy | undef
   return { method: call.method, target: maskedTarget(call), bodySha256 }
 }
 
-/** Path and query as they are recorded, with the origin before where that is not the API's. */
+/** Path and query as they are recorded, with the origin in front if it is not the API's. */
 export function maskedTarget({ path, upstream }: Call): string {
   const isApi = upstream.origin === upstream.environment.apiUrl
   return (isApi ? '' : upstream.origin) + withMaskedQuery(path)

@@ -25,8 +25,8 @@ export interface RecordingSession {
 }
 
 /**
- * Opens the folder.
- * @throws {RecordingError} for a file that is no recording; an Error of Node's where a folder to be played can't be read.
+ * Opens the folder. @throws {RecordingError} for a file that is not a recording; an Error of Node if a folder to
+ * replay cannot be read.
  */
 export async function openSession(
   { mode, folder }: RecordingMode,

@@ -50,6 +50,8 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
 /** True for paths that the proxy answers itself. The path is raw, without prefix. */
 export function isOwnPath(path: string): boolean {
   return (
+    path === '/' ||
+    path === '/_proxy' ||
     path.startsWith('/_proxy/') ||
     path === '/oauth/token' ||
     path === '/oauth/token/info' ||

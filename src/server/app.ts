@@ -76,6 +76,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
+  app.addHook('onSend', async (request, reply) => {
+    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
@@ -254,12 +257,10 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 /** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
   /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-/** These two redirect to the page. */
-const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
-  if (PAGE_REDIRECTS.has(target)) return target
+  if (target === '/' || target === '/_proxy') return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { maskQuery } from '../observe/mask.ts'
+import { isForMetrics } from './health.ts'
 
 /** Records one request; later calls do nothing. Rejects if the line for a write cannot be written. */
 export type RecordOnce = (status: number | null) => Promise<void>
@@ -55,6 +56,14 @@ export class Audits {
       // A read continues without its line; the audit logs a warning.
       return isWrite ? recorded : recorded.catch(() => {})
     }
+  }
+
+  /** Records a whole list, or a request for one of the proxy's own pages, if all requests are recorded. */
+  async recordOwn(exchange: Exchange, status: number): Promise<void> {
+    if (this.#settings?.what !== 'all' || exchange.cause !== undefined) return
+    // Probes and scrapes tell nothing of what callers did.
+    if (isForMetrics(exchange.target)) return
+    await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
   }
 
   /** Records a request that the proxy itself refused. */

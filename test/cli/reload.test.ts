@@ -233,7 +233,7 @@ t.test(
     })
     fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
     const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
-    t.match(line, { msg: /, tried again in 15 s$/, error: /HTTP 503/ })
+    t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
     t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
     t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
     fake.faults.clear()

@@ -299,7 +299,7 @@ t.test('longer bodies are marked', async (t) => {
   t.match(up._procoreProxy.bodySha256, /^[0-9a-f]{64}$/)
 })
 
-t.test('what breaks off, fails or is thrown away is not recorded', async (t) => {
+t.test('what breaks off or fails is not recorded', async (t) => {
   const { recording, sent, pass, entries } = start(t)
   const call = async (path: string, method = 'GET') => {
     const response = recording(callOf(path, { method }))
@@ -309,24 +309,16 @@ t.test('what breaks off, fails or is thrown away is not recorded', async (t) => 
   const failed = await call('/rest/failed')
   failed.upstream.fail(new Error('no connection'))
   await t.rejects(failed.response)
-  for (const how of ['pipe', 'read'] as const) {
-    const broken = await call('/rest/broken')
-    const body = broken.upstream.head()
-    const response = await broken.response
-    const reading = watch<unknown>(how === 'pipe' ? response.pipe(() => true) : response.read(100))
-    await settle()
-    body.push('half')
-    response.resume()
-    response.abort(new Error('broke off'))
-    await settle()
-    t.match(reading.error, { message: 'broke off' })
-  }
-  const discarded = await call('/rest/discarded')
-  discarded.upstream.head()
-  ;(await discarded.response).discard()
-  const head = await call('/rest/head', 'HEAD')
-  head.upstream.head(200, ['Content-Length', '5'])
-  ;(await head.response).discard()
+  const broken = await call('/rest/broken')
+  const body = broken.upstream.head()
+  const response = await broken.response
+  const reading = watch(response.pipe(() => true))
+  await settle()
+  body.push('half')
+  response.resume()
+  response.abort(new Error('broke off'))
+  await settle()
+  t.match(reading.error, { message: 'broke off' })
 
   // A response before all of the request's body was sent says nothing of that request.
   const early = withBody('/rest/early', 'x')
@@ -337,7 +329,7 @@ t.test('what breaks off, fails or is thrown away is not recorded', async (t) => 
   await pass(callOf('/rest/whole'))
   t.strictSame(
     (await entries()).map(({ request }) => request.url.slice(23)),
-    ['/rest/head', '/rest/whole'],
+    ['/rest/whole'],
   )
 })
 

@@ -10,7 +10,7 @@ import { readFolder, recordedCompanies } from '../../src/recordings/har-file.ts'
 import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
 import { replayDocument } from '../../src/recordings/replay-config.ts'
-import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+import { bytesOf, type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
 
 interface Recorded {
   readonly call: Call
@@ -113,7 +113,7 @@ t.test('status, headers and body come back as they were recorded', async (t) => 
   const response = await send(call)
   t.equal(response.status, 404)
   t.strictSame(response.rawHeaders, [...headers.slice(0, 8), 'Content-Length', '4'])
-  t.ok((await response.read(10))?.equals(binary))
+  t.ok((await bytesOf(response)).equals(binary))
   t.equal(call.exchange.upstreamMs, 0, "log and metrics count it as Procore's")
   const head = await send(callOf('/rest/a', { method: 'HEAD' }))
   t.strictSame(head.rawHeaders, ['Content-Length', '4'])

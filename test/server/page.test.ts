@@ -85,7 +85,7 @@ t.test('every part of the page is sent with headers that keep other pages out of
     'nothing inline',
   )
   t.equal((await rig.get('/acme/_proxy/')).status, 200, 'below a company too')
-  t.equal((await rig.get('/nobody/_proxy/')).status, 404)
+  t.equal((await rig.get('/unknown/_proxy/')).status, 404)
   for (const path of [...ROUTES, '/_proxy/events']) {
     t.equal((await rig.get(path, { method: 'POST' })).status, 404, `POST ${path}`)
   }
@@ -123,7 +123,7 @@ t.test('requests: a list, and each by its id; nothing secret in either', async (
   const hello = await find('hello')
   t.match(hello, { status: { version: String, companies: [{ name: 'acme' }, {}] }, requests: [{}, {}] })
   for (const text of [list.text, one.text, JSON.stringify(hello)]) t.notMatch(text, 's3cr3t')
-  const none = await rig.get('/_proxy/requests/nobody')
+  const none = await rig.get('/_proxy/requests/unknown')
   t.match(none, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } })
 })
 
