@@ -1,12 +1,11 @@
 // Records calls: collects each complete response with its request, and writes them to a folder within a second.
-import type { RecordingSettings } from '../config/config.ts'
 import type { Call, Send } from '../forward/call.ts'
 import { responseWith } from '../forward/upstream-response.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { RecordedCompany, RecordedEntry } from './har.ts'
 import { type Exchanged, entryOf } from './har-entry.ts'
 import { appendEntries } from './har-file.ts'
-import { MemberMask } from './masks.ts'
+import type { MemberMask } from './masks.ts'
 
 export interface RecorderDeps {
   /** Whether a known secret (of the configuration, or a token) is anywhere in the text. */
@@ -32,7 +31,7 @@ interface Waiting {
 export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
-  #mask: MemberMask
+  readonly #mask: MemberMask
   readonly #waiting = new Map<string, Waiting>()
   #waitingLength = 0
   #timer: NodeJS.Timeout | undefined
@@ -40,14 +39,10 @@ export class CallRecorder {
   /** Entries are made and files written one after another. */
   #work: Promise<void> = Promise.resolve()
 
-  constructor(folder: string, settings: RecordingSettings, deps: RecorderDeps) {
+  constructor(folder: string, mask: MemberMask, deps: RecorderDeps) {
     this.#folder = folder
     this.#deps = deps
-    this.#mask = new MemberMask(settings.redact)
-  }
-
-  configure(settings: RecordingSettings): void {
-    this.#mask = new MemberMask(settings.redact)
+    this.#mask = mask
   }
 
   /** Adds a complete exchange with the copies of its bodies. */

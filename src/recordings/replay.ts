@@ -1,6 +1,5 @@
 // Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
 import { Readable } from 'node:stream'
-import type { RecordingSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Call, Send } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
@@ -8,7 +7,7 @@ import { StoredResponse, type UpstreamResponse } from '../forward/upstream-respo
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'
-import { MemberMask } from './masks.ts'
+import type { MemberMask } from './masks.ts'
 import { nearest } from './nearest.ts'
 import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
 import { type CallRecorder, withRecorder } from './recorder.ts'
@@ -23,14 +22,10 @@ interface Answers {
 /** The recordings in a folder, ready for replay. They outlive a reload. */
 export class RecordedAnswers {
   readonly #byKey = new Map<string, Answers>()
-  #mask: MemberMask
+  readonly #mask: MemberMask
 
-  constructor(settings: RecordingSettings) {
-    this.#mask = new MemberMask(settings.redact)
-  }
-
-  configure(settings: RecordingSettings): void {
-    this.#mask = new MemberMask(settings.redact)
+  constructor(mask: MemberMask) {
+    this.#mask = mask
   }
 
   addAll(recording: Recording): void {
