@@ -83,10 +83,9 @@ const SETTINGS: CacheSettings = {
   refusalsMs: 0,
   sizeBytes: 64_000_000,
 }
-const DEPS = { isExhausted: () => false }
 
 async function lookup(): Promise<number> {
-  const cache = new ResponseCache(SETTINGS, DEPS)
+  const cache = new ResponseCache(SETTINGS, () => false)
   const headers = ['Host', 'localhost', 'Accept', '*/*', 'User-Agent', 'curl/8', 'Authorization', 'Bearer x']
   const answer = [
     'Content-Type',
@@ -115,7 +114,7 @@ async function lookup(): Promise<number> {
 }
 
 async function memory(bodyBytes: number) {
-  const cache = new ResponseCache(SETTINGS, DEPS)
+  const cache = new ResponseCache(SETTINGS, () => false)
   const used = async () => {
     for (let times = 0; times < 3; times++) {
       globalThis.gc?.()

@@ -38,7 +38,6 @@ export class KeptResponses {
   #sizeBytes: number
   /** Of responses that are being collected. */
   #underWayBytes = 0
-  readonly #keysByCompany = new Map<string, Set<string>>()
 
   constructor(sizeBytes: number) {
     this.#sizeBytes = sizeBytes
@@ -60,11 +59,6 @@ export class KeptResponses {
 
   set(key: string, response: KeptResponse): void {
     this.#kept.set(key, response)
-    // It is missing if it was larger than one response may be.
-    if (!this.#kept.has(key)) return
-    const keys = this.#keysByCompany.get(response.companyKey)
-    if (keys === undefined) this.#keysByCompany.set(response.companyKey, new Set([key]))
-    else keys.add(key)
   }
 
   delete(key: string): void {
@@ -73,17 +67,17 @@ export class KeptResponses {
 
   /** Deletes everything of one company. */
   drop(companyKey: string): void {
-    for (const key of [...(this.#keysByCompany.get(companyKey) ?? [])]) this.#kept.delete(key)
+    for (const [key, kept] of [...this.#kept.entries()]) {
+      if (kept.companyKey === companyKey) this.#kept.delete(key)
+    }
   }
 
   /** Deletes entries for which `applies` returns false, and entries that no longer fit. */
   retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
-    const kept = [...this.#kept.rkeys()].map((key) => [key, this.#kept.peek(key)] as const)
-    this.#kept.clear()
+    const kept = [...this.#kept.rentries()]
     this.#sizeBytes = sizeBytes
     this.#kept = this.#open()
-    for (const [key, response] of kept)
-      if (response !== undefined && applies(response)) this.set(key, response)
+    for (const [key, response] of kept) if (applies(response)) this.#kept.set(key, response)
   }
 
   /** Makes room for a response that is being collected. The least recently used entries are deleted first. */
@@ -105,14 +99,7 @@ export class KeptResponses {
       // The body's bound, with what comes with it.
       maxEntrySize: this.mostBytes,
       sizeCalculation: (response, key) => sizeOf(response) + key.length * 2,
-      dispose: ({ companyKey }, key) => this.#forget(companyKey, key),
     })
-  }
-
-  #forget(companyKey: string, key: string): void {
-    const keys = this.#keysByCompany.get(companyKey)
-    keys?.delete(key)
-    if (keys?.size === 0) this.#keysByCompany.delete(companyKey)
   }
 }
 
