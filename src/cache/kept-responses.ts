@@ -74,10 +74,13 @@ export class KeptResponses {
 
   /** Deletes entries for which `applies` returns false, and entries that no longer fit. */
   retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
-    const kept = [...this.#kept.rentries()]
+    const before = this.#kept
     this.#sizeBytes = sizeBytes
     this.#kept = this.#open()
-    for (const [key, response] of kept) if (applies(response)) this.#kept.set(key, response)
+    for (const key of before.rkeys()) {
+      const response = before.peek(key)
+      if (response !== undefined && applies(response)) this.#kept.set(key, response)
+    }
   }
 
   /** Makes room for a response that is being collected. The least recently used entries are deleted first. */

@@ -131,7 +131,7 @@ t.test('callers that differ in other headers are equal', async (t) => {
 
 t.test('a kept response is given again until its time is over', async (t) => {
   const time = fakeTime(t)
-  const { ask, sent, cache } = start(keepFor(60_000))
+  const { ask, sent, cache, caching } = start(keepFor(60_000))
   t.match(await ask(), { text: 'answer 1', cacheStatus: MISS })
   await time.pass(19_000)
   t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=41', age: '19' })
