@@ -11,7 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { build, type Metafile } from 'esbuild'
+import { build, type Metafile, type Plugin } from 'esbuild'
+import { BUNDLE_OPTIONS } from './bundle-options.ts'
 
 const ROOT = dirname(import.meta.dirname)
 const DIST = join(ROOT, 'dist')
@@ -20,6 +21,10 @@ const ENTRY = join(BIN, 'procore-proxy.cjs')
 
 /** `--cold` leaves out the compiled code, which fits only the Node version and the user that made it. */
 const isCold = process.argv.includes('--cold')
+
+/** Large packages that few runs need: each is a file of its own, so that the others do not keep its text in memory. */
+const RARE = ['@redis/client', 'prom-client', '@clack/prompts', 'papaparse']
+const fileOf = (name: string) => `${name.replace(/^@/, '').replace('/', '-')}.cjs`
 
 rmSync(DIST, { recursive: true, force: true })
 mkdirSync(BIN, { recursive: true })
@@ -38,30 +43,30 @@ if (!isCold) {
 }
 
 /**
- * Bundles src/cli/main.ts into dist/bin/program.cjs. CommonJS, because it starts faster and uses less memory than modules;
- * `import()` becomes a function call, so that rarely used packages are part of the file but run only when they are needed.
+ * Bundles src/cli/main.ts into dist/bin/program.cjs, and each of the rare packages into a file of its own beside it.
  */
 async function bundle(): Promise<Metafile> {
-  const { metafile } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: ['src/cli/main.ts'],
-    outfile: join(BIN, 'program.cjs'),
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node24',
-    // The output must not depend on where the project or its packages are.
-    preserveSymlinks: true,
-    define: { 'import.meta.url': 'bundleUrl' },
-    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href;" },
-    // Names are kept, so that the stack of an error can be read.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: 'none',
-    logLevel: 'warning',
-    metafile: true,
-  })
-  return metafile
+  const rare: Plugin = {
+    name: 'rare',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^[@a-z]/ }, ({ path, kind }) =>
+        kind !== 'entry-point' && RARE.includes(path)
+          ? { path: `./${fileOf(path)}`, external: true }
+          : undefined,
+      ),
+  }
+  const outputs = [
+    await build({
+      ...BUNDLE_OPTIONS,
+      entryPoints: ['src/cli/main.ts'],
+      outfile: join(BIN, 'program.cjs'),
+      plugins: [rare],
+    }),
+    ...(await Promise.all(
+      RARE.map((name) => build({ ...BUNDLE_OPTIONS, entryPoints: [name], outfile: join(BIN, fileOf(name)) })),
+    )),
+  ]
+  return { inputs: Object.assign({}, ...outputs.map(({ metafile }) => metafile.inputs)), outputs: {} }
 }
 
 /** Returns name, version and licence text of each package that is part of the bundle. */

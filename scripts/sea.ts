@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { build } from 'esbuild'
+import { BUNDLE_OPTIONS } from './bundle-options.ts'
 
 const ROOT = dirname(import.meta.dirname)
 const DIST = join(ROOT, 'dist')
@@ -17,10 +19,10 @@ writeFileSync(join(SEA, 'LICENSES.txt'), licences())
 copyFileSync(process.execPath, PROGRAM)
 // macOS refuses to start a signed file that was changed.
 if (IS_MAC) execFileSync('codesign', ['--remove-signature', PROGRAM])
-insertProgram()
+await insertProgram()
 if (IS_MAC) execFileSync('codesign', ['--sign', '-', PROGRAM])
 
-function insertProgram(): void {
+async function insertProgram(): Promise<void> {
   const blob = join(SEA, 'blob')
   const config = join(SEA, 'sea.json')
   // src/observe/own-files.ts reads the assets by these names.
@@ -30,14 +32,16 @@ function insertProgram(): void {
     'package.json': join(ROOT, 'package.json'),
     ...Object.fromEntries([...pages, ...completions]),
   }
-  const main = join(DIST, 'bin/program.cjs')
+  // An executable can load no other files, so that here everything is in one.
+  const main = join(SEA, 'program.cjs')
+  await build({ ...BUNDLE_OPTIONS, entryPoints: ['src/cli/main.ts'], outfile: main })
   const options = { main, output: blob, assets, useCodeCache: true, disableExperimentalSEAWarning: true }
   writeFileSync(config, JSON.stringify(options))
   node('--experimental-sea-config', config)
   const postject = join(ROOT, 'node_modules/postject/dist/cli.js')
   const segment = IS_MAC ? ['--macho-segment-name', 'NODE_SEA'] : []
   node(postject, PROGRAM, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE, ...segment)
-  for (const file of [blob, config]) rmSync(file)
+  for (const file of [blob, config, main]) rmSync(file)
 }
 
 function node(...args: string[]): void {

@@ -1,4 +1,4 @@
-// Every error the proxy itself answers with: code, status, title, help (RFC 9457, RFC 9209).
+// Lists every error that the proxy itself answers with: code, status, title, help (RFC 9457, RFC 9209).
 
 /** Where the proxy serves `docs/errors.md`; a problem's `type` is this with the code as its fragment. */
 export const ERROR_DOCS_URL = '/_proxy/errors'
@@ -6,7 +6,7 @@ export const ERROR_DOCS_URL = '/_proxy/errors'
 interface ErrorKind {
   readonly status: number
   readonly title: string
-  /** What the person who reads the answer should do next. */
+  /** What the person who reads the error should do next. */
   readonly help: string
   /** Error type of the Proxy-Status header (RFC 9209 section 2.3). */
   readonly proxyStatus: string
@@ -175,13 +175,16 @@ export interface ProxyErrorOptions {
   readonly proxyStatus?: string
   /** More exact advice than the table's. */
   readonly help?: string
-  /** With `method_not_allowed`: the methods that are allowed, if they are fewer than those that are forwarded. */
+  /** For `method_not_allowed`: the allowed methods, if only some of the forwarded methods are allowed. */
   readonly allow?: string
   /** Logged, never sent. */
   readonly cause?: unknown
 }
 
-/** An answer of the proxy's own. `message` is the problem's `detail`: it must hold no secret, token or upstream body. */
+/**
+ * An error that the proxy itself answers with. `message` becomes the problem's `detail`; it must contain no secret,
+ * token or upstream body.
+ */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError'
   readonly code: ErrorCode

@@ -1,4 +1,4 @@
-// What other programs get from this package: a proxy that they build and run themselves.
+// The public interface of this package, for programs that build and run the proxy themselves.
 export type { Config } from './config/config.ts'
 export { loadConfig } from './config/load.ts'
 export { createLogger, type Logger } from './observe/log.ts'

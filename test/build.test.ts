@@ -113,11 +113,15 @@ t.test('the server can be embedded', async (t) => {
   const { file } = await startPlace(t)
   const args = ['-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', EMBEDS, '--', file]
   t.equal((await promisify(execFile)('env', args, { encoding: 'utf8' })).stdout, '200 true\n')
-  t.match(read('dist/server.d.ts'), /export \{ buildServer,/)
+  t.match(read('dist/server/build-server.d.ts'), /export declare function buildServer/)
   t.notOk(existsSync(join(ROOT, 'dist/cli')) || existsSync(join(ROOT, 'dist/fake')), 'and nothing else')
   t.strictSame(readdirSync(join(ROOT, 'dist/bin')).sort(), [
     'LICENSES.txt',
+    'clack-prompts.cjs',
+    'papaparse.cjs',
     'procore-proxy.cjs',
     'program.cjs',
+    'prom-client.cjs',
+    'redis-client.cjs',
   ])
 })

@@ -240,7 +240,7 @@ password of \`Authorization: Basic\`. \`procore-proxy key NAME\` makes a key and
 - A caller never gets more than the company allows: both the caller's and the company's \`access\` and \`rules\` apply.
 - With \`projects\`, every project that a request names must be in the list. Requests that name no project are refused unless
   one of the caller's rules allows them, except \`/me\`, \`/companies\` and reading the list of projects.
-- \`share\` limits a caller to a part of Procore's rate limit window while others need it. What nobody else uses is lent.
+- \`share\` limits a caller to a part of Procore's rate limit window while others need it. A part that no other caller needs is lent.
 - \`guard.clientKeys\` are keys without names. Their callers may do everything that the company allows.
 
 \`audit\` appends one JSON line for each write and each refusal (or each request, with \`what: all\`) to a file:

@@ -4,13 +4,13 @@
 export interface LiveToken {
   readonly value: string
   readonly lifetimeMs: number
-  /** Monotonic: when it was asked for. */
+  /** Monotonic: when it was requested. */
   readonly issuedAt: number
   /** The same by the wall clock, for people. */
   readonly obtainedAt: number
-  /** Monotonic: from here on it is renewed in the background. */
+  /** Monotonic: from this time on it is renewed in the background. */
   readonly renewAt: number
-  /** Monotonic: it is never sent from here on. */
+  /** Monotonic: from this time on it is never sent. */
   readonly endsAt: number
   /** The same end by the wall clock, because the monotonic clock stops while a laptop sleeps. */
   readonly wallEndsAt: number

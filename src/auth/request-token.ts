@@ -8,21 +8,21 @@ import { TokenFailure } from './token-failure.ts'
 /** An access token as the login server gave it. */
 export interface IssuedToken {
   readonly value: string
-  /** From `expires_in`; 900 s where the server names none (the shortest that Procore ever announced). */
+  /** From `expires_in`; 900 s if the server names none (the shortest lifetime that Procore ever announced). */
   readonly lifetimeMs: number
-  /** How old the token is already, where another replica obtained it; absent: 0. */
+  /** How old the token already is, if another replica obtained it; absent means 0. */
   readonly ageMs?: number
 }
 
 const DEFAULT_LIFETIME_SECONDS = 900
-/** A shorter life is of no use: the login server would be asked without pause. */
+/** The shortest useful lifetime. With a shorter one, the login server would be asked without pause. */
 const SHORTEST_LIFETIME_SECONDS = 1
-/** A longer life is cut, so that the end remains a valid date. */
+/** The longest lifetime. A longer one is cut, so that the end remains a valid date. */
 const LONGEST_LIFETIME_SECONDS = 365 * 86_400
 /** A token response is about 1 KB; anything larger is not one. */
 const MOST_BODY_BYTES = 256 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
-/** A connection takes no longer than this, so that the error names what is in the way, such as an outbound proxy. */
+/** The time limit for the connection alone, so that the error can name what blocks it, such as an outbound proxy. */
 export const LOGIN_CONNECT_MS = 8_000
 /** Error codes of a token endpoint (RFC 6749 section 5.2). Nothing else of a body is ever repeated. */
 const OAUTH_ERRORS = new Set([

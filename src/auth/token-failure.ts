@@ -3,7 +3,7 @@
 /** `rejected` is final, because the login server refused the credentials. All other failures may pass. */
 export type TokenFailureReason = 'rejected' | 'unreachable' | 'timeout' | 'tls' | 'bad_status' | 'bad_body'
 
-/** A token request that failed. `message` holds no secret and nothing of the response body. */
+/** A token request that failed. `message` contains no secret and no part of the response body. */
 export class TokenFailure extends Error {
   override readonly name = 'TokenFailure'
   readonly reason: TokenFailureReason
@@ -20,7 +20,7 @@ export class TokenFailure extends Error {
     this.retryAfterMs = options.retryAfterMs
   }
 
-  /** True where the same credentials would fail again. */
+  /** True if the same credentials would fail again. */
   get final(): boolean {
     return this.reason === 'rejected'
   }

@@ -1,4 +1,5 @@
-// A live token for one service account: renewed ahead of its end, one request at a time, with failures remembered.
+// Keeps a valid token for one service account: renews it ahead of its end, one request at a time, and remembers
+// failures.
 import type { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
 import type { ProxyError } from '../errors.ts'
@@ -20,14 +21,17 @@ export type TokenEvent =
       readonly account: ServiceAccount
       readonly tookMs: number
       readonly failure: TokenFailure
-      /** Undefined where no retry is scheduled: the next request that needs a token makes one. */
+      /** Undefined if no retry is scheduled: the next request that needs a token makes one. */
       readonly retryInMs: number | undefined
     }
 
 /** The cache's entries by account key; its `fetchMethod` makes one token request with the source as context. */
 export type TokenCache = LRUCache<string, LiveToken, TokenSource>
 
-/** What the status page shows of an account's token. `tried`: a token request was answered or failed since the start. */
+/**
+ * What the status page shows about an account's token. `tried`: a token request was answered or failed since the
+ * start.
+ */
 export interface TokenState {
   readonly token: LiveToken | undefined
   readonly lastFailure: { readonly failure: TokenFailure; readonly at: number } | undefined
@@ -72,7 +76,7 @@ export class TokenSource {
     this.#report = report
   }
 
-  /** The live token, or undefined where one has to be waited for. Starts a renewal that is due; never waits. */
+  /** The live token, or undefined if the caller has to wait for one. Starts a renewal that is due, but never waits. */
   current(): LiveToken | undefined {
     const now = performance.now()
     this.#lastUsedAt = now
@@ -86,7 +90,7 @@ export class TokenSource {
     return token !== this.#dropped && !hasEnded(token, performance.now())
   }
 
-  /** The value of the last token that the API refused with 401; it must not be obtained again from other replicas. */
+  /** The value of the last token that the API refused with 401. It must not be taken from another replica again. */
   get refused(): string | undefined {
     return this.#dropped?.value
   }
@@ -97,7 +101,7 @@ export class TokenSource {
     return token === undefined || token === this.#dropped || hasEnded(token, now) ? undefined : token
   }
 
-  /** The live token, waited for up to 15 s; throws `credentials_rejected` or `token_unavailable`. */
+  /** Waits up to 15 s for a live token; throws `credentials_rejected` or `token_unavailable`. */
   get(signal?: AbortSignal): Promise<LiveToken> {
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
@@ -139,7 +143,7 @@ export class TokenSource {
   }
 
   /**
-   * After a 401 for `refused`: a promise for another token to send the request again with. Undefined where none may be
+   * After a 401 for `refused`: a promise for another token to send the request again with. Undefined if none may be
    * fetched, because a 401 caused a renewal less than a minute ago or a failure is being waited out; the token then stays.
    */
   replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {
@@ -154,12 +158,12 @@ export class TokenSource {
       this.#dropped = live
     }
     const token = this.get(signal)
-    // The request that asked may not wait for it, if its body cannot be sent again.
+    // The request that asked may not wait for this, because its body may not be repeatable.
     token.catch(() => {})
     return token
   }
 
-  /** Fetches a token if there is none, and counts as use. Failures are reported, not thrown. */
+  /** Fetches a token if there is none. Counts as use of the account. Failures are reported, not thrown. */
   prefetch(): void {
     if (this.current() === undefined && !this.#attempting && performance.now() >= this.#nextAttemptAt) {
       this.#attempt()

@@ -1,4 +1,4 @@
-// The errors of requests for which there is no token.
+// Makes the errors for requests for which there is no token.
 import type { ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
@@ -6,10 +6,12 @@ import type { TokenFailure } from './token-failure.ts'
 
 const TLS_HELP = `The login server presented a certificate that this machine does not trust. ${CA_HELP}`
 
-/** A caller waits no longer than this for a first token. */
+/** The longest that a caller waits for a first token. */
 export const FIRST_TOKEN_WAIT_MS = 15_000
 
-/** The error for an account whose last token request failed, or has not been answered; `retryInMs` becomes Retry-After. */
+/**
+ * The error for an account whose last token request failed or has not been answered. `retryInMs` becomes Retry-After.
+ */
 export function tokenUnavailable(
   account: ServiceAccount,
   failure: TokenFailure | undefined,
@@ -26,7 +28,7 @@ export function tokenUnavailable(
   })
 }
 
-/** The error of a request whose caller left; it is never sent. */
+/** The error of a request whose caller has disconnected; it is never sent to a caller. */
 export function callerLeft(): ProxyError {
   return new ProxyError('token_unavailable', 'The caller closed its connection.')
 }

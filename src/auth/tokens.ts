@@ -5,7 +5,7 @@ import type { LiveToken } from './live-token.ts'
 import type { IssuedToken } from './request-token.ts'
 import { type TokenEvent, TokenSource } from './token-source.ts'
 
-/** What a token request is made for. */
+/** The input of a token request. */
 export interface TokenRequest {
   readonly account: ServiceAccount
   readonly signal: AbortSignal
@@ -16,7 +16,7 @@ export interface TokenRequest {
 /** Makes one token request; throws TokenFailure. */
 export type RequestToken = (request: TokenRequest) => Promise<IssuedToken>
 
-/** With more accounts than this, the least recently used ones fetch their tokens anew. */
+/** With more accounts than this, the least recently used ones have to fetch a new token. */
 const MOST_ACCOUNTS = 4096
 const RENEW_AFTER = 0.75
 /** A token ends a little early, so that it does not end on its way to the API. */
@@ -31,12 +31,12 @@ export class Tokens {
     this.#report = report
     this.#cache = new LRUCache<string, LiveToken, TokenSource>({
       max: MOST_ACCOUNTS,
-      ttl: 1, // Turns tracking on; each entry gets its own below.
+      ttl: 1, // Enables lifetimes; each entry gets its own below.
       ttlResolution: 0,
       noDeleteOnFetchRejection: true,
       perf: { now: () => performance.now() },
       fetchMethod: async (_key, _old, { signal, options, context }) => {
-        // Measured from before the request left, so that the token is never older than we think.
+        // Measured before the request is sent, so that the token is never older than we think.
         const askedAt = performance.now()
         const askedAtWall = Date.now()
         const { account, refused } = context

@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { AuditSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 
-/** One request, as the audit file tells it. Members that are undefined are left out. */
+/** One request, as it is written to the audit file. Undefined members are left out. */
 export interface AuditEntry {
   /** ISO 8601, in UTC: when the request came in. */
   readonly time: string
@@ -14,7 +14,7 @@ export interface AuditEntry {
   readonly method: string
   /** With query values masked. */
   readonly path: string
-  /** Null if the caller got no answer. */
+  /** Null if the caller got no response. */
   readonly status: number | null
   readonly durationMs: number
   /** The proxy's own error code, if it refused the request or broke it off. */
@@ -29,13 +29,13 @@ export interface Audit {
   record(entry: AuditEntry): Promise<void>
   /** Throws `audit_unavailable` while the file can't be written. Call it before a write is forwarded. */
   assertWritable(): void
-  /** Opens the file anew, after a log rotation (SIGHUP). */
+  /** Reopens the file, after a log rotation (SIGHUP). */
   reopen(): Promise<void>
   /** Writes what waits and closes the file. */
   close(): Promise<void>
 }
 
-/** As much of a logger as is used. */
+/** The part of a logger that is used. */
 export interface AuditLog {
   warn(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -44,11 +44,11 @@ export interface AuditLog {
 export type AuditFile = Pick<AuditSettings, 'file'>
 
 const MODE = 0o600
-/** A power cut loses no more than this; `kill -9` loses nothing. */
+/** A power cut loses at most this much; `kill -9` loses nothing. */
 const SYNC_AFTER_MS = 1_000
 const RETRY_AFTER_MS = 1_000
 const WARN_AFTER_MS = 60_000
-/** Lines of requests that went on without them, kept for when the file can be written again. */
+/** Lines of requests that were not held up, kept until the file can be written again. */
 const MOST_KEPT = 1_000
 /** One write to the file, in characters. */
 const LONGEST_BATCH = 64 * 1024
@@ -82,12 +82,12 @@ class AuditWriter implements Audit {
   readonly #now: () => number
   readonly #retryAfterMs: number
   #handle: FileHandle | undefined
-  /** The file ends within a line, which the next write has to end first. */
+  /** The file ends in the middle of a line, which the next write has to complete first. */
   #isTorn = false
   #waiting: Waiting[] = []
   #kept: string[] = []
   #lost = 0
-  /** Everything that touches the file, one after the other. */
+  /** A queue, so that only one operation on the file runs at a time. */
   #work: Promise<void> = Promise.resolve()
   #isScheduled = false
   #failure: unknown
@@ -202,7 +202,7 @@ class AuditWriter implements Audit {
     }
     this.#sync ??= setTimeout(() => {
       this.#sync = undefined
-      // The next write meets the error too, if it stays.
+      // If the error persists, the next write reports it.
       this.#handle?.datasync().catch(() => {})
     }, SYNC_AFTER_MS).unref()
   }
@@ -229,7 +229,7 @@ class AuditWriter implements Audit {
     this.#lost += over
   }
 
-  /** Opens the file anew and writes what was kept. */
+  /** Reopens the file and writes the lines that were kept. */
   async #tryAgain(): Promise<void> {
     if (this.#isClosed) return
     await this.#closeHandle()

@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 export const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const
 export type UsageColumn = (typeof USAGE_COLUMNS)[number]
 
-/** One line of the result: the values of the columns, in their order, and what they add up to. */
+/** One line of the result: the values of the columns, in their order, and their totals. */
 export interface UsageRow {
   readonly values: readonly string[]
   readonly requests: number
@@ -17,18 +17,18 @@ export interface Usage {
   readonly by: readonly UsageColumn[]
   /** The most requests first. */
   readonly rows: readonly UsageRow[]
-  /** Lines that are no entry: damaged, or cut off by a power cut. */
+  /** Lines that are not entries: damaged, or incomplete after a power cut. */
   readonly skippedLines: number
 }
 
-/** Groups beyond these are counted as one, so that made-up paths can't fill the memory. */
+/** Further groups are counted as one, so that made-up paths cannot fill the memory. */
 const MOST_GROUPS = 10_000
 const OTHERS = '(others)'
 const READ_BYTES = 256 * 1024
 /** A longer line is damaged. */
 const LONGEST_LINE = 256 * 1024
 
-/** Reads `caller,route` and the like. Throws an Error that names the columns there are. */
+/** Reads a list such as `caller,route`. Throws an Error that names the available columns. */
 export function usageColumns(text: string): readonly UsageColumn[] {
   const names = text.split(',').map((name) => name.trim())
   const unknown = names.find((name) => !USAGE_COLUMNS.some((column) => column === name))
@@ -136,7 +136,10 @@ function columnOf(entry: Entry, column: UsageColumn): string {
   return text.replaceAll('\t', ' ')
 }
 
-/** The lines of a file, a chunk's at a time, without their ends; of a line that is too long, only its beginning. */
+/**
+ * The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the
+ * beginning.
+ */
 async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
   let rest = ''
   for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: READ_BYTES })) {
@@ -155,7 +158,7 @@ function pad(text: string, width: number, isNumber: boolean): string {
   return isNumber ? text.padStart(width) : text.padEnd(width)
 }
 
-/** A text that a spreadsheet would run as a formula gets a quote before it. */
+/** Puts a quote in front of a text that a spreadsheet would run as a formula. */
 function csvField(text: string): string {
   const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe

@@ -1,10 +1,10 @@
-// What `check` prints for people: a table, and below it what to do about each failure.
+// Formats the report of `check`: a table, and below it what to do about each failure.
 import { styleText } from 'node:util'
 import type { Config } from '../config/config.ts'
 import type { Finding } from './check.ts'
 import { renderTable } from './table.ts'
 
-/** The report; `offline` says that nothing was tried. */
+/** The report. `offline` means that nothing was tried. */
 export function reportChecks(
   { file, network, warnings }: Pick<Config, 'file' | 'network' | 'warnings'>,
   findings: readonly Finding[],

@@ -34,7 +34,7 @@ export async function check(names: readonly string[], options: Options): Promise
     names.length === 0 ? config.accounts : [...new Set(companies.map((company) => company.account))]
   const findings = options.offline ? [] : await checkOnline(config, companies, accounts)
   const ok = findings.every((finding) => finding.ok)
-  // Before the output is written: a reader that leaves early must not turn a failure into a success.
+  // Set before the output is written, because a reader that leaves early must not turn a failure into a success.
   if (!ok) process.exitCode = EXIT.failure
   const { file, warnings } = config
   const text = options.json
@@ -86,7 +86,7 @@ export async function checkAccount(
   }
 }
 
-/** A flaw that can be seen in the secret comes first: resetting the secret would wipe the account's permissions. */
+/** A visible flaw of the secret comes first, because resetting the secret would wipe the account's permissions. */
 function refusedCredentials(account: ServiceAccount): string[] {
   const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
   return account.secretFlaw === undefined ? causes : [account.secretFlaw, ...causes]

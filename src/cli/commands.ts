@@ -1,4 +1,4 @@
-// The table of commands: what each is for, its arguments and flags, and the function that runs it, loaded when it is wanted.
+// The table of commands: what each is for, its arguments and flags, and how to load the function that runs it.
 import { InvalidArgumentError } from 'commander'
 import ms, { type StringValue } from 'ms'
 import * as options from './options.ts'
@@ -9,7 +9,7 @@ export interface ArgumentSpec {
   readonly name: string
   readonly about: string
   readonly choices?: readonly string[]
-  /** What a shell offers, where there are no choices. */
+  /** What a shell offers if there are no fixed choices. */
   readonly offers?: 'company' | 'method' | 'file'
 }
 
@@ -25,7 +25,7 @@ export interface CommandSpec {
   readonly options?: readonly OptionSpec[]
   readonly examples: readonly string[]
   readonly variables?: readonly string[]
-  /** By exit status: when; empty where it does not occur. */
+  /** When each exit status occurs; empty if it does not. */
   readonly exits: readonly string[]
   /** The page of the documentation. */
   readonly docs: string
@@ -307,7 +307,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
 ]
 
-/** One flag; `more` is what it has besides. */
+/** One flag; `more` are its other properties. */
 function option(flags: string, about: string, more: Omit<OptionSpec, 'flags' | 'about'> = {}): OptionSpec {
   return { flags, about, ...more }
 }

@@ -12,7 +12,7 @@ export async function completion(shell: string | undefined, options: Options): P
   else process.stdout.write(ownFile(`completions/procore-proxy.${shell}`))
 }
 
-/** Of the configuration; none where it cannot be read, since a shell that completes is no place for an error. */
+/** The companies of the configuration; none if it cannot be read, because completion must not print errors. */
 async function companyNames({ config: file }: Options): Promise<string[]> {
   const config = await readConfig({ config: file }, { resolveSecrets: false }).catch(() => undefined)
   return (config?.companies ?? []).map(({ name }) => name)

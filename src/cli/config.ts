@@ -6,7 +6,7 @@ import { usageError } from './exit.ts'
 
 /** Reads the configuration; throws CommandError with every mistake in it. */
 export async function readConfig(flags: Flags, options: { resolveSecrets?: boolean } = {}): Promise<Config> {
-  // Loaded here: most runs of the program are health checks, which need no more than an address.
+  // Loaded only now, because most runs of the program are health checks, which need only an address.
   const { loadConfig } = await import('../config/load.ts')
   try {
     return await loadConfig({ flags, env: process.env, cwd: process.cwd(), ...options })

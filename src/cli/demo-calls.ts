@@ -1,4 +1,4 @@
-// The calls that `demo` makes, and how each is shown.
+// The calls that `demo` makes, and how each is printed.
 import type { Client } from 'undici'
 import type { FakeProcore } from '../fake/procore.ts'
 

@@ -1,4 +1,4 @@
-// The command `demo`: a fake Procore, the proxy, a few plain requests, and what became of each.
+// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -51,8 +51,8 @@ function print(text: string): void {
 
 function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
   const logins = journal.tokenRequests().map(({ method, url }) => `${method} ${url}`)
-  return `A fake Procore: login ${loginUrl}, API ${apiUrl}
-The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+  return `The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+A fake Procore: login ${loginUrl}, API ${apiUrl}
 
 At start the proxy logged in, once for all three companies: ${logins.join(', ')}
 `

@@ -1,4 +1,4 @@
-// The one place where `explain` uses the server: judges an imagined request and says in plain data what became of it.
+// Judges a hypothetical request for `explain`, with the server's own code, and returns the result as plain data.
 import { Tokens } from '../auth/tokens.ts'
 import { explainCache } from '../cache/explain-cache.ts'
 import type { Company, Config, Environment } from '../config/config.ts'
@@ -25,9 +25,9 @@ export interface Forwarded {
   readonly origin: string
   readonly host: string
   readonly path: string
-  /** The headers that Procore would get, flat, without `Authorization`. */
+  /** The headers that Procore would get (name, value, …), without `Authorization`. */
   readonly headers: readonly string[]
-  /** What the cache would do with it, in words; undefined where none is configured for it. */
+  /** What the cache would do with it, in words; undefined if none is configured for it. */
   readonly cache: string | undefined
 }
 

@@ -1,10 +1,10 @@
-// What `explain` prints for people: one labelled line for each thing that it says.
+// Formats the report of `explain`: one labeled line for each fact.
 import { styleText } from 'node:util'
 import type { Explanation } from './explain.ts'
 
 const LABEL_WIDTH = 10
 
-/** The lines, each label written once. */
+/** The lines; a repeated label is printed once. */
 export function reportExplanation(explanation: Explanation): string {
   const { verdict, answer, refusal, company, caller, access, upstream, headers, cache, notes } = explanation
   const rows: [string, string][] = []

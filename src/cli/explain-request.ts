@@ -1,4 +1,4 @@
-// Makes the request that `explain` judges out of its arguments, and finds the listener that would receive it.
+// Builds the request that `explain` judges from its arguments, and finds the listener that would receive it.
 import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
 import type { Config, ListenAddress } from '../config/config.ts'
@@ -25,7 +25,10 @@ export interface RequestWords {
   readonly headerLines: readonly string[]
 }
 
-/** The request. The bytes of the target stay as they are written: no URL parser may tidy them up before they are judged. */
+/**
+ * Builds the request. The target stays byte for byte as written, because a URL parser would normalize it before it is
+ * judged.
+ */
 export function imagineRequest(config: Config, { method, url, headerLines }: RequestWords): ImaginedRequest {
   const verb = method.toUpperCase()
   if (!METHODS.includes(verb)) throw usageError(`${method} is not an HTTP method`)

@@ -11,10 +11,10 @@ import { reportExplanation } from './explain-report.ts'
 import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
 import type { Options } from './options.ts'
 
-/** What `explain` prints; with `--json` as it is. */
+/** The result of `explain`, which `--json` prints unchanged. */
 export interface Explanation {
   readonly verdict: 'forwarded' | 'answered' | 'refused'
-  /** Who answers, where the request is neither forwarded nor refused. */
+  /** What answers if the request is neither forwarded nor refused. */
   readonly answer?: string
   readonly refusal?: {
     readonly code: string
@@ -33,7 +33,7 @@ export interface Explanation {
   readonly upstream?: string
   readonly headers?: {
     readonly added: readonly { readonly name: string; readonly value: string }[]
-    /** Names alone: the values may be secret. */
+    /** Names only, because the values may be secret. */
     readonly removed: readonly string[]
   }
   /** What the cache would do with it. */
@@ -56,7 +56,7 @@ export async function explain(method: string, url: string, options: Options): Pr
   )
 }
 
-/** What would become of the request. Sends nothing, and needs no secret. */
+/** What the proxy would do with the request. Sends nothing and needs no secret. */
 export async function explainRequest(
   config: Config,
   request: ImaginedRequest,
@@ -76,7 +76,7 @@ export async function explainRequest(
     return { verdict: 'answered', answer, ...caller, notes }
   }
   const refusal = refusalOf(judgement.error, config)
-  // Where only access was refused, the rest is what it would be without that.
+  // If only access is refused, the rest is shown as if it were allowed.
   const passed = refusal.code === 'access_denied' ? await judgeImagined(opened(judged), sent) : undefined
   const rest =
     passed?.kind === 'forward'
@@ -87,7 +87,7 @@ export async function explainRequest(
 
 const PLACEHOLDER_KEY = 'explain-does-not-read-any-key'
 
-/** Keys are not read. A caller that is named gets a placeholder for its key; without one, no key is asked for. */
+/** Keys are not read. A named caller gets a placeholder as its key; without a caller, no key is required. */
 function withKey(config: Config, request: ImaginedRequest, callerName: string | undefined) {
   const { callers = [], guard } = config
   const keyless = { ...config, guard: { ...guard, clientKeys: [] } }

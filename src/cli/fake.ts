@@ -1,4 +1,5 @@
-// The command `fake`, not listed in the help: the fake Procore alone, for trying a deployment without an account.
+// The command `fake`, which the help does not list: runs the fake Procore alone, to try a deployment without an
+// account.
 import closeWithGrace from 'close-with-grace'
 import { CommandError } from './exit.ts'
 import type { Options } from './options.ts'

@@ -1,4 +1,4 @@
-// The file that `init` writes: its text, and how it is written as a whole or not at all.
+// Writes the file of `init`, completely or not at all.
 import { randomBytes } from 'node:crypto'
 import { link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -38,7 +38,7 @@ companies:
 `
 }
 
-/** JSON's strings are YAML's too. */
+/** JSON strings are valid YAML. */
 function quote(text: string): string {
   return JSON.stringify(text)
 }
@@ -49,8 +49,8 @@ function mapOf(values: object): string {
 }
 
 /**
- * Refuses a place that cannot be written to, before anything is asked: a file that exists (without `force`), a folder, or a
- * folder in which no file can be made.
+ * Refuses a path that cannot be written, before any question is asked: an existing file (without `force`), a folder,
+ * or a folder in which no file can be created.
  */
 export async function checkPlace(file: string, force: boolean): Promise<void> {
   const there = await lookAt(file)
@@ -71,7 +71,7 @@ export async function checkPlace(file: string, force: boolean): Promise<void> {
   }
 }
 
-/** What has this path; a dangling link counts as a file. */
+/** What is at this path; a dangling link counts as a file. */
 async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
   try {
     return (await lstat(path)).isDirectory() ? 'folder' : 'file'
@@ -93,12 +93,12 @@ export async function writeWhole(file: string, text: string, force: boolean): Pr
   await undisturbed(async () => {
     try {
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      // What a link points to is replaced, not the link.
+      // The target of a link is replaced, not the link.
       const target = force ? await realpath(file).catch(() => file) : file
       const draft = join(dirname(target), draftName(target))
       try {
         await writeDraft(draft, text)
-        // Unlike a rename, a link never replaces anything.
+        // Unlike rename, link never replaces an existing file.
         await (force ? rename(draft, target) : link(draft, target))
       } finally {
         await rm(draft, { force: true })
@@ -126,7 +126,7 @@ function cannotWrite(file: string, error: unknown): CommandError {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Lets no signal end the process in the middle of a piece of work that takes a few milliseconds. */
+/** Keeps signals from ending the process during work that takes a few milliseconds. */
 export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
   const hold = () => {}
   for (const signal of SIGNALS) process.on(signal, hold)

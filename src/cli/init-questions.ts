@@ -1,4 +1,4 @@
-// The questions of `init` on a terminal, and what may be answered to them.
+// Asks the questions of `init` on a terminal and validates the answers.
 import { resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { z } from 'zod'
@@ -13,7 +13,7 @@ export interface CustomEnvironment {
   readonly loginUrl: string
 }
 
-/** Everything that a file is written from. */
+/** Everything that the file is written from. */
 export interface Answers {
   readonly companyId: string
   readonly access: Access
@@ -23,10 +23,10 @@ export interface Answers {
   readonly clientSecret: string | { readonly env: string } | { readonly file: string }
 }
 
-/** Thrown where the user presses Ctrl-C or Escape at a question. */
+/** Thrown if the user presses Ctrl-C or Escape at a question. */
 export class Cancelled extends Error {}
 
-/** The answer to a question of clack; throws {@link Cancelled}. */
+/** The answer to a question asked with clack; throws {@link Cancelled}. */
 export async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
   const answer = await question
   if (clack.isCancel(answer)) throw new Cancelled()
@@ -72,7 +72,7 @@ export async function askAccount(
 
 type Validate = (answer: string | undefined) => Error | undefined
 
-/** Nothing is prefilled, since a pasted answer would be added to it: an empty answer means `before`. */
+/** Nothing is prefilled, because a pasted answer would be appended to it. An empty answer means `before`. */
 async function askText(question: string, validate: Validate, before?: string): Promise<string> {
   if (before === undefined) return (await answered(clack.text({ message: question, validate }))).trim()
   const answer = await answered(
@@ -119,7 +119,7 @@ export function guessEnvironment(answer: string): string | undefined {
   return host.startsWith('sandbox.') ? 'sandbox' : 'production'
 }
 
-/** An Error where the text names no company. */
+/** Returns an Error if the text names no company. */
 export function checkCompany(answer: string | undefined): Error | undefined {
   const reading = readCompanyId(answer ?? '')
   if ('id' in reading) return undefined
@@ -130,14 +130,14 @@ export function checkCompany(answer: string | undefined): Error | undefined {
   )
 }
 
-/** An Error where the text is no origin that the proxy would log in to. */
+/** Returns an Error if the text is not an origin that the proxy could log in to. */
 export function checkOrigin(answer: string | undefined): Error | undefined {
   const schema: z.ZodType = origin
   const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
   return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
 }
 
-/** An Error where the text cannot be a client id or secret: it is empty, or has blanks in it from pasting. */
+/** Returns an Error if the text cannot be a client id or secret: it is empty, or contains spaces from pasting. */
 export function checkCredential(what: string): Validate {
   return (answer) => {
     const text = (answer ?? '').trim()

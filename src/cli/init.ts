@@ -83,7 +83,10 @@ async function askWhatNow(): Promise<'account' | 'all' | 'write'> {
   )
 }
 
-/** What the file will mean, read by the program's own reader; undefined where the secret is not there yet. */
+/**
+ * The configuration that the file will give, read by the program's own reader; undefined if the secret is not
+ * available yet.
+ */
 async function configOf(answers: Answers): Promise<Config | undefined> {
   return undisturbed(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-init-'))
@@ -105,12 +108,12 @@ function sayWhyNot({ problems }: ConfigError): undefined {
   clack.log.warn(`It cannot be checked yet:\n${why}`)
 }
 
-/** The file alone is tried; variables such as HTTPS_PROXY still count. */
+/** Only the file is tried. Variables such as HTTPS_PROXY still apply. */
 function withoutProcore(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PROCORE_')))
 }
 
-/** Variables take precedence over the file, which surprises a user who has forgotten them. */
+/** Variables take precedence over the file, which surprises users who have forgotten that they set them. */
 function warnOfVariables(): void {
   const set = Object.keys(process.env).filter(
     (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
@@ -130,7 +133,7 @@ async function nextSteps(file: string): Promise<string> {
    curl http://127.0.0.1:8377/rest/v1.0/me`
 }
 
-/** What starts this program: it runs from its sources in a clone, and compiled where it is installed. */
+/** The command that starts this program: from its sources in a clone, or as an installed program. */
 export function programName(url: string): string {
   return url.endsWith('.ts') ? 'npm run proxy --' : 'procore-proxy'
 }

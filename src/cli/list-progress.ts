@@ -21,7 +21,7 @@ export class ListProgress {
     this.#terminal = terminal
   }
 
-  /** Takes a line of the log, in JSON. */
+  /** Receives a line of the log, in JSON. */
   write(text: string): void {
     const line = JSON.parse(text) as Line
     if (line.msg === 'a page of a list') this.#show(line)
@@ -31,7 +31,7 @@ export class ListProgress {
     }
   }
 
-  /** Takes the bar away. */
+  /** Removes the progress bar. */
   end(): void {
     if (this.#terminal.isTTY) this.#terminal.write('\r\x1b[K')
   }

@@ -1,4 +1,4 @@
-// The command `list`: a whole list of the API into a file or to standard output, without a running proxy.
+// The command `list`: writes a whole list of the API to a file or to standard output, without a running proxy.
 import { randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rename, rm } from 'node:fs/promises'
@@ -18,7 +18,7 @@ import { ListProgress } from './list-progress.ts'
 export interface ListOptions extends Flags {
   /** `csv` (default), `ndjson` or `json`. */
   readonly format?: string
-  /** A file; standard output where absent. */
+  /** A file; standard output if absent. */
   readonly output?: string
 }
 
@@ -58,7 +58,7 @@ interface RunningProxy {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Runs a proxy that nobody else can call: behind a key of its own and, where there are such, on a Unix socket. */
+/** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */
 async function withProxy<T>(
   config: Config,
   progress: ListProgress,
@@ -71,7 +71,7 @@ async function withProxy<T>(
     ? { kind: 'unix', path, mode: 0o600 }
     : { kind: 'tcp', host: '127.0.0.1', port: 0 }
   const key = randomUUID()
-  // The progress is read from the log.
+  // The progress bar is fed from the log.
   const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const server = await buildServer(closedConfig(config, address, key), { log })
   const dispatcher = new Agent(hasSockets ? { connect: { socketPath: path } } : {})

@@ -1,4 +1,4 @@
-// Where a proxy on this machine listens, how to ask it, and how to tell it from another server.
+// Finds the address of a proxy on this machine, sends it requests, and distinguishes it from other servers.
 import type { IncomingMessage } from 'node:http'
 import { urlToHttpOptions } from 'node:url'
 import type { Config } from '../config/config.ts'
@@ -11,7 +11,7 @@ import type { Options } from './options.ts'
 const DEFAULT_URL = 'http://127.0.0.1:8377'
 const MOST_BYTES = 16 * 1024 * 1024
 
-/** `http://HOST:PORT` or `unix:/path`: of the flag, else of the configuration's first address, else the default. */
+/** `http://HOST:PORT` or `unix:/path`: from the flag, else from the configuration's first address, else the default. */
 export async function localUrl({ url, config: file }: Options): Promise<string> {
   if (url !== undefined) return checkedUrl(url)
   return addressUrl(await readConfig({ config: file }, { resolveSecrets: false }))
@@ -52,12 +52,13 @@ export interface LocalRequest {
   readonly headers?: Record<string, string>
 }
 
-/** GETs a path of the server at `url`; throws where it does not respond within `timeoutMs`. */
+/** GETs a path of the server at `url`; throws if it does not respond within `timeoutMs`. */
 export async function askLocal(
   url: string,
   { path, timeoutMs, headers = {} }: LocalRequest,
 ): Promise<LocalResponse> {
-  // Not by undici: health checks run this every few seconds, and loading it takes longer than asking.
+  // undici is not used here: health checks run this every few seconds, and loading undici takes longer than the
+  // request.
   const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
   const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
   const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
@@ -79,7 +80,7 @@ export async function askLocal(
 export type Health =
   | { readonly kind: 'up' }
   | { readonly kind: 'down' }
-  /** Another server's answer, or none; `found` completes "at URL: …". */
+  /** Another server answered, or none did; `found` completes "at URL: …". */
   | { readonly kind: 'other'; readonly found: string }
 
 /** Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else. */

@@ -1,4 +1,4 @@
-// The command line: reads the words, runs the command, turns what went wrong into a message and an exit status.
+// The command line: parses the arguments, runs the command, and turns errors into a message and an exit status.
 import { CommanderError } from 'commander'
 import { CommandError, EXIT } from './exit.ts'
 import { watchOutput } from './output.ts'
@@ -10,7 +10,7 @@ buildProgram()
   .parseAsync(withDefaultCommand(process.argv.slice(2)), { from: 'user' })
   .catch((error: Error) => {
     process.exitCode = exitStatus(error)
-    // commander has printed its message, or the help that was asked for.
+    // commander has already printed its message, or the help.
     if (error instanceof CommanderError) return
     const isExpected = error instanceof CommandError
     process.stderr.write(`procore-proxy: ${isExpected ? error.message : (error.stack ?? error)}\n`)

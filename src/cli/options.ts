@@ -35,14 +35,14 @@ export interface OptionSpec {
   /** One line for the help. */
   readonly about: string
   readonly choices?: readonly string[]
-  /** What a shell offers for the value, where there are no choices. */
+  /** What a shell offers for the value if there are no fixed choices. */
   readonly offers?: 'file' | 'folder'
   readonly repeatable?: true
   /** Reads the value; throws commander's InvalidArgumentError with what to write instead. */
   readonly parse?: (text: string) => unknown
-  /** The value where the flag is missing. */
+  /** The value if the flag is missing. */
   readonly fallback?: unknown
-  /** How the help shows the fallback, where not as it is. */
+  /** How the help shows the fallback, if differently. */
   readonly shown?: string
   /** Names of flags, in camel case, that exclude this one. */
   readonly conflicts?: readonly string[]

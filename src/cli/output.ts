@@ -1,11 +1,11 @@
-// What happens when standard output can no longer be written: its reader has gone, or the disk is full.
+// Handles standard output that can no longer be written because its reader has gone or the disk is full.
 import { EXIT } from './exit.ts'
 
 let goesOn = false
 
 /**
- * Ends a command whose output cannot be written. Where the reader has gone (`| head`) that is no failure of the command, so
- * the exit status stays what it is; a full disk or the like is a failure.
+ * Ends a command whose output cannot be written. If the reader has gone (`| head`), the command has not failed and
+ * keeps its exit status. Anything else, such as a full disk, is a failure.
  */
 export function watchOutput(): void {
   process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
@@ -16,11 +16,11 @@ export function watchOutput(): void {
     }
     process.exit()
   })
-  // There is no place left to report it.
+  // There is nowhere left to report this.
   process.stderr.on('error', () => {})
 }
 
-/** For a command that serves requests: it goes on serving when its log can no longer be written. */
+/** For a command that serves requests, which continues when its log can no longer be written. */
 export function goOnWithoutOutput(): void {
   goesOn = true
 }

@@ -1,4 +1,4 @@
-// Connections to Procore for commands that ask it a question or two: a token, and /rest/v1.0/me.
+// Connects to Procore for commands that make one or two requests: a token, and /rest/v1.0/me.
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { type Ask, createAsker } from '../network/ask.ts'

@@ -31,7 +31,7 @@ export function buildProgram(): Command {
   return program
 }
 
-/** The words with `start` in front where they name no command, so that a mistyped command is still recognised as one. */
+/** Puts `start` in front of arguments that name no command. A mistyped command is still recognized as one. */
 export function withDefaultCommand(words: readonly string[]): string[] {
   const [first = ''] = words
   const isForProgram = /^(-h|--help|-V|--version|help)$/.test(first)
@@ -63,7 +63,7 @@ function toOption(spec: OptionSpec): Option {
   return option
 }
 
-/** Reads a value. A flag given twice is an error, since one of its values would be ignored. */
+/** Reads a value. A flag given twice is an error, because one of its values would be ignored. */
 function reader({ flags, choices, parse, repeatable }: OptionSpec) {
   let isGiven = false
   return (text: string, before: unknown): unknown => {
@@ -77,7 +77,7 @@ function reader({ flags, choices, parse, repeatable }: OptionSpec) {
   }
 }
 
-/** What follows the flags in the help of a command: examples, variables, exit statuses and the page to read. */
+/** The end of a command's help: examples, variables, exit statuses and the page to read. */
 export function helpSections({ examples, variables, exits, docs }: CommandSpec): string {
   const indented = (lines: readonly string[]) => lines.map((line) => `  ${line}\n`).join('')
   const sections = [

@@ -1,4 +1,5 @@
-// The flags --record, --replay and --replay-else-record of `start`, and the configuration for a replay without one.
+// Handles the flags --record, --replay and --replay-else-record of `start`, and makes a configuration for a replay
+// without one.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -18,8 +19,8 @@ export function recordingMode({ record, replay, replayElseRecord }: Options): Re
 }
 
 /**
- * The configuration for a replay: the usual one without its secrets or, where there is none, the companies of the
- * recordings. Throws CommandError where the folder holds no recordings.
+ * The configuration for a replay: the usual one without its secrets or, if there is none, the companies of the
+ * recordings. Throws CommandError if the folder contains no recordings.
  */
 export async function readReplayConfig(folder: string, options: Options): Promise<Config> {
   const hasFile = await findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })

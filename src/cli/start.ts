@@ -1,4 +1,4 @@
-// The command `start`: runs the proxy until a signal, and takes over changed configurations.
+// The command `start`: runs the proxy until a signal arrives, and applies changed configurations.
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
 import { watchFiles } from '../config/watch.ts'
@@ -30,10 +30,10 @@ export async function start(options: Options): Promise<void> {
   const stopWatching = reloadOnChange({ read, first: config, server, log })
   closeWithGrace(
     {
-      // The drain has a time limit of its own, from the configuration in force.
+      // The drain has its own time limit, from the current configuration.
       delay: false,
       skip: ['SIGHUP', 'beforeExit'],
-      // Its own messages would print whole errors, which may hold headers.
+      // close-with-grace would print whole errors, which may contain headers.
       logger: false,
       onSecondSignal: (signal) => {
         if (server.inFlight === 0) process.exit(EXIT.ok)
@@ -71,7 +71,7 @@ async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer>
   return server
 }
 
-/** The user has to learn the address, also where the log hides it, or is JSON while a person watches. */
+/** Prints the address for the user if the log hides it, or if the log is JSON on a terminal. */
 function announce(url: string, company: string | undefined, { log: settings }: Config, log: Logger): void {
   const isLogged = log.isLevelEnabled('info')
   if (isLogged) log.info({ company }, `listening on ${url}`)
@@ -106,13 +106,13 @@ interface Reloading {
   readonly log: Logger
 }
 
-/** Reloads on SIGHUP and when a watched file changes; gives back what stops it. */
+/** Reloads on SIGHUP and when a watched file changes. Returns a function that stops this. */
 function reloadOnChange({ read, first, server, log }: Reloading): () => void {
   let watched = first.watchedFiles
   let stop = watchFiles(watched, () => reload('a file changed'))
   let isStopped = false
   let queue: Promise<void> = Promise.resolve()
-  // One after the other: an older reading must never come into force after a newer one.
+  // One reload at a time, so that an older configuration is never applied after a newer one.
   const reload = (why: string) => {
     queue = queue.then(() => load(why))
   }
@@ -135,7 +135,7 @@ function reloadOnChange({ read, first, server, log }: Reloading): () => void {
       server.reloadFailed(problems)
     }
   }
-  // Never removed: without a listener the signal would end the process in the middle of its drain.
+  // Never removed, because without a listener the signal would end the process during its drain.
   process.on('SIGHUP', () => {
     server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
     reload('SIGHUP')

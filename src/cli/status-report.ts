@@ -1,4 +1,4 @@
-// What `status` prints for people: tables of companies, accounts and last errors.
+// Formats the report of `status`: tables of companies, accounts and last errors.
 import { styleText } from 'node:util'
 import { printable } from '../observe/readable.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
@@ -6,11 +6,11 @@ import { renderTable, wrapped } from './table.ts'
 
 const COMPANY_HEAD = ['company', 'id', 'account', 'access', 'requests', 'errors', 'in flight', 'budget']
 const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'last failure']
-/** Of the tables where the output is no terminal. */
+/** The width of the tables if the output is not a terminal. */
 const WIDTH = 100
 const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 
-/** The status as tables. Control characters in it are shown as text, so that none can steer the terminal. */
+/** The status as tables. Control characters are shown as text, so that they cannot affect the terminal. */
 export function reportStatus(url: string, shown: Status): string {
   const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts, lastErrors, warnings } =
     shown

@@ -24,8 +24,8 @@ export async function status(options: Options): Promise<void> {
 /**
  * The key for the proxy: PROCORE_PROXY_KEY, else one of the configuration.
  *
- * Invariant: a key of the configuration goes only to the configuration's own address, only on this machine, and only after
- * what listens there has answered as procore-proxy does.
+ * Invariant: a key of the configuration is sent only to the configured address, only on this machine, and only after
+ * the server there has answered like procore-proxy.
  */
 async function keyHeader(
   url: string,
@@ -34,7 +34,7 @@ async function keyHeader(
   const fromVariable = process.env['PROCORE_PROXY_KEY']
   if (fromVariable) return { 'procore-proxy-key': fromVariable }
   if (given !== undefined || !isLoopbackUrl(url)) return {}
-  // A user who may not read the secrets may still ask a proxy that wants no key.
+  // A user who cannot read the secrets may still ask a proxy that requires no key.
   const config = await readConfig({ config: file }).catch(() => undefined)
   const callers = config?.callers ?? []
   const caller = callers.find(({ companies }) => companies === undefined) ?? callers[0]
@@ -51,7 +51,7 @@ function readStatus(body: string): Status | undefined {
   }
 }
 
-/** The proxy's own words for a refusal; another server's body is not repeated. */
+/** The proxy's explanation of a refusal. The body of another server is not shown. */
 function problemText(body: string): string {
   try {
     const { detail, help } = JSON.parse(body) as { detail?: unknown; help?: unknown }

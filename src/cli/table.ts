@@ -2,12 +2,12 @@
 import { stripVTControlCharacters } from 'node:util'
 
 const GAP = '  '
-/** Columns are not made narrower than this to fit. */
+/** Columns are never made narrower than this. */
 const NARROWEST = 12
 
 /**
- * Columns two spaces apart, as wide as their widest cell. Where a row is wider than `width` (by default that of the
- * terminal, if there is one), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
+ * Formats columns two spaces apart, as wide as their widest cell. If a row is wider than `width` (by default the
+ * terminal's width), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
  */
 export function renderTable(
   head: readonly string[],
@@ -38,7 +38,7 @@ function renderRow(row: readonly string[], widths: readonly number[]): string {
   return lines.map((line) => `${line.trimEnd()}\n`).join('')
 }
 
-/** The text in lines of at most `width`, broken at blanks where there are some. */
+/** Wraps text at `width`, at spaces if possible. */
 export function wrapped(text: string, width: number): string[] {
   const lines: string[] = []
   let rest = text

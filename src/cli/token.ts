@@ -1,4 +1,4 @@
-// The command `token`: one token request, and its token alone on standard output.
+// The command `token`: makes one token request and prints only the token.
 import type { IssuedToken } from '../auth/request-token.ts'
 import { checkAccount } from './check.ts'
 import { companyNamed, readConfig } from './config.ts'

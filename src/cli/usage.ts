@@ -1,4 +1,4 @@
-// The command `usage`: adds an audit file up and prints the sums.
+// The command `usage`: adds up an audit file and prints the totals.
 import { addUpUsage, formatUsage, type UsageColumn, usageColumns } from '../callers/usage.ts'
 import { CommandError, usageError } from './exit.ts'
 import type { Options } from './options.ts'

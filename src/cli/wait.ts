@@ -17,7 +17,7 @@ export async function wait(options: Options): Promise<void> {
       throw new CommandError(`no proxy is ready at ${url}: ${last ?? 'there was no time to ask'}`)
     const health = await askHealth(url, live ? 'live' : 'ready', leftMs)
     if (health.kind === 'up') return
-    // The last try may only have run out of time: the reason before it says more.
+    // The last attempt may only have timed out. The reason before it says more.
     if (health.kind === 'down') last = 'it is up, but not ready'
     else if (performance.now() < deadline || last === undefined) last = health.found
     await sleep(Math.min(INTERVAL_MS, Math.max(0, deadline - performance.now())))

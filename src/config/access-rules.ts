@@ -1,4 +1,4 @@
-// Access rules in the configuration: their methods and path patterns, and rules that make no sense.
+// Reads the access rules of the configuration (methods and path patterns) and finds rules that have no effect.
 import type { Access, AccessRule } from './config.ts'
 import { type Finding, type Mistake, type Path, quoted } from './problems.ts'
 import type { AccessSettings, RuleSettings } from './schema.ts'
@@ -16,7 +16,7 @@ const LONGEST_PATTERN = 256
 const EXAMPLE = 'such as /rest/v1.0/projects/*/users or /rest/**'
 const NO_PATH_CHARACTER = /[^A-Za-z0-9._~!$&'()+,=:@*/-]/
 
-/** Judges a path pattern, which must be written like the normalised paths that it is compared with. */
+/** Checks a path pattern, which must be written like the normalized paths that it is compared with. */
 export function checkPattern(pattern: string): Mistake | undefined {
   const bad = (what: string, fix: string) => ({ message: `${quoted(pattern)} ${what}`, fix })
   if (pattern.length > LONGEST_PATTERN)
@@ -91,7 +91,7 @@ export interface PlacedRules {
   readonly access: Access | undefined
 }
 
-/** Finds rules that can't do what they were written for. */
+/** Finds rules that cannot have the intended effect. */
 export function checkRules({ path, rules, access }: PlacedRules): Finding[] {
   const resolved = rules.map(resolveRule)
   const findings = resolved.flatMap((rule, index): Finding[] => {

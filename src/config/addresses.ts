@@ -31,7 +31,7 @@ export function isWildcardAddress(host: string): boolean {
   return host === '0.0.0.0' || withoutBrackets(host) === '::'
 }
 
-/** The host at which programs on this machine reach a listen address: wildcards become the loopback address. */
+/** The host with which programs on this machine reach a listen address. Wildcards become the loopback address. */
 export function localHost(host: string): string {
   if (!isWildcardAddress(host)) return host
   return host === '0.0.0.0' ? '127.0.0.1' : '::1'
@@ -47,7 +47,7 @@ export function listenText(address: ListenAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
 
-/** Whether a connection to an http(s) origin would arrive at a listen address, as far as that is plain to see. */
+/** Whether a connection to an http(s) origin would obviously arrive at a listen address. */
 export function leadsTo(origin: string, address: ListenAddress): boolean {
   if (address.kind === 'unix' || address.port === 0) return false
   const { hostname, port, protocol } = new URL(origin)
@@ -60,7 +60,7 @@ export function leadsTo(origin: string, address: ListenAddress): boolean {
   return [host, address.host].includes('localhost') && [host, address.host].every(isDefaultLoopback)
 }
 
-/** One spelling for each IPv6 address, so that equal ones compare equal; a zone (`%eth0`) is kept. */
+/** Normalizes an IPv6 address, so that equal addresses have equal text. A zone (`%eth0`) is kept. */
 function canonicalIPv6(host: string): string {
   const [address = '', zone] = host.split('%')
   const canonical = withoutBrackets(new URL(`http://[${address}]`).hostname)
@@ -71,7 +71,7 @@ function bad(message: string, fix: string): Mistake {
   return { message, fix }
 }
 
-/** Judges the path of a unix socket. */
+/** Checks the path of a unix socket. */
 export function checkSocketPath(path: string): Mistake | undefined {
   const bytes = Buffer.byteLength(path)
   if (!path.startsWith('/'))
@@ -123,7 +123,7 @@ function badPort(port: string): Mistake {
   return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
 }
 
-/** Says what kind of slip a text is that is not a listen address. */
+/** Explains what is wrong with a text that is not a listen address. */
 function noListenAddress(text: string): Mistake {
   const shown = quoted(text)
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
@@ -143,7 +143,7 @@ function noListenAddress(text: string): Mistake {
   )
 }
 
-/** What stands between the scheme and the path of a URL, without a user name. */
+/** The host and port of a URL, without a user name. */
 function authorityOf(text: string): string {
   return text
     .replace(/^[a-z][a-z0-9+.-]*:\/\//i, '')
@@ -151,7 +151,7 @@ function authorityOf(text: string): string {
     .replace(/^.*@/s, '')
 }
 
-/** Reads an http(s) origin and nothing else; returns its serialised form, `https://api.example`. */
+/** Reads an http(s) origin and nothing else; returns its serialized form, `https://api.example`. */
 export function parseOrigin(text: string): string | Mistake {
   const shown = quoted(text)
   const url = /^https?:\/\/[^/\\]/i.test(text) ? URL.parse(text) : null
@@ -170,7 +170,7 @@ export function parseOrigin(text: string): string | Mistake {
 /** Reads a Procore origin: like {@link parseOrigin}, but plain http only to this machine. */
 export function parseUpstreamOrigin(text: string): string | Mistake {
   const origin = parseOrigin(text)
-  // The fix of a mistake is what the user types next: it must not be another mistake.
+  // Users copy the suggested fix, so it must not contain another mistake.
   if (isMistake(origin))
     return { ...origin, fix: origin.fix.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
   const { protocol, hostname } = new URL(origin)
@@ -221,7 +221,7 @@ export function parseFileHost(text: string): string | Mistake {
   return name === text ? host : `*.${host}`
 }
 
-/** Judges a serialised http(s) origin, which must be exactly as browsers send it: `https://app.example`. */
+/** Checks a serialized http(s) origin, which must be exactly as browsers send it: `https://app.example`. */
 export function checkSerializedOrigin(text: string): Mistake | undefined {
   const example = 'List each origin, such as https://app.example.com'
   if (text === '*' || text === 'null') return bad(`${quoted(text)} would let any web page in`, example)

@@ -1,4 +1,4 @@
-// Makes the frozen Config out of the settings and the secrets that were read for them.
+// Builds the frozen Config from the settings and their secrets.
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
@@ -11,10 +11,10 @@ import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
 import { secretFlaw } from './secret-flaw.ts'
 
-/** What a Config is made from, besides settings. */
+/** What a Config is built from besides the settings. */
 export interface AssembleInput {
   readonly settings: Settings
-  /** By key path: client ids, client secrets, keys, and URLs with passwords. A value that is absent counts as empty. */
+  /** By key path: client ids, client secrets, keys, and URLs with passwords. A missing value counts as empty. */
   readonly values: ReadonlyMap<string, string>
   /** From `network.caFile`, in PEM. */
   readonly certificates?: readonly string[]
@@ -25,14 +25,17 @@ export interface AssembleInput {
   readonly watchedFiles: readonly string[]
 }
 
-/** Equal for two accounts exactly when login origin, client id and secret are; the secret can't be derived from it. */
+/**
+ * Equal for two accounts exactly if login origin, client id and secret are equal. The secret cannot be derived from
+ * it.
+ */
 export function accountKey(loginUrl: string, clientId: string, clientSecret: string): string {
-  // A JSON list, so that no two different triples have the same text.
+  // A JSON array, so that no two different triples have the same text.
   const text = JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret])
   return createHash('sha256').update(text).digest('base64url')
 }
 
-/** Makes a Config and freezes it deeply. The settings must be free of mistakes. */
+/** Builds a Config and freezes it deeply. The settings must have been checked. */
 export function assembleConfig(input: AssembleInput): Config {
   const { settings, values, certificates = [], file, folder, warnings, watchedFiles } = input
   const { upstream, rateLimit, guard, cache, audit, shared } = settings

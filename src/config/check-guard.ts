@@ -1,4 +1,4 @@
-// Refuses to be reachable from other machines or from web pages unless callers have to identify themselves.
+// Refuses configurations that other machines or web pages could reach without identifying themselves.
 import { isLoopbackHost, listenText } from './addresses.ts'
 import type { CheckInput, CheckResult } from './checks.ts'
 import { namedCompanies, placedAddresses } from './placed.ts'
@@ -12,7 +12,7 @@ const ALLOW =
 /** Checks `listen`, `publicUrl` and `guard.allowedHosts`. */
 export function checkGuard({ settings, wrong }: CheckInput): CheckResult {
   const { guard, callers } = settings
-  // A guard that is wrong in itself is reported as that only.
+  // Mistakes within `guard` itself have been reported already.
   const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))
   const hasKeys = guard.clientKeys.length > 0 || Object.keys(callers).length > 0
   if (hasKeys || isWrong) return { findings: [], warnings: [] }
@@ -32,7 +32,7 @@ export function checkGuard({ settings, wrong }: CheckInput): CheckResult {
   return { findings: [...findings, ...(guard.requireHeader ? [] : openNames(settings))], warnings: [] }
 }
 
-/** To plain http origins beyond loopback browsers send no Sec-Fetch headers, so web pages could make requests. */
+/** Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests. */
 function openNames(settings: Settings): Finding[] {
   const { guard, publicUrl } = settings
   const names = guard.allowedHosts.map((host, index): [Path, string] => [

@@ -11,9 +11,9 @@ import type { Settings } from './schema.ts'
 /** What the checks look at. */
 export interface CheckInput {
   readonly settings: Settings
-  /** The values before the schema: a thing that is wrong in itself still counts as existing. */
+  /** The values before the schema was applied. Something that is written wrongly still counts as existing. */
   readonly raw: unknown
-  /** Key paths that are known to be wrong: nothing more is reported for them. */
+  /** Key paths that are already known to be wrong; nothing more is reported for them. */
   readonly wrong: ReadonlySet<string>
   /** By key path: the flag or variable that a value came from. */
   readonly sources: ReadonlyMap<string, string>
@@ -48,7 +48,7 @@ function keysOf(raw: unknown, key: string): string[] {
   return isRawMap(map) ? Object.keys(map) : []
 }
 
-/** The finding for a name that refers to nothing. */
+/** The problem of a name that refers to nothing. */
 function unknown(path: Path, what: string, { name, known, section }: Reference): Finding {
   const others =
     known.length === 0
@@ -212,7 +212,7 @@ function checkAddresses(settings: Settings): Finding[] {
   })
 }
 
-/** An API or login server whose address is plainly the proxy's own. */
+/** Finds an API or login server whose address is obviously the proxy's own. */
 function checkLoops(settings: Settings): Finding[] {
   const addresses = allAddresses(settings)
   return Object.entries(settings.environments).flatMap(([name, environment]) =>

@@ -1,6 +1,6 @@
 // Reads the id of a company from an address of Procore's web application, as the browser shows it.
 
-/** An id as it stands in text that a user types or pastes. */
+/** Matches an id in text that a user types or pastes. */
 export type CompanyReading = { readonly id: string } | { readonly problem: 'project' | 'unknown' }
 
 /**

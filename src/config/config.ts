@@ -19,9 +19,11 @@ export interface ServiceAccount {
   readonly environment: Environment
   readonly clientId: string
   readonly clientSecret: Secret
-  /** Equal for two accounts exactly when login origin, client id and secret are equal; reveals nothing of the secret. */
+  /**
+   * Equal for two accounts exactly if login origin, client id and secret are equal; reveals nothing about the secret.
+   */
   readonly key: string
-  /** A sentence about what is probably wrong with the secret (blanks, quotes, …) that holds nothing of it. */
+  /** A sentence about what is probably wrong with the secret (spaces, quotes, …) that contains no part of it. */
   readonly secretFlaw?: string | undefined
 }
 
@@ -100,7 +102,7 @@ export interface NetworkSettings {
   readonly noProxy: readonly NoProxyEntry[]
   /** In PEM; trusted in addition to those that Node trusts. */
   readonly certificates: readonly string[]
-  /** Equal for two exactly when all settings are, including the proxy's credentials; reveals nothing of them. */
+  /** Equal for two exactly if all settings are equal, including the proxy's credentials; reveals nothing about them. */
   readonly key: string
 }
 
@@ -113,7 +115,7 @@ export interface RateLimitSettings {
 export interface GuardSettings {
   /** Lower case, no port, no trailing dot. */
   readonly allowedHosts: readonly string[]
-  /** Serialised origins: `https://app.example`, no trailing slash. */
+  /** Serialized origins: `https://app.example`, no trailing slash. */
   readonly allowedOrigins: readonly string[]
   readonly requireHeader: boolean
   readonly clientKeys: readonly Secret[]
@@ -147,7 +149,10 @@ export interface Caller {
   readonly rules: readonly AccessRule[]
   /** Project ids, as text; undefined for all. */
   readonly projects: readonly string[] | undefined
-  /** At most this part (0 to 1) of a rate window while others wait or called within it; undefined: no limit. */
+  /**
+   * The largest part (0 to 1) of a rate window that it may use while others wait or have called within it; undefined
+   * for no limit.
+   */
   readonly share: number | undefined
 }
 
@@ -164,7 +169,7 @@ export interface ListSettings {
   readonly perPage: number
   readonly maxPages: number
   readonly maxProjects: number
-  /** Projects that are read at the same time where a list is for all of them. */
+  /** How many projects are read at the same time if a list covers all projects. */
   readonly concurrency: number
   readonly csvFormulas: 'escape' | 'keep'
 }
@@ -207,7 +212,7 @@ export interface Config {
   /** The absolute path of its file; undefined if variables and flags were enough. */
   readonly file: string | undefined
   readonly listen: readonly ListenAddress[]
-  /** Where callers reach the proxy through a server in front of it: an http(s) URL without a slash at its end. */
+  /** The URL at which callers reach the proxy through a server in front of it: http(s), without a trailing slash. */
   readonly publicUrl?: string | undefined
   /** Every service account, shared ones first, even if no company uses it. */
   readonly accounts: readonly ServiceAccount[]

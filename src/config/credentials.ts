@@ -1,4 +1,4 @@
-// Every secret of the settings (client ids and secrets, keys, URLs with passwords): read all at once, and judged.
+// Reads and checks every secret of the settings: client ids and secrets, keys, URLs with passwords.
 import { chmod, isOpenToOthers } from './files.ts'
 import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { placedAccounts, placedKeys } from './placed.ts'
@@ -80,7 +80,7 @@ const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
   },
   clientSecret: () => undefined,
   key: (value) => {
-    // A field value of HTTP: printable ASCII, no blank at either end (RFC 9110, section 5.5).
+    // A value that fits in an HTTP header: printable ASCII, no space at either end (RFC 9110, section 5.5).
     if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) {
       const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
       return { message: "the key can't be sent in a header", fix }
@@ -97,7 +97,7 @@ const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
   sharedUrl: checkSharedUrl,
 }
 
-/** A key must tell who the caller is, so two of them can't have the same one. */
+/** A key identifies its caller, so no two callers may have the same one. */
 function sharedKeys(settings: Settings, values: ReadonlyMap<string, string>): Finding[] {
   const owners = new Map<string, Path>()
   return placedKeys(settings).flatMap(({ path, owner }) => {

@@ -1,4 +1,4 @@
-// Reads YAML text into plain values with their positions; numbers that JavaScript would round or reformat stay text.
+// Reads YAML text into plain values with their positions. Numbers that JavaScript would round or reformat stay text.
 import {
   type Alias,
   isAlias,
@@ -15,7 +15,7 @@ import {
 } from 'yaml'
 import type { Mistake, Path } from './problems.ts'
 
-/** A number that is not a plain, safe, canonical integer, as it was written; the schema judges it. */
+/** A number that is not a plain, safe, canonical integer, as it was written. The schema decides what to do with it. */
 export class OddNumber {
   readonly source: string
 
@@ -42,7 +42,7 @@ export interface ConfigDocument {
   locate(path: Path): { readonly line: number; readonly column: number }
 }
 
-/** Far more than any configuration has; stops aliases that contain each other from growing without end. */
+/** Far more than any configuration has. Stops aliases that contain each other from growing without end. */
 const MAX_VALUES = 50_000
 const MAX_DEPTH = 40
 

@@ -1,4 +1,4 @@
-// Reads small files together with their permission bits, and explains what went wrong with them.
+// Reads small files together with their permission bits, and explains failures.
 import { open, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Finding, Mistake } from './problems.ts'
@@ -75,7 +75,7 @@ export function wordsFor(path: string, error: unknown): Mistake {
   }
 }
 
-/** The command that denies a file to everyone but its owner, ready for a POSIX shell. */
+/** The POSIX shell command that makes a file accessible to its owner only. */
 export function chmod(path: string): string {
   return `chmod 600 ${/^[\w./@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`
 }

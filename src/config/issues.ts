@@ -20,7 +20,7 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** What takes the place of a wrong value that is required or in a list, so that its neighbours are still checked. */
+/** The value that replaces a wrong one that is required or in a list, so that its neighbors are still checked. */
 const PLACEHOLDERS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['id', '0'],
   ['serviceAccount', 'placeholder'],
@@ -85,7 +85,7 @@ function takeOut(root: RawMap, wrong: Path): void {
 function replace(root: RawMap, path: Path): boolean {
   const key = path.at(-1) as string
   const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
-  // It went with a list or map that it was in.
+  // It was removed together with the list or map that contained it.
   if (parent === undefined) return true
   if (Array.isArray(parent) || isRequired(path)) {
     const placeholder = PLACEHOLDERS.get(String(path.findLast((part) => typeof part === 'string')))
@@ -99,7 +99,7 @@ function replace(root: RawMap, path: Path): boolean {
 
 const SECRETS = ['clientId', 'clientSecret', 'key', 'url']
 
-/** The path of what is replaced as a whole: a secret, or an item of a list. */
+/** The path of the value that is replaced as a whole: a secret, or an item of a list. */
 function wholeOf(path: Path): Path {
   if (path[0] === 'network') return path.slice(0, 2)
   const end = path.findIndex((part, index) => {
@@ -158,13 +158,13 @@ function closestBranch(
   return { findings: first, foreign: false }
 }
 
-/** How far a branch is from what was written; other keys count for more than any number of wrong values. */
+/** How far a branch is from what was written. Unknown keys count more than any number of wrong values. */
 function misfit(findings: readonly Finding[]): number {
   const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
   return findings.length + ofKeys.length * 1000
 }
 
-/** Takes a schema error's `message\nmend` apart; maps are the only schemas that have no wording of their own. */
+/** Takes a schema error's text into message and fix. Only maps have no wording of their own. */
 function split(text: string): { message: string; fix: string } {
   const [message = '', fix] = text.split('\n')
   if (fix !== undefined) return { message, fix }

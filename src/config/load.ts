@@ -1,4 +1,4 @@
-// Reads flags, variables and the file, and makes one frozen Config of them, or reports every mistake at once.
+// Reads flags, variables and the file into one frozen Config, or reports every mistake at once.
 import { dirname } from 'node:path'
 import { assembleConfig } from './assemble.ts'
 import { checkSettings } from './checks.ts'
@@ -90,7 +90,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   })
 }
 
-/** Anyone who can change the file can have the secrets sent to a login server of their own. */
+/** A user who can write the file could direct the secrets to another login server. */
 function openToWriters(found: FoundFile | undefined, mode: number, platform: NodeJS.Platform): string[] {
   if (found === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
   return [

@@ -1,7 +1,7 @@
 // Finds out whether a file is on a file system that is mounted read-only (Linux).
 import { readFile, realpath } from 'node:fs/promises'
 
-/** Whether the file, links followed, is on a read-only mount. False on systems without /proc. */
+/** Whether the file is on a read-only mount; links are followed. False on systems without /proc. */
 export async function isOnReadOnlyMount(path: string): Promise<boolean> {
   try {
     const [real, mounts] = await Promise.all([realpath(path), readFile('/proc/self/mountinfo', 'utf8')])
@@ -11,7 +11,9 @@ export async function isOnReadOnlyMount(path: string): Promise<boolean> {
   }
 }
 
-/** As {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links. */
+/**
+ * Like {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links.
+ */
 export function isReadOnlyIn(mountinfo: string, path: string): boolean {
   let best = { point: '', isReadOnly: false }
   for (const line of mountinfo.split('\n')) {

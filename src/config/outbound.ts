@@ -1,4 +1,4 @@
-// The network between this machine and Procore: the outbound proxy, hosts that are reached without it, and CA certificates.
+// Reads the network settings: the outbound proxy, hosts that are reached without it, and CA certificates.
 import { createHash, X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
@@ -14,7 +14,10 @@ export const NO_PROXY_AT_ALL = 'none'
 const URL_FIX =
   'Write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
 
-/** Reads a proxy's URL; a missing scheme means http, as in curl. Messages hold nothing of it, as it may be secret. */
+/**
+ * Reads a proxy's URL. A missing scheme means http, as in curl. Messages contain no part of it, because it may
+ * contain a password.
+ */
 export function parseProxyUrl(
   text: string,
 ): { readonly origin: string; readonly authorization: string | undefined } | Mistake {
@@ -70,7 +73,7 @@ export function noProxyEntries(variable: string): string[] {
   return variable.split(/[,\s]+/).filter((entry) => entry !== '' && 'host' in parseNoProxy(entry))
 }
 
-/** The bundle of a whole operating system has a quarter of this. */
+/** The bundle of an operating system has a quarter of this size. */
 const MAX_CA_BYTES = 1024 * 1024
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 

@@ -16,7 +16,7 @@ export interface Flags {
   readonly logFormat?: string | undefined
 }
 
-/** What flags and variables are read from. */
+/** Where flags and variables are read from. */
 export interface OverrideContext {
   readonly flags: Flags
   readonly env: NodeJS.ProcessEnv
@@ -40,7 +40,7 @@ interface Given {
   readonly value: unknown
 }
 
-/** What the functions below fill in. */
+/** The result, which the functions below fill in. */
 interface Layer extends OverrideContext {
   readonly root: RawMap
   readonly sources: Map<string, string>
@@ -49,7 +49,7 @@ interface Layer extends OverrideContext {
   readonly warnings: string[]
 }
 
-/** Applies flags and variables to `raw`, which is changed; a value that is no map stays as it is. */
+/** Applies flags and variables to `raw`, which is changed. A value that is not a map stays as it is. */
 export function applyOverrides(raw: unknown, context: OverrideContext): Overridden {
   const root: unknown = raw ?? Object.create(null)
   const layer = { ...context, sources: new Map(), reported: new Set<string>(), problems: [], warnings: [] }
@@ -152,7 +152,7 @@ function mapOf(key: string, value: string): RawMap {
   return Object.assign(Object.create(null), { [key]: value })
 }
 
-/** What flags and variables say of one company. */
+/** What flags and variables say about one company. */
 interface Pieces {
   readonly companyId: Given | undefined
   readonly clientId: Given | undefined
@@ -186,7 +186,7 @@ function overrideCompany(layer: Layer): void {
   else for (const { name } of given) ignorePiece(layer, name)
 }
 
-/** Defines the only company where there is no file, or the file has none. */
+/** Defines the only company if there is no file, or if the file has no company. */
 function defineCompany(layer: Layer, pieces: Pieces, source: string): void {
   const company = ['companies', 'default']
   const account = [...company, 'serviceAccount']
@@ -209,7 +209,7 @@ function overridePieces(layer: Layer, name: string, { companyId, clientId, clien
   const reference = get(layer, [...company, 'serviceAccount'])
   const isShared = typeof reference === 'string'
   const account = isShared ? ['serviceAccounts', reference] : [...company, 'serviceAccount']
-  // A reference to an account that does not exist is an error; no account is made up for it.
+  // A reference to an account that does not exist is an error, so no account is created for it.
   if (isShared && get(layer, account) === undefined) return
   if (clientId) set(layer, [...account, 'clientId'], clientId)
   if (clientSecret) set(layer, [...account, 'clientSecret'], clientSecret)

@@ -1,4 +1,4 @@
-// Finds things of one kind in the settings, together with their key paths: companies, accounts, addresses, keys.
+// Lists the companies, accounts, addresses and keys in the settings, each with its key path.
 import type { ListenAddress } from './config.ts'
 import type { Path } from './problems.ts'
 import type { AccountSettings, CompanySettings, SecretSource, Settings } from './schema.ts'

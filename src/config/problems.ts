@@ -1,9 +1,10 @@
-// What is wrong with a configuration: where, what, and how to fix it; and the error that carries all of it.
+// Describes what is wrong with a configuration: where, what, and how to fix it; and the error that contains all of
+// this.
 
 /** The path of a value: keys and list positions from the top of the file. */
 export type Path = readonly (string | number)[]
 
-/** What is wrong, and how to fix it. Neither ever holds a secret. */
+/** What is wrong, and how to fix it. Neither ever contains a secret. */
 export interface Mistake {
   readonly message: string
   readonly fix: string
@@ -26,7 +27,7 @@ export interface Problem extends Mistake {
   readonly key: string
 }
 
-/** Tells a mistake from the result of a parser. */
+/** Distinguishes a mistake from the result of a parser. */
 export function isMistake(value: unknown): value is Mistake {
   return typeof value === 'object' && value !== null && 'message' in value && 'fix' in value
 }
@@ -79,7 +80,7 @@ function editDistance(a: string, b: string): number {
 export function renderProblem({ file, line, column, key, message, fix }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column}`
   const where = [place, key].filter((part) => part !== undefined && part !== '').join(' ')
-  // Text from a file may hold line ends or escape sequences; a problem stays one line, whatever it quotes.
+  // Text from a file may contain line ends or escape sequences, but a problem has to stay on one line.
   const text = `${where === '' ? '' : `${where}: `}${message}. ${fix}`
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '\uFFFD')
 }

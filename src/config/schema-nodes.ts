@@ -1,4 +1,4 @@
-// Finds what the JSON Schema has for a path: which keys are allowed there, and which are required.
+// Looks up a path in the JSON Schema: which keys are allowed there, and which are required.
 import type { Path } from './problems.ts'
 import { jsonSchema } from './schema.ts'
 

@@ -1,4 +1,4 @@
-// The kinds of values that the configuration has, and the messages for values that do not fit.
+// Defines the kinds of values in the configuration, and the messages for values that do not fit.
 import ms from 'ms'
 import * as z from 'zod'
 import { checkPattern, METHOD_WORDS } from './access-rules.ts'
@@ -19,7 +19,10 @@ import { isMistake, type Mistake, quoted } from './problems.ts'
 /** The message for a value that is not there. */
 export const MISSING = 'is missing'
 
-/** Joins a message and its fix into one text, as zod's issues hold no more; issues.ts takes them apart again. */
+/**
+ * Joins a message and its fix into one text, because that is all a zod issue can hold. issues.ts separates them
+ * again.
+ */
 function text({ message, fix }: Mistake): string {
   return `${message}\n${fix}`
 }
@@ -36,14 +39,14 @@ export function says(message: string | ((input: unknown) => string), fix: string
 export function shown(input: unknown): string {
   if (input instanceof OddNumber) return input.source
   if (typeof input === 'string') return quoted(input)
-  // Never what is inside: after a slip of indentation it may be a secret.
+  // The content is never shown: after an indentation mistake it may be a secret.
   if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'a list' : 'a map'
   return String(input)
 }
 
 const isNot = (what: string, fix: string) => says((input) => `${shown(input)} is not ${what}`, fix)
 
-/** Text that `parse` turns into something else, or judges to be a mistake. */
+/** Text that `parse` turns into something else, or reports as a mistake. */
 function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mistake) {
   return z.string({ error: says(`must be ${what}`, fix) }).transform((value, context): T => {
     const result = parse(value)
@@ -53,7 +56,7 @@ function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mist
   })
 }
 
-/** For values that are kept as they are: the parser's value where there is no mistake. */
+/** For values that are kept as they are: `parse` only checks them. */
 const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value: string) =>
   judge(value) ?? value
 
@@ -65,7 +68,7 @@ export const flag = (fallback = false) =>
 export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
   z.enum(values, { error: isNot(`one of ${values.join(', ')}`, `Write ${values.join(' or ')}`) })
 
-/** Node's timers count up to 2^31-1 ms; beyond that they fire at once. */
+/** Node's timers count up to 2^31-1 ms. With more, they fire immediately. */
 const MAX_DURATION_MS = 2 ** 31 - 1
 const DURATION_FIX = 'Write a number with a unit, such as 500ms, 10s, 2m or 1h'
 
@@ -226,7 +229,7 @@ export const listenAddress = z
   )
   .meta({ id: 'listenAddress', title: 'listen address' })
 
-/** A decimal string; an unquoted number is accepted as long as no digit of it is lost. */
+/** A decimal string. An unquoted number is accepted as long as no digit is lost. */
 const decimalId = (what: string, fix: string) =>
   z
     .preprocess(
@@ -266,14 +269,17 @@ export const reference = (what: string, fix: string) =>
     )
     .meta({ type: ['string', 'integer'] })
 
-/** An origin of Procore's side; becomes its serialised form. */
+/** An origin of Procore's; becomes its serialized form. */
 export const origin = parsed(
   'an origin',
   'Write a scheme and a host, such as https://api.example.com',
   parseUpstreamOrigin,
 ).meta({ title: 'origin' })
 
-/** Where the proxy is reached from outside; becomes an origin, perhaps with a path, without a slash at its end. */
+/**
+ * The URL at which the proxy is reached from outside; becomes an origin, perhaps with a path, without a trailing
+ * slash.
+ */
 export const publicUrl = parsed(
   'a URL',
   'Write one, such as https://procore.example.com',
@@ -306,7 +312,7 @@ export const webOrigin = parsed(
 
 const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
 
-/** A pattern of paths, as rules have it. */
+/** A path pattern of a rule. */
 export const pathPattern = parsed('a path pattern', PATTERN_FIX, unlessMistake(checkPattern)).meta({
   title: 'path pattern',
 })

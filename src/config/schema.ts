@@ -275,7 +275,7 @@ export const fileSchema = z
   })
   .meta({ title: 'procore-proxy configuration' })
 
-/** What the schema makes of a file: defaults are filled in, durations are in ms, addresses are parsed. */
+/** The settings after parsing: defaults are filled in, durations are in ms, addresses are parsed. */
 export type Settings = z.output<typeof fileSchema>
 
 /** Where a secret is kept; `timeout` in ms. */

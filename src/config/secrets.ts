@@ -7,7 +7,7 @@ import { isOnReadOnlyMount } from './mounts.ts'
 import type { Mistake } from './problems.ts'
 import type { SecretSource } from './schema.ts'
 
-/** Far longer than any secret; stops a wrong path or program from filling the memory. */
+/** Far longer than any secret. Stops a wrong path or program from filling the memory. */
 const MAX_SECRET_BYTES = 64 * 1024
 
 /**
@@ -29,7 +29,7 @@ export function secretFile(source: SecretSource, folder: string): string | undef
   return typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
 }
 
-/** The value of a secret, never empty; or what is wrong, in words that hold nothing of it. */
+/** The value of a secret, never empty; or a description of what is wrong that contains no part of it. */
 export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
   if (typeof source === 'string') return notEmpty(source, 'the value', 'Write the value')
   if ('env' in source) {
@@ -58,7 +58,7 @@ async function readFromFile(path: string, platform: NodeJS.Platform): Promise<st
   const file = await readTextFile(path, MAX_SECRET_BYTES)
   if ('message' in file) return file
   const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
-  // On a read-only volume, such as a secret in Kubernetes, chmod can't help.
+  // On a read-only volume, such as a secret in Kubernetes, chmod is not possible.
   if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path))) {
     return { message: `other users can read ${path} (mode ${file.mode.toString(8)})`, fix: chmod(path) }
   }
@@ -93,7 +93,7 @@ function readFromProgram(
             ),
           )
       })
-      // A program that asks a question reads an end of file instead of waiting until its timeout.
+      // A program that asks for input reads the end of file instead of waiting until the timeout.
       child.stdin?.on('error', () => {}).end()
     } catch {
       done({

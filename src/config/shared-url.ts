@@ -1,11 +1,11 @@
-// Judges the URL of Redis or Valkey. No message holds any part of it, as it may hold a password.
+// Checks the URL of Redis or Valkey. No message contains any part of it, because it may contain a password.
 import { isLoopbackHost } from './addresses.ts'
 import type { Mistake } from './problems.ts'
 
 const FIX =
   'Write rediss://USER:PASSWORD@HOST:PORT (or redis://), with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
 
-/** Judges the text of `shared.url`. */
+/** Checks the text of `shared.url`. */
 export function checkSharedUrl(text: string): Mistake | undefined {
   const url = URL.parse(text)
   if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === '')

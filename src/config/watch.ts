@@ -24,7 +24,7 @@ export function watchFiles(
     const now = look(files)
     const isStill = now === last
     last = now
-    // A save that is half done (an empty or missing file) is not a change yet: wait until nothing moves any more.
+    // A half-finished save (an empty or missing file) is not a change yet. Wait until nothing changes any more.
     if (!isStill || now === settled) return
     settled = now
     onChange()
@@ -33,7 +33,7 @@ export function watchFiles(
   return () => clearInterval(timer)
 }
 
-/** Text that differs whenever a file was written, replaced, or given other permissions (which changes ctime). */
+/** A text that changes whenever a file is written, replaced, or given other permissions (which changes ctime). */
 function look(files: readonly string[]): string {
   return files
     .map((file) => {

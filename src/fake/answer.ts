@@ -1,22 +1,22 @@
-// What the fake answers, and how an answer is put on the wire: whole, or cut off half way.
+// Describes the fake's responses, and writes them completely or only half.
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Exchange } from './listener.ts'
 
-/** Header fields by name; a list sends the field several times, an empty list takes it off. */
+/** Header fields by name. A list sends the field several times; an empty list removes it. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[]>>
 
-/** An answer of any of the fake's servers. */
+/** A response of any of the fake's servers. */
 export interface Answer {
   readonly status: number
   readonly headers?: HeaderFields | undefined
   readonly body?: string | Buffer | undefined
-  /** Instead of `body`: so many bytes of filler, streamed; `Infinity` never ends. */
+  /** Instead of `body`: streams this many bytes of filler; `Infinity` never ends. */
   readonly fillBytes?: number | undefined
 }
 
-/** How an answer ends: as it should, open for ever after half of it, or with a reset after half of it. */
+/** How a response ends: normally, hanging after half of it, or with a reset after half of it. */
 export type Ending = 'whole' | 'hang' | 'reset'
 
 interface Sized {
@@ -49,7 +49,7 @@ export function apiError(path: string, status: number, message: string, headers?
   return json(status, { error: { code, message, details: [] } }, headers)
 }
 
-/** Later parts replace the fields of earlier ones, whatever the letter case of their names. */
+/** Merges headers. Later fields replace earlier ones; names are case-insensitive. */
 export function mergeFields(...parts: readonly (HeaderFields | undefined)[]): HeaderFields {
   const fields = new Map<string, [string, string | readonly string[]]>()
   for (const part of parts) {
@@ -58,7 +58,7 @@ export function mergeFields(...parts: readonly (HeaderFields | undefined)[]): He
   return Object.fromEntries(fields.values())
 }
 
-/** Sends an answer with right framing for HEAD, 204 and 304, honouring back-pressure. */
+/** Sends a response with the correct framing for HEAD, 204 and 304, and with back-pressure. */
 export async function send(exchange: Exchange, answer: Answer, ending: Ending = 'whole'): Promise<void> {
   const { response, entry } = exchange
   const body = answer.body === undefined ? undefined : Buffer.from(answer.body)
@@ -79,7 +79,7 @@ export async function send(exchange: Exchange, answer: Answer, ending: Ending = 
   }
 }
 
-/** Node's flat header list. The length goes where the answer is chunked: both together would be no HTTP. */
+/** Node's flat header list. A chunked response has no Content-Length, because HTTP does not allow both. */
 function rawFields(fields: HeaderFields): string[] {
   const names = Object.keys(fields).map((name) => name.toLowerCase())
   const chunked = names.includes('transfer-encoding')
@@ -95,7 +95,7 @@ async function sendHalf(exchange: Exchange, { body, bytes }: Sized, ending: Endi
   const chunks = body === undefined ? filler(half) : [body.subarray(0, half)]
   await pipeline(Readable.from(chunks), exchange.response, { end: false })
   if (ending === 'hang') return
-  // A reset overtakes bytes that are still on their way.
+  // A reset may overtake bytes that have not arrived yet, so wait first.
   await sleep(20)
   exchange.reset()
 }

@@ -1,4 +1,4 @@
-// The fake's API server: checks token, company and budget, then lets a route answer.
+// The fake's API server: checks token, company and budget, then calls a route.
 import { randomUUID } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { type Answer, apiError, type HeaderFields, mergeFields } from './answer.ts'
@@ -9,14 +9,14 @@ import type { RateLimits, RateReading } from './rate-limit.ts'
 import { answerRoute, type Call } from './routes.ts'
 import type { IssuedToken } from './tokens.ts'
 
-/** What the API server works with. */
+/** What the API server needs. */
 export interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
   readonly faults: Faults
   readonly rateLimits: RateLimits
   readonly gzip: boolean
 }
 
-/** Procore's words (tutorial_mpz.md); their status is documented nowhere. */
+/** Procore's text (tutorial_mpz.md). Its status is not documented. */
 export const NO_COMPANY_TEXT =
   'Missing Procore-Company-Id header!\n\nEach call your application makes to the Procore API must contain the Procore-Company-Id header.'
 
@@ -28,7 +28,7 @@ export function createApi(deps: ApiDeps): Handler {
     const token = tokens.ofHeader(entry.headers['authorization'])
     if (token !== undefined) entry.tokenSerial = token.serial
     const company = token && companyOf(token, entry.headers['procore-company-id'])
-    // Failed calls use up the budget too (rate_limiting.md).
+    // Failed calls count against the budget too (rate_limiting.md).
     const reading = token && company && rateLimits.spend(token.clientId, company.id)
     const ordinary = async (): Promise<Answer> => {
       if (token === undefined || !tokens.isAlive(token)) return unauthorized(path)
@@ -49,7 +49,7 @@ export function createApi(deps: ApiDeps): Handler {
   }
 }
 
-/** As web servers do, which leave short answers alone. */
+/** Like a web server, this leaves short responses uncompressed. */
 function gzipped(answer: Answer): Answer {
   const { body = '', headers } = answer
   if (body.length < 1024) return answer
@@ -73,7 +73,6 @@ function baseHeaders(reading: RateReading | undefined): HeaderFields {
     'Cache-Control': 'no-store',
     'X-Request-Id': randomUUID(),
     'X-Runtime': '0.012300',
-    'Set-Cookie': ['_procore_session=made-up; path=/; secure; HttpOnly', 'visitor=made-up; path=/'],
     'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
     ...budget,
   }

@@ -10,7 +10,7 @@ export interface FakeCompany {
   connected?: boolean
   /** How many projects it starts with; default 45, which is several pages. */
   projects?: number
-  /** How many RFIs each of its projects has; default 3. They are made when they are asked for. */
+  /** How many RFIs each of its projects has; default 3. They are created when they are requested. */
   rfis?: number
 }
 
@@ -37,7 +37,7 @@ const KINDS = [
 ]
 const CITIES = ['Carpinteria, CA', 'Austin, TX', 'Toronto, ON', 'Portland, OR', 'Sheffield']
 const PEOPLE = ['Ann Lee', 'Björn Ek', 'Chidi Obi', 'Dolores "Lola" Ruiz']
-/** A comma, a line break, and what a spreadsheet would take for a formula. */
+/** A comma, a line break, and text that a spreadsheet would run as a formula. */
 const SUBJECTS = [
   'Door swing, room 12',
   'Beam\nclashes with duct',
@@ -50,7 +50,10 @@ interface Shelf {
   nextId: bigint
 }
 
-/** Companies with their projects, which are made when they are first asked for. Ids and names don't depend on the order. */
+/**
+ * Companies with their projects, which are created when they are first requested. Ids and names do not depend on the
+ * order.
+ */
 export class Data {
   readonly #companies: readonly FakeCompany[]
   readonly #shelves = new Map<string, Shelf>()
@@ -80,7 +83,7 @@ export class Data {
     const known = this.#shelves.get(company.id)
     if (known !== undefined) return known
     const place = this.#companies.indexOf(company)
-    // Ids of the new regions begin beyond 32 bits, for projects as for companies.
+    // In the new regions, ids of projects and companies are larger than 32 bits.
     const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
     const shelf = { projects: new Map<string, Project>(), nextId: first + BigInt(place) * 1_000_000n + 1n }
     this.#shelves.set(company.id, shelf)
@@ -149,7 +152,7 @@ export function budgetsOf({ id, name }: Project): LongList {
   return { length: 2, item }
 }
 
-/** A JSON number with all its digits, which a JavaScript number may not hold. */
+/** A JSON number with all its digits, which a JavaScript number might lose. */
 export function number(digits: string): unknown {
   return JSON.rawJSON(digits)
 }

@@ -1,27 +1,27 @@
-// Switches that make the fake misbehave, and the playing of one fault.
+// Switches that make the fake misbehave, and the code that carries out one fault.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, apiError, type HeaderFields, mergeFields, send } from './answer.ts'
 import type { Exchange } from './listener.ts'
 
-/** One way to misbehave; what it leaves out stays as it would have been. */
+/** One way to misbehave. Whatever it does not set stays normal. */
 export interface Fault {
-  /** How often it strikes; always where absent. */
+  /** How often it applies; always if absent. */
   times?: number
-  /** Waits so long before anything else. */
+  /** Waits this long before anything else. */
   delayMs?: number
   status?: number
-  /** Added to the answer, replacing fields of the same name; hop-by-hop fields go out as given. */
+  /** Added to the response, replacing fields of the same name. Hop-by-hop fields are sent as given. */
   headers?: HeaderFields
   body?: string | Buffer
   /** Instead of `body`: so many bytes of filler, streamed; `Infinity` never ends. */
   fillBytes?: number
   /** Never answers (`true`, `before`), or stops after half of the body. */
   hang?: boolean | 'before' | 'mid-body'
-  /** Resets the connection instead of an answer (`true`, `before`), or after half of the body. */
+  /** Resets the connection instead of answering (`true`, `before`), or after half of the body. */
   reset?: boolean | 'before' | 'mid-body'
-  /** Bytes for the wire as they are, no HTTP done to them; the connection then ends. */
+  /** Raw bytes to send instead of an HTTP response; the connection then ends. */
   raw?: string | Buffer
-  /** What happens to the request's body: `first` read to its end before the fault (default), `alongside`, `never`. */
+  /** When the request body is read: `first`, before the fault (default), `alongside` or `never`. */
   reads?: 'first' | 'alongside' | 'never'
 }
 
@@ -33,13 +33,13 @@ export interface TokenFault extends Fault {
 
 /** A fault of some of the API's (or storage's) requests. */
 export interface ApiFault extends Fault {
-  /** A prefix of the raw target, or a test; all requests where absent. */
+  /** A prefix of the raw target, or a test; all requests if absent. */
   match?: string | ((method: string, url: string) => boolean)
   /** An error text, sent in the envelope of the path's version in place of `body`. */
   message?: string
 }
 
-/** The fake's switches; all off at first. The first API rule that matches and is not used up strikes. */
+/** The fake's switches, all off at first. The first API rule that matches and is not used up applies. */
 export class Faults {
   token: TokenFault | undefined
   api: ApiFault[] = []
@@ -53,7 +53,7 @@ export class Faults {
     this.storage = []
   }
 
-  /** How often a fault has struck. */
+  /** How often a fault has been applied. */
   struck(fault: Fault): number {
     return this.#struck.get(fault) ?? 0
   }
@@ -74,17 +74,17 @@ export class Faults {
     return undefined
   }
 
-  /** The API answers 401 as to a dead token. */
+  /** The API answers 401, as for an invalid token. */
   unauthorized(rule: ApiFault = {}): ApiFault {
     return this.#add({ status: 401, message: 'The access token is invalid', ...rule })
   }
 
-  /** The API answers 403 as to a company without the app. */
+  /** The API answers 403, as for a company without the app. */
   notConnected(rule: ApiFault = {}): ApiFault {
     return this.#add({ status: 403, message: 'App is not connected to this company.', ...rule })
   }
 
-  /** The API answers 429, with `Retry-After` where given; `X-Rate-Limit-*` stay true unless the rule sets them. */
+  /** The API answers 429, with `Retry-After` if given. `X-Rate-Limit-*` stay correct unless the rule sets them. */
   rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
     return this.#add({ status: 429, message: RATE_LIMIT_TEXT, ...rule, headers: later(retryAfter, rule) })
   }
@@ -99,12 +99,12 @@ export class Faults {
     })
   }
 
-  /** The API never answers, or stops half way. */
+  /** The API never answers, or stops halfway. */
   hang(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
     return this.#add({ hang: when, ...rule })
   }
 
-  /** The API resets the connection, before or half way through its answer. */
+  /** The API resets the connection, before or halfway through its response. */
   reset(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
     return this.#add({ reset: when, ...rule })
   }
@@ -127,11 +127,11 @@ function later(retryAfter: number | string | undefined, { headers }: ApiFault): 
   return mergeFields(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }, headers)
 }
 
-/** Procore's words for both windows (rate_limiting.md, 2025). */
+/** Procore's text for both windows (rate_limiting.md, 2025). */
 export const RATE_LIMIT_TEXT =
   'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
 
-/** Answers as the fault says; `base` goes on every answer, `ordinary` makes the one that would have been given. */
+/** Answers as the fault says. `base` headers are added to every response; `ordinary` makes the normal response. */
 export async function play(
   exchange: Exchange,
   fault: ApiFault,
@@ -149,14 +149,14 @@ export async function play(
   await send(exchange, { ...answer, headers }, fault.hang ? 'hang' : fault.reset ? 'reset' : 'whole')
 }
 
-/** The answer that a fault brings along; undefined where it only delays, cuts off or adds headers. */
+/** The response that a fault defines; undefined if it only delays, cuts off or adds headers. */
 function ownAnswer(path: string, fault: ApiFault): Answer | undefined {
   const { status = 200, body, fillBytes, message } = fault
   if (body !== undefined) return { status, body, headers: { 'Content-Type': typeOf(body) } }
   if (fillBytes !== undefined) return { status, fillBytes }
   if (message !== undefined) return apiError(path, status, message)
   if (fault.status === undefined) return undefined
-  // There must be something to cut off half way.
+  // There must be something to cut off halfway.
   return fault.hang || fault.reset ? { status, fillBytes: 1000 } : { status, body: '' }
 }
 

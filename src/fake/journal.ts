@@ -1,8 +1,8 @@
-// The fake's memory: what each of its servers received, bounded in entries and in kept bytes.
+// Records what each of the fake's servers received, bounded in entries and bytes.
 /** The fake's three servers. */
 export type ServerName = 'login' | 'api' | 'storage'
 
-/** One request as it arrived; the later fields are filled in while it goes on. */
+/** One request as it arrived. The later fields are filled in while it proceeds. */
 export interface JournalEntry {
   readonly server: ServerName
   /** When the head arrived, in ms since 1970 by the fake's clock. */
@@ -17,13 +17,13 @@ export interface JournalEntry {
   /** By lower-case name; values of repeated fields are joined with `, `. */
   readonly headers: Readonly<Record<string, string>>
   bodyBytes: number
-  /** The first 64 KiB of the body read as UTF-8, once it ended; absent when there was none. */
+  /** The first 64 KiB of the body as UTF-8, once it has ended; absent if there was none. */
   body?: string
-  /** SHA-256 in hex of what arrived of the body; empty until it ended or broke off. */
+  /** SHA-256 in hex of the part of the body that arrived; empty until it ended or broke off. */
   bodySha256: string
-  /** The caller went away before its body was complete. */
+  /** The caller disconnected before its body was complete. */
   aborted: boolean
-  /** Which of the issued tokens (1, 2, …) was sent, alive or not. */
+  /** Which of the issued tokens (1, 2, …) was sent, valid or not. */
   tokenSerial?: number
   /** The status answered, once there is one. */
   status?: number
@@ -34,7 +34,7 @@ export interface JournalEntry {
 /** Decides whether an entry is the awaited one. */
 export type EntryTest = (entry: JournalEntry) => boolean
 
-/** The list of received requests, oldest first. It holds credentials as sent: made-up ones only. */
+/** The received requests, oldest first. Contains credentials as sent, so use made-up ones only. */
 export class Journal {
   readonly #limit: number
   readonly #bodyLimit: number
@@ -67,7 +67,7 @@ export class Journal {
     return this.#of('storage')
   }
 
-  /** The requests for a token, refused ones included. */
+  /** The token requests, including refused ones. */
   tokenRequests(): JournalEntry[] {
     return this.login().filter(
       ({ method, url }) => method === 'POST' && /^\/oauth\/token\/?(?:\?|$)/.test(url),
@@ -95,7 +95,7 @@ export class Journal {
     this.changed(entry)
   }
 
-  /** Tells those who wait that an entry has changed. */
+  /** Notifies waiting tests that an entry has changed. */
   changed(entry: JournalEntry): void {
     this.#waiting = this.#waiting.filter(({ test, found }) => {
       if (!test(entry)) return true

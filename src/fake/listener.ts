@@ -1,4 +1,4 @@
-// One HTTP server of the fake: enters every request in the journal, then hands it to a handler.
+// One HTTP server of the fake: records every request in the journal, then passes it to a handler.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -7,24 +7,24 @@ import type { AddressInfo, Socket } from 'node:net'
 import { headOf } from '../forward/upstream-response.ts'
 import type { Journal, JournalEntry, ServerName } from './journal.ts'
 
-/** A request under way and the answer to it. */
+/** A request and its response. */
 export interface Exchange {
   readonly entry: JournalEntry
   readonly response: ServerResponse
   /** The target up to its `?`, not decoded. */
   readonly path: string
   readonly query: URLSearchParams
-  /** Aborted once the answer is over, whoever ended it. */
+  /** Aborted once the response is over, whichever side ended it. */
   readonly over: AbortSignal
-  /** Reads the body to its end and gives its first 64 KiB; rejects where the caller breaks off. */
+  /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
   received(): Promise<Buffer>
-  /** Writes bytes past HTTP and ends the connection. */
+  /** Writes raw bytes and ends the connection. */
   sendRaw(bytes: string | Buffer): void
   /** Ends the connection with a TCP reset. */
   reset(): void
 }
 
-/** Answers a request, or leaves it open. */
+/** Answers a request, or leaves it unanswered. */
 export type Handler = (exchange: Exchange) => Promise<void>
 
 /** Where and how a server listens. */
@@ -40,21 +40,21 @@ export interface ListenerOptions {
 export interface Listener {
   readonly port: number
   openSockets(): number
-  /** Ends every connection at once. */
+  /** Ends every connection immediately. */
   close(): Promise<void>
 }
 
 const KEPT_BYTES = 64 * 1024
 const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
 
-/** Starts a server; rejects when the port is taken. */
+/** Starts a server; rejects if the port is in use. */
 export async function listen(
   name: ServerName,
   options: ListenerOptions,
   handler: Handler,
 ): Promise<Listener> {
   const server = options.tls === undefined ? createServer() : createTlsServer({ ...options.tls })
-  // Under TLS a request knows only the socket on top, and a reset needs the one below.
+  // With TLS a request has only the TLS socket, but a reset needs the TCP socket below it.
   const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
   let serial = 0
   server.on('connection', (socket: Socket) => {
@@ -77,9 +77,9 @@ export async function listen(
     })
   }
   server.on('request', receive)
-  // With a listener of its own `100 Continue` goes out only once the body is wanted.
+  // With this listener, `100 Continue` is sent only when the body is needed.
   server.on('checkContinue', receive)
-  // No time limits of the server's own: tests hang and drip on purpose.
+  // The server has no time limits, because tests hang and send slowly on purpose.
   Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
   server.listen(options.port, options.host)
   await once(server, 'listening')
@@ -121,7 +121,7 @@ function open(
   }
   response.once('close', () => {
     over.abort()
-    // An early answer may be over while the body still comes.
+    // An early response may be over while the body still arrives.
     if (body === undefined) settle()
     else body.then(settle, settle)
   })

@@ -4,14 +4,14 @@ import { type Faults, play, type TokenFault } from './faults.ts'
 import type { Exchange, Handler } from './listener.ts'
 import type { Tokens } from './tokens.ts'
 
-/** What the login server works with. */
+/** What the login server needs. */
 export interface LoginDeps {
   readonly tokens: Tokens
   readonly faults: Faults
   readonly tokenDelayMs: number
 }
 
-// Doorkeeper's own words: Procore's login server is built on it.
+// The text is Doorkeeper's, on which Procore's login server is built.
 const TEXTS = {
   invalid_client:
     'Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.',
@@ -37,7 +37,7 @@ export function createLogin({ tokens, faults, tokenDelayMs }: LoginDeps): Handle
   }
 }
 
-/** Credentials count in the body alone: a Basic header is documented nowhere. */
+/** Credentials are accepted in the body only, because a Basic header is not documented. */
 async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
   const given = await parameters(exchange)
   const grantType = given?.get('grant_type')
@@ -59,7 +59,7 @@ function oauthError(status: number, error: keyof typeof TEXTS): Answer {
   return json(status, { error, error_description: TEXTS[error] }, headers)
 }
 
-/** The body's parameters, from any of the three formats that Procore documents; undefined where it is none. */
+/** The body's parameters, in any of the three formats that Procore documents; undefined for other formats. */
 async function parameters(exchange: Exchange): Promise<Map<string, string> | undefined> {
   const body = await exchange.received()
   const type = exchange.entry.headers['content-type'] ?? ''

@@ -1,9 +1,12 @@
-// Procore's pages: a part of a list with the Link, Total and Per-Page headers (pagination.md).
+// Pages lists like Procore: a part of a list with the Link, Total and Per-Page headers (pagination.md).
 import { type Answer, apiError, type HeaderFields, json } from './answer.ts'
 
-/** How lists come in pages; each variant was seen of some endpoint or stands in Procore's documentation. */
+/** How lists are paged. Each variant is documented by Procore or was observed at some endpoint. */
 export interface PagingOptions {
-  /** `bare`: links hold `page` and `per_page` alone, as in Procore's example; `none`: there are none. Default `full`. */
+  /**
+   * `bare`: links contain only `page` and `per_page`, as in Procore's example; `none`: there are no links. Default
+   * `full`.
+   */
   readonly links?: 'full' | 'bare' | 'none'
   /** Whether `Total` is sent; default true. */
   readonly total?: boolean
@@ -13,13 +16,13 @@ export interface PagingOptions {
   readonly tooLarge?: 'cap' | 'refuse'
 }
 
-/** A list of which only a page is made. */
+/** A list of which only the requested page is created. */
 export interface LongList {
   readonly length: number
   item(index: number): unknown
 }
 
-/** Where a list is asked for. */
+/** How a list is requested. */
 export interface ListRequest {
   readonly origin: string
   readonly path: string

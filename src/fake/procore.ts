@@ -1,4 +1,4 @@
-// A loopback Procore for the demo and the tests: login server, API and file host, with faults on demand.
+// A fake Procore on loopback, for the demo and the tests: login server, API and file host, with faults on demand.
 import { createApi } from './api.ts'
 import { Data, type FakeCompany } from './data.ts'
 import { Faults } from './faults.ts'
@@ -12,7 +12,7 @@ import { type FakeClient, Tokens } from './tokens.ts'
 
 export type { FakeClient, FakeCompany, PagingOptions, RateLimitOptions }
 
-/** What the fake starts with; everything has a default. */
+/** The settings of the fake. Everything has a default. */
 export interface FakeOptions {
   /** Default 127.0.0.1. */
   host?: string
@@ -20,7 +20,7 @@ export interface FakeOptions {
   loginPort?: number
   apiPort?: number
   storagePort?: number
-  /** With a PEM certificate all three servers speak https. */
+  /** With a PEM certificate, all three servers use HTTPS. */
   tls?: { cert: string; key: string }
   /** Default: `demo-client` with `demo-secret`, in all companies. */
   clients?: readonly FakeClient[]
@@ -28,13 +28,13 @@ export interface FakeOptions {
   companies?: readonly FakeCompany[]
   /** Default 5400. */
   tokenLifetimeSeconds?: number
-  /** How long the login server takes for each token request. */
+  /** How long the login server takes to answer a token request. */
   tokenDelayMs?: number
   /** Default 3600 an hour and 100 in ten seconds; `Infinity` switches a window off. */
   rateLimit?: RateLimitOptions
-  /** Compresses the API's answers of more than 1 KiB for those that take gzip. */
+  /** Compresses API responses of more than 1 KiB for callers that accept gzip. */
   gzip?: boolean
-  /** How the API's lists come in pages. */
+  /** How the API's lists are paged. */
   paging?: PagingOptions
   /** Milliseconds since 1970; default `Date.now`. */
   now?: () => number
@@ -44,13 +44,13 @@ export interface FakeOptions {
 export interface FakeProcore {
   readonly loginUrl: string
   readonly apiUrl: string
-  /** Under another host name than the API, for what must not get the bearer. */
+  /** Under another host name than the API, to test what must not receive the token. */
   readonly storageUrl: string
   readonly journal: Journal
   readonly faults: Faults
-  /** All tokens issued so far stop working. */
+  /** Revokes all tokens issued so far. */
   revokeTokens(): void
-  /** A new secret for a client, whose tokens stop working. */
+  /** Gives a client a new secret and revokes its tokens. */
   resetSecret(clientId: string, newSecret: string): void
   /** All tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
   issuedTokens(): readonly string[]
@@ -60,14 +60,14 @@ export interface FakeProcore {
   close(): Promise<void>
 }
 
-/** The companies of the fake where none are given; no app is connected to the third. */
+/** The companies of the fake by default. No app is connected to the third. */
 export const DEMO_COMPANIES: readonly FakeCompany[] = [
   { id: '7656', name: 'Acme Construction' },
   { id: '562949953443325', name: 'Globex Builders' },
   { id: '90210', name: 'Initech Interiors', connected: false },
 ]
 
-/** Starts the three servers; rejects, with none of them left, when a port is taken. */
+/** Starts the three servers. If a port is in use, closes them all and rejects. */
 export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeProcore> {
   const { host = '127.0.0.1', tls, now = Date.now, companies = DEMO_COMPANIES } = options
   const clients = options.clients ?? [

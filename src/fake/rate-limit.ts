@@ -1,4 +1,4 @@
-// Procore's two request budgets, hourly and spike, for each client and company (rate_limiting.md).
+// Procore's two rate limits, hourly and spike, for each client and company (rate_limiting.md).
 /** Requests allowed in an hour and in ten seconds; `Infinity` for no limit. */
 export interface RateLimitOptions {
   hourly?: number
@@ -7,13 +7,13 @@ export interface RateLimitOptions {
   spikeSeconds?: number
 }
 
-/** The budget nearest exhaustion after a request was counted. */
+/** The budget that is closest to exhaustion after a request was counted. */
 export interface RateReading {
   readonly limit: number
   readonly remaining: number
   /** When the window ends, in whole seconds since 1970. */
   readonly reset: number
-  /** This request was one too many. */
+  /** True if this request exceeded the limit. */
   readonly exceeded: boolean
 }
 
@@ -24,7 +24,7 @@ interface Window {
   used: number
 }
 
-/** Counts requests. A window starts with its first request and not on the clock, so tests never straddle one. */
+/** Counts requests. A window starts with its first request, so that no test runs across a boundary. */
 export class RateLimits {
   readonly #windows = new Map<string, Window[]>()
   readonly #sizes: readonly (readonly [limit: number, lengthMs: number])[]
@@ -38,7 +38,7 @@ export class RateLimits {
     this.#now = now
   }
 
-  /** Counts one request of this client in this company; undefined where neither window has a limit. */
+  /** Counts one request of this client in this company; undefined if neither window has a limit. */
   spend(clientId: string, companyId: string): RateReading | undefined {
     const now = this.#now()
     const key = JSON.stringify([clientId, companyId])

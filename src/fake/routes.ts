@@ -1,4 +1,4 @@
-// The API's endpoints: the few of Procore's that the demo and the tests need, and some made for tests.
+// The API's endpoints: those of Procore that the demo and the tests need, and some for tests only.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, apiError, json } from './answer.ts'
 import {
@@ -70,7 +70,7 @@ const ROUTES: readonly Route[] = [
   ['*', /^\/rest\/v1\.0\/echo(?:\/.*)?$/, echo],
 ]
 
-/** The answer of the endpoint; 404 where there is none. */
+/** The response of the endpoint; 404 if there is none. */
 export async function answerRoute(call: Call): Promise<Answer> {
   const { entry, path } = call.exchange
   const method = entry.method === 'HEAD' ? 'GET' : entry.method
@@ -117,7 +117,7 @@ function listCompanies({ data, tokens, token }: Call): Answer {
   )
 }
 
-/** `company_id` may be left out here, which Procore's own does not allow; another company's is a 404. */
+/** `company_id` is optional here, unlike at Procore. That of another company is a 404. */
 function listProjects(call: Call): Answer {
   const { exchange, company } = call
   if ((exchange.query.get('company_id') ?? company.id) !== company.id) return notFound(call)
@@ -157,7 +157,7 @@ function removeProject({ company, data }: Call, project: Project): Answer {
   return { status: 204 }
 }
 
-/** The name in `{"project":{"name":…}}`; undefined where the body holds none. */
+/** The name in `{"project":{"name":…}}`; undefined if the body has none. */
 async function givenName({ exchange }: Call): Promise<string | undefined> {
   try {
     const body = JSON.parse((await exchange.received()).toString()) as { project?: { name?: unknown } }
@@ -189,7 +189,7 @@ async function answerSlowly({ exchange }: Call): Promise<Answer> {
   return json(200, { ms })
 }
 
-/** Shows the request to its sender, the bearer included: never print this answer. */
+/** Returns the request to its sender, including the token. Never print this response. */
 function echo({ exchange: { entry } }: Call): Answer {
   const { method, url, rawHeaders, httpVersion, body } = entry
   return json(200, { method, url, httpVersion, rawHeaders, ...received(entry), body })

@@ -1,11 +1,11 @@
-// The fake's file host: links that want the bearer, and presigned ones that refuse it, as S3 does.
+// The fake's file host: links that need the token, and presigned ones that refuse it, as S3 does.
 import { createHmac, randomBytes } from 'node:crypto'
 import { type Answer, json } from './answer.ts'
 import { type Faults, play } from './faults.ts'
 import type { Exchange, Handler } from './listener.ts'
 import type { Tokens } from './tokens.ts'
 
-/** Makes and checks presigned links. */
+/** Creates and checks presigned links. */
 export class Presigner {
   readonly #key = randomBytes(32)
 
@@ -24,7 +24,7 @@ export class Presigner {
   }
 }
 
-/** What the file host works with. */
+/** What the file host needs. */
 export interface StorageDeps {
   readonly tokens: Tokens
   readonly faults: Faults

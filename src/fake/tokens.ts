@@ -1,14 +1,14 @@
 // The fake's clients and the access tokens issued to them.
 import { randomBytes } from 'node:crypto'
 
-/** A service account known to the fake, and the companies it was given. */
+/** A service account of the fake, and the companies that it may use. */
 export interface FakeClient {
   clientId: string
   clientSecret: string
   companyIds: readonly string[]
 }
 
-/** What Procore's token endpoint answers (oauth_client_credentials.md). */
+/** The response of Procore's token endpoint (oauth_client_credentials.md). */
 export interface TokenBody {
   access_token: string
   token_type: 'bearer'
@@ -16,7 +16,7 @@ export interface TokenBody {
   created_at: number
 }
 
-/** An issued token; it counts from 1 in order of issue. */
+/** An issued token; serial numbers start at 1. */
 export interface IssuedToken {
   readonly serial: number
   readonly clientId: string
@@ -37,7 +37,7 @@ export class Tokens {
     this.#now = now
   }
 
-  /** A token for these credentials, or undefined where they are wrong. */
+  /** Issues a token for these credentials; undefined if they are wrong. */
   issue(clientId: string, clientSecret: string): TokenBody | undefined {
     if (this.#clients.get(clientId)?.clientSecret !== clientSecret) return undefined
     const createdAt = this.#now()
@@ -53,12 +53,12 @@ export class Tokens {
     }
   }
 
-  /** The token of an `Authorization` header, dead ones included. */
+  /** The token of an `Authorization` header, valid or not. */
   ofHeader(authorization = ''): IssuedToken | undefined {
     return this.find(/^Bearer (\S+)$/i.exec(authorization)?.[1] ?? '')
   }
 
-  /** What is known of a token, dead ones included. */
+  /** What is known about a token, valid or not. */
   find(token: string): IssuedToken | undefined {
     return this.#issued.get(token)
   }
@@ -68,19 +68,19 @@ export class Tokens {
     return !token.revoked && this.#now() < token.expiresAt
   }
 
-  /** The companies a client was given. */
+  /** The companies that a client may use. */
   companiesOf(clientId: string): readonly string[] {
     return this.#clients.get(clientId)?.companyIds ?? []
   }
 
-  /** Ends all tokens, or those of one client. */
+  /** Revokes all tokens, or those of one client. */
   revokeAll(clientId?: string): void {
     for (const token of this.#issued.values()) {
       if (clientId === undefined || token.clientId === clientId) token.revoked = true
     }
   }
 
-  /** Gives a client a new secret, which ends its tokens; throws where there is no such client. */
+  /** Gives a client a new secret and revokes its tokens; throws if there is no such client. */
   resetSecret(clientId: string, newSecret: string): void {
     const client = this.#clients.get(clientId)
     if (client === undefined) throw new Error(`the fake Procore has no client ${clientId}`)
@@ -94,7 +94,7 @@ export class Tokens {
   }
 }
 
-/** Looks like Procore's ES512 JWTs, and is as long; the signature is random bytes. */
+/** Looks like Procore's ES512 JWTs and has the same length. The signature is random. */
 function tokenText(claims: object): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   return `${part({ typ: 'JWT', alg: 'ES512' })}.${part(claims)}.${randomBytes(132).toString('base64url')}`

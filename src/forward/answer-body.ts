@@ -1,4 +1,4 @@
-// An answer's body on its way to the caller, where it has to be unpacked or rewritten as it streams by.
+// Decompresses and rewrites a response body while it streams to the caller.
 import type { Transform } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { JsonStrings } from './json-strings.ts'
@@ -6,19 +6,19 @@ import type { UpstreamResponse } from './upstream-response.ts'
 
 type Replace = (value: string) => string | undefined
 
-/** What is asked of answers to one request. */
+/** What the response to one request may need. */
 export interface BodyWishes {
-  /** The proxy asked for compression, and the caller did not. */
+  /** The proxy asked for compression and the caller did not, so the body has to be decompressed. */
   readonly unpack: boolean
-  /** What becomes of the string values of JSON. */
+  /** Replaces string values in JSON bodies. */
   readonly replace: Replace | undefined
 }
 
-/** What is to be done to one answer. */
+/** What has to be done to one response body. */
 export interface BodyPlan {
-  /** Undefined: it is not compressed. */
+  /** The content coding to decode; undefined if the body is not compressed. */
   readonly coding: string | undefined
-  /** Undefined: it is not rewritten. */
+  /** Replaces string values; undefined if the body is not rewritten. */
   readonly replace: Replace | undefined
 }
 
@@ -27,11 +27,15 @@ type ParsedHeaders = Readonly<Record<string, unknown>>
 const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd'])
 const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
 
-/** What is to be done to this answer; undefined where it passes as it is. `headers` by lower-case name. */
+/**
+ * Decides what has to be done to this response body; undefined if it passes unchanged. `headers` are by lower-case
+ * name.
+ */
 export function planBody(status: number, headers: ParsedHeaders, wishes: BodyWishes): BodyPlan | undefined {
   const { unpack, replace } = wishes
   if (!unpack && replace === undefined) return undefined
-  // Invariant: a part of something is neither unpacked nor rewritten: what it is a part of would be another thing.
+  // Invariant: a partial response is neither decompressed nor rewritten, because its range refers to the original
+  // bytes.
   if (status < 200 || status === 204 || status === 205 || status === 206 || status === 304) return undefined
   if (headers['content-range'] !== undefined) return undefined
   if (replace === undefined && headers['content-encoding'] === undefined) return undefined
@@ -46,14 +50,17 @@ export function planBody(status: number, headers: ParsedHeaders, wishes: BodyWis
   return { coding, replace: rewriting ? replace : undefined }
 }
 
-/** A body to be read once, as {@link UpstreamResponse} has it. */
+/** A body that can be read once, like that of an {@link UpstreamResponse}. */
 export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume' | 'isComplete'>
 
-/** Bodies that unpack to more than this, and to more than so many times their size on the wire, are broken off. */
+/**
+ * A body is aborted if it decompresses to more than this many bytes and to more than this multiple of its compressed
+ * size.
+ */
 const MOST_FREE_BYTES = 16 * 1024 * 1024
 const MOST_RATIO = 200
 
-/** The body as the caller gets it: unpacked and rewritten as it streams by, with back-pressure. */
+/** The body as the caller receives it: decompressed and rewritten while it streams, with back-pressure. */
 export function transformed(source: BodySource, { coding, replace }: BodyPlan): BodySource {
   const strings = replace && new JsonStrings('h', replace)
   let unpacker: Transform | undefined
@@ -126,7 +133,7 @@ function isBomb(packed: number, unpacked: number): boolean {
 }
 
 function unpackerOf(coding: string, firstByte: number): Transform {
-  // Loaded with the first compressed answer: it would cost every start 2 ms.
+  // Loaded with the first compressed response, to keep the start fast.
   const zlib = process.getBuiltinModule('node:zlib')
   const options = { chunkSize: 64 * 1024 }
   switch (coding) {
@@ -135,7 +142,7 @@ function unpackerOf(coding: string, firstByte: number): Transform {
     case 'zstd':
       return zlib.createZstdDecompress(options)
     case 'deflate':
-      // RFC 9110 means zlib's format; some servers leave its header out.
+      // RFC 9110 requires the zlib format here, but some servers leave out its header.
       return (firstByte & 0x0f) === 8 ? zlib.createInflate(options) : zlib.createInflateRaw(options)
     default:
       return zlib.createGunzip(options)

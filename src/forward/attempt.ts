@@ -1,15 +1,20 @@
-// One attempt at sending a request: undici's dispatch behind a promise of the response, whose body waits until it is read.
+// One attempt to send a request: wraps undici's dispatch in a promise of the response, whose body waits until it is
+// read.
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { errorCode } from '../network/connection-error.ts'
 import type { RequestBody } from './request-body.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
 import type { ResponseHead, UpstreamResponse } from './upstream-response.ts'
 
-/** Before anyone reads the body, no more of it than this is taken in. */
+/** At most this much of a body is buffered before it is read. */
 const MOST_EARLY_BYTES = 64 * 1024
-/** More of an unwanted body than this is not read before its connection is given up. */
+/**
+ * A discarded body is read up to this length, so that its connection can be reused; a longer one closes the
+ * connection.
+ */
 const MOST_DISCARDED_BYTES = 64 * 1024
-/** Nor is it waited for any longer than this. */
+/** The time limit for reading a discarded body. */
 const LONGEST_DISCARD_MS = 5_000
 /** More interim responses than this are not passed on. */
 const MOST_INFORMATION = 100
@@ -18,16 +23,19 @@ const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 304])
 
 type Controller = Dispatcher.DispatchController
 
-/** What an attempt has to know of its request. */
+/** What an attempt needs to know about its request. */
 export interface AttemptOptions {
-  /** Without a byte either way for so long, the attempt ends. */
+  /** The attempt fails if no byte moves in either direction for this long. */
   readonly responseTimeoutMs: number
   readonly body: RequestBody | Buffer | null
-  /** A connection is there, and the request is about to be written. What it throws ends the attempt before a byte is sent. */
+  /**
+   * Called when a connection is open and the request is about to be written. An error thrown here ends the attempt
+   * before a byte is sent.
+   */
   readonly onSending: () => void
-  /** 102 and 103, which go to the caller at once (RFC 9110 section 15.2). */
+  /** Called for 102 and 103, which are passed to the caller immediately (RFC 9110 section 15.2). */
   readonly onInformation?: ((status: number, head: ResponseHead) => void) | undefined
-  /** The attempt no longer needs its connection. */
+  /** Called when the attempt no longer needs its connection. */
   readonly onDone: () => void
 }
 
@@ -36,7 +44,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly #started = Promise.withResolvers<UpstreamResponse>()
   #controller: Controller | undefined
   #timer: NodeJS.Timeout | undefined
-  /** When a byte last went either way (`performance.now()`). */
+  /** When a byte last moved in either direction (`performance.now()`). */
   #movedAt = 0
   #early: Buffer[] = []
   #earlyBytes = 0
@@ -47,9 +55,9 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   #isDone = false
   #hasStarted = false
   #information = 0
-  /** The request was being written: Procore may have acted on it. */
+  /** The request has begun to be written, so Procore may have acted on it. */
   isSent = false
-  /** All of the body has come. */
+  /** The whole body has arrived. */
   isComplete = false
   status = 0
   statusText = ''
@@ -60,7 +68,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.#options = options
   }
 
-  /** The response, once its head is there; rejects where none comes. */
+  /** Resolves with the response once its head has arrived; rejects if there is none. */
   get response(): Promise<UpstreamResponse> {
     return this.#started.promise
   }
@@ -116,6 +124,10 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
+    if (this.#isOnlyLengthOff(error)) {
+      this.onResponseEnd()
+      return
+    }
     this.#finish()
     this.#failure ??= error
     if (!this.#hasStarted) this.#started.reject(this.#failure)
@@ -181,11 +193,24 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   /**
-   * The connection's last byte was read. undici asserts, and takes the process down, where a response that ends with its
-   * connection is still paused then; nothing more can come that would have to be held back.
+   * Called when the last byte of the connection has been read. If the response ends with its connection and is still
+   * paused at that point, an assertion in undici fails and ends the process. Resuming is safe, because nothing more
+   * can arrive.
    */
   connectionEnded(): void {
     this.#controller?.resume()
+  }
+
+  /**
+   * A 304 tells the length of what it stands for, and has no body whatever its headers say, nor has a 204 (RFC 9110 section
+   * 8.6, RFC 9112 section 6.3); undici misses one.
+   */
+  #isOnlyLengthOff(error: Error): boolean {
+    return (
+      this.#hasStarted &&
+      (this.status === 304 || this.status === 204) &&
+      errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+    )
   }
 
   #finish(): void {
@@ -203,13 +228,13 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     const { body, responseTimeoutMs } = this.#options
     const upload = body === null || Buffer.isBuffer(body) ? undefined : body
     const leftMs = Math.max(this.#movedAt, upload?.movedAt ?? 0) + responseTimeoutMs - performance.now()
-    // Timers are up to a millisecond early.
+    // Timers may fire up to a millisecond early.
     if (leftMs > 1) this.#watch(leftMs)
     else if (!this.#hasStarted && upload?.isWaitingForCaller) {
       const detail = "The rest of the request's body did not arrive within upstream.responseTimeout."
       this.abort(new ProxyError('request_invalid', detail))
     } else if (this.#hasStarted && (this.#isStopped || this.#write === undefined)) {
-      // The caller reads slowly, or the loop waits for a token: that is no fault of the API's.
+      // The caller reads slowly, or the send loop waits for a token. That is not the API's fault.
       this.#watch(responseTimeoutMs)
     } else this.abort(new ResponseTimeoutError('no byte from the API'))
   }
@@ -219,7 +244,7 @@ function isAscii(text: string): boolean {
   return /^[\x20-\x7e]*$/.test(text)
 }
 
-/** Header bytes are read as Latin-1, as Node's own client and server do, so that they go out as they came in. */
+/** Decodes header bytes as Latin-1, as Node's own client and server do, so that they leave exactly as they arrived. */
 function latin1(rawHeaders: readonly (Buffer | string)[]): string[] {
   const headers = new Array<string>(rawHeaders.length)
   for (let at = 0; at < rawHeaders.length; at++) {

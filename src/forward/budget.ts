@@ -6,29 +6,32 @@ import { askedWaitMs, resetInMs, serverNowMs, wholeNumber } from './retry-policy
 import { headerValue, type ResponseHead } from './upstream-response.ts'
 import { callerGone, rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
 
-/** A request that wants to be sent. */
+/** A request that asks for a place in the budget. */
 export interface BudgetRequest {
   /** Method and path without query, `GET /rest/v1.0/projects`: what an endpoint's own 429 holds back. */
   readonly endpoint: string
-  /** Whose turn it takes in the queue: the listener and the key that it came by. */
+  /** Identifies the queue that it waits in: the listener and the key of its caller. */
   readonly queueKey: string
-  /** The caller's name; empty where callers have no names. */
+  /** The caller's name; empty if callers have no names. */
   readonly caller: string
-  /** At most this part (0 to 1) of a rate window while other callers use it too; undefined for no limit. */
+  /**
+   * The largest part (0 to 1) of a rate window that the caller may use while other callers use it too; undefined for
+   * no limit.
+   */
   readonly share: number | undefined
-  /** `performance.now()` after which it waits no longer. */
+  /** The request stops waiting at this `performance.now()` time. */
   readonly deadline: number
 }
 
-/** The right to send one request. Exactly one of its methods is called, once. */
+/** The right to send one request. Call exactly one of its methods, exactly once. */
 export interface Reservation {
-  /** The response's head came. */
+  /** The head of the response has arrived. */
   answered(status: number, head: ResponseHead): void
   /** No response came, or the request was not sent after all. */
   left(): void
 }
 
-/** What the status page shows. */
+/** What the status page shows about a budget. */
 export interface BudgetState {
   readonly limit: number | undefined
   readonly remaining: number | undefined
@@ -37,27 +40,30 @@ export interface BudgetState {
   readonly inFlight: number
 }
 
-/** A rate budget, of this process alone or shared between replicas. */
+/** A rate budget, either of this process alone or shared between replicas. */
 export interface Budget {
-  /** A reservation where the request may go at once; it never overtakes one that waits and may go too. */
+  /**
+   * Returns a reservation if the request may be sent immediately. It never overtakes a waiting request that may also
+   * be sent.
+   */
   tryReserve(request: BudgetRequest): Reservation | undefined
-  /** Waits for a reservation; throws `rate_limited` where none comes in time. The signal ends the wait. */
+  /** Waits for a reservation; throws `rate_limited` if there is none in time. The signal ends the wait. */
   reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation>
-  /** Requests that wait. */
+  /** The number of waiting requests. */
   readonly waiting: number
   /** True while requests have to wait for the whole budget. */
   readonly isExhausted: boolean
   state(): BudgetState
-  /** Takes new settings; what is known of the budget, and who waits, stays. */
+  /** Applies new settings. What is known about the budget stays, and so do the waiting requests. */
   configure(settings: RateLimitSettings): void
 }
 
-/** However long Procore asks for, after an hour a request finds out whether that still holds. */
+/** Even if Procore asks for a longer wait, a request is sent after an hour to find out whether it still applies. */
 const LONGEST_HOLD_MS = 3_600_000
-/** The machine slept if the wall clock went on by this much more than the monotonic one. */
+/** The machine has slept if the wall clock advanced by this much more than the monotonic clock. */
 const SLEPT_MS = 5_000
 
-/** The budget of a proxy that has it for itself. */
+/** The budget of a proxy that shares it with no other. */
 export class LocalBudget implements Budget {
   #settings: RateLimitSettings
   readonly #windows = new RateWindows()
@@ -100,7 +106,7 @@ export class LocalBudget implements Budget {
   tryReserve(request: BudgetRequest): Reservation | undefined {
     if (this.#waitFor(request, this.#now()) > 0) return undefined
     if (this.#line.size > 0) {
-      // Those that wait and may go now go first; the others wait for their endpoint or share only.
+      // Waiting requests that may be sent now go first. The others wait only for their endpoint or share.
       this.#pump()
       if (this.#waitFor(request, this.#now()) > 0) return undefined
     }
@@ -118,12 +124,12 @@ export class LocalBudget implements Budget {
       rateLimited(TOO_LATE, this.#waitFor(request, this.#now())),
     )
     this.#wakeIn(wait)
-    // The wake-up timer goes with the last one in line.
+    // Without a waiting request, no wake-up timer is needed.
     reserved.catch(() => this.#line.size === 0 && this.#stopWake())
     return reserved
   }
 
-  /** Learns from a response whose request was not reserved here, as in a budget that is shared. */
+  /** Learns from a response whose request was not reserved here, as happens with a shared budget. */
   observe(endpoint: string, status: number, head: ResponseHead): void {
     const wallNow = Date.now()
     const now = this.#now(wallNow)
@@ -135,7 +141,9 @@ export class LocalBudget implements Budget {
     this.#pump()
   }
 
-  /** Uses only one part in `parts` of the budget from now on, 1 for all of it, given what others learned last. */
+  /**
+   * From now on uses only 1/`parts` of the budget (1 for all of it), starting from what other replicas learned last.
+   */
   split(parts: number, newest: RateReading | undefined): void {
     const now = this.#now()
     if (newest !== undefined) this.#windows.assume(newest, now)
@@ -143,17 +151,17 @@ export class LocalBudget implements Budget {
     this.#pump()
   }
 
-  /** Lets those that wait here go on to wait for another budget. */
+  /** Releases the requests that wait here, so that they can wait for another budget. */
   handOver(to: Budget): void {
     for (const waiter of [...this.#line]) waiter.go(to.reserve(waiter.request, waiter.signal))
   }
 
-  /** What is known of the windows. */
+  /** What is known about the rate windows. */
   readings(): RateReading[] {
     return this.#windows.readings(this.#now())
   }
 
-  /** Monotonic milliseconds that also pass while the machine sleeps, when `performance.now()` and timers may stop. */
+  /** Monotonic milliseconds that also count while the machine sleeps; `performance.now()` and timers may stop then. */
   #now(wallNow = Date.now()): number {
     const now = performance.now()
     const wallAheadMs = wallNow - now
@@ -183,13 +191,13 @@ export class LocalBudget implements Budget {
     else this.#windows.exhaust(wholeNumber(headerValue(head, 'x-rate-limit-limit')) ?? 0, until)
   }
 
-  /** Milliseconds until this request may go: 0 at once, Infinity where the responses in flight will tell. */
+  /** Milliseconds until this request may be sent: 0 for now, Infinity if that depends on responses in flight. */
   #waitFor(request: BudgetRequest, now: number): number {
     if (this.#settings.whenExhausted === 'pass') return 0
     return Math.max(this.#windows.waitForAny(now), this.#waitForOwn(request, now))
   }
 
-  /** The same, for what holds back this request but not all others. */
+  /** The same, for limits that hold back this request but not all others. */
   #waitForOwn({ endpoint, caller, share }: BudgetRequest, now: number): number {
     const wait = this.#endpoints.waitFor(endpoint, now)
     if (share === undefined) return wait
@@ -197,7 +205,9 @@ export class LocalBudget implements Budget {
     return Math.max(wait, this.#windows.waitForShare(use, now))
   }
 
-  /** Lets those go that may, in turn. Their promises settle later, so nothing comes back in here. */
+  /**
+   * Releases the requests that may be sent, in turn. Their promises settle later, so this function is not re-entered.
+   */
   #pump(): void {
     if (this.#line.size === 0 && this.#wakesAt === Number.POSITIVE_INFINITY) return
     const now = this.#now()
@@ -223,7 +233,7 @@ export class LocalBudget implements Budget {
     this.#wakeIn(Math.max(all, soonest))
   }
 
-  /** Infinity sets no timer: a response that is under way will pump. */
+  /** Infinity sets no timer, because a response in flight will call pump. */
   #wakeIn(ms: number): void {
     const at = performance.now() + ms
     if (at >= this.#wakesAt) return
@@ -239,7 +249,10 @@ export class LocalBudget implements Budget {
   }
 }
 
-/** What a response's X-Rate-Limit-* say; undefined where they say nothing usable. `wallNowMs` counts where it has no Date. */
+/**
+ * Reads the X-Rate-Limit-* headers of a response; undefined if they hold nothing usable. `wallNowMs` is used if the
+ * response has no Date.
+ */
 export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | undefined {
   const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
   const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))

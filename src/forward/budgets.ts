@@ -3,10 +3,13 @@ import { LRUCache } from 'lru-cache'
 import type { Company, Config, RateLimitSettings, ServiceAccount } from '../config/config.ts'
 import { type Budget, LocalBudget } from './budget.ts'
 
-/** Budgets of ids that only `"*"` knows. Callers choose these ids, so the least recently used budget is dropped. */
+/**
+ * The number of budgets that are kept for ids under `"*"`. Callers choose these ids, so the least recently used
+ * budget is dropped.
+ */
 const MOST_OF_ANY = 1_024
 
-/** Makes a budget; `key` is the same for all processes that use the same budget at Procore. */
+/** Creates a budget; `key` is the same for all processes that use the same budget at Procore. */
 export type OpenBudget = (key: string, settings: RateLimitSettings) => Budget
 
 type Limits = Pick<Config, 'rateLimit'> & { readonly companies: readonly Pick<Company, 'id' | 'account'>[] }

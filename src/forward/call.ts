@@ -7,44 +7,46 @@ import type { Upstream } from './upstreams.ts'
 
 /** One request that the guards let through. */
 export interface Call {
-  /** What log, metrics, recorder and audit see of it. */
+  /** The record of the request for log, metrics, recorder and audit. */
   readonly exchange: Exchange
-  /** The connections, token and budget that it uses. */
+  /** The connections, token and budget for this call. */
   readonly upstream: Upstream
   /** The company's name, or its id under `"*"`. */
   readonly companyName: string
   readonly companyId: string
-  /** What the configuration says of the company; the rules of pages of a list are judged with it. */
+  /** The company's configuration. The rules for the pages of a list are judged with it. */
   readonly company: Pick<Company, 'access' | 'rules'>
-  /** The caller by its key (`callers:`); undefined where callers have no names. */
+  /** The caller that the key belongs to (`callers:`); undefined if callers have no names. */
   readonly caller: Caller | undefined
   /** Whose turn it takes in a queue: the listener and the key that it came by. */
   readonly queueKey: string
   readonly method: string
-  /** Raw path and query after the company prefix: the very bytes that were judged. */
+  /** Raw path and query without the company prefix: exactly the bytes that were judged. */
   readonly path: string
-  /** The caller's headers as they came: name, value, name, value, … in Latin-1. */
+  /** The caller's headers as they arrived: name, value, name, value, … in Latin-1. */
   readonly rawHeaders: readonly string[]
-  /** Null where there is none. */
+  /** Null if the request has no body. */
   readonly body: RequestBody | null
-  /** Tells when the caller goes away. */
+  /** Reports when the caller disconnects. */
   readonly departure: Departure
-  /** Ask for gzip on the caller's behalf. */
+  /** The proxy asks for gzip on the caller's behalf. */
   readonly gzip: boolean
-  /** The request is about to be written, each time that it is sent. */
+  /** Called each time the request is about to be written. */
   readonly onSending?: (() => void) | undefined
-  /** Procore sent 102 or 103. */
+  /** Called when Procore has sent 102 or 103. */
   readonly onInformation?: ((status: number, head: ResponseHead) => void) | undefined
 }
 
-/** Sends a call to Procore (or answers it from what is kept) and gives the response once its head is there. */
+/**
+ * Sends a call to Procore, or answers it from a cache or recording. Resolves once the head of the response is there.
+ */
 export type Send = (call: Call) => Promise<UpstreamResponse>
 
-/** The caller's leaving. Most requests end without anyone asking for the signal, so it is made on demand. */
+/** Tracks whether the caller has disconnected. The signal is created on demand, because most requests never need it. */
 export class Departure {
   #controller: AbortController | undefined
   #hasLeft = false
-  /** Called at once when the caller leaves: ends the attempt that is under way. */
+  /** Called immediately when the caller disconnects; ends the attempt that is under way. */
   onLeave: (() => void) | undefined
 
   /** True once the caller has closed its connection: nothing more may be sent for it. */
@@ -52,7 +54,7 @@ export class Departure {
     return this.#hasLeft
   }
 
-  /** Aborts when the caller leaves. */
+  /** Aborts when the caller disconnects. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
     if (this.#hasLeft) this.#controller.abort(new CallerGoneError())

@@ -1,11 +1,12 @@
-// Keeps memory small while large bodies stream through.
+// Keeps memory use low while large bodies stream through.
 
-/** Pieces shorter than this never pile up. */
+/** Shorter chunks do not accumulate. */
 const LEAST_BYTES = 4 * 1024
 
 /**
- * Makes V8 collect the buffers of a body earlier. Their memory is outside its heap, and it lets 64 MB of dead ones pile up
- * before it looks; its own young memory it looks through often. Text of the same length, made and dropped, fills that.
+ * Makes V8 collect the buffers of a body earlier. Their memory is outside V8's heap, so V8 lets 64 MB of unused
+ * buffers accumulate before it collects them. It collects its young generation often, and a short-lived string of the
+ * same length fills that.
  */
 export function hastenCollection(chunk: Buffer): void {
   if (chunk.length >= LEAST_BYTES) chunk.toString('latin1')

@@ -1,4 +1,4 @@
-// A company's connections to one origin: undici clients, shared out fairly between callers, with a bounded wait for one.
+// A company's connections to one origin: undici clients that callers share fairly, with a bounded queue.
 import type { Socket } from 'node:net'
 import { Client } from 'undici'
 import { ProxyError } from '../errors.ts'
@@ -10,27 +10,30 @@ import { FairQueue } from './fair-queue.ts'
 export interface ConnectionPoolOptions {
   readonly origin: string
   readonly connect: Connector
-  /** Most connections. */
+  /** The most connections. */
   readonly connections: number
-  /** Most requests that wait for one. */
+  /** The most requests that may wait for a connection. */
   readonly maxQueued: number
-  /** A request waits no longer than this. */
+  /** The longest that a request waits for a connection. */
   readonly maxWaitMs: number
-  /** Several callers can reach the company: none of them gets more than three quarters of the connections or the queue. */
+  /**
+   * True if several callers can reach the company. Then no caller gets more than three quarters of the connections or
+   * the queue.
+   */
   readonly isShared: boolean
 }
 
 /**
- * An idle connection is closed after this time, whatever the server's Keep-Alive allows: firewalls forget connections that
- * are idle for minutes without telling, and what is then written is lost.
+ * An idle connection is closed after this time, even if the server's Keep-Alive header allows more. Firewalls
+ * silently drop connections that are idle for minutes, and then requests are lost.
  */
 const KEEP_ALIVE_MS = 15_000
-/** A busy connection is replaced after this time, so that a changed address of the API is noticed. */
+/** A connection is replaced after this time, so that a change of the API's IP address is noticed. */
 const LONGEST_AGE_MS = 300_000
-/** Longer response heads are refused. */
+/** The longest response head that is accepted. */
 const MAX_HEADER_BYTES = 64 * 1024
 
-/** One connection, which its holder uses for one request and then gives back by ending it. */
+/** One connection. Its holder sends one request on it and then releases it. */
 export class Connection {
   readonly client: Client
   readonly openedAt = performance.now()
@@ -46,7 +49,7 @@ export class Connection {
         })
       },
       pipelining: 1,
-      // The attempt looks after its own time.
+      // The attempt has its own time limit.
       headersTimeout: 0,
       bodyTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -55,11 +58,12 @@ export class Connection {
     })
   }
 
-  /** Listens before undici does, which takes two kinds of end for something else. */
+  /** Adds listeners before undici's own, because undici misinterprets two ways in which a connection can end. */
   #guard(socket: Socket): void {
     socket.on('end', () => this.attempt?.connectionEnded())
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // Invariant: undici takes ECONNRESET on a `Connection: close` response for its clean end; a reset is never one.
+      // Invariant: a reset is never a clean end. undici treats ECONNRESET as one if the response has `Connection:
+      // close`.
       if (error.code === 'ECONNRESET') error.code = 'ECONNABORTED'
     })
   }
@@ -72,7 +76,7 @@ interface Waiter {
 
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions
-  /** The one that was used last comes first. */
+  /** A stack: the most recently used connection is reused first. */
   readonly #idle: Connection[] = []
   readonly #busy = new Set<Connection>()
   readonly #held = new Map<string, number>()
@@ -83,14 +87,14 @@ export class ConnectionPool {
     this.#options = options
   }
 
-  /** Requests that wait for a connection. */
+  /** The number of requests that wait for a connection. */
   get waiting(): number {
     return this.#queue.size
   }
 
   /**
-   * A connection for one request of this caller; {@link release} gives it back. Throws `overloaded` where too many wait, or
-   * where none becomes free in time.
+   * Acquires a connection for one request of this caller; give it back with {@link release}. Throws `overloaded` if
+   * too many requests wait, or if no connection becomes free in time.
    */
   acquire(caller: string, departure: Departure): Connection | Promise<Connection> {
     if (this.#mayHold(caller) && this.#busy.size < this.#options.connections) return this.#take(caller)
@@ -130,7 +134,7 @@ export class ConnectionPool {
     return promise
   }
 
-  /** The request on this connection is over. */
+  /** Gives a connection back after its request has ended. */
   release(connection: Connection, caller: string): void {
     connection.attempt = undefined
     this.#busy.delete(connection)
@@ -145,7 +149,7 @@ export class ConnectionPool {
     next?.go(this.#take(next.caller))
   }
 
-  /** Waits for the requests under way, then closes the connections. */
+  /** Waits for requests in flight, then closes the connections. */
   async close(): Promise<void> {
     this.#closing ??= Promise.withResolvers()
     if (this.#busy.size === 0) this.#closing.resolve()
@@ -153,7 +157,7 @@ export class ConnectionPool {
     await Promise.all(this.#idle.splice(0).map(({ client }) => client.close()))
   }
 
-  /** Closes the connections at once. */
+  /** Closes all connections immediately. */
   async destroy(): Promise<void> {
     await Promise.all([...this.#idle, ...this.#busy].map(({ client }) => client.destroy()))
   }
@@ -174,7 +178,7 @@ export class ConnectionPool {
     return this.#queue.size >= maxQueued || this.#queue.sizeOf(caller) >= this.#fairPart(maxQueued)
   }
 
-  /** All of it for the only caller; of several, each gets at most three quarters. */
+  /** The part that one caller may use: everything if it is the only one, else at most three quarters. */
   #fairPart(whole: number): number {
     return this.#options.isShared ? Math.max(1, Math.floor((whole * 3) / 4)) : whole
   }

@@ -1,4 +1,5 @@
-// Takes a response to the caller: its head, then its body with back-pressure, and a visible break where it breaks off.
+// Delivers a response to the caller: the head, then the body with back-pressure. A response that breaks off is never
+// ended cleanly.
 import type { ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
@@ -8,20 +9,23 @@ import { hastenCollection } from './collection.ts'
 import { type AnswerContext, informationHeaders, responseHeaders } from './response-headers.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
-/** A body that is complete with its head, and no longer, is written with it as one piece of text, which is one system call. */
+/**
+ * A body of at most this length that is complete when its head is written goes out with the head as one piece of
+ * text, in one system call.
+ */
 const MOST_HELD_BYTES = 8 * 1024
 
 export interface Delivery {
   readonly exchange: Exchange
   readonly context: AnswerContext
   readonly wishes: BodyWishes
-  /** Awaited before the caller gets the last byte; what it throws breaks the response off. */
+  /** Awaited before the caller gets the last byte. An error thrown here breaks the response off. */
   readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
 }
 
 /**
- * Writes the response; resolves when all of it was handed to the caller's socket. Throws where the body breaks off: the
- * caller's response has then begun, and must not be ended cleanly ({@link breakOff}).
+ * Writes the response. Resolves when all of it has been handed to the caller's socket. Throws if the body breaks off;
+ * the caller's response has then begun and must not be ended cleanly (see {@link breakOff}).
  */
 export async function deliver(
   upstream: UpstreamResponse,
@@ -39,7 +43,7 @@ export async function deliver(
     try {
       response.writeHead(upstream.status, reasonPhrase(upstream.statusText), [...headers, ...added])
     } catch (error) {
-      // Node refuses characters that its own parser let through: nothing has been written yet.
+      // Node refuses some characters that its own parser accepts. Nothing has been written yet.
       upstream.abort(error as Error)
       throw error
     }
@@ -52,7 +56,7 @@ export async function deliver(
 
 interface Passing extends Delivery {
   readonly status: number
-  /** Writes status and headers, with these ones added; throws where Node refuses them. */
+  /** Writes status and headers, with these ones added; throws if Node refuses them. */
   readonly writeHead: (added?: readonly string[]) => void
   readonly hasLength: boolean
 }
@@ -65,7 +69,7 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
     if (isOpen) return
     isOpen = true
     writeHead()
-    // Not flushHeaders, which would write the head as UTF-8.
+    // Not flushHeaders, because it writes the head as UTF-8.
     response.write('', 'latin1')
     if (held !== undefined) response.write(held)
     held = undefined
@@ -116,7 +120,7 @@ function joined(first: Buffer | undefined, last: Buffer | undefined): Buffer | u
 
 type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
 
-/** Writes all but the last byte of what has come so far, because with it a caller sees the end. */
+/** Holds back the last byte, because the caller sees the response as complete once it has that byte. */
 function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
   let last: Buffer | undefined
   const holding = (chunk: Buffer) => {
@@ -127,12 +131,12 @@ function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
   return Object.assign(holding, { rest: () => last })
 }
 
-/** Answers whose body tells why Procore refused a request. */
+/** The statuses of responses whose body says why Procore refused a request. */
 const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
-/** As much of such a body is read for its cause. */
+/** How much of such a body is read to find the cause. */
 const MOST_ERROR_BYTES = 8 * 1024
 
-/** The beginning of a body without its gzip, where the caller asked for that. */
+/** The beginning of a body, decompressed if the caller asked for gzip. */
 function readable(body: Buffer, headers: readonly string[]): Buffer {
   if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
   try {
@@ -152,14 +156,14 @@ function lengthIn(headers: readonly string[]): boolean {
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
 }
 
-/** What the cache says of the response (RFC 9211); undefined where it was not asked. */
+/** The proxy's own Cache-Status (RFC 9211); undefined if the cache was not involved. */
 function ownCacheStatus(headers: readonly string[]): string | undefined {
   const at = headers.findIndex((name, place) => place % 2 === 0 && name.toLowerCase() === 'cache-status')
   const value = headers[at + 1]
   return at !== -1 && value?.startsWith('procore-proxy;') ? value : undefined
 }
 
-/** The reason phrase as it came, byte for byte; undefined where it holds what Node would not write. */
+/** The reason phrase, byte for byte; undefined if it contains characters that Node would refuse to write. */
 function reasonPhrase(message: string): string | undefined {
   return /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
 }
@@ -170,7 +174,7 @@ export function passInformation(
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
   context: AnswerContext,
 ): void {
-  if (response.headersSent) return
+  if (response.headersSent || response.socket?.writableNeedDrain) return
   try {
     if (status === 102) response.writeProcessing()
     else if (status === 103 && head['link'] !== undefined) {
@@ -182,8 +186,8 @@ export function passInformation(
 }
 
 /**
- * Ends a response so that the caller sees that it is not whole, also where only the connection's end marks the end.
- * `headers` are those that it began with.
+ * Ends a response in a way that shows the caller that it is incomplete, even if only the end of the connection would
+ * mark the end of the body. `headers` are the ones that the response began with.
  */
 export function breakOff(response: ServerResponse, headers: readonly string[] = []): void {
   const { socket } = response

@@ -1,11 +1,11 @@
 // A queue that serves its callers in turn, and each caller's items in order.
 
 /**
- * A round-robin queue. None of the libraries we looked at (p-queue, bottleneck, rate-limiter-flexible) takes turns between
- * callers or skips an item that may not go yet.
+ * A round-robin queue. None of the libraries we looked at (p-queue, bottleneck, rate-limiter-flexible) alternates
+ * between callers or can skip an item that is not ready yet.
  */
 export class FairQueue<T> implements Iterable<T> {
-  /** Items by caller, in the order in which the callers are served next. */
+  /** Items by caller; the callers are in the order in which they are served next. */
   readonly #byCaller = new Map<string, T[]>()
   #size = 0
 
@@ -13,7 +13,7 @@ export class FairQueue<T> implements Iterable<T> {
     return this.#size
   }
 
-  /** How many of this caller wait. */
+  /** The number of waiting items of this caller. */
   sizeOf(caller: string): number {
     return this.#byCaller.get(caller)?.length ?? 0
   }
@@ -31,7 +31,7 @@ export class FairQueue<T> implements Iterable<T> {
     if (items !== undefined && at !== -1) this.#cut(caller, items, at)
   }
 
-  /** Takes the first item that may go of the next caller in turn, who is then served last. */
+  /** Takes the first ready item of the next caller in turn; that caller then moves to the end of the line. */
   take(mayGo: (item: T) => boolean): T | undefined {
     for (const [caller, items] of this.#byCaller) {
       const at = items.findIndex(mayGo)
@@ -44,7 +44,7 @@ export class FairQueue<T> implements Iterable<T> {
     return undefined
   }
 
-  /** Up to `count` items that may go, in the order in which `take` would give them. */
+  /** Up to `count` ready items, in the order in which `take` would return them. */
   next(count: number, mayGo: (item: T) => boolean): T[] {
     const lists = [...this.#byCaller.values()].map((items) => items.filter(mayGo).slice(0, count))
     const found: T[] = []
@@ -57,7 +57,7 @@ export class FairQueue<T> implements Iterable<T> {
     return found
   }
 
-  /** The caller was served: the others go first now. */
+  /** Moves a caller that was served to the end of the line. */
   yieldTurn(caller: string): void {
     const items = this.#byCaller.get(caller)
     if (items === undefined) return

@@ -1,17 +1,17 @@
-// URLs of files that Procore hands out, turned into URLs of the proxy (CONTRACT section 9).
+// Turns URLs of files that Procore hands out into URLs of the proxy.
 import type { Environment } from '../config/config.ts'
 import { FILES_PATH, fileOrigin, readFileTarget } from '../guards/file-hosts.ts'
 import type { CallerBase } from './links.ts'
 
-/** A URL and nothing else; user names and IPv6 have no place in it. */
+/** A whole string that is a URL, without user name or IPv6 address. */
 const WHOLE_URL = /^(https?):\/\/([a-z0-9._:-]+)((?:[/?#][^\s\p{Cc}\\]*)?)$/iu
 
-/** What S3 itself checks: such a URL needs no bearer, and fails with one; uploads go to them, too. */
+/** The signature parameters of S3. A signed URL needs no bearer token and fails with one. Uploads use such URLs too. */
 const PRESIGNED = /[?&](?:x-amz-signature|awsaccesskeyid)=/i
 
 /**
- * The URL by which a file is fetched through the proxy; undefined for whatever is not, as a whole, the URL of a file that
- * wants the bearer.
+ * The URL that fetches a file through the proxy; undefined unless the whole value is the URL of a file that needs the
+ * bearer token.
  */
 export function rewriteFileUrl(
   value: string,
@@ -27,10 +27,10 @@ export function rewriteFileUrl(
   return isFetched(own, environment) ? base.origin + base.prefix + own : undefined
 }
 
-/** Whether the proxy would fetch it: never hand out a URL that it refuses itself. */
+/** Whether the proxy would fetch this file. It must not hand out a URL that it would refuse. */
 function isFetched(own: string, environment: Environment): boolean {
   try {
-    // As clients send it.
+    // As a client would send it.
     const path = encodeURI(own.split(/[?#]/, 1)[0]!).replaceAll('%25', '%')
     readFileTarget(path, environment)
     return true
@@ -39,7 +39,7 @@ function isFetched(own: string, environment: Environment): boolean {
   }
 }
 
-/** A Location as it was meant: a relative one would lose its host behind the proxy's own path. */
+/** Resolves a Location against the file's URL: behind the proxy's path, a relative one would lose its host. */
 export function absoluteReference(reference: string, fetched: string): string {
   if (/^[a-z][a-z0-9+.-]*:/i.test(reference)) return reference
   return URL.parse(reference, fetched)?.href ?? reference

@@ -1,4 +1,4 @@
-// Carries one call: sends it, takes the response to the caller, and answers for what goes wrong.
+// Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
@@ -10,15 +10,15 @@ import { RequestBody } from './request-body.ts'
 import type { AnswerContext } from './response-headers.ts'
 import { upstreamError } from './upstream-error.ts'
 
-/** A call before its body and its caller's connection are added to it. */
+/** A call without its body and its caller's connection, which {@link callOf} adds. */
 export interface Forwarded {
   readonly call: Omit<Call, 'body' | 'departure' | 'onSending' | 'onInformation'>
   readonly context: AnswerContext
-  /** URLs of files in JSON responses are rewritten to the proxy's own. */
+  /** Rewrite URLs of files in JSON responses to URLs of the proxy. */
   readonly rewritesFileUrls: boolean
 }
 
-/** Makes the call whole with what belongs to the caller's connection. */
+/** Completes a call with what belongs to the caller's connection. */
 export function callOf(
   { call, context }: Forwarded,
   request: IncomingMessage,
@@ -40,15 +40,16 @@ export function callOf(
   }
 }
 
-/** What happens around a call. */
+/** How a call is sent, and what happens before its response ends. */
 export interface ForwardDeps {
   readonly send: Send
-  /** Awaited before the caller sees the end of the response; what it throws breaks the response off. */
+  /** Awaited before the caller sees the end of the response. An error thrown here breaks the response off. */
   readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
 }
 
 /**
- * Sends a call and takes the response to the caller. Never throws: failures are answered, or break the response off.
+ * Sends a call and delivers the response to the caller. Never throws: a failure is answered, or breaks the response
+ * off.
  */
 export async function forward(
   call: Call,
@@ -79,7 +80,7 @@ interface Failed {
   readonly beforeEnd: ForwardDeps['beforeEnd']
 }
 
-/** Answers with the error, or breaks the response off so that it is not taken for whole. */
+/** Answers with the error, or breaks the response off so that the caller does not mistake it for a complete one. */
 async function fail(error: unknown, { call, response, context, beforeEnd }: Failed): Promise<void> {
   const { exchange } = call
   const failure = upstreamError(error)
@@ -89,9 +90,9 @@ async function fail(error: unknown, { call, response, context, beforeEnd }: Fail
     breakOff(response, exchange.answerHeaders)
     return
   }
-  // A write that Procore may have carried out is in the account already, or the account can't be written.
+  // Procore may have carried out a write, so it has to be in the audit file, unless that cannot be written.
   await beforeEnd?.(failure.status).catch(() => {})
-  // What is still to come of the body would be taken for the next request.
+  // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
   const { extra } = context
   sendProblem(response, failure, { requestId: exchange.reqId, company: exchange.company, extra })

@@ -1,9 +1,10 @@
-// Registers @fastify/http-proxy, whose handler carries the requests that the hooks let through on the company's own connections.
+// Registers @fastify/http-proxy for the requests that the hooks let through; its handler sends them on the company's
+// own connections.
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FORWARDED_METHODS } from '../guards/framing.ts'
 
-/** Where the hooks let a request go to Procore, its URL is rewritten to this one. */
+/** The internal route of requests to Procore: Fastify routes by this path, but the original URL is sent. */
 export const FORWARD_ROUTE = '/rest/'
 
 export interface ForwardingRoute {
@@ -24,7 +25,7 @@ export async function registerForwarding(
     httpMethods: [...FORWARDED_METHODS],
     routes: [FORWARD_ROUTE],
     proxyPayloads: false,
-    // Invariant: nothing goes up but through the company's own connections.
+    // Invariant: requests leave only through the company's own connections.
     undici: { request: neverSent },
     handler: (request: FastifyRequest, reply: FastifyReply) => {
       reply.hijack()

@@ -1,9 +1,9 @@
-// Replaces string values of a JSON text that streams by, without keeping more of it than one short string.
+// Replaces string values in a stream of JSON text, holding at most one short string in memory.
 import { isUtf8 } from 'node:buffer'
 
-/** Longer strings pass as they are, so that one that never ends fills no memory. */
+/** Longer strings pass unchanged, so that an endless one cannot fill the memory. */
 export const LONGEST_STRING_BYTES = 16 * 1024
-/** What is nested deeper passes as it is. */
+/** Anything nested deeper passes unchanged. */
 export const DEEPEST = 1_000
 
 const QUOTE = 0x22
@@ -12,34 +12,34 @@ const BACKSLASH = 0x5c
 type State = 'outside' | 'held' | 'passing' | 'gave up'
 
 /**
- * Feeds on the bytes of a JSON text in pieces of any size and gives back those to send on. Of each string value, however
- * it is escaped, `replace` is asked; keys are never changed, and where the text is no JSON it passes as it is.
+ * Takes the bytes of a JSON text in chunks of any size and returns the bytes to send on. `replace` is called with
+ * each decoded string value. Keys are never changed, and text that is not JSON passes unchanged.
  */
 export class JsonStrings {
   readonly #replace: (value: string) => string | undefined
-  /** First byte of the values worth holding, `h` of https. */
+  /** The first byte of the values that may be replaced, such as `h` for https. */
   readonly #first: number
   #state: State = 'outside'
   #escaped = false
   /** Whether each open container is an object. */
   readonly #open: boolean[] = []
   #isKey = false
-  /** What came in earlier pieces of the string that is held. */
+  /** The part of the current string that arrived in earlier chunks. */
   #held: Buffer[] = []
   #heldBytes = 0
 
-  /** `first` is the letter, in lower case, that all values begin with which `replace` would change. */
+  /** `first` is the lower-case letter with which every value begins that `replace` might change. */
   constructor(first: string, replace: (value: string) => string | undefined) {
     this.#first = first.charCodeAt(0)
     this.#replace = replace
   }
 
-  /** The bytes to send on, which may be none yet. */
+  /** Returns the bytes to send on, possibly none. */
   push(piece: Buffer): Buffer {
     const parts: Buffer[] = []
-    /** What stands before it is in `parts`. */
+    /** Everything before this index is already in `parts`. */
     let from = 0
-    /** Where the held string begins in this piece. */
+    /** Where the current string begins in this chunk. */
     let start = 0
     let at = 0
     const letGo = () => {
@@ -80,14 +80,14 @@ export class JsonStrings {
     }
     if (this.#state === 'held') {
       if (this.#heldBytes === 0) parts.push(piece.subarray(from, start))
-      // A copy: a slice would keep the whole piece in memory.
+      // A copy, because a slice would keep the whole chunk in memory.
       this.#held.push(Buffer.from(piece.subarray(start)))
       this.#heldBytes += piece.length - start
     } else parts.push(piece.subarray(from))
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   }
 
-  /** What is left at the end of a text that breaks off within a string. */
+  /** Returns what is left if the text ends within a string. */
   end(): Buffer {
     const rest = Buffer.concat(this.#held)
     this.#forget()
@@ -99,7 +99,7 @@ export class JsonStrings {
     this.#heldBytes = 0
   }
 
-  /** An escape may stand for any letter. */
+  /** An escape may decode to any letter. */
   #isWorthHolding(byte: number): boolean {
     return (byte | 0x20) === this.#first || byte === BACKSLASH
   }
@@ -127,7 +127,7 @@ export class JsonStrings {
   }
 
   #replacementOf(raw: Buffer): Buffer | undefined {
-    // Lax decoding would change what it can't read.
+    // Lenient decoding would change what it cannot read.
     if (raw.length === 0 || !isUtf8(raw)) return undefined
     const value = parsed(raw.toString())
     const replacement = value === undefined ? undefined : this.#replace(value)

@@ -1,6 +1,6 @@
-// Turns URLs of the API origin into URLs of the proxy, so that callers who follow them stay with it.
+// Turns URLs of the API into URLs of the proxy, so that callers that follow them keep using the proxy.
 
-/** Where a caller reached the proxy. */
+/** How the caller reached the proxy. */
 export interface CallerBase {
   /** `http://localhost:8377`: the scheme and authority that the caller used. */
   readonly origin: string
@@ -8,28 +8,28 @@ export interface CallerBase {
   readonly prefix: string
 }
 
-/** Rewrites one URL reference where it points at the API origin; anything else comes back as it is. */
+/** Rewrites a URL reference if it points at the API origin; returns anything else unchanged. */
 export function rewriteUrl(reference: string, apiOrigin: string, base: CallerBase): string {
-  // The common case first, byte for byte; the boundary keeps https://api.procore.com.evil.example out.
+  // The common case first, byte for byte. The boundary check excludes https://api.procore.com.evil.example.
   if (reference.startsWith(apiOrigin)) {
     const next = reference.charAt(apiOrigin.length)
     if (next === '' || next === '/' || next === '?' || next === '#') {
       return base.origin + base.prefix + reference.slice(apiOrigin.length)
     }
   }
-  // A path alone resolves against the API; behind a prefix it would lose the company.
+  // An absolute path is relative to the API. Behind a prefix it would lose the company.
   if (reference.startsWith('/') && !reference.startsWith('//') && !reference.startsWith('/\\')) {
     return base.prefix + reference
   }
   return rewriteUnusual(reference, apiOrigin, base)
 }
 
-/** Upper case, an explicit default port, `//host/…`: read as a URL, then compared by origin. */
+/** Other spellings (upper case, an explicit default port, `//host/…`) are parsed as a URL and compared by origin. */
 function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase): string {
   const start = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#\\\s]*/i.exec(reference)
   if (start === null) return reference
   const rest = reference.slice(start[0].length)
-  // Readers differ on whether a backslash ends the host: left as it is, it means what it meant before.
+  // Parsers differ on whether a backslash ends the host, so such a URL is left unchanged.
   if (!/^(?:$|[/?#])/.test(rest)) return reference
   const url = URL.parse(start[0], apiOrigin)
   if (url === null || url.origin !== apiOrigin || url.username !== '' || url.password !== '') return reference
@@ -37,13 +37,13 @@ function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase):
 }
 
 /**
- * Rewrites the `<…>` targets of a Link header (RFC 8288); everything around them stays as it is. Quoted parameters may hold
- * what looks like a target. One pass over the value: its time grows with its length only.
+ * Rewrites the `<…>` targets of a Link header (RFC 8288) and leaves the rest unchanged. Quoted parameters may contain
+ * what looks like a target. Works in one pass, in time linear in the length of the value.
  */
 export function rewriteLink(value: string, apiOrigin: string, base: CallerBase): string {
   let rewritten = ''
   let copied = 0
-  // A quote without an end is an ordinary character, and so are all after it.
+  // A quote that is never closed is an ordinary character, and so are all quotes after it.
   let hasQuotes = true
   for (let at = 0; at < value.length; at++) {
     const char = value[at]

@@ -1,35 +1,35 @@
-// What is left of Procore's rate windows (hourly and ten seconds), learned from X-Rate-Limit-* headers.
+// Tracks what is left of Procore's rate windows (an hour and ten seconds), learned from X-Rate-Limit-* headers.
 
-/** What a response says of the window that is nearest to exhaustion. */
+/** What a response says about the window that is closest to exhaustion. */
 export interface RateReading {
   readonly limit: number
   readonly remaining: number
-  /** Milliseconds until the window ends; undefined where the response does not say. */
+  /** Milliseconds until the window ends; undefined if the response does not say. */
   readonly resetInMs: number | undefined
 }
 
-/** A caller that is limited to a part of each window. */
+/** A caller whose use of each window is limited to a share. */
 export interface SharedUse {
   readonly caller: string
   /** 0 to 1. */
   readonly share: number
-  /** Other callers wait for the budget. */
+  /** Whether other callers wait for the budget. */
   readonly othersWait: boolean
 }
 
 interface Window {
   readonly limit: number
-  /** Requests that the window still allows, those in flight not subtracted. */
+  /** How many requests the window still allows, not counting those in flight. */
   left: number
-  /** Of these, how many this proxy may send; Infinity unless the budget is split. */
+  /** How many of these this proxy may send; Infinity unless the budget is split. */
   own: number
-  /** Undefined until a response says when. */
+  /** When the window ends; undefined until a response says so. */
   resetsAt: number | undefined
-  /** The longest time to a reset that was seen; an estimate of the window's length. */
+  /** The longest time to a reset seen so far, as an estimate of the window's length. */
   lengthMs: number
-  /** How many requests each caller sent in this window. */
+  /** The number of requests that each caller sent in this window. */
   readonly sentBy: Map<string, number>
-  /** When `sentBy` starts anew where no response says when the window ends. */
+  /** When `sentBy` is reset if no response says when the window ends. */
   countsUntil: number
 }
 
@@ -37,16 +37,16 @@ interface Window {
 const SAME_WINDOW_MS = 1_500
 const MOST_BEFORE_A_RESPONSE = 16
 const MOST_WINDOWS = 8
-/** Spreads the proxies that share a budget, so that they do not start at the same moment. */
+/** Random delay, so that proxies that share a budget do not all start at the same moment. */
 const JITTER_MS = 250
 
-/** All times are milliseconds of one clock that the caller chooses. */
+/** All times are milliseconds of any one clock. */
 export class RateWindows {
   readonly #windows = new Map<number, Window>()
   /** The window of the newest response. */
   #shown: Window | undefined
   #inFlight = 0
-  /** Until a response came the limits are unknown, and only a few requests are sent to find out. */
+  /** Until the first response the limits are unknown, so only a few requests are sent to find out. */
   #hasLearned = false
   #parts = 1
 
@@ -63,12 +63,12 @@ export class RateWindows {
     }
   }
 
-  /** A request that was taken has its response, or failed. */
+  /** A counted request has its response, or has failed. */
   release(): void {
     this.#inFlight--
   }
 
-  /** Splits what is left, and all later windows, between `parts` proxies. Each may send one request at least. */
+  /** Splits what is left, and all later windows, between `parts` proxies. Each may send at least one request. */
   split(parts: number, now: number): void {
     this.#parts = parts
     for (const window of this.#windows.values()) {
@@ -82,7 +82,7 @@ export class RateWindows {
     return count <= 0 ? 0 : Math.max(1, Math.floor(count / this.#parts))
   }
 
-  /** Milliseconds until any request may go: 0 at once, Infinity where the responses in flight will tell. */
+  /** Milliseconds until any request may be sent: 0 for now, Infinity if that depends on responses in flight. */
   waitForAny(now: number): number {
     let until = 0
     let dependsOnInFlight = !this.#hasLearned && this.#inFlight >= MOST_BEFORE_A_RESPONSE
@@ -90,7 +90,7 @@ export class RateWindows {
       this.#renew(window, now)
       if (window.left - this.#inFlight >= 1 && window.own >= 1) continue
       const isUsedUp = window.left <= 0 || window.own <= 0
-      // Where nothing says when a window starts anew, one request at a time finds out.
+      // If it is unknown when a window starts again, one request at a time is sent to find out.
       if (isUsedUp && window.resetsAt !== undefined) until = Math.max(until, window.resetsAt)
       else if (this.#inFlight > 0) dependsOnInFlight = true
     }
@@ -99,8 +99,8 @@ export class RateWindows {
   }
 
   /**
-   * Milliseconds until a caller that may use only `share` (0 to 1) of a window may go. The caller may use all of it while no
-   * other caller has sent a request in the window, nor waits to send one.
+   * Milliseconds until a caller that is limited to `share` (0 to 1) of a window may send. The caller may use the
+   * whole window while no other caller has sent a request in it or waits to send one.
    */
   waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
     let until = now
@@ -116,13 +116,13 @@ export class RateWindows {
     return until - now
   }
 
-  /** Learns from a response; its request also used up one of each window that the response does not show. */
+  /** Learns from a response. Its request also counts in each window that the response does not show. */
   learn(reading: RateReading, now: number): void {
     this.#countElsewhere(reading.limit)
     this.assume(reading, now)
   }
 
-  /** Takes over what others learned. */
+  /** Adopts what other proxies have learned. */
   assume({ limit, remaining, resetInMs }: RateReading, now: number): void {
     this.#hasLearned = true
     const resetsAt = resetInMs === undefined ? undefined : now + resetInMs
@@ -135,16 +135,16 @@ export class RateWindows {
     this.#renew(window, now)
     const begins =
       resetsAt !== undefined && (window.resetsAt === undefined || resetsAt > window.resetsAt + SAME_WINDOW_MS)
-    // A response of a window that has ended says nothing about the current one.
+    // A response from a window that has ended says nothing about the current one.
     const isPast = resetsAt !== undefined && !begins && resetsAt < (window.resetsAt ?? 0) - SAME_WINDOW_MS
     if (isPast || resetInMs === 0) return
     if (begins) {
-      // A window that was renewed by the clock has its counts already.
+      // A window that was renewed by the clock already has its counts.
       if (window.resetsAt !== undefined) this.#restart(window, remaining, now)
       window.resetsAt = jittered(resetsAt)
       window.lengthMs = Math.max(window.lengthMs, resetInMs ?? 0)
     }
-    // Within a window the rest only falls: of responses that overtake each other, the lowest is right.
+    // Within a window the remainder only decreases. If responses overtake each other, the lowest value is right.
     window.left = begins || resetsAt === undefined ? remaining : Math.min(window.left, remaining)
   }
 
@@ -153,7 +153,7 @@ export class RateWindows {
     this.#hasLearned = true
   }
 
-  /** A 429 for the whole budget: its window (0 where the response named none) is used up until then. */
+  /** A 429 for the whole budget: its window (0 if the response named none) is used up until then. */
   exhaust(limit: number, until: number): void {
     const window = this.#windows.get(limit)
     if (window === undefined) this.#add(newWindow(limit, 0, until))
@@ -169,7 +169,7 @@ export class RateWindows {
     return this.#shown
   }
 
-  /** All windows, for one who takes over. */
+  /** All windows, for a proxy that adopts them. */
   readings(now: number): RateReading[] {
     return [...this.#windows.values()].map((window) => {
       this.#renew(window, now)
@@ -178,19 +178,19 @@ export class RateWindows {
     })
   }
 
-  /** What the request of a response used of the windows that the response does not show. */
+  /** Counts the request in the windows that its response does not show. */
   #countElsewhere(limit: number): void {
     for (const other of this.#windows.values()) {
       if (other.limit === limit) continue
       if (other.left > 0) other.left--
-      // Near its end it would have been shown: it has started anew, unseen.
+      // If that window were nearly used up, the response would have shown it. So it has started again unnoticed.
       if (other.left <= 0 && other.resetsAt === undefined) this.#windows.delete(other.limit)
     }
   }
 
   #discover(limit: number, left: number, resetsAt: number | undefined, now: number): Window {
     for (const known of this.#windows.values()) {
-      // The same window, whose limit was changed meanwhile.
+      // The same window, but its limit has been changed in the meantime.
       const apart = Math.abs((known.resetsAt ?? Number.NaN) - (resetsAt ?? Number.NaN))
       if (known.limit !== 0 && apart <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
     }
@@ -206,7 +206,7 @@ export class RateWindows {
     this.#windows.set(window.limit, window)
   }
 
-  /** Once its time has come a window is full again; the next response tells how long it then runs. */
+  /** A window is full again after its end. The next response says how long it then lasts. */
   #renew(window: Window, now: number): void {
     if (window.resetsAt === undefined) {
       if (window.sentBy.size > 0 && now >= window.countsUntil) {
@@ -216,7 +216,7 @@ export class RateWindows {
       return
     }
     if (now < window.resetsAt) return
-    // A 429 without X-Rate-Limit-* told nothing but when it ends.
+    // A 429 without X-Rate-Limit-* headers only says when the wait ends.
     if (window.limit === 0) this.#windows.delete(0)
     window.left = window.limit === 0 ? Number.POSITIVE_INFINITY : window.limit
     window.resetsAt = undefined
@@ -242,7 +242,7 @@ function newWindow(limit: number, left: number, resetsAt: number | undefined): W
   }
 }
 
-/** The time with up to 250 ms added. */
+/** Adds up to 250 ms to a time. */
 export function jittered(at: number): number
 export function jittered(at: number | undefined): number | undefined
 export function jittered(at: number | undefined): number | undefined {

@@ -1,13 +1,14 @@
-// A caller's request body on its way up: it streams with back-pressure, is counted, and a short one is kept to be sent again.
+// Streams a caller's request body upstream with back-pressure, counts it, and keeps a short one so that it can be
+// sent again.
 import { Readable } from 'node:stream'
 import { hastenCollection } from './collection.ts'
 
-/** Bodies up to this length are kept, so that the request can be sent again. */
+/** Bodies of up to this length are kept, so that the request can be sent again. */
 export const MOST_KEPT_BYTES = 64 * 1024
 
 /**
- * Stands between the caller's request and undici. undici destroys a body that it has no more use for, and to destroy
- * the caller's request itself would cut the connection on which the caller still has to get its response.
+ * A stream between the caller's request and undici. undici destroys a body that it no longer needs. Destroying the
+ * caller's request itself would close the connection on which the caller still waits for its response.
  */
 export class RequestBody extends Readable {
   readonly #request: Readable
@@ -17,19 +18,21 @@ export class RequestBody extends Readable {
   #keptBytes = 0
   #isStarted = false
   #isComplete = false
-  /** When its last piece arrived (`performance.now()`). */
+  /** When its latest chunk arrived (`performance.now()`). */
   movedAt = 0
 
-  /** `onProgress` is called for each piece, and with 0 at the end. */
+  /** `onProgress` is called for each chunk, and with 0 at the end. */
   constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
+    // It may break while the request still waits for its turn: an error that no one listens for would end the process.
+    this.on('error', () => {})
   }
 
   /**
-   * What to send in the next attempt: the stream itself while nothing of it was taken, the kept bytes once all of a short
-   * body has arrived, else undefined: the request can't be sent again.
+   * Returns what to send in the next attempt: the stream itself if none of it has been read, or the kept bytes if all
+   * of a short body has arrived. Returns undefined if the request cannot be sent again.
    */
   replay(): Buffer | RequestBody | undefined {
     if (!this.#isStarted && !this.destroyed) return this
@@ -37,17 +40,17 @@ export class RequestBody extends Readable {
     return Buffer.concat(this.#kept, this.#keptBytes)
   }
 
-  /** Calls `listener` with each piece that arrives from now on. */
+  /** Calls `listener` with each chunk that arrives from now on. */
   observe(listener: (piece: Buffer) => void): void {
     this.#observers.push(listener)
   }
 
-  /** The caller has sent all of it. */
+  /** The caller has sent the whole body. */
   get isComplete(): boolean {
     return this.#isComplete
   }
 
-  /** Everything that arrived was taken over: what is missing now is the caller's to send. */
+  /** Everything that arrived has been read, so the next bytes have to come from the caller. */
   get isWaitingForCaller(): boolean {
     return !this.#isComplete && !this.destroyed && this.readableLength === 0
   }
@@ -64,7 +67,7 @@ export class RequestBody extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    // The rest of what the caller sends is read and dropped, so that it gets to read its response.
+    // The rest of the caller's body is read and dropped, so that the caller can read its response.
     this.#request.off('data', this.#onData)
     this.#request.off('end', this.#onEnd)
     this.#request.resume()

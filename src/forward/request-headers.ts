@@ -1,11 +1,11 @@
-// What is taken off a request's headers and what is put on before it goes up (RFC 9110 section 7.6).
+// Removes headers from a request and adds the proxy's own before it is sent to Procore (RFC 9110 section 7.6).
 import type { LiveToken } from '../auth/live-token.ts'
 import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { Call } from './call.ts'
 import type { Upstream } from './upstreams.ts'
 
-/** Names in lower case. Hop-by-hop ones are of RFC 9110 section 7.6.1 and older practice. */
+/** Names in lower case. The hop-by-hop headers are those of RFC 9110 section 7.6.1 and of older practice. */
 const NEVER_SENT = new Set([
   'authorization',
   'procore-company-id',
@@ -22,7 +22,7 @@ const NEVER_SENT = new Set([
   'expect',
   'forwarded',
   'x-real-ip',
-  // By these, servers behind a rewriting proxy are told another path or method than the one that was judged.
+  // Servers behind a rewriting proxy could take another path or method from these than the one that was judged.
   'x-original-url',
   'x-original-uri',
   'x-original-path',
@@ -45,7 +45,7 @@ const NEVER_SENT_PREFIXES = ['proxy-', 'x-forwarded-', 'sec-', 'procore-proxy-']
 
 type Verdict = 'send' | 'drop' | 'via'
 
-/** What to do with a header of this name, in any spelling (case, `_` for `-`). */
+/** Decides what to do with a header of this name in any spelling (upper case, `_` instead of `-`). */
 export const requestHeaderVerdict = perName((name): Verdict => {
   const lower = name.toLowerCase()
   // Servers behind CGI-like interfaces read `_` as `-`: oauth2-proxy's CVE-2025-64484.
@@ -57,7 +57,7 @@ export const requestHeaderVerdict = perName((name): Verdict => {
   return verdict
 })
 
-/** The lower-case names that the `Connection` headers list, or undefined where there are none beyond the usual two. */
+/** The lower-case names that the `Connection` headers list; undefined if there are none besides the usual two. */
 export function connectionNames(values: readonly string[]): ReadonlySet<string> | undefined {
   if (values.length === 0) return undefined
   const lower = values.join().toLowerCase()
@@ -68,12 +68,12 @@ export function connectionNames(values: readonly string[]): ReadonlySet<string> 
 const ADDED: readonly string[] = ['Host', 'Procore-Company-Id', 'Via', 'Authorization']
 const ADDED_WITH_GZIP: readonly string[] = ['Host', 'Accept-Encoding', ...ADDED.slice(1)]
 
-/** Names of the headers that are put on, for those who want to know what became of a request. */
+/** The names of the headers that are added, for the page and for `explain`. */
 export function addedHeaders(gzip: boolean): readonly string[] {
   return gzip ? ADDED_WITH_GZIP : ADDED
 }
 
-/** Those of a caller's header names that {@link requestHeaders} would not send on. */
+/** Those of the caller's header names that {@link requestHeaders} does not send on. */
 export function removedHeaders(names: readonly string[], connection: string | undefined): string[] {
   const named = connectionNames(connection === undefined ? [] : [connection])
   const isRemoved = (name: string) => {
@@ -88,8 +88,8 @@ const ACCEPT_ENCODING = 'accept-encoding'
 const RANGE = 'range'
 
 /**
- * Whether gzip is asked for on a caller's behalf: where it did not say itself what it takes, and wants neither a part of
- * something nor headers alone, which would then be those of something else.
+ * Whether the proxy asks for gzip on the caller's behalf. It does not if the caller names its own encodings, or asks
+ * for a range or for headers only: these would then describe a different body.
  */
 export function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
   if (method === 'HEAD') return false
@@ -102,29 +102,32 @@ export function asksForGzip(method: string, rawHeaders: readonly string[]): bool
   return true
 }
 
-/** As `asksForGzip`, where the configuration wants it. Files are compressed in themselves, and callers want their length. */
+/**
+ * Like `asksForGzip`, if the configuration allows it. Files are excluded: most are compressed already, and callers
+ * need their length.
+ */
 export function wantsGzip(upstream: Upstream, method: string, rawHeaders: readonly string[]): boolean {
   const { settings, origin, environment } = upstream
   return settings.compression === 'auto' && origin === environment.apiUrl && asksForGzip(method, rawHeaders)
 }
 
-/** What decides about the headers that go up. */
+/** What the request headers depend on. */
 type Outgoing = Pick<Call, 'rawHeaders' | 'companyId' | 'gzip'> & {
   readonly upstream: { readonly host: string }
 }
 
-/** The headers that go up, as undici takes them: name, value, name, value, … */
+/** The headers to send, in the form that undici takes: name, value, name, value, … */
 export function requestHeaders(call: Outgoing, token: Pick<LiveToken, 'value'>): string[] {
   const { rawHeaders } = call
   const named = connectionNames(headerValues(rawHeaders, 'connection'))
-  // Invariant: the injected headers are put on last and never taken from the caller, whatever Connection names.
+  // Invariant: the injected headers are added last and never taken from the caller, whatever Connection names.
   const headers = ['Host', call.upstream.host]
   let via = ''
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     const verdict = requestHeaderVerdict(name)
     if (verdict === 'drop') continue
-    // Content-Length frames the body: naming it in Connection must not change that (CVE-2025-48865's class).
+    // Content-Length frames the body, so naming it in Connection must not remove it (the class of CVE-2025-48865).
     if (named?.has(name.toLowerCase()) && name.toLowerCase() !== 'content-length') continue
     const value = rawHeaders[at + 1] as string
     if (verdict === 'via') via += `${value}, `

@@ -1,4 +1,4 @@
-// What is taken off an answer's headers and what is put on before it goes to the caller (RFC 9110 section 7.6).
+// Removes headers from a response and adds the proxy's own before it goes to the caller (RFC 9110 section 7.6).
 import { perName } from '../routing/per-name.ts'
 import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
@@ -21,21 +21,25 @@ const NEVER_PASSED = new Set([
   'refresh',
   'clear-site-data',
 ])
-/** `proxy-` covers Proxy-Authenticate and Proxy-Status: an answer of Procore's never carries the proxy's own marks. */
+/**
+ * `proxy-` covers Proxy-Authenticate and Proxy-Status: a response from Procore never carries headers that mark the
+ * proxy's own errors.
+ */
 const NEVER_PASSED_PREFIXES = ['proxy-', 'access-control-', 'procore-proxy-']
 
 /**
- * What these say of a body is no longer true once it is unpacked or rewritten. An ETag passes as it is, so that callers can
- * send it back in If-Match: a weakened one would never match again.
+ * These headers no longer describe a body that was decompressed or rewritten. An ETag passes unchanged, so that
+ * callers can send it back in If-Match; a weakened one would never match.
  */
 const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'repr-digest', 'accept-ranges'])
 
 /**
- * Media types that no browser runs. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed, so that
- * an answer that a browser shows can never run script in the proxy's own origin.
+ * Media types that browsers do not run. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed,
+ * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between commas, browsers
+ * take the last one; what ends in `+xml` is XML, whatever it begins with.
  */
 const INERT_TYPE =
-  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.+-]+)\s*(?:;|$)/i
+  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
 
 type Verdict =
   | 'pass'
@@ -71,18 +75,19 @@ const verdictOf = perName((name): Verdict => {
 export interface AnswerContext {
   readonly apiOrigin: string
   readonly base: CallerBase
-  /** The URL of the file that the answer is; redirects of file hosts stay what they are. */
+  /** The URL of the fetched file. Redirects of file hosts are not rewritten. */
   readonly fetched?: string | undefined
   readonly company: string
   readonly environment: string
-  /** Ours; used where Procore sends no X-Request-Id. */
+  /** The proxy's own id, used if Procore sends no X-Request-Id. */
   readonly requestId: string
-  /** Appended as they are, flat: CORS headers for a listed origin. */
+  /** Headers to append unchanged (name, value, …), such as CORS headers for a listed origin. */
   readonly extra: readonly string[] | undefined
 }
 
 /**
- * The headers for the caller, flat (name, value, …). `rawHeaders` is flat, in Latin-1; `plan` is what is done to the body.
+ * The headers for the caller (name, value, …). `rawHeaders` has the same form, in Latin-1; `plan` says what is done
+ * to the body.
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
@@ -146,11 +151,12 @@ export function responseHeaders(
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
   kept.push('X-Content-Type-Options', 'nosniff')
-  // Invariant: no answer that a browser could run comes without a sandbox. Two types, or one that Connection takes away, are none.
+  // Invariant: no response that a browser could run lacks the sandbox. Two types, or one that Connection removes,
+  // count as no type.
   if (types !== 1 || !isInert || named?.has('content-type')) kept.push('Content-Security-Policy', 'sandbox')
   if (context.extra !== undefined) kept.push(...context.extra)
   if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
-  // Last: Node changes the bytes of a Content-Disposition that comes after it.
+  // Content-Length goes last, because Node changes the bytes of a Content-Disposition that comes after it.
   if (length !== undefined) kept.push(...length)
   return kept
 }

@@ -12,13 +12,13 @@ export interface FailedAttempt {
   readonly sent: boolean
   /** The connection or the response timed out. */
   readonly timedOut: boolean
-  /** The connection could not be made or broke, which is worth another try. TLS and DNS failures are not. */
+  /** The connection could not be opened, or it broke. That is worth another try; TLS and DNS failures are not. */
   readonly connection: boolean
 }
 
 /**
- * True where sending the request again cannot carry it out twice. An Idempotency-Token makes no difference: Procore honors
- * it for five of its thousands of operations, so it is sent with each attempt but guarantees nothing.
+ * True if sending the request again cannot carry it out twice. An Idempotency-Token makes no difference: Procore
+ * honors it for only five of its thousands of operations.
  */
 export function mayRetry({ method, sent, timedOut, connection }: FailedAttempt): boolean {
   if (IDEMPOTENT.has(method)) return connection || (timedOut && !sent)
@@ -31,7 +31,7 @@ export function retryDelayMs(nth: number, random: number): number {
   return ceiling / 2 + (ceiling / 2) * random
 }
 
-/** The server's clock when it responded (`Date`), or else ours. The server's other times are relative to it. */
+/** The server's time when it responded (`Date`), or else our own. The server's other times are relative to it. */
 export function serverNowMs(headers: ResponseHead, wallNowMs: number): number {
   const date = dateMs(headerValue(headers, 'date') ?? '')
   return Number.isFinite(date) ? date : wallNowMs
@@ -39,7 +39,7 @@ export function serverNowMs(headers: ResponseHead, wallNowMs: number): number {
 
 let lastDate = { text: '', ms: Number.NaN }
 
-/** NaN for anything but an HTTP date. Remembers the last one, which all responses of a second share. */
+/** Parses an HTTP date; NaN for anything else. Remembers the last one, because all responses of one second share it. */
 function dateMs(text: string): number {
   if (text !== lastDate.text) {
     // Date.parse accepts almost any text.
@@ -50,8 +50,8 @@ function dateMs(text: string): number {
 }
 
 /**
- * How many milliseconds Procore asks us to wait after this response: `Retry-After`, or else, for a 429, the time until
- * `X-Rate-Limit-Reset` (unix seconds). Undefined where it does not say.
+ * How many milliseconds Procore asks us to wait after this response: `Retry-After`, or else, for a 429, the time
+ * until `X-Rate-Limit-Reset` (Unix seconds). Undefined if the response does not say.
  */
 export function askedWaitMs(status: number, headers: ResponseHead, wallNowMs: number): number | undefined {
   if (status !== 429 && status !== 503) return undefined
@@ -61,31 +61,37 @@ export function askedWaitMs(status: number, headers: ResponseHead, wallNowMs: nu
   return resetInMs(headers, serverNow)
 }
 
-/** Procore's longest window is an hour. A later end is not a unix time in seconds, or a clock is wrong. */
+/**
+ * Procore's longest window is an hour. If the end is later, the value is not a Unix time in seconds, or a clock is
+ * wrong.
+ */
 const LONGEST_WINDOW_MS = 2 * 3_600_000
 
-/** Milliseconds until `X-Rate-Limit-Reset`; undefined where that cannot be the end of a window. */
+/** Milliseconds until `X-Rate-Limit-Reset`; undefined if that cannot be the end of a window. */
 export function resetInMs(headers: ResponseHead, serverNow: number): number | undefined {
   const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
   if (reset === undefined || reset * 1000 - serverNow > LONGEST_WINDOW_MS) return undefined
   return Math.max(0, reset * 1000 - serverNow)
 }
 
-/** The whole number in a header, or undefined where there is none. */
+/** The whole number in a header; undefined if there is none. */
 export function wholeNumber(value: string | undefined): number | undefined {
   return value !== undefined && /^\d{1,15}$/.test(value.trim()) ? Number(value) : undefined
 }
 
-/** Keeps retries from multiplying an outage: each request earns a fifth of a retry, and ten at most are saved up. */
+/**
+ * Limits retries, so that they do not multiply an outage: each request earns a fifth of a retry, and at most ten are
+ * saved up.
+ */
 export class RetryBudget {
   #left = 10
 
-  /** A request came in. */
+  /** Call this for each new request. */
   earn(): void {
     this.#left = Math.min(10, this.#left + 0.2)
   }
 
-  /** Takes one retry; false where none is left. */
+  /** Takes one retry; false if none is left. */
   spend(): boolean {
     if (this.#left < 1) return false
     this.#left--

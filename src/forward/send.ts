@@ -1,4 +1,5 @@
-// Sends a call to Procore: budget, token, connection, request. Then judges the response, and sends again where that helps.
+// Sends a call to Procore: takes a budget place, a token and a connection, judges the response, and sends again if
+// that helps.
 import type { LiveToken } from '../auth/live-token.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
@@ -9,7 +10,7 @@ import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
-/** However short the waits that Procore asks for: a call is sent no more often than this. */
+/** A call is sent at most this often, however short the waits that Procore asks for. */
 const MOST_ATTEMPTS = 10
 const JITTER_MS = 250
 
@@ -23,19 +24,19 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
   'UND_ERR_SOCKET',
 ])
 
-/** What one call has come to so far. */
+/** The state of one call between attempts. */
 interface Progress {
   readonly deadline: number
   attempts: number
-  /** Connections that failed before any response. */
+  /** The number of connections that failed before a response. */
   failures: number
   /** The token was renewed once because of a 401. */
   isRenewed: boolean
 }
 
 /**
- * Sends a call until there is a response to pass on. Throws ProxyError, the connection's error, or CallerGoneError.
- * A call that waits for the budget or for a token holds no connection.
+ * Sends a call until there is a response to return. Throws ProxyError, the connection's error, or CallerGoneError.
+ * While a call waits for the budget or for a token, it holds no connection.
  */
 export async function send(call: Call): Promise<UpstreamResponse> {
   const { upstream } = call
@@ -62,7 +63,7 @@ export async function send(call: Call): Promise<UpstreamResponse> {
   }
 }
 
-/** A place in the rate budget; files have none. */
+/** Takes a place in the rate budget; undefined for files, which have no budget. */
 async function reserve(call: Call, deadline: number): Promise<Reservation | undefined> {
   const { budget } = call.upstream
   if (budget === undefined) return undefined
@@ -83,7 +84,7 @@ async function reserve(call: Call, deadline: number): Promise<Reservation | unde
   }
 }
 
-/** What a 429 of one endpoint holds back: method and path, no query. */
+/** Identifies an endpoint that a 429 may hold back: method and path without query. */
 function endpointOf({ method, path }: Call): string {
   const mark = path.indexOf('?')
   return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
@@ -94,7 +95,7 @@ interface Started {
   readonly token: LiveToken
 }
 
-/** Gets a token and a connection, and starts an attempt; what goes wrong before that gives the reservation back. */
+/** Gets a token and a connection and starts an attempt. If that fails, the reservation is given back. */
 async function start(call: Call, reservation: Reservation | undefined): Promise<Started> {
   try {
     const token = await liveToken(call)
@@ -116,17 +117,22 @@ async function liveToken(call: Call): Promise<LiveToken> {
   }
 }
 
-/** Takes a connection and sends the request on it; the connection is given back when the attempt is over. */
+/** Acquires a connection and sends the request on it. The connection is released when the attempt is over. */
 async function begin(call: Call, token: LiveToken): Promise<Attempt> {
   const { upstream, departure, exchange, queueKey } = call
   const { pool, tokens } = upstream
   const connection = await pool.acquire(queueKey, departure)
-  const body = call.body === null ? null : (call.body.replay() ?? null)
+  const body = call.body === null ? null : call.body.replay()
+  if (body === undefined) {
+    // It broke off while the request waited. Without it, another request would go up than the caller meant.
+    pool.release(connection, queueKey)
+    throw call.body?.errored ?? new CallerGoneError()
+  }
   const attempt = new Attempt({
     responseTimeoutMs: upstream.settings.responseTimeoutMs,
     body,
     onSending: () => {
-      // Invariant: the caller is still there, and the token lives, when the first byte leaves.
+      // Invariant: when the first byte leaves, the caller is still connected and the token is valid.
       if (departure.hasLeft) throw new CallerGoneError()
       if (!tokens.lives(token)) throw new TokenEndedError()
       exchange.sentAt = performance.now()
@@ -148,10 +154,13 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
   return attempt
 }
 
-/** The token reached its end while the request waited for a connection. */
+/** The token expired while the request waited for a connection. */
 class TokenEndedError extends Error {}
 
-/** Waits before the next try where a connection failed and sending again can't do anything twice; throws otherwise. */
+/**
+ * After a failed connection: waits before the next attempt if the request cannot be carried out twice; otherwise
+ * throws.
+ */
 async function waitAfterFailure(
   call: Call,
   progress: Progress,
@@ -169,7 +178,7 @@ async function waitAfterFailure(
   await sleep(retryDelayMs(progress.failures, Math.random()), departure.signal)
 }
 
-/** True where the response was thrown away and the call is to be sent again, after whatever wait that took. */
+/** Waits as needed; true if the response was discarded and the call has to be sent again. */
 function isToBeSentAgain(
   call: Call,
   progress: Progress,
@@ -187,7 +196,7 @@ function isToBeSentAgain(
   }
 }
 
-/** After a 401: gets another token, once a call; false where there is none, and the 401 is Procore's answer after all. */
+/** After a 401: gets another token, once per call. False if there is none; the 401 is then passed to the caller. */
 async function renewToken(
   call: Call,
   progress: Progress,
@@ -196,7 +205,7 @@ async function renewToken(
 ): Promise<boolean> {
   if (progress.isRenewed) return false
   progress.isRenewed = true
-  // Asked for in any case: the next call needs another token too.
+  // Requested in any case, because the next call needs another token too.
   const replacement = call.upstream.tokens.replacement(token, call.departure.signal)
   if (replacement === undefined || !canReplay(call)) return false
   const since = performance.now()
@@ -212,21 +221,21 @@ async function renewToken(
   return true
 }
 
-/** After a 429 or 503: waits as long as Procore asks; false where that takes too long or the call can't be sent again. */
+/** After a 429 or 503: waits as long as Procore asks. False if that takes too long or the call cannot be sent again. */
 async function waitAsAsked(call: Call, progress: Progress, response: UpstreamResponse): Promise<boolean> {
   const { status, head } = response
   const { upstream, departure, exchange } = call
   if (upstream.budget === undefined || departure.hasLeft || progress.attempts >= MOST_ATTEMPTS) return false
   if (status === 429 && upstream.rateLimit.whenExhausted !== 'wait') return false
   const asked = askedWaitMs(status, head, Date.now())
-  // Never at once, even where Procore asks for 0 s or for a reset in the past.
+  // Never immediately, even if Procore asks for 0 s or names a reset in the past.
   const least = retryDelayMs(progress.attempts, Math.random())
   if (asked === undefined || performance.now() + Math.max(asked, least) > progress.deadline) return false
   // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
   if (!canReplay(call) || (status === 503 && !upstream.retries.spend())) return false
   response.discard()
   retried(call, status === 429 ? '429' : '503')
-  // After a 429 the budget itself holds the call back for as long, and keeps its turn.
+  // After a 429 the budget itself holds the call back for as long, and the call keeps its turn.
   const waitMs =
     status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
   const since = performance.now()
@@ -245,7 +254,7 @@ function retried({ exchange }: Call, reason: '401' | '429' | '503' | 'connection
   exchange.retryReasons.push(reason)
 }
 
-/** Rejects with the signal's reason where the caller leaves. */
+/** Rejects with the signal's reason if the caller disconnects. */
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (ms === 0) return
   signal.throwIfAborted()

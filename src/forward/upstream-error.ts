@@ -1,4 +1,4 @@
-// Tells what went wrong between the proxy and the API: an error of Node's or undici's becomes one of ours.
+// Turns an error of Node or undici into the ProxyError that says what went wrong between the proxy and the API.
 import { type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
 import {
   CA_HELP,
@@ -8,7 +8,7 @@ import {
   OutboundProxyError,
 } from '../network/connection-error.ts'
 
-/** The API let `upstream.responseTimeout` pass without a byte. */
+/** The API sent no byte within `upstream.responseTimeout`. */
 export class ResponseTimeoutError extends Error {
   override readonly name = 'ResponseTimeoutError'
 }
@@ -38,7 +38,10 @@ function outboundProxyStatus(error: OutboundProxyError): string {
   }
 }
 
-/** The error to answer with; a ProxyError comes back as it is. The original is its cause, for the log alone. */
+/**
+ * The error to answer with; a ProxyError is returned unchanged. The original error becomes its cause, which is only
+ * logged.
+ */
 export function upstreamError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error
   const make = (code: ErrorCode, detail: string, options: Omit<ProxyErrorOptions, 'cause'> = {}) =>

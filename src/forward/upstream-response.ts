@@ -1,6 +1,6 @@
-// A response of Procore's, or one that takes its place: the head at once, the body to be read once.
+// A response from Procore, or one that replaces it: the head is available immediately, the body can be read once.
 
-/** Header values by lower-case name; several of a name are a list. */
+/** Header values by lower-case name; several values of one name are an array. */
 export type ResponseHead = Readonly<Record<string, string | string[] | undefined>>
 
 /** The first value of a header. */
@@ -13,28 +13,29 @@ export interface UpstreamResponse {
   readonly status: number
   /** The reason phrase, in Latin-1. */
   readonly statusText: string
-  /** As they came: name, value, name, value, … in Latin-1. */
+  /** The headers as they arrived: name, value, name, value, … in Latin-1. */
   readonly rawHeaders: readonly string[]
-  /** The same, to look values up by lower-case name. */
+  /** The same headers by lower-case name. */
   readonly head: ResponseHead
-  /** All of the body has arrived: a reader gets it at once. */
+  /** The whole body has arrived, so a reader gets it immediately. */
   readonly isComplete: boolean
   /**
-   * Passes the body on piece by piece. Where `write` returns false, no more comes until {@link resume} (one more piece may
-   * be under way). Resolves at the end; rejects where the body breaks off, so that it is never taken for whole.
+   * Passes the body on chunk by chunk. After `write` has returned false, it pauses until {@link resume} is called
+   * (one more chunk may be under way). Resolves at the end; rejects if the body breaks off, so that it is never
+   * mistaken for complete.
    */
   pipe(write: (chunk: Buffer) => boolean): Promise<void>
-  /** Lets a body go on that `write` stopped. */
+  /** Continues a body that `write` paused. */
   resume(): void
-  /** The whole body; undefined where it is longer than `mostBytes`, and the connection is then given up. */
+  /** Reads the whole body; undefined if it is longer than `mostBytes`, in which case the connection is closed. */
   read(mostBytes: number): Promise<Buffer | undefined>
-  /** Throws the body away: a short rest is read so that the connection can be used again. */
+  /** Discards the body. A short remainder is read, so that the connection can be reused. */
   discard(): void
-  /** Ends the request and its connection; a reader gets the reason as its error. */
+  /** Ends the request and its connection. A reader's promise rejects with the reason. */
   abort(reason: Error): void
 }
 
-/** A response that is held in memory: kept by the cache, played by a recording. */
+/** A response in memory, from the cache or from a recording. */
 export class StoredResponse implements UpstreamResponse {
   readonly status: number
   readonly statusText: string
@@ -88,7 +89,7 @@ export function responseWith(
   }
 }
 
-/** Flat headers as a map by lower-case name. */
+/** Converts flat headers (name, value, …) into a map by lower-case name. */
 export function headOf(rawHeaders: readonly string[]): ResponseHead {
   const head: Record<string, string | string[]> = Object.create(null)
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {

@@ -1,4 +1,4 @@
-// What each company's calls are sent with: its connections, token and budget. What fills or poisons one never reaches another.
+// Each company's connections, token and budget, kept apart so that no company can block or affect another.
 import { LRUCache } from 'lru-cache'
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Tokens } from '../auth/tokens.ts'
@@ -17,22 +17,22 @@ import type { Budgets } from './budgets.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { RetryBudget } from './retry-policy.ts'
 
-/** What a company's calls to the API, or to one host that serves its files, are sent with. */
+/** Everything that is needed to send a company's calls to the API, or to one host that serves its files. */
 export interface Upstream {
   readonly companyId: string
   readonly environment: Environment
-  /** Where requests are sent: the API's origin, or that of a file host. */
+  /** The origin that requests are sent to: the API's, or that of a file host. */
   readonly origin: string
   /** The origin's host and port. */
   readonly host: string
   readonly tokens: TokenSource
   readonly settings: UpstreamSettings
   readonly rateLimit: RateLimitSettings
-  /** What is left of the rate budget of this account and company; undefined for files, which have none. */
+  /** The rate budget of this account and company; undefined for files, which have none. */
   readonly budget: Budget | undefined
   readonly retries: RetryBudget
   readonly pool: ConnectionPool
-  /** Calls that have begun and not ended, waiting ones included. */
+  /** The number of calls that have begun and not ended, including waiting ones. */
   inFlight: number
 }
 
@@ -42,14 +42,17 @@ export interface UpstreamsDeps {
   readonly budgets: Budgets
 }
 
-/** Ids that only `"*"` knows, and file hosts: the least used one goes first, because callers choose them. */
+/**
+ * The number of entries that are kept for ids under `"*"` and for file hosts. Callers choose these, so the least
+ * recently used one is dropped.
+ */
 const MOST_OF_ANY = 256
 const MOST_FILE_HOSTS = 64
 
 type Target = Pick<Company | AnyCompany, 'account'>
 
 interface Entry extends Upstream {
-  /** Equal for two exactly when one can take the other's place in a reload. */
+  /** Equal for two upstreams exactly if one can replace the other in a reload. */
   readonly key: string
 }
 
@@ -68,7 +71,7 @@ export class Upstreams {
     dispose: (entry) => void entry.pool.close(),
   })
 
-  /** Takes the connections of companies that did not change over from `previous`. */
+  /** Takes over the connections of unchanged companies from `previous`. */
   constructor(config: Config, deps: UpstreamsDeps, previous?: Upstreams) {
     this.#config = config
     this.#deps = deps
@@ -80,7 +83,7 @@ export class Upstreams {
     }
   }
 
-  /** The upstream of a configured company, or of an id under `"*"`. */
+  /** Returns the upstream of a configured company, or of an id under `"*"`. */
   get(company: Company | AnyCompany, id: string): Upstream {
     let upstream = this.#byId.get(id) ?? this.#ofAny.get(id)
     if (upstream === undefined) {
@@ -101,7 +104,7 @@ export class Upstreams {
     return upstream
   }
 
-  /** What goes on for each configured company and, as one, for all ids of `"*"`. */
+  /** The load of each configured company, and of all ids under `"*"` together. */
   loads(): CompanyLoad[] {
     const loads = this.#config.companies.map(({ name, id }) =>
       this.#loadOf(name, [this.#byId.get(id) as Entry]),
@@ -110,7 +113,7 @@ export class Upstreams {
     return loads
   }
 
-  /** What is left of the rate budget of one company, by the name that it counts under. */
+  /** What is left of a company's rate budget, by the company's name or `*`. */
   budgetRemaining(group: string): number | undefined {
     const company = this.#config.companies.find(({ name }) => name === group)
     const entries = company === undefined ? [...this.#ofAny.values()] : [this.#byId.get(company.id)]
@@ -146,7 +149,7 @@ export class Upstreams {
     return JSON.stringify([environment, key, id, upstream, network.key, rateLimit, this.#isShared(id)])
   }
 
-  /** Whether more than one listener, key or caller can reach the company. */
+  /** True if more than one listener, key or caller can reach the company. */
   #isShared(id: string): boolean {
     const { listen, companies, guard, callers = [] } = this.#config
     const listeners = listen.length + (companies.some((one) => one.id === id && one.listen) ? 1 : 0)
@@ -180,7 +183,7 @@ export class Upstreams {
     }
   }
 
-  /** Closes what no successor took over, once the calls under way have ended. */
+  /** Closes the upstreams that no successor took over, once their calls have ended. */
   async close(): Promise<void> {
     await Promise.all(this.#all().map(({ pool }) => pool.close()))
   }

@@ -1,31 +1,31 @@
-// Requests that wait for the rate budget: each until its turn, its deadline or its caller's leaving.
+// Requests that wait for the rate budget, each until its turn, its deadline or its caller's departure.
 import type { RateLimitSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { BudgetRequest, Reservation } from './budget.ts'
 import { FairQueue } from './fair-queue.ts'
 
-/** A request in line. */
+/** A waiting request. */
 export interface Waiter {
   readonly request: BudgetRequest
-  /** Aborts when its caller leaves. */
+  /** Aborts when its caller disconnects. */
   readonly signal: AbortSignal
   /** False once it has left the line. */
   isWaiting: boolean
-  /** Its turn has come, or it goes on to wait elsewhere. */
+  /** Called when its turn has come, or when it has to wait elsewhere. */
   go(reservation: Reservation | Promise<Reservation>): void
   fail(error: ProxyError): void
 }
 
 export class WaitingLine {
   readonly #queue = new FairQueue<Waiter>()
-  /** How many requests wait, by the name of their caller. */
+  /** The number of waiting requests, by the name of their caller. */
   readonly #callers = new Map<string, number>()
 
   get size(): number {
     return this.#queue.size
   }
 
-  /** Waits for `go`; `onTimeout` makes the error for a request whose deadline has come. */
+  /** Waits for `go`; `onTimeout` creates the error for a request whose deadline has passed. */
   join(request: BudgetRequest, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Reservation> {
     return new Promise((resolve, reject) => {
       const leave = () => {
@@ -56,7 +56,7 @@ export class WaitingLine {
     })
   }
 
-  /** True where requests of other callers wait. */
+  /** True if requests of other callers wait. */
   hasOthers(caller: string): boolean {
     return this.#callers.size > (this.#callers.has(caller) ? 1 : 0)
   }
@@ -67,17 +67,17 @@ export class WaitingLine {
     else this.#callers.set(caller, count)
   }
 
-  /** Takes the next waiter in turn that may go; its `go` or `fail` has to follow. */
+  /** Takes the next waiter that may go. The caller of this method must then call its `go` or `fail`. */
   take(mayGo: (request: BudgetRequest) => boolean): Waiter | undefined {
     return this.#queue.take(({ request }) => mayGo(request))
   }
 
-  /** Up to `count` waiters that may go, in turn; they stay in line. */
+  /** Up to `count` waiters that may go, in turn. They stay in the queue. */
   next(count: number, mayGo: (request: BudgetRequest) => boolean): Waiter[] {
     return this.#queue.next(count, ({ request }) => mayGo(request))
   }
 
-  /** One with this queue key was served: the others go first now. */
+  /** Moves a queue key that was served to the end of the line. */
   yieldTurn(queueKey: string): void {
     this.#queue.yieldTurn(queueKey)
   }
@@ -87,21 +87,21 @@ export class WaitingLine {
   }
 }
 
-/** The error of a request whose caller left; it is never sent. */
+/** The error of a request whose caller has disconnected; it is never sent to a caller. */
 export function callerGone(): ProxyError {
   return rateLimited('The caller closed its connection.', 0)
 }
 
-/** A 429 of the proxy's own; `waitMs` becomes Retry-After, 1 s at least. */
+/** The proxy's own 429; `waitMs` becomes Retry-After, at least 1 s. */
 export function rateLimited(detail: string, waitMs: number): ProxyError {
   const seconds = Number.isFinite(waitMs) ? Math.max(1, Math.ceil(waitMs / 1000)) : 1
   return new ProxyError('rate_limited', detail, { retryAfterSeconds: seconds })
 }
 
-/** The detail of the 429 for a request whose wait for the budget did not end in time. */
+/** The detail of the 429 for a request that could not be sent in time. */
 export const TOO_LATE = 'The rate budget did not recover within rateLimit.maxWait.'
 
-/** Why a request may not even begin to wait; undefined where it may. An unknown wait is Infinity. */
+/** Why a request may not even begin to wait; undefined if it may. Infinity is an unknown wait. */
 export function refusalOf(
   { deadline }: BudgetRequest,
   { waitMs, waiting, settings }: { waitMs: number; waiting: number; settings: RateLimitSettings },

@@ -1,4 +1,5 @@
-// What may be called: rules and `access` of a company or caller, held against every method and path that a server may read.
+// Decides what may be called: compares the rules and `access` of a company or caller with every method and path that
+// a server may read.
 import { METHODS } from '../config/access-rules.ts'
 import type { Access, AccessRule } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -8,7 +9,7 @@ import { quote } from '../routing/quote.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 import { matchesPattern } from './path-pattern.ts'
 
-/** As much of a request as decides whether it may go up. `path` is raw, as forwarded; `query` raw, with its `?`. */
+/** The parts of a request that access depends on. `path` is raw, as forwarded; `query` is raw, with its `?`. */
 export interface JudgedRequest {
   readonly method: string
   readonly rawHeaders: RawHeaders
@@ -20,7 +21,7 @@ export interface JudgedRequest {
 export interface Rights {
   readonly access: Access
   readonly rules: readonly AccessRule[]
-  /** What the sentences call it; `The company` if absent. */
+  /** The subject of the sentences; `The company` if absent. */
   readonly subject?: string
 }
 
@@ -28,7 +29,7 @@ export interface AccessDecision {
   readonly allowed: boolean
   /** A sentence, for callers and for `explain`. */
   readonly why: string
-  /** Whether rules, not `access`, let every reading of the request through. */
+  /** Whether rules, and not `access`, allow every reading of the request. */
   readonly byRule: boolean
 }
 
@@ -45,11 +46,13 @@ export function judgeAccess(rights: Rights, request: JudgedRequest): void {
   throw new ProxyError('access_denied', decision.why, options)
 }
 
-/** Whether the request may go up, and why. Throws `request_invalid` for a `_method` that can't be decoded. */
+/**
+ * Decides whether the request may be sent, and why. Throws `request_invalid` for a `_method` that cannot be decoded.
+ */
 export function decideAccess(rights: Rights, request: JudgedRequest): AccessDecision {
   const subject = rights.subject ?? 'The company'
   if (isRead(request.method)) {
-    // Rack heeds overrides on POST alone. In a read they could only deceive what judges, retries or keeps reads.
+    // Rack honors overrides on POST only. In a read they could only mislead what judges, retries or caches reads.
     const write = overrides(request).find(({ method }) => !isRead(method))
     if (write !== undefined) return refusal(`A read may not ask for another method, as ${write.source} does.`)
   }
@@ -78,7 +81,7 @@ interface Override {
 
 const NONE: readonly Override[] = []
 
-/** Every other method that the request names, in upper case. One that names nothing overrides nothing. */
+/** Every other method that the request names, in upper case. An empty one overrides nothing. */
 function overrides({ rawHeaders, path, query }: JudgedRequest): readonly Override[] {
   let found = NONE
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
@@ -98,7 +101,7 @@ function withOverride(found: readonly Override[], value: string, source: string)
 }
 
 function isOverride(name: string): boolean {
-  // Most names that are as long begin with another letter.
+  // A quick test: most names of this length begin with another letter.
   if (name.length < 8 || name.length > 22 || (name[0] !== 'x' && name[0] !== 'X')) return false
   return OVERRIDES.test(name.toLowerCase().replaceAll('_', '-'))
 }
@@ -125,7 +128,9 @@ function decideByRules(rights: Rights, request: JudgedRequest): AccessDecision {
   return { allowed: true, why: `${words(rights, first)}.`, byRule }
 }
 
-/** The methods that the request could be taken for, each once; its own comes first, without a source. */
+/**
+ * The methods that a server could read from the request, each once. The request's own comes first, without a source.
+ */
 function methodsOf(request: JudgedRequest): readonly Override[] {
   const own: Override = { method: request.method, source: '' }
   const asked = overrides(request)
@@ -136,17 +141,17 @@ function methodsOf(request: JudgedRequest): readonly Override[] {
     if (method !== request.method && !sources.has(method)) sources.set(method, source)
   }
   for (const { method, source } of asked) {
-    // A reader may find a method in what is none to us, such as `GET, DELETE`.
+    // A server may find a method in a value that is not one to us, such as `GET, DELETE`.
     for (const each of METHODS.includes(method) ? [method] : METHODS) add(each, source)
   }
   if (holdsForm) {
-    // Rack::MethodOverride finds `_method` in the body too, which is streamed without being read.
+    // Rack::MethodOverride also reads `_method` from the body, which the proxy streams without reading it.
     for (const method of METHODS) add(method, 'a form, whose content is not read,')
   }
   return [own, ...[...sources].map(([method, source]) => ({ method, source }))]
 }
 
-/** Whether Rack would look for parameters in the body: in forms, and in the body of a POST that says nothing of it. */
+/** Whether Rack would look for parameters in the body: in forms, and in the body of a POST without a content type. */
 function mayHoldForm({ method, rawHeaders }: JudgedRequest): boolean {
   if (method !== 'POST') return false
   const types: string[] = []
@@ -155,7 +160,7 @@ function mayHoldForm({ method, rawHeaders }: JudgedRequest): boolean {
     const name = rawHeaders[at]!.toLowerCase().replaceAll('_', '-')
     const value = rawHeaders[at + 1]!
     if (name === 'content-type') types.push(value.trim().toLowerCase())
-    // What Connection names is not sent: the body would go up without a type.
+    // Headers that Connection names are not forwarded, so the body would be sent without a type.
     if (name === 'connection' && value.toLowerCase().includes('content-')) return true
     if (name === 'transfer-encoding' || (name === 'content-length' && Number(value) !== 0)) hasBody = true
   }
@@ -168,7 +173,7 @@ function mayHoldForm({ method, rawHeaders }: JudgedRequest): boolean {
 
 interface Verdict {
   readonly allowed: boolean
-  /** Its place; -1 if none matches. */
+  /** The index of the rule; -1 if none matches. */
   readonly index: number
   readonly rule: AccessRule | undefined
   readonly method: string

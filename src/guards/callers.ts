@@ -1,4 +1,4 @@
-// Where a request comes from: judges Host and Origin, so that no web page gets to use the credentials.
+// Judges Host and Origin, so that no web page can use the credentials.
 import type { GuardSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { quote } from '../routing/quote.ts'
@@ -37,27 +37,31 @@ function isLoopback(hostname: string): boolean {
   )
 }
 
-// Invariant: the unspecified address is never the listener's own: browsers reach loopback through it from any page.
+// Invariant: the unspecified address is never accepted as the listener's own, because any web page can reach loopback
+// through it.
 function isSameAddress(address: string, hostname: string): boolean {
   if (address === '0.0.0.0' || address === '::' || address === '[::]') return false
   return address === hostname || (address.includes(':') && `[${address}]` === hostname)
 }
 
-/** What stands before `.localhost`, which must be a company's name; undefined for any other host name. */
+/** The label before `.localhost`, which must be a company's name; undefined for any other host name. */
 export function hostLabel(hostname: string): string | undefined {
   return hostname.endsWith(LOCAL_SUFFIX) ? hostname.slice(0, -LOCAL_SUFFIX.length) : undefined
 }
 
-/** Where a request arrived: what its own pages have as their origin. */
+/** How a request reached the proxy. This determines the origin of the proxy's own pages. */
 export interface OwnOrigin {
   readonly host: Host
-  /** The listener's `publicUrl`: pages that come through the server in front of the proxy have its origin. */
+  /**
+   * The listener's `publicUrl`, which is the origin of pages that are loaded through a server in front of the proxy.
+   */
   readonly publicUrl?: string | undefined
 }
 
 /**
- * Throws `origin_not_allowed` for requests that a web page caused, other than the proxy's own or one of a listed origin
- * (WHATWG Fetch `Origin`, W3C Fetch Metadata `Sec-Fetch-Site`). Gives the listed origin, which is owed CORS headers.
+ * Throws `origin_not_allowed` for a request that a web page made, unless the page is the proxy's own or from a listed
+ * origin (WHATWG Fetch `Origin`, W3C Fetch Metadata `Sec-Fetch-Site`). Returns the listed origin, which needs CORS
+ * headers.
  */
 export function judgeOrigin(
   guard: Pick<GuardSettings, 'allowedOrigins'>,
@@ -70,7 +74,7 @@ export function judgeOrigin(
   judgePurpose(rawHeaders)
   const [origin] = origins
   if (origin !== undefined) {
-    // `null` is the origin of any sandboxed page, so listing it must not let it in.
+    // `null` is the origin of every sandboxed page, so it is refused even if it is listed.
     if (origin !== 'null' && guard.allowedOrigins.includes(origin)) return origin
     if (!isOwnOrigin(origin, own)) throw notAllowed(`The origin ${quote(origin)} is not listed.`)
   }
@@ -79,7 +83,7 @@ export function judgeOrigin(
   throw notAllowed(`The request was caused by another site (Sec-Fetch-Site ${quote(site)}).`)
 }
 
-/** `Sec-Purpose` and its older names, by which browsers announce a request that no person made. */
+/** `Sec-Purpose` and its older names, with which browsers mark requests that no person made. */
 const PURPOSE_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
 
 /**
@@ -98,11 +102,11 @@ function judgePurpose(rawHeaders: RawHeaders): void {
   }
 }
 
-/** Browsers leave the default port out of Origin; some callers do not leave it out of Host, and the reverse. */
+/** Browsers omit the default port in Origin. Callers may or may not omit it in Host. */
 function isOwnOrigin(origin: string, { host, publicUrl }: OwnOrigin): boolean {
   if (publicUrl !== undefined) {
     const { origin: published, hostname } = new URL(publicUrl)
-    // Plain http to the public name is another origin, which anyone on the network can write pages for.
+    // Plain HTTP to the public name is a different origin, for which anyone on the network can serve pages.
     if (origin === published || hostname === host.hostname) return origin === published
   }
   const own = `http://${host.authority}`

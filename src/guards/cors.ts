@@ -1,7 +1,8 @@
-// The CORS headers that a listed origin gets, on answers and on preflights (WHATWG Fetch, section "CORS protocol").
+// Makes the CORS headers for a listed origin, for responses and for preflights (WHATWG Fetch, section "CORS
+// protocol").
 import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
 
-/** What pages may read beyond the safelisted answer headers: paging, budget and whose answer it is. */
+/** What pages may read besides the safelisted response headers: paging, budget, and who answered. */
 const EXPOSED = [
   'Link',
   'Location',
@@ -26,20 +27,20 @@ const PREFLIGHT_MAX_AGE_SECONDS = '600'
 /** One method, or a list of header names: tokens (RFC 9110 section 5.6.2), commas, spaces. */
 const REFLECTABLE = /^[A-Za-z0-9!#$%&'^_`|~+.-]+(?: *, *[A-Za-z0-9!#$%&'^_`|~+.-]+)*$/
 
-/** As much of a request as CORS looks at. */
+/** The parts of a request that CORS depends on. */
 export interface CorsRequest {
   readonly method: string
   readonly rawHeaders: RawHeaders
 }
 
-/** True for a preflight, which is answered here with 204; browsers send no keys with it. */
+/** True for a preflight, which the proxy answers with 204. Browsers send no keys with it. */
 export function isPreflight({ method, rawHeaders }: CorsRequest): boolean {
   return method === 'OPTIONS' && headerValues(rawHeaders, 'access-control-request-method').length > 0
 }
 
 /**
- * The headers for an origin that {@link judgeOrigin} gave back; never `*`, never credentials. `Vary` must be added to
- * the answer's own.
+ * The headers for an origin that {@link judgeOrigin} returned; never `*`, never credentials. `Vary` has to be added
+ * to the response's own.
  */
 export function corsHeaders(origin: string, request: CorsRequest): Readonly<Record<string, string>> {
   const headers: Record<string, string> = { 'access-control-allow-origin': origin, vary: 'Origin' }

@@ -1,25 +1,26 @@
-// Bounds the DNS look-ups of file hosts, whose names callers choose: libuv resolves names in four threads for all companies.
+// Limits the DNS look-ups of file hosts, whose names callers choose, because libuv resolves names for all companies
+// in four threads.
 import { ProxyError } from '../errors.ts'
 
 const DEFAULTS = {
-  /** New hosts whose first response is under way; the other threads stay free for the API. */
+  /** How many new hosts may be looked up at the same time. The other threads stay free for the API. */
   mostUnderWay: 2,
-  /** Requests that wait for such a place. */
+  /** How many requests may wait for that. */
   mostWaiting: 64,
-  /** New hosts of one caller within the window. */
+  /** How many new hosts one caller may ask for within the window. */
   mostOfCaller: 20,
   windowMs: 60_000,
-  /** Hosts, and callers, that are remembered. */
+  /** How many hosts, and how many callers, are remembered. */
   mostKnown: 256,
   now: () => performance.now(),
 }
 
 export type FileHostLimits = Partial<typeof DEFAULTS>
 
-/** Tells how a first request to a host went: `true` once its response has begun. */
+/** Reports the result of the first request to a host: `true` once its response has begun. */
 export type Leave = (hasAnswered: boolean) => void
 
-/** Lets requests to known hosts through at once and those to new hosts a few at a time. */
+/** Lets requests to known hosts through immediately, and requests to new hosts a few at a time. */
 export class FileHostLimiter {
   readonly #limits: typeof DEFAULTS
   readonly #known = new Set<string>()
@@ -33,8 +34,8 @@ export class FileHostLimiter {
   }
 
   /**
-   * Resolves when a request to `host` (lower case) may be sent for this caller; the function it gives must be called once,
-   * when the response has begun or the request has failed. Throws `overloaded`.
+   * Resolves when a request to `host` (lower case) may be sent for this caller. Call the returned function once, when
+   * the response has begun or the request has failed. Throws `overloaded`.
    */
   async enter(host: string, queueKey: string): Promise<Leave> {
     while (!this.#known.has(host)) {
@@ -59,7 +60,7 @@ export class FileHostLimiter {
     }
   }
 
-  /** The host that was asked for longest ago is forgotten first. */
+  /** The least recently used host is forgotten first. */
   #keep(host: string): void {
     this.#known.delete(host)
     this.#known.add(host)

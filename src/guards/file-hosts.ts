@@ -1,4 +1,4 @@
-// Which hosts serve an environment's files, and which of their paths may be fetched.
+// Decides which hosts serve an environment's files, and which of their paths may be fetched.
 import { isIP } from 'node:net'
 import type { Environment } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
@@ -7,37 +7,39 @@ import { readingsOf } from '../routing/path-readings.ts'
 import { quote } from '../routing/quote.ts'
 import { readTarget } from '../routing/target.ts'
 
-/** What stands before HOST in the proxy's own form of a file's URL; the company prefix comes before it. */
+/** The path before HOST in the proxy's form of a file URL. A company prefix may precede it. */
 export const FILES_PATH = '/_proxy/files/'
 
-/** A file that is to be fetched. */
+/** A file to fetch. */
 export interface FileTarget {
   /** `https://storage.procore.com`. */
   readonly origin: string
   /** In lower case. */
   readonly host: string
-  /** Raw, as sent; `/` where there is none. */
+  /** Raw, as sent; `/` if there is none. */
   readonly path: string
 }
 
-/** Labels and nothing else: no port, user name, escape, trailing dot or bracket. */
+/** Labels only: no port, user name, escape, trailing dot or bracket. */
 const NAME =
   /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/
 
-/** First segments of the API, the login and the web application: what they serve is no file. */
+/** The first segments of the API, the login and the web application. None of these is a file. */
 const NOT_A_FILE = /^\/*(?:rest|vapid|oauth|webclients|[0-9]+)(?:\/|$)/
 
-/** The login and API hosts of every environment: calls to them have their own rules and need no detour. */
+/** The login and API hosts of every environment. Calls to these have their own rules and are never file downloads. */
 const BUILT_IN_HOSTS: ReadonlySet<string> = new Set(
   BUILT_IN_ENVIRONMENTS.flatMap(({ apiUrl, loginUrl }) => [new URL(apiUrl).host, new URL(loginUrl).host]),
 )
 
 /**
- * The origin to fetch a file of this host from, or undefined if it serves none: a host name in the environment's
- * `fileHosts` (by default its file domain and all below it) that is no API and no login server, by https. Only if the API
- * itself is plain http on this machine, `localhost` and `localhost:PORT` are fetched by plain http, for tests.
+ * The origin to fetch this host's files from; undefined if it serves none. A file host is in the environment's
+ * `fileHosts` (by default its file domain and all names below it), is neither an API nor a login server, and is
+ * reached by HTTPS. Only if the API itself is plain HTTP on this machine, `localhost` and `localhost:PORT` are
+ * reached by plain HTTP, for tests.
  */
-// Invariant: the bearer goes to no host outside the environment's file hosts, and never in the clear to another machine.
+// Invariant: the token goes to no host outside the environment's file hosts, and never unencrypted to another
+// machine.
 export function fileOrigin(authority: string, environment: Environment): string | undefined {
   const { apiUrl, loginUrl, fileDomain } = environment
   const host = authority.toLowerCase()
@@ -51,14 +53,14 @@ export function fileOrigin(authority: string, environment: Environment): string 
   return origin === apiUrl || origin === loginUrl || BUILT_IN_HOSTS.has(host) ? undefined : origin
 }
 
-/** `*.` at the start of a pattern is any name below the rest, however deep. */
+/** `*.` at the start of a pattern matches any number of labels. */
 function isFileHost(name: string, pattern: string): boolean {
   return pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) : name === pattern
 }
 
 /**
- * Reads `/_proxy/files/HOST/PATH`, raw and with the company prefix cut. Throws `request_invalid` for a host that serves no
- * files of this environment and for paths that are not forwarded either, `access_denied` for paths of the API.
+ * Reads `/_proxy/files/HOST/PATH`, raw and without the company prefix. Throws `request_invalid` for a host that
+ * serves no files of this environment and for ambiguous paths, and `access_denied` for paths of the API.
  */
 export function readFileTarget(path: string, environment: Environment): FileTarget {
   const rest = path.slice(FILES_PATH.length)
@@ -74,13 +76,14 @@ export function readFileTarget(path: string, environment: Environment): FileTarg
       },
     )
   }
-  // The path again for itself: a doubled slash is at its start only now.
+  // The path is judged again by itself, because a doubled slash may be at its start only now.
   const inner = readTarget(slash === -1 ? '/' : rest.slice(slash), '').path
   const readings = readingsOf(inner)
   if (readings === undefined) {
     throw new ProxyError('request_invalid', 'The path of the file is too long, or escaped too often.')
   }
-  // Invariant: no caller gets around the rules for the API by another name of it: hosts of the web application answer it too.
+  // Invariant: no caller can get around the rules for the API by another host name. Hosts of the web application
+  // serve the API too.
   if (readings.some((reading) => NOT_A_FILE.test(reading))) {
     throw new ProxyError('access_denied', 'Paths of the API and of the web application are not files.', {
       help: 'Call /rest/… and /vapid/… of the proxy itself.',

@@ -1,4 +1,5 @@
-// Refuses what Node's parser lets through but two parsers could frame differently (RFC 9112 sections 6 and 11.2).
+// Refuses requests that Node's parser accepts but that two parsers could frame differently (RFC 9112 sections 6 and
+// 11.2).
 import { ProxyError } from '../errors.ts'
 import type { RawHeaders } from '../routing/raw-headers.ts'
 
@@ -6,11 +7,11 @@ import type { RawHeaders } from '../routing/raw-headers.ts'
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 const ENDS_A_FIELD = /[\0\r\n]/
 
-/** Methods that are forwarded; Fastify is told that none of them has a body, so that it parses none. */
+/** The methods that are forwarded. To Fastify none of them has a body, so that it parses none. */
 export const FORWARDED_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 const FORWARDED: ReadonlySet<string> = new Set(FORWARDED_METHODS)
 
-/** More header lines than this have no honest reason; Node would drop those beyond its own limit without a word. */
+/** No legitimate request has more header lines. Node would silently drop those beyond its own limit. */
 const MOST_HEADERS = 1000
 
 /**
@@ -18,7 +19,7 @@ const MOST_HEADERS = 1000
  * RFC 9110 section 7.8 allows) and for headers that leave the end of the body, or of a field, open to interpretation.
  */
 export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion: string): void {
-  // Node's parser lets 0.9 and 2.0 pass, whose bodies end otherwise.
+  // Node's parser accepts 0.9 and 2.0, whose bodies end differently.
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     throw invalid('The request is neither HTTP/1.1 nor HTTP/1.0.')
   }
@@ -43,7 +44,7 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
 function judgeField(name: string, value: string): 'length' | 'coding' | undefined {
   if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
   if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
-  // The names of interest are told by their length, to spare the others the lower-casing.
+  // The length of the name is checked first, so that other names need not be lower-cased.
   if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
     throw invalid('Upgrade requests are refused.')
   }
@@ -55,14 +56,14 @@ function judgeField(name: string, value: string): 'length' | 'coding' | undefine
     return 'length'
   }
   if (name.length === 17 && isNamed(name, 'transfer-encoding')) {
-    // Names of codings are case-insensitive (RFC 9112 section 7).
+    // The names of transfer codings are case-insensitive (RFC 9112 section 7).
     if (value.toLowerCase() !== 'chunked') throw invalid('Transfer-Encoding is not exactly "chunked".')
     return 'coding'
   }
   return undefined
 }
 
-/** Servers behind CGI-like interfaces read `_` as `-`; no honest caller spells these names with it. */
+/** Servers behind CGI-like interfaces read `_` as `-`. No legitimate caller writes these names with it. */
 function isNamed(name: string, wanted: string): boolean {
   const lower = name.toLowerCase()
   if (lower === wanted) return true

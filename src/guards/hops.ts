@@ -1,24 +1,29 @@
-// How far a request may still travel: Max-Forwards of OPTIONS, and Via, which shows that a request goes in a circle.
+// Limits the hops of a request: handles Max-Forwards of OPTIONS, and detects loops by the Via header.
 import { ProxyError } from '../errors.ts'
 import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
 import { FORWARDED_METHODS } from './framing.ts'
 
-/** A longer chain of servers does not exist; a larger number counts as this one (RFC 9110 section 7.6.2). */
+/** No real chain of servers is longer. A larger number counts as this one (RFC 9110 section 7.6.2). */
 const MOST_HOPS = 255
 
-/** This proxy's name in `Via` (RFC 9110 section 7.6.3), behind a protocol version and before a comment or the next entry. */
+/**
+ * This proxy's name in `Via` (RFC 9110 section 7.6.3), after a protocol version and before a comment or the next
+ * entry.
+ */
 const OWN_VIA = /(?:^|,)\s*(?:[\w.-]+\/)?[\w.-]+\s+procore-proxy(?=\s*(?:$|[,(]))/gi
 
-/** The answer to an `OPTIONS` request that may go no further: status and flat headers, no body. */
+/**
+ * The response to an `OPTIONS` request that may go no further: a status and headers (name, value, …), without a body.
+ */
 export interface OptionsAnswer {
   readonly status: 204
   readonly headers: readonly string[]
 }
 
 /**
- * What becomes of `Max-Forwards` (RFC 9110 section 7.6.2): an `OPTIONS` request with 0 is answered here; with a larger
- * number it goes on with one less. Gives the answer, or the headers to forward (the same array if nothing changes). Other
- * methods ignore the header. Throws `request_invalid` for two of them or for anything but digits.
+ * Applies `Max-Forwards` (RFC 9110 section 7.6.2). An `OPTIONS` request with 0 is answered here; with a larger number
+ * it is forwarded with one less. Returns the response, or the headers to forward (the same array if nothing changes).
+ * Other methods ignore the header. Throws `request_invalid` for a repeated header or for anything but digits.
  */
 export function optionsAnswer(method: string, rawHeaders: RawHeaders): OptionsAnswer | RawHeaders {
   if (method !== 'OPTIONS') return rawHeaders
@@ -35,7 +40,7 @@ export function optionsAnswer(method: string, rawHeaders: RawHeaders): OptionsAn
   })
 }
 
-/** Throws `loop_detected` if a request has been here twice already. */
+/** Throws `loop_detected` if the request has already passed this proxy twice. */
 export function judgeLoop(rawHeaders: RawHeaders): void {
   const via = headerValues(rawHeaders, 'via')
   if (via.length === 0) return

@@ -1,10 +1,10 @@
-// Reads the Host header: exactly one, exactly host[:port].
+// Reads the Host header: there must be exactly one, of the form host[:port].
 import { ProxyError } from '../errors.ts'
 import { quote } from '../routing/quote.ts'
 import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
 
 export interface Host {
-  /** Lower case, one trailing dot cut; IPv6 in brackets. */
+  /** In lower case, without a trailing dot; IPv6 in brackets. */
   readonly hostname: string
   readonly port: number | undefined
   /** As sent, in lower case and without an empty port: the request's own origin and absolute-form targets must equal it. */
@@ -15,8 +15,8 @@ export interface Host {
 const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$/
 
 /**
- * The request's Host (RFC 9112 section 3.2), asked of HTTP/1.0 callers too: without it a rebound name looks
- * like localhost. Throws `request_invalid`.
+ * The request's Host (RFC 9112 section 3.2). HTTP/1.0 callers have to send it too, because without it a rebound name
+ * looks like localhost. Throws `request_invalid`.
  */
 export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
   const values = headerValues(rawHeaders, 'host')
@@ -24,7 +24,7 @@ export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
   if (value === undefined)
     throw invalid(`The request has no Host header; HTTP/${httpVersion} needs one here.`)
   if (values.length > 1) throw invalid('The request has more than one Host header.')
-  // Only ASCII is lowered: the Kelvin sign would become a "k".
+  // Only ASCII is lower-cased, because the Kelvin sign would become a "k".
   const authority = /^[!-~]+$/.test(value) ? value.toLowerCase().replace(/:$/, '') : ''
   const [, name, digits] = AUTHORITY.exec(authority) ?? []
   const port = digits === undefined ? undefined : Number(digits)

@@ -1,16 +1,17 @@
-// Slows down the guessing of keys: after ten wrong keys within a minute, an address waits a second for each refusal.
+// Slows down guessing of keys: after ten wrong keys within a minute, each refusal to that address is delayed by a
+// second.
 import { isIPv6 } from 'node:net'
 
 const FREE_GUESSES = 10
 const WINDOW_MS = 60_000
 const DELAY_MS = 1_000
-/** Addresses that are remembered; the one that guessed longest ago is forgotten first. */
+/** How many addresses are remembered. The one that guessed longest ago is forgotten first. */
 const MOST_ADDRESSES = 1_000
 
-/** Counts wrong keys by address. Correct keys are not its business: their requests are never delayed. */
+/** Counts wrong keys by address. Requests with a correct key are never delayed. */
 export class KeyThrottle {
   readonly #now: () => number
-  /** The times of the last wrong keys, at most ten for an address. */
+  /** The times of the latest wrong keys, at most ten for each address. */
   readonly #guesses = new Map<string, number[]>()
 
   /** `now` is in milliseconds and never goes back. */
@@ -18,7 +19,10 @@ export class KeyThrottle {
     this.#now = now
   }
 
-  /** Counts a wrong key from this address (a unix socket has none); gives the milliseconds to hold its refusal back. */
+  /**
+   * Counts a wrong key from this address (undefined for a unix socket) and returns the delay of its refusal in
+   * milliseconds.
+   */
   delayMs(address: string | undefined): number {
     const from = networkOf(address ?? '')
     const now = this.#now()
@@ -41,7 +45,7 @@ export class KeyThrottle {
   }
 }
 
-/** The address, or of IPv6 the /64 that one subscriber usually holds whole. */
+/** The address; for IPv6 its /64, because one subscriber usually has all of it. */
 function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   if (mapped !== undefined || !isIPv6(address)) return mapped ?? address

@@ -1,23 +1,23 @@
-// Who calls: finds the caller's key in one of three headers and compares it with every configured key.
+// Identifies the caller: finds its key in one of three headers and compares it with every configured key.
 import type { Caller, Config, GuardSettings } from '../config/config.ts'
 import type { Secret } from '../config/secret.ts'
 import { ProxyError } from '../errors.ts'
 import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
 
-/** Who a request is from, as far as keys tell. */
+/** Who a request is from, as far as keys show. */
 export interface Identity {
-  /** Undefined for a key of `guard.clientKeys`, and where no keys are asked for. */
+  /** Undefined for a key of `guard.clientKeys`, and if no keys are required. */
   readonly caller: Caller | undefined
-  /** Tells callers apart in queues and shares; holds no key. Empty where no keys are asked for. */
+  /** Distinguishes callers in queues and shares; contains no key. Empty if no keys are required. */
   readonly queueKey: string
 }
 
-/** As much of the configuration as decides about keys. */
+/** The part of the configuration that concerns keys. */
 export interface KeySettings extends Partial<Pick<Config, 'callers'>> {
   readonly guard: Pick<GuardSettings, 'clientKeys'>
 }
 
-/** A key was presented and is not configured: a guess, perhaps. Answers to these are delayed by `KeyThrottle`. */
+/** The request has a key that is not configured, so it may be a guess. `KeyThrottle` delays the responses to these. */
 export class WrongKeyError extends ProxyError {}
 
 const ANYONE: Identity = { caller: undefined, queueKey: '' }
@@ -66,12 +66,12 @@ export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): I
   return first
 }
 
-/** Whose key a secret is, e.g. the `client_secret` of a login; undefined if it is none. */
+/** The identity whose key this secret is, such as the `client_secret` of a login; undefined if it is no key. */
 export function identifyKey(settings: KeySettings, secrets: readonly string[]): Identity | undefined {
   return identitiesOf(settings, secrets)[0]
 }
 
-// Invariant: every key is compared with everything that was sent, so that time does not tell which one matched.
+// Invariant: every key is compared with everything that was sent, so that timing does not reveal which one matched.
 function identitiesOf({ callers = [], guard }: KeySettings, sent: readonly string[]): Identity[] {
   const found: Identity[] = []
   const compare = (keys: readonly Secret[], identity: Identity) => {
@@ -81,13 +81,13 @@ function identitiesOf({ callers = [], guard }: KeySettings, sent: readonly strin
   }
   for (const caller of callers) compare(caller.keys, { caller, queueKey: caller.name })
   for (const [place, key] of guard.clientKeys.entries()) {
-    // A caller's name holds no blank, so the two can't be mistaken for each other.
+    // A caller's name contains no space, so the two cannot be confused.
     compare([key], { caller: undefined, queueKey: `key ${place}` })
   }
   return found
 }
 
-/** What may be a key in an Authorization header; nothing in schemes other than Bearer and Basic. */
+/** The possible keys in an Authorization header; none for schemes other than Bearer and Basic. */
 export function credentialsIn(authorization: string): readonly string[] {
   const [, scheme = '', credentials = ''] = /^\s*(bearer|basic)\s+(\S+)\s*$/i.exec(authorization) ?? []
   if (scheme === '') return []

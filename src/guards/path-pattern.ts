@@ -1,16 +1,17 @@
-// Holds a path against a pattern with `*` (within a segment) and `**` (anything), in a time that grows with their lengths only.
+// Matches a path against a pattern with `*` (within a segment) and `**` (anything), without backtracking.
 
 const STAR = 0x2a
 const SLASH = 0x2f
 
 /**
- * Whether the whole path matches. `*` is any run of characters but `/`, `**` any run at all, both may be empty; every
- * other character is itself. The time is at most about path × pattern, whatever either holds (no backtracking regex).
+ * Whether the whole path matches. `*` matches any run of characters except `/`, and `**` any run at all; both may be
+ * empty. Every other character matches itself. The time is at most proportional to path × pattern.
  */
 export function matchesPattern(pattern: string, path: string): boolean {
   let at = 0
   let next = 0
-  // Where the last `*` and the last `**` end in the pattern, and how far each reaches in the path; -1: there is none.
+  // Where the last `*` and the last `**` end in the pattern, and how far each reaches in the path; -1 if there is
+  // none.
   let star = -1
   let starReach = 0
   let globstar = -1
@@ -27,7 +28,7 @@ export function matchesPattern(pattern: string, path: string): boolean {
         star = next
         starReach = at
       }
-      // What ends with `**` takes in all the rest.
+      // A pattern that ends with `**` matches all the rest.
       if (globstar === pattern.length) return true
     } else if (
       next < pattern.length &&
@@ -39,12 +40,13 @@ export function matchesPattern(pattern: string, path: string): boolean {
     } else if (next === pattern.length && at === path.length) {
       return true
     } else if (star !== -1 && starReach < path.length && path.charCodeAt(starReach) !== SLASH) {
-      // A shortest match of what precedes a wildcard leaves it the most, so only the last one is ever lengthened.
+      // The shortest match before a wildcard leaves the most for it, so only the last wildcard ever has to be
+      // extended.
       starReach++
       at = starReach
       next = star
     } else if (globstar !== -1 && globstarReach < path.length) {
-      // A `*` that found nothing up to its segment's end finds nothing from a later start in the same segment either.
+      // If a `*` found no match up to the end of its segment, a later start in the same segment finds none either.
       const skipTo = star === -1 ? globstarReach + 1 : nextSlash(path, globstarReach + 1)
       globstarReach = skipTo
       at = skipTo

@@ -1,10 +1,10 @@
-// Which of Procore's projects a request names, in every reading of its path and query.
+// Finds the Procore projects that a request names, in every reading of its path and query.
 import { queriesOf, readingsOf, segmentsAfter } from '../routing/path-readings.ts'
 import { type Parameter, queryValues } from '../routing/query.ts'
 
 /**
- * Keys that end in `project_id` or `project_ids` in some spelling, nested ones too: `project_id[]`, `Project-ID`,
- * `projectId`, `filters[project_ids][]`.
+ * Keys that end in `project_id` or `project_ids` in some spelling, including nested ones: `project_id[]`,
+ * `Project-ID`, `projectId`, `filters[project_ids][]`.
  */
 const PROJECT_ID: Parameter = {
   name: 'project_id',
@@ -12,21 +12,24 @@ const PROJECT_ID: Parameter = {
   key: /(?:^|[^a-z0-9])projects?[-_. ]?ids?(?:$|[^a-z0-9])|(?:^|[^a-z0-9])project\]?\[ids?(?:$|[^a-z0-9])/i,
 }
 
-/** Of those, the keys by which Procore's endpoints ask for one project; the others filter, and may be ignored. */
+/**
+ * Of these, the keys with which Procore's endpoints select a project. The others are filters, which an endpoint may
+ * ignore.
+ */
 const OWN_PROJECT_ID: Parameter = { name: 'project_id', hint: /project_id/, key: /^project_id(?:\[\])?$/ }
 
 /** The projects that a request names. */
 export interface NamedProjects {
-  /** Every id that any reading finds, as text; a segment that is no id stands here as it is. */
+  /** Every id that any reading finds, as text. A segment that is not an id is included unchanged. */
   readonly ids: readonly string[]
-  /** Whether the request is about these projects: a nested filter alone restricts an answer only if it is heeded. */
+  /** Whether the request selects these projects. A nested filter alone may be ignored by the endpoint. */
   readonly isConfined: boolean
 }
 
 /**
- * Reads the projects that a path (`/projects/ID/`) and a query (`project_id`) name. `path` is raw, without a company prefix;
- * `query` raw, with its `?`. Undefined if the path can't be judged. Throws `request_invalid` for a key or value that can't
- * be decoded.
+ * Finds the projects that a path (`/projects/ID/`) and a query (`project_id`) name. `path` is raw, without a company
+ * prefix; `query` is raw, with its `?`. Undefined if the path cannot be judged. Throws `request_invalid` for a key or
+ * value that cannot be decoded.
  */
 export function namedProjects(path: string, query: string): NamedProjects | undefined {
   const readings = readingsOf(path)
@@ -34,11 +37,14 @@ export function namedProjects(path: string, query: string): NamedProjects | unde
   const inPath = segmentsAfter(readings, 'projects').map((segment) => segment.replace(/\.[a-z0-9]+$/, ''))
   const inQuery = queriesOf(path, query).flatMap((each) => queryValues(each, PROJECT_ID))
   const isAsked = inPath.length > 0 || queryValues(query, OWN_PROJECT_ID).length > 0
-  // Some endpoints take several ids between commas.
+  // Some endpoints accept several ids, separated by commas.
   return { ids: [...inPath, ...inQuery.flatMap((value) => value.split(','))], isConfined: isAsked }
 }
 
-/** Whether the caller may reach a project. Ids are compared as text; `projects` undefined means every project. */
+/**
+ * Whether the caller may use a project. Ids are compared as text. If `projects` is undefined, every project is
+ * allowed.
+ */
 export function mayUseProject(projects: readonly string[] | undefined, id: string): boolean {
   return projects?.includes(id) ?? true
 }

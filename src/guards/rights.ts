@@ -1,4 +1,5 @@
-// What a caller with a name may call: its companies, access, rules and projects. The company's own rights hold besides.
+// Decides what a named caller may call: its companies, access, rules and projects. The company's own rights apply as
+// well.
 import type { Access, Caller } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { readingsOf } from '../routing/path-readings.ts'
@@ -7,21 +8,24 @@ import { type AccessDecision, decideAccess, isRead, type JudgedRequest, type Rig
 import { FILES_PATH } from './file-hosts.ts'
 import { mayUseProject, namedProjects } from './projects.ts'
 
-/** As much of a company as a caller's rights look at. Under `"*"` the name is the id. */
+/** The parts of a company that a caller's rights depend on. Under `"*"`, the name is the id. */
 export interface JudgedCompany {
   readonly name: string
   readonly company: Rights
 }
 
-/** Paths that name no project but which a caller of some projects needs. */
+/** Paths that name no project but that a caller with `projects` needs. */
 const OF_EVERYONE = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:me|companies)$/
-/** The list of projects, for reading alone. */
+/** The list of projects, for reading only. */
 const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+\/)?projects$/
 
 const HELP =
   'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
 
-/** Throws `access_denied` if the caller or the company does not allow the request. No caller: the company alone decides. */
+/**
+ * Throws `access_denied` if the caller or the company does not allow the request. Without a caller, the company alone
+ * decides.
+ */
 export function judgeCaller(
   caller: Caller | undefined,
   company: JudgedCompany,
@@ -33,8 +37,8 @@ export function judgeCaller(
 }
 
 /**
- * Decides by the narrower of the rights of caller and company, for the guard and for `explain`. Throws `request_invalid`
- * for a query that can't be decoded.
+ * Applies the rights of caller and company together, for the guard and for `explain`. Throws `request_invalid` for a
+ * query that cannot be decoded.
  */
 export function decideCaller(
   caller: Caller | undefined,
@@ -52,19 +56,19 @@ export function decideCaller(
   return decideProjects(caller.projects, request, byCaller)
 }
 
-/** Whether the caller may use a company; under `"*"` companies go by their ids. */
+/** Whether the caller may use a company. Under `"*"`, companies are named by their ids. */
 export function mayUseCompany(caller: Pick<Caller, 'companies'>, name: string): boolean {
   return caller.companies?.includes(name) ?? true
 }
 
-/** The access that a caller has in a company where no rule matches: the narrower of the two. */
+/** The access of a caller in a company if no rule matches: the narrower of the two. */
 export function effectiveAccess(caller: Pick<Caller, 'access'> | undefined, company: Rights): Access {
   return caller?.access === 'read-only' ? 'read-only' : company.access
 }
 
 /**
- * The companies that a request may see in status, page, events and metrics: what its entrance (`fixed`: a company's own
- * address, host name or prefix) and its caller leave. Undefined for all of them.
+ * The companies that a request may see in status, page, events and metrics. Both the caller and `fixed` (the company
+ * of the address, host name or prefix that was used) limit them. Undefined means all.
  */
 export function visibleCompanies(
   caller: Pick<Caller, 'companies'> | undefined,
@@ -75,7 +79,8 @@ export function visibleCompanies(
   return new Set(companies === undefined || companies.includes(fixed) ? [fixed] : [])
 }
 
-// Invariant: no rule opens another project, and a call that names no project needs a rule or is one of the few exceptions.
+// Invariant: no rule opens another project. A call that names no project needs a rule, or is one of the few
+// exceptions.
 function decideProjects(
   projects: readonly string[],
   request: JudgedRequest,

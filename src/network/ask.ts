@@ -1,4 +1,4 @@
-// Short questions to any origin, each answered as a whole: token requests, and the calls of `check`.
+// Sends short requests to any origin and reads each response whole: token requests and the calls of `check`.
 import { Agent } from 'undici'
 import type { NetworkSettings } from '../config/config.ts'
 import { readBounded } from './bounded-body.ts'
@@ -13,36 +13,36 @@ export interface Question {
   /** Name, value, name, value, …; without Host. */
   readonly headers: readonly string[]
   readonly body?: string
-  /** Gives the question up. */
+  /** Aborts the request. */
   readonly signal: AbortSignal
-  /** Of a longer response nothing is kept. */
+  /** A longer response body is not kept. */
   readonly mostBytes: number
 }
 
 export interface Reply {
   readonly status: number
-  /** By lower-case name; several of a name are a list. */
+  /** By lower-case name; several values of one name are an array. */
   readonly head: Readonly<Record<string, string | string[] | undefined>>
-  /** Undefined where it was longer than `mostBytes`. */
+  /** Undefined if it was longer than `mostBytes`. */
   readonly text: string | undefined
 }
 
 /** Rejects with the connection's error, or with the signal's reason. */
 export type Ask = (question: Question) => Promise<Reply>
 
-/** Connections to one origin at once; more questions wait. */
+/** Connections to one origin at the same time; more requests wait. */
 const CONNECTIONS = 16
-/** Token requests are rare: a connection is for the next company's, not for the next hour. */
+/** Token requests are rare. A connection is kept for those of the other companies, not for the next hour. */
 const KEEP_ALIVE_MS = 4_000
 
 export interface Asker {
   readonly ask: Ask
-  /** Takes no more questions; those under way are answered. */
+  /** Accepts no more requests; those under way are answered. */
   close(): Promise<void>
   destroy(): Promise<void>
 }
 
-/** `connectTimeoutMs` is for the connection alone; the question's signal bounds the whole. */
+/** `connectTimeoutMs` is for the connection alone; the request's signal limits the whole exchange. */
 export function createAsker(network: NetworkSettings, connectTimeoutMs: number): Asker {
   const agent = new Agent({
     connect: connector(network, connectTimeoutMs),

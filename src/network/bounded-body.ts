@@ -1,6 +1,6 @@
-// Reads a body into memory up to a limit, because a server may never end it.
+// Reads a body into memory up to a limit, because a server might never end it.
 
-/** The body, or undefined where it is longer than `mostBytes`; the connection is then given up. */
+/** Returns the body, or undefined if it is longer than `mostBytes`; the connection is then closed. */
 export async function readBounded(
   body: AsyncIterable<Buffer>,
   mostBytes: number,

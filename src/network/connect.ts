@@ -1,4 +1,5 @@
-// How connections to Procore are made: directly or in a tunnel through the outbound proxy, and whose certificates are trusted.
+// Opens connections to Procore, directly or in a tunnel through the outbound proxy, and decides which certificates
+// are trusted.
 import type { Duplex } from 'node:stream'
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 import { buildConnector, Pool } from 'undici'
@@ -7,17 +8,17 @@ import { isConnectTimeout, isTlsError, OutboundProxyError } from './connection-e
 import { proxyFor } from './outbound-proxy.ts'
 
 /**
- * Node tries a host's addresses one after the other and gives each but the last this long. Its own 250 ms are less than
- * a connection over a satellite or around the world takes.
+ * Node tries a host's addresses one after the other and gives each of them, except the last, this much time. Node's
+ * default of 250 ms is too short for a connection over a satellite or around the world.
  */
 const ADDRESS_ATTEMPT_MS = 1_000
 
 export type Connector = buildConnector.connector
 
 /**
- * Makes connections for undici's clients and pools. Each of its steps (the way to the proxy, the tunnel, TLS) may take
- * `timeoutMs`. undici's own ProxyAgent is not used because it turns flat header lists into an object, which loses
- * repeated headers; this does the same with undici's `connect` and connector.
+ * Creates the connector for undici's clients and pools. Each step (the connection to the proxy, the tunnel, TLS) may
+ * take `timeoutMs`. undici's own ProxyAgent is not used because it turns flat header lists into an object, which
+ * loses repeated headers. This does the same with undici's `connect` and its connector.
  */
 export function connector(network: NetworkSettings, timeoutMs: number): Connector {
   const connect = buildConnector({
@@ -38,14 +39,14 @@ export function connector(network: NetworkSettings, timeoutMs: number): Connecto
     }
     tunnels ??= new Pool(proxy.origin, { connect })
     openTunnel(tunnels, proxy, `${hostname}:${port || 443}`, timeoutMs).then(
-      // undici's types name only net.Socket; TLS takes any stream.
+      // undici's types allow net.Socket only, but TLS works on any stream.
       (socket) => connect({ ...options, httpSocket: socket as never }, callback),
       (error: Error) => callback(error, null),
     )
   }
 }
 
-/** A stream to `authority` (HOST:PORT) through the proxy (CONNECT, RFC 9110 section 9.3.6). */
+/** Opens a stream to `authority` (HOST:PORT) through the proxy (CONNECT, RFC 9110 section 9.3.6). */
 async function openTunnel(
   pool: Pool,
   proxy: OutboundProxy,
@@ -58,7 +59,7 @@ async function openTunnel(
       path: authority,
       headers: {
         host: authority,
-        // Invariant: the proxy's credentials go here and nowhere else; bearer and secret only go into the tunnel.
+        // Invariant: the proxy's credentials go here and nowhere else. Token and secret go into the tunnel only.
         ...(proxy.authorization && { 'proxy-authorization': proxy.authorization.reveal() }),
       },
       signal: timeout,
@@ -76,13 +77,16 @@ function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['rea
   if (timeout.aborted || isConnectTimeout(error)) return 'timeout'
   if (isTlsError(error)) return 'tls'
   const { code = '', syscall } = error as NodeJS.ErrnoException
-  // A failed connect or look-up; what breaks later broke off while it spoke.
+  // A failed connect or DNS look-up. Anything that breaks later is a protocol failure.
   return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'ENOTFOUND'
     ? 'unreachable'
     : 'protocol'
 }
 
-/** Node's certificates and those of `network.caFile`; made once a connector, because reading them all takes a while. */
+/**
+ * Trusts Node's certificates and those of `network.caFile`. Created once per connector, because reading them all
+ * takes time.
+ */
 function trusted({ certificates }: NetworkSettings): { readonly secureContext?: SecureContext } {
   if (certificates.length === 0) return {}
   return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...certificates] }) }

@@ -1,7 +1,7 @@
-// What went wrong with a connection: codes of errors, and the error of an outbound proxy that is in the way.
+// Explains why a connection failed: error codes, and the error for an outbound proxy that opens no tunnel.
 import type { OutboundProxy } from '../config/config.ts'
 
-/** Undici's codes, so that HTTP/1.1, which is ours, and HTTP/2, which is undici's, fail alike. */
+/** The error codes of undici that the proxy looks at. */
 export type ConnectionErrorCode =
   | 'UND_ERR_CONNECT_TIMEOUT'
   | 'UND_ERR_SOCKET'
@@ -11,7 +11,7 @@ export type ConnectionErrorCode =
   | 'UND_ERR_CLOSED'
   | 'UND_ERR_DESTROYED'
 
-/** A connection did not come about, broke, or was closed. */
+/** A connection could not be opened, broke, or was closed. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
   readonly code: ConnectionErrorCode
@@ -22,7 +22,7 @@ export class ConnectionError extends Error {
   }
 }
 
-/** True where no connection came about in time. */
+/** True if no connection was opened in time. */
 export function isConnectTimeout(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).code === 'UND_ERR_CONNECT_TIMEOUT'
 }
@@ -30,12 +30,12 @@ export function isConnectTimeout(error: unknown): boolean {
 const TLS_ERROR =
   /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
 
-/** True where a connection failed because of TLS: an untrusted, expired or wrong-name certificate. */
+/** True if a connection failed because of TLS: the certificate is untrusted, has expired or has the wrong name. */
 export function isTlsError(error: unknown): boolean {
   return TLS_ERROR.test(errorCode(error) ?? '')
 }
 
-/** Node's or undici's code of an error, looking through its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
+/** The code of an error from Node or undici, or of its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
 export function errorCode(error: unknown): string | undefined {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
     if (at instanceof AggregateError && at.errors.length > 0) return errorCode(at.errors[0])
@@ -49,7 +49,7 @@ export function errorCode(error: unknown): string | undefined {
 export const CA_HELP =
   'Behind a proxy that inspects TLS, name its CA with network.caFile or NODE_EXTRA_CA_CERTS.'
 
-/** Why there is no tunnel; a number is the HTTP status that the proxy answered. */
+/** Why there is no tunnel. A number is the HTTP status that the proxy answered with. */
 export type OutboundProxyReason = 'unreachable' | 'timeout' | 'tls' | 'protocol' | number
 
 const URL_HELP = 'Check network.proxy, or HTTPS_PROXY where the file has no such key'
@@ -60,14 +60,12 @@ const HELP = {
   protocol: `${URL_HELP}: what answers there is no HTTP proxy.`,
 }
 
-/**
- * The outbound proxy gave no tunnel. Has no code of its own: that of its cause counts.
- */
+/** The outbound proxy opened no tunnel. This error has no code of its own; the code of its cause counts. */
 export class OutboundProxyError extends Error {
   override readonly name = 'OutboundProxyError'
   readonly reason: OutboundProxyReason
 
-  /** `authority` is the host and port that a tunnel was wanted to. */
+  /** `authority` is the host and port that the tunnel should lead to. */
   constructor(proxy: OutboundProxy, authority: string, reason: OutboundProxyReason, cause?: unknown) {
     super(messageOf(proxy, authority, reason, cause), cause === undefined ? undefined : { cause })
     this.reason = reason

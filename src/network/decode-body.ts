@@ -9,8 +9,8 @@ const DECODERS = {
 } as const
 
 /**
- * The body as text, without a byte-order mark and decompressed, whether compression was asked for or not (some servers
- * compress regardless). Undefined where it is longer than `mostBytes`; the bytes as they are where they cannot be decoded.
+ * Returns the body as text, decompressed and without a byte-order mark. Some servers compress without being asked to.
+ * Undefined if the text is longer than `mostBytes`. If the bytes cannot be decoded, they are returned as they are.
  */
 export function decodeBody(
   bytes: Buffer,
@@ -18,7 +18,7 @@ export function decodeBody(
   mostBytes: number,
 ): string | undefined {
   const name = contentEncoding?.trim().toLowerCase() ?? ''
-  // Some servers forget to name it: gzip begins with these two bytes, and JSON never does.
+  // Some servers forget to announce gzip. It begins with these two bytes, and JSON never does.
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
   const decoder = isGzip ? gunzipSync : DECODERS[name as keyof typeof DECODERS]
   let decoded = bytes

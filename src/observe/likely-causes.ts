@@ -1,4 +1,4 @@
-// Why Procore may have answered 401, 403 or 404 although the proxy did its part: the one cause if its text tells it.
+// Explains why Procore may have answered 401, 403 or 404: the exact cause if its text gives it, else the likely ones.
 
 /** A cause and how to fix it, as sentences. */
 export interface LikelyCause {
@@ -58,7 +58,7 @@ const BY_STATUS: Readonly<Record<number, readonly LikelyCause[]>> = {
   404: [WRONG_COMPANY, NOT_PERMITTED, WRONG_ENVIRONMENT],
 }
 
-/** What Procore's messages say; the first that matches holds. */
+/** Procore's messages and their causes. The first match counts. */
 const BY_MESSAGE: readonly (readonly [pattern: RegExp, cause: LikelyCause])[] = [
   [
     /\bnot connected to (?:this|the) company\b|\bapp(?:lication)? is not (?:connected|installed)\b/i,
@@ -76,14 +76,14 @@ const BY_MESSAGE: readonly (readonly [pattern: RegExp, cause: LikelyCause])[] = 
   ],
 ]
 
-/** The one cause that the body of a 401, 403 or 404 tells, in any of Procore's formats; undefined where it tells none. */
+/** The cause that the body of a 401, 403 or 404 gives, in any of Procore's formats; undefined if it gives none. */
 export function causeOf(status: number, bodyText: string): LikelyCause | undefined {
   if (BY_STATUS[status] === undefined) return undefined
   const messages = messagesOf(bodyText)
   return BY_MESSAGE.find(([pattern]) => messages.some((message) => pattern.test(message)))?.[1]
 }
 
-/** The one cause that the body tells, else the likely causes of the status; none for other statuses. */
+/** The cause that the body gives, else the likely causes of the status; none for other statuses. */
 export function likelyCauses(status: number, bodyText = ''): readonly LikelyCause[] {
   const cause = causeOf(status, bodyText)
   return cause === undefined ? (BY_STATUS[status] ?? []) : [cause]

@@ -1,6 +1,6 @@
-// Hides the values under telling names in JSON that may be cut off anywhere; what breaks the grammar is not shown.
+// Masks values with suspicious names in JSON that may be cut off anywhere. Nothing after a syntax error is shown.
 
-/** What is done to the names and values of the JSON, which come unescaped; `cut`: cut off there. */
+/** What is done to the names and values of the JSON, which are passed unescaped; `cut` means cut off there. */
 export interface JsonMasks {
   isSecretName(name: string): boolean
   maskName(name: string, cut: boolean): string
@@ -9,13 +9,13 @@ export interface JsonMasks {
 
 export interface MaskedJson {
   readonly text: string
-  /** It is no JSON: the rest became `*`. */
+  /** The text is not JSON, so the rest became `*`. */
   readonly broken: boolean
 }
 
 /**
- * One text or several, with `"*"` for each value under a telling name, whatever is in it. `true`, `false` and `null` stay:
- * they tell nothing. `cut`: the text goes on, and its end is not at hand.
+ * One or several JSON texts, with `"*"` for each value with a suspicious name. `true`, `false` and `null` stay,
+ * because they reveal nothing. `cut` means that the end of the text is missing.
  */
 export function maskJson(text: string, cut: boolean, masks: JsonMasks): MaskedJson {
   return new Reader(text, cut, masks).read()
@@ -35,11 +35,11 @@ class Reader {
   /** `{` and `[` that are open. */
   readonly #open: string[] = []
   #expects: 'value' | 'name' | 'colon' | 'comma' = 'value'
-  /** Just opened: it may be closed at once. */
+  /** Just opened, so it may be closed immediately. */
   #isEmpty = false
-  /** The last name was a telling one. */
+  /** The last name was suspicious. */
   #isSecret = false
-  /** How many are open around the value that is hidden; undefined where none is. */
+  /** How many are open around the hidden value; undefined if no value is hidden. */
   #hiddenIn: number | undefined
 
   constructor(text: string, cut: boolean, masks: JsonMasks) {
@@ -60,7 +60,7 @@ class Reader {
     return { text: this.#shown, broken: false }
   }
 
-  /** False where the grammar is broken. */
+  /** False if the grammar is broken. */
   #next(): boolean {
     const char = this.#text.charAt(this.#at)
     if (this.#closes(char)) {
@@ -143,7 +143,7 @@ class Reader {
     this.#expects = this.#open.length === 0 ? 'value' : 'comma'
   }
 
-  /** Goes on behind what stands there, and shows it, or `shown` in its place. */
+  /** Skips the text at that place, and shows it, or shows `shown` instead. */
   #show(raw: string, shown = raw): void {
     this.#at += raw.length
     if (this.#hiddenIn === undefined) this.#shown += shown
@@ -154,7 +154,7 @@ class Reader {
     return sticky.exec(this.#text)?.[0]
   }
 
-  /** The string that stands there; undefined where it is none of JSON's. */
+  /** The string at that place; undefined if it is not valid JSON. */
   #string(): JsonString | undefined {
     const text = this.#text
     const start = this.#at
@@ -177,10 +177,10 @@ class Reader {
 }
 
 class JsonString {
-  /** As it stands there, with its quotes. */
+  /** As written, with its quotes. */
   readonly raw: string
   readonly value: string
-  /** False where it is cut off. */
+  /** False if it is cut off. */
   readonly closed: boolean
 
   constructor(raw: string, value: string, closed: boolean) {
@@ -189,7 +189,7 @@ class JsonString {
     this.closed = closed
   }
 
-  /** With another value; as it is, where that is the same. */
+  /** With another value; unchanged if the value is the same. */
   written(value: string): string {
     if (value === this.value) return this.raw
     const text = JSON.stringify(value)

@@ -1,4 +1,4 @@
-// Every metric: name, type, labels and help. The registry is made from this table, and so is docs/operations.md.
+// Lists every metric with name, type, labels and help. The registry and docs/operations.md are made from this table.
 
 export interface MetricDefinition {
   readonly name: string

@@ -1,4 +1,4 @@
-// The metrics that are read and not counted: tokens, loads and budgets, the last reload, and the process itself.
+// Reads the metrics that are not counted: tokens, loads and budgets, the last reload, and the process itself.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { CompanyLoad, LastReload, Live } from './live.ts'
 import type { Sample } from './metric-definitions.ts'
@@ -16,7 +16,7 @@ export class MetricReadings {
     this.#lastReload = lastReload
   }
 
-  /** Each is read when somebody asks for the metrics. */
+  /** Each is read at a scrape. */
   get all(): Readings {
     const live = this.#live
     const loads = (read: (load: CompanyLoad) => number | undefined) => (): Sample[] =>
@@ -86,7 +86,7 @@ function tokenReadings(live: Live): Readings {
         accountLabels(source.account),
         source.state().token === undefined ? 0 : 1,
       ]),
-    // A clock that was set back must not make it negative.
+    // Never negative, even if the clock was set back.
     tokenAge: each(({ obtainedAt }) => Math.max(0, Date.now() - obtainedAt) / 1000),
     tokenExpiresIn: each(({ endsAt }) => Math.max(0, endsAt - performance.now()) / 1000),
     tokenLifetime: each(({ lifetimeMs }) => lifetimeMs / 1000),

@@ -1,4 +1,5 @@
-// The counters, gauges and histograms of prom-client, made from the table of definitions. Imported only once it is needed.
+// Creates prom-client's counters, gauges and histograms from the table of definitions. Imported only when it is
+// needed.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import {
   DURATION_BUCKETS,
@@ -8,14 +9,14 @@ import {
   type Sample,
 } from './metric-definitions.ts'
 
-/** The metrics whose values are read when somebody asks for them. */
+/** The metrics whose values are read at a scrape. */
 export type Readings = Partial<Record<MetricKey, () => Iterable<Sample>>>
 
 export class MetricsRegistry {
   readonly #registry = new Registry()
   readonly #counters = new Map<MetricKey, Counter>()
   readonly #histograms = new Map<MetricKey, Histogram>()
-  /** Companies of the histograms that have a series. */
+  /** The companies that have a series in the histograms. */
   readonly #seen = new Set<string>()
 
   constructor(readings: Readings) {
@@ -32,7 +33,7 @@ export class MetricsRegistry {
             this.reset()
             for (const [labels, value] of read?.() ?? []) {
               if (value !== undefined) this.set(labels, value)
-              // Without labels it would be 0 where nothing is known.
+              // Without labels, the value would be 0 even if nothing is known.
               else if (definition.labels.length === 0) this.remove()
             }
           },
@@ -62,11 +63,12 @@ export class MetricsRegistry {
     this.#histograms.get(key)?.observe(labels, seconds)
   }
 
-  /** Makes a histogram show a company that had no observation yet. */
+  /** Makes a histogram show a company that has no observation yet. */
   startAtZero(key: MetricKey, labels: { company: string }): void {
     if (this.#seen.has(`${key} ${labels.company}`)) return
     this.#seen.add(`${key} ${labels.company}`)
-    // Invariant: never of a series that exists, since that would set it back.
+    // Invariant: a counter never goes back. This must not be called for a series that exists, because it would reset
+    // it.
     this.#histograms.get(key)?.zero(labels)
   }
 

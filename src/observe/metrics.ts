@@ -1,4 +1,5 @@
-// Counts what happens and writes the metrics page. prom-client costs 13 MB, so it is loaded when it is first needed.
+// Counts requests and token events and writes the metrics page. prom-client takes 13 MB, so it is loaded when it is
+// first needed.
 import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
@@ -13,9 +14,9 @@ import { seesAll, seesCompany, type Viewer } from './viewer.ts'
 
 /** The `company` of requests without one: refused ones, and those for the proxy's own pages. Never a company's name. */
 export const NO_COMPANY = '_proxy'
-/** As many events are remembered before prom-client is loaded for them: few enough to replay in no time. */
+/** How many events are remembered before prom-client is loaded to count them. */
 const MOST_EARLY = 1_000
-/** However many callers and companies there are, no more series begin at zero. */
+/** The most series that begin at zero, however many callers and companies there are. */
 const MOST_ZEROS = 2_000
 
 const METHODS = ['read', 'write'] as const
@@ -36,7 +37,7 @@ export class Metrics {
   readonly #import: () => Promise<typeof import('./metrics-registry.ts')>
   #registry: MetricsRegistry | undefined
   #loading: Promise<MetricsRegistry> | undefined
-  /** What happened before the registry was there. */
+  /** The events before the registry was loaded. */
   #early: Event[] = []
   readonly #readings: MetricReadings
 
@@ -80,7 +81,7 @@ export class Metrics {
     })
   }
 
-  /** The page in Prometheus' text format, with the series that the viewer may see. */
+  /** The page in the Prometheus text format, with the series that the viewer may see. */
   async text(viewer: Viewer): Promise<{ readonly text: string; readonly type: string }> {
     const registry = await this.#load()
     this.#startAtZero(registry)
@@ -120,7 +121,7 @@ export class Metrics {
     return this.#loading
   }
 
-  /** A counter that begins with 1 would show no increase. */
+  /** Counters begin at 0, because Prometheus would see no increase in one that begins with 1. */
   #startAtZero(registry: MetricsRegistry): void {
     const { config, tokens } = this.#live
     const companies = [NO_COMPANY, ...config.companies.map(({ name }) => name)]
@@ -172,7 +173,7 @@ export class Metrics {
   }
 }
 
-/** The value of a label in a line of the text format; names hold nothing that would be escaped. */
+/** The value of a label in a line of the text format. Names contain nothing that would be escaped. */
 function labelOf(line: string, label: string): string | undefined {
   return new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1]
 }

@@ -1,4 +1,4 @@
-// A request as the page shows it: made of its exchange when somebody looks, with what may be secret masked.
+// Makes a request as the page shows it, from its exchange and with secrets masked.
 import { listenText } from '../config/addresses.ts'
 import { ProxyError } from '../errors.ts'
 import { type Exchange, isProcores, type RetryReason } from './exchange.ts'
@@ -8,14 +8,14 @@ import { maskHeader, maskQuery } from './mask.ts'
 import type { RecordedBody } from './recorded-body.ts'
 import { type SavedBy, savedBy } from './saved.ts'
 
-/** A request that has ended, ready to be shown. Holds no value of a request header. */
+/** A request that has ended, ready to be shown. Contains no value of a request header. */
 export interface RecordedRequest {
-  /** Grows by one with each request: ask for what came after the last one you know. */
+  /** Grows by one with each request, so that a reader can ask for newer ones. */
   readonly seq: number
   readonly id: string
-  /** Unix time in ms at which it came in. */
+  /** When it arrived, as a Unix time in ms. */
   readonly at: number
-  /** The address it came in by, as configured. */
+  /** The address that received it, as configured. */
   readonly listener: string | undefined
   readonly method: string
   /** Query values are `*` unless `inspector.showQueryValues`. */
@@ -26,24 +26,24 @@ export interface RecordedRequest {
   readonly why: string | undefined
   /** The caller's name (`callers:`). */
   readonly caller: string | undefined
-  /** Where it was sent, masked like `target`; undefined where nothing was sent. */
+  /** Where it was sent, masked like `target`; undefined if nothing was sent. */
   readonly upstreamUrl: string | undefined
   /** Names of the headers that the proxy added. */
   readonly added: readonly string[]
   /** Names of the caller's headers that the proxy removed. */
   readonly removed: readonly string[]
-  /** Null where the caller left, or the connection broke, before a response. */
+  /** Null if the caller disconnected or the connection broke before a response. */
   readonly status: number | null
-  /** Who gave the response; undefined where there was none. */
+  /** Who gave the response; undefined if there was none. */
   readonly answeredBy: 'procore' | 'proxy' | 'cache' | undefined
-  /** How it was saved from going to Procore. */
+  /** How the cache saved a call to Procore. */
   readonly saved: SavedBy | undefined
   readonly cacheStatus: string | undefined
   /** How many pages were read for a whole list; 0 for other requests. */
   readonly pages: number
-  /** Set where the proxy responded by itself or broke off. */
+  /** Set if the proxy itself responded or broke off. */
   readonly error: RecordedFailure | undefined
-  /** Why Procore may have refused it: one where its text told it. */
+  /** Why Procore may have refused it: the exact cause if its text gives it. */
   readonly causes: readonly LikelyCause[]
   readonly timing: Timing
   /** One reason for each time it was sent again. */
@@ -54,15 +54,15 @@ export interface RecordedRequest {
   readonly responseHeaders: readonly (readonly [name: string, value: string])[]
   /** Procore's own X-Request-Id, which its support asks for. */
   readonly procoreRequestId: string | undefined
-  /** The beginnings of its bodies are kept: `/_proxy/requests/ID` shows them. */
+  /** Whether the beginnings of its bodies are kept; `/_proxy/requests/ID` shows them. */
   readonly bodies: boolean
 }
 
-/** With the bodies, which no list carries; undefined where there was none, or `inspector.bodies` is off. */
+/** With the bodies, which lists leave out; undefined if there was none, or if `inspector.bodies` is off. */
 export interface RecordedDetail extends RecordedRequest {
   /** As the caller sent it. */
   readonly requestBody: RecordedBody | undefined
-  /** As passed to the caller; a response of the proxy's own is not kept. */
+  /** As passed to the caller. The proxy's own responses are not kept. */
   readonly answerBody: RecordedBody | undefined
 }
 
@@ -80,22 +80,22 @@ export interface Timing {
   readonly tokenMs: number
   /** Waited for a connection; attempts before the last are included. */
   readonly connectMs: number
-  /** From sending it to the first byte of the response; undefined where none came. */
+  /** From sending it to the first byte of the response; undefined if none came. */
   readonly upstreamMs: number | undefined
   /** From the first byte of the response to its end. */
   readonly bodyMs: number | undefined
   readonly totalMs: number
 }
 
-/** What only the forwarder knows of headers. */
+/** How forwarding changes headers. */
 export interface HeaderChanges {
   /** Names of the headers that it adds. */
   readonly added: (askedGzip: boolean) => readonly string[]
-  /** Which of the caller's headers it does not send on; `connection` is the value of Connection. */
+  /** Which of the caller's headers are not sent on; `connection` is the value of Connection. */
   readonly removed: (names: readonly string[], connection: string | undefined) => readonly string[]
 }
 
-/** What the recorder keeps beside the exchange. */
+/** What the recorder keeps besides the exchange. */
 export interface Kept {
   readonly seq: number
   readonly exchange: Exchange
@@ -141,13 +141,13 @@ export function shownRequest(kept: Kept, changes: HeaderChanges, showQueryValues
     responseHeaders: showQueryValues
       ? headers
       : headers.map(([name, value]) => [name, maskHeader(name, value)]),
-    // Where Procore sends none, the header holds our own.
+    // If Procore sends none, the header contains our own.
     procoreRequestId: requestId === exchange.reqId ? undefined : requestId,
     bodies: bodies !== undefined,
   }
 }
 
-/** What went wrong, as text that can be kept: an error object may hold headers. */
+/** The error as text, because an error object may contain headers. */
 export function failureOf({ cause, error }: Exchange): RecordedFailure | undefined {
   if (cause === undefined) return undefined
   if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }

@@ -1,4 +1,4 @@
-// Remembers the last requests, the last errors, and the last ten minutes of each company, for page and status.
+// Keeps the last requests, the last errors, and the last ten minutes of each company, for page and status.
 import type { InspectorSettings } from '../config/config.ts'
 import type { Bodies } from './excerpt.ts'
 import type { Exchange } from './exchange.ts'
@@ -16,7 +16,7 @@ import {
 import { BUCKET_MS, type CompanySeries, Series } from './series.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
-/** What `/_proxy/status` shows of a request that went wrong. */
+/** What `/_proxy/status` shows of a failed request. */
 export interface RecordedError extends RecordedFailure {
   readonly at: number
   readonly id: string
@@ -34,16 +34,16 @@ export interface RecorderDeps extends HeaderChanges {
 }
 
 const MOST_ERRORS = 20
-/** However many requests are to be kept: no more than this of targets, headers and bodies. */
+/** The most memory for targets, headers and bodies, however many requests are kept. */
 const MOST_BYTES = 4 * 1024 * 1024
 const ENTRY_BYTES = 512
-/** A list of requests holds no more than this, the newest ones. */
+/** The most requests in one list; the newest ones are chosen. */
 const MOST_LISTED = 200
 const MOST_LISTED_BYTES = 1024 * 1024
 
 interface Entry extends Kept {
   bodies: Bodies | undefined
-  /** Roughly what it takes in memory, and as JSON. */
+  /** Roughly its size in memory, and as JSON. */
   bytes: number
 }
 
@@ -66,12 +66,12 @@ export class Recorder {
     return this.#settings.enabled
   }
 
-  /** The beginnings of bodies are remembered. */
+  /** Whether the beginnings of bodies are kept. */
   get keepsBodies(): boolean {
     return this.#settings.enabled && this.#settings.bodies
   }
 
-  /** Takes other settings over (a reload does this), and forgets what they don't allow. */
+  /** Applies new settings after a reload, and forgets what they do not allow. */
   configure(settings: InspectorSettings): void {
     this.#settings = settings
     for (const entry of settings.bodies ? [] : this.#entries) {
@@ -87,7 +87,7 @@ export class Recorder {
     }
   }
 
-  /** Remembers a request that has ended, unless it was for one of the proxy's own pages. */
+  /** Keeps a request that has ended, unless it was for one of the proxy's own pages. */
   record(exchange: Exchange): void {
     const { status, cause, own } = exchange
     const hasFailed = cause === undefined ? status !== null && status >= 500 : cause !== 'caller_gone'
@@ -99,7 +99,7 @@ export class Recorder {
       }
       if (this.#settings.enabled) this.#keep(entry)
     }
-    // Invariant: no value of a caller's header, and no error with what it may carry, outlives its request.
+    // Invariant: no value of a caller's header outlives its request, and no error object, which may contain headers.
     exchange.rawHeaders = undefined
     exchange.bodies = undefined
     exchange.error = undefined
@@ -158,7 +158,9 @@ export class Recorder {
     return shown
   }
 
-  /** One request with its bodies: the newest of this id, or that of `seq` where callers use an id twice. */
+  /**
+   * One request with its bodies: the newest with this id, or the one with `seq`, because callers may use an id twice.
+   */
   request(id: string, seq?: number, viewer: Viewer = EVERYTHING): RecordedDetail | undefined {
     const entry = this.#entries.findLast(
       ({ exchange, seq: own }) =>
@@ -188,7 +190,7 @@ export class Recorder {
       }))
   }
 
-  /** The last requests that the proxy refused or that failed, newest first; also where the inspector is off. */
+  /** The last requests that the proxy refused or that failed, newest first. Kept even if the inspector is off. */
   errors(viewer: Viewer = EVERYTHING): RecordedError[] {
     return this.#errors
       .filter(({ exchange }) => seesRequest(viewer, exchange))

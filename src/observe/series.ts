@@ -1,4 +1,4 @@
-// The last ten minutes of a company in buckets of ten seconds: statuses, latency and what was left of the rate budget.
+// Keeps the last ten minutes of a company in buckets of ten seconds: statuses, latency and the remaining rate budget.
 import { countsByClass, STATUS_CLASSES, type StatusCounts, statusClass } from './company-history.ts'
 import type { Exchange } from './exchange.ts'
 import { tenths } from './log.ts'
@@ -16,10 +16,10 @@ export interface SeriesBucket {
   readonly at: number
   /** `none`: no response was sent. */
   readonly counts: StatusCounts
-  /** Of the whole duration, to within a quarter; null where there was no request. */
+  /** The whole duration, to within a quarter; null if there was no request. */
   readonly p50Ms: number | null
   readonly p95Ms: number | null
-  /** What was left of the rate budget at the first request of the bucket; in the last bucket, what is left now. */
+  /** The remaining rate budget at the first request of the bucket; in the last bucket, the current one. */
   readonly budgetRemaining: number | null
 }
 

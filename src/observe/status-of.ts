@@ -1,4 +1,4 @@
-// Makes the status of the running proxy, as a viewer may see it.
+// Makes the status of the running proxy for one viewer.
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { TokenSource } from '../auth/token-source.ts'
 import { listenText } from '../config/addresses.ts'
@@ -117,7 +117,7 @@ function companyStatus(
   }
 }
 
-/** In a row, before a company that has worked is taken for one that does not; a missing record is nothing unusual. */
+/** How many consecutive refusals mean that a company no longer works. A single 404 is normal. */
 const PERSISTENT_AFTER: Readonly<Record<number, number>> = { 401: 3, 403: 3, 404: 10 }
 
 function refusalStatus(refusals: Refusals | undefined, hasWorked: boolean): CompanyStatus['refusals'] {
@@ -171,7 +171,7 @@ function helpOf(failure: TokenFailure): string {
   return failure.reason === 'tls' ? CA_HELP : ERROR_KINDS.token_unavailable.help
 }
 
-/** A refusal that is older, and that was none of many, is no warning any more. */
+/** An older refusal is no longer a warning, unless there were many. */
 const REFUSAL_WARNING_MS = 10 * 60_000
 
 function refusalWarning({ name, refusals }: CompanyStatus): string[] {

@@ -1,4 +1,4 @@
-// The health of the proxy in one line, its warnings, and a card for each company.
+// Shows the health of the proxy in one line, its warnings, and a card for each company.
 import { at, causeList, clock, draw, duration, make, milliseconds, plural, setText, sum } from './dom.js'
 import { bucketTotal, plots } from './plots.js'
 
@@ -13,7 +13,7 @@ const TOKEN_SIGNS = {
   waiting: ['', '…'],
 }
 
-/** As on the server: `*` is any id without an entry of its own. */
+/** As on the server, `*` means any id without an entry of its own. */
 const nameOf = ({ name }) => (name === '*' ? '* (any other id)' : name)
 
 export function showStatus(status) {
@@ -48,7 +48,7 @@ function showHealth(problems, warnings) {
   }
 }
 
-/** Warnings; those of Procore's refusals begin so, and have their causes as a list. */
+/** Warnings. Those about Procore's refusals begin like this and have a list of causes. */
 const REFUSAL = /^Procore answered (\d+) for (\S+) at /
 
 function showWarnings({ warnings, companies }) {
@@ -130,7 +130,7 @@ class Card {
       text += `, account ${account.name}`
       if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
     }
-    // A token is of no use where Procore refuses what is asked with it.
+    // A valid token does not help if Procore refuses the requests.
     if (refusals?.persistent && kind === 'ok') {
       ;[kind, sign] = ['bad', '✕']
       text += `, but Procore answers ${refusals.status}`
@@ -170,7 +170,7 @@ class Card {
   }
 }
 
-/** Buckets by the minute, newest first, without those that had no request. */
+/** The buckets summed up by minute, newest first, without empty ones. */
 function minutes(buckets) {
   const byMinute = Map.groupBy(buckets, ({ at: begin }) => begin - (begin % 60_000))
   return [...byMinute].reverse().filter(([, parts]) => sum(parts.map(bucketTotal)) > 0)

@@ -2,7 +2,7 @@
 import { curlPart, repeatPart } from './again.js'
 import { at, causeList, clock, draw, facts, headerTable, make, plural, setText, size } from './dom.js'
 
-/** Class, sign and text of a request's status, and who gave the response where that is not plain. */
+/** Class, symbol and text of a request's status, and who responded if that is not obvious. */
 export function statusOf({ status, error, answeredBy }) {
   if (status === null) return ['bad', '✕', 'none', '']
   const by =
@@ -26,7 +26,7 @@ export async function openDetail(request) {
   if (opening === openings) showBodies(request, detail)
 }
 
-/** The request with its bodies, which come only when they are asked for; undefined where it is forgotten. */
+/** Fetches the request with its bodies; undefined if the proxy no longer has it. */
 export async function fetchDetail({ id, seq }) {
   try {
     const response = await fetch(`requests/${id}/${seq}`, { cache: 'no-store', credentials: 'omit' })
@@ -65,7 +65,7 @@ function explanation({ error, causes }) {
   if (error === undefined && causes.length === 0) return []
   const title = make('h3', {}, 'What happened')
   if (error !== undefined) {
-    // Callers that leave are not on the page with all error codes.
+    // `caller_gone` is not on the page with all error codes.
     const { code, detail, help } = error
     const link = code === 'caller_gone' ? code : make('a', { href: `errors#${code}` }, code)
     return [title, facts(['Error', [link]], ['Details', detail], ['What to do', help])]
@@ -141,7 +141,7 @@ function timeline(timing) {
 
 // --- bodies ------------------------------------------------------------------------------------------------------------
 
-/** Filled in once the bodies are there. */
+/** Filled in once the bodies have arrived. */
 function bodyPlaces() {
   return [
     make('h3', {}, 'Request body'),
@@ -173,7 +173,7 @@ function bodyPart(body, name, detail) {
 
 const MOST_INDENT = 20
 
-/** JSON that is on one line, on many; anything else unchanged. Nothing but blanks is added. */
+/** Spreads JSON on one line over many; anything else stays unchanged. Only white space is added. */
 function indented(text) {
   if (!/^[[{]/.test(text) || text.trim().includes('\n')) return text
   let shown = ''

@@ -1,7 +1,7 @@
-// The configured companies, arranged once per configuration for looking up on every request.
+// Indexes the configured companies, once per configuration, so that each request can look them up.
 import type { AnyCompany, Company, Config } from '../config/config.ts'
 
-/** A company as one request sees it; under `"*"` its name is its id. */
+/** A company as one request sees it. Under `"*"`, its name is its id. */
 export interface NamedCompany {
   readonly name: string
   /** Decimal; never a number. */
@@ -15,15 +15,15 @@ export interface CompanyTable {
   /** The `"*"` entry. */
   readonly any: AnyCompany | undefined
   readonly default: NamedCompany | undefined
-  /** The single company, where there is exactly one and no `"*"`. */
+  /** The only company, if there is exactly one and no `"*"`. */
   readonly only: NamedCompany | undefined
-  /** The names that error messages may tell. */
+  /** The names that error messages may mention. */
   readonly shown: readonly string[]
 }
 
 const MOST_NAMES = 10
 
-/** A canonical id: 1 to 20 digits, no leading zero, so that one company has one spelling. */
+/** A canonical id has 1 to 20 digits and no leading zero, so that each company has one spelling only. */
 const ID = /^[1-9][0-9]{0,19}$/
 
 /** Arranges the companies of a configuration. */
@@ -44,17 +44,20 @@ export function companyTable(config: Pick<Config, 'companies' | 'anyCompany'>): 
   return { byName, byId, any: config.anyCompany, default: chosen, only, shown: [...byName.keys()] }
 }
 
-/** The table for a caller or entrance that may see these companies only (undefined: all): error messages tell no others. */
+/**
+ * The table for a caller or address that may see these companies only (undefined: all). Error messages mention no
+ * others.
+ */
 export function shownTo(table: CompanyTable, visible: ReadonlySet<string> | undefined): CompanyTable {
   return visible === undefined ? table : { ...table, shown: table.shown.filter((name) => visible.has(name)) }
 }
 
-/** The names that error messages may tell, ten at most. */
+/** The names that error messages may mention, at most ten. */
 export function namesOf({ shown }: CompanyTable): string {
   return shown.slice(0, MOST_NAMES).join(', ') + (shown.length > MOST_NAMES ? ', …' : '')
 }
 
-/** A sentence for an error about a name or id that is not configured; empty if no names may be told. */
+/** A sentence for an error about a name or id that is not configured; empty if no names may be mentioned. */
 export function knownCompanies(table: CompanyTable): string {
   return table.shown.length === 0 ? '' : ` Configured are: ${namesOf(table)}.`
 }

@@ -1,4 +1,4 @@
-// Which company a request is for: listener, Host label, path prefix, header, path, query, default, only one.
+// Chooses the company of a request: by listener, Host label, path prefix, header, path, query, or default.
 import type { AnyCompany, Company } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
@@ -14,15 +14,15 @@ import { COMPANY_ID, queryValues } from './query.ts'
 import { quote } from './quote.ts'
 import type { Target } from './target.ts'
 
-/** Where a request came in, as far as that fixes its company. */
+/** How a request arrived, as far as that determines its company. */
 export interface Entrance {
   /** The name of the company whose own `listen` address took the request. */
   readonly listenerCompany: string | undefined
-  /** What stands before `.localhost` in its Host. */
+  /** The label before `.localhost` in the Host header. */
   readonly hostLabel: string | undefined
 }
 
-/** All that may name a company. */
+/** Everything in a request that may name a company. */
 export interface RoutedRequest extends Entrance {
   readonly target: Target
   /** Every value of Procore-Company-Id, as sent. */
@@ -30,17 +30,17 @@ export interface RoutedRequest extends Entrance {
 }
 
 export interface Choice {
-  /** Its id, under `"*"`. */
+  /** Under `"*"`, its id. */
   readonly name: string
   readonly id: string
   readonly company: Company | AnyCompany
-  /** As the caller wrote it, e.g. `/acme`; empty where there is none. */
+  /** The prefix as the caller wrote it, such as `/acme`; empty if there is none. */
   readonly prefix: string
-  /** Raw, prefix cut. */
+  /** The raw path without the prefix. */
   readonly path: string
-  /** What decided, for `explain` and the log. */
+  /** Why this company was chosen, for `explain` and the log. */
   readonly why: string
-  /** Sent to Procore, or answered by the proxy. */
+  /** Whether Procore or the proxy itself answers the request. */
   readonly route: 'forward' | 'own'
 }
 
@@ -49,7 +49,7 @@ interface Picked {
   readonly why: string
 }
 
-/** What Ruby's `to_i` would read as a number: digits after white space, a sign or underscores. */
+/** What Ruby's `to_i` reads as a number: digits after white space, a sign or underscores. */
 const STARTS_LIKE_A_NUMBER = /^[\s+\-_]*[0-9]/
 
 /**
@@ -63,12 +63,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   const fixed = fixedCompany(table, request, cut)
   const forwarded = isForwardedPath(cut.path)
   if (!forwarded && !isOwnPath(cut.path)) {
-    throw new ProxyError(
-      'route_unknown',
-      'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
-      // What people type.
-      target.path.endsWith('/_proxy') ? { help: 'The page is at /_proxy/, with a slash at its end.' } : {},
-    )
+    throw routeUnknown()
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
   const inPath = idsInPath(cut.path)
@@ -89,8 +84,9 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
 }
 
 /**
- * What follows a `companies` segment in any reading of the path and would count as a number, without `.json` or `;x`, but
- * otherwise as written: `07`, `7-acme` or `+7` equal no company's id. Words such as `me` name none.
+ * The segments after `companies`, in any reading of the path, that could be read as a number. `.json` and `;x` are
+ * removed; otherwise they are as written, so `07`, `7-acme` and `+7` equal no company's id. Words such as `me` name
+ * no company.
  */
 function idsInPath(path: string): readonly string[] {
   const readings = readingsOf(path)
@@ -104,8 +100,8 @@ function idsInPath(path: string): readonly string[] {
 }
 
 /**
- * The company that listener, Host label and path prefix fix, if any of them does; for the proxy's own pages too, which
- * need none. Throws `company_unknown` and `company_conflict`.
+ * The company that the listener, Host label and path prefix determine; undefined if none of them does. Also used for
+ * the proxy's own pages, which need no company. Throws `company_unknown` and `company_conflict`.
  */
 export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPath): Picked | undefined {
   const { listenerCompany, hostLabel } = entrance
@@ -176,4 +172,12 @@ function refuseOther(company: NamedCompany, ids: readonly string[], place: strin
 
 function withoutEmpty(values: readonly string[]): readonly string[] {
   return values.includes('') ? values.filter((value) => value !== '') : values
+}
+
+/** The error for a path that is neither forwarded nor one of the proxy's own. */
+export function routeUnknown(): ProxyError {
+  return new ProxyError(
+    'route_unknown',
+    'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
+  )
 }

@@ -1,20 +1,21 @@
-// The ways in which a server may read a path: escapes decoded, slashes collapsed, formats and parameters cut off.
+// Lists the ways in which a server may read a path: with escapes decoded, slashes collapsed, formats and parameters
+// removed.
 import { decodeBytes } from './percent.ts'
 
-/** More layers of escapes than this have no honest reason. */
+/** No legitimate path has more layers of escapes. */
 const MOST_LAYERS = 3
-/** Characters; far longer than any path of Procore's API. Queries are not part of it. */
+/** In characters, without the query; far longer than any path of Procore's API. */
 const LONGEST = 4096
 
 const ESCAPE = /%[0-9a-f]{2}/i
-/** A path with a single reading; nearly all are such. Dots mean something in the last segment alone. */
+/** A path with a single reading, as nearly all paths are. A dot matters in the last segment only. */
 const PLAIN = /^(?:\/[a-z0-9._-]+)*\/[a-z0-9_-]+$/
-/** What URL parsers drop or trim. */
+/** Characters that URL parsers drop or trim. */
 const DROPPED = /[\0-\x20\x7f]/g
 
 /**
- * Every reading of a raw path, in lower case, without repetition; the first is the path itself. Undefined if the path is
- * longer than 4096 characters or has more than three layers of escapes: such a path can't be judged.
+ * All distinct readings of a raw path, in lower case; the first is the path itself. Undefined if the path is longer
+ * than 4096 characters or has more than three layers of escapes, because such a path cannot be judged.
  */
 export function readingsOf(path: string): readonly string[] | undefined {
   if (path.length > LONGEST) return undefined
@@ -32,13 +33,13 @@ export function readingsOf(path: string): readonly string[] | undefined {
   }
 }
 
-/** The segments that follow a `name` segment in any of the readings, in order, without repetition; never empty ones. */
+/** The distinct, non-empty segments that follow a `name` segment in any of the readings, in order. */
 export function segmentsAfter(readings: readonly string[], name: string): readonly string[] {
   const found = new Set<string>()
   const mark = `/${name}/`
   for (const reading of readings) {
     for (let at = reading.indexOf(mark); at !== -1; at = reading.indexOf(mark, at + name.length + 1)) {
-      // Slashes in a row count as one, as in Rails.
+      // Consecutive slashes count as one, as in Rails.
       const [, segment = ''] = /^\/*([^/]*)/.exec(reading.slice(at + mark.length)) ?? []
       if (segment !== '') found.add(segment)
     }
@@ -46,7 +47,7 @@ export function segmentsAfter(readings: readonly string[], name: string): readon
   return [...found]
 }
 
-/** The query itself, and what a server that decodes before it splits would take for the query. Each with its `?`. */
+/** The query itself, and what a server that decodes before it splits would read as the query. Each includes its `?`. */
 export function queriesOf(path: string, query: string): readonly string[] {
   const readings = path.includes('%') ? (readingsOf(path) ?? []) : []
   const hidden = readings.flatMap((reading) =>
@@ -62,7 +63,7 @@ function normalForm(path: string): string {
   return withoutEndSlash(bare.replace(/;[^/]*/g, '').replace(/\/{2,}/g, '/'))
 }
 
-/** Rails takes `.json` for a format; what follows the first dot, where a constraint lets a segment hold some. */
+/** Rails reads `.json` as a format. If a constraint allows dots in a segment, it is everything after the first dot. */
 function withoutFormat(path: string): readonly string[] {
   const segment = path.lastIndexOf('/') + 1
   const first = path.indexOf('.', segment)

@@ -1,6 +1,6 @@
 // Decodes percent escapes byte by byte, as the most forgiving server would, so that nothing hides behind an escape.
 
-/** One layer of escapes decoded to bytes (Latin-1 text); broken escapes stay as they are. */
+/** Decodes one layer of escapes to bytes (Latin-1 text). Broken escapes stay as they are. */
 export function decodeBytes(text: string): string {
   return text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 16)),
@@ -8,8 +8,8 @@ export function decodeBytes(text: string): string {
 }
 
 /**
- * Decodes until no escape is left, in one pass, so that `%252525…` costs no more than its length. No two escapes overlap,
- * hence the order of decoding does not matter.
+ * Decodes until no escape is left, in one pass, so that the time for `%252525…` is linear. Escapes do not overlap, so
+ * the order of decoding does not matter.
  */
 export function decodeFully(text: string): string {
   if (!text.includes('%')) return text

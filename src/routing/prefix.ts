@@ -1,11 +1,12 @@
-// Cuts `/NAME` or `/ID` off the front of a path, and tells which paths are forwarded and which are the proxy's own.
+// Removes `/NAME` or `/ID` from the front of a path, and decides which paths are forwarded and which are the proxy's
+// own.
 import { ProxyError } from '../errors.ts'
 import { type CompanyTable, companyOfId, knownCompanies, type NamedCompany } from './company-table.ts'
 import { quote } from './quote.ts'
 
-/** A raw path apart from the company in front of it. */
+/** A raw path, split into the company prefix and the rest. */
 export interface CutPath {
-  /** As written, `/acme` or `/7656`; empty where there is none. */
+  /** As written, `/acme` or `/7656`; empty if there is none. */
   readonly prefix: string
   /** What follows the prefix. */
   readonly path: string
@@ -15,9 +16,9 @@ export interface CutPath {
 const NAME = /^[a-z0-9][a-z0-9-]*$/
 
 /**
- * Cuts a company prefix where a known route follows it; reserved words are never a prefix, and any other path comes back
- * whole. Throws `company_unknown` for a name or id that is not configured, `company_conflict` where one company's name is
- * another's id.
+ * Removes a company prefix if a known route follows it. Reserved words are never a prefix, and any other path is
+ * returned whole. Throws `company_unknown` for a name or id that is not configured, and `company_conflict` if one
+ * company's name is another one's id.
  */
 export function cutPrefix(table: CompanyTable, path: string): CutPath {
   if (isRoute(path)) return { prefix: '', path, company: undefined }
@@ -46,22 +47,27 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
   return byName ?? byId
 }
 
-/** True for what the proxy answers itself; the path is raw, its prefix cut. */
+/** True for paths that the proxy answers itself. The path is raw, without prefix. */
 export function isOwnPath(path: string): boolean {
   return (
-    path.startsWith('/_proxy/') ||
+    path === '/' ||
+    isBelowProxy(path) ||
     path === '/oauth/token' ||
     path === '/oauth/token/info' ||
     path === '/oauth/revoke'
   )
 }
 
-/** True for what goes to Procore; the path is raw, its prefix cut. */
+/** True for paths that go to Procore. The path is raw, without prefix. */
 export function isForwardedPath(path: string): boolean {
   return path.startsWith('/rest/') || path.startsWith('/vapid/')
 }
 
-/** True where the first segment is a reserved word and something follows it. */
+/** True if the first segment is a reserved word and something follows it, and for `/_proxy`, which leads to the page. */
 function isRoute(path: string): boolean {
-  return isForwardedPath(path) || path.startsWith('/_proxy/') || path.startsWith('/oauth/')
+  return isForwardedPath(path) || isBelowProxy(path) || path.startsWith('/oauth/')
+}
+
+function isBelowProxy(path: string): boolean {
+  return path === '/_proxy' || path.startsWith('/_proxy/')
 }

@@ -1,4 +1,5 @@
-// Reads one parameter from a raw query, as Rack does or as a laxer reader might, so that none can be smuggled past.
+// Reads one parameter from a raw query as leniently as any server might, so that no value can be smuggled past the
+// checks.
 import { ProxyError } from '../errors.ts'
 import { decodeBytes, decodeFully } from './percent.ts'
 
@@ -8,9 +9,9 @@ const NONE: readonly string[] = []
 export interface Parameter {
   /** For error messages. */
   readonly name: string
-  /** Finds nothing in a query that can't hold the parameter unless it has escapes. */
+  /** A quick test: a query without escapes that does not match cannot contain the parameter. */
   readonly hint: RegExp
-  /** Matches a decoded key that a server may take for the parameter. */
+  /** Matches a decoded key that a server may read as the parameter. */
   readonly key: RegExp
 }
 
@@ -21,7 +22,7 @@ export const COMPANY_ID: Parameter = {
   key: /^[\s\0[\]]*company_id(?:$|[\s\0[\]])/i,
 }
 
-/** Rack's method override. */
+/** The parameter of Rack's method override. */
 export const METHOD_OVERRIDE: Parameter = {
   name: '_method',
   hint: /_method/i,
@@ -45,13 +46,13 @@ export function queryValues(query: string, { name, hint, key }: Parameter): read
   return values
 }
 
-/** Whether a key is the parameter once its escapes are decoded once or as often as possible. */
+/** Whether a key is the parameter after its escapes are decoded once, or completely. */
 function isKey(rawKey: string, key: RegExp, name: string): boolean {
   const spaced = rawKey.replaceAll('+', ' ')
   if (!/[%\0\x80-\uffff]/.test(spaced)) return key.test(spaced)
   const layers = [decodeBytes(spaced), decodeFully(spaced)]
   if (layers.some((layer) => key.test(layer))) return true
-  // A server that drops what it can't decode might find the parameter.
+  // A server that drops what it cannot decode might find the parameter.
   const rests = layers.flatMap((layer) => [
     layer.replace(/%.{0,2}|[^ -~]/gs, ''),
     layer.replace(/%|[^ -~]/g, ''),

@@ -1,19 +1,19 @@
-// Reads a request target (RFC 9112 section 3.2) and refuses paths that two readers could understand in two ways.
+// Reads a request target (RFC 9112 section 3.2) and refuses paths that two servers could read differently.
 import { isUtf8 } from 'node:buffer'
 import { ProxyError } from '../errors.ts'
 import { decodeFully } from './percent.ts'
 
-/** What a caller asks for: the bytes as sent. Decisions and forwarding use the same ones. */
+/** What a caller asks for, as the exact bytes sent. Decisions and forwarding use the same bytes. */
 export interface Target {
   readonly path: string
-  /** With its `?`, or empty. */
+  /** Including its `?`; empty if there is no query. */
   readonly query: string
 }
 
-/** Anything but visible ASCII, and `#`, which no target may hold. */
+/** Anything but visible ASCII, and `#`, which no target may contain. */
 const NOT_IN_A_TARGET = /[^!"$-~]/
 
-/** Control characters and spaces, which URL parsers drop or trim: `.%0a.` and `..%20` are `..` to some readers. */
+/** Control characters and spaces, which URL parsers drop or trim: some servers read `.%0a.` and `..%20` as `..`. */
 const DROPPED_BY_PARSERS = /[\x01-\x20\x7f]/g
 
 const DOT_SEGMENT = /\/\.\.?(?:$|[/;?#])/
@@ -33,7 +33,7 @@ export function readTarget(rawTarget: string, authority: string): Target {
   return { path, query: mark === -1 ? '' : target.slice(mark) }
 }
 
-/** What follows `http://AUTHORITY` in an absolute-form target. */
+/** The part after `http://AUTHORITY` in an absolute-form target. */
 function afterOwnAuthority(rawTarget: string, authority: string): string {
   const [start, scheme = ''] = /^(https?):\/\//i.exec(rawTarget) ?? []
   if (start === undefined) throw invalid('The request target must be a path that starts with "/".')
@@ -46,7 +46,8 @@ function afterOwnAuthority(rawTarget: string, authority: string): string {
   return rawTarget.slice(slash)
 }
 
-// Invariant: all of these survive further decoding, so the fully decoded path stands for every stage before it.
+// Invariant: the bytes that were judged are the bytes that are sent. All of these survive decoding, so checking the
+// fully decoded path is enough.
 function refuseAmbiguous(path: string): void {
   const decoded = path.includes('%') ? decoded8(path) : path
   const bare = decoded.replace(DROPPED_BY_PARSERS, '')
@@ -56,7 +57,7 @@ function refuseAmbiguous(path: string): void {
   if (DOT_SEGMENT.test(bare)) throw invalid('The path holds a dot segment.')
 }
 
-/** The path with every escape decoded, which must be UTF-8 at the first layer and at the last (no overlong bytes). */
+/** The path with all escapes decoded. It must be valid UTF-8 at the first layer and at the last (no overlong bytes). */
 function decoded8(path: string): string {
   const fully = decodeFully(path)
   try {

@@ -1,4 +1,5 @@
-// The Fastify instance of one configuration: hooks judge each request, routes answer it, one place answers errors.
+// Builds the Fastify instance of one configuration: a hook judges each request, routes answer it, and one handler
+// answers errors.
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type FastifyInstance,
@@ -24,17 +25,15 @@ import type { Audits } from './audits.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type IsReady, registerHealth } from './health.ts'
+import { type IsReady, isHealth, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
 import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
-import { registerPage, registerPageRedirects } from './page.ts'
+import type { OwnPlaces } from './own-places.ts'
+import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
-
-/** A refused caller has this long to stop sending and read its response. */
-const LINGER_MS = 5_000
 
 export interface AppDeps {
   readonly runtime: Runtime
@@ -42,12 +41,13 @@ export interface AppDeps {
   readonly shared: SharedParts
 }
 
-/** What outlives a configuration, or is made for it elsewhere. */
+/** What outlives a configuration. */
 export interface SharedParts {
   readonly log: Logger
   readonly drain: Drain
   readonly connections: CallerConnections
   readonly keyThrottle: KeyThrottle
+  readonly ownPlaces: OwnPlaces
   readonly observation: Observation
   readonly audits: Audits
   readonly isReady: IsReady
@@ -61,21 +61,24 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     logger: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']),
     rewriteUrl: (request) => routeOf(request.url ?? '/'),
-    // Never trusted: a caller could claim any address, host or scheme.
+    // X-Forwarded-* headers are never trusted, because a caller could claim any address, host or scheme.
     trustProxy: false,
-    // Request ids are as long.
+    // Request ids may be this long.
     routerOptions: { maxParamLength: 128 },
-    // The drain refuses new requests, with a reason.
+    // The drain itself refuses new requests and gives the reason.
     return503OnClosing: false,
-    // No route has a schema, so that what compiles them need not be loaded.
+    // No route has a schema, so the schema compilers need not be loaded.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   })
-  // To Fastify no method has a body, so that none of its parsers ever runs.
+  // To Fastify, no method has a body, so that none of its parsers ever runs.
   for (const method of FORWARDED_METHODS) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
+  app.addHook('onSend', async (request, reply) => {
+    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
@@ -93,8 +96,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
   registerMetrics(app, pages)
   registerStatus(app, pages)
-  registerPage(app, pages)
-  registerPageRedirects(app, pages)
+  registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
   registerErrorDocs(app)
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('../lists/register-lists.ts')
@@ -108,7 +110,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   return app
 }
 
-/** Judges the request and keeps what came of it in its context; refusals are thrown to the error handler. */
+/** Judges the request and stores the result in its context. Refusals go to the error handler. */
 function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
   const { connections, observation, drain } = shared
   return (request, reply, done) => {
@@ -142,6 +144,9 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
     let judgement: Judgement
     try {
       judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+      if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
+        connection.current?.onClose.push(shared.ownPlaces.enter())
+      }
     } catch (error) {
       const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
       if (delayMs === 0) done(error as Error)
@@ -153,13 +158,14 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
   }
 }
 
-/** Counts a wrong key of this address; gives the milliseconds to hold its refusal back. */
+/** Counts a wrong key from this address and returns the delay of its refusal in milliseconds. */
 function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): number {
   return keyThrottle.delayMs(request.raw.socket.remoteAddress)
 }
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
   const { exchange } = context
+  if (judgement.kind !== 'forward') reply.header('x-content-type-options', 'nosniff')
   switch (judgement.kind) {
     case 'forward':
       context.forwarded = judgement.forwarded
@@ -180,12 +186,12 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
 
 function forwardedOf(request: FastifyRequest): Forwarded {
   const { forwarded } = requestContext(request)
-  // Invariant: nothing is forwarded that the hooks did not let through.
+  // Invariant: only requests that the hooks let through are forwarded.
   if (forwarded === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   return forwarded
 }
 
-/** Forwards a request whose reply was hijacked. */
+/** Forwards a request whose reply is hijacked. */
 async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { audits } = shared
   const forwarded = forwardedOf(request)
@@ -208,7 +214,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   }
   const beforeEnd = audits.recordOnce(call.exchange)
   await forward(call, reply.raw, forwarded, { send, beforeEnd })
-  // Of a response that broke off, or whose caller has left.
+  // Records the response if it broke off or its caller disconnected; otherwise this does nothing.
   await beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
 }
 
@@ -224,20 +230,14 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   const refusal =
     error instanceof ProxyError
       ? error
-      : new ProxyError('internal_error', 'Something unexpected happened.', { cause: error })
+      : new ProxyError('internal_error', 'An unexpected error occurred in the proxy.', { cause: error })
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
-  const { raw } = request
   // The refusal is on its way, whatever else turns out to be wrong with the request.
   if (connection.current !== undefined) connection.current.onBroken = () => {}
-  // What seems to be the next request may be the rest of this one.
+  // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
-  if (!raw.complete) {
-    setTimeout(() => {
-      if (!raw.complete) raw.destroy()
-    }, LINGER_MS).unref()
-  }
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
     requestId: exchange.reqId,
@@ -251,13 +251,12 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
   for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
 }
 
-/** One of the proxy's own pages, without company prefix; anything else goes to the forwarder. */
+/** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/(?:_proxy)?(?:\?.*)?)$/i
 
-/** What Fastify routes by. The judge reads the URL for itself, so that this decides about no right. */
+/** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
-  if (target === '/' || target === '/_proxy') return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

@@ -1,11 +1,12 @@
-// The audit of the configuration in force: which requests get a line, and when it has to be on disk.
+// Applies the audit settings of the current configuration: which requests get a line, and when it has to be on disk.
 import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
 import type { Config } from '../config/config.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { maskQuery } from '../observe/mask.ts'
+import { isForMetrics } from './health.ts'
 
-/** Records one request once; later calls do nothing. Rejects where the line of a write can't be written. */
+/** Records one request; later calls do nothing. Rejects if the line for a write cannot be written. */
 export type RecordOnce = (status: number | null) => Promise<void>
 
 export class Audits {
@@ -18,7 +19,7 @@ export class Audits {
     this.#log = log
   }
 
-  /** Opens the file of this configuration, if it names one; throws where that is not possible. */
+  /** Opens the audit file of this configuration, if there is one. Throws if that fails. */
   async configure(config: Config): Promise<void> {
     const { audit: settings } = config
     this.#environments = environmentsOf(config)
@@ -30,7 +31,7 @@ export class Audits {
     this.#settings = settings
   }
 
-  /** Opens the file anew, after a log rotation. */
+  /** Reopens the file, after a log rotation. */
   async reopen(): Promise<void> {
     await this.#audit?.reopen()
   }
@@ -39,12 +40,12 @@ export class Audits {
     await this.#audit?.close()
   }
 
-  /** Throws `audit_unavailable` for a write while no line can be written. */
+  /** Throws `audit_unavailable` for a write while the file cannot be written. */
   assertWritable(method: string): void {
     if (!isRead(method)) this.#audit?.assertWritable()
   }
 
-  /** Undefined where a forwarded request of this kind gets no line. */
+  /** Undefined if forwarded requests of this kind get no line. */
   recordOnce(exchange: Exchange): RecordOnce | undefined {
     const audit = this.#audit
     const isWrite = !isRead(exchange.method)
@@ -52,12 +53,20 @@ export class Audits {
     let recorded: Promise<void> | undefined
     return (status) => {
       recorded ??= audit.record(this.#entry(exchange, status))
-      // A read goes on without its line; the audit warns.
+      // A read continues without its line; the audit logs a warning.
       return isWrite ? recorded : recorded.catch(() => {})
     }
   }
 
-  /** A request that the proxy refused itself. */
+  /** Records a whole list, or a request for one of the proxy's own pages, if all requests are recorded. */
+  async recordOwn(exchange: Exchange, status: number): Promise<void> {
+    if (this.#settings?.what !== 'all' || exchange.cause !== undefined) return
+    // Probes and scrapes tell nothing of what callers did.
+    if (isForMetrics(exchange.target)) return
+    await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
+  }
+
+  /** Records a request that the proxy itself refused. */
   async recordRefusal(exchange: Exchange, status: number): Promise<void> {
     await this.#audit?.record(this.#entry(exchange, status))
   }

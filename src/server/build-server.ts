@@ -1,4 +1,4 @@
-// The one place of wiring: what outlives a configuration is made here, and each configuration gets an app of its own.
+// Puts all parts together: creates what outlives a configuration, and a new app for each configuration.
 import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { type RequestToken, Tokens } from '../auth/tokens.ts'
@@ -21,38 +21,42 @@ import { type Runtime, runtimeOf } from './judge.ts'
 import { Listeners } from './listeners.ts'
 import { LoginAsker } from './login-asker.ts'
 import { Observation } from './observation.ts'
+import { OwnPlaces } from './own-places.ts'
 import { openRecordings } from './recordings.ts'
 import { accountsInUse, Reloader } from './reload.ts'
 import { sendToFiles } from './send-to-files.ts'
 
 export interface ServerDeps {
   readonly log: Logger
-  /** Shared with the log, which conceals them. */
+  /** Shared with the log, which hides them. */
   readonly secrets?: KnownSecrets
-  /** Lines of the log that could not be written, for the metrics. */
+  /** The number of log lines that could not be written, for the metrics. */
   readonly linesLost?: () => number
-  /** Records what passes, or answers from recordings. */
+  /** Records traffic, or answers from recordings. */
   readonly recordings?: RecordingMode | undefined
 }
 
-/** A proxy that is built but does not listen yet. */
+/** A proxy that has been built but does not listen yet. */
 export interface ProxyServer {
-  /** Opens every configured address and starts fetching tokens; throws where an address can't be opened. */
+  /** Opens every configured address and starts to fetch tokens. Throws if an address cannot be opened. */
   listen(): Promise<void>
-  /** Addresses in use, as `http://127.0.0.1:8377` or `unix:/run/x.sock`, with the company of each. */
+  /** The open addresses, as `http://127.0.0.1:8377` or `unix:/run/x.sock`, each with its company. */
   addresses(): { url: string; company: string | undefined }[]
-  /** Puts another configuration in force; see {@link Reloader.reload}. */
+  /** Applies another configuration; see {@link Reloader.reload}. */
   reload(config: Config): Promise<void>
-  /** A changed configuration could not be read: status, page and metrics say why the old one stays in force. */
+  /**
+   * Reports that a changed configuration could not be read, so that status, page and metrics can say why the old one
+   * stays in force.
+   */
   reloadFailed(problems: readonly string[]): void
-  /** Opens the audit file anew, after a log rotation. */
+  /** Reopens the audit file, after a log rotation. */
   reopen(): Promise<void>
-  /** Finishes what is under way, refuses what is new, then closes; false where requests were cut off. */
+  /** Refuses new requests, finishes those in flight, then closes. Resolves with false if requests were cut off. */
   drain(): Promise<boolean>
-  /** Requests that have not ended. */
+  /** The number of requests that have not ended. */
   readonly inFlight: number
   readonly tokens: Tokens
-  /** The requests that are remembered for the status page. */
+  /** The recent requests, for the status page. */
   readonly recorder: Recorder
 }
 
@@ -128,6 +132,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     audits,
     connections: listeners.connections,
     keyThrottle: new KeyThrottle(),
+    ownPlaces: new OwnPlaces(),
     observation,
     isReady,
   }
@@ -151,7 +156,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       cache.configure(next.cache)
       recordings.configure(next.recordings)
       observation.configure(next)
-      // Requests under way end as they began.
+      // Requests in flight end with the configuration that they began with.
       await before.app.close()
       void before.runtime.upstreams.close()
     },
@@ -191,7 +196,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   }
 }
 
-/** Redis or Valkey, where replicas share a budget; its client is loaded only then. */
+/** Connects to Redis or Valkey if replicas share a budget. The client library is loaded only then. */
 async function openSharedState(config: Config, log: Logger): Promise<Shared | undefined> {
   const { shared } = config
   if (shared === undefined) return undefined

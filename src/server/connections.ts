@@ -1,27 +1,30 @@
-// The connections of callers: one request at a time on each, a bound on what waits behind it, and an end for stalled ones.
+// Manages the connections of callers: one request at a time on each, a bounded number behind it, and a time limit for
+// stalled ones.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Listener } from './listeners.ts'
 
-/** Requests that may wait behind the one under way on a connection (pipelining); more close it. */
+/** How many requests may wait behind the current one on a connection (pipelining). More close the connection. */
 const MOST_WAITING = 16
-/** A caller that takes nothing of one of the proxy's own pages for so long is dropped. */
+/** A caller that reads nothing of one of the proxy's own pages for this long is disconnected. */
 const OWN_STALL_MS = 15_000
+/** A caller whose response has ended has this long to end its request's body, and to read the response. */
+const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
-/** File descriptors that are kept back for connections to Procore, log and secrets. */
+/** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
-/** The request that is under way on a connection. */
+/** The current request of a connection. */
 export interface Current {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   stallMs: number
-  /** Called where the rest of the request's body turns out to be broken. */
+  /** Called if the rest of the request body turns out to be malformed. */
   onBroken: ((error: Error) => void) | undefined
-  /** Called once, when the response has ended or the connection was closed. */
+  /** Each is called once, when the response has ended or the connection has closed. */
   readonly onClose: (() => void)[]
 }
 
@@ -33,7 +36,7 @@ interface Waiting {
 /** One caller's connection. */
 export class CallerConnection {
   readonly socket: Socket
-  /** Where it came in. */
+  /** The listener that accepted the connection. */
   readonly listener: Listener
   readonly #handle: Handle
   #waiting: Waiting[] = []
@@ -48,7 +51,7 @@ export class CallerConnection {
     this.#handle = handle
     socket.on('close', () => {
       this.#waiting = []
-      // Not left to the response alone: after a CONNECT, Node tells it nothing any more.
+      // The response's own `close` is not enough, because Node emits none after a CONNECT.
       if (this.#current !== undefined) this.#end(this.#current)
     })
   }
@@ -57,26 +60,21 @@ export class CallerConnection {
     return this.#current
   }
 
-  /** What still comes on this connection is not taken for a request. */
+  /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
     return this.#isCondemned
   }
 
-  /** Ends the connection with the response under way, because what follows on it can't be trusted. */
+  /** Ends the connection with the current response, because the bytes after it cannot be trusted. */
   condemn(): void {
     this.#isCondemned = true
     this.#waiting = []
     if (this.#current !== undefined) this.#current.response.shouldKeepAlive = false
   }
 
-  /** Handles a request now, or after those before it. */
+  /** Handles a request now, or after the requests before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
-    if (request.headers.upgrade !== undefined) {
-      // The offer is ignored, but Node drops what came in one piece with it: what follows may begin anywhere.
-      this.#isCondemned = true
-      response.shouldKeepAlive = false
-    }
     if (this.#current === undefined) this.#begin({ request, response })
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
     else this.socket.destroy()
@@ -93,11 +91,18 @@ export class CallerConnection {
     if (this.#current !== ended) return
     this.#current = undefined
     for (const tell of ended.onClose) tell()
+    if (!ended.request.complete) this.#closeUnlessComplete(ended.request)
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
   }
 
-  /** Cuts the connection where its caller has taken nothing for too long. */
+  #closeUnlessComplete(request: IncomingMessage): void {
+    setTimeout(() => {
+      if (!request.complete) this.socket.destroy()
+    }, LINGER_MS).unref()
+  }
+
+  /** Closes the connection if its caller has read nothing for too long. */
   sweep(now: number): void {
     const { socket } = this
     const flushed = socket.bytesWritten - socket.writableLength
@@ -121,7 +126,7 @@ export class CallerConnections {
     this.#most = most
   }
 
-  /** Takes a new connection; refused ones are closed at once. */
+  /** Accepts a new connection, or closes it immediately if there are too many. */
   add(socket: Socket, listener: Listener, handle: Handle): void {
     if (this.#bySocket.size >= this.#most) {
       socket.destroy()
@@ -148,7 +153,9 @@ export class CallerConnections {
   }
 }
 
-/** As many as the limit on open files allows, less what the proxy itself needs; no bound where it can't be read. */
+/**
+ * As many as the limit on open files allows, less what the proxy itself needs. Unlimited if the limit cannot be read.
+ */
 function mostConnections(): number {
   try {
     const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])

@@ -1,36 +1,37 @@
-// Ends the server without ending a request: new ones are refused, those under way may finish, in bounded time.
+// Shuts the server down gracefully: refuses new requests and lets those in flight finish, within a time limit.
 import type { Listeners } from './listeners.ts'
 
-/** With no request under way any more, closing what is left takes no longer than this. */
+/** The time limit for closing everything else once no request is in flight. */
 const LONGEST_CLOSE_MS = 5_000
 
 export class Drain {
   isDraining = false
   #inFlight = 0
   #onIdle: (() => void) | undefined
-  /** Called when a request has ended. */
+  /** Called whenever a request has ended. */
   onLeft: () => void = () => {}
 
-  /** A request began. */
+  /** Call this when a request begins. */
   entered(): void {
     this.#inFlight++
   }
 
-  /** Its response ended, or broke off. */
+  /** Call this when its response has ended or broken off. */
   left(): void {
     this.#inFlight--
     this.onLeft()
     if (this.#inFlight === 0) this.#onIdle?.()
   }
 
-  /** Requests that have begun and not ended, those for the proxy's own pages too. */
+  /** The number of requests that have begun and not ended, including those for the proxy's own pages. */
   get inFlight(): number {
     return this.#inFlight
   }
 
   /**
-   * Waits for requests under way, at most `timeoutMs`; then closes the listeners and what `closeRest` closes. The listeners
-   * stay open meanwhile, so that health is red and new requests are told `shutting_down`. False where requests were cut off.
+   * Waits for requests in flight, at most `timeoutMs`, then closes the listeners and calls `closeRest`. Until then
+   * the listeners stay open, so that the health check fails and new requests get `shutting_down`. Resolves with false
+   * if requests were cut off.
    */
   async run(
     timeoutMs: number,
@@ -43,14 +44,14 @@ export class Drain {
       const closed = listeners.close()
       if (!isClean) listeners.destroy()
       await closeRest(!isClean)
-      // Connections that became idle meanwhile.
+      // Closes connections that have become idle.
       listeners.destroy()
       await closed
     }
     const { promise: tooLong, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, LONGEST_CLOSE_MS)
     try {
-      // What takes long to close cuts nobody off.
+      // If only closing takes long, no request is cut off.
       await Promise.race([close(), tooLong])
     } finally {
       clearTimeout(timer)

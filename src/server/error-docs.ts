@@ -1,4 +1,4 @@
-// The page that explains each error code; the `type` of every problem links to it.
+// Serves the page that explains each error code. The `type` of every problem links to it.
 import type { FastifyInstance } from 'fastify'
 import { ownFile } from '../observe/own-files.ts'
 
@@ -8,7 +8,6 @@ export function registerErrorDocs(app: FastifyInstance): void {
     reply
       .headers({
         'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        'x-content-type-options': 'nosniff',
         'cache-control': 'no-cache',
       })
       .type('text/html; charset=utf-8')

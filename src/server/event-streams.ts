@@ -1,24 +1,25 @@
-// The streams of server-sent events that keep open pages live. They outlive a reload, and are bounded in number and memory.
+// Sends the server-sent events that keep open pages up to date. The streams outlive a reload and are bounded in
+// number and memory.
 import type { ServerResponse } from 'node:http'
 import { ProxyError } from '../errors.ts'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
 
-/** So many pages may be open at once. */
+/** How many pages may be open at the same time. */
 const MOST_STREAMS = 16
 /** How often new requests are sent. */
 const TICK_MS = 1_000
-/** The status, which is the heartbeat too, comes every so many ticks. */
+/** The status, which is also the heartbeat, is sent after this many ticks. */
 const STATUS_TICKS = 2
-/** The plots' buckets are as wide. */
+/** The width of a bar in the plots. */
 const SERIES_TICKS = 10
-/** A page that takes nothing off its stream for so many ticks is dropped. */
+/** A page that reads nothing for this many ticks is disconnected. */
 const STALLED_TICKS = 15
 
 interface Stream {
   readonly response: ServerResponse
   readonly viewer: Viewer
-  /** The newest request that it was sent. */
+  /** The newest request that the page was sent. */
   seq: number
   ticks: number
   stalled: number
@@ -33,12 +34,12 @@ export class EventStreams {
     this.#observation = observation
   }
 
-  /** How many are open. */
+  /** The number of open streams. */
   get size(): number {
     return this.#streams.size
   }
 
-  /** Throws `overloaded` where too many are open. */
+  /** Throws `overloaded` if too many are open. */
   judge(): void {
     if (this.#streams.size < MOST_STREAMS) return
     throw new ProxyError('overloaded', `${MOST_STREAMS} pages are open already.`, {
@@ -47,7 +48,7 @@ export class EventStreams {
     })
   }
 
-  /** Sends `hello` with all there is, then what is new. The head of the response has been written. */
+  /** Sends everything so far as `hello`, then whatever is new. The head of the response must already be written. */
   open(response: ServerResponse, viewer: Viewer): void {
     const { recorder } = this.#observation
     const requests = recorder.requests(viewer)
@@ -78,7 +79,7 @@ export class EventStreams {
     for (const stream of this.#streams) {
       const { response } = stream
       if (response.writableLength > 0) {
-        // Nothing is queued for it: it gets what it missed once it reads again.
+        // Nothing is queued for a slow page. It gets what it missed once it reads again.
         if (++stream.stalled > STALLED_TICKS) response.destroy()
         continue
       }
@@ -103,15 +104,15 @@ export class EventStreams {
     return text
   }
 
-  /** JSON holds no line break, so that an event is always one line of data. */
+  /** JSON contains no line break, so an event is always one line of data. */
   #event(name: string, data: unknown): string {
     return this.#observation.secrets.conceal(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
   }
 
-  /** Ends every stream; pages that are still open connect again by themselves. */
+  /** Ends every stream. Pages that are still open reconnect automatically. */
   end(): void {
     for (const { response } of this.#streams) {
-      // A response that is not read would never end.
+      // A response that is not read would never end by itself.
       if (response.writableLength > 0) response.destroy()
       else response.end()
     }

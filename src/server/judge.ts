@@ -1,4 +1,4 @@
-// Judges each request before anything is done for it: framing, Host, Origin, key, target, company, access.
+// Judges each request before anything else happens: framing, Host, Origin, key, target, company, access.
 import { isWildcardAddress } from '../config/addresses.ts'
 import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -18,7 +18,7 @@ import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import type { Viewer } from '../observe/viewer.ts'
-import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
+import { type Choice, chooseCompany, fixedCompany, routeUnknown } from '../routing/company.ts'
 import { type CompanyTable, companyTable, shownTo } from '../routing/company-table.ts'
 import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
 import { headerValues } from '../routing/raw-headers.ts'
@@ -26,10 +26,10 @@ import { readTarget, type Target } from '../routing/target.ts'
 import { isForMetrics, isHealth } from './health.ts'
 import type { Listener } from './listeners.ts'
 
-/** The proxy's own paths in front of the path of a whole list. */
+/** The start of the path of a whole list; the API's path follows. */
 const LIST = /^\/_proxy\/(?:csv|ndjson|json)(?=\/)/
 
-/** What a configuration comes to while it is in force; a reload puts another in its place. */
+/** What is derived from the current configuration. A reload replaces it. */
 export interface Runtime {
   readonly config: Config
   readonly table: CompanyTable
@@ -40,7 +40,7 @@ export function runtimeOf(config: Config, upstreams: Upstreams): Runtime {
   return { config, table: companyTable(config), upstreams }
 }
 
-/** As much of a request as is judged: Node's IncomingMessage, or what `explain` makes up. */
+/** The parts of a request that are judged: Node's IncomingMessage, or an object made by `explain`. */
 export interface JudgedRequest {
   readonly method?: string | undefined
   readonly httpVersion: string
@@ -49,8 +49,8 @@ export interface JudgedRequest {
 }
 
 /**
- * What came of judging a request: it is forwarded, it is for one of the proxy's own routes (`url` without company prefix),
- * or it is a preflight to be answered with 204 and these headers (name, value, …).
+ * The result of judging a request: it is forwarded, it is for one of the proxy's own routes (`url` is without company
+ * prefix), it asks for a whole list, or it is a preflight to answer with 204 and these headers (name, value, …).
  */
 export type Judgement =
   | { readonly kind: 'forward'; readonly forwarded: Forwarded; readonly why: string }
@@ -58,12 +58,12 @@ export type Judgement =
   | { readonly kind: 'list'; readonly url: string; readonly list: ListRequest }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
 
-/** A request for a whole list: each of its pages is judged like a request of its own. */
+/** A request for a whole list. Each page is judged like a separate request. */
 export interface ListRequest {
   readonly companyId: string
   readonly apiOrigin: string
   readonly caller: Caller | undefined
-  /** The GET of one page, whose path and query are the API's. Throws ProxyError. */
+  /** Judges the GET of one page; `url` is the API's path and query. Throws ProxyError. */
   page(url: string): Forwarded
 }
 
@@ -75,13 +75,13 @@ export interface JudgeInput {
   readonly isDraining: boolean
 }
 
-/** What the judged request may see; filled in on the way, so that it is known for refusals too. */
+/** Who the request is from and what it may see. Filled in while judging, so that it is known for refusals too. */
 export interface Judged {
   viewer: Viewer
   caller: Caller | undefined
 }
 
-/** Behind any prefix: a caller without a key does not learn which companies there are. */
+/** Any prefix is accepted, so that a caller without a key does not learn which companies exist. */
 const LOGIN = /^(?:\/[^/]+)?\/oauth\/token$/
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
@@ -91,7 +91,7 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   const { rawHeaders, method = '' } = request
   judgeFraming(rawHeaders, method, request.httpVersion)
   if (isHealth(exchange.target) || listener.isForMetrics) {
-    // A kubelet asks by the pod's address; these tell nothing but up or down, or are on an address of their own.
+    // A kubelet uses the pod's address as Host. These endpoints reveal only up or down, or are on a separate address.
     judgeOrigin(guard, rawHeaders, { host: hostOrUnknown(request) })
     if (listener.isForMetrics && !isForMetrics(exchange.target)) {
       throw new ProxyError('route_unknown', 'This address serves health and metrics only.', {
@@ -111,24 +111,30 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   }
   judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
-  // A login brings its key in the body, which the route reads.
+  // The key of a login is in the body, which the route reads.
   if (method === 'POST' && LOGIN.test(target.path)) return { kind: 'own', url: '/oauth/token' }
   const identity = identifyCaller(runtime.config, rawHeaders)
   judged.caller = identity.caller
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
-  judgeLoop(rawHeaders)
   const hops = optionsAnswer(method, rawHeaders)
   if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
-    throw new ProxyError('shutting_down', 'The proxy was told to stop and only finishes what is under way.')
+    throw new ProxyError(
+      'shutting_down',
+      'The proxy is stopping and only finishes requests that have already begun.',
+    )
   }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
-  if ('ownPath' in choice) return { kind: 'own', url: choice.ownPath + target.query }
+  if ('ownPath' in choice) {
+    judgeLoop(rawHeaders)
+    return { kind: 'own', url: choice.ownPath + target.query }
+  }
   const { listPath } = choice
   exchange.company = choice.name
   exchange.group = 'name' in choice.company ? choice.company.name : '*'
   exchange.why = choice.why
+  judgeLoop(rawHeaders)
   const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
   const chosen = { choice, query: target.query, queueKey, base, caller: identity.caller, rawHeaders: hops }
@@ -140,16 +146,16 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
 
 interface Chosen {
   readonly caller: Caller | undefined
-  /** With Max-Forwards as it goes on. */
+  /** With Max-Forwards already reduced. */
   readonly rawHeaders: readonly string[]
   readonly choice: Choice
-  /** With its `?`, or empty. */
+  /** Including its `?`; empty if there is no query. */
   readonly query: string
   readonly queueKey: string
   readonly base: CallerBase
 }
 
-/** Judges access, and puts together what is sent. */
+/** Judges access and builds the call. */
 function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): Forwarded {
   const { choice, query, queueKey, base, caller, rawHeaders } = chosen
   const { company, id } = choice
@@ -187,12 +193,12 @@ function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): 
       requestId: exchange.reqId,
       extra: exchange.extra,
     },
-    // A file is what it is.
+    // The content of files is never changed.
     rewritesFileUrls: file === undefined && company.rewriteFileUrls === true,
   }
 }
 
-/** Of one representation, which lists read for themselves: what the caller says of these is about the whole list. */
+/** Headers that are not passed on to the pages of a list, because the caller means the whole list by them. */
 const NOT_FOR_PAGES =
   /^(?:accept|accept-encoding|range|if-[a-z-]+|content-length|transfer-encoding|expect|te|trailer)$/i
 
@@ -229,41 +235,42 @@ function listRequest(input: JudgeInput, chosen: Chosen): ListRequest {
   }
 }
 
-/** The record of one page: logged and counted like any request, and shown beneath the list. */
+/** The record of one page: logged and counted like any other request, and shown below the list. */
 function pageExchange(list: Exchange, nth: number, url: string): Exchange {
   const { listener, company, caller, group, why } = list
   const exchange = startExchange(`${list.reqId}.${nth}`, 'GET', url)
   return Object.assign(exchange, { listener, company, caller, group, why, own: true })
 }
 
-/** What an entrance (an address or a host name of a company's own) or a caller may not call, it may not see. */
+/** What a request may see: only the company of its own address or host name, and only what its caller may call. */
 function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): Viewer {
   const company = listener.company ?? hostLabel(host.hostname)
   return {
     companies: visibleCompanies(caller, company),
     caller: caller?.projects === undefined ? undefined : caller.name,
+    requestsOf: (caller?.rules.length ?? 0) === 0 ? undefined : caller?.name,
   }
 }
 
-/** What the configuration says of the way to this listener from outside. */
+/** The URL by which this listener is reached from outside, if one is configured. */
 function publicUrlOf({ config, table }: Runtime, { company }: Listener): string | undefined {
   return company === undefined ? config.publicUrl : table.byName.get(company)?.company.publicUrl
 }
 
-/** The host of a public URL is one that callers may use. */
+/** Callers may use the host of the public URL. */
 function hostnames(publicUrl: string | undefined): readonly string[] {
   return publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/\.$/, '')]
 }
 
-/** Never from X-Forwarded-* or Forwarded, which any caller can send. */
+/** Never taken from X-Forwarded-* or Forwarded, which any caller can send. */
 function callerBase(publicUrl: string | undefined, host: Host, prefix: string): CallerBase {
   if (publicUrl === undefined) return { origin: `http://${host.authority}`, prefix }
-  // The company's own host name can't be reached from outside; its prefix can.
+  // NAME.localhost cannot be reached from outside, but the prefix can.
   const label = hostLabel(host.hostname)
   return { origin: publicUrl, prefix: prefix === '' && label !== undefined ? `/${label}` : prefix }
 }
 
-/** The company's own rules are judged besides. */
+/** The company's own rules are judged separately. */
 function readFile(choice: Choice, { method = '', rawHeaders }: JudgedRequest, query: string): FileTarget {
   if (method !== 'GET' && method !== 'HEAD') {
     const help =
@@ -294,7 +301,7 @@ function hostOrUnknown(request: JudgedRequest): Host {
 function ownAddresses(listener: Listener, request: JudgedRequest): string[] {
   const { address } = listener
   if (address.kind === 'unix') return []
-  // Bound to every address, its own is the one that was called. A rebound name is never an address.
+  // A listener on every address has the address that the caller connected to. A rebound DNS name is never an address.
   if (!isWildcardAddress(address.host)) return [address.host]
   const called = request.socket.localAddress
   return called === undefined ? [] : [called.replace(/^::ffff:(?=\d+\.)/, '')]
@@ -319,12 +326,10 @@ function choose(
     const path = cut.prefix + cut.path.slice(listPath.length)
     return { ...chooseCompany(table, { ...routed, target: { ...target, path } }), listPath }
   }
-  // These two lead to the page.
-  const isRedirect = target.path === '/' || target.path === '/_proxy'
-  if (!isRedirect && (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH))) {
-    return chooseCompany(table, routed)
-  }
-  // The proxy's own pages need no company, but a wrong one is still wrong.
+  // `/` alone leads to the page; with a query it was meant for something else.
+  if (cut.path === '/' && target.query !== '') throw routeUnknown()
+  if (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH)) return chooseCompany(table, routed)
+  // The proxy's own pages need no company, but an unknown company is still refused.
   fixedCompany(table, routed, cut)
   return { ownPath: cut.path }
 }

@@ -1,4 +1,4 @@
-// Opens, keeps and closes the sockets that callers connect to.
+// Opens and closes the sockets that callers connect to.
 import { chmodSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,9 +8,9 @@ import { CallerConnections, type Handle } from './connections.ts'
 import { clearStaleSocket } from './unix-socket.ts'
 import { onClientError, onConnect } from './unreadable.ts'
 
-/** Where a request came in. */
+/** One of the addresses that the proxy listens on. */
 export interface Listener {
-  /** The company whose own address this is. */
+  /** The company that this address belongs to; undefined if it is for all companies. */
   company: string | undefined
   /** As configured. */
   address: ListenAddress
@@ -19,7 +19,7 @@ export interface Listener {
 }
 
 interface WantedListener extends Listener {
-  /** Fine to go without, where the machine has no such address: IPv6's half of localhost. */
+  /** The listener may be missing if the machine has no such address, as with the IPv6 half of localhost. */
   readonly optional: boolean
 }
 
@@ -27,19 +27,19 @@ interface OpenListener extends Listener {
   readonly server: Server
 }
 
-/** Request line and headers together; Procore's longest filter queries fit, a flood of headers does not. */
+/** Request line and headers together. Long filter queries fit, a flood of headers does not. */
 const MAX_HEADER_BYTES = 32 * 1024
-/** A caller that takes longer to send its headers is no slow network but an attack (slowloris). */
+/** Even on a slow network, headers do not take longer than this, so it must be an attack (slowloris). */
 const HEADERS_TIMEOUT_MS = 20_000
-/** Longer than the usual 60 s of clients that pool connections, so that they close first. */
+/** Longer than the usual 60 s of clients with connection pools, so that the client closes first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CHECK_INTERVAL_MS = 2_000
 
 export interface ListenersDeps {
   readonly handle: Handle
-  /** An open listener reports an error; it stays open. */
+  /** Called when a listener reports an error. The listener stays open. */
   readonly onError: (listener: Listener, error: Error) => void
-  /** A connection was closed at once because there are `most` already. */
+  /** Called when a connection was refused because `most` are open already. */
   readonly onRefused: (most: number) => void
 }
 
@@ -48,7 +48,7 @@ export class Listeners {
   readonly #handle: Handle
   readonly #onError: (listener: Listener, error: Error) => void
   readonly #open = new Map<string, OpenListener>()
-  /** No longer listening, with connections left. */
+  /** Servers that no longer listen but still have connections. */
   readonly #closing = new Set<Server>()
 
   constructor({ handle, onError, onRefused }: ListenersDeps) {
@@ -58,13 +58,13 @@ export class Listeners {
   }
 
   /**
-   * Opens what the configuration asks for and is not open yet, closes what it no longer asks for; unchanged addresses
-   * keep their connections. Throws, and leaves all as it was, where an address can't be had.
+   * Opens the addresses that are new in this configuration and closes those that are gone. Unchanged addresses keep
+   * their connections. If an address cannot be opened, throws and changes nothing.
    */
   async apply(config: Config): Promise<void> {
     const wanted = wantedListeners(config)
     const missing = [...wanted].filter(([key]) => !this.#open.has(key))
-    // An address on the same port may be in the way, as 127.0.0.1:80 is in that of 0.0.0.0:80.
+    // An open address may block another one on the same port, as 127.0.0.1:80 blocks 0.0.0.0:80.
     const ports = new Set(missing.flatMap(([, { address }]) => (address.kind === 'tcp' ? address.port : [])))
     const inTheWay = [...this.#open].filter(
       ([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port),
@@ -106,15 +106,15 @@ export class Listeners {
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
-      // A large upload may take its time; the attempt watches for one that stalls.
+      // A large upload may take long. The attempt notices one that stalls.
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       optimizeEmptyRequests: true,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
-      // The guard answers 400 to a request without Host itself.
+      // The guard itself answers a request without Host with 400.
       requireHostHeader: false,
     })
-    // The guard counts header lines itself; Node would drop those beyond its own limit without a word.
+    // The guard counts the header lines. Node would silently drop those beyond its own limit.
     server.maxHeadersCount = 0
     const listener: OpenListener = { address, company, isForMetrics, server }
     const { connections } = this
@@ -122,9 +122,9 @@ export class Listeners {
     const receive = (request: IncomingMessage, response: ServerResponse) =>
       connections.of(request.socket)?.receive(request, response)
     server.on('request', receive)
-    // Without this listener Node would say 100 Continue before the caller is judged.
+    // Without this listener, Node would send 100 Continue before the request is judged.
     server.on('checkContinue', receive)
-    // Nor 417 to an expectation that it does not know.
+    // Without this one, Node would answer an unknown expectation with 417.
     server.on('checkExpectation', receive)
     server.on('connect', onConnect(connections))
     server.on('clientError', onClientError(connections))
@@ -136,23 +136,26 @@ export class Listeners {
         server.off('error', onError)
         resolve()
       })
-      // The socket is made during the call: it is never open to others, not even for a moment.
+      // The socket is created synchronously, so it is never accessible to other users.
       const umask = address.kind === 'unix' ? process.umask(0o777 & ~address.mode) : undefined
       server.listen(address.kind === 'unix' ? { path: address.path } : address)
       if (umask !== undefined) process.umask(umask)
     })
-    // Node reports here that it could not accept a connection; the listener itself goes on.
+    // Node reports here that it could not accept a connection. The listener continues.
     server.on('error', (error) => this.#onError(listener, error))
     if (address.kind === 'unix') chmodSync(address.path, address.mode)
     return listener
   }
 
-  /** A response has ended: listeners that were closed meanwhile keep no idle connection. */
+  /** Call this when a response has ended: closes connections that became idle on closed listeners. */
   closeIdle(): void {
     for (const server of this.#closing) server.closeIdleConnections()
   }
 
-  /** The addresses in use, ports known, as `http://127.0.0.1:8377` or `unix:/run/x.sock`; with the company of each. */
+  /**
+   * The open addresses with their real ports, as `http://127.0.0.1:8377` or `unix:/run/x.sock`, each with its
+   * company.
+   */
   addresses(): { url: string; company: string | undefined }[] {
     return [...this.#open.values()].map(({ address, company, server }) => ({
       company,
@@ -160,19 +163,19 @@ export class Listeners {
     }))
   }
 
-  /** Closes a listener's socket at once, and its connections as their requests end. */
+  /** Closes a listener's socket immediately, and its connections when their requests have ended. */
   async #retire(server: Server): Promise<void> {
     this.#closing.add(server)
     await close(server)
     this.#closing.delete(server)
   }
 
-  /** Takes no more connections, closes idle ones, and resolves when the last one is closed. */
+  /** Accepts no more connections, closes idle ones, and resolves when the last one has closed. */
   async close(): Promise<void> {
     await Promise.all([...this.#open.values()].map(({ server }) => close(server)))
   }
 
-  /** Cuts every connection. */
+  /** Closes every connection immediately. */
   destroy(): void {
     for (const { server } of this.#open.values()) server.closeAllConnections()
     for (const server of this.#closing) server.closeAllConnections()
@@ -191,7 +194,7 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
   const add = (address: ListenAddress, company: string | undefined, isForMetrics = false) => {
     for (const each of loopbackPair(address)) {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
-      // Several of port 0 are several sockets.
+      // Each port 0 is a separate socket.
       let nth = 0
       if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, company, nth))) nth++
       wanted.set(keyOf(each, company, nth), { address: each, company, optional, isForMetrics })
@@ -203,10 +206,10 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
   return wanted
 }
 
-/** Equal for two addresses exactly when one socket can be both. */
+/** Equal for two addresses exactly if one socket can serve both. */
 function keyOf(address: ListenAddress, company: string | undefined, nth: number): string {
   if (address.kind === 'unix') return `unix:${address.path}`
-  // Nobody else may come to stand on a port that was handed out for one company.
+  // A random port that was given to one company must not be reused for another one.
   const whose = address.port === 0 ? (company ?? '') : ''
   return `${address.host} ${address.port} ${whose} ${nth}`
 }
@@ -215,7 +218,9 @@ function changeMode(from: ListenAddress, to: ListenAddress): void {
   if (from.kind === 'unix' && to.kind === 'unix' && from.mode !== to.mode) chmodSync(to.path, to.mode)
 }
 
-/** `localhost` means both loopback addresses to callers; with port 0 the two would differ, so there it is IPv4. */
+/**
+ * To callers, `localhost` means both loopback addresses. With port 0 their ports would differ, so only IPv4 is used.
+ */
 function loopbackPair(address: ListenAddress): ListenAddress[] {
   if (address.kind !== 'tcp' || address.host !== 'localhost') return [address]
   const v4: ListenAddress = { ...address, host: '127.0.0.1' }
@@ -227,7 +232,7 @@ function isNoSuchAddress(error: Error): boolean {
   return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
 }
 
-/** A server that is closing has no address any more. */
+/** A server that is closing no longer has an address. */
 function tcpUrl(info: AddressInfo | null): string {
   if (info === null) return 'closing'
   const { address, port, family } = info

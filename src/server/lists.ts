@@ -1,4 +1,4 @@
-// Connects whole lists with the server: each page is judged, sent, logged and counted like a request of its own.
+// Connects whole lists to the server: each page is judged, sent, logged and counted like a separate request.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { type Call, Departure } from '../forward/call.ts'
@@ -10,16 +10,16 @@ import type { AppDeps } from './app.ts'
 import type { ListRequest } from './judge.ts'
 import { requestContext } from './request-context.ts'
 
-/** What is kept of one list while it is read. */
+/** The state of one list while it is read. */
 interface Reading {
   /** Of the pages that are under way: several projects are read at the same time. */
   readonly departures: Set<Departure>
   hasLeft: boolean
-  /** The page that was asked for last. */
+  /** The page that was requested last. */
   page: Forwarded | undefined
 }
 
-/** What lists need of the server. */
+/** What lists need from the server. */
 export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
   const readings = new WeakMap<FastifyRequest, Reading>()
   const ofPages = new WeakMap<Departure, Reading>()
@@ -90,7 +90,7 @@ async function answer(reply: FastifyReply, write: () => Promise<void>): Promise<
 
 function listOf(request: FastifyRequest): ListRequest {
   const { list } = requestContext(request)
-  // Invariant: no page is asked for that the hooks did not let through.
+  // Invariant: only pages that pass the judge are requested.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   return list
 }

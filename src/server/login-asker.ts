@@ -1,10 +1,14 @@
-// Asks the login servers. A reload may change the way there; what is under way then ends on the old connections.
+// Sends requests to the login servers. A reload may change the network settings; requests in flight then end on the
+// old connections.
 import type { Config } from '../config/config.ts'
 import { type Ask, type Asker, createAsker } from '../network/ask.ts'
 
 type Way = Pick<Config, 'network' | 'upstream'>
 
-/** Shorter than a token request's own limit, so that what is in the way (an outbound proxy) gets named. */
+/**
+ * Shorter than the limit of a token request, so that the error can name what blocks the connection, such as an
+ * outbound proxy.
+ */
 const LONGEST_CONNECT_MS = 8_000
 
 export class LoginAsker {
@@ -18,14 +22,14 @@ export class LoginAsker {
 
   readonly ask: Ask = (question) => this.#asker.ask(question)
 
-  /** Takes the network settings of a configuration, if they are others. */
+  /** Applies the network settings of a configuration, if they have changed. */
   use(way: Way): void {
     const key = keyOf(way)
     if (key === this.#key) return
     const before = this.#asker
     this.#asker = open(way)
     this.#key = key
-    // Token requests under way end, each by its own time limit.
+    // Token requests in flight end by their own time limits.
     void before.close()
   }
 

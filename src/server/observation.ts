@@ -1,4 +1,4 @@
-// Everything that watches requests, wired together: log line, metrics, recorder and history. It outlives a reload.
+// Reports each request to everything that observes it: log, metrics, recorder and history. It outlives a reload.
 import type { TokenEvent } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
 import { addedHeaders, removedHeaders } from '../forward/request-headers.ts'
@@ -19,7 +19,7 @@ export interface ObservationDeps {
   readonly config: Config
   readonly log: Logger
   readonly live: Live
-  /** Shared with the log, which conceals them in its lines. */
+  /** Shared with the log, which hides them in its lines. */
   readonly secrets?: KnownSecrets
 }
 
@@ -27,7 +27,7 @@ export class Observation {
   readonly recorder: Recorder
   readonly metrics: Metrics
   readonly secrets: KnownSecrets
-  /** The open pages. */
+  /** The streams to open pages. */
   readonly streams = new EventStreams(this)
   readonly #log: Logger
   readonly #live: Live
@@ -48,14 +48,14 @@ export class Observation {
     })
   }
 
-  /** Takes over another configuration, which is in force from now on; open pages connect again. */
+  /** Applies another configuration. Open pages reconnect. */
   configure(config: Config): void {
     this.recorder.configure(config.inspector)
     this.secrets.configure(config)
     this.streams.end()
   }
 
-  /** A request has ended; `status` is null where no response was sent. */
+  /** Reports a request that has ended; `status` is null if no response was sent. */
   ended(exchange: Exchange, status: number | null): void {
     endExchange(exchange, status)
     const { errorBody } = exchange
@@ -66,7 +66,7 @@ export class Observation {
     this.recorder.record(exchange)
   }
 
-  /** A token was issued, or a token request failed. */
+  /** Reports that a token was issued, or that a token request failed. */
   token(event: TokenEvent): void {
     this.metrics.addToken(event)
     const { account } = event
@@ -76,18 +76,18 @@ export class Observation {
       return
     }
     const { failure, retryInMs } = event
-    // A refusal is final: no attempt follows that could be announced.
+    // A refusal is final, so there is no next attempt to announce.
     const again = failure.final || retryInMs === undefined ? {} : { retryInMs: Math.round(retryInMs) }
     this.#log.warn({ ...where, reason: failure.reason, ...again, error: failure }, 'token request failed')
   }
 
-  /** A changed configuration was read: it is in force, or `problems` say why the old one stays. */
+  /** Reports a reload. `problems` say why the old configuration stays in force; none if the new one was applied. */
   reloaded(problems: string | readonly string[] = []): void {
     const errors = [problems].flat()
     this.#lastReload = { at: Date.now(), ok: errors.length === 0, errors }
   }
 
-  /** The status as the viewer may see it. */
+  /** The part of the status that the viewer may see. */
   status(viewer: Viewer = EVERYTHING): Status {
     return statusOf({
       live: this.#live,

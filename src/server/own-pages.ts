@@ -1,15 +1,15 @@
-// What the proxy's own pages have in common: who looks at them, and known secrets hidden.
+// What the proxy's own pages share: they show only what the viewer may see, and hide known secrets.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
 
 export interface OwnPageDeps {
   readonly observation: Observation
-  /** Who made the request, by the address, the host name and the key that it came by. */
+  /** Who made the request, by its address, host name and key. */
   readonly viewer: (request: FastifyRequest) => Viewer
 }
 
-/** Sends JSON that is never stored, without any known secret. */
+/** Sends JSON that must not be stored, without any known secret. */
 export function sendJson(reply: FastifyReply, { secrets }: Observation, value: unknown): FastifyReply {
   return reply
     .header('cache-control', 'no-store')
@@ -17,7 +17,7 @@ export function sendJson(reply: FastifyReply, { secrets }: Observation, value: u
     .send(secrets.conceal(JSON.stringify(value)))
 }
 
-/** `/_proxy/metrics`, in Prometheus' text format. */
+/** `/_proxy/metrics`, in the Prometheus text format. */
 export function registerMetrics(app: FastifyInstance, { observation, viewer }: OwnPageDeps): void {
   app.get('/_proxy/metrics', async (request, reply) => {
     const { text, type } = await observation.metrics.text(viewer(request))

@@ -1,18 +1,17 @@
-// The page at /_proxy/: its files, the remembered requests as JSON, and the stream of events that keeps it live.
+// Serves the page at /_proxy/: its files, the recent requests as JSON, and the events that keep it up to date.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
 import { type OwnPageDeps, sendJson } from './own-pages.ts'
 
 /**
- * Nothing but the page's own files may run, load or be called. A page of another origin can't frame it, open it with a
- * handle to it, or load any of its files.
+ * Only the page's own files may run, be loaded or be called. A page of another origin cannot frame it, keep a
+ * reference to its window, or load any of its files.
  */
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-resource-policy': 'same-origin',
   'cross-origin-opener-policy': 'same-origin',
@@ -29,27 +28,17 @@ const FILES: readonly (readonly [path: string, file: string, type: string])[] = 
 ]
 
 export interface PageDeps extends OwnPageDeps {
-  /** From here on a request counts as ended, although its response goes on. */
+  /** The request counts as ended from now on, although its response continues. */
   readonly detach: (request: FastifyRequest) => void
+  /** Whether callers may use another URL than the one that arrives here. */
+  readonly hasPublicUrl: boolean
 }
 
-/** Leads from `/` and `/_proxy` to the page, where it is on. */
-export function registerPageRedirects(
+/** Registers the page and the data that it requests. */
+export function registerPage(
   app: FastifyInstance,
-  { observation }: Pick<PageDeps, 'observation'>,
+  { observation, viewer, detach, hasPublicUrl }: PageDeps,
 ): void {
-  for (const path of ['/', '/_proxy']) {
-    app.get(path, async (_request, reply) => {
-      if (!observation.recorder.enabled)
-        throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
-      // Relative, so that a company's prefix stays in front.
-      return reply.redirect('_proxy/')
-    })
-  }
-}
-
-/** Registers the page and what it asks for; the hooks have judged the request. */
-export function registerPage(app: FastifyInstance, { observation, viewer, detach }: PageDeps): void {
   const { recorder, streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
     if (!recorder.enabled)
@@ -57,6 +46,13 @@ export function registerPage(app: FastifyInstance, { observation, viewer, detach
     reply.headers(SECURITY_HEADERS)
   }
   const options = { preHandler: judge }
+  for (const path of ['/', '/_proxy']) {
+    app.get(path, options, async ({ originalUrl }, reply) => {
+      // Another server in front may have removed a path, so that only a relative URL is right.
+      if (hasPublicUrl) return reply.redirect('./_proxy/')
+      return reply.redirect(originalUrl.replace(/\/(?:_proxy)?(?:\?.*)?$/, '/_proxy/'))
+    })
+  }
   for (const [path, file, type] of FILES) {
     app.get(path, options, async (_request, reply) => reply.type(type).send(ownFile(`page/${file}`)))
   }
@@ -77,9 +73,9 @@ export function registerPage(app: FastifyInstance, { observation, viewer, detach
     streams.judge()
     reply.hijack()
     const { raw } = reply
-    // Hooks may have put headers on it that every response gets.
+    // Hooks may have added headers that every response gets.
     for (const [name, value] of Object.entries(reply.getHeaders())) raw.setHeader(name, value ?? '')
-    // Not worth keeping: the connection ends with the page, or with the proxy.
+    // The connection is not reused: it ends with the page, or with the proxy.
     raw.shouldKeepAlive = false
     raw.writeHead(200, { 'content-type': 'text/event-stream' })
     detach(request)

@@ -1,18 +1,20 @@
-// Answers the login of tools that insist on one with placeholders; Procore's token endpoint is never reached.
+// Answers the logins of tools that insist on one with a placeholder token. Procore's token endpoint is never called.
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { loginSecrets } from '../guards/login-secrets.ts'
 
-/** SDKs take it for a token; it opens nothing, and the proxy drops it with the rest of a caller's Authorization. */
+/** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */
 const PLACEHOLDER = 'procore-proxy-placeholder'
 const LIFETIME_SECONDS = 7200
-/** Bytes of a token request; a real one has a few hundred. */
+/** The most bytes of a token request; a real one has a few hundred. */
 const LONGEST_BODY = 16 * 1024
+/** It has to arrive within this time: a caller that has shown no key yet must not hold its connection for ever. */
+const LONGEST_WAIT_MS = 15_000
 
 export interface PlaceholderLoginDeps {
-  /** Whether callers must send keys; if not, the body is not even read, and any credentials will do. */
+  /** Whether callers must send keys. If not, the body is not read, and any credentials are accepted. */
   readonly asksForKeys: () => boolean
-  /** Which of these secrets is a caller's key. Undefined if none is; it may take its time, to slow down guesses. */
+  /** Finds the secret that is a caller's key; undefined if there is none. It may be delayed, to slow down guesses. */
   readonly findKey: (secrets: readonly string[], request: FastifyRequest) => Promise<string | undefined>
 }
 
@@ -51,13 +53,14 @@ async function keyOf(
   const body = await readBody(request.raw)
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers
-  return findKey(loginSecrets({ contentType, authorization, body }), request)
+  return findKey(await loginSecrets({ contentType, authorization, body }), request)
 }
 
 /** The whole body as text; undefined if it is too long or breaks off. */
 async function readBody(raw: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
+  const timer = setTimeout(() => raw.destroy(), LONGEST_WAIT_MS)
   try {
     for await (const chunk of raw as AsyncIterable<Buffer>) {
       bytes += chunk.length
@@ -66,6 +69,8 @@ async function readBody(raw: IncomingMessage): Promise<string | undefined> {
     }
   } catch {
     return undefined
+  } finally {
+    clearTimeout(timer)
   }
   return Buffer.concat(chunks).toString()
 }

@@ -1,4 +1,4 @@
-// Recording and replay, as `start --record`, `--replay` and `--replay-else-record` ask for them; loaded only then.
+// Sets up recording and replay for `start --record`, `--replay` and `--replay-else-record`; loaded only then.
 import type { Config, RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
 import { send } from '../forward/send.ts'
@@ -8,10 +8,10 @@ import type { RecordingMode } from '../recordings/session.ts'
 
 export interface Recordings {
   readonly send: Send
-  /** False where nothing is ever sent. */
+  /** False if nothing is ever sent to Procore. */
   readonly needsTokens: boolean
   configure(settings: RecordingSettings): void
-  /** Writes what waits. */
+  /** Writes everything that has not been written yet. */
   flush(): Promise<void>
 }
 
@@ -21,7 +21,7 @@ interface RecordingsDeps {
   readonly secrets: KnownSecrets
 }
 
-/** How calls are sent: as they are, recorded, or answered from recordings. */
+/** Sends calls, sends and records them, or answers them from recordings. */
 export async function openRecordings(
   option: RecordingMode | undefined,
   { config, log, secrets }: RecordingsDeps,

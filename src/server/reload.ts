@@ -1,4 +1,4 @@
-// Puts a new configuration in force while requests run: new secrets are tried before the old ones are dropped.
+// Applies a new configuration while requests run. New secrets are tried before the old ones are dropped.
 import { TokenFailure } from '../auth/token-failure.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
@@ -8,7 +8,10 @@ import type { Runtime } from './judge.ts'
 import type { Listeners } from './listeners.ts'
 import type { LoginAsker } from './login-asker.ts'
 
-/** While the login server can't be asked whether new secrets are good, the old configuration stays; asked again then. */
+/**
+ * If the login server cannot be reached to try new secrets, the old configuration stays, and the reload is tried
+ * again after this time.
+ */
 const TRY_AGAIN_MS = 15_000
 
 export interface ReloaderDeps {
@@ -17,9 +20,9 @@ export interface ReloaderDeps {
   readonly log: Logger
   readonly listeners: Listeners
   readonly current: () => Runtime
-  /** Swaps app and upstreams; the listeners and tokens are ready for the new configuration by then. */
+  /** Swaps app and upstreams. By then, listeners and tokens are ready for the new configuration. */
   readonly apply: (config: Config) => Promise<void>
-  /** Keeps what came of a reload for status, page and metrics; `error` says why it failed. */
+  /** Reports the result of a reload to status, page and metrics; `error` says why it failed. */
   readonly report: (error: string | undefined) => void
 }
 
@@ -33,8 +36,8 @@ export class Reloader {
   }
 
   /**
-   * Never throws: what speaks against the new configuration is logged, and the old one stays in force. Accounts whose
-   * credentials changed have to get a token first. Listeners that did not change keep their connections.
+   * Never throws: if the new configuration cannot be applied, the reason is logged and the old one stays in force.
+   * Accounts whose credentials changed must get a token first. Unchanged listeners keep their connections.
    */
   reload(config: Config): Promise<void> {
     this.#queue = this.#queue.then(() => this.#reload(config))
@@ -47,10 +50,10 @@ export class Reloader {
 
   async #reload(config: Config): Promise<void> {
     const { tokens, login, listeners, apply, report, log } = this.#deps
-    // A newer configuration than the one that was to be tried again.
+    // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
     for (const source of tokens.sources()) source.forgetFailures()
-    // New secrets may need the new network settings.
+    // Trying the new secrets may need the new network settings.
     login.use(config)
     const refusal = await this.#tryChanged(config)
     if (refusal !== undefined) {
@@ -92,7 +95,7 @@ export class Reloader {
     log.error({ error, ...help }, `reload: the old configuration stays in force${again}`)
   }
 
-  /** Gets a token for each account that takes the place of another of the same name; why that failed, if it did. */
+  /** Gets a token for each account that replaces another one of the same name; returns the error if that fails. */
   async #tryChanged(config: Config): Promise<ProxyError | undefined> {
     const { tokens, current } = this.#deps
     const before = new Map(accountsInUse(current().config).map((account) => [account.name, account.key]))
@@ -114,7 +117,7 @@ function isRejected(error: unknown): boolean {
   return error instanceof ProxyError && error.cause instanceof TokenFailure && error.cause.final
 }
 
-/** The accounts that companies use, each once. */
+/** The accounts that are used by companies, each once. */
 export function accountsInUse(config: Config): ServiceAccount[] {
   const entries = [...config.companies, ...(config.anyCompany ? [config.anyCompany] : [])]
   return [...new Map(entries.map(({ account }) => [account.key, account])).values()]

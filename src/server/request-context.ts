@@ -1,4 +1,4 @@
-// What the hooks find out about a request, for the routes that answer it.
+// Carries what the hooks found out about a request to the route that answers it.
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../config/config.ts'
 import type { Forwarded } from '../forward/forward.ts'
@@ -17,7 +17,7 @@ export interface RequestContext {
   forwarded: Forwarded | undefined
   /** Set for requests for a whole list. */
   list: ListRequest | undefined
-  /** The request counts as over from here on, although its response may go on. */
+  /** Call this to count the request as ended, although its response may continue. */
   readonly end: () => void
 }
 
@@ -28,7 +28,7 @@ declare module 'fastify' {
   }
 }
 
-/** What the hooks found out about this request. */
+/** The context of a request. */
 export function requestContext(request: FastifyRequest): RequestContext {
   const context = request.proxyContext
   if (context === null) throw new Error('a request came to a route without passing the hooks')

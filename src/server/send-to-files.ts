@@ -1,8 +1,8 @@
-// Bounds look-ups of file hosts that were not seen before, because callers choose their names.
+// Limits DNS look-ups of new file hosts, because callers choose their names.
 import type { Call, Send } from '../forward/call.ts'
 import { FileHostLimiter } from '../guards/file-host-limiter.ts'
 
-/** Sends calls for files once their host may be asked; other calls at once. */
+/** Sends a call for a file once its host may be looked up, and any other call immediately. */
 export function sendToFiles(send: Send): Send {
   const limiter = new FileHostLimiter()
   return (call) => (isForFile(call) ? sendLimited(call, send, limiter) : send(call))

@@ -1,8 +1,8 @@
-// Makes way for a unix socket: a stale one is removed, a live one or another kind of file is an error.
+// Prepares the path of a unix socket: removes a stale socket; a live one or another kind of file is an error.
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 
-/** Throws where somebody listens at `path`, or where something that is no socket is in the way. */
+/** Throws if a process listens at `path`, or if something other than a socket is there. */
 export async function clearStaleSocket(path: string): Promise<void> {
   const stats = lstatSync(path, { throwIfNoEntry: false })
   if (stats === undefined) return

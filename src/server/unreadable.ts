@@ -1,4 +1,4 @@
-// Answers on connections where there is no request to answer to: bytes that are not HTTP, and CONNECT.
+// Answers on connections without a readable request: bytes that are not HTTP, and CONNECT.
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -7,7 +7,7 @@ import { problem } from '../forward/problem.ts'
 import { newRequestId } from '../observe/request-id.ts'
 import type { CallerConnections } from './connections.ts'
 
-/** Listener for a server's `clientError`: what Node's parser refused. */
+/** Listener for a server's `clientError`, which reports what Node's parser refused. */
 export function onClientError(connections: CallerConnections) {
   return (error: NodeJS.ErrnoException, stream: Duplex): void => {
     const socket = stream as Socket
@@ -18,7 +18,7 @@ export function onClientError(connections: CallerConnections) {
       if (connection?.isCondemned) socket.destroy()
       else refuseUnread(socket, error)
     } else if (current.request.complete || current.response.writableEnded) {
-      // The response was made without what is wrong here, so its caller gets it: the connection ends with it.
+      // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
       connection?.condemn()
     } else if (error.code === 'HPE_INVALID_EOF_STATE') {
       // The caller left in the middle of its body.
@@ -27,7 +27,7 @@ export function onClientError(connections: CallerConnections) {
       connection?.condemn()
       current.onBroken(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
     } else {
-      // A response under way must not be mixed with another one, and its request came to nothing.
+      // The current request is broken, and a second response must not be mixed into the one that has begun.
       socket.destroy()
     }
   }
@@ -36,12 +36,12 @@ export function onClientError(connections: CallerConnections) {
 function refuseUnread(socket: Socket, error: NodeJS.ErrnoException): void {
   if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
     refuse(socket, new ProxyError('request_invalid', detailOf(error)))
-  // A connection on which nothing was ever sent is closed in silence (RFC 9110 section 15.5.9).
+  // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
   else if (socket.bytesRead === 0) socket.destroy()
   else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
 }
 
-/** Listener for a server's `connect`. Node no longer looks after such a connection, nor after requests before it. */
+/** Listener for a server's `connect`. Node no longer handles such a connection, nor earlier requests on it. */
 export function onConnect(connections: CallerConnections) {
   return (_request: IncomingMessage, stream: Duplex): void => {
     const socket = stream as Socket

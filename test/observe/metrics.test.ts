@@ -23,7 +23,7 @@ t.test(
     await get('/acme/rest/v1.0/me', { method: 'HEAD' })
     fake.faults.api = [{ match: '/rest/v1.0/me', status: 500 }]
     await get('/globex/rest/v1.0/me', { method: 'OPTIONS' })
-    await get('/nobody/rest/v1.0/me')
+    await get('/unknown/rest/v1.0/me')
     const { text, headers } = await get('/_proxy/metrics')
     t.match(headers, {
       'content-type': 'text/plain; version=0.0.4; charset=utf-8',

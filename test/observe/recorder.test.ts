@@ -100,7 +100,7 @@ t.test('a wait for a token shows in the timing', async (t) => {
 
 t.test('refusals and failures are remembered with their help; own pages are not', async (t) => {
   const { server, get, port, fake } = await startRig(t, { settings: { upstream: { retries: 0 } } })
-  await get('/nobody/rest/v1.0/me?a=query0')
+  await get('/unknown/rest/v1.0/me?a=query0')
   fake.faults.reset('before')
   await get('/acme/rest/v1.0/me')
   fake.faults.clear()
@@ -128,10 +128,10 @@ t.test('refusals and failures are remembered with their help; own pages are not'
   ])
   const unknown = shown[0]
   t.match(unknown, {
-    target: '/nobody/rest/v1.0/me?a=*',
+    target: '/unknown/rest/v1.0/me?a=*',
     added: [],
     removed: [],
-    error: { detail: /nobody/, help: /./ },
+    error: { detail: /unknown/, help: /./ },
   })
   const errors = server.recorder.errors()
   t.match(
@@ -139,7 +139,7 @@ t.test('refusals and failures are remembered with their help; own pages are not'
     ['company_unknown', 'host_not_allowed', 'upstream_protocol', 'upstream_status'],
     'who left is no error',
   )
-  t.match(errors.at(-1), { code: 'company_unknown', target: '/nobody/rest/v1.0/me?a=*', status: 404 })
+  t.match(errors.at(-1), { code: 'company_unknown', target: '/unknown/rest/v1.0/me?a=*', status: 404 })
   t.notMatch(JSON.stringify([shown, errors]), 'query0')
 })
 
@@ -147,7 +147,7 @@ t.test('the inspector can be off, or smaller, and a reload changes that', async 
   const rig = await startRig(t, { settings: { inspector: { enabled: false } } })
   const { server, get } = rig
   await get('/acme/rest/v1.0/me')
-  await get('/nobody/rest/v1.0/me')
+  await get('/unknown/rest/v1.0/me')
   t.notOk(server.recorder.enabled)
   t.strictSame([server.recorder.requests(), server.recorder.series()], [[], []])
   t.match(server.recorder.errors(), [{ code: 'company_unknown' }])

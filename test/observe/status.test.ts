@@ -102,7 +102,7 @@ t.test('companies, tokens, budgets, counts, errors and warnings', async (t) => {
   t.ok(token && !text.includes(token) && !(await get('/_proxy/metrics')).text.includes(token))
 })
 
-t.test('warnings of the configuration stand in it, and a reload changes what it shows', async (t) => {
+t.test('warnings of the configuration are in it, and a reload changes what it shows', async (t) => {
   const rig = await startRig(t)
   const companies = { other: { id: '5', serviceAccount: 'app' } }
   await rig.reload(
