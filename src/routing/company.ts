@@ -15,7 +15,7 @@ import { quote } from './quote.ts'
 import type { Target } from './target.ts'
 
 /** How a request arrived, as far as that determines its company. */
-export interface Entrance {
+export interface Arrival {
   /** The name of the company whose own `listen` address took the request. */
   readonly listenerCompany: string | undefined
   /** The label before `.localhost` in the Host header. */
@@ -23,7 +23,7 @@ export interface Entrance {
 }
 
 /** Everything in a request that may name a company. */
-export interface RoutedRequest extends Entrance {
+export interface RoutedRequest extends Arrival {
   readonly target: Target
   /** Every value of Procore-Company-Id, as sent. */
   readonly companyIdHeaders: readonly string[]
@@ -103,8 +103,8 @@ function idsInPath(path: string): readonly string[] {
  * The company that the listener, Host label and path prefix determine; undefined if none of them does. Also used for
  * the proxy's own pages, which need no company. Throws `company_unknown` and `company_conflict`.
  */
-export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPath): Picked | undefined {
-  const { listenerCompany, hostLabel } = entrance
+export function fixedCompany(table: CompanyTable, arrival: Arrival, cut: CutPath): Picked | undefined {
+  const { listenerCompany, hostLabel } = arrival
   let picked: Picked | undefined
   if (listenerCompany !== undefined) {
     picked = { company: byName(table, listenerCompany, 'listen address'), why: 'listen address' }

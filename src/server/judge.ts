@@ -13,7 +13,7 @@ import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-host
 import { judgeFraming } from '../guards/framing.ts'
 import { judgeLoop, optionsAnswer } from '../guards/hops.ts'
 import { type Host, readHost } from '../guards/host.ts'
-import { identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
+import { asksForKeys, hasKeyHeader, identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
 import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
@@ -82,7 +82,7 @@ export interface Judged {
 }
 
 /** Any prefix is accepted, so that a caller without a key does not learn which companies exist. */
-const LOGIN = /^(?:\/[^/]+)?\/oauth\/token$/
+const LOGIN = /^(?:\/[^/]+)?\/oauth\/(token|revoke)$/
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function judge(input: JudgeInput, judged: Judged): Judgement {
@@ -111,8 +111,10 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   }
   judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
-  // The key of a login is in the body, which the route reads.
-  if (method === 'POST' && LOGIN.test(target.path)) return { kind: 'own', url: '/oauth/token' }
+  // The key of a login is in the body, which the route reads; so may be that of a revocation.
+  const login = method === 'POST' ? LOGIN.exec(target.path)?.[1] : undefined
+  const isKeyInBody = login === 'revoke' && asksForKeys(runtime.config) && !hasKeyHeader(rawHeaders)
+  if (login === 'token' || isKeyInBody) return { kind: 'own', url: `/oauth/${login}` }
   const identity = identifyCaller(runtime.config, rawHeaders)
   judged.caller = identity.caller
   exchange.caller = identity.caller?.name
