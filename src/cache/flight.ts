@@ -3,12 +3,10 @@
 import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { CacheRequest } from './cache-request.ts'
-import { CollectedResponse, type SharedMemory } from './collected-response.ts'
+import { CollectedResponse, type CollectOptions } from './collected-response.ts'
 
-export interface FlightOptions {
+export interface FlightOptions extends Pick<CollectOptions, 'memory' | 'mostBytes'> {
   readonly send: Send
-  readonly memory: SharedMemory
-  readonly mostBytes: number
   /** Whether a response is worth collecting: to be kept, or for followers. */
   readonly isWanted: (response: UpstreamResponse) => boolean
 }

@@ -1,7 +1,6 @@
 // Stores the kept responses within a limit in bytes, which also includes responses that are being collected.
 import { LRUCache } from 'lru-cache'
 import type { VaryField } from './cache-request.ts'
-import type { SharedMemory } from './collected-response.ts'
 
 /** A complete response from Procore. */
 export interface KeptResponse {
@@ -34,12 +33,11 @@ export function ageMsOf({ sentAt, sentAtWall, ageOnArrivalMs }: KeptResponse): n
   return ageOnArrivalMs + Math.max(0, performance.now() - sentAt, Date.now() - sentAtWall)
 }
 
-export class KeptResponses implements SharedMemory {
+export class KeptResponses {
   #kept: LRUCache<string, KeptResponse>
   #sizeBytes: number
   /** Of responses that are being collected. */
   #underWayBytes = 0
-  readonly #keysByCompany = new Map<string, Set<string>>()
 
   constructor(sizeBytes: number) {
     this.#sizeBytes = sizeBytes
@@ -61,11 +59,6 @@ export class KeptResponses implements SharedMemory {
 
   set(key: string, response: KeptResponse): void {
     this.#kept.set(key, response)
-    // It is missing if it was larger than one response may be.
-    if (!this.#kept.has(key)) return
-    const keys = this.#keysByCompany.get(response.companyKey)
-    if (keys === undefined) this.#keysByCompany.set(response.companyKey, new Set([key]))
-    else keys.add(key)
   }
 
   delete(key: string): void {
@@ -74,17 +67,20 @@ export class KeptResponses implements SharedMemory {
 
   /** Deletes everything of one company. */
   drop(companyKey: string): void {
-    for (const key of [...(this.#keysByCompany.get(companyKey) ?? [])]) this.#kept.delete(key)
+    for (const [key, kept] of [...this.#kept.entries()]) {
+      if (kept.companyKey === companyKey) this.#kept.delete(key)
+    }
   }
 
   /** Deletes entries for which `applies` returns false, and entries that no longer fit. */
   retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
-    const kept = [...this.#kept.rkeys()].map((key) => [key, this.#kept.peek(key)] as const)
-    this.#kept.clear()
+    const before = this.#kept
     this.#sizeBytes = sizeBytes
     this.#kept = this.#open()
-    for (const [key, response] of kept)
-      if (response !== undefined && applies(response)) this.set(key, response)
+    for (const key of before.rkeys()) {
+      const response = before.peek(key)
+      if (response !== undefined && applies(response)) this.#kept.set(key, response)
+    }
   }
 
   /** Makes room for a response that is being collected. The least recently used entries are deleted first. */
@@ -106,14 +102,7 @@ export class KeptResponses implements SharedMemory {
       // The body's bound, with what comes with it.
       maxEntrySize: this.mostBytes,
       sizeCalculation: (response, key) => sizeOf(response) + key.length * 2,
-      dispose: ({ companyKey }, key) => this.#forget(companyKey, key),
     })
-  }
-
-  #forget(companyKey: string, key: string): void {
-    const keys = this.#keysByCompany.get(companyKey)
-    keys?.delete(key)
-    if (keys?.size === 0) this.#keysByCompany.delete(companyKey)
   }
 }
 

@@ -17,31 +17,9 @@ import {
 import { Flight, type WholeResponse } from './flight.ts'
 import { ageMsOf, type KeptResponse, KeptResponses } from './kept-responses.ts'
 
-export interface CacheDeps {
-  /** Whether the rate budget of the call is used up. */
-  readonly isExhausted: (call: Call) => boolean
-}
-
-/** What the cache holds, for the status page. */
-export interface CacheStats {
-  readonly entries: number
-  readonly bytes: number
-  /** Requests under way whose response may be shared or kept, and what of it has come. */
-  readonly underWay: number
-  readonly underWayBytes: number
-}
-
-/** A `Send` that asks Procore only if it has to. */
-export type CachingSend = Send & {
-  /** Forgets everything of a company (`environment API URL, blank, company id`). */
-  drop(companyKey: string): void
-  readonly stats: () => CacheStats
-}
-
-/** Wraps `send`. The cache outlives a reload. */
-export function withCache(send: Send, cache: ResponseCache): CachingSend {
-  const caching: Send = (call) => cache.send(call, send)
-  return Object.assign(caching, { drop: (key: string) => cache.drop(key), stats: () => cache.stats() })
+/** A `Send` that asks Procore only where it has to. The cache outlives it: after a reload, another one uses it too. */
+export function withCache(send: Send, cache: ResponseCache): Send {
+  return (call) => cache.send(call, send)
 }
 
 /** Errors of calls that were never sent. A write that ended with any other error may have been carried out. */
@@ -60,16 +38,17 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
  * token; `deduplicate` fails the followers when the first caller leaves, and those that fall 5 MiB behind.
  */
 export class ResponseCache {
-  readonly #deps: CacheDeps
+  readonly #isExhausted: (call: Call) => boolean
   readonly #kept: KeptResponses
   #settings: CacheSettings
   readonly #flights = new Set<Flight>()
   /** By key, the flight that equal calls join. */
   readonly #joinable = new Map<string, Flight>()
 
-  constructor(settings: CacheSettings, deps: CacheDeps) {
+  /** `isExhausted`: whether the rate budget that the call would take from is used up. */
+  constructor(settings: CacheSettings, isExhausted: (call: Call) => boolean) {
     this.#settings = settings
-    this.#deps = deps
+    this.#isExhausted = isExhausted
     this.#kept = new KeptResponses(settings.sizeBytes)
   }
 
@@ -79,7 +58,8 @@ export class ResponseCache {
     this.#kept.retain(settings.sizeBytes, (kept) => ageMsOf(kept) < this.#lifetimes(kept).mostMs)
   }
 
-  stats(): CacheStats {
+  /** What it holds, and what of responses under way that may be shared or kept has arrived. */
+  stats(): { entries: number; bytes: number; underWay: number; underWayBytes: number } {
     return { ...this.#kept.stats, underWay: this.#flights.size }
   }
 
@@ -142,7 +122,7 @@ export class ResponseCache {
     const { freshMs, mostMs } = this.#lifetimes(kept)
     if (ageMs >= mostMs) this.#kept.delete(request.key)
     if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
-    if (ageMs >= freshMs && !this.#deps.isExhausted(call)) return undefined
+    if (ageMs >= freshMs && !this.#isExhausted(call)) return undefined
     const isRefusal = kept.status !== 200
     const response = new StoredResponse(kept.status, kept.statusText, kept.rawHeaders, kept.body)
     return this.#marked(call, response, hitStatus(freshMs - ageMs, isRefusal), ageMs)

@@ -41,7 +41,7 @@ export interface AttemptOptions {
 
 export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly #options: AttemptOptions
-  readonly #started = Promise.withResolvers<UpstreamResponse>()
+  readonly #started = Promise.withResolvers<Attempt>()
   #controller: Controller | undefined
   #timer: NodeJS.Timeout | undefined
   /** When a byte last moved in either direction (`performance.now()`). */
@@ -69,7 +69,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   /** Resolves with the response once its head has arrived; rejects if there is none. */
-  get response(): Promise<UpstreamResponse> {
+  get response(): Promise<Attempt> {
     return this.#started.promise
   }
 
@@ -153,23 +153,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.#controller?.resume()
   }
 
-  async read(mostBytes: number): Promise<Buffer | undefined> {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    const tooLong = new Error('the response is too long')
-    try {
-      await this.pipe((chunk) => {
-        bytes += chunk.length
-        if (bytes > mostBytes) this.abort(tooLong)
-        else chunks.push(chunk)
-        return true
-      })
-    } catch (error) {
-      if (error !== tooLong) throw error
-    }
-    return bytes > mostBytes ? undefined : Buffer.concat(chunks, bytes)
-  }
-
+  /** Discards the body. A short remainder is read, so that the connection can be reused. */
   discard(): void {
     if (this.isComplete) return
     const timer = setTimeout(

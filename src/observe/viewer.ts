@@ -1,4 +1,5 @@
-// Decides what a viewer may see of status, page, events and metrics.
+// Who looks at status, page, events and metrics, and what of them this viewer may see.
+import type { Company, Config } from '../config/config.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What a viewer may see, which is what it may call. */
@@ -19,10 +20,13 @@ export function seesCompany({ companies }: Viewer, group: string): boolean {
   return companies === undefined || companies.has(group)
 }
 
-/**
- * True if the viewer may see the request. A request without a company is visible to those who see everything, and to
- * its own caller.
- */
+/** The companies of the configuration that the viewer may see; `*`, with an empty id, is any other id. */
+export function visibleCompanies({ companies, anyCompany }: Config, viewer: Viewer): readonly Company[] {
+  const any = anyCompany && { ...anyCompany, name: '*', id: '', isDefault: false, listen: undefined }
+  return [...companies, ...(any ? [any] : [])].filter(({ name }) => seesCompany(viewer, name))
+}
+
+/** True where the viewer may see the request. One without a company is for those who see all, or for its own caller. */
 export function seesRequest(viewer: Viewer, { group, caller }: Pick<Exchange, 'group' | 'caller'>): boolean {
   const whose = viewer.caller ?? viewer.requestsOf
   if (whose !== undefined && whose !== caller) return false

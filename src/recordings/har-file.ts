@@ -1,5 +1,6 @@
 // Reads and writes the files in a folder of recordings: each file completely or not at all, and readable by its owner
 // only.
+import { existsSync } from 'node:fs'
 import {
   chmod,
   constants,
@@ -45,12 +46,8 @@ export async function readFolder(folder: string): Promise<Recording[]> {
 export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
   const companies: RecordedCompany[] = []
   for (const name of await namesIn(folder)) {
-    const layout = await layoutOf(join(folder, name))
-    const { company, environment } =
-      layout === undefined
-        ? await readRecording(join(folder, name))
-        : readHar(Buffer.from(layout.start + HAR_END))
-    companies.push({ company, environment })
+    const file = join(folder, name)
+    companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
   }
   return companies
 }
@@ -60,13 +57,16 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 async function readRecording(file: string): Promise<Recording> {
+  return parsed(file, await readFile(file))
+}
+
+function parsed(file: string, bytes: Buffer): Recording {
   try {
-    return readHar(await readFile(file))
+    return readHar(bytes)
   } catch (cause) {
-    throw new RecordingError(
-      `${file} is not a recording of procore-proxy, or it is damaged. Delete it, or restore it from a backup.`,
-      { cause },
-    )
+    const fix = 'Delete it, or restore it from a backup.'
+    const message = `${file} is not a recording of procore-proxy, or it is damaged. ${fix}`
+    throw new RecordingError(message, { cause })
   }
 }
 
@@ -88,12 +88,12 @@ export async function appendEntries(
   const file = fileOf(folder, company)
   const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
   try {
-    const end = await copyOfEntries(file, temporary, company)
+    const { end, isEmpty } = await copyOfEntries(file, temporary, company)
     const handle = await open(temporary, 'r+')
     try {
-      const text = (end.isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
-      await handle.truncate(end.position)
-      await handle.write(text, end.position)
+      const text = (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
+      await handle.truncate(end)
+      await handle.write(text, end)
       // The file must be on disk before it gets its final name.
       await handle.sync()
     } finally {
@@ -108,69 +108,45 @@ export async function appendEntries(
 
 interface EntriesEnd {
   /** The position of the next entry. */
-  readonly position: number
+  readonly end: number
   readonly isEmpty: boolean
 }
 
-/** Copies the file without its end, or begins a new one. */
+/** Copies the file, or begins a new one. */
 async function copyOfEntries(file: string, copy: string, company: RecordedCompany): Promise<EntriesEnd> {
-  try {
-    await copyFile(file, copy, constants.COPYFILE_FICLONE)
-    await chmod(copy, MODE)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return await rewritten(copy, company, [])
+  let lines: string[] = []
+  if (existsSync(file)) {
+    const layout = await layoutOf(file)
+    checkCompany(file, layout?.company ?? (await readRecording(file)), company)
+    if (layout !== undefined) {
+      await copyFile(file, copy, constants.COPYFILE_FICLONE)
+      await chmod(copy, MODE)
+      return layout
+    }
+    const { log } = JSON.parse(await readFile(file, 'utf8')) as { log: { entries: unknown[] } }
+    lines = log.entries.map((entry) => JSON.stringify(entry))
   }
-  const layout = await layoutOf(copy)
-  if (layout === undefined) {
-    const { log } = await parsedHar(file, company)
-    return await rewritten(
-      copy,
-      company,
-      log.entries.map((entry) => JSON.stringify(entry)),
-    )
-  }
-  checkCompany(file, readHar(Buffer.from(layout.start + HAR_END)), company)
-  return { position: layout.size - HAR_END.length, isEmpty: layout.isEmpty }
-}
-
-async function rewritten(
-  copy: string,
-  company: RecordedCompany,
-  lines: readonly string[],
-): Promise<EntriesEnd> {
   const text = harStart(company) + lines.join(',\n')
   await writeFile(copy, text, { mode: MODE })
-  return { position: Buffer.byteLength(text), isEmpty: lines.length === 0 }
+  return { end: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }
 
-/** The first line and the size of a file in our format; undefined for other files. */
-async function layoutOf(
-  file: string,
-): Promise<{ start: string; size: number; isEmpty: boolean } | undefined> {
+/** The company and the end of the entries of a file in our format; undefined for other files. */
+async function layoutOf(file: string): Promise<(EntriesEnd & { company: RecordedCompany }) | undefined> {
   const handle = await open(file)
   try {
-    const { size } = await handle.stat()
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(MOST_START_BYTES), 0, MOST_START_BYTES, 0)
-    const start = buffer.toString('utf8', 0, bytesRead)
-    const tail = await handle.read(
-      Buffer.alloc(HAR_END.length),
-      0,
-      HAR_END.length,
-      Math.max(0, size - HAR_END.length),
-    )
-    if (!isOwnLayout(start) || tail.buffer.toString() !== HAR_END) return undefined
-    const line = start.split('\n', 1)[0] as string
-    return { start: line, size, isEmpty: size <= Buffer.byteLength(line) + HAR_END.length + 1 }
+    const textAt = async (position: number, length: number): Promise<string> => {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
+      return buffer.toString('utf8', 0, bytesRead)
+    }
+    const end = (await handle.stat()).size - HAR_END.length
+    const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
+    if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
+    const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
+    return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
   } finally {
     await handle.close()
   }
-}
-
-/** Reads a file that another program or a person wrote. */
-async function parsedHar(file: string, company: RecordedCompany): Promise<{ log: { entries: unknown[] } }> {
-  checkCompany(file, await readRecording(file), company)
-  return JSON.parse(await readFile(file, 'utf8'))
 }
 
 function checkCompany(file: string, found: RecordedCompany, wanted: RecordedCompany): void {

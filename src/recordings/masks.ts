@@ -70,12 +70,16 @@ export function maskText(text: string): string {
 
 /** Masks members of JSON bodies by name. */
 export class MemberMask {
-  readonly #names: ReadonlySet<string>
-  /** Whether a text may hold one of them; an escape in a name could hide it. */
-  readonly #mayHold: RegExp
+  #names: ReadonlySet<string> = new Set()
+  /** Whether a text may contain one of them; an escape in a name could hide it. */
+  #mayHold = /^/
 
-  /** `redact`: the names that the configuration masks, besides those that are always masked. */
   constructor(redact: readonly string[]) {
+    this.configure(redact)
+  }
+
+  /** `redact`: the names that the configuration masks, in addition to those that are always masked. */
+  configure(redact: readonly string[]): void {
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
     const first = [...new Set([...this.#names].map((name) => escaped(name.charAt(0))))].join('')

@@ -1,6 +1,5 @@
 // Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
 import { Readable } from 'node:stream'
-import type { RecordingSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Call, Send } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
@@ -8,7 +7,7 @@ import { StoredResponse, type UpstreamResponse } from '../forward/upstream-respo
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'
-import { MemberMask } from './masks.ts'
+import type { MemberMask } from './masks.ts'
 import { nearest } from './nearest.ts'
 import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
 import { type CallRecorder, withRecorder } from './recorder.ts'
@@ -23,14 +22,10 @@ interface Answers {
 /** The recordings in a folder, ready for replay. They outlive a reload. */
 export class RecordedAnswers {
   readonly #byKey = new Map<string, Answers>()
-  #mask: MemberMask
+  readonly #mask: MemberMask
 
-  constructor(settings: RecordingSettings) {
-    this.#mask = new MemberMask(settings.redact)
-  }
-
-  configure(settings: RecordingSettings): void {
-    this.#mask = new MemberMask(settings.redact)
+  constructor(mask: MemberMask) {
+    this.#mask = mask
   }
 
   addAll(recording: Recording): void {
@@ -127,8 +122,8 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
     // A body that is too long to hold is streamed to Procore, so its digest is known too late.
-    const answer = body?.rest === undefined ? recordedAnswer(answers, call, body?.pieces) : undefined
-    return answer ?? (await recording(body === undefined ? call : { ...call, body: bodyOf(body) }))
+    const answer = body?.isWhole === false ? undefined : recordedAnswer(answers, call, body?.pieces)
+    return answer ?? (await recording(body === undefined ? call : { ...call, body: body.again() }))
   }
 }
 
@@ -151,32 +146,29 @@ function recordedAnswer(
 
 interface StartedBody {
   readonly pieces: readonly Buffer[]
-  /** The rest; undefined if there is none. */
-  readonly rest: AsyncIterator<Buffer> | undefined
+  readonly isWhole: boolean
+  /** The whole body, to be sent. */
+  again(): RequestBody
 }
 
 /** Reads a body, up to the length that is recorded. */
 async function readStart(body: RequestBody): Promise<StartedBody> {
-  const iterator: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
+  const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
-  for (let length = 0; length <= MOST_BODY_BYTES; ) {
+  let isWhole = false
+  for (let length = 0; length <= MOST_BODY_BYTES && !isWhole; ) {
     const { done, value } = await iterator.next()
-    if (done) return { pieces, rest: undefined }
-    pieces.push(value)
-    length += value.length
+    if (done) isWhole = true
+    else {
+      pieces.push(value)
+      length += value.length
+    }
   }
-  return { pieces, rest: iterator }
-}
-
-/** The body to send. The caller's bytes were counted when they arrived. */
-function bodyOf({ pieces, rest }: StartedBody): RequestBody {
-  return new RequestBody(
-    Readable.from(rest === undefined ? pieces : joined(pieces, rest), { objectMode: false }),
-    () => {},
-  )
-}
-
-async function* joined(pieces: readonly Buffer[], rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  yield* pieces
-  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value
+  async function* all(): AsyncGenerator<Buffer> {
+    yield* pieces
+    yield* iterator
+  }
+  // The caller's bytes were counted when they arrived.
+  const again = () => new RequestBody(Readable.from(all(), { objectMode: false }), () => {})
+  return { pieces, isWhole, again }
 }

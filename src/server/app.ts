@@ -27,7 +27,6 @@ import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
 import { type IsReady, isHealth, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
-import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
 import type { OwnPlaces } from './own-places.ts'
@@ -99,8 +98,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
   registerErrorDocs(app)
   if (runtime.config.lists.enabled) {
-    const { registerLists } = await import('../lists/register-lists.ts')
-    registerLists(app, listDeps(deps))
+    const { registerLists } = await import('./lists.ts')
+    registerLists(app, deps)
   }
   await registerForwarding(app, {
     originOf: (request) => forwardedOf(request).call.upstream.origin,

@@ -79,9 +79,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const audits = new Audits(log)
   await audits.configure(config)
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
-  const cache = new ResponseCache(config.cache, {
-    isExhausted: ({ upstream }) => upstream.budget?.isExhausted ?? false,
-  })
+  const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const send = withCache(sendToFiles(recordings.send), cache)
   let runtime = runtimeOf(config, new Upstreams(config, { tokens, budgets }))
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
@@ -117,6 +115,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       },
       get shared() {
         return shared && sharedView(shared)
+      },
+      get cache() {
+        return cache.stats()
       },
     },
   })

@@ -592,7 +592,7 @@ t.test(
 
 t.test('a company that Procore refuses every time is shown as such, with the causes', { skip }, async (t) => {
   const { page, get, fake } = await open(t)
-  fake.faults.notConnected({ match: '/rest/' })
+  fake.faults.notConnected({ match: '/rest/', message: 'Forbidden' })
   for (let n = 0; n < 3; n++) await get('/acme/rest/v1.0/me')
   await page.locator('#health.bad').waitFor()
   t.match(await page.locator('#health').textContent(), 'Procore refuses every request of acme')

@@ -12,6 +12,7 @@ import { EventStreams } from '../../src/server/event-streams.ts'
 import { Observation } from '../../src/server/observation.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -266,11 +267,7 @@ function observe(t: Test) {
     { level: 'info', format: 'json' },
     { write: (line: string) => void lines.push(line) },
   )
-  const live = {
-    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
-  }
-  const observation = new Observation({ config, log, live })
+  const observation = new Observation({ config, log, live: testLive() })
   t.teardown(() => observation.close())
   return { observation, lines, config }
 }
