@@ -2,6 +2,7 @@
 // read.
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { errorCode } from '../network/connection-error.ts'
 import type { RequestBody } from './request-body.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
 import type { ResponseHead, UpstreamResponse } from './upstream-response.ts'
@@ -123,6 +124,10 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
+    if (this.#isOnlyLengthOff(error)) {
+      this.onResponseEnd()
+      return
+    }
     this.#finish()
     this.#failure ??= error
     if (!this.#hasStarted) this.#started.reject(this.#failure)
@@ -178,6 +183,18 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
    */
   connectionEnded(): void {
     this.#controller?.resume()
+  }
+
+  /**
+   * A 304 tells the length of what it stands for, and has no body whatever its headers say, nor has a 204 (RFC 9110 section
+   * 8.6, RFC 9112 section 6.3); undici misses one.
+   */
+  #isOnlyLengthOff(error: Error): boolean {
+    return (
+      this.#hasStarted &&
+      (this.status === 304 || this.status === 204) &&
+      errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+    )
   }
 
   #finish(): void {

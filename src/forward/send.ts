@@ -122,7 +122,12 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
   const { upstream, departure, exchange, queueKey } = call
   const { pool, tokens } = upstream
   const connection = await pool.acquire(queueKey, departure)
-  const body = call.body === null ? null : (call.body.replay() ?? null)
+  const body = call.body === null ? null : call.body.replay()
+  if (body === undefined) {
+    // It broke off while the request waited. Without it, another request would go up than the caller meant.
+    pool.release(connection, queueKey)
+    throw call.body?.errored ?? new CallerGoneError()
+  }
   const attempt = new Attempt({
     responseTimeoutMs: upstream.settings.responseTimeoutMs,
     body,

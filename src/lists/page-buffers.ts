@@ -1,5 +1,5 @@
 // Reuses memory for the bodies of pages, because V8 lets 64 MB of buffers accumulate before it collects them.
-import type { BodySource } from '../forward/answer-body.ts'
+import type { BodySource } from '../forward/response-body.ts'
 
 /** Longer pages are refused, because a page is held in memory. */
 export const MOST_PAGE_BYTES = 16 * 1024 * 1024

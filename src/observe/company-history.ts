@@ -22,7 +22,12 @@ export function countsByClass(counts: ArrayLike<number> | undefined): StatusCoun
   return Object.fromEntries(entries) as Record<StatusClass, number>
 }
 
-/** The log warns about each company and status at most this often. */
+/** Counts one more at that place. */
+export function increment(counts: Uint32Array, place: number): void {
+  counts[place] = (counts[place] as number) + 1
+}
+
+/** No status and company is warned of more often than this. */
 const WARNING_INTERVAL_MS = 10 * 60_000
 
 /** Procore's consecutive refusals of a company. */
@@ -36,12 +41,12 @@ export interface Refusals {
   readonly causes: readonly LikelyCause[]
 }
 
-interface Company {
-  readonly counts: number[]
-  readonly saved: Record<SavedBy, number>
+class Company {
+  readonly counts = new Uint32Array(STATUS_CLASSES.length)
+  readonly saved: Record<SavedBy, number> = { coalesced: 0, kept: 0, refusal: 0 }
   refusals: Refusals | undefined
-  /** When the log last warned about a status, in ms of `performance.now()`. */
-  readonly warnedAt: Map<number, number>
+  /** When the log was last warned of a status, in ms of `performance.now()`. */
+  readonly warnedAt = new Map<number, number>()
 }
 
 /** Companies by the name that their requests count under. */
@@ -63,29 +68,14 @@ export class CompanyHistory {
     const { group, status, caller } = exchange
     if (caller !== undefined) this.#callers.set(caller, this.requestsOfCaller(caller) + 1)
     if (group === undefined) return
-    const company = this.#company(group)
+    const company = this.#companies.get(group) ?? new Company()
+    this.#companies.set(group, company)
     const by = savedBy(exchange.cacheStatus)
     if (by !== undefined) company.saved[by]++
-    const place = statusClass(status)
-    company.counts[place] = (company.counts[place] as number) + 1
+    increment(company.counts, statusClass(status))
     if (status === null || !isProcores(exchange)) return
     if (status === 401 || status === 403 || status === 404) this.#refused(company, exchange, status)
     else if (status < 400) company.refusals = undefined
-  }
-
-  #company(group: string): Company {
-    let company = this.#companies.get(group)
-    if (company === undefined) {
-      const counts = STATUS_CLASSES.map(() => 0)
-      company = {
-        counts,
-        saved: { coalesced: 0, kept: 0, refusal: 0 },
-        refusals: undefined,
-        warnedAt: new Map(),
-      }
-      this.#companies.set(group, company)
-    }
-    return company
   }
 
   #refused(company: Company, exchange: Exchange, status: number): void {
@@ -107,7 +97,7 @@ export class CompanyHistory {
 
   /** How many requests did not have to go to Procore. */
   saved(group: string): Readonly<Record<SavedBy, number>> {
-    return { ...(this.#companies.get(group)?.saved ?? { coalesced: 0, kept: 0, refusal: 0 }) }
+    return { ...(this.#companies.get(group) ?? new Company()).saved }
   }
 
   /** How many requests a caller with a name has made. */

@@ -9,7 +9,6 @@ export const MOST_EXCERPT_BYTES = 2 * 1024
 /** The memory that an excerpt takes besides its bytes. */
 const OVERHEAD_BYTES = 256
 
-const NOTHING = Buffer.alloc(0)
 const MEDIA_TYPE = /^\s*([\w!#$&^.+-]{1,63}\/[\w!#$&^.+-]{1,127})\s*(?:;|$)/
 const TEXT =
   /^(?:text\/.*|(?:application|image)\/(?:.*\+)?(?:json|xml)|application\/(?:x-ndjson|x-www-form-urlencoded))$/
@@ -22,47 +21,40 @@ export class Excerpt {
   readonly isText: boolean
   /** Content-Encoding as sent; undefined if there is none. */
   readonly coding: string | undefined
-  #kept: Buffer = NOTHING
-  #total = 0
+  /** The beginning of the body. */
+  kept: Buffer = Buffer.alloc(0)
+  /** Bytes passed on so far. */
+  total = 0
   #ended = false
 
-  constructor(contentType: string | undefined, contentEncoding: string | undefined) {
-    this.type = MEDIA_TYPE.exec(contentType ?? '')?.[1]?.toLowerCase()
-    this.charset = /;\s*charset\s*=\s*"?([\w.:-]{1,40})/i.exec(contentType ?? '')?.[1]?.toLowerCase()
+  constructor(contentType = '', contentEncoding?: string) {
+    this.type = MEDIA_TYPE.exec(contentType)?.[1]?.toLowerCase()
+    this.charset = /;\s*charset\s*=\s*"?([\w.:-]{1,40})/i.exec(contentType)?.[1]?.toLowerCase()
     this.isText = this.type !== undefined && TEXT.test(this.type)
     this.coding = contentEncoding?.slice(0, 40)
   }
 
-  /** The number of bytes passed on so far. */
-  get total(): number {
-    return this.#total
-  }
-
-  get kept(): Buffer {
-    return this.#kept
-  }
-
-  /** The body is complete, and all of it is kept. */
+  /** All of the body came, and all of it is kept. */
   get whole(): boolean {
-    return this.#ended && this.#kept.length === this.#total
+    return this.#ended && this.kept.length === this.total
   }
 
   /** Its size in memory. */
   get cost(): number {
-    return OVERHEAD_BYTES + this.#kept.length
+    return OVERHEAD_BYTES + this.kept.length
   }
 
   /** Adds the next chunk of the body. */
   add(chunk: Buffer): void {
-    this.#total += chunk.length
-    const room = MOST_EXCERPT_BYTES - this.#kept.length
+    this.total += chunk.length
+    const room = MOST_EXCERPT_BYTES - this.kept.length
     if (room === 0 || !this.isText) return
-    const piece = chunk.length > room ? chunk.subarray(0, room) : chunk
-    // A copy, because a slice would keep the whole chunk, or a page of Buffer's pool, in memory.
-    const kept = Buffer.allocUnsafeSlow(this.#kept.length + piece.length)
-    kept.set(this.#kept)
-    kept.set(piece, this.#kept.length)
-    this.#kept = kept
+    const piece = chunk.subarray(0, room)
+    // Bytes of its own: a slice would keep the whole chunk in memory, one of Buffer's pool a whole page of that.
+    const kept = Buffer.allocUnsafeSlow(this.kept.length + piece.length)
+    kept.set(this.kept)
+    kept.set(piece, this.kept.length)
+    this.kept = kept
   }
 
   /** Marks the body as complete. */
@@ -84,15 +76,9 @@ export class Bodies {
 
 /** Begins the excerpt of a body. The headers are flat (name, value, …). */
 export function excerptOf(headers: readonly string[]): Excerpt {
-  let type: string | undefined
-  let coding: string | undefined
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    if (name.length === 12 && name.toLowerCase() === 'content-type') type ??= headers[i + 1]
-    else if (name.length === 16 && name.toLowerCase() === 'content-encoding') {
-      // Several headers mean the same as one list.
-      coding = coding === undefined ? headers[i + 1] : `${coding}, ${headers[i + 1]}`
-    }
-  }
-  return new Excerpt(type, coding)
+  const valuesOf = (wanted: string) =>
+    headers.filter((_, at) => at % 2 === 1 && headers[at - 1]?.toLowerCase() === wanted)
+  const codings = valuesOf('content-encoding')
+  // One header for each coding says the same as a list.
+  return new Excerpt(valuesOf('content-type')[0], codings.length === 0 ? undefined : codings.join(', '))
 }

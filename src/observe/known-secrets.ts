@@ -59,7 +59,7 @@ function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 }
 
-function secretsOf({ accounts, guard, callers = [], network, shared }: Config): string[] {
+function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {
   const authorization = network.proxy?.authorization?.reveal()
   const password = shared === undefined ? undefined : new URL(shared.url.reveal()).password
   return [

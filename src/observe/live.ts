@@ -1,6 +1,7 @@
 // The current state of the running proxy, for status and metrics.
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
+import type { Status } from './status.ts'
 
 /** What is left of a company's rate budget, according to Procore's responses; undefined before the first one. */
 export interface BudgetView {
@@ -55,4 +56,5 @@ export interface Live {
   readonly logLinesLost: number
   /** Undefined if nothing is shared. */
   readonly shared: SharedView | undefined
+  readonly cache: NonNullable<Status['cache']>
 }

@@ -1,5 +1,4 @@
-// Creates prom-client's counters, gauges and histograms from the table of definitions. Imported only when it is
-// needed.
+// The counters, gauges and histograms of prom-client, made from the table of definitions. Imported only once it is needed.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import {
   DURATION_BUCKETS,
@@ -9,23 +8,24 @@ import {
   type Sample,
 } from './metric-definitions.ts'
 
-/** The metrics whose values are read at a scrape. */
+type Entries = [MetricKey, MetricDefinition][]
+
+/** The metrics whose values are read when somebody asks for them. */
 export type Readings = Partial<Record<MetricKey, () => Iterable<Sample>>>
 
 export class MetricsRegistry {
   readonly #registry = new Registry()
   readonly #counters = new Map<MetricKey, Counter>()
   readonly #histograms = new Map<MetricKey, Histogram>()
-  /** The companies that have a series in the histograms. */
+  /** Companies of the histograms that have a series. */
   readonly #seen = new Set<string>()
 
   constructor(readings: Readings) {
-    for (const [key, definition] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) {
-      const { name, help, type } = definition
-      const options = { name, help, labelNames: [...definition.labels], registers: [this.#registry] }
+    for (const [key, { name, help, type, labels: labelNames }] of Object.entries(METRICS) as Entries) {
+      const options = { name, help, labelNames, registers: [this.#registry] }
       const read = readings[key]
       if (type === 'histogram') {
-        this.#histograms.set(key, new Histogram({ ...options, buckets: [...DURATION_BUCKETS] }))
+        this.#histograms.set(key, new Histogram({ ...options, buckets: DURATION_BUCKETS }))
       } else if (type === 'gauge') {
         new Gauge({
           ...options,
@@ -33,8 +33,8 @@ export class MetricsRegistry {
             this.reset()
             for (const [labels, value] of read?.() ?? []) {
               if (value !== undefined) this.set(labels, value)
-              // Without labels, the value would be 0 even if nothing is known.
-              else if (definition.labels.length === 0) this.remove()
+              // Without labels it would be 0 where nothing is known.
+              else if (labelNames.length === 0) this.remove()
             }
           },
         })
@@ -63,12 +63,11 @@ export class MetricsRegistry {
     this.#histograms.get(key)?.observe(labels, seconds)
   }
 
-  /** Makes a histogram show a company that has no observation yet. */
+  /** Makes a histogram show a company that had no observation yet. */
   startAtZero(key: MetricKey, labels: { company: string }): void {
+    // Invariant: never of a series that exists, since that would set it back.
     if (this.#seen.has(`${key} ${labels.company}`)) return
     this.#seen.add(`${key} ${labels.company}`)
-    // Invariant: a counter never goes back. This must not be called for a series that exists, because it would reset
-    // it.
     this.#histograms.get(key)?.zero(labels)
   }
 

@@ -23,33 +23,35 @@ export function recordedBody(
   showQueryValues: boolean,
 ): RecordedBody | undefined {
   if (excerpt === undefined || excerpt.total === 0) return undefined
-  const { type, total: bytes } = excerpt
+  const { type = '', total: bytes } = excerpt
   const read = readText(excerpt)
-  if ('hidden' in read) {
-    return { type, bytes, text: undefined, hidden: read.hidden, whole: false, masked: false }
+  if (typeof read === 'string') {
+    return { type: excerpt.type, bytes, text: undefined, hidden: read, whole: false, masked: false }
   }
-  const text = maskBody(read.text, { type: read.type, cut: !read.whole, showQueryValues })
-  return { type, bytes, text, hidden: undefined, whole: read.whole, masked: text !== read.text }
+  const { text: whole, isWhole } = read
+  const text = maskBody(whole, { type, cut: !isWhole, showQueryValues })
+  return { type, bytes, text, hidden: undefined, whole: isWhole, masked: text !== whole }
 }
 
-function readText(excerpt: Excerpt): { type: string; text: string; whole: boolean } | { hidden: string } {
-  const { type, charset, coding } = excerpt
-  if (type === undefined) return { hidden: 'of no known type' }
-  if (!excerpt.isText) return { hidden: 'binary' }
-  // In another charset the names would not be recognized, and their values would be shown.
-  if (charset !== undefined && !READABLE_CHARSETS.has(charset)) return { hidden: `in ${charset}` }
-  const codings = (coding ?? '').toLowerCase().split(/[\s,]+/)
+/** The text, or why it is not shown. */
+function readText(excerpt: Excerpt): { readonly text: string; readonly isWhole: boolean } | string {
+  const { type, charset, coding = '' } = excerpt
+  if (type === undefined) return 'of no known type'
+  if (!excerpt.isText) return 'binary'
+  // Of another charset the names would not be recognised, and what stands under them would be shown.
+  if (charset !== undefined && !READABLE_CHARSETS.has(charset)) return `in ${charset}`
+  const codings = coding.toLowerCase().split(/[\s,]+/)
   const packed = codings.filter((name) => name !== '' && name !== 'identity')
   const bytes = packed.length === 0 ? excerpt.kept : unpacked(excerpt.kept, packed)
-  if (bytes === undefined) return { hidden: `compressed (${packed.join(', ')})` }
-  const whole = excerpt.whole && bytes.length <= MOST_EXCERPT_BYTES
+  if (bytes === undefined) return `compressed (${packed.join(', ')})`
+  const isWhole = excerpt.whole && bytes.length <= MOST_EXCERPT_BYTES
   try {
     // An incomplete text may end within a character, which is then left out.
     const decoder = new TextDecoder('utf-8', { fatal: true })
-    const text = decoder.decode(bytes.subarray(0, MOST_EXCERPT_BYTES), { stream: !whole })
-    return text.includes('\0') ? { hidden: 'binary' } : { type, text, whole }
+    const text = decoder.decode(bytes.subarray(0, MOST_EXCERPT_BYTES), { stream: !isWhole })
+    return text.includes('\0') ? 'binary' : { text, isWhole }
   } catch {
-    return { hidden: 'not UTF-8' }
+    return 'not UTF-8'
   }
 }
 
@@ -67,22 +69,12 @@ function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer
   const { Z_SYNC_FLUSH, BROTLI_OPERATION_FLUSH, ZSTD_e_flush } = zlib.constants
   const limited = (finishFlush: number) => ({ finishFlush, maxOutputLength: MOST_UNPACKED_BYTES })
   try {
-    switch (coding) {
-      case 'gzip':
-      case 'x-gzip':
-        return zlib.gunzipSync(bytes, limited(Z_SYNC_FLUSH))
-      case 'deflate': {
-        // Some servers leave out the zlib header.
-        const hasHeader = ((bytes[0] as number) & 0x0f) === 8
-        return (hasHeader ? zlib.inflateSync : zlib.inflateRawSync)(bytes, limited(Z_SYNC_FLUSH))
-      }
-      case 'br':
-        return zlib.brotliDecompressSync(bytes, limited(BROTLI_OPERATION_FLUSH))
-      case 'zstd':
-        return zlib.zstdDecompressSync(bytes, limited(ZSTD_e_flush))
-      default:
-        return undefined
-    }
+    if (coding === 'br') return zlib.brotliDecompressSync(bytes, limited(BROTLI_OPERATION_FLUSH))
+    if (coding === 'zstd') return zlib.zstdDecompressSync(bytes, limited(ZSTD_e_flush))
+    // Some servers leave out the header of deflate; `unzip` takes gzip and deflate with its header.
+    const hasHeader = coding !== 'deflate' || ((bytes[0] as number) & 0x0f) === 8
+    const unzip = hasHeader ? zlib.unzipSync : zlib.inflateRawSync
+    return /^(?:(?:x-)?gzip|deflate)$/.test(coding ?? '') ? unzip(bytes, limited(Z_SYNC_FLUSH)) : undefined
   } catch {
     return undefined
   }

@@ -8,48 +8,38 @@ import { maskHeader, maskQuery } from './mask.ts'
 import type { RecordedBody } from './recorded-body.ts'
 import { type SavedBy, savedBy } from './saved.ts'
 
-/** A request that has ended, ready to be shown. Contains no value of a request header. */
-export interface RecordedRequest {
-  /** Grows by one with each request, so that a reader can ask for newer ones. */
+type AsTheyAre = Pick<
+  Exchange,
+  'at' | 'method' | 'status' | 'cacheStatus' | 'pages' | 'bytesIn' | 'bytesOut'
+> &
+  Pick<Exchange, 'company' | 'why' | 'caller'>
+
+/** A request that has ended, ready to be shown. Holds no value of a request header. */
+export interface RecordedRequest extends AsTheyAre {
+  /** Grows by one with each request: ask for what came after the last one you know. */
   readonly seq: number
   readonly id: string
-  /** When it arrived, as a Unix time in ms. */
-  readonly at: number
-  /** The address that received it, as configured. */
+  /** The address it came in by, as configured. */
   readonly listener: string | undefined
-  readonly method: string
   /** Query values are `*` unless `inspector.showQueryValues`. */
   readonly target: string
-  /** The company's name, or its id under `"*"`. */
-  readonly company: string | undefined
-  /** Why this company was chosen. */
-  readonly why: string | undefined
-  /** The caller's name (`callers:`). */
-  readonly caller: string | undefined
-  /** Where it was sent, masked like `target`; undefined if nothing was sent. */
+  /** Where it was sent, masked like `target`; undefined where nothing was sent. */
   readonly upstreamUrl: string | undefined
   /** Names of the headers that the proxy added. */
   readonly added: readonly string[]
   /** Names of the caller's headers that the proxy removed. */
   readonly removed: readonly string[]
-  /** Null if the caller disconnected or the connection broke before a response. */
-  readonly status: number | null
-  /** Who gave the response; undefined if there was none. */
+  /** Who gave the response; undefined where there was none. */
   readonly answeredBy: 'procore' | 'proxy' | 'cache' | undefined
   /** How the cache saved a call to Procore. */
   readonly saved: SavedBy | undefined
-  readonly cacheStatus: string | undefined
-  /** How many pages were read for a whole list; 0 for other requests. */
-  readonly pages: number
-  /** Set if the proxy itself responded or broke off. */
+  /** Set where the proxy responded by itself or broke off. */
   readonly error: RecordedFailure | undefined
   /** Why Procore may have refused it: the exact cause if its text gives it. */
   readonly causes: readonly LikelyCause[]
   readonly timing: Timing
   /** One reason for each time it was sent again. */
   readonly retries: readonly RetryReason[]
-  readonly bytesIn: number
-  readonly bytesOut: number
   /** As passed to the caller; query values in URLs are masked unless `inspector.showQueryValues`. */
   readonly responseHeaders: readonly (readonly [name: string, value: string])[]
   /** Procore's own X-Request-Id, which its support asks for. */
@@ -60,7 +50,6 @@ export interface RecordedRequest {
 
 /** With the bodies, which lists leave out; undefined if there was none, or if `inspector.bodies` is off. */
 export interface RecordedDetail extends RecordedRequest {
-  /** As the caller sent it. */
   readonly requestBody: RecordedBody | undefined
   /** As passed to the caller. The proxy's own responses are not kept. */
   readonly answerBody: RecordedBody | undefined
@@ -109,41 +98,29 @@ export interface Kept {
 /** Makes what is shown of a request. */
 export function shownRequest(kept: Kept, changes: HeaderChanges, showQueryValues: boolean): RecordedRequest {
   const { seq, exchange, names, connection, failure, bodies } = kept
-  const wasSent = exchange.sentAt !== undefined
+  const { reqId, at, method, company, why, caller, status, cacheStatus, pages, bytesIn, bytesOut } = exchange
+  const { listener, upstreamUrl, refusal, sentAt, askedGzip, retryReasons: retries = [] } = exchange
   const masked = showQueryValues ? (text: string) => text : maskQuery
-  const headers = pairs(exchange.answerHeaders ?? [])
-  const requestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
-  const isRefused = isProcores(exchange) && exchange.status !== null
+  const headers = pairs(exchange.answerHeaders)
+  const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
+  const likely = status !== null && isProcores(exchange) ? likelyCauses(status) : []
+  const saved = savedBy(cacheStatus)
   return {
-    seq,
-    id: exchange.reqId,
-    at: exchange.at,
-    listener: exchange.listener && listenText(exchange.listener),
-    method: exchange.method,
+    ...{ seq, id: reqId, at, method, company, why, caller, status, cacheStatus, saved, pages },
+    ...{ bytesIn, bytesOut, retries, error: failure, bodies: bodies !== undefined },
+    listener: listener && listenText(listener),
     target: masked(exchange.target),
-    company: exchange.company,
-    why: exchange.why,
-    caller: exchange.caller,
-    upstreamUrl: exchange.upstreamUrl && masked(exchange.upstreamUrl),
-    added: wasSent ? changes.added(exchange.askedGzip) : [],
-    removed: wasSent ? changes.removed(names, connection) : [],
-    status: exchange.status,
+    upstreamUrl: upstreamUrl && masked(upstreamUrl),
+    added: sentAt === undefined ? [] : changes.added(askedGzip),
+    removed: sentAt === undefined ? [] : changes.removed(names, connection),
     answeredBy: answeredBy(exchange),
-    saved: savedBy(exchange.cacheStatus),
-    cacheStatus: exchange.cacheStatus,
-    pages: exchange.pages,
-    error: failure,
-    causes: exchange.refusal ? [exchange.refusal] : isRefused ? likelyCauses(exchange.status as number) : [],
+    causes: refusal ? [refusal] : likely,
     timing: timingOf(exchange),
-    retries: exchange.retryReasons ?? [],
-    bytesIn: exchange.bytesIn,
-    bytesOut: exchange.bytesOut,
     responseHeaders: showQueryValues
       ? headers
       : headers.map(([name, value]) => [name, maskHeader(name, value)]),
-    // If Procore sends none, the header contains our own.
-    procoreRequestId: requestId === exchange.reqId ? undefined : requestId,
-    bodies: bodies !== undefined,
+    // Where Procore sends none, the header holds our own.
+    procoreRequestId: procoreRequestId === reqId ? undefined : procoreRequestId,
   }
 }
 
@@ -158,9 +135,7 @@ export function failureOf({ cause, error }: Exchange): RecordedFailure | undefin
 function answeredBy(exchange: Exchange): RecordedRequest['answeredBy'] {
   if (exchange.status === null) return undefined
   if (savedBy(exchange.cacheStatus) !== undefined) return 'cache'
-  return exchange.upstreamMs !== undefined && !(exchange.error instanceof ProxyError) && isProcores(exchange)
-    ? 'procore'
-    : 'proxy'
+  return isProcores(exchange) ? 'procore' : 'proxy'
 }
 
 function timingOf({ startedAt, sentAt, queuedMs, tokenMs, upstreamMs, durationMs }: Exchange): Timing {
@@ -176,7 +151,7 @@ function timingOf({ startedAt, sentAt, queuedMs, tokenMs, upstreamMs, durationMs
   }
 }
 
-function pairs(flat: readonly string[]): [string, string][] {
+function pairs(flat: readonly string[] = []): [string, string][] {
   const list: [string, string][] = []
   for (let at = 0; at + 1 < flat.length; at += 2) list.push([flat[at] as string, flat[at + 1] as string])
   return list

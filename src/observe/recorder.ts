@@ -16,16 +16,13 @@ import {
 import { BUCKET_MS, type CompanySeries, Series } from './series.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
-/** What `/_proxy/status` shows of a failed request. */
-export interface RecordedError extends RecordedFailure {
-  readonly at: number
+/** What `/_proxy/status` shows of a request that went wrong. */
+export interface RecordedError
+  extends RecordedFailure,
+    Pick<Exchange, 'at' | 'method' | 'company' | 'caller' | 'status'> {
   readonly id: string
-  readonly method: string
   /** Query values are always masked. */
   readonly target: string
-  readonly company: string | undefined
-  readonly caller: string | undefined
-  readonly status: number | null
 }
 
 export interface RecorderDeps extends HeaderChanges {
@@ -75,8 +72,9 @@ export class Recorder {
   configure(settings: InspectorSettings): void {
     this.#settings = settings
     for (const entry of settings.bodies ? [] : this.#entries) {
-      this.#bytes -= entry.bodies?.cost ?? 0
-      entry.bytes -= entry.bodies?.cost ?? 0
+      const { cost = 0 } = entry.bodies ?? {}
+      this.#bytes -= cost
+      entry.bytes -= cost
       entry.bodies = undefined
     }
     if (settings.enabled) this.#forgetOldest()
@@ -129,11 +127,8 @@ export class Recorder {
     this.#forgetOldest()
     const { group } = entry.exchange
     if (group === undefined) return
-    let series = this.#series.get(group)
-    if (series === undefined) {
-      series = new Series()
-      this.#series.set(group, series)
-    }
+    const series = this.#series.get(group) ?? new Series()
+    this.#series.set(group, series)
     series.add(entry.exchange, () => this.#deps.budgetRemaining(group))
   }
 
@@ -195,19 +190,19 @@ export class Recorder {
     return this.#errors
       .filter(({ exchange }) => seesRequest(viewer, exchange))
       .toReversed()
-      .map(({ exchange, failure }) => ({
-        ...(failure ?? {
-          code: 'upstream_status',
-          detail: `Procore answered ${exchange.status}.`,
-          help: undefined,
-        }),
-        at: exchange.at,
-        id: exchange.reqId,
-        method: exchange.method,
-        target: maskQuery(exchange.target),
-        company: exchange.company,
-        caller: exchange.caller,
-        status: exchange.status,
-      }))
+      .map(({ exchange, failure }) => {
+        const { at, reqId: id, method, target, company, caller, status } = exchange
+        const procores = { code: 'upstream_status', detail: `Procore answered ${status}.`, help: undefined }
+        return {
+          ...(failure ?? procores),
+          at,
+          id,
+          method,
+          target: maskQuery(target),
+          company,
+          caller,
+          status,
+        }
+      })
   }
 }

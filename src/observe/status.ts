@@ -31,6 +31,13 @@ export interface Status {
   } | null
   /** The budget that replicas share; null if `shared` is not configured. */
   readonly shared: { readonly up: boolean } | null
+  /** What the cache holds, and requests under way whose responses others may share; null unless the viewer sees all. */
+  readonly cache: {
+    readonly entries: number
+    readonly bytes: number
+    readonly underWay: number
+    readonly underWayBytes: number
+  } | null
   /** Lines of the log that could not be written since the start. */
   readonly logLinesLost: number
   /** The last 20 requests that the proxy refused or that failed, newest first. Query values are masked. */

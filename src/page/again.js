@@ -67,22 +67,16 @@ export function curlPart(request, body) {
 export function repeatPart(request) {
   const { method } = request
   if (!SAFE_METHODS.includes(method)) {
-    return [
-      make('p', { class: 'muted' }, `A ${method} may change something, so it can't be repeated from here.`),
-    ]
+    const why = `A ${method} may change something, so it can't be repeated from here.`
+    return [make('p', { class: 'muted' }, why)]
   }
   const path = pathOf(request)
-  const look = { type: 'text', spellcheck: 'false', autocomplete: 'off', value: path }
-  const input = make('input', look)
+  const input = make('input', { type: 'text', spellcheck: 'false', autocomplete: 'off', value: path })
   const said = make('div', { role: 'status' })
   const button = make('button', { type: 'submit' }, 'Repeat')
   const hint = path.search(MASKED) === -1 ? '' : ' (query values are masked: replace each * by its value)'
-  const form = make(
-    'form',
-    { class: 'repeat' },
-    make('label', {}, `${method} at this proxy${hint}`, input),
-    button,
-  )
+  const label = make('label', {}, `${method} at this proxy${hint}`, input)
+  const form = make('form', { class: 'repeat' }, label, button)
   form.addEventListener('submit', async (event) => {
     event.preventDefault()
     button.disabled = true

@@ -50,7 +50,9 @@ function show(request) {
     ...timeline(request.timing),
     make('h3', {}, 'Response headers'),
     headerTable(request.responseHeaders),
-    ...(request.bodies ? bodyPlaces() : []),
+    ...(request.bodies
+      ? [...bodyPlace('Request', 'request-body'), ...bodyPlace('Response', 'response-body')]
+      : []),
   )
 }
 
@@ -97,15 +99,12 @@ function sentPart({ upstreamUrl, added, removed, retries, answeredBy }) {
     const why = { cache: 'the cache had the response', proxy: 'the proxy answered by itself' }[answeredBy]
     return [title, make('p', {}, `Nothing was sent: ${why ?? 'the caller left before'}.`)]
   }
-  const again =
-    retries.length === 0
-      ? 'once'
-      : `${plural(retries.length + 1, 'time')}; again because of ${retries.join(', ')}`
+  const again = `${plural(retries.length + 1, 'time')}; again because of ${retries.join(', ')}`
   return [
     title,
-    facts(['URL', upstreamUrl], ['Sent', again]),
+    facts(['URL', upstreamUrl], ['Sent', retries.length === 0 ? 'once' : again]),
     make('h3', {}, 'Headers added and removed'),
-    facts(['Added', added.join(', ')], ['Removed', removed.length === 0 ? 'none' : removed.join(', ')]),
+    facts(['Added', added.join(', ')], ['Removed', removed.join(', ') || 'none']),
   ]
 }
 
@@ -132,24 +131,14 @@ function timeline(timing) {
     preserveAspectRatio: 'none',
     'aria-hidden': 'true',
   }
-  const rows = PARTS.filter(([key]) => timing[key] !== undefined).map(([key, text]) => [
-    text,
-    `${timing[key]} ms`,
-  ])
-  return [draw('svg', look, ...bars), facts(...rows, ['Total', `${timing.totalMs} ms`])]
+  const rows = [...PARTS, ['totalMs', 'Total']].filter(([key]) => timing[key] !== undefined)
+  return [draw('svg', look, ...bars), facts(...rows.map(([key, text]) => [text, `${timing[key]} ms`]))]
 }
 
 // --- bodies ------------------------------------------------------------------------------------------------------------
 
-/** Filled in once the bodies have arrived. */
-function bodyPlaces() {
-  return [
-    make('h3', {}, 'Request body'),
-    make('div', { id: 'request-body' }, '…'),
-    make('h3', {}, 'Response body'),
-    make('div', { id: 'response-body' }, '…'),
-  ]
-}
+/** Filled in once the bodies are there. */
+const bodyPlace = (of, id) => [make('h3', {}, `${of} body`), make('div', { id }, '…')]
 
 function showBodies(request, detail) {
   const { requestBody, answerBody } = detail ?? {}
@@ -176,21 +165,13 @@ const MOST_INDENT = 20
 /** Spreads JSON on one line over many; anything else stays unchanged. Only white space is added. */
 function indented(text) {
   if (!/^[[{]/.test(text) || text.trim().includes('\n')) return text
-  let shown = ''
   let depth = 0
-  let isString = false
   const newLine = () => `\n${'  '.repeat(Math.min(Math.max(depth, 0), MOST_INDENT))}`
-  for (const token of text.match(/\\[\s\S]?|\{\}|\[\]|["{}[\],]|[^\\"{}[\],]+/g)) {
-    if (token === '"') isString = !isString
-    if (isString || token.length > 1 || !'{}[],'.includes(token)) shown += token
-    else if (token === '{' || token === '[') {
-      depth++
-      shown += token + newLine()
-    } else if (token === ',') shown += token + newLine()
-    else {
-      depth--
-      shown += newLine() + token
-    }
-  }
-  return shown
+  return text.replace(/"(?:\\[\s\S]|[^"\\])*(?:"|\\?$)|\{\}|\[\]|[{}[\],]/g, (token) => {
+    if (token === ',') return token + newLine()
+    if (token === '{' || token === '[') depth++
+    else if (token === '}' || token === ']') depth--
+    else return token
+    return '{['.includes(token) ? token + newLine() : newLine() + token
+  })
 }

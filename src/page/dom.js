@@ -58,11 +58,8 @@ export function sum(numbers) {
 /** A list of names and values; those without a value are left out. */
 export function facts(...pairs) {
   const shown = pairs.filter(([, value]) => value !== undefined && value !== '')
-  return make(
-    'dl',
-    {},
-    ...shown.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, ...[value].flat())]),
-  )
+  const items = shown.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, ...[value].flat())])
+  return make('dl', {}, ...items)
 }
 
 /** Causes and how to fix each, as a list. */

@@ -100,13 +100,5 @@ function bodyOf(body) {
 }
 
 function queryOf(url) {
-  const mark = url.indexOf('?')
-  if (mark === -1) return []
-  return url
-    .slice(mark + 1)
-    .split('&')
-    .map((pair) => {
-      const [name, ...value] = pair.split('=')
-      return { name, value: value.join('=') }
-    })
+  return [...(URL.parse(url)?.searchParams ?? [])].map(([name, value]) => ({ name, value }))
 }

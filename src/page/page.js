@@ -1,5 +1,5 @@
-// The page at /_proxy/: connects to the proxy's stream of events and shows what arrives.
-import { showSeries, showStatus } from './companies.js'
+// The page at /_proxy/: connects to the proxy's stream of events and shows what comes.
+import { showHealth, showSeries, showStatus } from './companies.js'
 import { at, setText } from './dom.js'
 import { saveHar } from './har.js'
 import { addRequests, replaceRequests, shownRequests, startFilters } from './requests.js'
@@ -32,10 +32,8 @@ function connect() {
   on('requests', addRequests)
   source.addEventListener('error', () => {
     showConnection(false, 'Not connected, trying again…')
-    const health = at('health')
-    health.className = 'warn'
-    setText(health, '! The proxy does not answer; what is shown is old.')
-    // After a refusal, the browser does not try again by itself.
+    showHealth('warn', '! The proxy does not answer; what is shown is old.')
+    // Where the proxy refused, the browser does not try again by itself.
     if (source.readyState === EventSource.CLOSED) watch(AGAIN_MS)
   })
   watch(SILENCE_MS)

@@ -18,24 +18,13 @@ export function plots(buckets) {
 
 /** `title` names what is plotted, `most` is the upper end of the axis, and `label` describes the plot in words. */
 function figure({ title, label, most, buckets }, ...shapes) {
-  const svg = draw(
-    'svg',
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
-    ...shapes,
-  )
+  const look = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' }
+  const svg = draw('svg', { ...look, 'aria-label': label }, ...shapes)
   const minutes = Math.round((buckets.length * 10) / 60)
-  return make(
-    'figure',
-    {},
-    make('figcaption', {}, title),
-    make(
-      'div',
-      { class: 'plot' },
-      make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0')),
-      svg,
-    ),
-    make('div', { class: 'times' }, make('span', {}, `${minutes} min ago`), make('span', {}, 'now')),
-  )
+  const axis = make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0'))
+  const plot = make('div', { class: 'plot' }, axis, svg)
+  const times = [make('span', {}, `${minutes} min ago`), make('span', {}, 'now')]
+  return make('figure', {}, make('figcaption', {}, title), plot, make('div', { class: 'times' }, ...times))
 }
 
 function trafficPlot(buckets) {
@@ -82,11 +71,8 @@ function latencyPlot(buckets) {
   const last = buckets.findLast(({ p95Ms }) => p95Ms !== null)
   const label = `Latency in the last ten minutes: lately half within ${last.p50Ms} ms and 95 % within ${last.p95Ms} ms; 95th percentile at most ${most} ms.`
   const middle = buckets.map(({ p50Ms }) => p50Ms)
-  return figure(
-    { title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets },
-    line(middle, most, 'stroke'),
-    line(upper, most, 'stroke upper'),
-  )
+  const lines = [line(middle, most, 'stroke'), line(upper, most, 'stroke upper')]
+  return figure({ title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets }, ...lines)
 }
 
 function budgetPlot(buckets) {

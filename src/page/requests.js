@@ -127,11 +127,8 @@ export function replaceRequests(requests) {
   entries = []
   waiting = []
   addRequests(requests)
-  if (focused === undefined) return
-  entries
-    .find(({ request }) => request.id === focused)
-    ?.row.querySelector('button')
-    .focus()
+  const again = entries.find(({ request }) => request.id === focused)
+  if (focused !== undefined) again?.row.querySelector('button').focus()
 }
 
 /** Reads the filters from the address, and listens for changes. */

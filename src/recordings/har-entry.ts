@@ -1,6 +1,7 @@
 // Makes one HAR entry of a call and its response: bodies decompressed, everything masked, nothing that identifies a caller.
-import { planBody, transformed } from '../forward/answer-body.ts'
+
 import type { Call } from '../forward/call.ts'
+import { planBody, transformed } from '../forward/response-body.ts'
 import { headerValue, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { isSecretName } from '../observe/mask-body.ts'
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'

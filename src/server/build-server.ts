@@ -21,6 +21,7 @@ import { type Runtime, runtimeOf } from './judge.ts'
 import { Listeners } from './listeners.ts'
 import { LoginAsker } from './login-asker.ts'
 import { Observation } from './observation.ts'
+import { OwnPlaces } from './own-places.ts'
 import { openRecordings } from './recordings.ts'
 import { accountsInUse, Reloader } from './reload.ts'
 import { sendToFiles } from './send-to-files.ts'
@@ -115,6 +116,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       get shared() {
         return shared && sharedView(shared)
       },
+      get cache() {
+        return cache.stats()
+      },
     },
   })
   const listeners = new Listeners({
@@ -129,6 +133,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     audits,
     connections: listeners.connections,
     keyThrottle: new KeyThrottle(),
+    ownPlaces: new OwnPlaces(),
     observation,
     isReady,
   }

@@ -2,10 +2,10 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { planBody, transformed } from '../forward/answer-body.ts'
 import { type Call, CallerGoneError, Departure } from '../forward/call.ts'
 import { deliver } from '../forward/deliver.ts'
 import type { Forwarded } from '../forward/forward.ts'
+import { planBody, transformed } from '../forward/response-body.ts'
 import { upstreamError } from '../forward/upstream-error.ts'
 import { oneAhead } from '../lists/ahead.ts'
 import { listText, writerFor } from '../lists/list-text.ts'
@@ -63,7 +63,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     await deliver(error.response, reply.raw, {
       exchange,
       context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
-      wishes: { unpack: call.gzip, replace: undefined },
+      bodyOptions: { unpack: call.gzip, replace: undefined },
     }).catch(() => reply.raw.destroy())
   }
 }

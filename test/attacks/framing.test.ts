@@ -716,6 +716,7 @@ t.test(
       head(`GET ${PATH} HTTP/1.1`, 'Host: localhost', 'Via: 1.1 procore-proxy, 1.1 procore-proxy'),
     )
     t.equal(circle.verdict, '508 loop_detected')
+    t.match(circle.answers[0]?.body, /"company":"acme"/)
     t.equal(circle.seen.length, 0)
     const once = await attack(rig, head(`GET ${PATH} HTTP/1.1`, 'Host: localhost', 'Via: 1.1 procore-proxy'))
     t.equal(once.verdict, '200')

@@ -59,7 +59,7 @@ t.test('the line is on disk before the caller sees the end, however the response
     ['HEAD', '/acme/rest/v1.0/me'],
     ['PUT', '/acme/rest/v1.0/status/204'],
     ['GET', '/acme/rest/v1.0/status/304'],
-    ['GET', '/nobody/rest/v1.0/me'],
+    ['GET', '/unknown/rest/v1.0/me'],
     ['POST', '/globex/rest/v1.0/echo'],
   ] as const) {
     for (let nth = 0; nth < 5; nth++) {
@@ -123,7 +123,7 @@ t.test('while no line can be written, writes are refused, and reads go on with a
   })
   t.equal(rig.fake.journal.api().length, 0)
   t.equal((await rig.get('/acme/rest/v1.0/me')).status, 200)
-  t.equal((await rig.get('/nobody/rest/v1.0/me')).status, 404)
+  t.equal((await rig.get('/unknown/rest/v1.0/me')).status, 404)
   t.equal(rig.log().filter(({ level, msg }) => level === 'warn' && /audit/.test(String(msg))).length, 1)
 })
 
