@@ -11,7 +11,7 @@ import { StoredResponse } from '../src/forward/upstream-response.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
 import { openSession, type RecordingMode } from '../src/recordings/session.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
-import { callOf, textOf } from '../test/fixtures/calls.ts'
+import { callOf, flat, textOf } from '../test/fixtures/calls.ts'
 
 interface Fake {
   readonly apiUrl: string
@@ -87,18 +87,9 @@ const SETTINGS: CacheSettings = {
 async function lookup(): Promise<number> {
   const cache = new ResponseCache(SETTINGS, () => false)
   const headers = ['Host', 'localhost', 'Accept', '*/*', 'User-Agent', 'curl/8', 'Authorization', 'Bearer x']
-  const answer = [
-    'Content-Type',
-    'application/json',
-    'Date',
-    'x',
-    'ETag',
-    'x',
-    'Cache-Control',
-    'no-store',
-    'Link',
-    'x',
-  ]
+  const answer = flat(
+    'Content-Type: application/json | Date: x | ETag: x | Cache-Control: no-store | Link: x',
+  )
   const send = async () => new StoredResponse(200, 'OK', answer, Buffer.alloc(5_000))
   const call = callOf('/rest/v1.0/projects?per_page=100', { headers })
   const loop = async (times: number) => {

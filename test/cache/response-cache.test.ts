@@ -5,7 +5,7 @@ import type { CacheSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { CallerGoneError } from '../../src/forward/call.ts'
 import type { UpstreamResponse } from '../../src/forward/upstream-response.ts'
-import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 
 const OFF: CacheSettings = { coalesce: false, keep: [], refusalsMs: 0, sizeBytes: 64_000_000 }
@@ -372,18 +372,7 @@ t.test('what was true of the first answer alone is not given again', async (t) =
   const { get, sent } = start(keepFor(60_000))
   const first = get()
   await settle()
-  const headers = [
-    'Age',
-    '7',
-    'X-Rate-Limit-Remaining',
-    '3',
-    'X-Request-Id',
-    'a',
-    'Date',
-    'then',
-    'ETag',
-    '"e"',
-  ]
+  const headers = flat('Age: 7 | X-Rate-Limit-Remaining: 3 | X-Request-Id: a | Date: then | ETag: "e"')
   sent[0]?.answer('x', 200, headers)
   t.strictSame((await first).rawHeaders, [...headers, 'Cache-Status', MISS])
   const second = await get()

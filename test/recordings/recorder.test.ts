@@ -8,7 +8,7 @@ import type { Call } from '../../src/forward/call.ts'
 import { RequestBody } from '../../src/forward/request-body.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
 import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
-import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { watch } from '../fixtures/clock.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
 
@@ -74,16 +74,9 @@ function withBody(path: string, body: string | Buffer, parts: CallParts = {}): C
 
 t.test('what passes is written as HAR 1.2, one file for each company', async (t) => {
   const { pass, entries, folder } = start(t)
-  const headers = [
-    'Content-Type',
-    'application/json',
-    'X-Rate-Limit-Remaining',
-    '9',
-    'Date',
-    'then',
-    'Link',
-    '</x>; rel="next"',
-  ]
+  const headers = flat(
+    'Content-Type: application/json | X-Rate-Limit-Remaining: 9 | Date: then | Link: </x>; rel="next"',
+  )
   t.equal(
     await pass(
       callOf(PATH, { headers: ['User-Agent', 'curl', 'X-Caller', 'me'] }),
@@ -150,29 +143,15 @@ t.test('no secret, key, cookie or token gets in by any way', async (t) => {
   const { pass, entries, text, warnings, recorder } = start(t)
   await pass(
     callOf('/rest/v1.0/a?access_token=query-token&sig=query-signature', {
-      headers: [
-        'Authorization',
-        'Bearer bearer-token',
-        'Cookie',
-        'a=cookie-sent',
-        'Procore-Proxy-Key',
-        'proxy-key',
-        'X-Api-Key',
-        'api-key',
-      ],
+      headers: flat(
+        'Authorization: Bearer bearer-token | Cookie: a=cookie-sent | Procore-Proxy-Key: proxy-key | X-Api-Key: api-key',
+      ),
     }),
     '{"url":"https://x.procore.com/f?X-Amz-Signature=body-signature","access_token":"body-token"}',
     200,
-    [
-      'Set-Cookie',
-      'a=cookie-set',
-      'Location',
-      '/f?sig=location-signature',
-      'X-Auth-Token',
-      'header-token',
-      'WWW-Authenticate',
-      'challenge',
-    ],
+    flat(
+      'Set-Cookie: a=cookie-set | Location: /f?sig=location-signature | X-Auth-Token: header-token | WWW-Authenticate: challenge',
+    ),
   )
   await pass(
     withBody('/rest/v1.0/b', 'client_secret=form-secret', {
@@ -180,21 +159,9 @@ t.test('no secret, key, cookie or token gets in by any way', async (t) => {
     }),
   )
   t.equal((await entries()).length, 2)
-  for (const leak of [
-    'query-token',
-    'query-signature',
-    'bearer-token',
-    'cookie-sent',
-    'proxy-key',
-    'api-key',
-    'body-signature',
-    'body-token',
-    'cookie-set',
-    'location-signature',
-    'header-token',
-    'challenge',
-    'form-secret',
-  ]) {
+  const leaks =
+    'query-token query-signature bearer-token cookie-sent proxy-key api-key body-signature body-token cookie-set location-signature header-token challenge form-secret'
+  for (const leak of leaks.split(' ')) {
     t.notMatch(text(), leak)
   }
 
