@@ -33,7 +33,7 @@ function start(handle: Handle = () => {}, limit?: number) {
   const connection = connections.of(socket as unknown as Socket)!
   const receive = (headers: Record<string, string> = {}) => {
     const response = new FakeResponse()
-    connection.receive({ headers } as unknown as IncomingMessage, response as unknown as ServerResponse)
+    connection.receive({ headers, complete: true } as unknown as IncomingMessage, response as unknown as ServerResponse)
     return response
   }
   return { connections, connection, socket, receive, add, refused }
