@@ -11,6 +11,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
+COPY completions ./completions
 RUN node scripts/build.ts --cold
 
 # Node keeps the compiled form of the program, which fits only the Node version and the user that made it: a run of the demo
@@ -28,6 +29,7 @@ FROM ${RUNTIME_IMAGE}
 WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/dist/page ./dist/page
+COPY --from=build /app/completions ./completions
 COPY --from=build /app/dist/bin ./dist/bin
 COPY completions ./completions
 # Owned by root, so that the program cannot write to it.

@@ -1,25 +1,25 @@
-// A response that streams to its caller and is collected at the same time, as long as it fits.
+// Streams a response to its caller and collects it at the same time, as long as it fits in memory.
 import { CallerGoneError } from '../forward/call.ts'
 import type { ResponseHead, UpstreamResponse } from '../forward/upstream-response.ts'
 
 /** Memory that several responses share. */
 export interface SharedMemory {
-  /** False where so many bytes more do not fit. */
+  /** False if so many bytes more do not fit. */
   take(bytes: number): boolean
   give(bytes: number): void
 }
 
 export interface CollectOptions {
-  /** What does not fit this is not collected. */
+  /** A response that does not fit is not collected. */
   readonly mostBytes: number
   readonly memory: SharedMemory
-  /** Its caller takes no more of it, while it is still collected. */
+  /** Its caller reads no more of it, but it is still collected. */
   readonly onAbort: () => void
 }
 
 /**
- * Reads the source at its own speed while what came fits, so that a slow caller does not hold up
- * others that wait for the whole. Beyond that it only passes on, at the pace of its caller, and nothing is collected.
+ * Reads the source at full speed while it fits, so that a slow caller does not delay others that wait for the whole
+ * response. If it does not fit, it is only passed on, at the pace of its caller.
  */
 export class CollectedResponse implements UpstreamResponse {
   readonly status: number
@@ -29,13 +29,13 @@ export class CollectedResponse implements UpstreamResponse {
   readonly #source: UpstreamResponse
   readonly #options: CollectOptions
   readonly #whole = Promise.withResolvers<boolean>()
-  /** All that came; undefined once it does not fit. */
+  /** Everything that arrived; undefined once it does not fit. */
   #pieces: Buffer[] | undefined = []
   #length = 0
   /** How much of the shared memory is taken. */
   #held = 0
   #body: Buffer | undefined
-  /** What its caller has not taken yet; undefined once it takes no more. */
+  /** What its caller has not read yet; undefined once it reads no more. */
   #queue: Buffer[] | undefined = []
   #wake = Promise.withResolvers<void>()
   #end: 'complete' | Error | undefined
@@ -68,12 +68,12 @@ export class CollectedResponse implements UpstreamResponse {
     return this.#whole.promise
   }
 
-  /** The whole body, in memory of its own; made when it is first asked for. */
+  /** The whole body as a copy, which is made when it is first requested. */
   body(): Buffer {
     if (this.#body === undefined) {
       this.#body = joined(this.#pieces ?? [], this.#length)
       this.#pieces = []
-      // What a slow caller has yet to take is a part of the same memory.
+      // What a slow caller has not read yet is part of the same memory.
       const waiting = lengthOf(this.#queue ?? [])
       if (waiting > 0) this.#queue = [this.#body.subarray(this.#length - waiting)]
     }
@@ -126,7 +126,10 @@ export class CollectedResponse implements UpstreamResponse {
     this.abort(new Error('the response was discarded'))
   }
 
-  /** Its caller takes no more. It is collected to the end all the same, unless no one else waits for it or it does not fit. */
+  /**
+   * Its caller reads no more. It is still collected to the end, unless no other caller waits for it or it does not
+   * fit.
+   */
   abort(reason: Error): void {
     if (this.#queue === undefined) return
     this.#queue = undefined
@@ -138,7 +141,7 @@ export class CollectedResponse implements UpstreamResponse {
     } else this.#options.onAbort()
   }
 
-  /** Ends it for all: for its caller and for those who wait for the whole. */
+  /** Ends it for its caller and for all that wait for the whole response. */
   stop(reason: Error): void {
     if (this.#end !== undefined) return
     this.#source.abort(reason)
@@ -164,7 +167,7 @@ export class CollectedResponse implements UpstreamResponse {
     return this.#held + bytes <= this.#options.mostBytes && this.#options.memory.take(bytes)
   }
 
-  /** It does not fit: from here on, only what its caller has not taken is held. */
+  /** It does not fit. From now on, only what its caller has not read is held. */
   #passOn(): void {
     this.#pieces = undefined
     this.#whole.resolve(false)
@@ -203,7 +206,7 @@ function lengthOf(pieces: readonly Buffer[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }
 
-/** In memory of its own: a part of Buffer's pool would hold on to all of it. */
+/** A copy, because a slice would keep a whole page of Buffer's pool in memory. */
 function joined(pieces: readonly Buffer[], bytes: number): Buffer {
   const whole = Buffer.allocUnsafeSlow(bytes)
   let at = 0

@@ -1,29 +1,32 @@
-// The responses that are kept, within a size in bytes that those under way count towards too.
+// Stores the kept responses within a limit in bytes, which also includes responses that are being collected.
 import { LRUCache } from 'lru-cache'
 import type { VaryField } from './cache-request.ts'
 import type { SharedMemory } from './collected-response.ts'
 
-/** A complete response, as Procore gave it. */
+/** A complete response from Procore. */
 export interface KeptResponse {
   readonly companyKey: string
   /** The raw path, without the query: what rules are matched with. */
   readonly pathname: string
   readonly status: number
   readonly statusText: string
-  /** Flat, in Latin-1; without what was true of the first answer alone. */
+  /** Name, value, …, in Latin-1; without headers that applied to the first response only. */
   readonly rawHeaders: readonly string[]
   readonly body: Buffer
   readonly vary: readonly VaryField[]
-  /** When Procore was asked (`performance.now()`), and the same by the wall clock, which goes on while a laptop sleeps. */
+  /**
+   * When Procore was asked (`performance.now()`), and the same by the wall clock, which also advances while a laptop
+   * sleeps.
+   */
   readonly sentAt: number
   readonly sentAtWall: number
-  /** How old it was when it came. */
+  /** How old it was when it arrived. */
   readonly ageOnArrivalMs: number
 }
 
-/** What an entry takes beside its texts and body, roughly: objects, the maps' slots, a buffer's own. */
+/** The approximate memory of an entry besides its texts and body. */
 const OVERHEAD_BYTES = 1024
-/** One answer takes at most this part of the size. */
+/** One response may take at most this part of the size. */
 const MOST_PARTS = 16
 
 /** How old it is, by whichever clock says more (RFC 9111 section 4.2.3). */
@@ -58,7 +61,7 @@ export class KeptResponses implements SharedMemory {
 
   set(key: string, response: KeptResponse): void {
     this.#kept.set(key, response)
-    // It is not there where it is larger than one answer may be.
+    // It is missing if it was larger than one response may be.
     if (!this.#kept.has(key)) return
     const keys = this.#keysByCompany.get(response.companyKey)
     if (keys === undefined) this.#keysByCompany.set(response.companyKey, new Set([key]))
@@ -74,7 +77,7 @@ export class KeptResponses implements SharedMemory {
     for (const key of [...(this.#keysByCompany.get(companyKey) ?? [])]) this.#kept.delete(key)
   }
 
-  /** Deletes what `applies` says no to, and what no longer fits. */
+  /** Deletes entries for which `applies` returns false, and entries that no longer fit. */
   retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
     const kept = [...this.#kept.rkeys()].map((key) => [key, this.#kept.peek(key)] as const)
     this.#kept.clear()
@@ -84,7 +87,7 @@ export class KeptResponses implements SharedMemory {
       if (response !== undefined && applies(response)) this.set(key, response)
   }
 
-  /** Makes room for a response that is being collected: what was used least goes first. */
+  /** Makes room for a response that is being collected. The least recently used entries are deleted first. */
   take(bytes: number): boolean {
     const most = this.#sizeBytes - this.#underWayBytes - bytes
     if (most < 0) return false

@@ -1,6 +1,5 @@
 // One attempt to send a request: wraps undici's dispatch in a promise of the response, whose body waits until it is
 // read.
-
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
 import { errorCode } from '../network/connection-error.ts'

@@ -1,9 +1,9 @@
 // Removes headers from a response and adds the proxy's own before it goes to the caller (RFC 9110 section 7.6).
 import { perName } from '../routing/per-name.ts'
-import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import { connectionNames } from './request-headers.ts'
+import type { BodyPlan } from './response-body.ts'
 import type { ResponseHead } from './upstream-response.ts'
 
 const NEVER_PASSED = new Set([
@@ -72,7 +72,7 @@ const verdictOf = perName((name): Verdict => {
   return verdict
 })
 
-export interface AnswerContext {
+export interface ResponseContext {
   readonly apiOrigin: string
   readonly base: CallerBase
   /** The URL of the fetched file. Redirects of file hosts are not rewritten. */
@@ -91,7 +91,7 @@ export interface AnswerContext {
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
-  context: AnswerContext,
+  context: ResponseContext,
   plan?: BodyPlan,
 ): string[] {
   const { fetched } = context
@@ -172,7 +172,7 @@ const PLAIN_LINK = /^<[^<>]{0,2000}>(?:\s?;\s?[\w*-]+(?:=(?:"[^";\s]*"|[^";=,\s]
 /** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
 export function informationHeaders(
   head: ResponseHead,
-  { apiOrigin, base }: AnswerContext,
+  { apiOrigin, base }: ResponseContext,
 ): Record<string, string | string[]> {
   const named = connectionNames([head['connection'] ?? []].flat())
   const headers: Record<string, string | string[]> = {}

@@ -3,8 +3,8 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { planBody, transformed } from '../forward/answer-body.ts'
 import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
+import { planBody, transformed } from '../forward/response-body.ts'
 import { upstreamError } from '../forward/upstream-error.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { Logger } from '../observe/log.ts'
@@ -15,7 +15,7 @@ import { type PageAnswer, PageRefusedError } from './pages.ts'
 import { type ProjectReader, readList, type Skipped } from './projects.ts'
 import { LIST_FORMS, readListTarget } from './target.ts'
 
-/** What is known of a caller's request for a list before any page is asked for. */
+/** What is known about a caller's request for a list before any page is requested. */
 export interface ListScope {
   readonly companyId: string
   /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
@@ -29,18 +29,19 @@ export interface ListDeps {
   readonly settings: ListSettings
   readonly send: Send
   readonly log: Logger
-  /** The company that the API's path and query choose, as for a forwarded request; called once, before any page. */
+  /** Chooses the company by the API's path and query, as for a forwarded request. Called once, before any page. */
   scope(request: FastifyRequest): ListScope
   /**
-   * The GET of one page, judged like a forwarded request by the API's path. Its departure is its own and follows the list's
-   * caller; its `Accept`, `Accept-Encoding`, `Range` and conditional headers are not the caller's. Throws `ProxyError`.
+   * Makes the GET of one page, which is judged like a forwarded request. It has its own departure, which follows the
+   * list's caller, and none of the caller's `Accept`, `Accept-Encoding`, `Range` and conditional headers. Throws
+   * `ProxyError`.
    */
   pageCall(request: FastifyRequest, path: string): Call
-  /** The request of one page is over: it is logged and counted. `status` is null where there was no complete response. */
+  /** Logs and counts the request of one page; `status` is null if there was no complete response. */
   pageOver(call: Call, status: number | null, error?: unknown): void
-  /** Gives Procore's response to a page to the caller, as it came. */
+  /** Passes Procore's response to a page on to the caller unchanged. */
   deliver(request: FastifyRequest, reply: FastifyReply, response: UpstreamResponse): Promise<unknown>
-  /** The list broke off in the middle: the reason, for the log line of the caller's request. */
+  /** Reports why the list broke off, for the log line of the caller's request. */
   brokeOff(request: FastifyRequest, error: unknown): void
 }
 
@@ -85,7 +86,7 @@ async function answerList(deps: ListDeps, request: FastifyRequest, reply: Fastif
     if (target.isForEachProject && request.raw.httpVersion !== '1.0') {
       reply.trailer('Procore-Proxy-Skipped', async () => String(skipped.length))
     }
-    // Nothing is made in advance here: the page that is read ahead is enough.
+    // No buffering here, because one page is already read ahead.
     return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
   } catch (error) {
     if (error instanceof PageRefusedError) return deps.deliver(request, reply, error.response)
@@ -122,7 +123,7 @@ async function askPage(
   const call = deps.pageCall(request, url)
   try {
     const response = await deps.send(call)
-    // Rows are read without the compression that the proxy asks for on its own; a refusal passes as it came.
+    // Rows are decompressed. A refusal is passed on unchanged.
     const isList = response.status >= 200 && response.status < 300
     const plan = isList ? planBody(response.status, response.head, UNPACKED) : undefined
     const source = plan === undefined ? response : transformed(response, plan)

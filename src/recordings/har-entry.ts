@@ -32,14 +32,14 @@ export interface Exchanged {
 
 export interface MadeEntry {
   readonly entry: RecordedEntry
-  /** What is in it as plain text, where a secret may be that the entry holds in another form, as in base64. */
+  /** Its content as plain text, to find secrets that the entry contains in another form, such as base64. */
   readonly texts: readonly string[]
 }
 
-/** What of the caller's headers is recorded; all others are left out. */
+/** The caller's headers that are recorded. All others are left out. */
 const REQUEST_HEADERS =
   /^(?:accept|accept-encoding|accept-language|content-type|content-length|user-agent|range|if-.*|cache-control)$/i
-/** What of a response's headers is not recorded: cookies, challenges, and what is true of one connection. */
+/** The response headers that are not recorded: cookies, challenges, and headers about the connection. */
 const NOT_RECORDED =
   /cookie|^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
 
@@ -155,7 +155,7 @@ const UNPACKERS: Readonly<Record<string, Unpack>> = {
   gzip: gunzip,
   'x-gzip': gunzip,
   deflate: (bytes) => {
-    // Some servers leave zlib's header out.
+    // Some servers leave out the zlib header.
     const inflate = ((bytes[0] as number) & 0x0f) === 8 ? zlib.inflate : zlib.inflateRaw
     return promisify<Buffer, object, Buffer>(inflate)(bytes, BOUNDED)
   },
@@ -176,7 +176,7 @@ function unescaped(_: string, hex: string | undefined, char: string): string {
   return hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16))
 }
 
-/** Without percent-encoding; what is no escape stays. */
+/** Decodes percent-encoding. Anything else stays unchanged. */
 function plain(text: string): string {
   return text
     .replaceAll('+', ' ')

@@ -1,4 +1,5 @@
-// Reads and writes the files of a folder of recordings: each file whole or not at all, and for its owner alone.
+// Reads and writes the files in a folder of recordings: each file completely or not at all, and readable by its owner
+// only.
 import {
   chmod,
   constants,
@@ -16,10 +17,13 @@ import { HAR_END, harStart, isOwnLayout, type RecordedCompany, type Recording, r
 
 const MODE = 0o600
 const FOLDER_MODE = 0o700
-/** The first line is shorter than this. */
+/** The longest first line. */
 const MOST_START_BYTES = 16 * 1024
 
-/** A file that is no recording: damaged, of another program, of another company. `message` names the file and the fix. */
+/**
+ * A file that is not a recording: damaged, from another program, or of another company. `message` names the file and
+ * the fix.
+ */
 export class RecordingError extends Error {
   override readonly name = 'RecordingError'
 }
@@ -35,8 +39,8 @@ export async function readFolder(folder: string): Promise<Recording[]> {
 }
 
 /**
- * The companies whose recordings a folder holds; of the files only the beginning is read.
- * @throws {RecordingError} for a file that can't be read.
+ * The companies with recordings in a folder. Only the beginning of each file is read. @throws {RecordingError} for a
+ * file that can't be read.
  */
 export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
   const companies: RecordedCompany[] = []
@@ -71,9 +75,9 @@ export function fileOf(folder: string, company: RecordedCompany): string {
 }
 
 /**
- * Adds entries (each one line of JSON) to a company's file. What was there is copied and never parsed, unless another
- * program laid it out differently; the old file stays as it is until the new one is whole.
- * @throws {RecordingError} where the file is of another company or no recording; an Error of Node's where it can't be written.
+ * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
+ * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError} if
+ * the file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
   folder: string,
@@ -90,7 +94,7 @@ export async function appendEntries(
       const text = (end.isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
       await handle.truncate(end.position)
       await handle.write(text, end.position)
-      // A name must not point to what has not reached the disk.
+      // The file must be on disk before it gets its final name.
       await handle.sync()
     } finally {
       await handle.close()
@@ -103,12 +107,12 @@ export async function appendEntries(
 }
 
 interface EntriesEnd {
-  /** Where the next entry goes. */
+  /** The position of the next entry. */
   readonly position: number
   readonly isEmpty: boolean
 }
 
-/** Copies the file without its end; makes a new one where there is none. */
+/** Copies the file without its end, or begins a new one. */
 async function copyOfEntries(file: string, copy: string, company: RecordedCompany): Promise<EntriesEnd> {
   try {
     await copyFile(file, copy, constants.COPYFILE_FICLONE)
@@ -140,7 +144,7 @@ async function rewritten(
   return { position: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }
 
-/** The first line and the size of a file that is laid out as ours are; undefined for another. */
+/** The first line and the size of a file in our format; undefined for other files. */
 async function layoutOf(
   file: string,
 ): Promise<{ start: string; size: number; isEmpty: boolean } | undefined> {
@@ -163,7 +167,7 @@ async function layoutOf(
   }
 }
 
-/** A file that another program or a person wrote, with all that is in its entries. */
+/** Reads a file that another program or a person wrote. */
 async function parsedHar(file: string, company: RecordedCompany): Promise<{ log: { entries: unknown[] } }> {
   checkCompany(file, await readRecording(file), company)
   return JSON.parse(await readFile(file, 'utf8'))

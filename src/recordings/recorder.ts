@@ -1,4 +1,4 @@
-// Records what passes: collects each complete response with its request, and writes them to a folder within a second.
+// Records calls: collects each complete response with its request, and writes them to a folder within a second.
 import type { RecordingSettings } from '../config/config.ts'
 import type { Call, Send } from '../forward/call.ts'
 import { responseWith, type UpstreamResponse } from '../forward/upstream-response.ts'
@@ -12,15 +12,15 @@ export interface RecorderDeps {
   /** Whether a known secret (of the configuration, or a token) is anywhere in the text. */
   readonly holdsSecret: (text: string) => boolean
   readonly warn: (message: string, details: { readonly reqId?: string; readonly error?: unknown }) => void
-  /** Gets each entry that is recorded, so that it can be played at once. */
+  /** Called with each recorded entry, so that it can be replayed immediately. */
   readonly onRecorded?: (company: RecordedCompany, entry: RecordedEntry) => void
 }
 
-/** Entries wait no longer than this before they are written. */
+/** The longest that an entry waits before it is written. */
 const WRITE_AFTER_MS = 500
-/** A disk that could not be written to is tried again after this time. */
+/** After a failed write, the disk is tried again after this time. */
 const RETRY_AFTER_MS = 5_000
-/** Text of entries that may wait for a disk that is full or slow; beyond, entries are lost, and the log says so. */
+/** How much text may wait for a full or slow disk. Further entries are lost, and the log says so. */
 const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 
 interface Waiting {
@@ -50,7 +50,7 @@ export class CallRecorder {
     this.#mask = new MemberMask(settings.redact)
   }
 
-  /** Takes a complete exchange over, with its copies of the bodies. */
+  /** Adds a complete exchange with the copies of its bodies. */
   add(exchanged: Exchanged): void {
     this.#work = this.#work.then(async () => {
       try {
@@ -64,7 +64,7 @@ export class CallRecorder {
     })
   }
 
-  /** Writes what waits; resolves once it is on disk, or was logged as lost. */
+  /** Writes everything that waits. Resolves once it is on disk, or was logged as lost. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -120,7 +120,9 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
   return { company: { name: companyName, id: companyId }, environment: upstream.environment }
 }
 
-/** Wraps `send`: what it answers is recorded, once the whole body has passed. What breaks off is not. */
+/**
+ * Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded.
+ */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
     const requestBody = call.body === null ? undefined : new BodyCopy(true)
@@ -154,7 +156,7 @@ interface Tap {
   readonly onLost: () => void
 }
 
-/** The response, which tells once all of it has been read. */
+/** The response, which reports when all of it has been read. */
 function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
   const copy = new BodyCopy(false)
   const end = (isWhole: boolean) => {

@@ -20,7 +20,7 @@ interface Answers {
   next: number
 }
 
-/** What a folder of recordings holds, to be answered from. It outlives a reload. */
+/** The recordings in a folder, ready for replay. They outlive a reload. */
 export class RecordedAnswers {
   readonly #byKey = new Map<string, Answers>()
   #mask: MemberMask
@@ -45,7 +45,10 @@ export class RecordedAnswers {
     else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
   }
 
-  /** The response to this call, whose body is `copy`. Throws `recording_missing`, naming the nearest ones. */
+  /**
+   * The response to this call, whose body is `copy`. Throws `recording_missing`, which names the most similar
+   * recordings.
+   */
   answer(call: Call, copy: BodyCopy | undefined): UpstreamResponse {
     const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
     const answers = this.#byKey.get(matchKey(call.companyId, match))
@@ -80,7 +83,7 @@ function missing({ method, target }: RequestMatch, options: { help: string }): P
   return new ProxyError('recording_missing', `No response to ${method} ${target} has been recorded.`, options)
 }
 
-/** They told of the body as it went over the wire. */
+/** These headers described the body as it was transferred. */
 const OF_THE_WIRE = /^(?:content-encoding|transfer-encoding|content-length)$/i
 
 function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: string): UpstreamResponse {
@@ -93,7 +96,7 @@ function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: str
     else if (isLength || !OF_THE_WIRE.test(name))
       rawHeaders.push(name, atThisApi(name, value, call, recordedApiUrl))
   }
-  // Log and metrics count it as Procore's answer, which it is.
+  // Log and metrics count it as Procore's response.
   call.exchange.sentAt = performance.now()
   call.exchange.upstreamMs = 0
   return new StoredResponse(status, statusText, rawHeaders, body)
@@ -105,7 +108,7 @@ function atThisApi(name: string, value: string, { upstream }: Call, recordedApiU
   return value.replaceAll(`${recordedApiUrl}/`, `${upstream.environment.apiUrl}/`)
 }
 
-/** Answers from recordings alone; nothing is ever sent. */
+/** Answers from recordings only, and never sends anything. */
 export function replaySend(answers: RecordedAnswers): Send {
   return async (call) => {
     const copy = call.body === null ? undefined : new BodyCopy(true)
@@ -118,12 +121,12 @@ export function replaySend(answers: RecordedAnswers): Send {
   }
 }
 
-/** Answers from recordings; what is missing is sent, and recorded. */
+/** Answers from recordings. A missing call is sent and recorded. */
 export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
-    // A body that is too long to be held is sent on while it comes, so its digest is known too late.
+    // A body that is too long to hold is streamed to Procore, so its digest is known too late.
     const answer = body?.rest === undefined ? recordedAnswer(answers, call, body?.pieces) : undefined
     return answer ?? (await recording(body === undefined ? call : { ...call, body: bodyOf(body) }))
   }
@@ -148,11 +151,11 @@ function recordedAnswer(
 
 interface StartedBody {
   readonly pieces: readonly Buffer[]
-  /** What follows; undefined where that is all. */
+  /** The rest; undefined if there is none. */
   readonly rest: AsyncIterator<Buffer> | undefined
 }
 
-/** Reads a body, or as much of it as is recorded. */
+/** Reads a body, up to the length that is recorded. */
 async function readStart(body: RequestBody): Promise<StartedBody> {
   const iterator: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
@@ -165,7 +168,7 @@ async function readStart(body: RequestBody): Promise<StartedBody> {
   return { pieces, rest: iterator }
 }
 
-/** The body again, to be sent; the caller's bytes were counted when they came. */
+/** The body to send. The caller's bytes were counted when they arrived. */
 function bodyOf({ pieces, rest }: StartedBody): RequestBody {
   return new RequestBody(
     Readable.from(rest === undefined ? pieces : joined(pieces, rest), { objectMode: false }),

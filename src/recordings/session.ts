@@ -1,4 +1,4 @@
-// What `start --record`, `--replay` and `--replay-else-record` come to: one object that the server wraps `send` with.
+// Implements `start --record`, `--replay` and `--replay-else-record` as one object that wraps `send`.
 import { existsSync } from 'node:fs'
 import type { RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
@@ -7,26 +7,26 @@ import { readFolder } from './har-file.ts'
 import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from './replay.ts'
 
-/** What the command line asks for. */
+/** The mode that the command line chooses. */
 export interface RecordingMode {
   readonly mode: 'record' | 'replay' | 'replay-else-record'
-  /** The folder of the recordings; made where it is missing, unless it is only played. */
+  /** The folder of the recordings. It is created if it is missing, except for `--replay`. */
   readonly folder: string
 }
 
 /** It outlives a reload. */
 export interface RecordingSession {
-  /** Nothing is ever sent: tokens and connections are not wanted. */
+  /** True if nothing is ever sent, so that tokens and connections are not needed. */
   readonly isOffline: boolean
   wrap(send: Send): Send
   configure(settings: RecordingSettings): void
-  /** Writes what waits to be written; for the drain. */
+  /** Writes everything that waits, for the drain. */
   flush(): Promise<void>
 }
 
 /**
- * Opens the folder.
- * @throws {RecordingError} for a file that is no recording; an Error of Node's where a folder to be played can't be read.
+ * Opens the folder. @throws {RecordingError} for a file that is not a recording; an Error of Node if a folder to
+ * replay cannot be read.
  */
 export async function openSession(
   { mode, folder }: RecordingMode,
@@ -39,7 +39,7 @@ export async function openSession(
   }
   const recorder = new CallRecorder(folder, settings, {
     ...deps,
-    // What is only recorded is not held.
+    // Without replay, entries are not kept in memory.
     ...(mode === 'record' ? {} : { onRecorded: (company, entry) => answers.add(company, stored(entry)) }),
   })
   const wraps: Record<RecordingMode['mode'], (send: Send) => Send> = {

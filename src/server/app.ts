@@ -31,7 +31,7 @@ import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
 import type { OwnPlaces } from './own-places.ts'
-import { registerPage, registerPageRedirects } from './page.ts'
+import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
 
@@ -96,8 +96,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
   registerMetrics(app, pages)
   registerStatus(app, pages)
-  registerPage(app, pages)
-  registerPageRedirects(app, pages)
+  registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
   registerErrorDocs(app)
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('../lists/register-lists.ts')
@@ -254,13 +253,10 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 
 /** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-/** These two redirect to the page. */
-const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/(?:_proxy)?(?:\?.*)?)$/i
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
-  if (PAGE_REDIRECTS.has(target)) return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

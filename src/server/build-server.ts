@@ -118,6 +118,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       get shared() {
         return shared && sharedView(shared)
       },
+      get cache() {
+        return cache.stats()
+      },
     },
   })
   const listeners = new Listeners({

@@ -66,8 +66,8 @@ export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
       const { page } = readings.get(request) as Reading
       return answer(reply, async () => {
         const context = { ...(page as Forwarded).context, requestId: exchange.reqId, extra: exchange.extra }
-        const wishes = { unpack: (page as Forwarded).call.gzip, replace: undefined }
-        await deliver(response, reply.raw, { exchange, context, wishes })
+        const bodyOptions = { unpack: (page as Forwarded).call.gzip, replace: undefined }
+        await deliver(response, reply.raw, { exchange, context, bodyOptions })
       })
     },
     brokeOff: (request, error) => {

@@ -1,6 +1,8 @@
 // Answers the logins of tools that insist on one with a placeholder token. Procore's token endpoint is never called.
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { ProxyError } from '../errors.ts'
+import { hasKeyHeader } from '../guards/keys.ts'
 import { loginSecrets } from '../guards/login-secrets.ts'
 
 /** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */
@@ -20,7 +22,8 @@ export interface PlaceholderLoginDeps {
 
 /**
  * Registers `/oauth/token` for any grant, `/oauth/token/info` and `/oauth/revoke`, in the shapes of Procore's documentation.
- * Where keys are asked for, the token endpoint takes the caller's key as `client_secret` and gives it back as the token.
+ * Where keys are asked for, the token endpoint takes the caller's key as `client_secret` and gives it back as the token;
+ * a revocation may have it there too.
  */
 export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
   app.post('/oauth/token', async (request, reply) => {
@@ -43,7 +46,12 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
       created_at: unixSeconds(),
     })
   })
-  app.post('/oauth/revoke', (_request, reply) => answer(reply, {}))
+  app.post('/oauth/revoke', async (request, reply) => {
+    const isKnown = !deps.asksForKeys() || hasKeyHeader(request.raw.rawHeaders)
+    if (!isKnown && (await keyOf(request, deps)) === undefined)
+      throw new ProxyError('key_required', 'The request has no key.')
+    return answer(reply, {})
+  })
 }
 
 async function keyOf(
@@ -53,7 +61,7 @@ async function keyOf(
   const body = await readBody(request.raw)
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers
-  return findKey(loginSecrets({ contentType, authorization, body }), request)
+  return findKey(await loginSecrets({ contentType, authorization, body }), request)
 }
 
 /** The whole body as text; undefined if it is too long or breaks off. */
