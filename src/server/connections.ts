@@ -91,7 +91,7 @@ export class CallerConnection {
     if (this.#current !== ended) return
     this.#current = undefined
     for (const tell of ended.onClose) tell()
-    if (!ended.request.complete) this.#closeUnlessComplete(ended.request)
+    if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
   }

@@ -121,7 +121,8 @@ t.test('a caller that was refused can’t go on sending for ever', async (t) => 
     if (socket!.writable) socket!.write('1\r\nx\r\n')
   }, 50)
   t.teardown(() => clearInterval(drip))
-  const end = await Promise.race([once(socket!, 'close').then(() => 'closed'), sleep(6_000, 'open')])
+  const closed = new Promise((resolve) => socket!.once('close', () => resolve('closed')))
+  const end = await Promise.race([closed, sleep(6_000, 'open')])
   t.equal(end, 'closed', 'the connection of a refused upload ends')
 })
 
