@@ -1,15 +1,15 @@
 // The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
-import type { IssuedToken } from '../auth/request-token.ts'
+import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.ts'
+import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import { reportChecks } from './check-report.ts'
-import { companiesNamed, readConfig } from './config.ts'
+import { companyNamed, readConfig } from './config.ts'
 import { EXIT } from './exit.ts'
 import type { Options } from './options.ts'
-import { type Ask, connectToProcore, type ProcoreConnections } from './procore.ts'
 
 /** One thing that was checked. */
 export interface Finding {
@@ -29,9 +29,9 @@ const MOST_ME_BYTES = 256 * 1024
 
 export async function check(names: readonly string[], options: Options): Promise<void> {
   const config = await readConfig(options)
-  const companies = companiesNamed(config, names)
-  const accounts =
-    names.length === 0 ? config.accounts : [...new Set(companies.map((company) => company.account))]
+  const isAll = names.length === 0
+  const companies = isAll ? config.companies : names.map((name) => companyNamed(config, name))
+  const accounts = isAll ? config.accounts : [...new Set(companies.map(({ account }) => account))]
   const findings = options.offline ? [] : await checkOnline(config, companies, accounts)
   const ok = findings.every((finding) => finding.ok)
   // Set before the output is written, because a reader that leaves early must not turn a failure into a success.
@@ -49,47 +49,48 @@ export async function checkOnline(
   companies: readonly Company[],
   accounts: readonly ServiceAccount[],
 ): Promise<Finding[]> {
-  const procore = connectToProcore(config)
-  try {
-    const tokens = new Map<string, IssuedToken>()
-    const ofAccounts = await Promise.all(accounts.map((account) => checkAccount(account, procore, tokens)))
-    const ofCompanies = await Promise.all(
-      companies.map((company) => {
-        const token = tokens.get(company.account.key)
-        return token === undefined
-          ? withoutToken(company)
-          : callMe(company, token, { ask: procore.ask, timeoutMs: config.upstream.responseTimeoutMs })
-      }),
+  return askProcore(config, async (ask) => {
+    const tried = await Promise.all(accounts.map((account) => checkAccount(account, ask)))
+    const tokens = new Map(tried.map(({ token }, index) => [accounts[index]?.key, token]))
+    const { responseTimeoutMs } = config.upstream
+    const ofCompanies = companies.map((company) =>
+      checkCompany(company, tokens.get(company.account.key), { ask, responseTimeoutMs }),
     )
-    return [...ofAccounts, ...ofCompanies]
+    return [...tried.map(({ finding }) => finding), ...(await Promise.all(ofCompanies))]
+  })
+}
+
+/** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
+export async function askProcore<T>(
+  { network, upstream }: Config,
+  use: (ask: Ask) => Promise<T>,
+): Promise<T> {
+  const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
+  try {
+    return await use(ask)
   } finally {
-    await procore.close()
+    await destroy()
   }
 }
 
-/** Gets one token and puts it into `tokens` by the account's key. */
-export async function checkAccount(
-  account: ServiceAccount,
-  { requestToken }: Pick<ProcoreConnections, 'requestToken'>,
-  tokens: Map<string, IssuedToken>,
-): Promise<Finding> {
+/** Gets one token. There is none if the finding is not ok. */
+export async function checkAccount(account: ServiceAccount, ask: Ask) {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
-    const token = await requestToken(account)
-    tokens.set(account.key, token)
+    const token = await requestToken(account, ask, new AbortController().signal)
     const detail = `token issued, valid for ${Math.round(token.lifetimeMs / 1000)} s`
-    return { ...base, ok: true, detail, fixes: [] }
+    return { finding: { ...base, ok: true, detail, fixes: [] }, token }
   } catch (error) {
     const failure = error as TokenFailure
     const fixes = failure.final ? refusedCredentials(account) : [connectionFix(failure, account)]
-    return { ...base, ok: false, detail: failure.message, fixes }
+    return { finding: { ...base, ok: false, detail: failure.message, fixes }, token: undefined }
   }
 }
 
 /** A visible flaw of the secret comes first, because resetting the secret would wipe the account's permissions. */
-function refusedCredentials(account: ServiceAccount): string[] {
+function refusedCredentials({ secretFlaw }: ServiceAccount): string[] {
   const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
-  return account.secretFlaw === undefined ? causes : [account.secretFlaw, ...causes]
+  return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
 }
 
 function connectionFix(failure: TokenFailure, { environment }: ServiceAccount): string {
@@ -98,41 +99,36 @@ function connectionFix(failure: TokenFailure, { environment }: ServiceAccount): 
   return `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`
 }
 
-function baseOf({ name, id, account }: Company) {
-  return { kind: 'company', name, environment: account.environment.name, id } as const
-}
-
-function withoutToken(company: Company): Finding {
-  const fixes = [`Fix service account ${company.account.name} first.`]
-  return { ...baseOf(company), ok: false, detail: 'not tried: there is no token', fixes }
-}
-
-interface Way {
-  readonly ask: Ask
-  readonly timeoutMs: number
-}
-
-async function callMe(company: Company, token: IssuedToken, { ask, timeoutMs }: Way): Promise<Finding> {
-  const base = baseOf(company)
-  const signal = AbortSignal.timeout(timeoutMs)
+async function checkCompany(
+  { name, id, account }: Company,
+  token: IssuedToken | undefined,
+  { ask, responseTimeoutMs }: { ask: Ask; responseTimeoutMs: number },
+): Promise<Finding> {
+  const base = { kind: 'company', name, environment: account.environment.name, id } as const
+  if (token === undefined) {
+    const fixes = [`Fix service account ${account.name} first.`]
+    return { ...base, ok: false, detail: 'not tried: there is no token', fixes }
+  }
+  const signal = AbortSignal.timeout(responseTimeoutMs)
   try {
     const { status, text = '' } = await ask({
-      origin: company.account.environment.apiUrl,
+      origin: account.environment.apiUrl,
       path: '/rest/v1.0/me',
       method: 'GET',
       headers: [
-        ...['Authorization', `Bearer ${token.value}`],
-        ...['Procore-Company-Id', company.id],
-        ...['Via', '1.1 procore-proxy'],
-        ...['Accept', 'application/json'],
+        ...['Authorization', `Bearer ${token.value}`, 'Procore-Company-Id', id],
+        ...['Via', '1.1 procore-proxy', 'Accept', 'application/json'],
       ],
       signal,
       mostBytes: MOST_ME_BYTES,
     })
-    const detail = `/rest/v1.0/me answered ${status}`
-    return status === 200
-      ? { ...base, ok: true, detail, fixes: [] }
-      : { ...base, ok: false, detail, fixes: fixesFor(status, text) }
+    const ok = status === 200
+    return {
+      ...base,
+      ok,
+      detail: `/rest/v1.0/me answered ${status}`,
+      fixes: ok ? [] : fixesFor(status, text),
+    }
   } catch (error) {
     const failure = upstreamError(signal.aborted ? new ResponseTimeoutError() : error)
     return { ...base, ok: false, detail: failure.message, fixes: [failure.help] }

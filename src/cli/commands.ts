@@ -49,7 +49,6 @@ const ACCOUNT = [
 ]
 const CONFIG_FILE = ['PROCORE_PROXY_CONFIG: the configuration file']
 const BAD_CONFIG = 'The configuration or the command line is wrong.'
-const FOLDER = 'folder'
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
@@ -59,25 +58,15 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: `Runs the proxy in the foreground and prints each address that it listens on. It takes over a changed configuration or secret file by itself, and on SIGHUP. SIGTERM and SIGINT let the requests under way end first. With --record it also writes what passes to a folder; with --replay it answers from such a folder and connects to nothing.`,
     options: [
       ...CONFIG_OPTIONS,
-      recording('--record', 'write all requests and responses to this folder', [
-        'replay',
-        'replayElseRecord',
-      ]),
-      recording('--replay', 'answer from the recordings in this folder only', ['record', 'replayElseRecord']),
-      recording('--replay-else-record', 'answer from this folder, and record what is missing', [
-        'record',
-        'replay',
-      ]),
+      recording('--record', 'write all requests and responses to this folder'),
+      recording('--replay', 'answer from the recordings in this folder only'),
+      recording('--replay-else-record', 'answer from this folder, and record what is missing'),
     ],
     examples: [
       'procore-proxy start --config procore-proxy.yaml',
       'procore-proxy start --replay test/recordings --listen 127.0.0.1:0',
     ],
-    variables: [
-      ...ACCOUNT,
-      'PROCORE_PROXY_LISTEN, PROCORE_PROXY_LOG_LEVEL: as --listen and --log-level',
-      'OTEL_EXPORTER_OTLP_ENDPOINT and other OTEL_*: where traces are sent',
-    ],
+    variables: [...ACCOUNT, 'PROCORE_PROXY_LISTEN, PROCORE_PROXY_LOG_LEVEL: as --listen and --log-level'],
     exits: ['It stopped after a signal, and no request was cut off.', 'Anything else.', BAD_CONFIG],
     docs: 'docs/operations.md, docs/recordings.md',
     run: async (_, given) => (await import('./start.ts')).start(given),
@@ -296,8 +285,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'start the fake Procore alone',
     about: `Starts the fake Procore alone, on loopback, and prints the variables for a proxy in front of it.`,
     options: [
-      port('--login-port <port>', 'port of the login server', 9001),
-      port('--api-port <port>', 'port of the API', 9002),
+      option('--login-port <port>', 'port of the login server', { parse: portNumber, fallback: 9001 }),
+      option('--api-port <port>', 'port of the API', { parse: portNumber, fallback: 9002 }),
     ],
     examples: ['procore-proxy fake --login-port 0 --api-port 0'],
     exits: ['It ended by a signal.', 'A port is taken.', 'A port is not valid.'],
@@ -312,12 +301,11 @@ function option(flags: string, about: string, more: Omit<OptionSpec, 'flags' | '
   return { flags, about, ...more }
 }
 
-function recording(flag: string, about: string, conflicts: readonly string[]): OptionSpec {
-  return { flags: `${flag} <${FOLDER}>`, about, offers: FOLDER, conflicts }
-}
-
-function port(flags: string, about: string, value: number): OptionSpec {
-  return { flags, about, parse: portNumber, fallback: value }
+/** A flag that excludes the others of its kind. */
+function recording(flag: string, about: string): OptionSpec {
+  const all = { '--record': 'record', '--replay': 'replay', '--replay-else-record': 'replayElseRecord' }
+  const conflicts = Object.entries(all).flatMap(([other, name]) => (other === flag ? [] : [name]))
+  return { flags: `${flag} <folder>`, about, offers: 'folder', conflicts }
 }
 
 function portNumber(text: string): number {

@@ -1,4 +1,7 @@
-// Reads the configuration for a command, and finds the companies that a command names.
+// Reads the configuration for a command, and finds the company that a command names.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Company, Config } from '../config/config.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
@@ -16,13 +19,7 @@ export async function readConfig(flags: Flags, options: { resolveSecrets?: boole
   }
 }
 
-/** The companies with these names or ids, or all of them; throws CommandError for one that is not configured. */
-export function companiesNamed(config: Config, names: readonly string[]): readonly Company[] {
-  if (names.length === 0) return config.companies
-  return names.map((name) => companyNamed(config, name))
-}
-
-/** The company with this name or id; under `"*"`, any id is one. */
+/** The company with this name or id; under `"*"`, any id is one. Throws CommandError if it is not configured. */
 export function companyNamed(config: Config, name: string): Company {
   const company = config.companies.find((each) => each.name === name || each.id === name)
   if (company !== undefined) return company
@@ -32,4 +29,16 @@ export function companyNamed(config: Config, name: string): Company {
   const known = config.companies.map((each) => each.name).join(', ') || 'none by name'
   const rest = config.anyCompany === undefined ? '' : ', and any other id'
   throw usageError(`company ${name} is not configured; configured are: ${known}${rest}`)
+}
+
+/** Lets `use` read a configuration that has no file, from a temporary file that only this user can read. */
+export async function withDraft<T>(text: string, use: (file: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
+  try {
+    const file = join(folder, 'procore-proxy.yaml')
+    await writeFile(file, text, { mode: 0o600 })
+    return await use(file)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }

@@ -1,24 +1,21 @@
 // The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import closeWithGrace from 'close-with-grace'
-import { Client } from 'undici'
 import { ConfigError } from '../config/problems.ts'
 import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import { withDraft } from './config.ts'
 import { DEMO_CALLS, showCall } from './demo-calls.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
 import type { Options } from './options.ts'
 
-const CLIENT = { clientId: 'demo-client', clientSecret: 'demo-secret' }
 const DEFAULT_PORT = 8377
 
 export async function demo({ listen: [wanted] = [], once }: Options): Promise<void> {
-  if (wanted?.startsWith('unix:'))
+  if (wanted?.startsWith('unix:')) {
     throw usageError('demo calls the proxy by TCP: write --listen 127.0.0.1:PORT')
+  }
   const fake = await startFakeProcore()
   const listen = wanted ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
   const server = await startProxy(fake, listen).catch(async (error: Error) => {
@@ -30,17 +27,14 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
     await fake.close()
   }
   const base = server.addresses()[0]?.url ?? ''
-  const client = new Client(base)
-  let isShown = false
   try {
     print(introduction(fake, base))
-    for (const call of DEMO_CALLS) print(await showCall(fake, client, call))
-    isShown = true
-  } finally {
-    await client.destroy()
-    if (once || !isShown) await close()
+    for (const call of DEMO_CALLS) print(await showCall(fake, base, call))
+  } catch (error) {
+    await close()
+    throw error
   }
-  if (once) return
+  if (once) return close()
   print(invitation(base))
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
 }
@@ -51,8 +45,8 @@ function print(text: string): void {
 
 function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
   const logins = journal.tokenRequests().map(({ method, url }) => `${method} ${url}`)
-  return `A fake Procore: login ${loginUrl}, API ${apiUrl}
-The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+  return `The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+A fake Procore: login ${loginUrl}, API ${apiUrl}
 
 At start the proxy logged in, once for all three companies: ${logins.join(', ')}
 `
@@ -67,37 +61,32 @@ function invitation(base: string): string {
 `
 }
 
-/** Writes a configuration as a user would, reads it and runs the proxy with it. */
-async function startProxy(fake: FakeProcore, listen: string): Promise<ProxyServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-demo-'))
-  try {
-    const file = join(folder, 'procore-proxy.yaml')
-    const settings = {
-      listen,
-      environment: 'fake',
-      environments: { fake: { apiUrl: fake.apiUrl, loginUrl: fake.loginUrl } },
-      serviceAccounts: { app: CLIENT },
-      companies: {
-        acme: { id: '7656', serviceAccount: 'app' },
-        globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
-        initech: { id: '90210', serviceAccount: 'app' },
-      },
-    }
-    // JSON is valid YAML.
-    await writeFile(file, JSON.stringify(settings), { mode: 0o600 })
-    const config = await loadConfig({ flags: { config: file }, env: {}, cwd: folder })
-    const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
-    try {
-      await server.listen()
-    } catch (error) {
-      await server.drain()
-      throw error
-    }
-    await Promise.all([...server.tokens.sources()].map((source) => source.get()))
-    return server
-  } finally {
-    await rm(folder, { recursive: true, force: true })
+/** Runs the proxy with a configuration as a user would write it. */
+async function startProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
+  const settings = {
+    listen,
+    environment: 'fake',
+    environments: { fake: { apiUrl, loginUrl } },
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'demo-secret' } },
+    companies: {
+      acme: { id: '7656', serviceAccount: 'app' },
+      globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
+      initech: { id: '90210', serviceAccount: 'app' },
+    },
   }
+  // JSON is valid YAML.
+  const config = await withDraft(JSON.stringify(settings), (file) =>
+    loadConfig({ flags: { config: file }, env: {}, cwd: process.cwd() }),
+  )
+  const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
+  try {
+    await server.listen()
+  } catch (error) {
+    await server.drain()
+    throw error
+  }
+  await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+  return server
 }
 
 function isFree(port: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 // Builds the request that `explain` judges from its arguments, and finds the listener that would receive it.
 import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
+import { listenText, localHost } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
 import type { JudgedRequest } from '../server/judge.ts'
@@ -17,19 +18,11 @@ export interface ImaginedRequest {
   readonly notes: readonly string[]
 }
 
-/** The arguments of `explain`. */
-export interface RequestWords {
-  readonly method: string
-  readonly url: string
-  /** As `Name: value`. */
-  readonly headerLines: readonly string[]
-}
-
-/**
- * Builds the request. The target stays byte for byte as written, because a URL parser would normalize it before it is
- * judged.
- */
-export function imagineRequest(config: Config, { method, url, headerLines }: RequestWords): ImaginedRequest {
+/** Builds the request. The target stays byte for byte as written; a URL parser would normalize it. */
+export function imagineRequest(
+  config: Config,
+  { method, url, headerLines }: { method: string; url: string; headerLines: readonly string[] },
+): ImaginedRequest {
   const verb = method.toUpperCase()
   if (!METHODS.includes(verb)) throw usageError(`${method} is not an HTTP method`)
   const headers = headerLines.flatMap(readHeader)
@@ -44,17 +37,14 @@ export function imagineRequest(config: Config, { method, url, headerLines }: Req
       rawHeaders: hasHost ? headers : ['Host', place.host, ...headers],
       socket: { localAddress: isIP(ip) === 0 ? undefined : ip },
     },
-    target: list?.target ?? place.target,
+    target: list.target,
     listener: place.listener,
-    notes: [...place.notes, ...(list?.notes ?? [])],
+    notes: [...place.notes, ...list.notes],
   }
 }
 
-interface Place {
+interface Place extends Pick<ImaginedRequest, 'target' | 'listener' | 'notes'> {
   readonly host: string
-  readonly target: string
-  readonly listener: Listener
-  readonly notes: readonly string[]
 }
 
 /** A path and an address of the API are judged as if they were sent to the first address. */
@@ -93,19 +83,17 @@ function apiOrigins({ accounts, companies }: Config): string[] {
 }
 
 /** A whole list (docs/lists.md) is judged page by page, as a request for the list itself. */
-function readList(target: string): { target: string; notes: string[] } | undefined {
-  const [, prefix = '', format = '', path = '', query = ''] =
-    /^(\/[^/?]+)?\/_proxy\/(csv|ndjson|json)(\/[^?]*)(\?.*)?$/.exec(target) ?? []
-  if (path === '') return undefined
-  const parameters = query
-    .slice(1)
-    .split('&')
-    .filter((each) => each !== '' && !each.startsWith('_'))
+function readList(target: string): { target: string; notes: string[] } {
+  const [, prefix = '', format = '', path, query = ''] =
+    /^(\/[^/?]+)?\/_proxy\/(csv|ndjson|json)(\/[^?]*)(?:\?(.*))?$/.exec(target) ?? []
+  if (path === undefined) return { target, notes: [] }
+  const parameters = query.split('&').filter((each) => each !== '' && !each.startsWith('_'))
   const notes = [
     `the proxy asks for the pages of this list one after another and answers with ${format.toUpperCase()}`,
   ]
-  if (`${path}${query}`.includes('*'))
+  if (target.includes('*', prefix.length)) {
     notes.push('* stands for each project of the company, one after another')
+  }
   return { target: prefix + path + (parameters.length > 0 ? `?${parameters.join('&')}` : ''), notes }
 }
 
@@ -115,17 +103,13 @@ function readHeader(line: string): [string, string] {
   return [name, value.trim()]
 }
 
-function listenersOf(config: Config): Listener[] {
-  const own = config.companies.flatMap(({ name, listen }) =>
-    listen === undefined ? [] : [{ address: listen, company: name }],
-  )
-  return [...config.listen.map((address) => ({ address, company: undefined })), ...own]
+function listenersOf({ listen, companies }: Config): Listener[] {
+  const own = companies.flatMap(({ name, listen }) => (listen ? [{ address: listen, company: name }] : []))
+  return [...listen.map((address) => ({ address, company: undefined })), ...own]
 }
 
 /** What a caller of this address sends as Host. */
 function authorityOf(address: ListenAddress): string {
   if (address.kind === 'unix') return 'localhost'
-  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
-  const name = host.includes(':') ? `[${host}]` : host
-  return address.port === 0 ? name : `${name}:${address.port}`
+  return listenText({ ...address, host: localHost(address.host) }).replace(/:0$/, '')
 }

@@ -1,5 +1,5 @@
 // The command `explain`: says what the proxy would do with a request, and why.
-import type { Company, Config } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { Secret } from '../config/secret.ts'
 import type { ProxyError } from '../errors.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
@@ -11,31 +11,23 @@ import { reportExplanation } from './explain-report.ts'
 import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
 import type { Options } from './options.ts'
 
+interface Header {
+  readonly name: string
+  readonly value: string
+}
+
 /** The result of `explain`, which `--json` prints unchanged. */
 export interface Explanation {
   readonly verdict: 'forwarded' | 'answered' | 'refused'
   /** What answers if the request is neither forwarded nor refused. */
   readonly answer?: string
-  readonly refusal?: {
-    readonly code: string
-    readonly status: number
-    readonly detail: string
-    readonly help: string
-  }
-  readonly company?: {
-    readonly name: string
-    readonly id: string
-    readonly environment: string
-    readonly why: string
-  }
+  readonly refusal?: Pick<ProxyError, 'code' | 'status' | 'help'> & { readonly detail: string }
+  readonly company?: Record<'name' | 'id' | 'environment' | 'why', string>
   readonly caller?: string
   readonly access?: Pick<AccessDecision, 'allowed' | 'why'>
   readonly upstream?: string
-  readonly headers?: {
-    readonly added: readonly { readonly name: string; readonly value: string }[]
-    /** Names only, because the values may be secret. */
-    readonly removed: readonly string[]
-  }
+  /** Of those that are removed only the names, because the values may be secret. */
+  readonly headers?: { readonly added: readonly Header[]; readonly removed: readonly string[] }
   /** What the cache would do with it. */
   readonly cache?: string
   readonly notes: readonly string[]
@@ -51,9 +43,8 @@ export async function explain(method: string, url: string, options: Options): Pr
   const request = imagineRequest(config, { method, url, headerLines: options.header ?? [] })
   const explanation = await explainRequest(config, request, options.caller)
   if (explanation.verdict === 'refused') process.exitCode = EXIT.failure
-  process.stdout.write(
-    options.json ? `${JSON.stringify(explanation, null, 2)}\n` : reportExplanation(explanation),
-  )
+  const text = options.json ? `${JSON.stringify(explanation, null, 2)}\n` : reportExplanation(explanation)
+  process.stdout.write(text)
 }
 
 /** What the proxy would do with the request. Sends nothing and needs no secret. */
@@ -69,19 +60,14 @@ export async function explainRequest(
     return { verdict: 'forwarded', ...caller, ...onTheWay(request, judgement), notes }
   }
   if (judgement.kind !== 'refused') {
-    const isPreflight = judgement.kind === 'preflight'
-    const answer = isPreflight
-      ? 'by the proxy: CORS preflight'
-      : 'by the proxy itself, where it has such a page'
-    return { verdict: 'answered', answer, ...caller, notes }
+    const by = judgement.kind === 'preflight' ? ': CORS preflight' : ' itself, where it has such a page'
+    return { verdict: 'answered', answer: `by the proxy${by}`, ...caller, notes }
   }
   const refusal = refusalOf(judgement.error, config)
   // If only access is refused, the rest is shown as if it were allowed.
   const passed = refusal.code === 'access_denied' ? await judgeImagined(opened(judged), sent) : undefined
-  const rest =
-    passed?.kind === 'forward'
-      ? { ...onTheWay(request, passed), access: { allowed: false, why: refusal.detail } }
-      : {}
+  const denied = { access: { allowed: false, why: refusal.detail } }
+  const rest = passed?.kind === 'forward' ? { ...onTheWay(request, passed), ...denied } : {}
   return { verdict: 'refused', refusal, ...caller, ...rest, notes }
 }
 
@@ -89,27 +75,22 @@ const PLACEHOLDER_KEY = 'explain-does-not-read-any-key'
 
 /** Keys are not read. A named caller gets a placeholder as its key; without a caller, no key is required. */
 function withKey(config: Config, request: ImaginedRequest, callerName: string | undefined) {
-  const { callers = [], guard } = config
-  const keyless = { ...config, guard: { ...guard, clientKeys: [] } }
+  const { callers, guard } = config
+  const keyless = { ...config, guard: { ...guard, clientKeys: [] }, callers: [] }
   if (callerName === undefined) {
-    const wantsKey = guard.clientKeys.length + callers.length > 0
     const note = 'the proxy asks for a key, in Procore-Proxy-Key for example; the key was not judged here'
-    return {
-      config: { ...keyless, callers: [] },
-      request,
-      notes: wantsKey ? [...request.notes, note] : request.notes,
-    }
+    const needed = guard.clientKeys.length + callers.length > 0 ? [note] : []
+    return { config: keyless, request, notes: [...request.notes, ...needed] }
   }
   const caller = callers.find(({ name }) => name === callerName)
   if (caller === undefined) {
     const known = callers.map(({ name }) => name).join(', ') || 'none'
     throw usageError(`--caller ${callerName}: there is no such caller; configured are: ${known}`)
   }
-  const { raw } = request
-  const rawHeaders = [...raw.rawHeaders, 'Procore-Proxy-Key', PLACEHOLDER_KEY]
+  const rawHeaders = [...request.raw.rawHeaders, 'Procore-Proxy-Key', PLACEHOLDER_KEY]
   return {
     config: { ...keyless, callers: [{ ...caller, keys: [new Secret(PLACEHOLDER_KEY)] }] },
-    request: { ...request, raw: { ...raw, rawHeaders } },
+    request: { ...request, raw: { ...request.raw, rawHeaders } },
     notes: request.notes,
   }
 }
@@ -122,48 +103,37 @@ function refusalOf({ code, status, message, help }: ProxyError, { file }: Config
 }
 
 function opened(config: Config): Config {
-  const open = <T extends Pick<Company, 'access' | 'rules'>>(one: T): T => ({
-    ...one,
-    access: 'read-write',
-    rules: [],
-  })
-  const { companies, anyCompany, callers = [] } = config
+  const all = { access: 'read-write', rules: [] } as const
+  const { companies, anyCompany, callers } = config
   return {
     ...config,
-    companies: companies.map(open),
-    anyCompany: anyCompany && open(anyCompany),
-    callers: callers.map((caller) => ({ ...open(caller), companies: undefined, projects: undefined })),
+    companies: companies.map((company) => ({ ...company, ...all })),
+    anyCompany: anyCompany && { ...anyCompany, ...all },
+    callers: callers.map((caller) => ({ ...caller, ...all, companies: undefined, projects: undefined })),
   }
 }
 
-function onTheWay({ raw }: ImaginedRequest, forwarded: Forwarded) {
-  const { company, companyName, companyId, environment, why, origin, host, path, cache } = forwarded
-  const [sent = '', ...rest] = path.split('?')
+function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: Forwarded) {
+  const { environment, origin, host } = call.upstream
+  const [sent = '', ...rest] = call.path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
-  const judgedPath = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
-  const asked = { method: raw.method, rawHeaders: raw.rawHeaders, path: judgedPath, query }
-  const { allowed, why: reason } = decideAccess(company, asked)
+  const path = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
+  const { method, rawHeaders } = raw
+  const access = decideAccess(call.company, { method, rawHeaders, path, query })
   return {
-    company: { name: companyName, id: companyId, environment: environment.name, why },
-    access: { allowed, why: reason },
-    upstream: origin + path,
-    headers: headerChanges(raw.rawHeaders, forwarded.headers),
+    company: { name: call.companyName, id: call.companyId, environment: environment.name, why },
+    access: { allowed: access.allowed, why: access.why },
+    upstream: origin + call.path,
+    headers: headerChanges(pairs(rawHeaders), pairs(headers)),
     ...(cache === undefined ? {} : { cache }),
   }
 }
 
-interface Header {
-  readonly name: string
-  readonly value: string
-}
-
 /** The difference between the caller's headers and those that would be sent. */
-function headerChanges(rawHeaders: readonly string[], sentHeaders: readonly string[]) {
-  const own = pairs(rawHeaders)
-  const sent = pairs(sentHeaders)
+function headerChanges(own: readonly Header[], sent: readonly Header[]) {
   const isIn = (list: readonly Header[], one: Header) =>
     list.some(({ name, value }) => name === one.name && value === one.value)
-  const removed = own.filter((one) => !isIn(sent, one) && !['host', 'via'].includes(one.name.toLowerCase()))
+  const removed = own.filter((one) => !isIn(sent, one) && !/^(?:host|via)$/i.test(one.name))
   return {
     added: sent.filter((one) => !isIn(own, one)),
     removed: [...new Set(removed.map(({ name }) => name))],

@@ -1,6 +1,6 @@
 // Writes the file of `init`, completely or not at all.
 import { randomBytes } from 'node:crypto'
-import { link, lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
+import { link, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SCHEMA_FILE } from '../config/schema.ts'
 import { CommandError, usageError } from './exit.ts'
@@ -48,10 +48,7 @@ function mapOf(values: object): string {
   return `{ ${pairs.join(', ')} }`
 }
 
-/**
- * Refuses a path that cannot be written, before any question is asked: an existing file (without `force`), a folder,
- * or a folder in which no file can be created.
- */
+/** Refuses a path that cannot be written, before any question is asked. */
 export async function checkPlace(file: string, force: boolean): Promise<void> {
   const there = await lookAt(file)
   if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
@@ -61,14 +58,10 @@ export async function checkPlace(file: string, force: boolean): Promise<void> {
   let folder = dirname(file)
   while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
   const probe = join(folder, draftName(file))
-  try {
-    await undisturbed(async () => {
-      await (await open(probe, 'wx', 0o600)).close()
-      await rm(probe)
-    })
-  } catch (error) {
-    throw cannotWrite(file, error)
-  }
+  await writing(file, async () => {
+    await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
+    await rm(probe)
+  })
 }
 
 /** What is at this path; a dangling link counts as a file. */
@@ -86,42 +79,32 @@ function draftName(file: string): string {
 }
 
 /**
- * Writes the file with mode 600. It is written under another name first, so that an old file is only ever replaced by a
- * complete one. Without `force`, a file that has appeared in the meantime is not overwritten.
+ * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
+ * Without `force`, a file that has appeared in the meantime is not overwritten.
  */
 export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
-  await undisturbed(async () => {
+  await writing(file, async () => {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    // The target of a link is replaced, not the link.
+    const target = force ? await realpath(file).catch(() => file) : file
+    const draft = join(dirname(target), draftName(target))
     try {
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      // The target of a link is replaced, not the link.
-      const target = force ? await realpath(file).catch(() => file) : file
-      const draft = join(dirname(target), draftName(target))
-      try {
-        await writeDraft(draft, text)
-        // Unlike rename, link never replaces an existing file.
-        await (force ? rename(draft, target) : link(draft, target))
-      } finally {
-        await rm(draft, { force: true })
-      }
-    } catch (error) {
-      throw cannotWrite(file, error)
+      await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
+      // Unlike rename, link never replaces an existing file.
+      await (force ? rename(draft, target) : link(draft, target))
+    } finally {
+      await rm(draft, { force: true })
     }
   })
 }
 
-async function writeDraft(path: string, text: string): Promise<void> {
-  await using handle = await open(path, 'wx', 0o600)
-  await handle.writeFile(text)
-  await handle.sync()
-}
-
-function cannotWrite(file: string, error: unknown): CommandError {
-  const { code } = error as NodeJS.ErrnoException
-  return new CommandError(
-    code === 'EEXIST'
-      ? `${file} has appeared in the meantime; nothing was overwritten`
-      : `${file} cannot be written (${code}): check its folder, or name another file with --output FILE`,
-  )
+/** Writes without being interrupted by signals; throws CommandError if the file cannot be written. */
+function writing(file: string, work: () => Promise<void>): Promise<void> {
+  return undisturbed(work).catch(({ code }: NodeJS.ErrnoException) => {
+    const reason = `cannot be written (${code}): check its folder, or name another file with --output FILE`
+    const appeared = 'has appeared in the meantime; nothing was overwritten'
+    throw new CommandError(`${file} ${code === 'EEXIST' ? appeared : reason}`)
+  })
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const

@@ -7,18 +7,12 @@ import type { Access } from '../config/config.ts'
 import { origin } from '../config/schema-values.ts'
 import type { Options } from './options.ts'
 
-/** An environment of the user's own. */
-export interface CustomEnvironment {
-  readonly apiUrl: string
-  readonly loginUrl: string
-}
-
 /** Everything that the file is written from. */
 export interface Answers {
   readonly companyId: string
   readonly access: Access
   /** The name of a built-in environment, or one of the user's own. */
-  readonly environment: string | CustomEnvironment
+  readonly environment: string | { readonly apiUrl: string; readonly loginUrl: string }
   readonly clientId: string
   readonly clientSecret: string | { readonly env: string } | { readonly file: string }
 }
@@ -33,7 +27,7 @@ export async function answered<T>(question: Promise<T>): Promise<Exclude<T, symb
   return answer as Exclude<T, symbol>
 }
 
-/** Asks everything. */
+/** Asks all questions. */
 export async function askAll(options: Options): Promise<Answers> {
   const company = await answered(
     clack.text({
@@ -86,8 +80,6 @@ async function askText(question: string, validate: Validate, before?: string): P
   return answer.trim() || before
 }
 
-const CUSTOM = 'custom'
-
 /** Procore's environments, each with a few words. */
 export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: string }[] = [
   { value: 'production', hint: 'app.procore.com, us02.procore.com and so on; On-Demand Sandboxes too' },
@@ -101,10 +93,10 @@ async function askEnvironment(guess: string | undefined): Promise<Answers['envir
     clack.select({
       message: 'Environment',
       initialValue: guess ?? 'production',
-      options: [...ENVIRONMENTS, { value: CUSTOM, label: 'another', hint: 'a gateway or a test server' }],
+      options: [...ENVIRONMENTS, { value: 'custom', label: 'another', hint: 'a gateway or a test server' }],
     }),
   )
-  if (name !== CUSTOM) return name
+  if (name !== 'custom') return name
   const apiUrl = await askText('URL of its API', checkOrigin)
   return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }
 }

@@ -1,7 +1,5 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
@@ -9,6 +7,7 @@ import type { ConfigError } from '../config/problems.ts'
 import { findConfigFile } from '../config/search.ts'
 import { checkOnline } from './check.ts'
 import { reportChecks } from './check-report.ts'
+import { withDraft } from './config.ts'
 import { EXIT, usageError } from './exit.ts'
 import { checkPlace, configText, undisturbed, writeWhole } from './init-file.ts'
 import { type Answers, answered, askAccount, askAll, Cancelled } from './init-questions.ts'
@@ -59,14 +58,12 @@ async function tried(first: Answers, options: Options): Promise<Answers> {
     clack.log.error(text)
     const next = await askWhatNow()
     if (next === 'write') return answers
-    answers =
-      next === 'all'
-        ? await askAll(options)
-        : { ...answers, ...(await askAccount(options, answers.clientId)) }
+    if (next === 'all') answers = await askAll(options)
+    else answers = { ...answers, ...(await askAccount(options, answers.clientId)) }
   }
 }
 
-async function askWhatNow(): Promise<'account' | 'all' | 'write'> {
+function askWhatNow() {
   return answered(
     clack.select({
       message: 'What now?',
@@ -83,34 +80,23 @@ async function askWhatNow(): Promise<'account' | 'all' | 'write'> {
   )
 }
 
-/**
- * The configuration that the file will give, read by the program's own reader; undefined if the secret is not
- * available yet.
- */
+/** The configuration that the file will give; undefined if the secret is not available yet. */
 async function configOf(answers: Answers): Promise<Config | undefined> {
-  return undisturbed(async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-init-'))
-    try {
-      const draft = join(folder, 'draft.yaml')
-      await writeFile(draft, configText(answers), { mode: 0o600 })
-      const { clientSecret } = answers
-      const name = typeof clientSecret === 'object' && 'env' in clientSecret ? clientSecret.env : ''
-      const env = { ...withoutProcore(process.env), [name]: process.env[name] }
-      return await loadConfig({ flags: { config: draft }, env, cwd: process.cwd() }).catch(sayWhyNot)
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
-  })
+  const { clientSecret } = answers
+  const secretName = typeof clientSecret === 'object' && 'env' in clientSecret ? clientSecret.env : undefined
+  // Only the file is tried. Variables such as HTTPS_PROXY still apply.
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('PROCORE_') || name === secretName,
+  )
+  const flags = (config: string) => ({ flags: { config }, env: Object.fromEntries(kept), cwd: process.cwd() })
+  return undisturbed(() =>
+    withDraft(configText(answers), (file) => loadConfig(flags(file)).catch(warnOfProblems)),
+  )
 }
 
-function sayWhyNot({ problems }: ConfigError): undefined {
+function warnOfProblems({ problems }: ConfigError): undefined {
   const why = problems.map(({ key, message, fix }) => `${key}: ${message}. ${fix}`).join('\n')
   clack.log.warn(`It cannot be checked yet:\n${why}`)
-}
-
-/** Only the file is tried. Variables such as HTTPS_PROXY still apply. */
-function withoutProcore(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PROCORE_')))
 }
 
 /** Variables take precedence over the file, which surprises users who have forgotten that they set them. */
@@ -118,8 +104,8 @@ function warnOfVariables(): void {
   const set = Object.keys(process.env).filter(
     (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
   )
-  if (set.length > 0)
-    clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
+  if (set.length === 0) return
+  clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
 }
 
 async function nextSteps(file: string): Promise<string> {

@@ -6,30 +6,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent } from 'undici'
 import type { Config, ListenAddress } from '../config/config.ts'
-import type { Flags } from '../config/overrides.ts'
 import { Secret } from '../config/secret.ts'
-import { collectList } from '../lists/collect.ts'
+import { type CollectRequest, collectList } from '../lists/collect.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer } from '../server.ts'
 import { readConfig } from './config.ts'
-import { CommandError, EXIT } from './exit.ts'
+import { CommandError, usageError } from './exit.ts'
 import { ListProgress } from './list-progress.ts'
-
-export interface ListOptions extends Flags {
-  /** `csv` (default), `ndjson` or `json`. */
-  readonly format?: string
-  /** A file; standard output if absent. */
-  readonly output?: string
-}
+import type { Options } from './options.ts'
 
 /** Writes the list at `path`, such as `/acme/rest/v1.0/rfis?project_id=*`; throws CommandError where anything is missing. */
-export async function list(path: string, { format = 'csv', output, ...flags }: ListOptions): Promise<void> {
+export async function list(path: string, { format = 'csv', output, ...flags }: Options): Promise<void> {
   const [, prefix = '', route] = /^(\/[^/]+)??(\/(?:rest|vapid)\/.*)$/.exec(path) ?? []
   if (route === undefined) {
-    throw new CommandError(
-      `${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`,
-      EXIT.badConfig,
-    )
+    throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
   }
   const config = await readConfig(flags)
   const progress = new ListProgress(process.stderr)
@@ -52,17 +42,11 @@ export async function list(path: string, { format = 'csv', output, ...flags }: L
     )
 }
 
-interface RunningProxy {
-  readonly dispatcher: Agent
-  readonly url: string
-  readonly headers: Readonly<Record<string, string>>
-}
-
 /** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */
 async function withProxy<T>(
   config: Config,
   progress: ListProgress,
-  use: (proxy: RunningProxy) => Promise<T>,
+  use: (proxy: Pick<CollectRequest, 'dispatcher' | 'url' | 'headers'>) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
   const path = join(folder, 'socket')
@@ -87,7 +71,6 @@ async function withProxy<T>(
 }
 
 function closedConfig(config: Config, address: ListenAddress, key: string): Config {
-  const { lists } = config
   return {
     ...config,
     listen: [address],
@@ -96,6 +79,6 @@ function closedConfig(config: Config, address: ListenAddress, key: string): Conf
     callers: [],
     audit: undefined,
     metricsListen: undefined,
-    ...(lists && { lists: { ...lists, enabled: true } }),
+    lists: { ...config.lists, enabled: true },
   }
 }

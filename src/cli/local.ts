@@ -1,7 +1,7 @@
 // Finds the address of a proxy on this machine, sends it requests, and distinguishes it from other servers.
 import type { IncomingMessage } from 'node:http'
 import { urlToHttpOptions } from 'node:url'
-import type { Config } from '../config/config.ts'
+import { listenText, localHost } from '../config/addresses.ts'
 import { readBounded } from '../network/bounded-body.ts'
 import { errorCode } from '../network/connection-error.ts'
 import { readConfig } from './config.ts'
@@ -14,7 +14,14 @@ const MOST_BYTES = 16 * 1024 * 1024
 /** `http://HOST:PORT` or `unix:/path`: from the flag, else from the configuration's first address, else the default. */
 export async function localUrl({ url, config: file }: Options): Promise<string> {
   if (url !== undefined) return checkedUrl(url)
-  return addressUrl(await readConfig({ config: file }, { resolveSecrets: false }))
+  const { listen } = await readConfig({ config: file }, { resolveSecrets: false })
+  const [address] = listen
+  if (address === undefined) return DEFAULT_URL
+  if (address.kind === 'unix') return listenText(address)
+  if (address.port === 0) {
+    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
+  }
+  return `http://${listenText({ ...address, host: localHost(address.host) })}`
 }
 
 /** True for a unix socket and for an address that only this machine reaches. */
@@ -29,36 +36,18 @@ function checkedUrl(url: string): string {
   throw usageError(`--url ${url}: write http://HOST:PORT or unix:/PATH`)
 }
 
-function addressUrl(config: Config): string {
-  const [address] = config.listen
-  if (address === undefined) return DEFAULT_URL
-  if (address.kind === 'unix') return `unix:${address.path}`
-  if (address.port === 0) {
-    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
-  }
-  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
-  return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
-}
-
 export interface LocalResponse {
   readonly status: number
   readonly headers: IncomingMessage['headers']
   readonly body: string
 }
 
-export interface LocalRequest {
-  readonly path: string
-  readonly timeoutMs: number
-  readonly headers?: Record<string, string>
-}
-
 /** GETs a path of the server at `url`; throws if it does not respond within `timeoutMs`. */
 export async function askLocal(
   url: string,
-  { path, timeoutMs, headers = {} }: LocalRequest,
+  { path, timeoutMs, headers = {} }: { path: string; timeoutMs: number; headers?: Record<string, string> },
 ): Promise<LocalResponse> {
-  // undici is not used here: health checks run this every few seconds, and loading undici takes longer than the
-  // request.
+  // Health checks run this every few seconds, and loading undici takes longer than the request.
   const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
   const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
   const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
@@ -86,23 +75,19 @@ export type Health =
 /** Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else. */
 export async function askHealth(url: string, check: 'live' | 'ready', timeoutMs: number): Promise<Health> {
   try {
-    const response = await askLocal(url, { path: `/_proxy/health/${check}`, timeoutMs })
-    const { status, body, headers } = response
+    const { status, body, headers } = await askLocal(url, { path: `/_proxy/health/${check}`, timeoutMs })
     if (headers['cache-control'] === 'no-store') {
       if (status === 200 && body === 'up\n') return { kind: 'up' }
       if (status === 503 && body === 'down\n') return { kind: 'down' }
     }
-    return { kind: 'other', found: `another server answers there (${describe(response)}), not procore-proxy` }
+    const name = String(headers['server'] ?? '')
+      .replaceAll(/[^\x20-\x7e]/g, '')
+      .slice(0, 60)
+    const answer = `HTTP ${status}${name && `, ${name}`}`
+    return { kind: 'other', found: `another server answers there (${answer}), not procore-proxy` }
   } catch (error) {
     return { kind: 'other', found: whyNot(error) }
   }
-}
-
-function describe({ status, headers }: LocalResponse): string {
-  const server = String(headers['server'] ?? '')
-    .replaceAll(/[^\x20-\x7e]/g, '')
-    .slice(0, 60)
-  return `HTTP ${status}${server ? `, ${server}` : ''}`
 }
 
 function whyNot(error: unknown): string {

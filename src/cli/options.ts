@@ -1,32 +1,17 @@
 // The flags of all commands as plain data: the parser, the help, the man page and the completion scripts are made from it.
 import type { Flags } from '../config/overrides.ts'
 
-/** The values of every flag that was given; each command reads its own. */
-export interface Options extends Flags {
-  readonly json?: boolean
-  readonly offline?: boolean
-  readonly url?: string
-  readonly live?: boolean
-  /** Milliseconds. */
-  readonly timeout?: number
-  readonly once?: boolean
-  readonly show?: boolean
-  readonly force?: boolean
-  readonly output?: string
-  readonly secretEnv?: string
-  readonly secretFile?: string
-  readonly header?: readonly string[]
-  readonly caller?: string
-  readonly by?: string
-  readonly csv?: boolean
-  readonly format?: string
-  readonly record?: string
-  readonly replay?: string
-  readonly replayElseRecord?: string
-  readonly companies?: boolean
-  readonly loginPort?: number
-  readonly apiPort?: number
-}
+type Switch = 'json' | 'offline' | 'live' | 'once' | 'show' | 'force' | 'csv' | 'companies'
+type Recordings = 'record' | 'replay' | 'replayElseRecord'
+type Text = 'url' | 'output' | 'secretEnv' | 'secretFile' | 'caller' | 'by' | 'format' | Recordings
+
+/** The values of every flag that was given; each command reads its own. `timeout` is in milliseconds. */
+export type Options = Flags &
+  Readonly<Partial<Record<Switch, boolean>>> &
+  Readonly<Partial<Record<Text, string>>> &
+  Readonly<Partial<Record<'timeout' | 'loginPort' | 'apiPort', number>>> & {
+    readonly header?: readonly string[]
+  }
 
 /** One flag. A value may be given once, unless the flag is repeatable. */
 export interface OptionSpec {

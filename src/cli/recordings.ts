@@ -1,12 +1,9 @@
-// Handles the flags --record, --replay and --replay-else-record of `start`, and makes a configuration for a replay
-// without one.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+// Handles the flags of `start` for recordings, and makes a configuration for a replay without one.
+import { resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { findConfigFile } from '../config/search.ts'
 import type { RecordingMode } from '../recordings/session.ts'
-import { readConfig } from './config.ts'
+import { readConfig, withDraft } from './config.ts'
 import { usageError } from './exit.ts'
 import type { Options } from './options.ts'
 
@@ -33,13 +30,8 @@ export async function readReplayConfig(folder: string, options: Options): Promis
     throw usageError(`--replay ${folder}: ${error.message}`)
   })
   if (recordings.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)
-  const draft = await mkdtemp(join(tmpdir(), 'procore-proxy-replay-'))
-  try {
-    const config = join(draft, 'recordings.yaml')
-    // JSON is valid YAML.
-    await writeFile(config, JSON.stringify(replayDocument(recordings)), { mode: 0o600 })
-    return { ...(await readConfig({ ...options, config })), file: undefined, watchedFiles: [] }
-  } finally {
-    await rm(draft, { recursive: true, force: true })
-  }
+  // JSON is valid YAML.
+  const text = JSON.stringify(replayDocument(recordings))
+  const config = await withDraft(text, (file) => readConfig({ ...options, config: file }))
+  return { ...config, file: undefined, watchedFiles: [] }
 }

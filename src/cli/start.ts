@@ -27,7 +27,7 @@ export async function start(options: Options): Promise<void> {
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
   const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
-  const stopWatching = reloadOnChange({ read, first: config, server, log })
+  const stopWatching = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles })
   closeWithGrace(
     {
       // The drain has its own time limit, from the current configuration.
@@ -85,31 +85,24 @@ function describeConfig({ network, companies, anyCompany }: Config, log: Logger)
     const hosts = network.noProxy.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`))
     log.info({ noProxy: hosts }, `Procore is reached through the outbound proxy ${network.proxy.origin}`)
   }
-  for (const { name, id, account, access, isDefault } of companies) {
+  const others =
+    anyCompany === undefined ? [] : [{ ...anyCompany, name: '*', id: undefined, isDefault: false }]
+  for (const { name, id, account, access, isDefault } of [...companies, ...others]) {
     const environment = account.environment.name
     const fields = { company: name, id, environment, account: account.name, access }
     log.info({ ...fields, ...(isDefault && { default: true }) }, 'company')
   }
-  if (anyCompany !== undefined) {
-    const { account, access } = anyCompany
-    log.info(
-      { company: '*', environment: account.environment.name, account: account.name, access },
-      'company',
-    )
-  }
-}
-
-interface Reloading {
-  readonly read: () => Promise<Config>
-  readonly first: Config
-  readonly server: ProxyServer
-  readonly log: Logger
 }
 
 /** Reloads on SIGHUP and when a watched file changes. Returns a function that stops this. */
-function reloadOnChange({ read, first, server, log }: Reloading): () => void {
-  let watched = first.watchedFiles
-  let stop = watchFiles(watched, () => reload('a file changed'))
+function reloadOnChange(
+  server: ProxyServer,
+  log: Logger,
+  { read, watchedFiles }: { read: () => Promise<Config>; watchedFiles: readonly string[] },
+): () => void {
+  const watch = (files: readonly string[]) => watchFiles(files, () => reload('a file changed'))
+  let watched = watchedFiles
+  let stop = watch(watched)
   let isStopped = false
   let queue: Promise<void> = Promise.resolve()
   // One reload at a time, so that an older configuration is never applied after a newer one.
@@ -125,7 +118,7 @@ function reloadOnChange({ read, first, server, log }: Reloading): () => void {
       if (config.watchedFiles.join() !== watched.join()) {
         stop()
         watched = config.watchedFiles
-        stop = watchFiles(watched, () => reload('a file changed'))
+        stop = watch(watched)
       }
       await server.reload(config)
     } catch (error) {

@@ -6,14 +6,12 @@ import { renderTable, wrapped } from './table.ts'
 
 const COMPANY_HEAD = ['company', 'id', 'account', 'access', 'requests', 'errors', 'in flight', 'budget']
 const ACCOUNT_HEAD = ['account', 'environment', 'token', 'age', 'expires in', 'last failure']
-/** Of the tables where the output is no terminal. */
-const WIDTH = 100
 const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 
 /** The status as tables. Control characters are shown as text, so that they cannot affect the terminal. */
 export function reportStatus(url: string, shown: Status): string {
-  const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts, lastErrors, warnings } =
-    shown
+  const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts } = shown
+  const { lastErrors, warnings } = shown
   const state = ready ? styleText('green', 'ready') : styleText('red', 'not ready')
   const addresses = listeners.map(
     ({ url, company }) => `listening on ${url}${company === null ? '' : ` (${company})`}\n`,
@@ -29,13 +27,17 @@ export function reportStatus(url: string, shown: Status): string {
   return parts.join('\n')
 }
 
+/** Also where the output is no terminal. */
+function width(): number {
+  return process.stdout.columns || 100
+}
+
 function table(head: readonly string[], rows: readonly string[][]): string {
-  return safe(renderTable(head, rows, process.stdout.columns || WIDTH))
+  return safe(renderTable(head, rows, width()))
 }
 
 function warningLines(text: string): string {
-  const width = process.stdout.columns || WIDTH
-  return `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`
+  return `- ${wrapped(printable(text), width() - 2).join('\n  ')}\n`
 }
 
 function safe(text: string): string {
@@ -80,19 +82,11 @@ function errorRow({ at, method, path, status, code, detail }: ErrorStatus): stri
 
 /** `3 d 4 h`, `2 h 5 min`, `1 min 30 s`, `12 s`. */
 function span(seconds: number): string {
-  const units = [
-    ['d', 86_400],
-    ['h', 3600],
-    ['min', 60],
-    ['s', 1],
-  ] as const
-  const first = units.findIndex(([, size]) => seconds >= size)
+  const days = Math.floor(seconds / 86_400)
+  const rest = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60]
+  const counts = [days, ...rest].map((count, index) => ({ count, unit: ['d', 'h', 'min', 's'][index] }))
+  const first = counts.findIndex(({ count }) => count > 0)
   if (first === -1) return '0 s'
-  let left = seconds
-  const parts = units.slice(first, first + 2).map(([unit, size]) => {
-    const count = Math.floor(left / size)
-    left -= count * size
-    return count > 0 ? `${count} ${unit}` : ''
-  })
-  return parts.filter(Boolean).join(' ')
+  const shown = counts.slice(first, first + 2).filter(({ count }) => count > 0)
+  return shown.map(({ count, unit }) => `${count} ${unit}`).join(' ')
 }

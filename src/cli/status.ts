@@ -1,5 +1,4 @@
 // The command `status`: asks a running proxy for its status and prints it.
-
 import { printable } from '../observe/readable.ts'
 import type { Status } from '../observe/status.ts'
 import { readConfig } from './config.ts'
@@ -16,9 +15,12 @@ export async function status(options: Options): Promise<void> {
   if (health.kind === 'other') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
   const headers = { 'procore-proxy-request': 'true', ...(await keyHeader(url, options)) }
   const { status, body } = await askLocal(url, { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers })
-  const shown = status === 200 ? readStatus(body) : undefined
-  if (shown === undefined) throw new CommandError(`${url} answered ${status}${problemText(body)}`)
-  process.stdout.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown))
+  const shown = fieldsOf(body)
+  if (status !== 200 || !Array.isArray(shown.companies) || !Array.isArray(shown.accounts)) {
+    throw new CommandError(`${url} answered ${status}${problemText(shown.detail, shown.help)}`)
+  }
+  const text = options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown as Status)
+  process.stdout.write(text)
 }
 
 /**
@@ -27,10 +29,7 @@ export async function status(options: Options): Promise<void> {
  * Invariant: a key of the configuration is sent only to the configured address, only on this machine, and only after
  * the server there has answered like procore-proxy.
  */
-async function keyHeader(
-  url: string,
-  { url: given, config: file }: Options,
-): Promise<Record<string, string>> {
+async function keyHeader(url: string, { url: given, config: file }: Options) {
   const fromVariable = process.env['PROCORE_PROXY_KEY']
   if (fromVariable) return { 'procore-proxy-key': fromVariable }
   if (given !== undefined || !isLoopbackUrl(url)) return {}
@@ -42,22 +41,17 @@ async function keyHeader(
   return key === undefined ? {} : { 'procore-proxy-key': key.reveal() }
 }
 
-function readStatus(body: string): Status | undefined {
-  try {
-    const parsed = JSON.parse(body) as Partial<Status> | null
-    return Array.isArray(parsed?.companies) && Array.isArray(parsed.accounts) ? (parsed as Status) : undefined
-  } catch {
-    return undefined
-  }
+/** The proxy's explanation of a refusal. The body of another server is not shown. */
+function problemText(detail: unknown, help: unknown): string {
+  if (typeof detail === 'string' && typeof help === 'string') return printable(`: ${detail} ${help}`)
+  return ', which is not the status of a procore-proxy'
 }
 
-/** The proxy's explanation of a refusal. The body of another server is not shown. */
-function problemText(body: string): string {
+/** The fields of a JSON object; none if it is another text. */
+function fieldsOf(body: string): Partial<Status> & { detail?: unknown; help?: unknown } {
   try {
-    const { detail, help } = JSON.parse(body) as { detail?: unknown; help?: unknown }
-    if (typeof detail === 'string' && typeof help === 'string') return printable(`: ${detail} ${help}`)
+    return Object(JSON.parse(body))
   } catch {
-    // Not JSON, so not from procore-proxy.
+    return {}
   }
-  return ', which is not the status of a procore-proxy'
 }

@@ -1,10 +1,8 @@
 // The command `token`: makes one token request and prints only the token.
-import type { IssuedToken } from '../auth/request-token.ts'
-import { checkAccount } from './check.ts'
+import { askProcore, checkAccount } from './check.ts'
 import { companyNamed, readConfig } from './config.ts'
 import { CommandError, usageError } from './exit.ts'
 import type { Options } from './options.ts'
-import { connectToProcore } from './procore.ts'
 
 export async function token(name: string, options: Options): Promise<void> {
   if (process.stdout.isTTY && !options.show) {
@@ -14,17 +12,10 @@ export async function token(name: string, options: Options): Promise<void> {
   }
   const config = await readConfig(options)
   const { account } = companyNamed(config, name)
-  const tokens = new Map<string, IssuedToken>()
-  const procore = connectToProcore(config)
-  try {
-    const { detail, fixes } = await checkAccount(account, procore, tokens)
-    const issued = tokens.get(account.key)
-    if (issued === undefined) {
-      const list = fixes.map((fix) => `\n  - ${fix}`).join('')
-      throw new CommandError(`no token for ${name}: ${detail}; what to do:${list}`)
-    }
-    process.stdout.write(`${issued.value}\n`)
-  } finally {
-    await procore.close()
+  const { finding, token } = await askProcore(config, (ask) => checkAccount(account, ask))
+  if (token === undefined) {
+    const list = finding.fixes.map((fix) => `\n  - ${fix}`).join('')
+    throw new CommandError(`no token for ${name}: ${finding.detail}; what to do:${list}`)
   }
+  process.stdout.write(`${token.value}\n`)
 }

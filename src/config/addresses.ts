@@ -31,6 +31,12 @@ export function isWildcardAddress(host: string): boolean {
   return host === '0.0.0.0' || withoutBrackets(host) === '::'
 }
 
+/** The host with which programs on this machine reach a listen address. Wildcards become the loopback address. */
+export function localHost(host: string): string {
+  if (!isWildcardAddress(host)) return host
+  return host === '0.0.0.0' ? '127.0.0.1' : '::1'
+}
+
 function withoutBrackets(host: string): string {
   return host.replace(/^\[|\]$/g, '')
 }

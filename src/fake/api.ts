@@ -5,9 +5,9 @@ import { type Answer, apiError, type HeaderFields, mergeFields } from './answer.
 import type { FakeCompany } from './data.ts'
 import { type Faults, play, RATE_LIMIT_TEXT } from './faults.ts'
 import type { Handler } from './listener.ts'
+import type { IssuedToken } from './login.ts'
 import type { RateLimits, RateReading } from './rate-limit.ts'
 import { answerRoute, type Call } from './routes.ts'
-import type { IssuedToken } from './tokens.ts'
 
 /** What the API server needs. */
 export interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
@@ -17,7 +17,7 @@ export interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
 }
 
 /** Procore's text (tutorial_mpz.md). Its status is not documented. */
-export const NO_COMPANY_TEXT =
+const NO_COMPANY_TEXT =
   'Missing Procore-Company-Id header!\n\nEach call your application makes to the Procore API must contain the Procore-Company-Id header.'
 
 /** Answers every API request: faults first, then 401, 400 without a company, 403, 429, then the route. */
@@ -43,9 +43,9 @@ export function createApi(deps: ApiDeps): Handler {
   }
 
   function companyOf(token: IssuedToken, id: string | undefined): FakeCompany | undefined {
-    const company = id === undefined ? undefined : data.company(id)
-    if (company?.connected === false) return undefined
-    return company && tokens.companiesOf(token.clientId).includes(company.id) ? company : undefined
+    if (id === undefined || !tokens.companiesOf(token.clientId).includes(id)) return undefined
+    const company = data.company(id)
+    return company?.connected === false ? undefined : company
   }
 }
 
@@ -60,7 +60,8 @@ function gzipped(answer: Answer): Answer {
 function unauthorized(path: string): Answer {
   const text = 'The access token is invalid'
   const challenge = `Bearer realm="Doorkeeper", error="invalid_token", error_description="${text}"`
-  return apiError(path, 401, text, { 'WWW-Authenticate': challenge })
+  const answer = apiError(path, 401, text)
+  return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenge } }
 }
 
 function baseHeaders(reading: RateReading | undefined): HeaderFields {
@@ -73,7 +74,6 @@ function baseHeaders(reading: RateReading | undefined): HeaderFields {
     'Cache-Control': 'no-store',
     'X-Request-Id': randomUUID(),
     'X-Runtime': '0.012300',
-    'Set-Cookie': ['_procore_session=made-up; path=/; secure; HttpOnly', 'visitor=made-up; path=/'],
     'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
     ...budget,
   }

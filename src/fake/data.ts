@@ -25,16 +25,7 @@ export interface Project {
 }
 
 const PLACES = ['Riverside', 'Harbour', 'Northgate', 'Elm Street', 'Summit', 'Lakeview', 'Foundry']
-const KINDS = [
-  'Hospital',
-  'School',
-  'Office Tower',
-  'Parking Deck',
-  'Data Center',
-  'Bridge',
-  'Library',
-  'Depot',
-]
+const KINDS = 'Hospital,School,Office Tower,Parking Deck,Data Center,Bridge,Library,Depot'.split(',')
 const CITIES = ['Carpinteria, CA', 'Austin, TX', 'Toronto, ON', 'Portland, OR', 'Sheffield']
 const PEOPLE = ['Ann Lee', 'Björn Ek', 'Chidi Obi', 'Dolores "Lola" Ruiz']
 /** A comma, a line break, and text that a spreadsheet would run as a formula. */
@@ -50,10 +41,7 @@ interface Shelf {
   nextId: bigint
 }
 
-/**
- * Companies with their projects, which are created when they are first requested. Ids and names do not depend on the
- * order.
- */
+/** Companies with their projects, created when first requested. Ids and names do not depend on the order. */
 export class Data {
   readonly #companies: readonly FakeCompany[]
   readonly #shelves = new Map<string, Shelf>()
@@ -153,6 +141,6 @@ export function budgetsOf({ id, name }: Project): LongList {
 }
 
 /** A JSON number with all its digits, which a JavaScript number might lose. */
-export function number(digits: string): unknown {
+function number(digits: string): unknown {
   return JSON.rawJSON(digits)
 }

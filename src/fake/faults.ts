@@ -39,6 +39,10 @@ export interface ApiFault extends Fault {
   message?: string
 }
 
+/** Procore's text for both windows (rate_limiting.md, 2025). */
+export const RATE_LIMIT_TEXT =
+  'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
+
 /** The fake's switches, all off at first. The first API rule that matches and is not used up applies. */
 export class Faults {
   token: TokenFault | undefined
@@ -58,20 +62,15 @@ export class Faults {
     return this.#struck.get(fault) ?? 0
   }
 
-  /** The token endpoint's fault for the next request, counted. */
-  nextToken(): TokenFault | undefined {
-    return this.#take(this.token)
-  }
-
   /** The fault of a list for this request, counted. */
-  next(list: readonly ApiFault[], method: string, url: string): ApiFault | undefined {
-    for (const fault of list) {
-      const { match = '' } = fault
+  next<F extends ApiFault>(list: readonly F[], method: string, url: string): F | undefined {
+    const found = list.find((fault) => {
+      const { match = '', times = Number.POSITIVE_INFINITY } = fault
       const hit = typeof match === 'string' ? url.startsWith(match) : match(method, url)
-      const taken = hit ? this.#take(fault) : undefined
-      if (taken !== undefined) return taken
-    }
-    return undefined
+      return hit && this.struck(fault) < times
+    })
+    if (found !== undefined) this.#struck.set(found, this.struck(found) + 1)
+    return found
   }
 
   /** The API answers 401, as for an invalid token. */
@@ -86,17 +85,15 @@ export class Faults {
 
   /** The API answers 429, with `Retry-After` if given. `X-Rate-Limit-*` stay correct unless the rule sets them. */
   rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
-    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, ...rule, headers: later(retryAfter, rule) })
+    const later = retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }
+    const headers = mergeFields(later, rule.headers)
+    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, ...rule, headers })
   }
 
   /** The API answers 503 with `Retry-After`. */
   unavailable(retryAfter: number | string = 1, rule: ApiFault = {}): ApiFault {
-    return this.#add({
-      status: 503,
-      message: 'Service Unavailable',
-      ...rule,
-      headers: later(retryAfter, rule),
-    })
+    const headers = mergeFields({ 'Retry-After': String(retryAfter) }, rule.headers)
+    return this.#add({ status: 503, message: 'Service Unavailable', ...rule, headers })
   }
 
   /** The API never answers, or stops halfway. */
@@ -113,23 +110,7 @@ export class Faults {
     this.api.push(fault)
     return fault
   }
-
-  #take<F extends Fault>(fault: F | undefined): F | undefined {
-    if (fault === undefined) return undefined
-    const struck = this.struck(fault)
-    if (struck >= (fault.times ?? Number.POSITIVE_INFINITY)) return undefined
-    this.#struck.set(fault, struck + 1)
-    return fault
-  }
 }
-
-function later(retryAfter: number | string | undefined, { headers }: ApiFault): HeaderFields {
-  return mergeFields(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }, headers)
-}
-
-/** Procore's text for both windows (rate_limiting.md, 2025). */
-export const RATE_LIMIT_TEXT =
-  'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
 
 /** Answers as the fault says. `base` headers are added to every response; `ordinary` makes the normal response. */
 export async function play(
@@ -138,15 +119,17 @@ export async function play(
   base: HeaderFields,
   ordinary: () => Promise<Answer>,
 ): Promise<void> {
-  if (fault.reads === 'alongside') exchange.received().catch(() => undefined)
-  else if (fault.reads !== 'never') await exchange.received()
-  if (fault.delayMs) await sleep(fault.delayMs, undefined, { signal: exchange.over })
-  if (fault.raw !== undefined) return exchange.sendRaw(fault.raw)
-  if (fault.reset === true || fault.reset === 'before') return exchange.reset()
-  if (fault.hang === true || fault.hang === 'before') return
+  const { reads, delayMs, raw, reset, hang } = fault
+  if (reads === 'alongside') exchange.received().catch(() => undefined)
+  else if (reads !== 'never') await exchange.received()
+  if (delayMs) await sleep(delayMs, undefined, { signal: exchange.over })
+  if (raw !== undefined) return exchange.sendRaw(raw)
+  if (reset === true || reset === 'before') return exchange.reset()
+  if (hang === true || hang === 'before') return
   const answer = ownAnswer(exchange.path, fault) ?? (await ordinary())
   const headers = mergeFields(base, answer.headers, fault.headers)
-  await send(exchange, { ...answer, headers }, fault.hang ? 'hang' : fault.reset ? 'reset' : 'whole')
+  const cut = reset ? 'reset' : 'whole'
+  await send(exchange, { ...answer, headers }, hang ? 'hang' : cut)
 }
 
 /** The response that a fault defines; undefined if it only delays, cuts off or adds headers. */

@@ -1,4 +1,5 @@
 // Records what each of the fake's servers received, bounded in entries and bytes.
+
 /** The fake's three servers. */
 export type ServerName = 'login' | 'api' | 'storage'
 
@@ -31,15 +32,13 @@ export interface JournalEntry {
   answer: 'pending' | 'finished' | 'cut'
 }
 
-/** Decides whether an entry is the awaited one. */
-export type EntryTest = (entry: JournalEntry) => boolean
-
 /** The received requests, oldest first. Contains credentials as sent, so use made-up ones only. */
 export class Journal {
   readonly #limit: number
   readonly #bodyLimit: number
-  #entries: JournalEntry[] = []
-  #waiting: { test: EntryTest; found: (entry: JournalEntry) => void }[] = []
+  #waiting: { test: (entry: JournalEntry) => boolean; found: (entry: JournalEntry) => void }[] = []
+  /** In order of arrival. */
+  entries: JournalEntry[] = []
 
   /** Keeps at most `limit` entries, and bodies (of 64 KiB at most) for the last `bodyLimit` of them. */
   constructor(limit = 20_000, bodyLimit = 500) {
@@ -47,41 +46,32 @@ export class Journal {
     this.#bodyLimit = bodyLimit
   }
 
-  /** All entries, in order of arrival. */
-  get entries(): readonly JournalEntry[] {
-    return this.#entries
-  }
-
   /** What the API server received. */
   api(): JournalEntry[] {
-    return this.#of('api')
-  }
-
-  /** What the login server received. */
-  login(): JournalEntry[] {
-    return this.#of('login')
+    return this.entries.filter(({ server }) => server === 'api')
   }
 
   /** What the storage server received. */
   storage(): JournalEntry[] {
-    return this.#of('storage')
+    return this.entries.filter(({ server }) => server === 'storage')
   }
 
   /** The token requests, including refused ones. */
   tokenRequests(): JournalEntry[] {
-    return this.login().filter(
-      ({ method, url }) => method === 'POST' && /^\/oauth\/token\/?(?:\?|$)/.test(url),
+    return this.entries.filter(
+      ({ server, method, url }) =>
+        server === 'login' && method === 'POST' && /^\/oauth\/token\/?(?:\?|$)/.test(url),
     )
   }
 
   /** Forgets everything so far. */
   clear(): void {
-    this.#entries = []
+    this.entries = []
   }
 
   /** Resolves with the first entry, past or future, that passes the test; also tried when an entry changes. */
-  when(test: EntryTest): Promise<JournalEntry> {
-    const known = this.#entries.find(test)
+  when(test: (entry: JournalEntry) => boolean): Promise<JournalEntry> {
+    const known = this.entries.find(test)
     if (known !== undefined) return Promise.resolve(known)
     return new Promise((found) => this.#waiting.push({ test, found }))
   }
@@ -89,9 +79,9 @@ export class Journal {
   /** Adds a request whose head has arrived. */
   add(entry: JournalEntry): void {
     // A tenth at a time, so that a long run does not move the whole list for each request.
-    if (this.#entries.length >= this.#limit) this.#entries.splice(0, Math.ceil(this.#limit / 10))
-    this.#entries.push(entry)
-    delete this.#entries.at(-1 - this.#bodyLimit)?.body
+    if (this.entries.length >= this.#limit) this.entries.splice(0, Math.ceil(this.#limit / 10))
+    this.entries.push(entry)
+    delete this.entries.at(-1 - this.#bodyLimit)?.body
     this.changed(entry)
   }
 
@@ -102,9 +92,5 @@ export class Journal {
       found(entry)
       return false
     })
-  }
-
-  #of(server: ServerName): JournalEntry[] {
-    return this.#entries.filter((entry) => entry.server === server)
   }
 }

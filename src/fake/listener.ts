@@ -27,9 +27,8 @@ export interface Exchange {
 /** Answers a request, or leaves it unanswered. */
 export type Handler = (exchange: Exchange) => Promise<void>
 
-/** Where and how a server listens. */
+/** How a server listens. */
 export interface ListenerOptions {
-  readonly host: string
   readonly port: number
   readonly tls?: { cert: string; key: string } | undefined
   readonly journal: Journal
@@ -70,7 +69,17 @@ export async function listen(
     const connection = sockets.get(request.socket.remotePort)
     /* c8 ignore next -- the socket broke before its request was handed over */
     if (connection === undefined) return
-    const entry = entryOf(request, { server: name, at: options.now(), socket: connection.serial })
+    const { method = '', url = '', rawHeaders, httpVersion } = request
+    const entry: JournalEntry = {
+      ...{ server: name, at: options.now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
+      ...{
+        headers: joinHeaders(rawHeaders),
+        bodyBytes: 0,
+        bodySha256: '',
+        aborted: false,
+        answer: 'pending',
+      },
+    }
     const exchange = open(entry, request, response, options.journal)
     handler({ ...exchange, reset: () => void connection.socket.resetAndDestroy() }).catch((error: Error) => {
       if (!exchange.over.aborted) response.destroy(error)
@@ -81,7 +90,7 @@ export async function listen(
   server.on('checkContinue', receive)
   // The server has no time limits, because tests hang and send slowly on purpose.
   Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
-  server.listen(options.port, options.host)
+  server.listen(options.port, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
@@ -94,15 +103,6 @@ export async function listen(
       sockets.clear()
     },
   }
-}
-
-function entryOf(
-  { method = '', url = '', rawHeaders, httpVersion }: IncomingMessage,
-  arrival: Pick<JournalEntry, 'server' | 'at' | 'socket'>,
-): JournalEntry {
-  const headers = joinHeaders(rawHeaders)
-  const body = { bodyBytes: 0, bodySha256: '', aborted: false }
-  return { ...arrival, httpVersion, method, url, rawHeaders, headers, ...body, answer: 'pending' }
 }
 
 function open(

@@ -1,5 +1,5 @@
 // Pages lists like Procore: a part of a list with the Link, Total and Per-Page headers (pagination.md).
-import { type Answer, apiError, type HeaderFields, json } from './answer.ts'
+import { type Answer, apiError, json } from './answer.ts'
 
 /** How lists are paged. Each variant is documented by Procore or was observed at some endpoint. */
 export interface PagingOptions {
@@ -8,8 +8,6 @@ export interface PagingOptions {
    * `full`.
    */
   readonly links?: 'full' | 'bare' | 'none'
-  /** Whether `Total` is sent; default true. */
-  readonly total?: boolean
   /** The largest `per_page` of version 1; default 2000. Version 2 has 100. */
   readonly mostPerPage?: number
   /** What a larger `per_page` gets: the largest (default), or 422. */
@@ -22,17 +20,15 @@ export interface LongList {
   item(index: number): unknown
 }
 
-/** How a list is requested. */
-export interface ListRequest {
-  readonly origin: string
-  readonly path: string
-  readonly query: URLSearchParams
-}
+type Requested = { readonly origin: string; readonly path: string; readonly query: URLSearchParams }
 
 /** The page that `page` and `per_page` ask for, in the envelope of the path's version; links are absolute. */
-export function pageOf(list: LongList, request: ListRequest, options: PagingOptions = {}): Answer {
-  const { origin, path, query } = request
-  const { links = 'full', total = true, mostPerPage = 2000, tooLarge = 'cap' } = options
+export function pageOf(
+  list: LongList,
+  { origin, path, query }: Requested,
+  options: PagingOptions = {},
+): Answer {
+  const { links = 'full', mostPerPage = 2000, tooLarge = 'cap' } = options
   const isVersion2 = path.startsWith('/rest/v2')
   const most = isVersion2 ? 100 : mostPerPage
   const asked = wholeNumber(query.get('per_page'), isVersion2 ? 10 : 20)
@@ -46,19 +42,16 @@ export function pageOf(list: LongList, request: ListRequest, options: PagingOpti
     target.set('per_page', String(perPage))
     return `<${origin}${path}?${target}>; rel="${rel}"`
   }
-  const Link = [
-    link('first', 1),
-    ...(page > 1 ? [link('prev', page - 1)] : []),
-    ...(page < last ? [link('next', page + 1)] : []),
-    link('last', last),
-  ].join(', ')
+  const before = page > 1 ? [link('prev', page - 1)] : []
+  const after = page < last ? [link('next', page + 1)] : []
+  const Link = [link('first', 1), ...before, ...after, link('last', last)].join(', ')
   const start = (page - 1) * perPage
   const count = Math.max(0, Math.min(perPage, list.length - start))
   const items = Array.from({ length: count }, (_, index) => list.item(start + index))
-  const headers: HeaderFields = {
-    ...(links !== 'none' && { Link }),
-    ...(total && { Total: String(list.length) }),
+  const headers = {
+    Total: String(list.length),
     'Per-Page': String(perPage),
+    ...(links !== 'none' && { Link }),
   }
   return json(200, isVersion2 ? { data: items } : items, headers)
 }

@@ -4,22 +4,16 @@ import { Data, type FakeCompany } from './data.ts'
 import { Faults } from './faults.ts'
 import { Journal, type ServerName } from './journal.ts'
 import { type Handler, type Listener, listen } from './listener.ts'
-import { createLogin } from './login.ts'
+import { createLogin, type FakeClient, Tokens } from './login.ts'
 import type { PagingOptions } from './paging.ts'
 import { type RateLimitOptions, RateLimits } from './rate-limit.ts'
-import { createStorage, Presigner } from './storage.ts'
-import { type FakeClient, Tokens } from './tokens.ts'
-
-export type { FakeClient, FakeCompany, PagingOptions, RateLimitOptions }
+import { createStorage } from './storage.ts'
 
 /** The settings of the fake. Everything has a default. */
 export interface FakeOptions {
-  /** Default 127.0.0.1. */
-  host?: string
   /** Default 0: any free port. */
   loginPort?: number
   apiPort?: number
-  storagePort?: number
   /** With a PEM certificate, all three servers use HTTPS. */
   tls?: { cert: string; key: string }
   /** Default: `demo-client` with `demo-secret`, in all companies. */
@@ -69,38 +63,33 @@ export const DEMO_COMPANIES: readonly FakeCompany[] = [
 
 /** Starts the three servers. If a port is in use, closes them all and rejects. */
 export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeProcore> {
-  const { host = '127.0.0.1', tls, now = Date.now, companies = DEMO_COMPANIES } = options
+  const { tls, now = Date.now, companies = DEMO_COMPANIES } = options
+  const { loginPort = 0, apiPort = 0, paging = {}, gzip = false, tokenDelayMs = 0 } = options
   const clients = options.clients ?? [
     { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: companies.map(({ id }) => id) },
   ]
   const tokens = new Tokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
   const journal = new Journal()
   const faults = new Faults()
-  const presigner = new Presigner()
-  const scheme = tls === undefined ? 'http' : 'https'
   const listeners = new Map<ServerName, Listener>()
   const origin = (name: ServerName): string => {
-    const hostName = name === 'storage' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-    return `${scheme}://${hostName}:${listeners.get(name)?.port}`
+    const hostName = name === 'storage' ? 'localhost' : '127.0.0.1'
+    return `${tls === undefined ? 'http' : 'https'}://${hostName}:${listeners.get(name)?.port}`
   }
   const close = async (): Promise<void> => {
     await Promise.all([...listeners.values()].map((listener) => listener.close()))
   }
-  const start = async (name: ServerName, port: number | undefined, handler: Handler): Promise<void> => {
-    listeners.set(name, await listen(name, { host, port: port ?? 0, tls, journal, now }, handler))
+  const start = async (name: ServerName, port: number, handler: Handler): Promise<void> => {
+    listeners.set(name, await listen(name, { port, tls, journal, now }, handler))
   }
-  const shared = { tokens, faults, presigner, paging: options.paging ?? {}, gzip: options.gzip ?? false }
-  const origins = { apiOrigin: () => origin('api'), storageOrigin: () => origin('storage') }
+  const shared = { tokens, faults, storageOrigin: () => origin('storage') }
   const data = new Data(companies, now)
   const rateLimits = new RateLimits(options.rateLimit ?? {}, now)
+  const api = createApi({ ...shared, apiOrigin: () => origin('api'), data, rateLimits, paging, gzip })
   try {
-    await start(
-      'login',
-      options.loginPort,
-      createLogin({ tokens, faults, tokenDelayMs: options.tokenDelayMs ?? 0 }),
-    )
-    await start('storage', options.storagePort, createStorage({ ...shared, ...origins }))
-    await start('api', options.apiPort, createApi({ ...shared, ...origins, data, rateLimits }))
+    await start('login', loginPort, createLogin(tokens, faults, tokenDelayMs))
+    await start('storage', 0, createStorage(shared))
+    await start('api', apiPort, api)
   } catch (error) {
     await close()
     throw error

@@ -1,4 +1,5 @@
 // Procore's two rate limits, hourly and spike, for each client and company (rate_limiting.md).
+
 /** Requests allowed in an hour and in ten seconds; `Infinity` for no limit. */
 export interface RateLimitOptions {
   hourly?: number
@@ -27,14 +28,12 @@ interface Window {
 /** Counts requests. A window starts with its first request, so that no test runs across a boundary. */
 export class RateLimits {
   readonly #windows = new Map<string, Window[]>()
-  readonly #sizes: readonly (readonly [limit: number, lengthMs: number])[]
+  readonly #sizes: readonly Pick<Window, 'limit' | 'lengthMs'>[]
   readonly #now: () => number
 
   constructor({ hourly = 3600, spike = 100, spikeSeconds = 10 }: RateLimitOptions, now: () => number) {
-    this.#sizes = [
-      [spike, spikeSeconds * 1000],
-      [hourly, 3_600_000],
-    ]
+    const spikes = { limit: spike, lengthMs: spikeSeconds * 1000 }
+    this.#sizes = [spikes, { limit: hourly, lengthMs: 3_600_000 }]
     this.#now = now
   }
 
@@ -42,24 +41,18 @@ export class RateLimits {
   spend(clientId: string, companyId: string): RateReading | undefined {
     const now = this.#now()
     const key = JSON.stringify([clientId, companyId])
-    const before =
-      this.#windows.get(key) ?? this.#sizes.map(([limit, lengthMs]) => opened(limit, lengthMs, now))
-    const windows = before.map((each) =>
-      now < each.startedAt + each.lengthMs ? each : opened(each.limit, each.lengthMs, now),
-    )
+    const windows =
+      this.#windows.get(key) ?? this.#sizes.map((size) => ({ ...size, startedAt: now, used: 0 }))
     this.#windows.set(key, windows)
+    for (const window of windows) {
+      if (now >= window.startedAt + window.lengthMs) Object.assign(window, { startedAt: now, used: 0 })
+    }
     const exceeded = windows.some(({ used, limit }) => used >= limit)
     if (!exceeded) for (const window of windows) window.used += 1
-    const { limit, used, startedAt, lengthMs } = windows.reduce((a, b) => (left(b) < left(a) ? b : a))
+    const left = ({ limit, used }: Window) => limit - used
+    const scarcest = windows.reduce((a, b) => (left(b) < left(a) ? b : a))
+    const { limit, startedAt, lengthMs } = scarcest
     if (limit === Number.POSITIVE_INFINITY) return undefined
-    return { limit, remaining: limit - used, reset: Math.ceil((startedAt + lengthMs) / 1000), exceeded }
+    return { limit, remaining: left(scarcest), reset: Math.ceil((startedAt + lengthMs) / 1000), exceeded }
   }
-}
-
-function opened(limit: number, lengthMs: number, startedAt: number): Window {
-  return { limit, lengthMs, startedAt, used: 0 }
-}
-
-function left({ limit, used }: Window): number {
-  return limit - used
 }

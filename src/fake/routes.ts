@@ -1,20 +1,10 @@
 // The API's endpoints: those of Procore that the demo and the tests need, and some for tests only.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, apiError, json } from './answer.ts'
-import {
-  budgetsOf,
-  type Data,
-  type FakeCompany,
-  number,
-  type Project,
-  projectV1,
-  projectV2,
-  rfisOf,
-} from './data.ts'
+import { budgetsOf, type Data, type FakeCompany, type Project, projectV1, projectV2, rfisOf } from './data.ts'
 import type { Exchange } from './listener.ts'
+import type { IssuedToken, Tokens } from './login.ts'
 import { type LongList, type PagingOptions, pageOf } from './paging.ts'
-import type { Presigner } from './storage.ts'
-import type { IssuedToken, Tokens } from './tokens.ts'
+import { redirectToFile } from './storage.ts'
 
 /** An accepted call. */
 export interface Call {
@@ -23,62 +13,55 @@ export interface Call {
   readonly token: IssuedToken
   readonly data: Data
   readonly tokens: Tokens
-  readonly presigner: Presigner
   readonly paging: PagingOptions
   readonly apiOrigin: () => string
   readonly storageOrigin: () => string
 }
 
-type Handle = (call: Call, id: string, projectId: string) => Answer | Promise<Answer>
-type Route = readonly [method: string, path: RegExp, answer: Handle]
+/** `id` and `project` are what the path names, if it has these parts. */
+type Handle = (call: Call, project: Project, id: string) => Answer | Promise<Answer>
 
-const COMPANY_V2 = '^/rest/v2\\.\\d/companies/(\\d+)'
-const ROUTES: readonly Route[] = [
-  ['GET', /^\/rest\/v1\.0\/me$/, showMe],
-  ['GET', /^\/rest\/v1\.0\/companies$/, listCompanies],
-  ['GET', /^\/(?:rest\/v1\.0|vapid)\/projects$/, listProjects],
-  ['POST', /^\/rest\/v1\.0\/projects$/, createProject],
+const V1_PROJECT = '/rest/v1.0/projects/:project'
+const V2_PROJECTS = '/rest/v2.:minor/companies/:company/projects'
+const ROUTES = (
   [
-    'GET',
-    /^\/rest\/v1\.0\/projects\/(\d+)$/,
-    withProject(({ company }, it) => json(200, projectV1(it, company))),
-  ],
-  ['PATCH', /^\/rest\/v1\.0\/projects\/(\d+)$/, withProject(changeProject)],
-  ['DELETE', /^\/rest\/v1\.0\/projects\/(\d+)$/, withProject(removeProject)],
-  [
-    'GET',
-    /^\/rest\/v1\.0\/projects\/(\d+)\/rfis$/,
-    withProject((call, it) => page(call, rfisOf(it, call.company))),
-  ],
-  ['GET', /^\/rest\/v1\.0\/rfis$/, listRfis],
-  [
-    'GET',
-    new RegExp(`${COMPANY_V2}/projects$`),
-    ofCompany((call) => page(call, allProjects(call, projectV2))),
-  ],
-  [
-    'GET',
-    new RegExp(`${COMPANY_V2}/projects/(\\d+)/budgets$`),
-    ofCompany((call, _, id) => withProject(() => page(call, budgetsOf(projectOf(call, id)!)))(call, id, '')),
-  ],
-  ['POST', /^\/rest\/v1\.0\/files$/, ({ exchange: { entry } }) => json(201, received(entry))],
-  ['GET', /^\/rest\/v1\.0\/files\/(\d+)$/, showFile],
-  ['GET', /^\/rest\/v1\.0\/rfis\/(\d+)\.pdf$/, exportRfi],
-  ['GET', /^\/rest\/v1\.0\/large$/, sendLarge],
-  ['GET', /^\/rest\/v1\.0\/slow$/, answerSlowly],
-  ['*', /^\/rest\/v1\.0\/status\/([2-5]\d\d)$/, (_, code) => json(Number(code), { status: Number(code) })],
-  ['*', /^\/rest\/v1\.0\/echo(?:\/.*)?$/, echo],
-]
+    ['GET', '/rest/v1.0/me', showMe],
+    ['GET', '/(?:rest/v1.0|vapid)/projects', listProjects],
+    ['POST', '/rest/v1.0/projects', createProject],
+    ['GET', V1_PROJECT, ({ company }, project) => json(200, projectV1(project, company))],
+    ['PATCH', V1_PROJECT, changeProject],
+    ['DELETE', V1_PROJECT, removeProject],
+    ['GET', `${V1_PROJECT}/rfis`, (call, project) => page(call, rfisOf(project, call.company))],
+    ['GET', '/rest/v1.0/rfis', listRfis],
+    ['GET', V2_PROJECTS, (call) => page(call, allProjects(call, projectV2))],
+    ['GET', `${V2_PROJECTS}/:project/budgets`, (call, project) => page(call, budgetsOf(project))],
+    ['POST', '/rest/v1.0/files', ({ exchange: { entry } }) => json(201, received(entry))],
+    ['GET', '/rest/v1.0/files/:id', showFile],
+    [
+      'GET',
+      '/rest/v1.0/rfis/:id.pdf',
+      (call, _, id) => redirectToFile(call.storageOrigin(), `rfi-${id}.pdf`),
+    ],
+    ['GET', '/rest/v1.0/large', sendLarge],
+    ['*', '/rest/v1.0/status/:id', (_call, _project, id) => json(Number(id), { status: Number(id) })],
+    ['*', '/rest/v1.0/echo(?:/[^]*)?', echo],
+  ] satisfies [string, string, Handle][]
+).map(([method, path, answer]) => ({ method, pattern: patternOf(path), answer: answer as Handle }))
 
-/** The response of the endpoint; 404 if there is none. */
+/** In a path, `:name` means digits. */
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/(?<!\?):(\w+)/g, '(?<$1>\\d+)')}$`)
+}
+
+/** The response of the endpoint; 404 if there is none, and for another company's or an unknown project. */
 export async function answerRoute(call: Call): Promise<Answer> {
   const { entry, path } = call.exchange
   const method = entry.method === 'HEAD' ? 'GET' : entry.method
-  for (const [routeMethod, pattern, answer] of ROUTES) {
-    const match = routeMethod === '*' || routeMethod === method ? pattern.exec(path) : null
-    if (match !== null) return answer(call, match[1] ?? '', match[2] ?? '')
-  }
-  return notFound(call)
+  const route = ROUTES.find((one) => ['*', method].includes(one.method) && one.pattern.test(path))
+  const { company = call.company.id, project: projectId, id = '' } = route?.pattern.exec(path)?.groups ?? {}
+  const project = call.data.projects(call.company).get(projectId ?? '')
+  const isKnown = company === call.company.id && (projectId === undefined || project !== undefined)
+  return route !== undefined && isKnown ? route.answer(call, project as Project, id) : notFound(call)
 }
 
 function notFound({ exchange }: Call): Answer {
@@ -89,42 +72,16 @@ function page({ exchange: { path, query }, apiOrigin, paging }: Call, list: Long
   return pageOf(list, { origin: apiOrigin(), path, query }, paging)
 }
 
-function ofCompany(answer: Handle): Handle {
-  return (call, id, projectId) => (id === call.company.id ? answer(call, id, projectId) : notFound(call))
-}
-
-function projectOf({ data, company }: Call, id: string): Project | undefined {
-  return data.projects(company).get(id)
-}
-
-function withProject(answer: (call: Call, project: Project) => Answer | Promise<Answer>): Handle {
-  return (call, id) => {
-    const project = projectOf(call, id)
-    return project === undefined ? notFound(call) : answer(call, project)
-  }
-}
-
 function showMe({ token }: Call): Answer {
   return json(200, { id: 160586, login: `${token.clientId}@procore.example`, name: 'Demo Service Account' })
-}
-
-function listCompanies({ data, tokens, token }: Call): Answer {
-  const companies = tokens.companiesOf(token.clientId).flatMap((id) => data.company(id) ?? [])
-  const connected = companies.filter((company) => company.connected !== false)
-  return json(
-    200,
-    connected.map(({ id, name }) => ({ id: number(id), is_active: true, name })),
-  )
 }
 
 /** `company_id` is optional here, unlike at Procore. That of another company is a 404. */
 function listProjects(call: Call): Answer {
   const { exchange, company } = call
   if ((exchange.query.get('company_id') ?? company.id) !== company.id) return notFound(call)
-  return page(
-    call,
-    allProjects(call, (project) => projectV1(project, company)),
-  )
+  const projects = allProjects(call, (project) => projectV1(project, company))
+  return page(call, projects)
 }
 
 function allProjects({ data, company }: Call, shape: (project: Project) => object): LongList {
@@ -132,9 +89,9 @@ function allProjects({ data, company }: Call, shape: (project: Project) => objec
   return { length: projects.length, item: (index) => projects[index] }
 }
 
-function listRfis(call: Call): Answer | Promise<Answer> {
-  const answer = withProject((_, project) => page(call, rfisOf(project, call.company)))
-  return answer(call, call.exchange.query.get('project_id') ?? '', '')
+function listRfis(call: Call): Answer {
+  const project = call.data.projects(call.company).get(call.exchange.query.get('project_id') ?? '')
+  return project === undefined ? notFound(call) : page(call, rfisOf(project, call.company))
 }
 
 async function createProject(call: Call): Promise<Answer> {
@@ -147,8 +104,7 @@ async function createProject(call: Call): Promise<Answer> {
 }
 
 async function changeProject(call: Call, project: Project): Promise<Answer> {
-  const name = await givenName(call)
-  if (name !== undefined) project.name = name
+  project.name = (await givenName(call)) ?? project.name
   return json(200, projectV1(project, call.company))
 }
 
@@ -168,25 +124,18 @@ async function givenName({ exchange }: Call): Promise<string | undefined> {
   }
 }
 
-function showFile({ storageOrigin }: Call, id: string): Answer {
+function showFile({ storageOrigin }: Call, _: Project, id: string): Answer {
   const link = (path: string): string => `${storageOrigin()}/${path}/files/${id}.pdf?companyId=1`
-  return json(200, { id: number(id), name: `${id}.pdf`, url: link('api/v5'), direct_url: link('fas/api/v5') })
-}
-
-function exportRfi({ storageOrigin, presigner }: Call, id: string): Answer {
-  return { status: 302, headers: { Location: storageOrigin() + presigner.sign(`rfi-${id}.pdf`) }, body: '' }
+  return json(200, {
+    ...{ id: Number(id), name: `${id}.pdf` },
+    ...{ url: link('api/v5'), direct_url: link('fas/api/v5') },
+  })
 }
 
 function sendLarge({ exchange: { query } }: Call): Answer {
   const headers = { 'Content-Type': 'application/octet-stream' }
   const chunked = query.has('chunked') ? { ...headers, 'Transfer-Encoding': 'chunked' } : headers
   return { status: 200, headers: chunked, fillBytes: Number(query.get('bytes') ?? 1_000_000) }
-}
-
-async function answerSlowly({ exchange }: Call): Promise<Answer> {
-  const ms = Number(exchange.query.get('ms') ?? 1000)
-  await sleep(ms, undefined, { signal: exchange.over })
-  return json(200, { ms })
 }
 
 /** Returns the request to its sender, including the token. Never print this response. */

@@ -3,36 +3,27 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { type Answer, json } from './answer.ts'
 import { type Faults, play } from './faults.ts'
 import type { Exchange, Handler } from './listener.ts'
-import type { Tokens } from './tokens.ts'
+import type { Tokens } from './login.ts'
 
-/** Creates and checks presigned links. */
-export class Presigner {
-  readonly #key = randomBytes(32)
+const KEY = randomBytes(32)
+const FILE = /^\/(presigned|fas\/api\/v5\/files|api\/v5\/files)\/([\w.-]+)$/
 
-  /** A path and query below the file host that serve this file without a bearer. */
-  sign(file: string): string {
-    return `/presigned/${file}?expires=3600&sig=${this.#signature(file)}`
-  }
+function signature(file: string): string {
+  return createHmac('sha256', KEY).update(file).digest('hex')
+}
 
-  /** Whether the signature is this file's. */
-  isSigned(file: string, signature: string | null): boolean {
-    return signature === this.#signature(file)
-  }
-
-  #signature(file: string): string {
-    return createHmac('sha256', this.#key).update(file).digest('hex')
-  }
+/** Redirects to a link below the file host that serves the file without a bearer. */
+export function redirectToFile(storageOrigin: string, file: string): Answer {
+  const Location = `${storageOrigin}/presigned/${file}?expires=3600&sig=${signature(file)}`
+  return { status: 302, headers: { Location }, body: '' }
 }
 
 /** What the file host needs. */
 export interface StorageDeps {
   readonly tokens: Tokens
   readonly faults: Faults
-  readonly presigner: Presigner
   readonly storageOrigin: () => string
 }
-
-const FILE = /^\/(presigned|fas\/api\/v5\/files|api\/v5\/files)\/([\w.-]+)$/
 
 /**
  * Answers `/presigned/FILE?sig=` (no bearer), `/fas/api/v5/files/FILE` (bearer, gives the file) and
@@ -46,10 +37,7 @@ export function createStorage(deps: StorageDeps): Handler {
   }
 }
 
-function fileAnswer(
-  { entry, path, query }: Exchange,
-  { tokens, presigner, storageOrigin }: StorageDeps,
-): Answer {
+function fileAnswer({ entry, path, query }: Exchange, { tokens, storageOrigin }: StorageDeps): Answer {
   const [, kind, file] = FILE.exec(path) ?? []
   const { authorization } = entry.headers
   if (file === undefined || !['GET', 'HEAD'].includes(entry.method)) {
@@ -58,14 +46,13 @@ function fileAnswer(
   const pdf = { status: 200, headers: { 'Content-Type': 'application/pdf' }, body: `%PDF-1.7 fake ${file}\n` }
   if (kind === 'presigned') {
     if (authorization !== undefined) return s3Error(400, 'InvalidArgument', 'Only one auth mechanism allowed')
-    if (presigner.isSigned(file, query.get('sig'))) return pdf
+    if (query.get('sig') === signature(file)) return pdf
     return s3Error(403, 'SignatureDoesNotMatch', 'The request signature does not match.')
   }
   const token = tokens.ofHeader(authorization)
   if (token !== undefined) entry.tokenSerial = token.serial
   if (token === undefined || !tokens.isAlive(token)) return json(401, { message: 'Unauthorized' })
-  if (kind?.startsWith('fas/')) return pdf
-  return { status: 302, headers: { Location: storageOrigin() + presigner.sign(file) }, body: '' }
+  return kind?.startsWith('fas/') ? pdf : redirectToFile(storageOrigin(), file)
 }
 
 function s3Error(status: number, code: string, message: string): Answer {

@@ -83,7 +83,7 @@ t.test(
   },
 )
 
-t.test('500 half-open connections keep nobody else out', async (t) => {
+t.test('500 half-open connections do not keep other callers out', async (t) => {
   const rig = await start(t)
   const before = process.memoryUsage().rss
   await openMany(t, rig.port, 250, '')

@@ -16,7 +16,7 @@ const keepFor = (forMs: number, whenExhaustedMs = 0) => ({
 
 function start(settings: Partial<CacheSettings>) {
   const state = { isExhausted: false }
-  const cache = new ResponseCache({ ...OFF, ...settings }, { isExhausted: () => state.isExhausted })
+  const cache = new ResponseCache({ ...OFF, ...settings }, () => state.isExhausted)
   const { send, sent } = fakeSend()
   const caching = withCache(send, cache)
   return {
@@ -131,11 +131,11 @@ t.test('callers that differ in other headers are equal', async (t) => {
 
 t.test('a kept response is given again until its time is over', async (t) => {
   const time = fakeTime(t)
-  const { ask, sent, caching } = start(keepFor(60_000))
+  const { ask, sent, cache, caching } = start(keepFor(60_000))
   t.match(await ask(), { text: 'answer 1', cacheStatus: MISS })
   await time.pass(19_000)
   t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=41', age: '19' })
-  t.match(caching.stats(), { entries: 1, underWay: 0, underWayBytes: 0 })
+  t.match(cache.stats(), { entries: 1, underWay: 0, underWayBytes: 0 })
   time.sleep(41_000)
   t.match(await ask(), { text: 'answer 2', cacheStatus: MISS }, 'a laptop that slept does not make it last')
   t.equal(sent.length, 2)
@@ -427,10 +427,10 @@ t.test('nothing is sent for a caller that has left', async (t) => {
 })
 
 t.test('what one caller forgets, others ask for anew: drop() by company', async (t: Test) => {
-  const { ask, caching } = start(keepFor(60_000))
+  const { ask, cache } = start(keepFor(60_000))
   await ask()
-  caching.drop('https://api.procore.com 8')
-  t.equal(caching.stats().entries, 1)
-  caching.drop('https://api.procore.com 7656')
-  t.equal(caching.stats().entries, 0)
+  cache.drop('https://api.procore.com 8')
+  t.equal(cache.stats().entries, 1)
+  cache.drop('https://api.procore.com 7656')
+  t.equal(cache.stats().entries, 0)
 })

@@ -1,7 +1,7 @@
 // `check`, from outside: what it finds, what it says to do about it, and what it never prints.
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { freePort, type Place, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { companyVariables, freePort, type Place, runToEnd, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 const COMPANIES = {
@@ -70,13 +70,7 @@ t.test('--offline connects to nothing', async (t) => {
 
 t.test('variables alone are a configuration too', async (t) => {
   const { fake } = await startPlace(t)
-  const env = {
-    PROCORE_CLIENT_ID: 'demo-client',
-    PROCORE_CLIENT_SECRET: 'demo-secret',
-    PROCORE_COMPANY_ID: '7656',
-    PROCORE_API_URL: fake.apiUrl,
-    PROCORE_LOGIN_URL: fake.loginUrl,
-  }
+  const env = companyVariables(fake)
   const ended = await runToEnd(t, ['check'], { cwd: t.testdir(), env })
   t.match(ended, { code: 0, out: /^configuration: variables and flags\n/, err: '' })
 })
@@ -85,7 +79,7 @@ t.test('only the companies that are named', async (t) => {
   const place = await startPlace(t, {
     serviceAccounts: {
       app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
-      other: { clientId: 'nobody', clientSecret: 'wrong-secret' },
+      other: { clientId: 'unknown', clientSecret: 'wrong-secret' },
     },
     companies: { ...COMPANIES, third: { id: '3', serviceAccount: 'other' } },
   })

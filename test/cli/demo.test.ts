@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { get, run, runToEnd } from '../fixtures/cli.ts'
+import { get, run, runToEnd, takenPort } from '../fixtures/cli.ts'
 
 t.jobs = 1
 
@@ -12,7 +12,7 @@ t.test('--once makes its calls, prints them and leaves nothing', async (t) => {
   const ended = await runToEnd(t, ['demo', '--once', '--listen', '127.0.0.1:0'], { env: { TMPDIR: folder } })
   t.match(ended, { code: 0, err: '' })
   const { out } = ended
-  t.match(out, /^A fake Procore: login http:\/\/127\.0\.0\.1:\d+, API http/)
+  t.match(out, /^The proxy: +http:.*\nA fake Procore: login http:\/\/127\.0\.0\.1:\d+, API http/)
   for (const call of ['GET /acme/rest/v1.0/me', 'POST /acme/rest/v1.0/projects', 'DELETE /globex'])
     t.match(out, call)
   for (const answer of ['answer    200 ', 'answer    201 ', 'answer    403 ', 'answer    409 '])
@@ -48,10 +48,7 @@ t.test('it runs until a signal, on another port where 8377 is taken', async (t) 
 
 t.test('an address that cannot be opened ends it', async (t) => {
   const folder = t.testdir()
-  const busy = createServer().listen(0, '127.0.0.1')
-  await once(busy, 'listening')
-  t.teardown(() => busy.close())
-  const { port } = busy.address() as { port: number }
+  const port = await takenPort(t)
   const cases: [string, number, RegExp][] = [
     [`127.0.0.1:${port}`, 1, /cannot listen on 127\.0\.0\.1:\d+: another program listens there/],
     ['127.0.0.1:99999', 2, /"99999" is not a port/],

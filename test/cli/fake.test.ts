@@ -1,8 +1,6 @@
 // `fake`, from outside: with what it prints a proxy works.
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import t from 'tap'
-import { get, run, runToEnd } from '../fixtures/cli.ts'
+import { get, run, runToEnd, takenPort } from '../fixtures/cli.ts'
 
 t.test('a proxy with the variables that it prints gets answers, until a signal ends it', async (t) => {
   t.testdir()
@@ -24,10 +22,7 @@ t.test('a proxy with the variables that it prints gets answers, until a signal e
 
 t.test('a port that cannot be opened is an error', async (t) => {
   t.testdir()
-  const busy = createServer().listen(0, '127.0.0.1')
-  await once(busy, 'listening')
-  t.teardown(() => busy.close())
-  const { port } = busy.address() as { port: number }
+  const port = await takenPort(t)
   const taken = await runToEnd(t, ['fake', '--login-port', '0', '--api-port', String(port)])
   t.match(taken, { code: 1, out: '', err: /^procore-proxy: the fake Procore cannot start: .*EADDRINUSE/ })
 })

@@ -1,10 +1,17 @@
 // A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
-import { once } from 'node:events'
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { freePort, get, KeptConnection, type Run, run, shortFolder, startPlace } from '../fixtures/cli.ts'
+import {
+  freePort,
+  get,
+  KeptConnection,
+  type Run,
+  run,
+  shortFolder,
+  startPlace,
+  takenPort,
+} from '../fixtures/cli.ts'
 import type { Settings } from '../fixtures/proxy.ts'
 
 t.jobs = 2
@@ -133,10 +140,7 @@ t.test('an address that changed moves, and one that can not be had changes nothi
   t.match(await get(t, `unix:${socket}`, '/rest/v1.0/me'), { status: 200 })
   t.equal((await get(t, stays, '/rest/v1.0/me')).status, 200, 'port 0 is still the same')
 
-  const taken = createServer().listen(0, '127.0.0.1')
-  await once(taken, 'listening')
-  t.teardown(() => taken.close())
-  const { port } = taken.address() as { port: number }
+  const port = await takenPort(t)
   const refused = await expectLine(proxy, STAYS, () =>
     write(settings({ ...company(), listen: `127.0.0.1:${port}` })),
   )
@@ -233,7 +237,7 @@ t.test(
     })
     fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
     const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
-    t.match(line, { msg: /, tried again in 15 s$/, error: /HTTP 503/ })
+    t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
     t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
     t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
     fake.faults.clear()

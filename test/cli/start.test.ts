@@ -1,10 +1,9 @@
 // `start`, from outside: where it listens, what it prints, and how it ends by a signal.
-import { once } from 'node:events'
 import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
+  companyVariables,
   freePort,
   get,
   KeptConnection,
@@ -14,6 +13,7 @@ import {
   runToEnd,
   shortFolder,
   startPlace,
+  takenPort,
 } from '../fixtures/cli.ts'
 import type { Settings } from '../fixtures/proxy.ts'
 
@@ -45,10 +45,7 @@ t.test('a bad configuration ends with 2 and every mistake', async (t) => {
 })
 
 t.test('a port that is taken ends with 1 and a sentence', async (t) => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const { port } = server.address() as { port: number }
+  const port = await takenPort(t)
   const { folder } = await startPlace(t, { listen: ['127.0.0.1:0', `127.0.0.1:${port}`] })
   const { code, err } = await runToEnd(t, [], { cwd: folder })
   t.equal(code, 1)
@@ -146,14 +143,7 @@ t.test('a unix socket makes way only where it is stale', async (t) => {
 t.test('one company by variables alone, and the flags of the log', async (t) => {
   const { fake } = await startPlace(t)
   const folder = t.testdir()
-  const env = {
-    PROCORE_CLIENT_ID: 'demo-client',
-    PROCORE_CLIENT_SECRET: 'demo-secret',
-    PROCORE_COMPANY_ID: '7656',
-    PROCORE_API_URL: fake.apiUrl,
-    PROCORE_LOGIN_URL: fake.loginUrl,
-    PROCORE_PROXY_LISTEN: '127.0.0.1:0',
-  }
+  const env = { ...companyVariables(fake), PROCORE_PROXY_LISTEN: '127.0.0.1:0' }
   const proxy = run(t, ['--log-format', 'readable'], { cwd: folder, env })
   const url = /listening on (\S+)/.exec(await proxy.says(/listening on \S+\n/))?.[1] ?? ''
   const answer = await get(t, url, '/rest/v1.0/me?secret=x')

@@ -136,6 +136,7 @@ t.test('a status without the usual, and with what no terminal should see', async
   const bare: Status = {
     ...{
       version: '1',
+      cache: null,
       node: '24',
       startedAt: '',
       uptimeSeconds: 0,
@@ -148,48 +149,17 @@ t.test('a status without the usual, and with what no terminal should see', async
   }
   t.match(reportStatus('http://p', bare), /^procore-proxy 1 at http:\/\/p: not ready, up 0 s, 0 in flight\n/)
   t.notMatch(reportStatus('http://p', bare), /last errors|warnings/)
-  const full: Status = {
-    ...bare,
-    uptimeSeconds: 90_000,
-    companies: [
-      {
-        ...{
-          name: 'a',
-          id: '1',
-          environment: 'e',
-          account: 'x',
-          access: 'read-write',
-          rules: 2,
-          default: false,
-        },
-        ...{
-          listen: null,
-          inFlight: 1,
-          queued: 2,
-          requests: { '2xx': 5, '3xx': 0, '4xx': 1, '5xx': 1, none: 1 },
-          saved: { coalesced: 0, kept: 0, refusal: 0 },
-          refusals: null,
-        },
-        budget: { limit: 10, remaining: 3, resetSeconds: null },
-      },
-    ],
-    lastErrors: [
-      {
-        ...{
-          at: 'then',
-          requestId: 'id',
-          method: 'GET',
-          path: '/x\x9b2J',
-          company: null,
-          caller: null,
-          status: null,
-        },
-        ...{ code: 'overloaded', detail: 'too\x1b[31m many', help: null },
-      },
-    ],
-    warnings: ['two\r\nlines'],
+  const company = {
+    ...{ name: 'a', id: '1', account: 'x', access: 'read-write', rules: 2, inFlight: 1, queued: 2 },
+    requests: { '2xx': 5, '3xx': 0, '4xx': 1, '5xx': 1, none: 1 },
+    budget: { limit: 10, remaining: 3, resetSeconds: null },
   }
-  const text = reportStatus('http://p', full)
+  const error = {
+    ...{ at: 'then', method: 'GET', path: '/x\x9b2J', status: null },
+    ...{ code: 'overloaded', detail: 'too\x1b[31m many' },
+  }
+  const rest = { companies: [company], lastErrors: [error], warnings: ['two\r\nlines'] }
+  const text = reportStatus('http://p', { ...bare, uptimeSeconds: 90_000, ...rest } as unknown as Status)
   t.match(text, /up 1 d 1 h, /)
   t.match(text, /^a +1 +x +read-write, 2 rules +8 +3 +1, 2 wait +3 of 10$/m)
   t.match(text, /^then +GET \/x\\u009b2J +- +overloaded +too\\u001b\[31m many$/m)

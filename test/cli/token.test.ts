@@ -1,6 +1,6 @@
 // `token`, from outside: the token alone on stdout, and sentences for everything else.
 import t from 'tap'
-import { COMMAND, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { COMMAND, companyVariables, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2
@@ -21,13 +21,7 @@ t.test('any id under "*", and the one company of variables', async (t) => {
   write(settings({ companies: { '*': { serviceAccount: 'app' } } }))
   t.match(await runToEnd(t, ['token', '7656', '-c', file]), { code: 0, out: /^\S+\n$/, err: '' })
   t.match(await runToEnd(t, ['token', 'acme', '-c', file]), { code: 2, out: '', err: /any other id/ })
-  const env = {
-    PROCORE_CLIENT_ID: 'demo-client',
-    PROCORE_CLIENT_SECRET: 'demo-secret',
-    PROCORE_COMPANY_ID: '7656',
-    PROCORE_API_URL: fake.apiUrl,
-    PROCORE_LOGIN_URL: fake.loginUrl,
-  }
+  const env = companyVariables(fake)
   const folder = t.testdir({})
   t.match(await runToEnd(t, ['token', 'default'], { cwd: folder, env }), { code: 0, out: /^\S+\n$/ })
 })

@@ -1,4 +1,4 @@
-// Twin of src/fake/answer.ts: framing of answers, looked at on the wire.
+// Covers src/fake/answer.ts: framing of answers, looked at on the wire.
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -8,7 +8,7 @@ import { listen } from '../../src/fake/listener.ts'
 
 async function wire(t: Test, answer: Answer, method = 'GET', ending?: Ending): Promise<string> {
   const journal = new Journal()
-  const options = { host: '127.0.0.1', port: 0, journal, now: Date.now }
+  const options = { port: 0, journal, now: Date.now }
   const listener = await listen('api', options, (exchange) => send(exchange, answer, ending))
   t.teardown(() => listener.close())
   const socket = connect(listener.port, '127.0.0.1')

@@ -1,4 +1,4 @@
-// Twin of src/fake/data.ts.
+// Covers src/fake/data.ts.
 import t from 'tap'
 import { Data } from '../../src/fake/data.ts'
 

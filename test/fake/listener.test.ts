@@ -1,4 +1,4 @@
-// Twin of src/fake/listener.ts: what is seen and recorded of raw requests.
+// Covers src/fake/listener.ts: what is seen and recorded of raw requests.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -13,7 +13,7 @@ const answerWhole: Handler = async ({ response, received }) => {
 
 async function start(t: Test, handler: Handler = answerWhole) {
   const journal = new Journal()
-  const listener = await listen('api', { host: '127.0.0.1', port: 0, journal, now: () => 42 }, handler)
+  const listener = await listen('api', { port: 0, journal, now: () => 42 }, handler)
   t.teardown(() => listener.close())
   return { journal, listener }
 }
@@ -83,7 +83,7 @@ t.test('a handler that fails ends the connection', async (t) => {
 
 t.test('close() ends idle and busy connections, and a taken port is an error', async (t) => {
   const { journal, listener } = await start(t, async () => undefined)
-  const options = { host: '127.0.0.1', port: listener.port, journal, now: Date.now }
+  const options = { port: listener.port, journal, now: Date.now }
   await t.rejects(listen('api', options, answerWhole), { code: 'EADDRINUSE' })
   const socket = await dial(listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
   await journal.when(({ method }) => method === 'GET')

@@ -1,4 +1,4 @@
-// Twin of src/fake/rate-limit.ts.
+// Covers src/fake/rate-limit.ts.
 import t from 'tap'
 import { RateLimits } from '../../src/fake/rate-limit.ts'
 
