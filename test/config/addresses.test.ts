@@ -6,6 +6,7 @@ import {
   isWildcardAddress,
   leadsTo,
   listenText,
+  localHost,
   parseFileHost,
   parseHostName,
   parseListen,
@@ -171,9 +172,16 @@ t.test('a public URL is an origin, perhaps with a plain path', async (t) => {
   }
 })
 
-t.test('a wildcard stands for all addresses of this machine', async (t) => {
-  for (const host of ['0.0.0.0', '::', '[::]']) t.ok(isWildcardAddress(host), host)
-  for (const host of ['127.0.0.1', 'proxy.example']) t.notOk(isWildcardAddress(host), host)
+t.test('a wildcard is reached by the loopback address of its family', async (t) => {
+  for (const [host, local] of Object.entries({ '0.0.0.0': '127.0.0.1', '::': '::1' })) {
+    t.equal(localHost(host), local)
+    t.ok(isWildcardAddress(host), host)
+  }
+  for (const host of ['127.0.0.1', 'proxy.example']) {
+    t.equal(localHost(host), host)
+    t.notOk(isWildcardAddress(host), host)
+  }
+  t.ok(isWildcardAddress('[::]'))
 })
 
 t.test('an origin leads to a listen address if host and port are plainly the same', async (t) => {
