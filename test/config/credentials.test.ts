@@ -80,26 +80,22 @@ companies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: s3cre
 guard: { clientKeys: [key, { env: A }] }`)
     const context = { file: '/f.yaml', mode: 0o644, platform: 'linux' as const, isOverridden: () => false }
     const { findings, warnings } = checkPlainSecrets(settings, none, context)
+    const message = 'a secret is written here, and other users can read this file (mode 644)'
+    const fix = 'chmod 600 /f.yaml'
     t.strictSame(findings, [
-      {
-        path: ['serviceAccounts', 'app', 'clientSecret'],
-        message: 'a secret is written here, and other users can read this file (mode 644)',
-        fix: 'chmod 600 /f.yaml',
-      },
-      {
-        path: ['companies', 'acme', 'serviceAccount', 'clientSecret'],
-        message: 'a secret is written here, and other users can read this file (mode 644)',
-        fix: 'chmod 600 /f.yaml',
-      },
+      { path: ['serviceAccounts', 'app', 'clientSecret'], message, fix },
+      { path: ['companies', 'acme', 'serviceAccount', 'clientSecret'], message, fix },
     ])
-    t.strictSame(warnings, [
-      '/f.yaml guard.clientKeys[0]: a key is written here, and other users can read this file (mode 644). chmod 600 /f.yaml',
-    ])
-    const nothing = { findings: [], warnings: [] }
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, mode: 0o600 }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, platform: 'win32' }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, file: undefined }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, isOverridden: () => true }), nothing)
+    t.strictSame(warnings, [`/f.yaml guard.clientKeys[0]: ${message.replace('secret', 'key')}. ${fix}`])
+    for (const safe of [
+      { mode: 0o600 },
+      { platform: 'win32' },
+      { file: undefined },
+      { isOverridden: () => true },
+    ]) {
+      const found = checkPlainSecrets(settings, none, { ...context, ...(safe as Partial<typeof context>) })
+      t.strictSame(found, { findings: [], warnings: [] })
+    }
   },
 )
 
@@ -110,23 +106,21 @@ t.test('a key is long, no single character repeated, and belongs to one caller',
     return [...findings.map(({ path, message }) => `${keyOf(path)}: ${message}`), ...warnings]
   }
   const good = 'a-key-of-16-chars'
-  const cases: Record<string, RegExp[]> = {
+  const cases: Record<string, RegExp | RegExp[]> = {
     [`callers: { one: { key: [${good}, another-key-of-mine] }, two: { key: third-key-of-mine } }`]: [],
-    'callers: { one: { key: { env: SHORT } } }': [/^callers\.one\.key: the key has fewer than 16 characters/],
-    'guard: { clientKeys: [aaaaaaaaaaaaaaaaaaaa] }': [/^guard\.clientKeys\[0\]: the key is one character/],
-    [`callers: { one: { key: ${good} }, two: { key: [${good}] } }`]: [
+    'callers: { one: { key: { env: SHORT } } }': /^callers\.one\.key: the key has fewer than 16 characters/,
+    'guard: { clientKeys: [aaaaaaaaaaaaaaaaaaaa] }': /^guard\.clientKeys\[0\]: the key is one character/,
+    [`callers: { one: { key: ${good} }, two: { key: [${good}] } }`]:
       /^callers\.two\.key\[0\]: callers\.one has the same key/,
-    ],
-    [`guard: { clientKeys: [${good}] }\ncallers: { one: { key: ${good} } }`]: [
+    [`guard: { clientKeys: [${good}] }\ncallers: { one: { key: ${good} } }`]:
       /^callers\.one\.key: guard\.clientKeys has the same key/,
-    ],
     [`callers: { one: { key: [${good}, ${good}] } }`]: [],
-    [`callers: { one: { key: '"quoted-key-of-mine"' } }`]: [/^callers\.one\.key: The secret is in quotes/],
+    [`callers: { one: { key: '"quoted-key-of-mine"' } }`]: /^callers\.one\.key: The secret is in quotes/,
   }
   for (const [yaml, expected] of Object.entries(cases)) {
     const said = await read(yaml)
-    t.equal(said.length, expected.length, yaml)
-    t.match(said, expected, yaml)
+    t.equal(said.length, [expected].flat().length, yaml)
+    t.match(said, [expected].flat(), yaml)
     t.notMatch(said.join(), good)
   }
 })
@@ -190,12 +184,6 @@ t.test('the URL of Redis has a host, and at most a port, a login and a database'
 
 t.test('a password over a network needs TLS', async (t) => {
   t.equal(sendsPasswordInClear('redis://u:p@redis.test'), true)
-  for (const url of [
-    'rediss://u:p@redis.test',
-    'redis://redis.test',
-    'redis://u:p@127.0.0.1',
-    'redis://u:p@[::1]:1',
-    '',
-  ])
-    t.equal(sendsPasswordInClear(url), false, url)
+  const safe = ' rediss://u:p@redis.test redis://redis.test redis://u:p@127.0.0.1 redis://u:p@[::1]:1'
+  for (const url of safe.split(' ')) t.equal(sendsPasswordInClear(url), false, url)
 })

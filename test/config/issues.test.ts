@@ -9,13 +9,15 @@ const said = (yaml: string) =>
 
 const account = 'serviceAccount: { clientId: x, clientSecret: y }'
 
-const ruleCases = (cases: Record<string, RegExp>) =>
+/** Mistakes in a part of a file (`…`), whose keys are below `prefix`. */
+const within = (file: string, prefix: string, cases: Record<string, RegExp>) =>
   Object.fromEntries(
-    Object.entries(cases).map(([rules, expected]) => [
-      `companies: { acme: { id: "1", ${account}, rules: ${rules} } }`,
-      new RegExp(expected.source.replace('^', '^companies\\.acme\\.')),
+    Object.entries(cases).map(([part, expected]) => [
+      file.replace('…', () => part),
+      new RegExp(expected.source.replace('^', `^${prefix.replaceAll('.', '\\.')}`)),
     ]),
   )
+const acme = `companies: { acme: { id: "1", ${account}, … } }`
 
 t.test('each mistake names its key and its fix', async (t) => {
   const cases: Record<string, RegExp> = {
@@ -40,30 +42,24 @@ t.test('each mistake names its key and its fix', async (t) => {
       /^environments\.Lab: "Lab" is not a name/,
     'environments: { lab: { apiUrl: "https://a.b" } }':
       /^environments\.lab\.loginUrl: is missing\. Write a scheme/,
-    'environments: { lab: { apiUrl: "https://a.b", loginUrl: "http://a.b" } }':
-      /^environments\.lab\.loginUrl: .*unencrypted/,
-    'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b", fileDomain: "*.a.b" } }':
-      /^environments\.lab\.fileDomain: .*wildcard/,
+    ...within('environments: { lab: { apiUrl: "https://a.b", … } }', 'environments.lab.', {
+      'loginUrl: "http://a.b"': /^loginUrl: .*unencrypted/,
+      'loginUrl: "https://a.b", fileDomain: "*.a.b"': /^fileDomain: .*wildcard/,
+    }),
     'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }':
       /^serviceAccounts\."a b": "a b" is not a name/,
     'serviceAccounts: { app: { clientSecret: y } }':
       /^serviceAccounts\.app\.clientId: is missing\. Write \{env: NAME\}/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: 12 } }':
-      /^serviceAccounts\.app\.clientSecret: is neither text nor one of/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: "" } }':
-      /^serviceAccounts\.app\.clientSecret: is empty\. Write the value itself/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, file: b } } }':
-      /^serviceAccounts\.app\.clientSecret: is neither text nor/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { env: $A } } }':
-      /^serviceAccounts\.app\.clientSecret\.env: "\$A" is not the name of a variable/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, timeout: 1s } } }':
-      /^serviceAccounts\.app\.clientSecret\.timeout: is not a known key/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { command: [] } } }':
-      /^serviceAccounts\.app\.clientSecret\.command: is an empty list/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a, 1] } } }':
-      /^serviceAccounts\.app\.clientSecret\.command\[1\]: must be text/,
-    'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a], timeout: 10 } } }':
-      /^serviceAccounts\.app\.clientSecret\.timeout: 10 is not a duration/,
+    ...within('serviceAccounts: { app: { clientId: x, clientSecret: … } }', 'serviceAccounts.app.', {
+      '12': /^clientSecret: is neither text nor one of/,
+      '""': /^clientSecret: is empty\. Write the value itself/,
+      '{ env: A, file: b }': /^clientSecret: is neither text nor/,
+      '{ env: $A }': /^clientSecret\.env: "\$A" is not the name of a variable/,
+      '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key/,
+      '{ command: [] }': /^clientSecret\.command: is an empty list/,
+      '{ command: [a, 1] }': /^clientSecret\.command\[1\]: must be text/,
+      '{ command: [a], timeout: 10 }': /^clientSecret\.timeout: 10 is not a duration/,
+    }),
     'serviceAccounts: { clientSecret: { clientId: 1, clientSecret: y } }':
       /^serviceAccounts\.clientSecret\.clientId: is neither/,
     'serviceAccounts: []': /^serviceAccounts: must be a map/,
@@ -78,12 +74,15 @@ t.test('each mistake names its key and its fix', async (t) => {
     'companies: { acme: { id: "1", serviceAccount: { clientSecret: y } } }':
       /^companies\.acme\.serviceAccount\.clientId: is missing/,
     'companies: { acme: null }': /^companies\.acme: must be a map/,
-    [`companies: { acme: { id: "1", ${account}, access: none } }`]:
-      /^companies\.acme\.access: "none" is not one of read-write, read-only/,
+    ...within(acme, 'companies.acme.', {
+      'access: none': /^access: "none" is not one of read-write, read-only/,
+      'listen: 1': /^listen: 1 is a port without a host/,
+      'default: yes': /^default: "yes" is not true or false/,
+    }),
     'defaultAccess: { production: none }':
       /^defaultAccess\.production: "none" is not one of read-write, read-only/,
     'defaultAccess: read-only': /^defaultAccess: must be a map/,
-    ...ruleCases({
+    ...within(acme.replace('…', 'rules: …'), 'companies.acme.', {
       '{}': /^rules: must be a list/,
       '[]': /^rules: is an empty list\. Write a list, such as \[\{deny/,
       '[1]': /^rules\[0\]: must have either allow or deny\. Write \{deny: /,
@@ -101,10 +100,6 @@ t.test('each mistake names its key and its fix', async (t) => {
       '[{ deny: /rest/a, methods: [GET, get] }]':
         /^rules\[0\]\.methods\[1\]: "get" is not a method that is forwarded/,
     }),
-    [`companies: { acme: { id: "1", ${account}, listen: 1 } }`]:
-      /^companies\.acme\.listen: 1 is a port without a host/,
-    [`companies: { acme: { id: "1", ${account}, default: yes } }`]:
-      /^companies\.acme\.default: "yes" is not true or false/,
     [`companies: { "*": { id: "1", ${account} } }`]: /^companies\."\*"\.id: is not a known key/,
     [`companies: { "*": { default: true, ${account} } }`]: /^companies\."\*"\.default: is not a known key/,
     [`companies: { "*": { listen: "127.0.0.1:1", ${account} } }`]:

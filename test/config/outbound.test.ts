@@ -1,5 +1,4 @@
-// Twin of src/config/outbound.ts, and the whole way of the section `network` from file and variables into the Config.
-
+// Covers src/config/outbound.ts and the section `network` from the file and variables to the Config.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,28 +32,14 @@ t.test("a proxy's URL", async (t) => {
     const authorization = credentials === undefined ? undefined : basic(credentials)
     t.strictSame(parseProxyUrl(text), { origin, authorization }, text)
   }
+  const logins = ['user:s3cret%', 'user%zz:s3cret', 'us%3Aer:s3cret', 'user:s3cret%0A', 'user%7F:s3cret']
+  const noUrls =
+    ' http:// http:proxy:3128 http:/s3cret@proxy http://proxy:99999 http://user:s3#cret@proxy:1 http://user:s3cret@proxy:1/path http://proxy:1/?s3cret http://proxy:1/#s3cret'
+  const schemes = ['socks5://user:s3cret@proxy:1080', 'ftp://proxy']
   const bad: [RegExp, string[]][] = [
-    [
-      /it is not the URL of a proxy/,
-      [
-        '',
-        'http://',
-        'http:proxy:3128',
-        'http:/s3cret@proxy',
-        'http://proxy:99999',
-        'http://user:s3#cret@proxy:1',
-      ].concat(['http://user:s3cret@proxy:1/path', 'http://proxy:1/?s3cret', 'http://proxy:1/#s3cret']),
-    ],
-    [
-      /proxies with the scheme "(socks5|ftp)" are not supported/,
-      ['socks5://user:s3cret@proxy:1080', 'ftp://proxy'],
-    ],
-    [
-      /can't be sent/,
-      ['user:s3cret%', 'user%zz:s3cret', 'us%3Aer:s3cret', 'user:s3cret%0A', 'user%7F:s3cret'].map(
-        (login) => `http://${login}@proxy:1`,
-      ),
-    ],
+    [/it is not the URL of a proxy/, noUrls.split(' ')],
+    [/proxies with the scheme "(socks5|ftp)" are not supported/, schemes],
+    [/can't be sent/, logins.map((login) => `http://${login}@proxy:1`)],
   ]
   for (const [message, texts] of bad)
     for (const text of texts) {
@@ -200,10 +185,8 @@ t.test('certificates: PEM or DER, one or many, relative to the file, watched', a
   const folder = new ConfigFolder(t.testdir())
   const good = pem('good.pem')
   folder.write('etc/one.pem', CA)
-  folder.write(
-    'etc/two.pem',
-    `\ufeff# ours\r\n${CA.replaceAll('\n', '\r\n')}\n# and another\n${good}${pem('good.key')}`,
-  )
+  const windows = CA.replaceAll('\n', '\r\n')
+  folder.write('etc/two.pem', `\ufeff# ours\r\n${windows}\n# and another\n${good}${pem('good.key')}`)
   writeFileSync(join(folder.path, 'etc/ca.cer'), new X509Certificate(CA).raw)
   const load = async (name: string) => {
     const file = folder.write('etc/proxy.yaml', network(`{ caFile: ${name} }`))
@@ -216,9 +199,8 @@ t.test('certificates: PEM or DER, one or many, relative to the file, watched', a
   t.strictSame((await load('two.pem')).network.certificates, [CA, good])
   t.strictSame((await load('ca.cer')).network.certificates, [CA])
   t.strictSame((await load(join(folder.path, 'etc/one.pem'))).network.certificates, [CA])
-  const unread = await folder.load(network('{ caFile: none.pem, proxy: { env: NONE } }'), {
-    resolveSecrets: false,
-  })
+  const wrong = network('{ caFile: none.pem, proxy: { env: NONE } }')
+  const unread = await folder.load(wrong, { resolveSecrets: false })
   t.match(unread.network, { proxy: undefined, certificates: [] }, 'read only where secrets are')
 })
 
