@@ -36,10 +36,8 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     throw new CommandError(failure)
   }
   if (part !== undefined && output !== undefined) await rename(part, output)
-  if (skipped > 0)
-    throw new CommandError(
-      `${skipped} of the projects are not in the list: Procore or the rules refused them`,
-    )
+  if (skipped === 0) return
+  throw new CommandError(`${skipped} of the projects are not in the list: Procore or the rules refused them`)
 }
 
 /** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */

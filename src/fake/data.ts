@@ -37,46 +37,42 @@ const SUBJECTS = [
 ]
 
 interface Shelf {
+  readonly company: FakeCompany
   readonly projects: Map<string, Project>
   nextId: bigint
 }
 
-/** Companies with their projects, created when first requested. Ids and names do not depend on the order. */
+/** The companies with their projects. */
 export class Data {
-  readonly #companies: readonly FakeCompany[]
-  readonly #shelves = new Map<string, Shelf>()
+  readonly #shelves: ReadonlyMap<string, Shelf>
   readonly #now: () => number
 
   constructor(companies: readonly FakeCompany[], now: () => number) {
-    this.#companies = companies
     this.#now = now
+    this.#shelves = new Map(companies.map((company, place) => [company.id, this.#fill(company, place)]))
   }
 
   /** A company by its id. */
   company(id: string): FakeCompany | undefined {
-    return this.#companies.find((company) => company.id === id)
+    return this.#shelves.get(id)?.company
   }
 
   /** A company's projects by id, in order of creation. */
-  projects(company: FakeCompany): Map<string, Project> {
-    return this.#shelf(company).projects
+  projects({ id }: FakeCompany): Map<string, Project> {
+    return this.#shelves.get(id)!.projects
   }
 
   /** Adds a project to a company. */
-  addProject(company: FakeCompany, name: string): Project {
-    return this.#add(this.#shelf(company), name)
+  addProject({ id }: FakeCompany, name: string): Project {
+    return this.#add(this.#shelves.get(id)!, name)
   }
 
-  #shelf(company: FakeCompany): Shelf {
-    const known = this.#shelves.get(company.id)
-    if (known !== undefined) return known
-    const place = this.#companies.indexOf(company)
+  #fill(company: FakeCompany, place: number): Shelf {
     // In the new regions, ids of projects and companies are larger than 32 bits.
     const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
-    const shelf = { projects: new Map<string, Project>(), nextId: first + BigInt(place) * 1_000_000n + 1n }
-    this.#shelves.set(company.id, shelf)
-    const { projects = 45 } = company
-    for (let index = place; index < place + projects; index += 1) {
+    const nextId = first + BigInt(place) * 1_000_000n + 1n
+    const shelf = { company, projects: new Map<string, Project>(), nextId }
+    for (let index = place; index < place + (company.projects ?? 45); index += 1) {
       this.#add(shelf, `${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`)
     }
     return shelf

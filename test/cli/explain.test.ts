@@ -55,14 +55,8 @@ const OPTIONS = {
 t.test('a request that passes: company, upstream, access and headers', async (t) => {
   const explain = explainer(t)
   const ended = await explain(
-    'get',
-    '/acme/rest/v1.0/me?x=%2e%2E//y',
-    ...['-H', 'Cookie: c00kie'],
-    ...['-H', 'Authorization: Basic s3cret'],
-    ...['--header', 'Connection: X-Hop'],
-    ...['-H', 'X-Hop: 1'],
-    ...['-H', 'Via: 1.0 tool'],
-    ...['-H', 'Accept: a/b'],
+    ...['get', '/acme/rest/v1.0/me?x=%2e%2E//y', '-H', 'Cookie: c00kie', '-H', 'Authorization: Basic s3cret'],
+    ...['--header', 'Connection: X-Hop', '-H', 'X-Hop: 1', '-H', 'Via: 1.0 tool', '-H', 'Accept: a/b'],
   )
   t.strictSame(ended, {
     code: 0,
@@ -126,19 +120,13 @@ t.test('what access refuses still shows where it would have gone', async (t) => 
   for (const [args, why] of cases) {
     const { code, out } = await explain(...args)
     t.equal(code, 1, args.join(' '))
-    t.ok(
-      out.startsWith(
-        `refused   403 access_denied: ${why}\ndo        To let it through, change \`access\` or \`rules\` in /`,
-      ),
-      out,
-    )
+    const advice = 'do        To let it through, change `access` or `rules` in /'
+    t.ok(out.startsWith(`refused   403 access_denied: ${why}\n${advice}`), out)
     t.ok(out.includes('\ncompany   acme (id 7656, production), by path prefix /acme\n'), out)
     t.ok(out.includes(`\naccess    denied: ${why}\nupstream  https://api.procore.com/rest/`), out)
   }
-  t.match(await explain('POST', '/acme/rest/v1.0/projects/5/logs'), {
-    code: 0,
-    out: /allowed: Rule 2 \(allow POST /,
-  })
+  const allowed = await explain('POST', '/acme/rest/v1.0/projects/5/logs')
+  t.match(allowed, { code: 0, out: /allowed: Rule 2 \(allow POST / })
 })
 
 t.test('each other kind of refusal, as the proxy itself would word it', async (t) => {
@@ -179,10 +167,8 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
     notes: [],
   })
   const preflight = ['-H', 'Origin: https://a.example', '-H', 'Access-Control-Request-Method: GET']
-  t.match(await explain('OPTIONS', '/acme/rest/v1', ...preflight), {
-    code: 0,
-    out: 'answered  by the proxy: CORS preflight\n',
-  })
+  const answered = await explain('OPTIONS', '/acme/rest/v1', ...preflight)
+  t.match(answered, { code: 0, out: 'answered  by the proxy: CORS preflight\n' })
   t.match(await explain('GET', '/_proxy/health/live'), { code: 0, out: /^answered {2}by the proxy itself/ })
 })
 

@@ -35,6 +35,18 @@ async function answerPlace(terminal: Terminal, { apiUrl, loginUrl }: { apiUrl: s
   await terminal.answer('URL of its login server', `${loginUrl}\r`)
 }
 
+type Answer = readonly [question: string, keys: string]
+const ID: Answer = ['Client id', 'abc\r']
+const SECRET: Answer = ['Client secret', 's\r']
+const ACCESS: Answer = ['What may tools do', '\r']
+const CHECK: Answer = ['Check them now?', '\r']
+const NO_CHECK: Answer = ['Check them now?', 'n']
+const AGAIN: Answer = ['What now?', '\r']
+
+async function answer(terminal: Terminal, ...answers: Answer[]) {
+  for (const [question, keys] of answers) await terminal.answer(question, keys)
+}
+
 const load = (file: string) =>
   loadConfig({ flags: { config: file }, env: { MY_SECRET: 'from-variable' }, cwd: '/' })
 
@@ -46,21 +58,14 @@ t.test(
     t.teardown(() => fake.close())
     const folder = t.testdir()
     const terminal = init(t, folder)
-    await terminal.answer('Company', 'nonsense\r')
-    await terminal.answer('Write the digits of the id', '\x15')
+    await answer(terminal, ['Company', 'nonsense\r'], ['Write the digits of the id', '\x15'])
     await answerPlace(terminal, fake)
-    await terminal.answer('Client id', '\r')
-    await terminal.answer('Write the client id', 'demo-client\r')
-    await terminal.answer('Client secret', 'wrong-secret\r')
-    await terminal.answer('What may tools do', '\r')
-    await terminal.answer('Check them now?', '\r')
+    await answer(terminal, ['Client id', '\r'], ['Write the client id', 'demo-client\r'])
+    await answer(terminal, ['Client secret', 'wrong-secret\r'], ACCESS, CHECK)
     await terminal.says('the login server refused the credentials')
     await terminal.says('account main, what to do')
     t.strictSame(readdirSync(folder), [], 'nothing is written yet')
-    await terminal.answer('What now?', '\r')
-    await terminal.answer('Client id', '\r')
-    await terminal.answer('Client secret', 'demo-secret\r')
-    await terminal.answer('Check them now?', '\r')
+    await answer(terminal, AGAIN, ['Client id', '\r'], ['Client secret', 'demo-secret\r'], CHECK)
     await terminal.says('/rest/v1.0/me answered 200')
     await terminal.says('Wrote ')
     await terminal.says(`${programName(MAIN)} check\n`)
@@ -92,11 +97,8 @@ t.test(
     const terminal = init(t, folder, `--force --output 'my config.yaml'`, env)
     await terminal.answer('Company', 'https://sandbox.procore.com/42/company/home/list\r')
     await terminal.says('Environment')
-    await terminal.answer('● sandbox', `${UP}\r`)
-    await terminal.answer('Client id', 'abc\r')
-    await terminal.answer('Client secret', ' s3cret"\\ \r')
-    await terminal.answer('What may tools do', `${DOWN}\r`)
-    await terminal.answer('Check them now?', 'n')
+    await answer(terminal, ['● sandbox', `${UP}\r`], ID, ['Client secret', ' s3cret"\\ \r'])
+    await answer(terminal, ['What may tools do', `${DOWN}\r`], NO_CHECK)
     await terminal.says('take precedence over the file: PROCORE_CLIENT_ID.')
     await terminal.says(`--config "${folder}/my config.yaml"`)
     t.equal(await terminal.end(), 0)
@@ -109,17 +111,9 @@ t.test(
     const gone = { apiUrl: 'http://127.0.0.1:9', loginUrl: 'http://127.0.0.1:9' }
     const again = init(t, folder)
     await answerPlace(again, gone)
-    await again.answer('Client id', 'abc\r')
-    await again.answer('Client secret', 's\r')
-    await again.answer('What may tools do', '\r')
-    await again.answer('Check them now?', '\r')
-    await again.answer('What now?', `${DOWN}\r`)
+    await answer(again, ID, SECRET, ACCESS, CHECK, ['What now?', `${DOWN}\r`])
     await answerPlace(again, gone)
-    await again.answer('Client id', 'xyz\r')
-    await again.answer('Client secret', 's\r')
-    await again.answer('What may tools do', '\r')
-    await again.answer('Check them now?', '\r')
-    await again.answer('What now?', `${UP}\r`)
+    await answer(again, ['Client id', 'xyz\r'], SECRET, ACCESS, CHECK, ['What now?', `${UP}\r`])
     t.equal(await again.end(), 0)
     t.match(await load(join(folder, 'procore-proxy.yaml')), { accounts: [{ clientId: 'xyz' }] })
   },
@@ -130,8 +124,7 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   const gone = { apiUrl: 'http://127.0.0.1:9', loginUrl: 'http://127.0.0.1:9' }
   const byEnv = init(t, folder, '--secret-env MY_SECRET')
   await answerPlace(byEnv, gone)
-  await byEnv.answer('Client id', 'abc\r')
-  await byEnv.answer('What may tools do', '\r')
+  await answer(byEnv, ID, ACCESS)
   await byEnv.says('It cannot be checked yet')
   await byEnv.says('the variable MY_SECRET is not set')
   t.equal(await byEnv.end(), 0)
@@ -141,23 +134,14 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   writeFileSync(join(folder, 'secret'), 'from-file\n', { mode: 0o600 })
   const byFile = init(t, folder, '--force --secret-file secret --output new/folder/p.yaml')
   await answerPlace(byFile, gone)
-  await byFile.answer('Client id', 'abc\r')
-  await byFile.answer('What may tools do', '\r')
-  await byFile.answer('Check them now?', '\r')
-  await byFile.answer('What now?', '\r')
-  await byFile.answer('Client id', '\r')
-  await byFile.answer('Check them now?', 'n')
+  await answer(byFile, ID, ACCESS, CHECK, AGAIN, ['Client id', '\r'], NO_CHECK)
   t.equal(await byFile.end(), 0)
   const other = await load(join(folder, 'new/folder/p.yaml'))
   t.equal(other.accounts[0]?.clientSecret.reveal(), 'from-file')
 
   const forced = init(t, folder, '--force --secret-env MY_SECRET', { MY_SECRET: 'x' })
   await answerPlace(forced, gone)
-  await forced.answer('Client id', 'abc\r')
-  await forced.answer('What may tools do', '\r')
-  await forced.answer('Check them now?', '\r')
-  await forced.answer('What now?', '\r')
-  await forced.answer('Client id', CTRL_C)
+  await answer(forced, ID, ACCESS, CHECK, AGAIN, ['Client id', CTRL_C])
   t.equal(await forced.end(), 1)
 })
 
@@ -191,8 +175,7 @@ t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   t.equal(await init(t, folder, '--output dangling.yaml').end(), 2)
 
   const raced = init(t, folder, '--output new.yaml --secret-env NONE')
-  await raced.answer('Company', '7656\r')
-  await raced.answer('Environment', '\r')
+  await answer(raced, ['Company', '7656\r'], ['Environment', '\r'])
   await raced.says('Client id')
   writeFileSync(join(folder, 'new.yaml'), 'theirs: true\n')
   raced.type('abc\r')

@@ -1,4 +1,4 @@
-// Twin of src/cli/list-progress.ts.
+// Covers src/cli/list-progress.ts.
 import t from 'tap'
 import { ListProgress } from '../../src/cli/list-progress.ts'
 
@@ -8,13 +8,7 @@ t.test('progress is shown on a terminal, and missing projects anywhere', async (
     const progress = new ListProgress({ isTTY, write: (text: string) => texts.push(text) > 0 } as never)
     const page = (received: number, number = 1, of = 1) =>
       progress.write(
-        JSON.stringify({
-          level: 'debug',
-          msg: 'a page of a list',
-          received,
-          total: 4000,
-          project: { number, of },
-        }),
+        JSON.stringify({ msg: 'a page of a list', received, total: 4000, project: { number, of } }),
       )
     page(1000)
     page(2000)

@@ -58,11 +58,8 @@ t.test('a changed file is taken by itself, and by SIGHUP; what did not change st
   await expectLine(proxy, IN_FORCE, () => write(settings(MORE)))
   t.ok(await proxy.line('reload: a file changed'))
   const answer = await kept.get('/fresh/rest/v1.0/me')
-  t.match(
-    answer,
-    { status: 403, headers: { 'procore-proxy-company': 'fresh' } },
-    'the same socket, the new company',
-  )
+  const fresh = { status: 403, headers: { 'procore-proxy-company': 'fresh' } }
+  t.match(answer, fresh, 'the same socket, the new company')
   t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200)
   t.equal(fake.journal.tokenRequests().length, 1, 'the token stayed')
   const sockets = fake.journal.api().filter(({ headers }) => headers['procore-company-id'] === '7656')
@@ -70,10 +67,8 @@ t.test('a changed file is taken by itself, and by SIGHUP; what did not change st
 
   await expectLine(proxy, IN_FORCE, () => proxy.kill('SIGHUP'))
   t.ok(await proxy.line('reload: SIGHUP'))
-  t.notOk(
-    proxy.lines().some(({ msg }, i) => i > 8 && String(msg).startsWith('listening')),
-    'no address moved',
-  )
+  const moved = proxy.lines().filter(({ msg }, i) => i > 8 && String(msg).startsWith('listening'))
+  t.strictSame(moved, [], 'no address moved')
 
   await expectLine(proxy, IN_FORCE, () => write(settings({ ...MORE, log: { level: 'debug' } })))
   await expectLine(proxy, 'reload: a file changed', () => write(settings({ log: { level: 'warn' } })))
@@ -94,10 +89,9 @@ t.test('bad YAML and mistakes are told and ignored', async (t) => {
   await expectLine(proxy, STAYS, () => replace(file, '{"listen": 1, "foo": 2}'))
   const told = proxy.lines().slice(from)
   for (const key of [' listen', ' foo', ' companies']) {
+    const errors = told.filter(({ level, msg }) => level === 'error' && String(msg).includes(file))
     t.ok(
-      told.some(
-        ({ level, msg }) => level === 'error' && String(msg).includes(file) && String(msg).includes(key),
-      ),
+      errors.some(({ msg }) => String(msg).includes(key)),
       key,
     )
   }
@@ -198,13 +192,9 @@ t.test('credentials are changed under load without a failed request', async (t) 
     serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
   })
   const rateLimit = { hourly: Number.POSITIVE_INFINITY, spike: Number.POSITIVE_INFINITY }
-  const { proxy, url, settings, write, fake } = await startProxy(
-    t,
-    { ...as('a'), log: { level: 'info' } },
-    {
-      fake: { clients, rateLimit, tokenDelayMs: 100 },
-    },
-  )
+  const over = { ...as('a'), log: { level: 'info' } }
+  const options = { fake: { clients, rateLimit, tokenDelayMs: 100 } }
+  const { proxy, url, settings, write, fake } = await startProxy(t, over, options)
   let stop = false
   const statuses = new Map<number, number>()
   const load = Array.from({ length: 6 }, async () => {
@@ -228,22 +218,19 @@ t.test('credentials are changed under load without a failed request', async (t) 
   t.ok(serials.size >= 3, 'with tokens of all')
 })
 
-t.test(
-  'a login server in trouble: the old configuration stays, and the new one is tried again',
-  async (t) => {
-    const { proxy, url, settings, write, fake } = await startProxy(t)
-    const as = (clientSecret: string) => ({
-      serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
-    })
-    fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
-    const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
-    t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
-    t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
-    t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
-    fake.faults.clear()
-    fake.resetSecret('demo-client', 'new-secret')
-    await expectLine(proxy, IN_FORCE, () => {}, 25_000)
-    t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 403 })
-    t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
-  },
-)
+t.test('while the login server fails, the old configuration stays; the new one is tried again', async (t) => {
+  const { proxy, url, settings, write, fake } = await startProxy(t)
+  const as = (clientSecret: string) => ({
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
+  })
+  fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
+  const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
+  t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
+  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+  t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
+  fake.faults.clear()
+  fake.resetSecret('demo-client', 'new-secret')
+  await expectLine(proxy, IN_FORCE, () => {}, 25_000)
+  t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 403 })
+  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+})

@@ -60,16 +60,12 @@ t.test('a port that is taken ends with 1 and a sentence', async (t) => {
 t.test('every form of address is opened and printed', async (t) => {
   const [port, own] = [await freePort(), await freePort()]
   const socket = join(shortFolder(t), 'p.sock')
+  const globex = { id: '562949953443325', serviceAccount: 'app', access: 'read-only' }
   const { fake, proxy } = await startProxy(t, {
     listen: [`127.0.0.1:0`, '127.0.0.1:0', '[::1]:0', `localhost:${port}`, 'localhost:0', `unix:${socket}`],
     companies: {
       acme: { id: '7656', serviceAccount: 'app', default: true },
-      globex: {
-        id: '562949953443325',
-        serviceAccount: 'app',
-        access: 'read-only',
-        listen: `127.0.0.1:${own}`,
-      },
+      globex: { ...globex, listen: `127.0.0.1:${own}` },
       '*': { serviceAccount: 'app' },
     },
   })
@@ -117,11 +113,8 @@ t.test('a unix socket makes way only where it is stale', async (t) => {
   const first = run(t, ['-c', file])
   await first.ready()
   t.equal(lstatSync(socket).mode & 0o777, 0o660)
-  const second = await runToEnd(t, ['-c', file])
-  t.match(second, {
-    code: 1,
-    err: /p\.sock: another process listens there; stop it, or choose another path\n$/,
-  })
+  const err = /p\.sock: another process listens there; stop it, or choose another path\n$/
+  t.match(await runToEnd(t, ['-c', file]), { code: 1, err })
   t.equal((await get(t, `unix:${socket}`, '/acme/rest/v1.0/me')).status, 200, 'the first still serves')
   first.kill('SIGKILL')
   await first.end()
@@ -132,11 +125,8 @@ t.test('a unix socket makes way only where it is stale', async (t) => {
 
   const plain = join(folder, 'plain')
   writeFileSync(plain, 'mine')
-  const inTheWay = await runToEnd(t, ['-c', file, '--listen', `unix:${plain}`])
-  t.match(inTheWay, {
-    code: 1,
-    err: /plain: there is a file in the way that is no socket; choose another path\n$/,
-  })
+  const inTheWay = /plain: there is a file in the way that is no socket; choose another path\n$/
+  t.match(await runToEnd(t, ['-c', file, '--listen', `unix:${plain}`]), { code: 1, err: inTheWay })
   t.equal(readFileSync(plain, 'utf8'), 'mine')
 })
 
@@ -148,17 +138,13 @@ t.test('one company by variables alone, and the flags of the log', async (t) => 
   const url = /listening on (\S+)/.exec(await proxy.says(/listening on \S+\n/))?.[1] ?? ''
   const answer = await get(t, url, '/rest/v1.0/me?secret=x')
   t.match(answer, { status: 200, headers: { 'procore-proxy-company': 'default' } })
-  t.match(
-    await proxy.says('GET /rest'),
-    /^\d\d:\d\d:\d\d INFO {2}GET \/rest\/v1\.0\/me\?secret=\* 200 [\d.]+ms /m,
-  )
+  const line = /^\d\d:\d\d:\d\d INFO {2}GET \/rest\/v1\.0\/me\?secret=\* 200 [\d.]+ms /m
+  t.match(await proxy.says('GET /rest'), line)
   t.match(proxy.out, /INFO {2}company company=default id=7656 environment=custom account=default/)
   t.notMatch(proxy.out, 'demo-secret')
 
-  const quiet = run(t, ['--log-level', 'warn', '--listen', `127.0.0.1:${await freePort()}`], {
-    cwd: folder,
-    env,
-  })
+  const warn = ['--log-level', 'warn', '--listen', `127.0.0.1:${await freePort()}`]
+  const quiet = run(t, warn, { cwd: folder, env })
   const wrong = run(t, ['--log-level', 'warn'], { cwd: folder, env: { ...env, PROCORE_CLIENT_SECRET: 'no' } })
   t.match(await wrong.line('token request failed'), { level: 'warn', reason: 'rejected', account: 'default' })
   quiet.kill('SIGKILL')
@@ -256,16 +242,9 @@ t.test('a second signal ends it at once', async (t) => {
 })
 
 t.test('an unexpected error drains, ends with 1, and a second one ends at once', NEEDS_IMPORT, async (t) => {
-  const place = await startPlace(
-    t,
-    {},
-    {
-      files: {
-        'boom.mjs': `process.on('SIGUSR2', () => {})
-        process.on('SIGURG', () => { throw Object.assign(new Error('boom'), { headers: 'Bearer x' }) })`,
-      },
-    },
-  )
+  const boom = `process.on('SIGUSR2', () => {})
+    process.on('SIGURG', () => { throw Object.assign(new Error('boom'), { headers: 'Bearer x' }) })`
+  const place = await startPlace(t, {}, { files: { 'boom.mjs': boom } })
   const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${place.folder}/boom.mjs` }
   const proxy = run(t, [], { cwd: place.folder, env })
   const url = await proxy.ready()

@@ -15,11 +15,8 @@ t.test('returns 0 once a proxy is ready, by TCP and by unix socket', async (t) =
   for (const url of [`unix:${socket}`, v4, `${v6}/`, v4.replace('127.0.0.1', 'LOCALHOST')]) {
     t.match(await runToEnd(t, ['wait', '--url', url]), { code: 0, out: '', err: '' }, url)
   }
-  t.match(
-    await runToEnd(t, ['wait'], { cwd: folder }),
-    { code: 0, err: '' },
-    'the first of the configuration',
-  )
+  const first = await runToEnd(t, ['wait'], { cwd: folder })
+  t.match(first, { code: 0, err: '' }, 'the first of the configuration')
 })
 
 t.test('takes the address from the configuration, and waits for a proxy that starts later', async (t) => {
@@ -37,18 +34,12 @@ t.test('takes the address from the configuration, and waits for a proxy that sta
   t.match(await waiting.end(), { code: 0, out: '', err: '' })
   await proxy.ready()
 
-  const every: [string, string][] = [
-    ['0.0.0.0', 'http://127.0.0.1'],
-    ['[::]', 'http://[::1]'],
-  ]
-  for (const [host, shown] of every) {
+  const shownAs = { '0.0.0.0': 'http://127.0.0.1', '[::]': 'http://[::1]' }
+  for (const [host, shown] of Object.entries(shownAs)) {
     const free = await freePort()
     write(settings({ listen: `${host}:${free}`, guard: { allowUnauthenticated: true } }))
-    const { code, err } = await runToEnd(t, ['wait', '-c', file, '--timeout', '0s'])
-    t.match(
-      { code, err },
-      { code: 1, err: `no proxy is ready at ${shown}:${free}: there was no time to ask` },
-    )
+    const vain = await runToEnd(t, ['wait', '-c', file, '--timeout', '0s'])
+    t.match(vain, { code: 1, err: `no proxy is ready at ${shown}:${free}: there was no time to ask` })
   }
   write(settings({ listen: '127.0.0.1:0' }))
   t.match(await runToEnd(t, ['wait', '-c', file]), { code: 2, err: /port 0.*--url/ })
@@ -61,11 +52,8 @@ t.test('waits for the first token, and says what it waited for in vain', async (
   const proxy = run(t, [], { cwd: folder })
   const [url = ''] = await proxy.listening()
   const vain = await runToEnd(t, ['wait', '--url', url, '--timeout', '300ms'])
-  t.match(vain, {
-    code: 1,
-    out: '',
-    err: `procore-proxy: no proxy is ready at ${url}: it is up, but not ready\n`,
-  })
+  const err = `procore-proxy: no proxy is ready at ${url}: it is up, but not ready\n`
+  t.match(vain, { code: 1, out: '', err })
   t.match(await runToEnd(t, ['wait', '--live', '--url', url]), { code: 0, out: '', err: '' }, 'it is up')
   t.equal(fake.journal.tokenRequests().length, 1, 'one token request is under way')
 
@@ -73,15 +61,11 @@ t.test('waits for the first token, and says what it waited for in vain', async (
   const missing = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
   t.match(missing, { code: 1, err: `no proxy is ready at ${gone}: it cannot be reached (ECONNREFUSED)\n` })
   const local = gone.replace('127.0.0.1', 'localhost')
-  t.match(await runToEnd(t, ['wait', '--url', local, '--timeout', '300ms']), {
-    code: 1,
-    err: /cannot be reached \(ECONNREFUSED\)/,
-  })
+  const byName = await runToEnd(t, ['wait', '--url', local, '--timeout', '300ms'])
+  t.match(byName, { code: 1, err: /cannot be reached \(ECONNREFUSED\)/ })
   t.match(await runToEnd(t, ['wait', '--live', '--url', gone, '--timeout', '300ms']), { code: 1, out: '' })
-  t.match(await runToEnd(t, ['wait', '--url', `unix:${shortFolder(t)}/none.sock`, '--timeout', '0s']), {
-    code: 1,
-    err: /there was no time to ask|ENOENT/,
-  })
+  const noSocket = await runToEnd(t, ['wait', '--url', `unix:${shortFolder(t)}/none.sock`, '--timeout', '0s'])
+  t.match(noSocket, { code: 1, err: /there was no time to ask|ENOENT/ })
 })
 
 t.test('another server on the port is not taken for a proxy', async (t) => {
@@ -98,10 +82,7 @@ t.test('another server on the port is not taken for a proxy', async (t) => {
 t.test('an address that cannot be asked is refused at once', async (t) => {
   t.testdir()
   for (const url of ['127.0.0.1:8377', 'unix:relative', 'http://', 'http://127.0.0.1:1/path', 'ftp://x']) {
-    t.match(
-      await runToEnd(t, ['wait', '--url', url]),
-      { code: 2, err: /write http:\/\/HOST:PORT or unix:\/PATH\n$/ },
-      url,
-    )
+    const refused = await runToEnd(t, ['wait', '--url', url])
+    t.match(refused, { code: 2, err: /write http:\/\/HOST:PORT or unix:\/PATH\n$/ }, url)
   }
 })

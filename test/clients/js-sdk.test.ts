@@ -14,19 +14,13 @@ const MADE_UP = { id: 'made-up', secret: 'made-up', code: 'none', uri: 'urn:ietf
 /** A client that logged in at `base` as an application does. */
 async function logIn(base: string, defaultCompanyId?: string) {
   const { access_token } = await sdk.token(MADE_UP, base)
-  const options = defaultCompanyId === undefined ? {} : { defaultCompanyId }
-  return {
-    token: access_token as string,
-    client: sdk.client(sdk.oauth(access_token), {}, { apiHostname: base, ...options }),
-  }
+  const options = { apiHostname: base, ...(defaultCompanyId && { defaultCompanyId }) }
+  return { token: access_token as string, client: sdk.client(sdk.oauth(access_token), {}, options) }
 }
 
 /** The SDK rejects with the answer itself, which is no Error. */
 async function refused(call: Promise<unknown>): Promise<unknown> {
-  return call.then(
-    () => undefined,
-    (answer: unknown) => answer,
-  )
+  return call.then(() => undefined).catch((answer: unknown) => answer)
 }
 
 function lastSent({ fake }: Rig) {
@@ -80,9 +74,8 @@ t.test('writes: POST, PATCH, PUT, DELETE without a body but with a Content-Type'
   t.match(made.response.headers.get('location'), `${rig.url}/rest/v1.0/projects/`)
   // Ids of this company are beyond what JavaScript's numbers hold: the text is taken.
   const id = made.response.headers.get('location')!.split('/').at(-1)
-  const patched: SdkAnswer<Project> = await client.patch(`/rest/v1.0/projects/${id}`, {
-    project: { name: 'Depot' },
-  })
+  const project = { name: 'Depot' }
+  const patched: SdkAnswer<Project> = await client.patch(`/rest/v1.0/projects/${id}`, { project })
   t.equal(patched.body.name, 'Depot')
   const put: SdkAnswer<{ body: string }> = await client.put('/rest/v1.0/echo', { a: 1 })
   t.equal(put.response.status, 200)
@@ -90,10 +83,8 @@ t.test('writes: POST, PATCH, PUT, DELETE without a body but with a Content-Type'
 
   const removed: SdkAnswer<unknown> = await client.delete(`/rest/v1.0/projects/${id}`)
   t.match([removed.response.status, removed.body], [204, {}])
-  t.match(lastSent(rig), {
-    method: 'DELETE',
-    headers: { 'content-type': 'application/json', 'procore-company-id': GLOBEX },
-  })
+  const headers = { 'content-type': 'application/json', 'procore-company-id': GLOBEX }
+  t.match(lastSent(rig), { method: 'DELETE', headers })
   t.notOk(lastSent(rig).headers['transfer-encoding'])
 })
 
@@ -112,54 +103,33 @@ t.test('the company: what the SDK sends, and what the proxy makes of it', async 
   const rig = await startRig(t)
   const { client } = await logIn(`${rig.url}/acme`)
   await client.get('/rest/v1.0/me')
-  t.equal(
-    lastSent(rig).headers['procore-company-id'],
-    ACME,
-    'without a default company no header is sent: the prefix decides',
-  )
+  // Without a default company no header is sent, so the prefix decides.
+  t.equal(lastSent(rig).headers['procore-company-id'], ACME)
   await client.get('/rest/v1.0/me', { companyId: ACME })
-  t.match(await refused(client.get('/rest/v1.0/me', { companyId: GLOBEX })), {
-    response: { status: 409 },
-    body: { code: 'company_conflict' },
-  })
+  const conflict = { response: { status: 409 }, body: { code: 'company_conflict' } }
+  t.match(await refused(client.get('/rest/v1.0/me', { companyId: GLOBEX })), conflict)
   const plain = await logIn(rig.url)
-  t.match(await refused(plain.client.get('/rest/v1.0/me')), {
-    response: { status: 400 },
-    body: { code: 'company_required' },
-  })
+  const required = { response: { status: 400 }, body: { code: 'company_required' } }
+  t.match(await refused(plain.client.get('/rest/v1.0/me')), required)
   // What older versions send where no default company is set.
   const headers = { 'Procore-Company-Id': 'undefined' }
-  t.match(await refused(plain.client.get('/rest/v1.0/me', { headers })), {
-    body: { code: 'company_unknown' },
-  })
+  const unknown = await refused(plain.client.get('/rest/v1.0/me', { headers }))
+  t.match(unknown, { body: { code: 'company_unknown' } })
 })
 
-t.test(
-  'filters in brackets arrive as the SDK writes them, and errors are JSON that it can read',
-  async (t) => {
-    const rig = await startRig(t)
-    const { client } = await logIn(`${rig.url}/acme`)
-    await client
-      .get({
-        base: '/projects/{project_id}/rfis',
-        params: { project_id: 1 },
-        qs: { filters: { id: [1, 2] } },
-        version: 'v1.1',
-      })
-      .catch(() => {})
-    t.equal(lastSent(rig).url, '/rest/v1.1/projects/1/rfis?filters%5Bid%5D%5B%5D=1&filters%5Bid%5D%5B%5D=2')
-    await client.get({ base: '/projects', version: 'vapid' })
-    t.equal(lastSent(rig).url, '/vapid/projects')
-    t.match(await refused(client.get('/nothing')), {
-      response: { status: 404 },
-      body: { code: 'route_unknown' },
-    })
-    t.match(await refused(client.get('/rest/v1.0/nothing')), {
-      response: { status: 404 },
-      body: { errors: /./ },
-    })
-  },
-)
+t.test('filters in brackets arrive as the SDK writes them, and it can read errors', async (t) => {
+  const rig = await startRig(t)
+  const { client } = await logIn(`${rig.url}/acme`)
+  const qs = { filters: { id: [1, 2] } }
+  const rfis = { base: '/projects/{project_id}/rfis', params: { project_id: 1 }, qs, version: 'v1.1' }
+  await client.get(rfis).catch(() => {})
+  t.equal(lastSent(rig).url, '/rest/v1.1/projects/1/rfis?filters%5Bid%5D%5B%5D=1&filters%5Bid%5D%5B%5D=2')
+  await client.get({ base: '/projects', version: 'vapid' })
+  t.equal(lastSent(rig).url, '/vapid/projects')
+  const response = { status: 404 }
+  t.match(await refused(client.get('/nothing')), { response, body: { code: 'route_unknown' } })
+  t.match(await refused(client.get('/rest/v1.0/nothing')), { response, body: { errors: /./ } })
+})
 
 t.test('its refresher logs in anew at the proxy and goes on', async (t) => {
   const rig = await startRig(t)

@@ -31,11 +31,8 @@ t.test('its timeout of one second is kept, from the first request on', async (t)
 
 t.test('every page of a list, by Link', async (t) => {
   const rig = await startRig(t)
-  for (const [base, company] of [
-    ['/rest/v1.0', ACME],
-    ['/acme/rest/v1.0', undefined],
-    ['/vapid', GLOBEX],
-  ] as const) {
+  const bases = { '/rest/v1.0': ACME, '/acme/rest/v1.0': undefined, '/vapid': GLOBEX }
+  for (const [base, company] of Object.entries(bases)) {
     const seen: number[] = []
     let path: string | undefined = 'projects?per_page=20'
     while (path !== undefined) {
@@ -47,32 +44,27 @@ t.test('every page of a list, by Link', async (t) => {
   }
 })
 
-t.test(
-  'its DELETE without a company header: the address or the default decides, never a guess',
-  async (t) => {
-    const companies = {
-      acme: { id: ACME, serviceAccount: 'app' },
-      globex: { id: GLOBEX, serviceAccount: 'app' },
-    }
-    const rig = await startRig(t, { settings: { companies } })
-    const path = '/rest/v1.0/projects/1000001'
-    const call = { method: 'DELETE', headers: gemHeaders() } as const
-    t.match((await rig.get(path, call)).json, { code: 'company_required' })
-    t.equal((await rig.get(`/acme${path}`, call)).status, 204)
-    const withDefault = { ...companies, acme: { ...companies.acme, default: true } }
-    await rig.reload(settingsFor(rig.fake, { companies: withDefault }))
-    t.equal((await rig.get('/rest/v1.0/projects/1000002', call)).status, 204)
-    t.equal(rig.fake.journal.api().at(-1)?.headers['procore-company-id'], ACME)
-  },
-)
+t.test('its DELETE without a company header: the address or the default decides', async (t) => {
+  const companies = {
+    acme: { id: ACME, serviceAccount: 'app' },
+    globex: { id: GLOBEX, serviceAccount: 'app' },
+  }
+  const rig = await startRig(t, { settings: { companies } })
+  const path = '/rest/v1.0/projects/1000001'
+  const call = { method: 'DELETE', headers: gemHeaders() } as const
+  t.match((await rig.get(path, call)).json, { code: 'company_required' })
+  t.equal((await rig.get(`/acme${path}`, call)).status, 204)
+  const withDefault = { ...companies, acme: { ...companies.acme, default: true } }
+  await rig.reload(settingsFor(rig.fake, { companies: withDefault }))
+  t.equal((await rig.get('/rest/v1.0/projects/1000002', call)).status, 204)
+  t.equal(rig.fake.journal.api().at(-1)?.headers['procore-company-id'], ACME)
+})
 
 t.test('an Idempotency-Token and the gem’s odd headers arrive; its bearer does not', async (t) => {
   const rig = await startRig(t)
-  await rig.get('/rest/v1.0/projects', {
-    method: 'POST',
-    headers: { ...gemHeaders(ACME), 'Idempotency-Token': 'key-1' },
-    body: '{"project":{"name":"Gem"}}',
-  })
+  const sent = { ...gemHeaders(ACME), 'Idempotency-Token': 'key-1' }
+  const project = '{"project":{"name":"Gem"}}'
+  await rig.get('/rest/v1.0/projects', { method: 'POST', headers: sent, body: project })
   const { headers, body } = rig.fake.journal.api().at(-1)!
   t.match(headers, {
     'idempotency-token': 'key-1',
@@ -80,15 +72,13 @@ t.test('an Idempotency-Token and the gem’s odd headers arrive; its bearer does
     'user-agent': 'Ruby/Procore',
   })
   t.notMatch(headers['authorization'], 'placeholder')
-  t.equal(body, '{"project":{"name":"Gem"}}')
+  t.equal(body, project)
 })
 
 t.test('it logs in by a form', async (t) => {
   const rig = await startRig(t)
-  const { json } = await rig.get('/oauth/token', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
-    body: 'grant_type=client_credentials&client_id=a&client_secret=b',
-  })
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
+  const body = 'grant_type=client_credentials&client_id=a&client_secret=b'
+  const { json } = await rig.get('/oauth/token', { method: 'POST', headers, body })
   t.match(json, { access_token: String, token_type: 'bearer', expires_in: 7200 })
 })
