@@ -4,16 +4,9 @@
 export function maskQuery(target: string): string {
   const mark = target.indexOf('?')
   if (mark === -1) return target
-  let masked = target.slice(0, mark + 1)
-  for (let at = mark + 1; ; ) {
-    const next = target.indexOf('&', at)
-    const end = next === -1 ? target.length : next
-    const equals = target.indexOf('=', at)
-    masked += equals === -1 || equals >= end ? '*' : `${target.slice(at, equals)}=*`
-    if (next === -1) return masked
-    masked += '&'
-    at = next + 1
-  }
+  const pairs = target.slice(mark + 1).split('&')
+  const masked = pairs.map((pair) => (pair.includes('=') ? `${pair.slice(0, pair.indexOf('='))}=*` : '*'))
+  return `${target.slice(0, mark)}?${masked.join('&')}`
 }
 
 /**

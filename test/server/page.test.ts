@@ -126,6 +126,19 @@ t.test('requests: a list, and each by its id; nothing secret in either', async (
   t.match(none, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } })
 })
 
+t.test('a whole list is one request with its number of pages; the status tells what is cached', async (t) => {
+  const rig = await startRig(t)
+  const { status, text } = await rig.get('/acme/_proxy/json/rest/v1.0/projects?per_page=1')
+  const pages = JSON.parse(text).length
+  t.match({ status, pages: pages > 1 }, { status: 200, pages: true })
+  await rig.get('/acme/rest/v1.0/me')
+  const { requests } = (await rig.get('/_proxy/requests')).json
+  t.match(requests, [{ pages: 0 }, { target: '/acme/_proxy/json/rest/v1.0/projects?per_page=*', pages }])
+  t.equal(requests.length, 2)
+  const { cache } = (await rig.get('/_proxy/status')).json
+  t.match(cache, { entries: Number, bytes: Number, underWay: 0, underWayBytes: 0 })
+})
+
 t.test('the stream tells of each request once, and of the state every other second', async (t) => {
   const rig = await startRig(t)
   const { events, find } = await openStream(t, rig)
