@@ -29,6 +29,7 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/dist/page ./dist/page
 COPY --from=build /app/dist/bin ./dist/bin
+COPY completions ./completions
 # Owned by root, so that the program cannot write to it.
 COPY --from=warm --chown=0:0 --chmod=755 /app/dist/cache ./dist/cache
 # A small young generation keeps memory low while bodies and lists stream through; V8's default suits machines, not sidecars.

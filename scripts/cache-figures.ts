@@ -11,7 +11,7 @@ import { StoredResponse } from '../src/forward/upstream-response.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
 import { openSession, type RecordingMode } from '../src/recordings/session.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
-import { callOf } from '../test/fixtures/calls.ts'
+import { callOf, flat, textOf } from '../test/fixtures/calls.ts'
 
 interface Fake {
   readonly apiUrl: string
@@ -83,23 +83,13 @@ const SETTINGS: CacheSettings = {
   refusalsMs: 0,
   sizeBytes: 64_000_000,
 }
-const DEPS = { isExhausted: () => false }
 
 async function lookup(): Promise<number> {
-  const cache = new ResponseCache(SETTINGS, DEPS)
+  const cache = new ResponseCache(SETTINGS, () => false)
   const headers = ['Host', 'localhost', 'Accept', '*/*', 'User-Agent', 'curl/8', 'Authorization', 'Bearer x']
-  const answer = [
-    'Content-Type',
-    'application/json',
-    'Date',
-    'x',
-    'ETag',
-    'x',
-    'Cache-Control',
-    'no-store',
-    'Link',
-    'x',
-  ]
+  const answer = flat(
+    'Content-Type: application/json | Date: x | ETag: x | Cache-Control: no-store | Link: x',
+  )
   const send = async () => new StoredResponse(200, 'OK', answer, Buffer.alloc(5_000))
   const call = callOf('/rest/v1.0/projects?per_page=100', { headers })
   const loop = async (times: number) => {
@@ -108,14 +98,14 @@ async function lookup(): Promise<number> {
     const { user, system } = process.cpuUsage(before)
     return (user + system) / times
   }
-  await (await cache.send(call, send)).read(1e9)
+  await textOf(await cache.send(call, send))
   await new Promise(setImmediate)
   await loop(50_000)
   return loop(200_000)
 }
 
 async function memory(bodyBytes: number) {
-  const cache = new ResponseCache(SETTINGS, DEPS)
+  const cache = new ResponseCache(SETTINGS, () => false)
   const used = async () => {
     for (let times = 0; times < 3; times++) {
       globalThis.gc?.()
@@ -129,7 +119,7 @@ async function memory(bodyBytes: number) {
   for (let at = 0; at < count; at++) {
     const headers = ['Content-Type', 'application/json', 'ETag', `"${at}"`]
     const send = async () => new StoredResponse(200, 'OK', headers, Buffer.alloc(bodyBytes))
-    await (await cache.send(callOf(`/rest/v1.0/projects/${at}`), send)).read(1e9)
+    await textOf(await cache.send(callOf(`/rest/v1.0/projects/${at}`), send))
   }
   await new Promise(setImmediate)
   return {
@@ -187,7 +177,7 @@ async function start10000(): Promise<{ ms: number; megabytes: number }> {
   await openSession(
     { mode: 'replay', folder: recordings },
     { redact: [] },
-    { holdsSecret: () => false, warn: () => {} },
+    { send: () => Promise.reject(), holdsSecret: () => false, warn: () => {} },
   )
   return {
     ms: Math.round(performance.now() - startedAt),

@@ -22,7 +22,13 @@ export function errorDocsPage(root: string): string {
       },
     },
   })
-  const body = marked.parse(readFileSync(join(root, 'docs/errors.md'), 'utf8'), { async: false })
+  // A line that begins with a status is no item of a list.
+  const source = readFileSync(join(root, 'docs/errors.md'), 'utf8').replace(/^(\d{3})\. /gm, '$1\\. ')
+  const body = marked
+    .parse(source, { async: false })
+    .split(/(<pre>.*?<\/pre>)/s)
+    .map((part) => (part.startsWith('<pre>') ? part : part.replace(/\n(?!<(?:h\d|p|ul|table)\b|$)/g, ' ')))
+    .join('')
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

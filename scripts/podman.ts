@@ -73,7 +73,7 @@ export class Podman {
     return this.command('podman', args)
   }
 
-  /** Runs podman and returns its standard output; throws where it fails. */
+  /** Runs podman and returns its standard output; throws if it fails. */
   async run(...args: string[]): Promise<string> {
     const { code, out, err } = await this.try(...args)
     if (code !== 0) throw new Error(`podman ${args.join(' ')}: ${code} ${err}`)

@@ -89,7 +89,7 @@ function spreadOf({ perProxy }: Outcome): number {
   return most === 0 ? 0 : (most - Math.min(...perProxy)) / most
 }
 
-/** A Redis of our own; undefined where redis-server is not installed. */
+/** A Redis of our own; undefined if redis-server is not installed. */
 async function withRedis(run: (redis: RedisConnection | undefined) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'procore-proxy-simulate-'))
   const port = String(20_000 + (process.pid % 10_000))

@@ -35,7 +35,7 @@ execFileSync('env', ['-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'scripts
 function install(t: Test): { folder: string; main: string } {
   const folder = shortFolder(t)
   mkdirSync(join(folder, 'dist'))
-  for (const part of ['dist/bin', 'dist/page', 'package.json'])
+  for (const part of ['dist/bin', 'dist/page', 'completions', 'package.json'])
     cpSync(join(ROOT, part), join(folder, part), { recursive: true })
   return { folder, main: join(folder, 'dist/bin/procore-proxy.cjs') }
 }
@@ -113,11 +113,15 @@ t.test('the server can be embedded', async (t) => {
   const { file } = await startPlace(t)
   const args = ['-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', EMBEDS, '--', file]
   t.equal((await promisify(execFile)('env', args, { encoding: 'utf8' })).stdout, '200 true\n')
-  t.match(read('dist/server.d.ts'), /export declare function buildServer/)
+  t.match(read('dist/server/build-server.d.ts'), /export declare function buildServer/)
   t.notOk(existsSync(join(ROOT, 'dist/cli')) || existsSync(join(ROOT, 'dist/fake')), 'and nothing else')
   t.strictSame(readdirSync(join(ROOT, 'dist/bin')).sort(), [
     'LICENSES.txt',
+    'clack-prompts.cjs',
+    'papaparse.cjs',
     'procore-proxy.cjs',
     'program.cjs',
+    'prom-client.cjs',
+    'redis-client.cjs',
   ])
 })

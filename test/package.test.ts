@@ -103,7 +103,7 @@ t.test('the package for npm', async (t) => {
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1))
     const wanted =
-      /^(package\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|docs\/[a-z-]+\.md|config\/procore-proxy\.(sample\.yaml|schema\.json)|dist\/bin\/(LICENSES\.txt|(procore-proxy|program)\.cjs)|dist\/page\/page\.(html|css|js))$/
+      /^(package\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|docs\/([a-z-]+\.md|procore-proxy\.1)|completions\/procore-proxy\.[a-z]+|config\/procore-proxy\.(sample\.yaml|schema\.json)|dist\/bin\/(LICENSES\.txt|[a-z-]+\.cjs)|dist\/page\/[a-z]+\.(html|css|js))$/
     const others = files.filter((path) => !wanted.test(path))
     t.ok(others.length > 100)
     for (const path of others) {

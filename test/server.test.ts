@@ -3,7 +3,7 @@ import t from 'tap'
 import { sendRaw, startRig } from './fixtures/proxy.ts'
 
 t.test(
-  'tools that insist on logging in get a placeholder, which opens nothing and reaches nobody',
+  'tools that insist on logging in get a placeholder, which opens nothing and is never sent on',
   async (t) => {
     const { fake, get, port } = await startRig(t)
     fake.journal.clear()
@@ -38,13 +38,13 @@ t.test(
       headers: { authorization: 'Bearer procore-proxy-placeholder' },
     })
     t.notMatch(used.text, 'placeholder', 'the placeholder is dropped on the way up')
-    t.equal((await get('/nobody/oauth/token', { method: 'POST' })).status, 200, 'and tells of no company')
+    t.equal((await get('/unknown/oauth/token', { method: 'POST' })).status, 200, 'and tells of no company')
     t.equal((await get('/oauth/token')).status, 404, 'only POST')
     t.equal((await get('/oauth/authorize')).headers['procore-proxy-error'], 'route_unknown')
   },
 )
 
-t.test('health tells up or down, whoever asks by whatever name', async (t) => {
+t.test('health says up or down to every caller and every Host', async (t) => {
   const { port } = await startRig(t, {
     settings: { guard: { requireHeader: true, clientKeys: ['the-key-of-a-test'] } },
   })
@@ -78,11 +78,11 @@ t.test(
     const all = { host: 'evil.com', origin: 'http://evil.com.evil' }
     const key = { 'procore-proxy-key': 'the-key-of-a-test' }
     const order: [string, Record<string, string>, string][] = [
-      ['/nobody/rest/..%2fx', all, 'host_not_allowed'],
-      ['/nobody/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
-      ['/nobody/rest/..%2fx', {}, 'request_invalid'],
-      ['/nobody/rest/x', {}, 'key_required'],
-      ['/nobody/rest/x', key, 'company_unknown'],
+      ['/unknown/rest/..%2fx', all, 'host_not_allowed'],
+      ['/unknown/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
+      ['/unknown/rest/..%2fx', {}, 'request_invalid'],
+      ['/unknown/rest/x', {}, 'key_required'],
+      ['/unknown/rest/x', key, 'company_unknown'],
       ['/acme/rest/x', key, 'access_denied'],
     ]
     for (const [path, headers, code] of order) {
@@ -97,7 +97,12 @@ t.test(
 t.test('a listed origin may read refusals too', async (t) => {
   const origin = 'https://app.example'
   const { get } = await startRig(t, { settings: { guard: { allowedOrigins: [origin] } } })
-  for (const path of ['/acme/rest/v1.0/me', '/nobody/rest/v1.0/me', '/_proxy/nothing', '/oauth/token/info']) {
+  for (const path of [
+    '/acme/rest/v1.0/me',
+    '/unknown/rest/v1.0/me',
+    '/_proxy/nothing',
+    '/oauth/token/info',
+  ]) {
     const answer = await get(path, { headers: { origin } })
     t.equal(answer.headers['access-control-allow-origin'], origin, path)
   }

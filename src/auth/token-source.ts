@@ -21,7 +21,7 @@ export type TokenEvent =
       readonly account: ServiceAccount
       readonly tookMs: number
       readonly failure: TokenFailure
-      /** Undefined where no retry is scheduled: the next request that needs a token makes one. */
+      /** Undefined if no retry is scheduled: the next request that needs a token makes one. */
       readonly retryInMs: number | undefined
     }
 
@@ -143,7 +143,7 @@ export class TokenSource {
   }
 
   /**
-   * After a 401 for `refused`: a promise for another token to send the request again with. Undefined where none may be
+   * After a 401 for `refused`: a promise for another token to send the request again with. Undefined if none may be
    * fetched, because a 401 caused a renewal less than a minute ago or a failure is being waited out; the token then stays.
    */
   replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {

@@ -1,4 +1,4 @@
-// Decides which calls the cache may answer, under which key, and how old an answer the caller takes.
+// Decides which calls the cache may answer, with which key, and how old a response the caller accepts.
 import type { CacheKeepRule, CacheSettings } from '../config/config.ts'
 import type { Call } from '../forward/call.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
@@ -7,31 +7,31 @@ import { headerValues } from '../routing/raw-headers.ts'
 
 /** A call that the cache may answer. */
 export interface CacheRequest {
-  /** Equal for two calls exactly when one's answer can serve the other (as far as `Vary` allows). */
+  /** Equal for two calls exactly if the response to one can serve the other (as far as `Vary` allows). */
   readonly key: string
   readonly companyKey: string
   /** The raw path, without the query. */
   readonly pathname: string
-  /** The caller takes nothing of this age or older: 0 for `no-cache`, infinite where it does not say. */
+  /** The caller accepts only responses younger than this: 0 for `no-cache`, infinite if it does not say. */
   readonly maxAgeMs: number
-  /** The caller's `no-store`: the answer must not be kept. */
+  /** The caller's `no-store`: the response must not be kept. */
   readonly noStore: boolean
 }
 
 /**
- * Headers by which a server behind Procore's front may be asked for another resource or method than the path says. An
- * answer to such a request must never reach a caller that sent none of them, so these calls go past the cache.
+ * Headers that may ask a server behind Procore's front end for another resource or method than the path says. The
+ * response to such a request must never reach a caller that did not send them, so these calls bypass the cache.
  */
 const REROUTES = /override|rewrite|original|forward|^x-http-method|^x-host$/
 
-/** What a write by one call makes stale, whatever service account either uses: one company of one environment. */
+/** Identifies what a write makes stale, whatever service account is used: one company of one environment. */
 export function companyKeyOf({ upstream, companyId }: Call): string {
   return `${upstream.environment.apiUrl} ${companyId}`
 }
 
 /**
- * The call as the cache sees it; undefined for one that always goes up: not a GET, to a file host, with a body, for a part
- * of something, conditional (RFC 9110 sections 13 and 14).
+ * The call as the cache sees it; undefined if it always has to be sent: not a GET, for a file host, with a body, for
+ * a range, or conditional (RFC 9110 sections 13 and 14).
  */
 export function cacheRequestOf(call: Call): CacheRequest | undefined {
   const { upstream } = call
@@ -73,7 +73,7 @@ function askedOf(control: string): Pick<CacheRequest, 'maxAgeMs' | 'noStore'> {
   return { maxAgeMs: maxAge === undefined ? Number.POSITIVE_INFINITY : Number(maxAge) * 1000, noStore }
 }
 
-/** The first rule of `keep` that this path (raw, without query) falls under. */
+/** The first rule of `keep` that matches this path (raw, without query). */
 export function keepRuleOf(settings: CacheSettings, pathname: string): CacheKeepRule | undefined {
   return settings.keep.find(({ patterns }) => patterns.some((pattern) => matchesPattern(pattern, pathname)))
 }

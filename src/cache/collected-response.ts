@@ -1,25 +1,20 @@
-// A response that streams to its caller and is collected at the same time, as long as it fits.
+// Streams a response to its caller and collects it at the same time, as long as it fits in memory.
 import { CallerGoneError } from '../forward/call.ts'
 import type { ResponseHead, UpstreamResponse } from '../forward/upstream-response.ts'
-
-/** Memory that several responses share. */
-export interface SharedMemory {
-  /** False where so many bytes more do not fit. */
-  take(bytes: number): boolean
-  give(bytes: number): void
-}
+import type { KeptResponses } from './kept-responses.ts'
 
 export interface CollectOptions {
-  /** What does not fit this is not collected. */
+  /** A response that does not fit is not collected. */
   readonly mostBytes: number
-  readonly memory: SharedMemory
-  /** Its caller takes no more of it, while it is still collected. */
+  /** What all responses that are being collected take together. */
+  readonly memory: Pick<KeptResponses, 'take' | 'give'>
+  /** Its caller reads no more of it, but it is still collected. */
   readonly onAbort: () => void
 }
 
 /**
- * Reads the source at its own speed while what came fits, so that a slow caller does not hold up
- * others that wait for the whole. Beyond that it only passes on, at the pace of its caller, and nothing is collected.
+ * Reads the source at full speed while it fits, so that a slow caller does not delay others that wait for the whole
+ * response. If it does not fit, it is only passed on, at the pace of its caller.
  */
 export class CollectedResponse implements UpstreamResponse {
   readonly status: number
@@ -29,17 +24,18 @@ export class CollectedResponse implements UpstreamResponse {
   readonly #source: UpstreamResponse
   readonly #options: CollectOptions
   readonly #whole = Promise.withResolvers<boolean>()
-  /** All that came; undefined once it does not fit. */
-  #pieces: Buffer[] | undefined = []
-  #length = 0
+  #isCollecting = true
+  /** Everything that arrived; once it is no longer collected, what the caller has not read. */
+  #pieces: Buffer[] = []
+  /** How many of the pieces the caller has read. */
+  #read = 0
   /** How much of the shared memory is taken. */
   #held = 0
   #body: Buffer | undefined
-  /** What its caller has not taken yet; undefined once it takes no more. */
-  #queue: Buffer[] | undefined = []
   #wake = Promise.withResolvers<void>()
   #end: 'complete' | Error | undefined
-  #releasedFor: Error | undefined
+  /** Why the caller reads no more. */
+  #aborted: Error | undefined
   #isSourceStopped = false
   #isCallerReady = true
 
@@ -71,30 +67,30 @@ export class CollectedResponse implements UpstreamResponse {
   /** The whole body, in memory of its own; made when it is first asked for. */
   body(): Buffer {
     if (this.#body === undefined) {
-      this.#body = joined(this.#pieces ?? [], this.#length)
-      this.#pieces = []
-      // What a slow caller has yet to take is a part of the same memory.
-      const waiting = lengthOf(this.#queue ?? [])
-      if (waiting > 0) this.#queue = [this.#body.subarray(this.#length - waiting)]
+      const unread = lengthOf(this.#pieces.slice(this.#read))
+      this.#body = joined(this.#pieces)
+      // What a slow caller has yet to read is a part of the same memory.
+      this.#pieces = unread === 0 ? [] : [this.#body.subarray(-unread)]
+      this.#read = 0
     }
     return this.#body
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     for (;;) {
-      const queue = this.#queue
-      if (queue === undefined) throw this.#releasedFor
-      const piece = this.#isCallerReady ? queue.shift() : undefined
-      if (piece !== undefined) {
-        if (this.#pieces === undefined) this.#giveBack(piece.length)
-        this.#isCallerReady = write(piece)
-      } else if (queue.length === 0 && this.#end !== undefined) {
-        if (this.#end !== 'complete') throw this.#end
-        return
-      } else {
-        if (queue.length === 0 && this.#isSourceStopped) this.#resumeSource()
-        await this.#wake.promise
+      if (this.#aborted !== undefined) throw this.#aborted
+      const isDrained = this.#read === this.#pieces.length
+      if (!isDrained && this.#isCallerReady) {
+        this.#isCallerReady = write(this.#next())
+        continue
       }
+      if (isDrained && this.#end === 'complete') return
+      if (isDrained && this.#end !== undefined) throw this.#end
+      if (isDrained && this.#isSourceStopped) {
+        this.#isSourceStopped = false
+        this.#source.resume()
+      }
+      await this.#wake.promise
     }
   }
 
@@ -103,92 +99,75 @@ export class CollectedResponse implements UpstreamResponse {
     this.#signal()
   }
 
-  async read(mostBytes: number): Promise<Buffer | undefined> {
-    const pieces: Buffer[] = []
-    let bytes = 0
-    const tooLong = new Error('the response is too long')
-    try {
-      await this.pipe((piece) => {
-        bytes += piece.length
-        if (bytes > mostBytes) throw tooLong
-        pieces.push(piece)
-        return true
-      })
-      return Buffer.concat(pieces, bytes)
-    } catch (error) {
-      if (error !== tooLong) throw error
-      this.abort(tooLong)
-      return undefined
+  /** Its caller reads no more. It is still collected to the end, unless no other caller waits or it does not fit. */
+  abort(reason: Error): void {
+    if (this.#aborted !== undefined) return
+    this.#aborted = reason
+    this.#signal()
+    if (this.#isCollecting) this.#options.onAbort()
+    else {
+      this.#giveBack(this.#held)
+      this.stop(reason)
     }
   }
 
-  discard(): void {
-    this.abort(new Error('the response was discarded'))
-  }
-
-  /** Its caller takes no more. It is collected to the end all the same, unless no one else waits for it or it does not fit. */
-  abort(reason: Error): void {
-    if (this.#queue === undefined) return
-    this.#queue = undefined
-    this.#releasedFor = reason
-    this.#signal()
-    if (this.#pieces === undefined) {
-      this.#giveBack(this.#held)
-      this.stop(reason)
-    } else this.#options.onAbort()
-  }
-
-  /** Ends it for all: for its caller and for those who wait for the whole. */
+  /** Ends it for its caller and for those who wait for the whole. */
   stop(reason: Error): void {
     if (this.#end !== undefined) return
     this.#source.abort(reason)
     this.#finish(reason)
   }
 
+  #next(): Buffer {
+    const piece = this.#pieces[this.#read] as Buffer
+    if (this.#isCollecting) this.#read++
+    else {
+      this.#pieces.shift()
+      this.#giveBack(piece.length)
+    }
+    return piece
+  }
+
   #take(piece: Buffer): boolean {
     if (this.#end !== undefined) return true
-    if (this.#pieces !== undefined && this.#fits(piece.length)) {
+    const { mostBytes, memory } = this.#options
+    if (this.#isCollecting && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
       this.#held += piece.length
-      this.#length += piece.length
-      this.#pieces.push(piece)
     } else {
-      if (this.#pieces !== undefined) this.#passOn()
+      if (this.#isCollecting) this.#passOn()
       this.#isSourceStopped = true
     }
-    this.#queue?.push(piece)
+    this.#pieces.push(piece)
     this.#signal()
     return !this.#isSourceStopped
   }
 
-  #fits(bytes: number): boolean {
-    return this.#held + bytes <= this.#options.mostBytes && this.#options.memory.take(bytes)
-  }
-
-  /** It does not fit: from here on, only what its caller has not taken is held. */
+  /** It does not fit: from here on, only what its caller has not read is held. */
   #passOn(): void {
-    this.#pieces = undefined
+    this.#isCollecting = false
+    this.#pieces.splice(0, this.#read)
+    this.#read = 0
+    this.#giveBack(this.#held - lengthOf(this.#pieces))
     this.#whole.resolve(false)
-    this.#giveBack(this.#held - lengthOf(this.#queue ?? []))
-    if (this.#queue === undefined) this.stop(new CallerGoneError())
-  }
-
-  #resumeSource(): void {
-    this.#isSourceStopped = false
-    this.#source.resume()
+    if (this.#aborted !== undefined) this.stop(new CallerGoneError())
   }
 
   #finish(end: 'complete' | Error): void {
     if (this.#end !== undefined) return
     this.#end = end
-    if (end !== 'complete') this.#queue &&= []
-    // Of a response that is only passed on, the caller has yet to take what is held.
-    if (end !== 'complete' || this.#pieces !== undefined) this.#giveBack(this.#held)
-    this.#whole.resolve(end === 'complete' && this.#pieces !== undefined)
+    if (end !== 'complete') {
+      this.#pieces = []
+      this.#read = 0
+    }
+    // If it is only passed on, what is held is what the caller has yet to read.
+    if (end !== 'complete' || this.#isCollecting) this.#giveBack(this.#held)
+    this.#whole.resolve(end === 'complete' && this.#isCollecting)
     this.#signal()
   }
 
+  /** A piece that did not fit was never counted in what is held. */
   #giveBack(bytes: number): void {
-    const given = Math.max(0, Math.min(bytes, this.#held))
+    const given = Math.min(bytes, this.#held)
     this.#held -= given
     this.#options.memory.give(given)
   }
@@ -203,9 +182,9 @@ function lengthOf(pieces: readonly Buffer[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }
 
-/** In memory of its own: a part of Buffer's pool would hold on to all of it. */
-function joined(pieces: readonly Buffer[], bytes: number): Buffer {
-  const whole = Buffer.allocUnsafeSlow(bytes)
+/** In memory of its own: a slice of Buffer's pool would retain the whole pool. */
+function joined(pieces: readonly Buffer[]): Buffer {
+  const whole = Buffer.allocUnsafeSlow(lengthOf(pieces))
   let at = 0
   for (const piece of pieces) at += piece.copy(whole, at)
   return whole

@@ -1,9 +1,9 @@
-// Says in words what the cache would do with a call, for `explain`.
+// Describes what the cache would do with a call, for `explain`.
 import type { CacheSettings } from '../config/config.ts'
 import type { Call } from '../forward/call.ts'
 import { cacheRequestOf, keepRuleOf } from './cache-request.ts'
 
-/** Sentences, or undefined where nothing is configured that concerns the call. Nothing of the call is sent or kept. */
+/** Sentences, or undefined if nothing that is configured concerns the call. Sends and keeps nothing. */
 export function explainCache(settings: CacheSettings, call: Call): string | undefined {
   const { coalesce, refusalsMs } = settings
   const request = cacheRequestOf(call)

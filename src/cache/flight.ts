@@ -1,26 +1,28 @@
-// One request on its way to Procore for several equal calls. When a caller leaves, the others still get the whole response.
+// Sends one request to Procore for several equal calls. If a caller disconnects, the others still get the whole
+// response.
 import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
 import type { UpstreamResponse } from '../forward/upstream-response.ts'
 import type { CacheRequest } from './cache-request.ts'
-import { CollectedResponse, type SharedMemory } from './collected-response.ts'
+import { CollectedResponse, type CollectOptions } from './collected-response.ts'
 
-export interface FlightOptions {
+export interface FlightOptions extends Pick<CollectOptions, 'memory' | 'mostBytes'> {
   readonly send: Send
-  readonly memory: SharedMemory
-  readonly mostBytes: number
   /** Whether a response is worth collecting: to be kept, or for followers. */
   readonly isWanted: (response: UpstreamResponse) => boolean
 }
 
-/** The error where no response came; undefined where it is nothing for others: too long, broken off, not to be shared. */
+/**
+ * The error if there was no response; undefined if others cannot use the response because it was too long, broke off,
+ * or must not be shared.
+ */
 export type Outcome = WholeResponse | Error | undefined
 
 /** A response with its body, which is complete. */
 export interface WholeResponse {
   readonly response: UpstreamResponse
-  /** Made when it is first asked for. */
+  /** Made when it is first requested. */
   readonly body: () => Buffer
-  /** When Procore was asked (`performance.now()`): it is no older than that. */
+  /** When Procore was asked (`performance.now()`). The response is not older than that. */
   readonly sentAt: number
 }
 
@@ -29,7 +31,7 @@ export class Flight {
   /** The call that it began with. */
   readonly leader: Call
   readonly startedAt = performance.now()
-  /** A write to its company was answered meanwhile: no call joins it any more, and it is not kept. */
+  /** A write to its company was answered in the meantime, so no more calls join it, and it is not kept. */
   isOutdated = false
   /** Those who still want its response. */
   #members = 1
@@ -49,12 +51,14 @@ export class Flight {
     return this.#outcome.promise
   }
 
-  /** Sends the leader's call; the response streams to it. Throws CallerGoneError as soon as it leaves. */
+  /**
+   * Sends the leader's call and streams the response to it. Throws CallerGoneError as soon as the leader disconnects.
+   */
   lead(options: FlightOptions): Promise<UpstreamResponse> {
     return unlessGone(this.leader.departure, this.#send(options), () => this.#leaderLeft())
   }
 
-  /** Waits for the outcome on behalf of one more caller. Throws CallerGoneError as soon as it leaves. */
+  /** Waits for the outcome on behalf of one more caller. Throws CallerGoneError as soon as it disconnects. */
   async follow({ departure }: Call): Promise<Outcome> {
     this.#members++
     try {
@@ -106,7 +110,7 @@ export class Flight {
   }
 }
 
-/** The promise's result, or CallerGoneError as soon as the caller leaves; `onLeave` is called whenever that is. */
+/** The promise's result, or CallerGoneError as soon as the caller disconnects; `onLeave` is called in that case. */
 function unlessGone<T>(departure: Departure, promise: Promise<T>, onLeave?: () => void): Promise<T> {
   const gone = Promise.withResolvers<never>()
   departure.onLeave = () => {

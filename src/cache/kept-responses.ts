@@ -1,29 +1,31 @@
-// The responses that are kept, within a size in bytes that those under way count towards too.
+// Stores the kept responses within a limit in bytes, which also includes responses that are being collected.
 import { LRUCache } from 'lru-cache'
 import type { VaryField } from './cache-request.ts'
-import type { SharedMemory } from './collected-response.ts'
 
-/** A complete response, as Procore gave it. */
+/** A complete response from Procore. */
 export interface KeptResponse {
   readonly companyKey: string
   /** The raw path, without the query: what rules are matched with. */
   readonly pathname: string
   readonly status: number
   readonly statusText: string
-  /** Flat, in Latin-1; without what was true of the first answer alone. */
+  /** Name, value, …, in Latin-1; without headers that applied to the first response only. */
   readonly rawHeaders: readonly string[]
   readonly body: Buffer
   readonly vary: readonly VaryField[]
-  /** When Procore was asked (`performance.now()`), and the same by the wall clock, which goes on while a laptop sleeps. */
+  /**
+   * When Procore was asked (`performance.now()`), and the same by the wall clock, which also advances while a laptop
+   * sleeps.
+   */
   readonly sentAt: number
   readonly sentAtWall: number
-  /** How old it was when it came. */
+  /** How old it was when it arrived. */
   readonly ageOnArrivalMs: number
 }
 
-/** What an entry takes beside its texts and body, roughly: objects, the maps' slots, a buffer's own. */
+/** The approximate memory of an entry besides its texts and body. */
 const OVERHEAD_BYTES = 1024
-/** One answer takes at most this part of the size. */
+/** One response may take at most this part of the size. */
 const MOST_PARTS = 16
 
 /** How old it is, by whichever clock says more (RFC 9111 section 4.2.3). */
@@ -31,12 +33,11 @@ export function ageMsOf({ sentAt, sentAtWall, ageOnArrivalMs }: KeptResponse): n
   return ageOnArrivalMs + Math.max(0, performance.now() - sentAt, Date.now() - sentAtWall)
 }
 
-export class KeptResponses implements SharedMemory {
+export class KeptResponses {
   #kept: LRUCache<string, KeptResponse>
   #sizeBytes: number
   /** Of responses that are being collected. */
   #underWayBytes = 0
-  readonly #keysByCompany = new Map<string, Set<string>>()
 
   constructor(sizeBytes: number) {
     this.#sizeBytes = sizeBytes
@@ -58,11 +59,6 @@ export class KeptResponses implements SharedMemory {
 
   set(key: string, response: KeptResponse): void {
     this.#kept.set(key, response)
-    // It is not there where it is larger than one answer may be.
-    if (!this.#kept.has(key)) return
-    const keys = this.#keysByCompany.get(response.companyKey)
-    if (keys === undefined) this.#keysByCompany.set(response.companyKey, new Set([key]))
-    else keys.add(key)
   }
 
   delete(key: string): void {
@@ -71,20 +67,23 @@ export class KeptResponses implements SharedMemory {
 
   /** Deletes everything of one company. */
   drop(companyKey: string): void {
-    for (const key of [...(this.#keysByCompany.get(companyKey) ?? [])]) this.#kept.delete(key)
+    for (const [key, kept] of [...this.#kept.entries()]) {
+      if (kept.companyKey === companyKey) this.#kept.delete(key)
+    }
   }
 
-  /** Deletes what `applies` says no to, and what no longer fits. */
+  /** Deletes entries for which `applies` returns false, and entries that no longer fit. */
   retain(sizeBytes: number, applies: (response: KeptResponse) => boolean): void {
-    const kept = [...this.#kept.rkeys()].map((key) => [key, this.#kept.peek(key)] as const)
-    this.#kept.clear()
+    const before = this.#kept
     this.#sizeBytes = sizeBytes
     this.#kept = this.#open()
-    for (const [key, response] of kept)
-      if (response !== undefined && applies(response)) this.set(key, response)
+    for (const key of before.rkeys()) {
+      const response = before.peek(key)
+      if (response !== undefined && applies(response)) this.#kept.set(key, response)
+    }
   }
 
-  /** Makes room for a response that is being collected: what was used least goes first. */
+  /** Makes room for a response that is being collected. The least recently used entries are deleted first. */
   take(bytes: number): boolean {
     const most = this.#sizeBytes - this.#underWayBytes - bytes
     if (most < 0) return false
@@ -103,14 +102,7 @@ export class KeptResponses implements SharedMemory {
       // The body's bound, with what comes with it.
       maxEntrySize: this.mostBytes,
       sizeCalculation: (response, key) => sizeOf(response) + key.length * 2,
-      dispose: ({ companyKey }, key) => this.#forget(companyKey, key),
     })
-  }
-
-  #forget(companyKey: string, key: string): void {
-    const keys = this.#keysByCompany.get(companyKey)
-    keys?.delete(key)
-    if (keys?.size === 0) this.#keysByCompany.delete(companyKey)
   }
 }
 

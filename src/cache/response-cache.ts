@@ -1,4 +1,5 @@
-// Saves calls to Procore: equal GETs under way go up once, and responses are given again as long as the configuration says.
+// Saves calls to Procore: equal GETs at the same time are sent once, and responses are kept as long as the
+// configuration says.
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
@@ -16,34 +17,12 @@ import {
 import { Flight, type WholeResponse } from './flight.ts'
 import { ageMsOf, type KeptResponse, KeptResponses } from './kept-responses.ts'
 
-export interface CacheDeps {
-  /** Whether the rate budget that the call would take from is used up. */
-  readonly isExhausted: (call: Call) => boolean
+/** A `Send` that asks Procore only where it has to. The cache outlives it: after a reload, another one uses it too. */
+export function withCache(send: Send, cache: ResponseCache): Send {
+  return (call) => cache.send(call, send)
 }
 
-/** What the cache holds, for the status page. */
-export interface CacheStats {
-  readonly entries: number
-  readonly bytes: number
-  /** Requests under way whose response may be shared or kept, and what of it has come. */
-  readonly underWay: number
-  readonly underWayBytes: number
-}
-
-/** A `Send` that asks Procore only where it has to. */
-export type CachingSend = Send & {
-  /** Forgets everything of a company (`environment API URL, blank, company id`). */
-  drop(companyKey: string): void
-  readonly stats: () => CacheStats
-}
-
-/** Wraps `send`. The cache outlives it: after a reload, the next configuration's `send` is wrapped with the same one. */
-export function withCache(send: Send, cache: ResponseCache): CachingSend {
-  const caching: Send = (call) => cache.send(call, send)
-  return Object.assign(caching, { drop: (key: string) => cache.drop(key), stats: () => cache.stats() })
-}
-
-/** Errors of calls of which not a byte was sent: a write that ended with another one may have been carried out. */
+/** Errors of calls that were never sent. A write that ended with any other error may have been carried out. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
   'rate_limited',
   'overloaded',
@@ -59,30 +38,35 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
  * token; `deduplicate` fails the followers when the first caller leaves, and those that fall 5 MiB behind.
  */
 export class ResponseCache {
-  readonly #deps: CacheDeps
+  readonly #isExhausted: (call: Call) => boolean
   readonly #kept: KeptResponses
   #settings: CacheSettings
   readonly #flights = new Set<Flight>()
   /** By key, the flight that equal calls join. */
   readonly #joinable = new Map<string, Flight>()
 
-  constructor(settings: CacheSettings, deps: CacheDeps) {
+  /** `isExhausted`: whether the rate budget that the call would take from is used up. */
+  constructor(settings: CacheSettings, isExhausted: (call: Call) => boolean) {
     this.#settings = settings
-    this.#deps = deps
+    this.#isExhausted = isExhausted
     this.#kept = new KeptResponses(settings.sizeBytes)
   }
 
-  /** Takes new settings over; what no rule covers any more is forgotten. */
+  /** Applies new settings, and forgets what no rule covers any more. */
   configure(settings: CacheSettings): void {
     this.#settings = settings
     this.#kept.retain(settings.sizeBytes, (kept) => ageMsOf(kept) < this.#lifetimes(kept).mostMs)
   }
 
-  stats(): CacheStats {
+  /** What it holds, and what of responses under way that may be shared or kept has arrived. */
+  stats(): { entries: number; bytes: number; underWay: number; underWayBytes: number } {
     return { ...this.#kept.stats, underWay: this.#flights.size }
   }
 
-  /** Forgets everything of a company; responses under way still reach their callers, but are neither kept nor joined. */
+  /**
+   * Forgets everything of a company. Responses in progress still reach their callers, but are neither kept nor
+   * joined.
+   */
   drop(companyKey: string): void {
     this.#kept.drop(companyKey)
     for (const flight of this.#flights) {
@@ -92,7 +76,7 @@ export class ResponseCache {
     }
   }
 
-  /** Answers the call from what is kept or under way, or sends it. */
+  /** Answers the call from a kept response or one in progress, or sends it. */
   async send(call: Call, send: Send): Promise<UpstreamResponse> {
     if (!isRead(call.method)) return await this.#write(call, send)
     const request = cacheRequestOf(call)
@@ -119,7 +103,7 @@ export class ResponseCache {
     return responseWith(response, { rawHeaders: [...response.rawHeaders, ...headers] })
   }
 
-  /** What was kept of the company is out of date once Procore has carried a write out, or may have. */
+  /** Kept responses of the company are stale once Procore has, or may have, carried out a write. */
   async #write(call: Call, send: Send): Promise<UpstreamResponse> {
     try {
       const response = await send(call)
@@ -138,16 +122,16 @@ export class ResponseCache {
     const { freshMs, mostMs } = this.#lifetimes(kept)
     if (ageMs >= mostMs) this.#kept.delete(request.key)
     if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
-    if (ageMs >= freshMs && !this.#deps.isExhausted(call)) return undefined
+    if (ageMs >= freshMs && !this.#isExhausted(call)) return undefined
     const isRefusal = kept.status !== 200
     const response = new StoredResponse(kept.status, kept.statusText, kept.rawHeaders, kept.body)
     return this.#marked(call, response, hitStatus(freshMs - ageMs, isRefusal), ageMs)
   }
 
-  /** The response of an equal call under way; undefined where this one has to be sent by itself. */
+  /** The response of an equal call in progress; undefined if this call has to be sent by itself. */
   async #follow(flight: Flight, call: Call): Promise<UpstreamResponse | undefined> {
     const outcome = await flight.follow(call)
-    // What kept one caller's call from being sent need not keep another's.
+    // The reason why one caller's call was not sent need not apply to another caller.
     if (outcome instanceof Error && call.queueKey === flight.leader.queueKey) throw outcome
     if (outcome === undefined || outcome instanceof Error) return undefined
     const { response, body, sentAt } = outcome
@@ -176,7 +160,7 @@ export class ResponseCache {
     })
   }
 
-  /** Whether it is to be collected. What was kept is forgotten where the response shows that it no longer holds. */
+  /** Whether the response should be collected. Forgets a kept response if this one shows that it no longer applies. */
   #isWanted({ key, pathname }: CacheRequest, response: UpstreamResponse): boolean {
     const isKept = this.#mayBeKept(pathname, response)
     if (!isKept && response.status < 500 && response.status !== 429) this.#kept.delete(key)
@@ -214,7 +198,7 @@ export class ResponseCache {
     })
   }
 
-  /** How long a response is fresh, and how long it is given while the budget is used up. */
+  /** How long a response is fresh, and how long it is served while the budget is used up. */
   #lifetimes({ pathname, status }: Pick<KeptResponse, 'pathname' | 'status'>): {
     freshMs: number
     mostMs: number
@@ -232,7 +216,7 @@ function isRead(method: string): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }
 
-/** Whether the caller wants nothing that old: a flight may have been answered right after it began. */
+/** Whether the response is too old for the caller, because a flight may have been answered right after it began. */
 function isTooOld(flight: Flight, { maxAgeMs }: CacheRequest): boolean {
   return performance.now() - flight.startedAt >= maxAgeMs
 }

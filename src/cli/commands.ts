@@ -66,11 +66,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'procore-proxy start --config procore-proxy.yaml',
       'procore-proxy start --replay test/recordings --listen 127.0.0.1:0',
     ],
-    variables: [
-      ...ACCOUNT,
-      'PROCORE_PROXY_LISTEN, PROCORE_PROXY_LOG_LEVEL: as --listen and --log-level',
-      'OTEL_EXPORTER_OTLP_ENDPOINT and other OTEL_*: where traces are sent',
-    ],
+    variables: [...ACCOUNT, 'PROCORE_PROXY_LISTEN, PROCORE_PROXY_LOG_LEVEL: as --listen and --log-level'],
     exits: ['It stopped after a signal, and no request was cut off.', 'Anything else.', BAD_CONFIG],
     docs: 'docs/operations.md, docs/recordings.md',
     run: async (_, given) => (await import('./start.ts')).start(given),

@@ -45,8 +45,8 @@ function print(text: string): void {
 
 function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
   const logins = journal.tokenRequests().map(({ method, url }) => `${method} ${url}`)
-  return `A fake Procore: login ${loginUrl}, API ${apiUrl}
-The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+  return `The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
+A fake Procore: login ${loginUrl}, API ${apiUrl}
 
 At start the proxy logged in, once for all three companies: ${logins.join(', ')}
 `

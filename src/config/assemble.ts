@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
 import type { Caller, Company, Config, Environment, ServiceAccount } from './config.ts'
+import { secretFlaw } from './credentials.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { networkSettings } from './outbound.ts'
 import { namedCompanies, placedAccounts, placedKeys } from './placed.ts'
 import { keyOf, type Path } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
-import { secretFlaw } from './secret-flaw.ts'
 
 /** What a Config is built from besides the settings. */
 export interface AssembleInput {
@@ -38,7 +38,9 @@ export function accountKey(loginUrl: string, clientId: string, clientSecret: str
 /** Builds a Config and freezes it deeply. The settings must have been checked. */
 export function assembleConfig(input: AssembleInput): Config {
   const { settings, values, certificates = [], file, folder, warnings, watchedFiles } = input
-  const { upstream, rateLimit, guard, cache, audit, shared } = settings
+  const { guard, cache, audit, shared, listen } = settings
+  const { connectTimeout, responseTimeout, ...upstream } = settings.upstream
+  const { maxWait, ...rateLimit } = settings.rateLimit
   const valueAt = (path: Path) => values.get(keyOf(path)) ?? ''
   const keysOf = (owner: Path) =>
     placedKeys(settings)
@@ -48,7 +50,7 @@ export function assembleConfig(input: AssembleInput): Config {
   const any = settings.companies['*']
   return deepFreeze({
     file,
-    listen: Array.isArray(settings.listen) ? settings.listen : [settings.listen],
+    listen: Array.isArray(listen) ? listen : [listen],
     publicUrl: settings.publicUrl,
     accounts: [...accounts.values()],
     companies: namedCompanies(settings).map(([name, company]): Company => {
@@ -67,20 +69,9 @@ export function assembleConfig(input: AssembleInput): Config {
         share,
       }),
     ),
-    upstream: {
-      connectTimeoutMs: upstream.connectTimeout,
-      responseTimeoutMs: upstream.responseTimeout,
-      connections: upstream.connections,
-      maxQueued: upstream.maxQueued,
-      retries: upstream.retries,
-      compression: upstream.compression,
-    },
+    upstream: { ...upstream, connectTimeoutMs: connectTimeout, responseTimeoutMs: responseTimeout },
     network: networkSettings(settings.network, valueAt(['network', 'proxy']), certificates),
-    rateLimit: {
-      whenExhausted: rateLimit.whenExhausted,
-      maxWaitMs: rateLimit.maxWait,
-      maxQueued: rateLimit.maxQueued,
-    },
+    rateLimit: { ...rateLimit, maxWaitMs: maxWait },
     cache: {
       coalesce: cache.coalesce,
       keep: cache.keep.map(({ paths, for: forMs, whenExhausted = 0 }) => ({

@@ -35,21 +35,18 @@ export function checkGuard({ settings, wrong }: CheckInput): CheckResult {
 /** Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests. */
 function openNames(settings: Settings): Finding[] {
   const { guard, publicUrl } = settings
-  const names = guard.allowedHosts.map((host, index): [Path, string] => [
+  const hosts = guard.allowedHosts.map((host, index): [Path, string] => [
     ['guard', 'allowedHosts', index],
     host,
   ])
-  const urls = [
-    { path: ['publicUrl'], url: publicUrl },
-    ...namedCompanies(settings).map(([name, company]) => ({
-      path: ['companies', name, 'publicUrl'],
-      url: company.publicUrl,
-    })),
-  ]
-  const plain = urls.flatMap(({ path, url }): [Path, string][] =>
+  const urls: [Path, string | undefined][] = namedCompanies(settings).map(([name, company]) => [
+    ['companies', name, 'publicUrl'],
+    company.publicUrl,
+  ])
+  const plain = [[['publicUrl'], publicUrl] as const, ...urls].flatMap(([path, url]): [Path, string][] =>
     url?.startsWith('http:') ? [[path, new URL(url).hostname]] : [],
   )
-  return [...names, ...plain]
+  return [...hosts, ...plain]
     .filter(([, host]) => !isLoopbackHost(host))
     .map(([path, host]) => ({
       path,

@@ -5,7 +5,7 @@ import { checkGuard } from './check-guard.ts'
 import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
 import { isRawMap } from './issues.ts'
 import { namedCompanies, placedAccounts, placedAddresses } from './placed.ts'
-import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
+import { didYouMean, type Finding, keyOf, type Path, repeated } from './problems.ts'
 import type { Settings } from './schema.ts'
 
 /** What the checks look at. */
@@ -48,23 +48,19 @@ function keysOf(raw: unknown, key: string): string[] {
   return isRawMap(map) ? Object.keys(map) : []
 }
 
-/** The problem of a name that refers to nothing. */
-function unknown(path: Path, what: string, { name, known, section }: Reference): Finding {
-  const others =
-    known.length === 0
-      ? `Add it under ${section}`
-      : `Known are ${known.join(', ')}; add others under ${section}`
-  return {
-    path,
-    message: `there is no ${what} ${JSON.stringify(name)}`,
-    fix: didYouMean(name, known) + others,
-  }
-}
-
 interface Reference {
+  readonly path: Path
+  readonly what: string
   readonly name: string
   readonly known: readonly string[]
   readonly section: string
+}
+
+/** The problem of a name that refers to nothing. */
+function unknown({ path, what, name, known, section }: Reference): Finding {
+  const others = known.length > 0 ? `Known are ${known.join(', ')}; add others` : 'Add it'
+  const message = `there is no ${what} ${JSON.stringify(name)}`
+  return { path, message, fix: `${didYouMean(name, known)}${others} under ${section}` }
 }
 
 function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
@@ -78,21 +74,20 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
       message: `${name} is one of Procore's own environments and can't be redefined`,
       fix: `Give yours another name, such as my-${name}`,
     }))
-  const accounts = placedAccounts(settings).map(({ path, account }) => ({
-    path: [...path, 'environment'],
-    name: account.environment,
-  }))
-  const defaults = Object.keys(settings.defaultAccess).map((name) => ({
-    path: ['defaultAccess', name],
-    name,
-  }))
-  const uses = [{ path: ['environment'], name: settings.environment }, ...accounts, ...defaults].flatMap(
-    ({ path, name }) =>
-      name === undefined || known.includes(name)
-        ? []
-        : [unknown(path, 'environment', { name, known, section: 'environments' })],
+  const uses: [Path, string | undefined][] = [
+    [['environment'], settings.environment],
+    ...placedAccounts(settings).map(({ path, account }): [Path, string | undefined] => [
+      [...path, 'environment'],
+      account.environment,
+    ]),
+    ...Object.keys(settings.defaultAccess).map((name): [Path, string] => [['defaultAccess', name], name]),
+  ]
+  const unknowns = uses.flatMap(([path, name]) =>
+    name === undefined || known.includes(name)
+      ? []
+      : [unknown({ path, what: 'environment', name, known, section: 'environments' })],
   )
-  return [...redefined, ...uses, ...checkFileDomains(settings)]
+  return [...redefined, ...unknowns, ...checkFileDomains(settings)]
 }
 
 /** Access tokens are sent to every host below a file domain, so it must not be a whole top-level domain. */
@@ -124,7 +119,7 @@ function checkAccountReferences({ settings, raw }: CheckInput): Finding[] {
   return Object.entries(settings.companies).flatMap(([company, { serviceAccount: name } = {}]) => {
     if (typeof name !== 'string' || known.includes(name)) return []
     const path = ['companies', company, 'serviceAccount']
-    return [unknown(path, 'service account', { name, known, section: 'serviceAccounts' })]
+    return [unknown({ path, what: 'service account', name, known, section: 'serviceAccounts' })]
   })
 }
 
@@ -153,31 +148,20 @@ function checkAccess({ settings, wrong }: CheckInput): Finding[] {
 
 function checkIds({ settings, wrong }: CheckInput): Finding[] {
   const companies = namedCompanies(settings).filter(([name]) => !wrong.has(keyOf(['companies', name, 'id'])))
-  const findings: Finding[] = []
-  const first = new Map<string, string>()
-  for (const [name, { id }] of companies) {
-    const other = first.get(id)
-    if (other === undefined) first.set(id, name)
-    else
-      findings.push({
-        path: ['companies', name, 'id'],
-        message: `${id} is the id of ${other} too`,
-        fix: 'Correct one of the two ids, or remove one of the two companies',
-      })
-  }
+  const findings: Finding[] = repeated(companies, ([, { id }]) => id).map(([[name, { id }], [other]]) => ({
+    path: ['companies', name, 'id'],
+    message: `${id} is the id of ${other} too`,
+    fix: 'Correct one of the two ids, or remove one of the two companies',
+  }))
   for (const [name, { id }] of companies) {
     // Invariant: a path prefix of digits means one company, whether it is read as a name or as an id.
     if (!/^\d+$/.test(name) || name === id) continue
-    const other = first.get(name)
-    const message =
-      other === undefined
-        ? `the name consists of digits but is not the company's id ${id}`
-        : `the name is the id of ${other}`
-    findings.push({
-      path: ['companies', name],
-      message,
-      fix: `Choose a name with a letter in it, or use ${id}`,
-    })
+    const [other] = companies.find(([, company]) => company.id === name) ?? []
+    const message = other
+      ? `the name is the id of ${other}`
+      : `the name consists of digits but is not the company's id ${id}`
+    const fix = `Choose a name with a letter in it, or use ${id}`
+    findings.push({ path: ['companies', name], message, fix })
   }
   return findings
 }
@@ -194,22 +178,16 @@ function checkDefaults(settings: Settings): Finding[] {
 /** Every address, including the one for metrics. */
 function allAddresses(settings: Settings) {
   const { listen: address } = settings.metrics
-  const metrics = address === undefined ? [] : [{ path: ['metrics', 'listen'], address }]
-  return [...placedAddresses(settings), ...metrics]
+  return [...placedAddresses(settings), ...(address ? [{ path: ['metrics', 'listen'], address }] : [])]
 }
 
 function checkAddresses(settings: Settings): Finding[] {
-  const seen = new Map<string, Path>()
-  return allAddresses(settings).flatMap(({ path, address }) => {
-    if (address.kind === 'tcp' && address.port === 0) return []
-    const text = listenText(address)
-    const other = seen.get(text)
-    seen.set(text, other ?? path)
-    if (other === undefined) return []
-    return [
-      { path, message: `${keyOf(other)} is ${text} too`, fix: 'Choose another port or path for one of them' },
-    ]
-  })
+  const fixed = allAddresses(settings).filter(({ address }) => address.kind === 'unix' || address.port !== 0)
+  return repeated(fixed, ({ address }) => listenText(address)).map(([{ path, address }, other]) => ({
+    path,
+    message: `${keyOf(other.path)} is ${listenText(address)} too`,
+    fix: 'Choose another port or path for one of them',
+  }))
 }
 
 /** Finds an API or login server whose address is obviously the proxy's own. */
@@ -240,21 +218,15 @@ function checkCallers({ settings, raw }: CheckInput): Finding[] {
       if (named !== undefined)
         return [{ path, message: `${name} is the id of ${named}`, fix: `Write its name: ${named}` }]
       if (hasAny && /^\d{1,20}$/.test(name)) return []
-      return [unknown(path, 'company', { name, known, section: 'companies' })]
+      return [unknown({ path, what: 'company', name, known, section: 'companies' })]
     }),
   )
 }
 
 function checkCache({ cache }: Settings): Finding[] {
-  return cache.keep.flatMap((rule, index) =>
-    rule.whenExhausted === undefined || rule.whenExhausted >= rule.for
-      ? []
-      : [
-          {
-            path: ['cache', 'keep', index, 'whenExhausted'],
-            message: 'is shorter than `for`',
-            fix: 'Write a longer duration, or leave it out',
-          },
-        ],
-  )
+  return cache.keep.flatMap((rule, index) => {
+    if (rule.whenExhausted === undefined || rule.whenExhausted >= rule.for) return []
+    const path = ['cache', 'keep', index, 'whenExhausted']
+    return [{ path, message: 'is shorter than `for`', fix: 'Write a longer duration, or leave it out' }]
+  })
 }

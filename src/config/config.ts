@@ -1,4 +1,5 @@
 // The resolved configuration, which the rest of the program reads. load.ts makes it; it is frozen and never changes.
+import type { Settings } from './schema.ts'
 import type { Secret } from './secret.ts'
 
 /** A pair of Procore origins. Origins have no path and no trailing slash: `https://api.procore.com`. */
@@ -75,8 +76,6 @@ export interface UpstreamSettings {
   readonly retries: number
   /** `auto`: the proxy asks for gzip if the caller sends no Accept-Encoding, and unpacks it; absent means `off`. */
   readonly compression?: 'auto' | 'off'
-  /** Never set; it goes with the code that reads it. */
-  readonly http2?: boolean
 }
 
 /** An HTTP proxy between this machine and Procore. */
@@ -122,20 +121,10 @@ export interface GuardSettings {
   readonly allowUnauthenticated: boolean
 }
 
-export interface LogSettings {
-  readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
-  readonly format: 'auto' | 'json' | 'readable'
-}
+export type LogSettings = Readonly<Settings['log']>
 
-/** What the status page remembers of requests. */
-export interface InspectorSettings {
-  readonly enabled: boolean
-  /** How many requests. */
-  readonly requests: number
-  readonly showQueryValues: boolean
-  /** Whether the beginnings of bodies are remembered. */
-  readonly bodies: boolean
-}
+/** What the status page remembers: how many requests, and whether with values of queries and beginnings of bodies. */
+export type InspectorSettings = Readonly<Settings['inspector']>
 
 /** A caller with a name and permissions of its own (`callers:`). */
 export interface Caller {
@@ -164,15 +153,7 @@ export interface AuditSettings {
 }
 
 /** Whole lists in one request (`lists:`). */
-export interface ListSettings {
-  readonly enabled: boolean
-  readonly perPage: number
-  readonly maxPages: number
-  readonly maxProjects: number
-  /** How many projects are read at the same time if a list covers all projects. */
-  readonly concurrency: number
-  readonly csvFormulas: 'escape' | 'keep'
-}
+export type ListSettings = Readonly<Settings['lists']>
 
 /** Responses that are served again without asking Procore (`cache:`). All off by default. */
 export interface CacheSettings {

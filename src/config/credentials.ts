@@ -1,50 +1,42 @@
 // Reads and checks every secret of the settings: client ids and secrets, keys, URLs with passwords.
+import { isLoopbackHost } from './addresses.ts'
 import { chmod, isOpenToOthers } from './files.ts'
 import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { placedAccounts, placedKeys } from './placed.ts'
-import { type Finding, isMistake, keyOf, type Mistake, type Path } from './problems.ts'
+import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } from './problems.ts'
 import type { SecretSource, Settings } from './schema.ts'
-import { secretFlaw } from './secret-flaw.ts'
 import { readSecret, type SecretContext, secretFile } from './secrets.ts'
-import { checkSharedUrl, sendsPasswordInClear } from './shared-url.ts'
-
-/** What was read. */
-export interface Credentials {
-  /** By key path; a value that is wrong is missing here. */
-  readonly values: ReadonlyMap<string, string>
-  readonly findings: readonly Finding[]
-  readonly warnings: readonly string[]
-  /** Absolute paths of the files that secrets were read from. */
-  readonly files: readonly string[]
-}
-
-type Kind = 'clientId' | 'clientSecret' | 'key' | 'proxyUrl' | 'sharedUrl'
 
 interface PlacedSecret {
   readonly path: Path
-  readonly kind: Kind
+  readonly kind: keyof typeof JUDGES
   readonly source: SecretSource
 }
 
 function placedSecrets(settings: Settings): PlacedSecret[] {
-  const accounts = placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
-    { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
-    { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
-  ])
-  const keys = placedKeys(settings).map(({ path, source }) => ({ path, kind: 'key' as const, source }))
-  const urls = [
-    { path: ['network', 'proxy'], kind: 'proxyUrl' as const, source: settings.network.proxy },
-    { path: ['shared', 'url'], kind: 'sharedUrl' as const, source: settings.shared?.url },
-  ].filter((placed): placed is typeof placed & { source: SecretSource } => placed.source !== undefined)
-  return [...accounts, ...keys, ...urls]
+  const { network, shared } = settings
+  return [
+    ...placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
+      { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
+      { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
+    ]),
+    ...placedKeys(settings).map(({ path, source }): PlacedSecret => ({ path, kind: 'key', source })),
+    ...(network.proxy
+      ? [{ path: ['network', 'proxy'], kind: 'proxyUrl', source: network.proxy } as const]
+      : []),
+    ...(shared ? [{ path: ['shared', 'url'], kind: 'sharedUrl', source: shared.url } as const] : []),
+  ]
 }
 
-/** Reads everything at the same time, except for values in `wrong`, which have been judged already. */
+/**
+ * Reads everything at the same time, except for values in `wrong`, which have been judged already.
+ * @returns `values` by key path, without those that are wrong; `files`: the absolute paths of what was read.
+ */
 export async function readCredentials(
   settings: Settings,
   wrong: ReadonlySet<string>,
   context: SecretContext,
-): Promise<Credentials> {
+) {
   const values = new Map<string, string>()
   const findings: Finding[] = []
   const warnings: string[] = []
@@ -72,14 +64,15 @@ export async function readCredentials(
 const KEY_FIX = 'Use a random one: procore-proxy key NAME makes one'
 const MIN_KEY_LENGTH = 16
 
-const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
-  clientId: (value) => {
+/** What is wrong with a value of each kind. */
+const JUDGES = {
+  clientId: (value: string): Mistake | undefined => {
     if (/^[\x21-\x7e]+$/.test(value)) return undefined
     const message = 'the client id contains blanks or characters that no client id has'
     return { message, fix: 'Copy it again from the Procore Developer Portal' }
   },
-  clientSecret: () => undefined,
-  key: (value) => {
+  clientSecret: (): undefined => undefined,
+  key: (value: string): Mistake | undefined => {
     // A value that fits in an HTTP header: printable ASCII, no space at either end (RFC 9110, section 5.5).
     if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) {
       const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
@@ -90,23 +83,54 @@ const JUDGES: Readonly<Record<Kind, (value: string) => Mistake | undefined>> = {
     if (new Set(value).size === 1) return { message: 'the key is one character repeated', fix: KEY_FIX }
     return undefined
   },
-  proxyUrl: (value) => {
+  proxyUrl: (value: string): Mistake | undefined => {
     const url = value === NO_PROXY_AT_ALL ? undefined : parseProxyUrl(value)
     return isMistake(url) ? url : undefined
   },
   sharedUrl: checkSharedUrl,
 }
 
+/** A sentence about what is probably wrong with a secret, without any part of it; undefined if nothing is wrong. */
+export function secretFlaw(value: string): string | undefined {
+  if (value.includes('\0') || value.includes('\ufffd'))
+    return 'The secret looks like UTF-16 text. Save it as UTF-8.'
+  if (/^\ufeff|\ufeff$/.test(value))
+    return 'The secret starts with a byte-order mark. Save it as UTF-8 without one.'
+  if (/^[\r\n]|[\r\n]$/.test(value))
+    return 'The secret has a line end too many. Remove empty lines before and after it.'
+  if (/^\s|\s$/.test(value)) return 'The secret has blanks before or after it. Remove them.'
+  if (/^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s.test(value))
+    return 'The secret is in quotes, which count as part of it. Remove them.'
+  if (/[\r\n]/.test(value)) return 'The secret has a line end in it. Write it on one line.'
+  return undefined
+}
+
+const REDIS_FIX =
+  'Write rediss://USER:PASSWORD@HOST:PORT (or redis://), with characters such as @ : / # ? % of the password as %40 %3A %2F %23 %3F %25'
+
+/** Checks the text of `shared.url`. No message contains any part of it, because it may contain a password. */
+export function checkSharedUrl(text: string): Mistake | undefined {
+  const url = URL.parse(text)
+  if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === '')
+    return { message: 'it is not a redis:// or rediss:// URL', fix: REDIS_FIX }
+  if (!/^\/?\d*$/.test(url.pathname) || url.search !== '' || url.hash !== '')
+    return { message: 'it has more than a host, a port and the number of a database', fix: REDIS_FIX }
+  return undefined
+}
+
+/** Whether a password would be sent unencrypted over a network. */
+export function sendsPasswordInClear(text: string): boolean {
+  const url = URL.parse(text)
+  return url?.protocol === 'redis:' && url.password !== '' && !isLoopbackHost(url.hostname)
+}
+
 /** A key identifies its caller, so no two callers may have the same one. */
 function sharedKeys(settings: Settings, values: ReadonlyMap<string, string>): Finding[] {
-  const owners = new Map<string, Path>()
-  return placedKeys(settings).flatMap(({ path, owner }) => {
-    const value = values.get(keyOf(path))
-    if (value === undefined) return []
-    const first = owners.get(value)
-    if (first === undefined) owners.set(value, owner)
-    if (first === undefined || keyOf(first) === keyOf(owner)) return []
-    return [{ path, message: `${keyOf(first)} has the same key`, fix: 'Give each caller a key of its own' }]
+  const read = placedKeys(settings).filter(({ path }) => values.has(keyOf(path)))
+  return repeated(read, ({ path }) => String(values.get(keyOf(path)))).flatMap(([{ path, owner }, first]) => {
+    if (keyOf(first.owner) === keyOf(owner)) return []
+    const message = `${keyOf(first.owner)} has the same key`
+    return [{ path, message, fix: 'Give each caller a key of its own' }]
   })
 }
 

@@ -1,19 +1,16 @@
 // Reads YAML text into plain values with their positions. Numbers that JavaScript would round or reformat stay text.
 import {
-  type Alias,
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
-  type Node,
-  type Pair,
   parseDocument,
   type Scalar,
   type YAMLMap,
-  type YAMLSeq,
 } from 'yaml'
-import type { Mistake, Path } from './problems.ts'
+import type { Finding, Path } from './problems.ts'
 
 /** A number that is not a plain, safe, canonical integer, as it was written. The schema decides what to do with it. */
 export class OddNumber {
@@ -24,9 +21,8 @@ export class OddNumber {
   }
 }
 
-/** A mistake and its place in the text (line and column start at 1). */
-export interface DocumentProblem extends Mistake {
-  readonly path: Path
+/** A place in a text; both start at 1. */
+export interface Position {
   readonly line: number
   readonly column: number
 }
@@ -37,9 +33,9 @@ export interface ConfigDocument {
   readonly value: unknown
   /** Whether the text is YAML; if not, `problems` says why. */
   readonly readable: boolean
-  readonly problems: readonly DocumentProblem[]
+  readonly problems: readonly (Finding & Position)[]
   /** The place of the deepest part of a path that exists. */
-  locate(path: Path): { readonly line: number; readonly column: number }
+  locate(path: Path): Position
 }
 
 /** Far more than any configuration has. Stops aliases that contain each other from growing without end. */
@@ -49,14 +45,9 @@ const MAX_DEPTH = 40
 /** Reads a configuration's text; never throws. */
 export function readDocument(text: string): ConfigDocument {
   const lines = new LineCounter()
-  const document = parseDocument<Node>(text, {
-    intAsBigInt: true,
-    uniqueKeys: false,
-    prettyErrors: false,
-    lineCounter: lines,
-    version: '1.2',
-  })
-  const at = (offset: number) => {
+  const options = { intAsBigInt: true, uniqueKeys: false, prettyErrors: false, version: '1.2' } as const
+  const document = parseDocument(text, { ...options, lineCounter: lines })
+  const at = (offset = 0): Position => {
     const { line, col } = lines.linePos(offset)
     return { line: Math.max(line, 1), column: Math.max(col, 1) }
   }
@@ -64,54 +55,43 @@ export function readDocument(text: string): ConfigDocument {
     path: [],
     ...at(error.pos[0]),
     message: `this is not valid YAML: ${wordsOf(error.message)}`,
-    fix: fixOf(error.code),
+    fix: FIXES[error.code] ?? OTHER_FIX,
   }))
-  const root = document.contents
-  const position = (node: Node | Pair<Node, Node | null> | null) => {
-    const start = isNode(node) ? node.range?.[0] : undefined
-    return at(start ?? 0)
-  }
-  if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at(0) }
+  if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at() }
 
-  const problems: DocumentProblem[] = []
-  const say = (node: Node | null, path: Path, message: string, fix: string) =>
+  const problems: (Finding & Position)[] = []
+  const position = (node: unknown) => at((isNode(node) && node.range?.[0]) || 0)
+  const say = (node: unknown, path: Path, message: string, fix: string) =>
     problems.push({ path, ...position(node), message, fix })
+  /** What an alias refers to, or the node itself. */
+  const resolve = (node: unknown): unknown => (isAlias(node) ? node.resolve(document) : node)
+  /** A key as it is written; `7656:` and `"7656":` are the same key. */
+  const keyText = (key: unknown): string | undefined => {
+    const scalar = resolve(key)
+    if (!isScalar(scalar)) return undefined
+    return typeof scalar.value === 'string' ? scalar.value : String(scalar.source)
+  }
   let values = 0
 
-  const convert = (node: Node | null, path: Path): unknown => {
+  const convert = (node: unknown, path: Path): unknown => {
     values += 1
     if (values > MAX_VALUES || path.length > MAX_DEPTH) {
-      if (!problems.some((problem) => problem.message === TOO_MUCH)) {
-        say(
-          node,
-          [],
-          TOO_MUCH,
-          'Write the values out instead of using aliases (*name) that contain each other',
-        )
-      }
+      if (!problems.some(({ message }) => message === TOO_MUCH)) say(node, [], TOO_MUCH, TOO_MUCH_FIX)
       return null
     }
     if (isAlias(node)) {
-      const target = resolveAlias(node)
-      if (target === null)
-        say(
-          node,
-          path,
-          'a value that starts with a star refers to an anchor, but there is no such anchor',
-          STAR_FIX,
-        )
+      const target = resolve(node)
+      if (target === undefined) say(node, path, NO_ANCHOR, STAR_FIX)
       return convert(target, path)
     }
-    if (isMap(node)) return convertMap(node as YAMLMap<Node, Node | null>, path)
-    if (isSeq(node))
-      return (node as YAMLSeq<Node>).items.map((item, index) => convert(item, [...path, index]))
+    if (isMap(node)) return convertMap(node, path)
+    if (isSeq(node)) return node.items.map((item, index) => convert(item, [...path, index]))
     return isScalar(node) ? scalarValue(node) : null
   }
-  const resolveAlias = (alias: Alias) => (alias.resolve(document) as Node | undefined) ?? null
-  const convertMap = (map: YAMLMap<Node, Node | null>, path: Path) => {
+  const convertMap = (map: YAMLMap, path: Path) => {
     const result: Record<string, unknown> = Object.create(null)
     for (const { key, value } of map.items) {
-      const name = keyText(isAlias(key) ? resolveAlias(key) : key)
+      const name = keyText(key)
       const inner = [...path, name ?? '?']
       if (name === undefined) say(key, inner, 'a list or map is used as a key', 'Use a plain word as the key')
       else if (name === '__proto__') say(key, inner, "this key can't be used", 'Choose another name')
@@ -120,41 +100,32 @@ export function readDocument(text: string): ConfigDocument {
     }
     return result
   }
-  const value = root === null ? undefined : convert(root, [])
+  const root = document.contents
 
   const locate = (path: Path) => {
-    let node: Node | null = root
-    let found: Node | null = root
+    let node: unknown = root
+    let found: unknown = root
     for (const part of path) {
-      if (isAlias(node)) node = resolveAlias(node)
-      if (isMap(node)) {
-        const pairs = (node as YAMLMap<Node, Node | null>).items
-        const pair = pairs.find(({ key }) => keyText(isAlias(key) ? resolveAlias(key) : key) === part)
+      const whole = resolve(node)
+      if (isMap(whole)) {
+        const pair = whole.items.find(({ key }) => keyText(key) === part)
         if (pair === undefined) break
         found = pair.key
         node = pair.value
-      } else if (isSeq(node) && typeof part === 'number') {
-        node = (node.items[part] as Node | undefined) ?? null
+      } else if (isSeq(whole)) {
+        node = whole.items[Number(part)]
         found = node ?? found
       } else break
     }
     return position(found)
   }
-  return { value, readable: true, problems, locate }
+  return { value: root === null ? undefined : convert(root, []), readable: true, problems, locate }
 }
 
+const NO_ANCHOR = 'a value that starts with a star refers to an anchor, but there is no such anchor'
 const STAR_FIX = 'Quote a key or value that starts with a star: "*"'
 const TOO_MUCH = 'this is too long or too deeply nested for a configuration'
-
-function isNode(value: unknown): value is Node {
-  return isScalar(value) || isMap(value) || isSeq(value) || isAlias(value)
-}
-
-/** A key as it is written; `7656:` and `"7656":` are the same key. */
-function keyText(key: Node | null): string | undefined {
-  if (!isScalar(key)) return undefined
-  return typeof key.value === 'string' ? key.value : String(key.source)
-}
+const TOO_MUCH_FIX = 'Write the values out instead of using aliases (*name) that contain each other'
 
 function scalarValue(scalar: Scalar): unknown {
   const { value } = scalar
@@ -174,10 +145,11 @@ function wordsOf(message: string): string {
   return message.replace(/: .*$/s, '')
 }
 
-function fixOf(code: string): string {
-  if (code === 'BAD_ALIAS') return STAR_FIX
-  if (code === 'TAG_RESOLVE_FAILED') return 'Quote a value that starts with an exclamation mark'
-  if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
-  if (code === 'MULTIPLE_DOCS') return 'Put everything into one document, without ---'
-  return 'Check indentation, quotes and brackets here, and quote values that contain [ ] { } : # * & !'
+const FIXES: Readonly<Record<string, string>> = {
+  BAD_ALIAS: STAR_FIX,
+  TAG_RESOLVE_FAILED: 'Quote a value that starts with an exclamation mark',
+  TAB_AS_INDENT: 'Indent with spaces',
+  MULTIPLE_DOCS: 'Put everything into one document, without ---',
 }
+const OTHER_FIX =
+  'Check indentation, quotes and brackets here, and quote values that contain [ ] { } : # * & !'

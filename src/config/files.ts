@@ -1,35 +1,22 @@
 // Reads small files together with their permission bits, and explains failures.
-import { open, stat } from 'node:fs/promises'
+import { open, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
 
-/** A file's text and permission bits, both taken from the same open file. */
-export interface TextFile {
-  readonly text: string
-  /** The lowest nine bits, e.g. `0o600`. */
-  readonly mode: number
-}
-
-/** A file's bytes and permission bits, both taken from the same open file. */
-export interface FileBytes {
-  readonly bytes: Buffer
-  /** The lowest nine bits, e.g. `0o600`. */
-  readonly mode: number
-}
+/** What a file contains and its permission bits (the lowest nine, e.g. `0o600`), both taken from the same open file. */
+type FileOf<T> = T & { readonly mode: number }
 
 /** Reads at most `maxBytes`. */
-export async function readFileBytes(path: string, maxBytes: number): Promise<FileBytes | Mistake> {
+export async function readFileBytes(
+  path: string,
+  maxBytes: number,
+): Promise<FileOf<{ readonly bytes: Buffer }> | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
-    const bytes = Buffer.alloc(maxBytes + 1)
-    let length = 0
-    while (length < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, length, bytes.length - length, null)
-      if (bytesRead === 0) break
-      length += bytesRead
-    }
-    if (length <= maxBytes) return { bytes: bytes.subarray(0, length), mode: mode & 0o777 }
+    const bytes = await buffer(handle.createReadStream({ end: maxBytes }))
+    if (bytes.length <= maxBytes) return { bytes, mode: mode & 0o777 }
     return { message: `${path} is larger than ${maxBytes / 1024} KiB`, fix: 'Check that the path is right' }
   } catch (error) {
     return wordsFor(path, error)
@@ -37,7 +24,10 @@ export async function readFileBytes(path: string, maxBytes: number): Promise<Fil
 }
 
 /** Reads at most `maxBytes` of UTF-8 text. */
-export async function readTextFile(path: string, maxBytes: number): Promise<TextFile | Mistake> {
+export async function readTextFile(
+  path: string,
+  maxBytes: number,
+): Promise<FileOf<{ readonly text: string }> | Mistake> {
   const file = await readFileBytes(path, maxBytes)
   if ('message' in file) return file
   const [first, second] = file.bytes
@@ -85,6 +75,33 @@ export function isOpenToOthers(mode: number): boolean {
   return (mode & 0o077) !== 0
 }
 
+/** Whether the file is on a read-only mount; links are followed. False on systems without /proc. */
+export async function isOnReadOnlyMount(path: string): Promise<boolean> {
+  try {
+    const [real, mounts] = await Promise.all([realpath(path), readFile('/proc/self/mountinfo', 'utf8')])
+    return isReadOnlyIn(mounts, real)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Like {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links.
+ */
+export function isReadOnlyIn(mountinfo: string, path: string): boolean {
+  let best = { point: '', isReadOnly: false }
+  for (const line of mountinfo.split('\n')) {
+    const [, , , , escaped = '', options = ''] = line.split(' ')
+    const point = escaped.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)))
+    const holdsPath = path === point || path.startsWith(point.endsWith('/') ? point : `${point}/`)
+    // Of two mounts at the same point, the later one hides the earlier one.
+    if (!holdsPath || point === '' || point.length < best.point.length) continue
+    const [, superOptions = ''] = /^.* - \S+ \S+ (\S+)$/.exec(line) ?? []
+    best = { point, isReadOnly: [options, superOptions].some((list) => list.split(',').includes('ro')) }
+  }
+  return best.isReadOnly
+}
+
 /** Checks that the folder of the audit log exists; `folder` is where relative paths start. */
 export async function checkAuditFile(
   audit: { readonly file: string } | undefined,
@@ -92,11 +109,7 @@ export async function checkAuditFile(
 ): Promise<Finding[]> {
   if (audit === undefined) return []
   const file = resolve(folder, audit.file)
-  const isFolder = (path: string) =>
-    stat(path).then(
-      (found) => found.isDirectory(),
-      () => false,
-    )
+  const isFolder = async (path: string) => (await stat(path).catch(() => undefined))?.isDirectory() ?? false
   const finding = (message: string, fix: string): Finding[] => [{ path: ['audit', 'file'], message, fix }]
   if (!(await isFolder(dirname(file))))
     return finding(`the folder ${dirname(file)} does not exist`, 'Create it, or correct the path')

@@ -4,7 +4,7 @@ import { assembleConfig } from './assemble.ts'
 import { checkSettings } from './checks.ts'
 import type { Config } from './config.ts'
 import { checkPlainSecrets, readCredentials } from './credentials.ts'
-import { type ConfigDocument, readDocument } from './document.ts'
+import { type ConfigDocument, type Position, readDocument } from './document.ts'
 import { checkAuditFile, readTextFile } from './files.ts'
 import { isRawMap, readSettings } from './issues.ts'
 import { readCaFile } from './outbound.ts'
@@ -110,8 +110,6 @@ async function readConfigFile(
     throw new ConfigError(document.problems.map((problem) => placed(found.path, problem)))
   return { document, mode: file.mode }
 }
-
-type Position = { readonly line: number; readonly column: number }
 
 function placed(file: string | undefined, { path, ...rest }: Finding & Position): Problem {
   const { line, column, message, fix } = rest

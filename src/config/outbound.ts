@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
 import type { NetworkSettings, NoProxyEntry } from './config.ts'
 import { readFileBytes } from './files.ts'
-import { type Finding, keyOf, type Mistake, quoted } from './problems.ts'
+import { isMistake, keyOf, type Mistake, quoted } from './problems.ts'
 import type { Settings } from './schema.ts'
 import { Secret } from './secret.ts'
 
@@ -77,31 +77,15 @@ export function noProxyEntries(variable: string): string[] {
 const MAX_CA_BYTES = 1024 * 1024
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
-/** What was read from `network.caFile`. */
-export interface CaCertificates {
-  /** PEM. */
-  readonly certificates: readonly string[]
-  readonly findings: readonly Finding[]
-  /** The file, if there is one. */
-  readonly files: readonly string[]
-}
-
-/** Reads the file, whose path is relative to `folder`, unless it has been judged to be wrong already. */
-export async function readCaFile(
-  { network }: Settings,
-  wrong: ReadonlySet<string>,
-  folder: string,
-): Promise<CaCertificates> {
+/** Reads `network.caFile` (PEM), whose path is relative to `folder`, unless it has been judged to be wrong already. */
+export async function readCaFile({ network }: Settings, wrong: ReadonlySet<string>, folder: string) {
   const path = ['network', 'caFile']
-  if (network.caFile === undefined || wrong.has(keyOf(path))) {
-    return { certificates: [], findings: [], files: [] }
-  }
-  const file = resolve(folder, network.caFile)
-  const certificates = await readCertificates(file)
-  if ('message' in certificates) {
-    return { certificates: [], findings: [{ path, ...certificates }], files: [file] }
-  }
-  return { certificates, findings: [], files: [file] }
+  const nothing = { certificates: [], findings: [], files: [] }
+  if (network.caFile === undefined || wrong.has(keyOf(path))) return nothing
+  const files = [resolve(folder, network.caFile)]
+  const certificates = await readCertificates(String(files[0]))
+  if ('message' in certificates) return { ...nothing, findings: [{ path, ...certificates }], files }
+  return { certificates, findings: [], files }
 }
 
 async function readCertificates(file: string): Promise<readonly string[] | Mistake> {
@@ -112,9 +96,9 @@ async function readCertificates(file: string): Promise<readonly string[] | Mista
     // A file without PEM may be DER, which Windows saves by default.
     return (blocks ?? [read.bytes]).map((one) => new X509Certificate(one).toString())
   } catch {
+    const message = `${file} has ${blocks === null ? 'no' : 'a broken'} certificate in it`
     return {
-      message:
-        blocks === null ? `${file} has no certificate in it` : `${file} has a broken certificate in it`,
+      message,
       fix: 'Save the CA certificate as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
     }
   }
@@ -127,14 +111,11 @@ export function networkSettings(
   certificates: readonly string[],
 ): NetworkSettings {
   const parsed = proxyUrl === '' || proxyUrl === NO_PROXY_AT_ALL ? undefined : parseProxyUrl(proxyUrl)
-  const { origin, authorization } =
-    parsed === undefined || 'message' in parsed ? { origin: undefined, authorization: undefined } : parsed
-  const text = JSON.stringify([origin, authorization, noProxy, certificates])
+  const proxy = parsed === undefined || isMistake(parsed) ? undefined : parsed
+  const text = JSON.stringify([proxy?.origin, proxy?.authorization, noProxy, certificates])
+  const authorization = proxy?.authorization === undefined ? undefined : new Secret(proxy.authorization)
   return {
-    proxy:
-      origin === undefined
-        ? undefined
-        : { origin, authorization: authorization ? new Secret(authorization) : undefined },
+    proxy: proxy && { origin: proxy.origin, authorization },
     noProxy,
     certificates,
     key: createHash('sha256').update(text).digest('base64url'),

@@ -17,133 +17,121 @@ export interface Flags {
 }
 
 /** Where flags and variables are read from. */
-export interface OverrideContext {
+interface OverrideContext {
   readonly flags: Flags
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
 }
 
 /** The file's values after flags and variables were applied. */
-export interface Overridden {
+interface Overridden {
   readonly value: unknown
   /** By key path: the flag or variable that a value came from. */
-  readonly sources: ReadonlyMap<string, string>
-  /** Key paths that are missing, for which `problems` has an entry already. */
-  readonly reported: ReadonlySet<string>
-  readonly problems: readonly Problem[]
-  readonly warnings: readonly string[]
-}
-
-interface Given {
-  /** The name of the flag or variable. */
-  readonly name: string
-  readonly value: unknown
-}
-
-/** The result, which the functions below fill in. */
-interface Layer extends OverrideContext {
-  readonly root: RawMap
   readonly sources: Map<string, string>
+  /** Key paths that are missing, for which `problems` has an entry already. */
   readonly reported: Set<string>
   readonly problems: Problem[]
   readonly warnings: string[]
 }
 
+/** A value, and the name of its flag or variable. */
+interface Given {
+  readonly name: string
+  readonly value: unknown
+}
+
+/** The result, which the functions below fill in. */
+interface Layer extends OverrideContext, Overridden {
+  readonly value: RawMap
+}
+
 /** Applies flags and variables to `raw`, which is changed. A value that is not a map stays as it is. */
 export function applyOverrides(raw: unknown, context: OverrideContext): Overridden {
-  const root: unknown = raw ?? Object.create(null)
-  const layer = { ...context, sources: new Map(), reported: new Set<string>(), problems: [], warnings: [] }
-  if (isRawMap(root)) {
+  const value: unknown = raw ?? Object.create(null)
+  const result: Overridden = { value, sources: new Map(), reported: new Set(), problems: [], warnings: [] }
+  if (isRawMap(value)) {
     // A section with nothing below it (every line commented out) counts as left out.
-    for (const [key, value] of Object.entries(root)) if (value === null) delete root[key]
-    const filled = { ...layer, root }
-    overrideListenAndLog(filled)
-    overrideEnvironment(filled)
-    overrideCompany(filled)
-    defaultNetwork(filled)
+    for (const [key, section] of Object.entries(value)) if (section === null) delete value[key]
+    const layer = { ...context, ...result, value }
+    overrideListenAndLog(layer)
+    overrideEnvironment(layer)
+    overrideCompany(layer)
+    defaultNetwork(layer)
   }
-  return { ...layer, value: root }
+  return result
 }
 
 function get(layer: Layer, path: Path): unknown {
-  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), layer.root)
+  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), layer.value)
 }
 
-/** Sets a value. If something that is not a map is in the way, the schema reports it. */
-function set(layer: Layer, path: readonly string[], { name, value }: Given): void {
-  let map: RawMap = layer.root
+/** Sets a value, if there is one. If something that is not a map is in the way, the schema reports it. */
+function set(layer: Layer, path: readonly string[], given: Given | undefined): void {
+  if (given === undefined) return
+  let map: RawMap = layer.value
   for (const part of path.slice(0, -1)) {
     map[part] ??= Object.create(null)
     const next = map[part]
     if (!isRawMap(next)) return
     map = next
   }
-  map[path.at(-1) as string] = value
-  layer.sources.set(keyOf(path), name)
+  map[path.at(-1) as string] = given.value
+  layer.sources.set(keyOf(path), given.name)
 }
 
-function report(layer: Layer, key: string, [message, fix]: readonly [string, string]): void {
-  layer.problems.push({ key, message, fix })
+/** A flag or variable; undefined if it is empty. */
+function given(name: string, value: string | undefined) {
+  return value?.trim() ? { name, value } : undefined
 }
 
-function variable(env: NodeJS.ProcessEnv, name: string): { name: string; value: string } | undefined {
-  const value = env[name]
-  return value === undefined || value.trim() === '' ? undefined : { name, value }
-}
-
-function flagOr(flag: string, value: string | undefined, fallback?: Given): Given | undefined {
-  return value === undefined || value.trim() === '' ? fallback : { name: flag, value }
+function variable({ env }: Layer, name: string) {
+  return given(name, env[name])
 }
 
 function overrideListenAndLog(layer: Layer): void {
-  const { flags, env } = layer
-  const fromVariable = variable(env, 'PROCORE_PROXY_LISTEN')
-  if (flags.listen !== undefined && flags.listen.length > 0) {
-    set(layer, ['listen'], { name: '--listen', value: [...flags.listen] })
-  } else if (fromVariable) {
-    const addresses = fromVariable.value.split(',').map((address) => address.trim())
-    set(layer, ['listen'], { ...fromVariable, value: addresses.filter((address) => address !== '') })
-  }
-  const level = flagOr('--log-level', flags.logLevel, variable(env, 'PROCORE_PROXY_LOG_LEVEL'))
-  if (level) set(layer, ['log', 'level'], level)
-  const format = flagOr('--log-format', flags.logFormat)
-  if (format) set(layer, ['log', 'format'], format)
+  const { flags } = layer
+  const listen = variable(layer, 'PROCORE_PROXY_LISTEN')
+  const addresses = listen?.value.split(',').map((address) => address.trim())
+  const fromFlags = flags.listen?.length ? { name: '--listen', value: [...flags.listen] } : undefined
+  set(layer, ['listen'], fromFlags ?? (listen && { ...listen, value: addresses?.filter(Boolean) }))
+  const level = given('--log-level', flags.logLevel) ?? variable(layer, 'PROCORE_PROXY_LOG_LEVEL')
+  set(layer, ['log', 'level'], level)
+  set(layer, ['log', 'format'], given('--log-format', flags.logFormat))
 }
 
 /** The name of the environment that PROCORE_API_URL and PROCORE_LOGIN_URL define. */
 const CUSTOM = 'custom'
 
 function overrideEnvironment(layer: Layer): void {
-  const { flags, env } = layer
-  const named = variable(env, 'PROCORE_ENVIRONMENT')
-  const api = variable(env, 'PROCORE_API_URL')
-  const login = variable(env, 'PROCORE_LOGIN_URL')
+  const named = variable(layer, 'PROCORE_ENVIRONMENT')
+  const api = variable(layer, 'PROCORE_API_URL')
+  const login = variable(layer, 'PROCORE_LOGIN_URL')
   if (api && login) {
     set(layer, ['environments', CUSTOM], { name: api.name, value: Object.create(null) })
     set(layer, ['environments', CUSTOM, 'apiUrl'], api)
     set(layer, ['environments', CUSTOM, 'loginUrl'], login)
     set(layer, ['environment'], { name: api.name, value: CUSTOM })
   } else if (api || login) {
-    const [given, missing] = api ? [api.name, 'PROCORE_LOGIN_URL'] : ['PROCORE_LOGIN_URL', 'PROCORE_API_URL']
-    report(layer, missing, [`is not set, but ${given} is`, 'Set both or neither'])
+    const [is, key] = api ? [api.name, 'PROCORE_LOGIN_URL'] : ['PROCORE_LOGIN_URL', 'PROCORE_API_URL']
+    layer.problems.push({ key, message: `is not set, but ${is} is`, fix: 'Set both or neither' })
   }
   if (named && (api || login)) {
     const message = 'names an environment, but PROCORE_API_URL and PROCORE_LOGIN_URL define another one'
-    report(layer, named.name, [message, 'Unset PROCORE_ENVIRONMENT, or the other two'])
+    layer.problems.push({ key: named.name, message, fix: 'Unset PROCORE_ENVIRONMENT, or the other two' })
   }
-  const chosen = flagOr('--environment', flags.environment, named)
-  if (chosen) set(layer, ['environment'], chosen)
+  set(layer, ['environment'], given('--environment', layer.flags.environment) ?? named)
 }
 
 /** These two variables are meant for every program on the machine, so the file takes precedence over them. */
 function defaultNetwork(layer: Layer): void {
-  const given = (name: string) => variable(layer.env, name.toLowerCase()) ?? variable(layer.env, name)
-  const proxy = given('HTTPS_PROXY')
-  if (proxy && get(layer, ['network', 'proxy']) === undefined) {
+  const either = (name: string) => variable(layer, name.toLowerCase()) ?? variable(layer, name)
+  const isSet = (key: string) => get(layer, ['network', key]) !== undefined
+  const proxy = either('HTTPS_PROXY')
+  if (proxy && !isSet('proxy')) {
     set(layer, ['network', 'proxy'], { name: proxy.name, value: mapOf('env', proxy.name) })
   }
-  const none = given('NO_PROXY')
-  if (none && get(layer, ['network', 'noProxy']) === undefined) {
+  const none = either('NO_PROXY')
+  if (none && !isSet('noProxy')) {
     set(layer, ['network', 'noProxy'], { name: none.name, value: noProxyEntries(none.value) })
   }
 }
@@ -153,37 +141,35 @@ function mapOf(key: string, value: string): RawMap {
 }
 
 /** What flags and variables say about one company. */
-interface Pieces {
-  readonly companyId: Given | undefined
-  readonly clientId: Given | undefined
-  readonly clientSecret: Given | undefined
-}
+type Pieces = Readonly<Record<'companyId' | 'clientId' | 'clientSecret', Given | undefined>>
 
 function readPieces(layer: Layer): Pieces {
-  const { flags, env, cwd } = layer
-  const secret = variable(env, 'PROCORE_CLIENT_SECRET')
-  const file = variable(env, 'PROCORE_CLIENT_SECRET_FILE')
-  if (secret && file)
-    report(layer, file.name, ['and PROCORE_CLIENT_SECRET are both set', 'Unset one of the two'])
-  const companyId = flagOr('--company-id', flags.companyId, variable(env, 'PROCORE_COMPANY_ID'))
-  const reading = readCompanyId(String(companyId?.value ?? ''))
+  const { flags, cwd } = layer
+  const secret = variable(layer, 'PROCORE_CLIENT_SECRET')
+  const file = variable(layer, 'PROCORE_CLIENT_SECRET_FILE')
+  if (secret && file) {
+    const message = 'and PROCORE_CLIENT_SECRET are both set'
+    layer.problems.push({ key: file.name, message, fix: 'Unset one of the two' })
+  }
+  const companyId = given('--company-id', flags.companyId) ?? variable(layer, 'PROCORE_COMPANY_ID')
+  const reading = readCompanyId(companyId?.value ?? '')
   return {
     companyId: companyId && 'id' in reading ? { ...companyId, value: reading.id } : companyId,
-    clientId: flagOr('--client-id', flags.clientId, variable(env, 'PROCORE_CLIENT_ID')),
+    clientId: given('--client-id', flags.clientId) ?? variable(layer, 'PROCORE_CLIENT_ID'),
     clientSecret: secret ?? (file && { name: file.name, value: mapOf('file', resolve(cwd, file.value)) }),
   }
 }
 
 function overrideCompany(layer: Layer): void {
   const pieces = readPieces(layer)
-  const given = Object.values(pieces).filter((piece): piece is Given => piece !== undefined)
+  const all = Object.values(pieces).filter((piece) => piece !== undefined)
   const companies = get(layer, ['companies'])
-  if (given.length === 0 || (companies !== undefined && !isRawMap(companies))) return
+  if (all.length === 0 || (companies !== undefined && !isRawMap(companies))) return
   const names = Object.keys(companies ?? {})
   const [only, ...more] = names.filter((name) => name !== '*')
-  if (names.length === 0) defineCompany(layer, pieces, String(given[0]?.name))
+  if (names.length === 0) defineCompany(layer, pieces, String(all[0]?.name))
   else if (only !== undefined && more.length === 0) overridePieces(layer, only, pieces)
-  else for (const { name } of given) ignorePiece(layer, name)
+  else for (const { name } of all) ignorePiece(layer, name)
 }
 
 /** Defines the only company if there is no file, or if the file has no company. */
@@ -191,9 +177,10 @@ function defineCompany(layer: Layer, pieces: Pieces, source: string): void {
   const company = ['companies', 'default']
   const account = [...company, 'serviceAccount']
   set(layer, [...company, 'default'], { name: source, value: true })
-  const missing = (path: readonly string[], name: string, or = '') => {
+  const missing = (path: Path, key: string, or = '') => {
     layer.reported.add(keyOf(path))
-    report(layer, name, ['is not set', `Set it${or}, or write a configuration file with procore-proxy init`])
+    const fix = `Set it${or}, or write a configuration file with procore-proxy init`
+    layer.problems.push({ key, message: 'is not set', fix })
   }
   if (!pieces.companyId) missing([...company, 'id'], 'PROCORE_COMPANY_ID')
   if (!pieces.clientId) missing([...account, 'clientId'], 'PROCORE_CLIENT_ID')
@@ -205,22 +192,22 @@ function defineCompany(layer: Layer, pieces: Pieces, source: string): void {
 
 function overridePieces(layer: Layer, name: string, { companyId, clientId, clientSecret }: Pieces): void {
   const company = ['companies', name]
-  if (companyId) set(layer, [...company, 'id'], companyId)
+  set(layer, [...company, 'id'], companyId)
   const reference = get(layer, [...company, 'serviceAccount'])
   const isShared = typeof reference === 'string'
   const account = isShared ? ['serviceAccounts', reference] : [...company, 'serviceAccount']
   // A reference to an account that does not exist is an error, so no account is created for it.
   if (isShared && get(layer, account) === undefined) return
-  if (clientId) set(layer, [...account, 'clientId'], clientId)
-  if (clientSecret) set(layer, [...account, 'clientSecret'], clientSecret)
+  set(layer, [...account, 'clientId'], clientId)
+  set(layer, [...account, 'clientSecret'], clientSecret)
 }
 
 /** With several companies it is not clear which one a variable is for. */
 function ignorePiece(layer: Layer, name: string): void {
   if (name.startsWith('--')) {
     const message = 'is for a single company, but the file has several'
-    report(layer, name, [message, 'Leave it out, or change the file'])
-  } else if (!refersTo(layer.root, name)) {
+    layer.problems.push({ key: name, message, fix: 'Leave it out, or change the file' })
+  } else if (!refersTo(layer.value, name)) {
     const why = 'it is for a single company, and the file has several or only "*"'
     layer.warnings.push(`${name} is ignored: ${why}.`)
   }
@@ -228,7 +215,8 @@ function ignorePiece(layer: Layer, name: string): void {
 
 /** Whether the file has `{env: NAME}` anywhere. */
 function refersTo(value: unknown, name: string): boolean {
-  if (Array.isArray(value)) return value.some((item) => refersTo(item, name))
-  if (!isRawMap(value)) return false
-  return value['env'] === name || Object.values(value).some((item) => refersTo(item, name))
+  if (isRawMap(value) && value['env'] === name) return true
+  return (
+    (isRawMap(value) || Array.isArray(value)) && Object.values(value).some((item) => refersTo(item, name))
+  )
 }

@@ -1,5 +1,4 @@
-// Describes what is wrong with a configuration: where, what, and how to fix it; and the error that contains all of
-// this.
+// Describes what is wrong with a configuration: where, what, and how to fix it; and the error that contains all of it.
 
 /** The path of a value: keys and list positions from the top of the file. */
 export type Path = readonly (string | number)[]
@@ -32,6 +31,16 @@ export function isMistake(value: unknown): value is Mistake {
   return typeof value === 'object' && value !== null && 'message' in value && 'fix' in value
 }
 
+/** The items whose text an earlier item has too, each with that item. */
+export function repeated<T>(items: readonly T[], textOf: (item: T) => string): [item: T, earlier: T][] {
+  const first = new Map<string, T>()
+  return items.flatMap((item): [T, T][] => {
+    const earlier = first.get(textOf(item))
+    if (earlier === undefined) first.set(textOf(item), item)
+    return earlier === undefined ? [] : [[item, earlier]]
+  })
+}
+
 /** Text in quotes, shortened, and without the password of a URL. */
 export function quoted(text: string): string {
   const safe = text.replace(/\/\/[^/]*@/, '//…@')
@@ -52,10 +61,9 @@ export function keyOf(path: Path): string {
 export function didYouMean(word: string, known: readonly string[]): string {
   const plain = (text: string) => text.toLowerCase().replace(/[-_ ]/g, '')
   const most = word.length < 5 ? 1 : 2
-  const ranked = known
+  const [best] = known
     .map((name) => ({ name, distance: editDistance(plain(word), plain(name)) }))
     .sort((a, b) => a.distance - b.distance)
-  const [best] = ranked
   return best !== undefined && best.distance <= most ? `Did you mean ${best.name}? ` : ''
 }
 
@@ -91,16 +99,12 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[]
 
   constructor(problems: readonly Problem[]) {
-    const { POSITIVE_INFINITY: last } = Number
+    const last = Number.MAX_SAFE_INTEGER
     const sorted = problems.toSorted(
-      (a, b) => compare(a.line ?? last, b.line ?? last) || compare(a.column ?? 0, b.column ?? 0),
+      (a, b) => (a.line ?? last) - (b.line ?? last) || (a.column ?? 0) - (b.column ?? 0),
     )
     const unique = new Map(sorted.map((problem) => [renderProblem(problem), problem]))
     super([...unique.keys()].join('\n'))
     this.problems = Object.freeze([...unique.values()])
   }
-}
-
-function compare(a: number, b: number): number {
-  return a === b ? 0 : a - b
 }

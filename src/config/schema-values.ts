@@ -20,18 +20,13 @@ import { isMistake, type Mistake, quoted } from './problems.ts'
 export const MISSING = 'is missing'
 
 /**
- * Joins a message and its fix into one text, because that is all a zod issue can hold. issues.ts separates them
- * again.
+ * The error of a value that does not fit; a value that is absent is always reported as missing. A zod issue holds one
+ * text only, so message and fix are two lines of it, which issues.ts separates again.
  */
-function text({ message, fix }: Mistake): string {
-  return `${message}\n${fix}`
-}
-
-/** The error of a value that does not fit; a value that is absent is always reported as missing. */
 export function says(message: string | ((input: unknown) => string), fix: string) {
   return ({ input }: { readonly input?: unknown }): string => {
-    if (input === undefined) return text({ message: MISSING, fix })
-    return text({ message: typeof message === 'string' ? message : message(input), fix })
+    if (input === undefined) return `${MISSING}\n${fix}`
+    return `${typeof message === 'string' ? message : message(input)}\n${fix}`
   }
 }
 
@@ -51,14 +46,21 @@ function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mist
   return z.string({ error: says(`must be ${what}`, fix) }).transform((value, context): T => {
     const result = parse(value)
     if (!isMistake(result)) return result
-    context.issues.push({ code: 'custom', message: text(result), input: value })
+    context.issues.push({ code: 'custom', message: `${result.message}\n${result.fix}`, input: value })
     return z.NEVER
   })
 }
 
-/** For values that are kept as they are: `parse` only checks them. */
+/** Like {@link parsed}; the JSON Schema names what it is. */
+const titled = <T>(what: string, fix: string, parse: (value: string) => T | Mistake) =>
+  parsed(what, fix, parse).meta({ title: what.replace(/^an? /, '') })
+
+/** For values that are kept as they are: `judge` only checks them. */
 const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value: string) =>
   judge(value) ?? value
+
+/** Some values are text for the proxy but look like numbers to YAML. */
+const numberAsText = (input: unknown) => (typeof input === 'number' ? String(input) : input)
 
 /** `true` or `false`. */
 export const flag = (fallback = false) =>
@@ -68,61 +70,63 @@ export const flag = (fallback = false) =>
 export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
   z.enum(values, { error: isNot(`one of ${values.join(', ')}`, `Write ${values.join(' or ')}`) })
 
+interface Quantity {
+  readonly title: string
+  readonly pattern: RegExp
+  /** Examples. */
+  readonly such: string
+  readonly range: readonly [minimum: number, maximum: number]
+  readonly show: (value: number) => string
+  readonly read: (value: string) => number
+}
+
+/** A number with a unit; becomes a whole number of the smallest unit. */
+function quantity({ title, pattern, such, range: [minimum, maximum], show, read }: Quantity) {
+  const isInRange = (value: string) => read(value) >= minimum && read(value) <= maximum
+  return matching(pattern, `a ${title}`, `Write a number with a unit, such as ${such}`)
+    .refine(isInRange, {
+      error: says(
+        (input) => `${shown(input)} is out of range`,
+        `Write a ${title} from ${show(minimum)} to ${show(maximum)}`,
+      ),
+    })
+    .transform((value) => Math.round(read(value)))
+    .meta({ title })
+}
+
 /** Node's timers count up to 2^31-1 ms. With more, they fire immediately. */
 const MAX_DURATION_MS = 2 ** 31 - 1
-const DURATION_FIX = 'Write a number with a unit, such as 500ms, 10s, 2m or 1h'
 
 /** Text such as `10s`; becomes milliseconds. */
-export const duration = (minimumMs = 0) => {
-  const wrong = isNot('a duration', DURATION_FIX)
-  const range = `Write a duration from ${ms(minimumMs)} to ${ms(MAX_DURATION_MS)}`
-  return z
-    .string({ error: wrong })
-    .regex(/^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/, { error: wrong, abort: true })
-    .refine((value) => isBetween(minimumMs, ms(value as ms.StringValue), MAX_DURATION_MS), {
-      error: says((input) => `${shown(input)} is out of range`, range),
-    })
-    .transform((value) => Math.round(ms(value as ms.StringValue)))
-    .meta({ title: 'duration' })
-}
+export const duration = (minimumMs = 0) =>
+  quantity({
+    title: 'duration',
+    pattern: /^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/,
+    such: '500ms, 10s, 2m or 1h',
+    range: [minimumMs, MAX_DURATION_MS],
+    show: (value) => ms(value),
+    read: (value) => ms(value as ms.StringValue),
+  })
 
-const BYTES: Readonly<Record<string, number>> = {
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-}
-
-function bytesOf(size: string): number {
-  return Number.parseInt(size, 10) * Number(BYTES[size.replace(/^\d+/, '')])
-}
-
-function isBetween(minimum: number, value: number, maximum: number): boolean {
-  return value >= minimum && value <= maximum
-}
+const BYTES = new Map(Object.entries({ KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }))
 
 /** Text such as `64MB` (1000 based) or `64MiB` (1024 based); becomes bytes. */
-export const size = (minimum: number, maximum: number) => {
-  const wrong = isNot('a size', 'Write a number with a unit, such as 64MB or 1GiB')
-  const range = `Write a size from ${minimum / 1e6}MB to ${maximum / 1e9}GB`
-  return z
-    .string({ error: wrong })
-    .regex(/^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/, { error: wrong, abort: true })
-    .refine((value) => isBetween(minimum, bytesOf(value), maximum), {
-      error: says((input) => `${shown(input)} is out of range`, range),
-    })
-    .transform(bytesOf)
-    .meta({ title: 'size' })
-}
+export const size = (minimum: number, maximum: number) =>
+  quantity({
+    title: 'size',
+    pattern: /^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/,
+    such: '64MB or 1GiB',
+    range: [minimum, maximum],
+    show: (value) => (value < 1e9 ? `${value / 1e6}MB` : `${value / 1e9}GB`),
+    read: (value) => Number.parseInt(value, 10) * Number(BYTES.get(value.replace(/^\d+/, ''))),
+  })
 
 /** Text such as `25%`; becomes a part, 0.01 to 1. */
-export const percentage = z
-  .string({ error: isNot('a percentage', 'Write one from 1% to 100%, such as 25%') })
-  .regex(/^(100|[1-9]\d?)%$/, {
-    error: isNot('a percentage', 'Write a whole one from 1% to 100%, such as 25%'),
-  })
+export const percentage = matching(
+  /^(100|[1-9]\d?)%$/,
+  'a percentage',
+  'Write a whole one from 1% to 100%, such as 25%',
+)
   .transform((value) => Number.parseInt(value, 10) / 100)
   .meta({ title: 'percentage' })
 
@@ -136,12 +140,14 @@ export const count = (minimum: number, maximum: number) => {
 /** Text that is not empty. */
 export const plainText = (what: string) => {
   const error = says(`must be ${what}`, `Write ${what} (in quotes if it looks like a number)`)
-  return z.string({ error }).min(1, { error })
+  return z.string({ error }).min(1, { error: says('is empty', `Write ${what}`) })
 }
 
 /** Text that matches a pattern. */
-export const matching = (pattern: RegExp, what: string, fix: string) =>
-  z.string({ error: isNot(what, fix) }).regex(pattern, { error: isNot(what, fix) })
+export function matching(pattern: RegExp, what: string, fix: string) {
+  const error = isNot(what, fix)
+  return z.string({ error }).regex(pattern, { error, abort: true })
+}
 
 /** A list of values of one kind. */
 export const listOf = <T extends z.ZodType>(item: T, fix: string) =>
@@ -151,98 +157,82 @@ export const listOf = <T extends z.ZodType>(item: T, fix: string) =>
 export const fullListOf = <T extends z.ZodType>(item: T, fix: string) =>
   listOf(item, fix).min(1, { error: says('is an empty list', fix) })
 
-/** Where a secret is kept; a timeout becomes milliseconds. */
-export const secretSource = z
-  .union(
-    [
-      plainText('the value itself'),
-      z.strictObject({
-        env: matching(
-          /^[A-Za-z_][A-Za-z0-9_]*$/,
-          'the name of a variable',
-          'Write the name alone, without $ or braces, such as ACME_SECRET',
-        ),
-      }),
-      z.strictObject({
-        file: plainText('the path of a file'),
-      }),
-      z.strictObject({
-        command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
-        timeout: duration(1).prefault('10s'),
-      }),
-    ],
-    {
-      error: says(
-        'is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
-        'Write {env: NAME}, {file: PATH}, {command: [program, argument]}, or text (in quotes if it looks like a number)',
-      ),
-    },
-  )
-  .meta({ id: 'secret', title: 'secret' })
+/** A value of one of several kinds. */
+export const oneOf = <const T extends readonly z.ZodType[]>(
+  kinds: T,
+  message: string | ((input: unknown) => string),
+  fix: string,
+) => z.union(kinds, { error: says(message, fix) })
 
-const FILE_MODE = isNot(
-  'a file mode that lets the owner read and write',
-  'Write it in octal and in quotes, such as "660"',
-)
+/** Where a secret is kept; a timeout becomes milliseconds. */
+export const secretSource = oneOf(
+  [
+    plainText('the value itself'),
+    z.strictObject({
+      env: matching(
+        /^[A-Za-z_][A-Za-z0-9_]*$/,
+        'the name of a variable',
+        'Write the name alone, without $ or braces, such as ACME_SECRET',
+      ),
+    }),
+    z.strictObject({ file: plainText('the path of a file') }),
+    z.strictObject({
+      command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
+      timeout: duration(1).prefault('10s'),
+    }),
+  ],
+  'is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
+  'Write {env: NAME}, {file: PATH}, {command: [program, argument]}, or text (in quotes if it looks like a number)',
+).meta({ id: 'secret', title: 'secret' })
 
 /** Octal digits, with or without quotes and a leading `0` or `0o`. */
 const fileMode = z
   .preprocess(
-    (input) => (input instanceof OddNumber || typeof input === 'number' ? shown(input) : input),
-    z
-      .string({ error: FILE_MODE })
-      .regex(/^(0|0o)?[67][0-7]{2}$/, { error: FILE_MODE })
-      .transform((digits) => Number.parseInt(digits.replace(/^0o/, ''), 8)),
+    (input) => (input instanceof OddNumber ? input.source : numberAsText(input)),
+    matching(
+      /^(0|0o)?[67][0-7]{2}$/,
+      'a file mode that lets the owner read and write',
+      'Write it in octal and in quotes, such as "660"',
+    ).transform((digits) => Number.parseInt(digits.replace(/^0o/, ''), 8)),
   )
   .prefault('600')
-  .meta({
-    title: 'file mode',
-    type: ['string', 'integer'],
-  })
+  .meta({ title: 'file mode', type: ['string', 'integer'] })
+
+/** The message for something that is no listen address; `otherwise` unless it is a port alone. */
+export const noAddress = (otherwise: string) => (input: unknown) =>
+  typeof input === 'number' ? `${input} is a port without a host` : otherwise
 
 const LISTEN_FIX =
   'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377'
+const socketPath = parsed(
+  'a path',
+  'Write the path of the socket, such as /run/procore-proxy.sock',
+  unlessMistake(checkSocketPath),
+)
 
 /** `host:port`, `[v6]:port`, `unix:/path` or `{path, mode}`; becomes a {@link ListenAddress}. */
-export const listenAddress = z
-  .union(
-    [
-      parsed('a listen address', LISTEN_FIX, parseListen),
-      z
-        .strictObject({
-          path: parsed(
-            'a path',
-            'Write the path of the socket, such as /run/procore-proxy.sock',
-            unlessMistake(checkSocketPath),
-          ),
-          mode: fileMode,
-        })
-        .transform(({ path, mode }): ListenAddress => ({ kind: 'unix', path, mode })),
-    ],
-    {
-      error: says(
-        (input) =>
-          typeof input === 'number' ? `${input} is a port without a host` : 'is not a listen address',
-        LISTEN_FIX,
-      ),
-    },
-  )
-  .meta({ id: 'listenAddress', title: 'listen address' })
+export const listenAddress = oneOf(
+  [
+    parsed('a listen address', LISTEN_FIX, parseListen),
+    z
+      .strictObject({ path: socketPath, mode: fileMode })
+      .transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
+  ],
+  noAddress('is not a listen address'),
+  LISTEN_FIX,
+).meta({ id: 'listenAddress', title: 'listen address' })
 
 /** A decimal string. An unquoted number is accepted as long as no digit is lost. */
 const decimalId = (what: string, fix: string) =>
   z
     .preprocess(
-      (input) => (typeof input === 'number' ? String(input) : input),
+      numberAsText,
       z
         .string({
           error: (issue) => {
             if (!(issue.input instanceof OddNumber)) return says(`is not ${what}`, fix)(issue)
             const { source } = issue.input
-            return text({
-              message: `${source} is a number that would not be kept as it is written`,
-              fix: `Quote it: "${source}"`,
-            })
+            return `${source} is a number that would not be kept as it is written\nQuote it: "${source}"`
           },
         })
         .regex(/^\d{1,20}$/, { error: isNot(what, fix) }),
@@ -263,35 +253,23 @@ export const projectId = decimalId('a project id', 'Write its 1 to 20 digits, su
 /** The name of something in this file; an unquoted number is read as text. */
 export const reference = (what: string, fix: string) =>
   z
-    .preprocess(
-      (input) => (typeof input === 'number' ? String(input) : input),
-      z.string({ error: says(`must be ${what}`, fix) }),
-    )
+    .preprocess(numberAsText, z.string({ error: says(`must be ${what}`, fix) }))
     .meta({ type: ['string', 'integer'] })
 
 /** An origin of Procore's; becomes its serialized form. */
-export const origin = parsed(
+export const origin = titled(
   'an origin',
   'Write a scheme and a host, such as https://api.example.com',
   parseUpstreamOrigin,
-).meta({ title: 'origin' })
+)
 
-/**
- * The URL at which the proxy is reached from outside; becomes an origin, perhaps with a path, without a trailing
- * slash.
- */
-export const publicUrl = parsed(
-  'a URL',
-  'Write one, such as https://procore.example.com',
-  parsePublicUrl,
-).meta({
-  title: 'URL',
-})
+/** The URL at which the proxy is reached from outside; becomes an origin and perhaps a path, without a slash at its end. */
+export const publicUrl = titled('a URL', 'Write one, such as https://procore.example.com', parsePublicUrl)
 
 const HOST_FIX = 'Write a host name, such as proxy.example.com'
 
 /** A host name or IP address; becomes lower case without a trailing dot. */
-export const hostName = parsed('a host name', HOST_FIX, parseHostName).meta({ title: 'host name' })
+export const hostName = titled('a host name', HOST_FIX, parseHostName)
 
 /** A host name, or `*.` and a host name; becomes lower case. */
 export const fileHost = parsed(
@@ -301,42 +279,33 @@ export const fileHost = parsed(
 ).meta({ title: 'host name or `*.` and a host name' })
 
 /** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
-export const noProxyEntry = parsed('a host name', HOST_FIX, parseNoProxy).meta({ title: 'host name' })
+export const noProxyEntry = titled('a host name', HOST_FIX, parseNoProxy)
 
 /** An origin as browsers send it. */
-export const webOrigin = parsed(
+export const webOrigin = titled(
   'an origin',
   'Write one, such as https://app.example.com',
   unlessMistake(checkSerializedOrigin),
-).meta({ title: 'origin' })
+)
 
 const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
 
 /** A path pattern of a rule. */
-export const pathPattern = parsed('a path pattern', PATTERN_FIX, unlessMistake(checkPattern)).meta({
-  title: 'path pattern',
-})
+export const pathPattern = titled('a path pattern', PATTERN_FIX, unlessMistake(checkPattern))
 
-const pathPatterns = z.union([pathPattern, fullListOf(pathPattern, PATTERN_FIX)], {
-  error: says('must be a path pattern or a list of them', PATTERN_FIX),
-})
+const pathPatterns = oneOf(
+  [pathPattern, fullListOf(pathPattern, PATTERN_FIX)],
+  'must be a path pattern or a list of them',
+  PATTERN_FIX,
+)
 
 const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
-
-const methods = fullListOf(
-  z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) }),
-  METHODS_FIX,
-).optional()
+const method = z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) })
+const methods = fullListOf(method, METHODS_FIX).optional()
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
-export const accessRule = z
-  .union(
-    [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
-    {
-      error: says(
-        'must have either allow or deny',
-        'Write {deny: /rest/v1.0/companies/**} or {allow: /rest/v1.0/projects/**, methods: [GET]}',
-      ),
-    },
-  )
-  .meta({ id: 'accessRule', title: 'access rule' })
+export const accessRule = oneOf(
+  [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
+  'must have either allow or deny',
+  'Write {deny: /rest/v1.0/companies/**} or {allow: /rest/v1.0/projects/**, methods: [GET]}',
+).meta({ id: 'accessRule', title: 'access rule' })

@@ -1,9 +1,9 @@
 // Reads a secret from where it is kept: the configuration, a variable, a file of its own, or the output of a program.
 import { type ExecFileException, execFile } from 'node:child_process'
 import { resolve, sep } from 'node:path'
+import { promisify } from 'node:util'
 import ms from 'ms'
-import { chmod, isOpenToOthers, readTextFile } from './files.ts'
-import { isOnReadOnlyMount } from './mounts.ts'
+import { chmod, isOnReadOnlyMount, isOpenToOthers, readTextFile } from './files.ts'
 import type { Mistake } from './problems.ts'
 import type { SecretSource } from './schema.ts'
 
@@ -33,14 +33,10 @@ export function secretFile(source: SecretSource, folder: string): string | undef
 export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
   if (typeof source === 'string') return notEmpty(source, 'the value', 'Write the value')
   if ('env' in source) {
-    const value = context.env[source.env] ?? ''
-    if (value === '') {
-      return {
-        message: `the variable ${source.env} is not set`,
-        fix: `Set ${source.env} in the environment of the proxy`,
-      }
-    }
-    return notEmpty(value, `the variable ${source.env}`, `Set ${source.env} to the value`)
+    const { env: name } = source
+    const value = context.env[name]
+    if (value) return notEmpty(value, `the variable ${name}`, `Set ${name} to the value`)
+    return { message: `the variable ${name} is not set`, fix: `Set ${name} in the environment of the proxy` }
   }
   if ('file' in source) return readFromFile(resolve(context.folder, source.file), context.platform)
   return readFromProgram(source.command, source.timeout, context)
@@ -65,64 +61,41 @@ async function readFromFile(path: string, platform: NodeJS.Platform): Promise<st
   return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
 }
 
-function readFromProgram(
-  command: readonly string[],
-  timeoutMs: number,
-  { env, folder }: SecretContext,
+const PRINT_FIX = 'Make it print the secret and nothing else'
+
+async function readFromProgram(
+  [program = '', ...args]: readonly string[],
+  timeout: number,
+  { env, folder: cwd }: SecretContext,
 ): Promise<string | Mistake> {
-  const [program = '', ...args] = command
-  return new Promise((done) => {
-    const options = {
-      cwd: folder,
-      env,
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-      maxBuffer: MAX_SECRET_BYTES,
-      windowsHide: true,
-    } as const
-    try {
-      const child = execFile(program, args, options, (error, stdout) => {
-        // The error's own message is not used, as it contains what the program wrote.
-        if (error) done(wordsFor(program, error, timeoutMs))
-        else
-          done(
-            notEmpty(
-              withoutNewline(stdout),
-              `the output of ${program}`,
-              'Make it print the secret and nothing else',
-            ),
-          )
-      })
-      // A program that asks for input reads the end of file instead of waiting until the timeout.
-      child.stdin?.on('error', () => {}).end()
-    } catch {
-      done({
-        message: `${JSON.stringify(program)} can't be started`,
-        fix: 'Correct the program and its arguments',
-      })
-    }
-  })
+  const limits = { timeout, killSignal: 'SIGKILL', maxBuffer: MAX_SECRET_BYTES } as const
+  try {
+    const running = promisify(execFile)(program, args, { cwd, env, windowsHide: true, ...limits })
+    // A program that asks for input reads the end of file instead of waiting until the timeout.
+    running.child.stdin?.on('error', () => {}).end()
+    return notEmpty(withoutNewline((await running).stdout), `the output of ${program}`, PRINT_FIX)
+  } catch (error) {
+    return wordsFor(program, error as ExecFileException, timeout)
+  }
 }
 
+/** What a failure means. The error's own message is not used, as it contains what the program wrote. */
 function wordsFor(program: string, error: ExecFileException, timeoutMs: number): Mistake {
+  if (String(error.code).startsWith('ERR_INVALID')) {
+    const message = `${JSON.stringify(program)} can't be started`
+    return { message, fix: 'Correct the program and its arguments' }
+  }
   if (error.code === 'ENOENT') {
     return { message: `the program ${program} was not found`, fix: 'Install it, or write its full path' }
   }
   if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
-    return {
-      message: `${program} printed more than 64 KiB`,
-      fix: 'Make it print the secret and nothing else',
-    }
+    return { message: `${program} printed more than 64 KiB`, fix: PRINT_FIX }
   }
   if (error.killed) {
-    return {
-      message: `${program} did not finish within ${ms(timeoutMs)}`,
-      fix: 'Make it faster, or increase its timeout',
-    }
+    const message = `${program} did not finish within ${ms(timeoutMs)}`
+    return { message, fix: 'Make it faster, or increase its timeout' }
   }
   const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
-  return {
-    message: `${program} failed (${end})`,
-    fix: 'Run it by hand to see why, as its output is not shown here',
-  }
+  const fix = 'Run it by hand to see why, as its output is not shown here'
+  return { message: `${program} failed (${end})`, fix }
 }

@@ -74,7 +74,6 @@ function baseHeaders(reading: RateReading | undefined): HeaderFields {
     'Cache-Control': 'no-store',
     'X-Request-Id': randomUUID(),
     'X-Runtime': '0.012300',
-    'Set-Cookie': ['_procore_session=made-up; path=/; secure; HttpOnly', 'visitor=made-up; path=/'],
     'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
     ...budget,
   }

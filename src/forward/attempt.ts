@@ -2,6 +2,7 @@
 // read.
 import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
+import { errorCode } from '../network/connection-error.ts'
 import type { RequestBody } from './request-body.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
 import type { ResponseHead, UpstreamResponse } from './upstream-response.ts'
@@ -40,7 +41,7 @@ export interface AttemptOptions {
 
 export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly #options: AttemptOptions
-  readonly #started = Promise.withResolvers<UpstreamResponse>()
+  readonly #started = Promise.withResolvers<Attempt>()
   #controller: Controller | undefined
   #timer: NodeJS.Timeout | undefined
   /** When a byte last moved in either direction (`performance.now()`). */
@@ -68,7 +69,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   /** Resolves with the response once its head has arrived; rejects if there is none. */
-  get response(): Promise<UpstreamResponse> {
+  get response(): Promise<Attempt> {
     return this.#started.promise
   }
 
@@ -123,6 +124,10 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
+    if (this.#isOnlyLengthOff(error)) {
+      this.onResponseEnd()
+      return
+    }
     this.#finish()
     this.#failure ??= error
     if (!this.#hasStarted) this.#started.reject(this.#failure)
@@ -148,23 +153,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.#controller?.resume()
   }
 
-  async read(mostBytes: number): Promise<Buffer | undefined> {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    const tooLong = new Error('the response is too long')
-    try {
-      await this.pipe((chunk) => {
-        bytes += chunk.length
-        if (bytes > mostBytes) this.abort(tooLong)
-        else chunks.push(chunk)
-        return true
-      })
-    } catch (error) {
-      if (error !== tooLong) throw error
-    }
-    return bytes > mostBytes ? undefined : Buffer.concat(chunks, bytes)
-  }
-
+  /** Discards the body. A short remainder is read, so that the connection can be reused. */
   discard(): void {
     if (this.isComplete) return
     const timer = setTimeout(
@@ -194,6 +183,18 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
    */
   connectionEnded(): void {
     this.#controller?.resume()
+  }
+
+  /**
+   * A 304 tells the length of what it stands for, and has no body whatever its headers say, nor has a 204 (RFC 9110 section
+   * 8.6, RFC 9112 section 6.3); undici misses one.
+   */
+  #isOnlyLengthOff(error: Error): boolean {
+    return (
+      this.#hasStarted &&
+      (this.status === 304 || this.status === 204) &&
+      errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+    )
   }
 
   #finish(): void {

@@ -12,7 +12,7 @@ export interface BudgetRequest {
   readonly endpoint: string
   /** Identifies the queue that it waits in: the listener and the key of its caller. */
   readonly queueKey: string
-  /** The caller's name; empty where callers have no names. */
+  /** The caller's name; empty if callers have no names. */
   readonly caller: string
   /**
    * The largest part (0 to 1) of a rate window that the caller may use while other callers use it too; undefined for

@@ -4,9 +4,9 @@ import type { ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import { type BodySource, type BodyWishes, planBody, transformed } from './answer-body.ts'
 import { hastenCollection } from './collection.ts'
-import { type AnswerContext, informationHeaders, responseHeaders } from './response-headers.ts'
+import { type BodyOptions, type BodySource, planBody, transformed } from './response-body.ts'
+import { informationHeaders, type ResponseContext, responseHeaders } from './response-headers.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
 /**
@@ -17,8 +17,8 @@ const MOST_HELD_BYTES = 8 * 1024
 
 export interface Delivery {
   readonly exchange: Exchange
-  readonly context: AnswerContext
-  readonly wishes: BodyWishes
+  readonly context: ResponseContext
+  readonly bodyOptions: BodyOptions
   /** Awaited before the caller gets the last byte. An error thrown here breaks the response off. */
   readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
 }
@@ -32,8 +32,8 @@ export async function deliver(
   response: ServerResponse,
   delivery: Delivery,
 ): Promise<void> {
-  const { exchange, context, wishes } = delivery
-  const plan = planBody(upstream.status, upstream.head, wishes)
+  const { exchange, context, bodyOptions } = delivery
+  const plan = planBody(upstream.status, upstream.head, bodyOptions)
   const source = plan === undefined ? upstream : transformed(upstream, plan)
   const headers = responseHeaders(upstream.rawHeaders, context, plan)
   exchange.answerHeaders = headers
@@ -56,7 +56,7 @@ export async function deliver(
 
 interface Passing extends Delivery {
   readonly status: number
-  /** Writes status and headers, with these ones added; throws where Node refuses them. */
+  /** Writes status and headers, with these ones added; throws if Node refuses them. */
   readonly writeHead: (added?: readonly string[]) => void
   readonly hasLength: boolean
 }
@@ -136,7 +136,7 @@ const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 /** How much of such a body is read to find the cause. */
 const MOST_ERROR_BYTES = 8 * 1024
 
-/** The beginning of a body without its gzip, where the caller asked for that. */
+/** The beginning of a body, decompressed if the caller asked for gzip. */
 function readable(body: Buffer, headers: readonly string[]): Buffer {
   if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
   try {
@@ -172,9 +172,10 @@ function reasonPhrase(message: string): string | undefined {
 export function passInformation(
   response: ServerResponse,
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
-  context: AnswerContext,
+  context: ResponseContext,
 ): void {
-  if (response.headersSent) return
+  // They would pile up for a caller that does not read.
+  if (response.headersSent || response.socket?.writableNeedDrain) return
   try {
     if (status === 102) response.writeProcessing()
     else if (status === 103 && head['link'] !== undefined) {

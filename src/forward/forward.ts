@@ -7,13 +7,13 @@ import { breakOff, deliver, passInformation } from './deliver.ts'
 import { rewriteFileUrl } from './file-urls.ts'
 import { sendProblem } from './problem.ts'
 import { RequestBody } from './request-body.ts'
-import type { AnswerContext } from './response-headers.ts'
+import type { ResponseContext } from './response-headers.ts'
 import { upstreamError } from './upstream-error.ts'
 
 /** A call without its body and its caller's connection, which {@link callOf} adds. */
 export interface Forwarded {
   readonly call: Omit<Call, 'body' | 'departure' | 'onSending' | 'onInformation'>
-  readonly context: AnswerContext
+  readonly context: ResponseContext
   /** Rewrite URLs of files in JSON responses to URLs of the proxy. */
   readonly rewritesFileUrls: boolean
 }
@@ -63,8 +63,8 @@ export async function forward(
     const received = await send(call)
     const { environment } = upstream
     const replace = (value: string) => rewriteFileUrl(value, environment, context.base)
-    const wishes = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
-    await deliver(received, response, { exchange, context, wishes, beforeEnd })
+    const bodyOptions = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
+    await deliver(received, response, { exchange, context, bodyOptions, beforeEnd })
   } catch (error) {
     if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd })
   } finally {
@@ -76,7 +76,7 @@ export async function forward(
 interface Failed {
   readonly call: Call
   readonly response: ServerResponse
-  readonly context: AnswerContext
+  readonly context: ResponseContext
   readonly beforeEnd: ForwardDeps['beforeEnd']
 }
 

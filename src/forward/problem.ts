@@ -27,6 +27,8 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
     'application/problem+json',
     'Content-Length',
     String(Buffer.byteLength(body)),
+    'X-Content-Type-Options',
+    'nosniff',
     'Cache-Control',
     'no-store',
     'Procore-Proxy-Error',

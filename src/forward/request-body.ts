@@ -26,6 +26,8 @@ export class RequestBody extends Readable {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
     this.#onProgress = onProgress
+    // It may break while the request still waits for its turn: an error that no one listens for would end the process.
+    this.on('error', () => {})
   }
 
   /**

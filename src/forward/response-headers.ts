@@ -1,9 +1,9 @@
 // Removes headers from a response and adds the proxy's own before it goes to the caller (RFC 9110 section 7.6).
 import { perName } from '../routing/per-name.ts'
-import type { BodyPlan } from './answer-body.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import { connectionNames } from './request-headers.ts'
+import type { BodyPlan } from './response-body.ts'
 import type { ResponseHead } from './upstream-response.ts'
 
 const NEVER_PASSED = new Set([
@@ -35,10 +35,11 @@ const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'rep
 
 /**
  * Media types that browsers do not run. Anything else (HTML, XHTML, XML, SVG, no type, an unknown type) is sandboxed,
- * so that a response shown in a browser can never run scripts in the proxy's own origin.
+ * so that a response shown in a browser can never run scripts in the proxy's own origin. Of several types between
+ * commas, browsers use the last one; a type that ends in `+xml` is XML, whatever it begins with.
  */
 const INERT_TYPE =
-  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.+-]+)\s*(?:;|$)/i
+  /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
 
 type Verdict =
   | 'pass'
@@ -71,7 +72,7 @@ const verdictOf = perName((name): Verdict => {
   return verdict
 })
 
-export interface AnswerContext {
+export interface ResponseContext {
   readonly apiOrigin: string
   readonly base: CallerBase
   /** The URL of the fetched file. Redirects of file hosts are not rewritten. */
@@ -90,7 +91,7 @@ export interface AnswerContext {
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
-  context: AnswerContext,
+  context: ResponseContext,
   plan?: BodyPlan,
 ): string[] {
   const { fetched } = context
@@ -163,10 +164,15 @@ export function responseHeaders(
 /** Node writes interim responses as ASCII: of any other character one byte is left, which may be a line end. */
 const ASCII = /^[\t\x20-\x7e]*$/
 
+/** Where the next link of a `Link` header begins. */
+const BETWEEN_LINKS = /,\s*(?=<)/
+/** A link that Node's own pattern matches at once: one that it does not match may keep it busy for minutes. */
+const PLAIN_LINK = /^<[^<>]{0,2000}>(?:\s?;\s?[\w*-]+(?:=(?:"[^";\s]*"|[^";=,\s]+))?){0,8}$/
+
 /** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
 export function informationHeaders(
   head: ResponseHead,
-  { apiOrigin, base }: AnswerContext,
+  { apiOrigin, base }: ResponseContext,
 ): Record<string, string | string[]> {
   const named = connectionNames([head['connection'] ?? []].flat())
   const headers: Record<string, string | string[]> = {}
@@ -175,7 +181,10 @@ export function informationHeaders(
     if (named?.has(name) || ![value].flat().every((each) => ASCII.test(each))) continue
     if (verdict === 'pass') headers[name] = value
     else if (verdict === 'link') {
-      headers[name] = [value].flat().map((each) => rewriteLink(each, apiOrigin, base))
+      headers[name] = [value]
+        .flat()
+        .flatMap((each) => rewriteLink(each, apiOrigin, base).split(BETWEEN_LINKS))
+        .filter((each) => PLAIN_LINK.test(each))
     }
   }
   return headers

@@ -47,7 +47,7 @@ export async function send(call: Call): Promise<UpstreamResponse> {
     progress.attempts++
     const reservation = await reserve(call, deadline)
     const started = await start(call, reservation)
-    let response: UpstreamResponse
+    let response: Attempt
     try {
       response = await started.attempt.response
       call.exchange.upstreamMs = performance.now() - (call.exchange.sentAt ?? 0)
@@ -122,7 +122,12 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
   const { upstream, departure, exchange, queueKey } = call
   const { pool, tokens } = upstream
   const connection = await pool.acquire(queueKey, departure)
-  const body = call.body === null ? null : (call.body.replay() ?? null)
+  const body = call.body === null ? null : call.body.replay()
+  if (body === undefined) {
+    // It broke off while the request waited. Without it, another request would go up than the caller meant.
+    pool.release(connection, queueKey)
+    throw call.body?.errored ?? new CallerGoneError()
+  }
   const attempt = new Attempt({
     responseTimeoutMs: upstream.settings.responseTimeoutMs,
     body,
@@ -177,7 +182,7 @@ async function waitAfterFailure(
 function isToBeSentAgain(
   call: Call,
   progress: Progress,
-  response: UpstreamResponse,
+  response: Attempt,
   token: LiveToken,
 ): boolean | Promise<boolean> {
   switch (response.status) {
@@ -195,7 +200,7 @@ function isToBeSentAgain(
 async function renewToken(
   call: Call,
   progress: Progress,
-  response: UpstreamResponse,
+  response: Attempt,
   token: LiveToken,
 ): Promise<boolean> {
   if (progress.isRenewed) return false
@@ -217,7 +222,7 @@ async function renewToken(
 }
 
 /** After a 429 or 503: waits as long as Procore asks. False if that takes too long or the call cannot be sent again. */
-async function waitAsAsked(call: Call, progress: Progress, response: UpstreamResponse): Promise<boolean> {
+async function waitAsAsked(call: Call, progress: Progress, response: Attempt): Promise<boolean> {
   const { status, head } = response
   const { upstream, departure, exchange } = call
   if (upstream.budget === undefined || departure.hasLeft || progress.attempts >= MOST_ATTEMPTS) return false

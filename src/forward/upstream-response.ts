@@ -27,10 +27,6 @@ export interface UpstreamResponse {
   pipe(write: (chunk: Buffer) => boolean): Promise<void>
   /** Continues a body that `write` paused. */
   resume(): void
-  /** Reads the whole body; undefined if it is longer than `mostBytes`, in which case the connection is closed. */
-  read(mostBytes: number): Promise<Buffer | undefined>
-  /** Discards the body. A short remainder is read, so that the connection can be reused. */
-  discard(): void
   /** Ends the request and its connection. A reader's promise rejects with the reason. */
   abort(reason: Error): void
 }
@@ -58,12 +54,6 @@ export class StoredResponse implements UpstreamResponse {
 
   resume(): void {}
 
-  async read(mostBytes: number): Promise<Buffer | undefined> {
-    return this.#body.length > mostBytes ? undefined : this.#body
-  }
-
-  discard(): void {}
-
   abort(): void {}
 }
 
@@ -82,8 +72,6 @@ export function responseWith(
     },
     pipe: (write) => response.pipe(write),
     resume: () => response.resume(),
-    read: (mostBytes) => response.read(mostBytes),
-    discard: () => response.discard(),
     abort: (reason) => response.abort(reason),
     ...changes,
   }

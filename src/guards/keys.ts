@@ -38,6 +38,11 @@ export function asksForKeys({ callers, guard }: KeySettings): boolean {
   return guard.clientKeys.length > 0 || (callers?.length ?? 0) > 0
 }
 
+/** Whether a header may hold a key; a login and a revocation may have it in their body instead. */
+export function hasKeyHeader(rawHeaders: RawHeaders): boolean {
+  return ['procore-proxy-key', 'authorization'].some((name) => headerValues(rawHeaders, name).length > 0)
+}
+
 /**
  * The caller by its key, which comes in `Procore-Proxy-Key`, as `Authorization: Bearer KEY`, or as the password of
  * `Authorization: Basic` (RFC 7617). A key beside a made-up bearer counts. Throws `key_required` if there is no key, if

@@ -9,17 +9,15 @@ export interface LoginRequest {
 }
 
 /**
- * Everything that may be the client secret: `client_secret` of a form or JSON body, and the password of Basic, which the
+ * Everything that may be the client secret: `client_secret` of a form (multipart too) or JSON body, and the password of Basic, which the
  * RFC wants form-encoded and many clients do not encode. Empty if there is none.
  */
-export function loginSecrets({
+export async function loginSecrets({
   contentType = '',
   authorization = '',
   body,
-}: LoginRequest): readonly string[] {
-  const inBody = /json/i.test(contentType)
-    ? secretInJson(body)
-    : new URLSearchParams(body).getAll('client_secret')
+}: LoginRequest): Promise<readonly string[]> {
+  const inBody = /json/i.test(contentType) ? secretInJson(body) : await secretsInForm(contentType, body)
   const basic = /^\s*basic\s/i.test(authorization) ? credentialsIn(authorization) : []
   const secrets = [
     ...inBody,
@@ -27,6 +25,16 @@ export function loginSecrets({
     ...basic.flatMap((text) => new URLSearchParams(`s=${text}`).getAll('s')),
   ]
   return [...new Set(secrets)].filter((secret) => secret !== '')
+}
+
+async function secretsInForm(contentType: string, body: string): Promise<readonly string[]> {
+  if (!/^multipart\//i.test(contentType)) return new URLSearchParams(body).getAll('client_secret')
+  try {
+    const form = await new Response(body, { headers: { 'content-type': contentType } }).formData()
+    return form.getAll('client_secret').filter((value) => typeof value === 'string')
+  } catch {
+    return []
+  }
 }
 
 function secretInJson(body: string): readonly string[] {

@@ -4,12 +4,12 @@ import { type Parameter, queryValues } from '../routing/query.ts'
 
 /**
  * Keys that end in `project_id` or `project_ids` in some spelling, including nested ones: `project_id[]`,
- * `Project-ID`, `projectId`, `filters[project_ids][]`.
+ * `Project-ID`, `projectId`, `filters[project_ids][]`; and `project` alone, as in `projects[]` and `filters[project]`.
  */
 const PROJECT_ID: Parameter = {
   name: 'project_id',
   hint: /project/i,
-  key: /(?:^|[^a-z0-9])projects?[-_. ]?ids?(?:$|[^a-z0-9])|(?:^|[^a-z0-9])project\]?\[ids?(?:$|[^a-z0-9])/i,
+  key: /(?:^|[^a-z0-9])projects?(?:[-_. ]?ids?(?:$|[^a-z0-9])|\]?\[ids?(?:$|[^a-z0-9])|\]?(?:\[[0-9]*\])?$)/i,
 }
 
 /**

@@ -1,10 +1,10 @@
-// Reads one item ahead: the next one is on its way while the current one is used.
+// Reads one item ahead: the next one is fetched while the current one is used.
 
 /** The same items; at most one of them waits while the reader is busy. */
 export async function* oneAhead<T>(source: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
   const take = (): Promise<IteratorResult<T, void>> => {
     const step = source.next()
-    // Its error belongs to the moment at which the item is asked for.
+    // An error is reported only when the item is requested.
     step.catch(() => undefined)
     return step
   }

@@ -1,4 +1,4 @@
-// Reads a whole list from a running proxy into a stream, and tells whether all of it came.
+// Reads a whole list from a running proxy into a stream, and reports whether it is complete.
 import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Dispatcher, request } from 'undici'
@@ -9,25 +9,25 @@ export interface CollectRequest {
   /** The address of the list at the proxy: `http://127.0.0.1:8377/acme/_proxy/csv/rest/v1.0/projects`. */
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** Called once the list has begun; an error comes before that. */
+  /** Called once the list has begun. An error response comes before that. */
   readonly output: () => Writable
 }
 
-/** What became of it. */
+/** The result. */
 export interface Collected {
-  /** Projects that were passed over. */
+  /** The number of skipped projects. */
   readonly skipped: number
-  /** Why the list is missing or broke off; undefined where it is complete. */
+  /** Why the list is missing or broke off; undefined if it is complete. */
   readonly failure: string | undefined
 }
 
-/** Enough for a problem of the proxy's own. */
+/** Enough for the proxy's own problem responses. */
 const MOST_ERROR_TEXT = 500
 
-/** Writes the list to the output. Never rejects: what goes wrong on either side is the failure that it returns. */
+/** Writes the list to the output. Never rejects: an error on either side becomes the `failure` of the result. */
 export async function collectList({ dispatcher, url, headers, output }: CollectRequest): Promise<Collected> {
   try {
-    // The proxy has time limits of its own; a list may wait for the rate budget for as long as they allow.
+    // The proxy has its own time limits. A list may wait for the rate budget for as long as they allow.
     const response = await request(url, { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 })
     if (response.statusCode !== 200) {
       return { skipped: 0, failure: problemText(response.statusCode, await response.body.text()) }
@@ -44,7 +44,7 @@ function problemText(status: number, body: string): string {
     const { detail, help } = JSON.parse(body) as { detail?: string; help?: string }
     if (typeof detail === 'string') return [detail, help].filter(Boolean).join(' ')
   } catch {
-    // It is no problem of the proxy's own.
+    // It is not a problem response of the proxy.
   }
   return `Procore answered ${status}: ${body.slice(0, MOST_ERROR_TEXT)}`
 }

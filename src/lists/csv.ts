@@ -4,9 +4,9 @@ import { isRow, type Row } from './rows.ts'
 import type { ListTarget } from './target.ts'
 import type { ListWriter } from './writer.ts'
 
-/** The last column, which holds what other pages have and the first had not. */
+/** The last column, for fields that the first page did not have. */
 const MORE = '_more'
-/** What a spreadsheet would run (https://owasp.org/www-community/attacks/CSV_Injection). */
+/** Text that a spreadsheet would run as a formula (https://owasp.org/www-community/attacks/CSV_Injection). */
 const FORMULA = /^[=+\-@\t\r]/
 
 interface Column {
@@ -75,7 +75,7 @@ function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>):
   return undefined
 }
 
-/** What has no column of its own; undefined where that is nothing. */
+/** What has no column of its own; undefined if that is nothing. */
 function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
   const more: [string, unknown][] = []
   for (const [name, value] of Object.entries(row)) {
@@ -92,7 +92,7 @@ function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
 function cellText(value: unknown, escapes: boolean): unknown {
   if (typeof value === 'string') return escapes && FORMULA.test(value) ? `'${value}` : value
   if (typeof value !== 'object' || value === null) return value
-  // A raw number is no text: a minus sign makes no formula of it.
+  // A raw number is not text, so its minus sign does not make it a formula.
   return JSON.isRawJSON(value) ? value.rawJSON : JSON.stringify(value)
 }
 

@@ -1,4 +1,5 @@
-// The text of a list: begun once its first rows are there, and broken off, never ended, where it is not complete.
+// Makes the text of a list. It begins once the first rows are there; if the list is incomplete, it breaks off and
+// never ends cleanly.
 import type { ServerResponse } from 'node:http'
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -16,19 +17,19 @@ import { jsonWriter, type ListWriter, ndjsonWriter } from './writer.ts'
 export interface ListOutput {
   readonly batches: AsyncGenerator<Batch, void>
   readonly writer: ListWriter
-  /** Filled with the projects that are passed over. */
+  /** Filled with the skipped projects. */
   readonly skipped: Skipped[]
   /** For the log. */
   readonly path: string
   readonly response: ServerResponse
   readonly log: Logger
-  /** Told why the list broke off. */
+  /** Called with the reason if the list broke off. */
   readonly brokeOff: (error: unknown) => void
 }
 
-/** Rows that are objects at the same time. */
+/** How many rows are parsed at the same time. */
 const ROWS_AT_A_TIME = 10
-/** Projects that a warning names. */
+/** How many projects a warning names. */
 const MOST_NAMED = 20
 
 /** The writer of the form that the caller asks for. */
@@ -38,8 +39,8 @@ export function writerFor(target: ListTarget, { csvFormulas }: ListSettings): Li
 }
 
 /**
- * The text, some rows at a time. What goes wrong before the first rows is thrown before any text is yielded; what goes
- * wrong later is thrown too, and destroys the stream that is made of the text.
+ * Yields the text, a few rows at a time. An error before the first rows is thrown before any text is yielded. A later
+ * error is thrown too, and destroys the stream that is made from the text.
  */
 export async function* listText(output: ListOutput): AsyncGenerator<string, void> {
   const { batches, writer, skipped, path, log } = output
@@ -82,7 +83,7 @@ function* withProjects(rows: Iterable<unknown>, project: ProjectPlace | undefine
   for (const row of rows) yield project === undefined ? row : withProject(project.id, row)
 }
 
-/** A few rows at a time: what is made of them is gone before the next ones are parsed. */
+/** Handles a few rows at a time, so that their objects can be freed before the next ones are parsed. */
 function* inParts(rows: Iterable<unknown>, isWanted: (row: unknown) => boolean): Generator<unknown[], void> {
   let part: unknown[] = []
   for (const row of rows) {
@@ -100,14 +101,14 @@ function summaryOf(path: string, skipped: readonly Skipped[]): object {
   return { path, skipped: skipped.length, projects }
 }
 
-/** What an NDJSON caller learns: of Procore's answers the status, of the proxy's own errors the code too. */
+/** The error for an NDJSON caller: the status, and for the proxy's own errors also the code. */
 function reasonOf(error: unknown): object {
   if (error instanceof PageRefusedError) return { status: error.response.status, detail: error.message }
   if (!(error instanceof ProxyError)) return { code: 'internal_error', status: 500 }
   return { code: error.code, status: error.status, detail: error.message, help: error.help }
 }
 
-/** Waits until what was written has left: a response that is broken off throws away what it still holds. */
+/** Waits until everything written has been sent, because a response that is broken off discards its buffer. */
 async function flushed({ socket }: ServerResponse): Promise<void> {
   if (socket === null || socket.destroyed) return
   await new Promise<void>((resolve) => {

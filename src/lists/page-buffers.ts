@@ -1,15 +1,15 @@
-// Memory for the bodies of pages, used again and again: V8 lets 64 MB of buffers pile up before it collects any.
-import type { BodySource } from '../forward/answer-body.ts'
+// Reuses memory for the bodies of pages, because V8 lets 64 MB of buffers accumulate before it collects them.
+import type { BodySource } from '../forward/response-body.ts'
 
-/** Longer pages are refused: a page is held in memory. */
+/** Longer pages are refused, because a page is held in memory. */
 export const MOST_PAGE_BYTES = 16 * 1024 * 1024
 const FIRST_BYTES = 512 * 1024
 
 /** A body in borrowed memory. */
 export interface PageBody {
-  /** Undefined where the body is longer than {@link MOST_PAGE_BYTES}. */
+  /** Undefined if the body is longer than {@link MOST_PAGE_BYTES}. */
   readonly bytes: Buffer | undefined
-  /** Gives the memory back: the bytes must not be read any more. */
+  /** Gives the memory back. The bytes must not be read after this. */
   readonly release: () => void
 }
 
@@ -17,7 +17,7 @@ export interface PageBody {
 export class PageBuffers {
   readonly #free: Buffer[] = []
 
-  /** Reads a body to its end; `giveUp` is called where it is too long. Rejects where it breaks off. */
+  /** Reads a body to its end; `giveUp` is called if it is too long. Rejects if it breaks off. */
   async read(source: BodySource, giveUp: () => void): Promise<PageBody> {
     let buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
     let length = 0

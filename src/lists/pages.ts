@@ -1,4 +1,4 @@
-// Reads a list page by page: one request after another, each of them like any other request.
+// Reads a list page by page. Each page is a request like any other.
 import { ProxyError } from '../errors.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import type { PageBody } from './page-buffers.ts'
@@ -6,39 +6,39 @@ import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.
 import { type Rows, readRows, SeenIds } from './rows.ts'
 import type { ListTarget } from './target.ts'
 
-/** A page's complete answer. */
+/** The complete response for one page. */
 export interface PageAnswer {
   readonly response: UpstreamResponse
   readonly body: PageBody
 }
 
-/** How pages are asked for. */
+/** How pages are requested. */
 export interface PageReader {
-  /** Sends the request for this path and query of the API. Throws `ProxyError` where it may not be sent or fails. */
+  /** Sends the request for this path and query of the API. Throws `ProxyError` if it may not be sent or fails. */
   readonly ask: (url: string) => Promise<PageAnswer>
   /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
   readonly apiOrigin: string
   readonly perPage: number
-  /** Of one list. */
+  /** The limits of one list. */
   readonly maxPages: number
 }
 
 export interface Page {
   readonly rows: Rows
-  /** False for a row that came on an earlier page, or before on this one; to be asked once for each row. */
+  /** False for a row that has appeared before. Call it once for each row. */
   readonly isNew: (row: unknown) => boolean
-  /** Rows of the list so far, and in all where `Total` says it. */
+  /** The rows of the list so far, and in total if `Total` gives it. */
   readonly received: number
   readonly total: number | undefined
   readonly hasNext: boolean
-  /** To be called once the rows are not needed any more. */
+  /** Call this once the rows are no longer needed. */
   readonly release: () => void
 }
 
 /** Procore answered a page with something other than success. */
 export class PageRefusedError extends Error {
   override readonly name = 'PageRefusedError'
-  /** The answer as it came. */
+  /** The response as it arrived. */
   readonly response: StoredResponse
 
   constructor(url: string, { response, body }: PageAnswer) {
@@ -49,14 +49,14 @@ export class PageRefusedError extends Error {
 }
 
 /**
- * The pages of a list. Throws {@link PageRefusedError}, `list_not_a_list`, `list_too_long`, and what `ask` throws: the list
- * is complete only where the generator ends.
+ * Yields the pages of a list. Throws {@link PageRefusedError}, `list_not_a_list`, `list_too_long`, and what `ask`
+ * throws. The list is complete only if the generator ends normally.
  */
 export async function* readPages(reader: PageReader, target: ListTarget): AsyncGenerator<Page, void> {
   const seen = new SeenIds()
   let url = firstPage(target, reader.perPage)
   let answer = await reader.ask(url)
-  // Where Procore finds the page too large, ask for less at a time.
+  // If Procore refuses the page size, ask for smaller pages.
   for (
     let smaller = smallerPage(url);
     answer.response.status === 422 && smaller !== undefined;
@@ -72,7 +72,7 @@ export async function* readPages(reader: PageReader, target: ListTarget): AsyncG
     received += rows.length
     const { head } = answer.response
     const total = totalOf(head)
-    // What Total tells of the pages to come is known before the first row is sent.
+    // `Total` shows before the first row whether the list is too long.
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
     if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
     const next = nextPage({

@@ -1,13 +1,13 @@
-// Which page of a list comes next: by the Link header (RFC 8288), else by counting up to Total. Pure functions.
+// Finds the next page of a list: by the Link header (RFC 8288), else by counting up to Total. Pure functions.
 import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
 import { keyIn, type ListTarget, valueIn } from './target.ts'
 
-/** Version 2 of the API takes no more than this for `per_page`; the smallest size that is tried after a 422. */
+/** The largest `per_page` of version 2 of the API, and the smallest that is tried after a 422. */
 const SMALLEST_CAP = 100
 const LINK = /<([^<>]*)>([^<]*)/g
 const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))/i
 
-/** What a page told about the one after it. */
+/** What is known about a page and the one after it. */
 export interface PageRead {
   /** The path and query of the list's first page, and of the page that was read. */
   readonly first: string
@@ -25,21 +25,21 @@ export function isVersion2(path: string): boolean {
   return /\/v2(?:\.\d+)?\//.test(path)
 }
 
-/** The path and query of the first page; `perPage` counts where the caller gave no `per_page`. */
+/** The path and query of the first page. `perPage` applies if the caller gave no `per_page`. */
 export function firstPage({ path, pairs }: ListTarget, perPage: number): string {
   if (pairs.some((pair) => keyIn(pair) === 'per_page')) return withQuery(path, pairs)
   const size = isVersion2(path) ? Math.min(perPage, SMALLEST_CAP) : perPage
   return withQuery(path, [...pairs, `per_page=${size}`])
 }
 
-/** The same page with half of its `per_page`, at least 100; undefined where it is no larger than that. */
+/** The same page with half of its `per_page`, at least 100; undefined if it is no larger than that. */
 export function smallerPage(url: string): string | undefined {
   const size = numberIn(url, 'per_page')
   if (size === undefined || size <= SMALLEST_CAP) return undefined
   return replaced(url, 'per_page', Math.max(SMALLEST_CAP, Math.floor(size / 2)))
 }
 
-/** The rows of the list that stand before this page. */
+/** The number of rows before this page. */
 export function rowsBefore(url: string): number {
   return ((numberIn(url, 'page') ?? 1) - 1) * (numberIn(url, 'per_page') ?? 0)
 }
@@ -54,12 +54,15 @@ export function nextPage(page: PageRead): string | undefined {
   const linked = byLink(page)
   if (linked !== undefined) return linked
   const total = totalOf(page.head)
-  // An empty page ends the list: Total may count rows that the service account can't see.
+  // An empty page ends the list, because Total may count rows that the service account cannot see.
   if (total === undefined || page.received >= total || page.rows === 0) return undefined
   return replaced(page.current, 'page', (numberIn(page.current, 'page') ?? 1) + 1)
 }
 
-/** Follows `rel="next"` within the list's own origin and path; Procore's links may lack parameters of the caller's. */
+/**
+ * Follows `rel="next"` within the list's own origin and path, and adds parameters of the caller that Procore's links
+ * may lack.
+ */
 function byLink({ first, current, head, origin }: PageRead): string | undefined {
   const reference = nextReference([head['link'] ?? []].flat().join(', '))
   const url = reference === undefined ? null : URL.parse(reference, origin + current)

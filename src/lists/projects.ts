@@ -14,16 +14,16 @@ export interface ProjectReader extends PageReader {
   readonly concurrency: number
 }
 
-/** A project that was passed over, with the status of its refusal. */
+/** A skipped project, with the status of its refusal. */
 export interface Skipped {
   readonly project_id: unknown
   readonly status: number
 }
 
-/** A page of a list, with its project for a target with `*`; or a project that is passed over. */
+/** A page of a list, with its project for a target with `*`; or a skipped project. */
 export type Batch = { readonly page: Page; readonly project?: ProjectPlace } | { readonly skipped: Skipped }
 
-/** A project, and which of how many it is, from 1. */
+/** A project with its position, from 1, and the number of projects. */
 export interface ProjectPlace {
   /** As the API writes it: a number (perhaps a raw one) or text. */
   readonly id: unknown
@@ -37,7 +37,7 @@ interface Reading {
   readonly first: Promise<IteratorResult<Page, void>>
 }
 
-/** The list, page after page; for a target with `*` project after project. Throws as {@link readPages} does. */
+/** Yields the list page by page; for a target with `*`, project by project. Throws like {@link readPages}. */
 export async function* readList(reader: ProjectReader, target: ListTarget): AsyncGenerator<Batch, void> {
   if (target.isForEachProject) yield* readEachProject(reader, target)
   else for await (const page of readPages(reader, target)) yield { page }
@@ -66,7 +66,7 @@ async function* readEachProject(reader: ProjectReader, target: ListTarget): Asyn
 function startReading(reader: ProjectReader, target: ListTarget, project: ProjectPlace): Reading {
   const pages = readPages(reader, forProject(target, idText(project.id) ?? ''))
   const first = pages.next()
-  // It may fail long before its turn comes.
+  // This promise may reject long before it is awaited.
   first.catch(() => undefined)
   return { project, pages, first }
 }
@@ -82,7 +82,7 @@ async function* batchesOf({ project, pages, first }: Reading): AsyncGenerator<Ba
   for (; !step.done; step = await pages.next()) yield { page: step.value, project }
 }
 
-/** The status for which a project is passed over; every other error ends the list. */
+/** The status for which a project is skipped. Every other error ends the list. */
 function refusalStatus(error: unknown): number {
   if (error instanceof ProxyError && error.code === 'access_denied') return error.status
   if (error instanceof PageRefusedError && [403, 404].includes(error.response.status))

@@ -1,4 +1,4 @@
-// Reads the rows of a page so that numbers keep their digits, and leaves out rows that came before.
+// Reads the rows of a page, keeps all digits of numbers, and leaves out rows that have appeared before.
 import { ProxyError } from '../errors.ts'
 import { isVersion2 } from './paging.ts'
 import { findMember, splitArray } from './split.ts'
@@ -11,12 +11,12 @@ declare global {
   }
 }
 
-/** A row that is an object, which all of Procore's are. */
+/** A row that is an object, as all of Procore's are. */
 export type Row = Readonly<Record<string, unknown>>
 
 /**
- * Text that may hold a number which a JavaScript number would write in another way: long ones, `1.50`, `1e5`, `-0` and
- * `0.0000001`. What else it matches only costs time.
+ * Text that may contain a number that JavaScript would write differently: long ones, `1.50`, `1e5`, `-0` and
+ * `0.0000001`. A false match only costs time.
  */
 const INEXACT = /[\d.]{16}|\.\d*0(?!\d)|\d[eE][+-]?\d|(?:^|[:,[\s])-0(?:$|[,}\]\s])|0\.000000/
 
@@ -53,11 +53,11 @@ export function withProject(projectId: unknown, row: unknown): Row {
   return { project_id: projectId, ...members }
 }
 
-/** Remembers ids: pages shift while they are read, and a row then comes twice. */
+/** Remembers ids, because pages shift while they are read, and a row may then appear twice. */
 export class SeenIds {
   readonly #seen = new Set<unknown>()
 
-  /** False where a row with this `id` came before; a row without one is always new. */
+  /** False if a row with this `id` has appeared before. A row without an id is always new. */
   isNew(row: unknown): boolean {
     const id = isRow(row) ? compact(row['id']) : undefined
     if (id === undefined) return true
@@ -66,7 +66,7 @@ export class SeenIds {
   }
 }
 
-/** The id as text: `7` and `"7"` are the same row. */
+/** The id as text, so that `7` and `"7"` are the same row. */
 export function idText(id: unknown): string | undefined {
   if (typeof id === 'string' || typeof id === 'number') return String(id)
   return JSON.isRawJSON(id) ? id.rawJSON : undefined

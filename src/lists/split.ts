@@ -1,11 +1,11 @@
-// Finds the elements of a JSON array without parsing them, so that a page is never in memory as objects as a whole.
+// Finds the elements of a JSON array without parsing them, so that a page is never completely in memory as objects.
 
 const [SPACE, QUOTE, COMMA, COLON, BACKSLASH] = [0x20, 0x22, 0x2c, 0x3a, 0x5c]
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
 
 /**
- * The places of the elements of the array that starts at `start`: begin, end, begin, end, … Undefined where there is no
- * complete array. What the elements hold is not checked.
+ * The positions of the elements of the array that starts at `start`: begin, end, begin, end, … Undefined if there is
+ * no complete array. The content of the elements is not checked.
  */
 export function splitArray(json: Buffer, start = 0): readonly number[] | undefined {
   const places: number[] = []
@@ -24,7 +24,7 @@ export function splitArray(json: Buffer, start = 0): readonly number[] | undefin
   }
 }
 
-/** Where the value of a member of the object begins; undefined where the JSON is no object or has no such member. */
+/** Where the value of a member of the object begins; undefined if the JSON is no object or has no such member. */
 export function findMember(json: Buffer, name: string): number | undefined {
   let at = skipSpace(json, 0)
   for (let next = OPEN_OBJECT; json[at] === next; next = COMMA) {
@@ -41,7 +41,7 @@ export function findMember(json: Buffer, name: string): number | undefined {
   return undefined
 }
 
-/** The place after the value that begins at `start`; -1 where it has no end. */
+/** The place after the value that begins at `start`; -1 if it has no end. */
 function endOfValue(json: Buffer, start: number): number {
   let depth = 0
   for (let at = start; at < json.length; at += 1) {
@@ -64,7 +64,7 @@ function endOfValue(json: Buffer, start: number): number {
   return -1
 }
 
-/** The place of the quote that ends the string; -1 where there is none. */
+/** The place of the quote that ends the string; -1 if there is none. */
 function endOfString(json: Buffer, start: number): number {
   for (let end = json.indexOf(QUOTE, start + 1); end !== -1; end = json.indexOf(QUOTE, end + 1)) {
     let slashes = 0

@@ -1,4 +1,4 @@
-// Reads the address of a list: its form, the API's path and query, and the parameters that are the proxy's own.
+// Reads the address of a list: its form, the API's path and query, and the proxy's own parameters.
 import { ProxyError } from '../errors.ts'
 
 export const LIST_FORMS = ['csv', 'ndjson', 'json'] as const
@@ -7,13 +7,13 @@ export type ListForm = (typeof LIST_FORMS)[number]
 /** What a caller asks for. */
 export interface ListTarget {
   readonly form: ListForm
-  /** The API's raw path; a `*` in the place of a project id means every project. */
+  /** The API's raw path. `*` instead of a project id means every project. */
   readonly path: string
   /** The raw `name=value` pairs of the query that go to the API. */
   readonly pairs: readonly string[]
   /** Whether the list is read once for each project. */
   readonly isForEachProject: boolean
-  /** The columns of `_columns=`, in that order; undefined where the rows decide. */
+  /** The columns of `_columns=`, in that order; undefined if the rows decide. */
   readonly columns: readonly string[] | undefined
   /** Whether `_bom=1` asks for a byte-order mark. */
   readonly bom: boolean
@@ -61,7 +61,7 @@ export function valueIn(pair: string): string {
   return equals === -1 ? '' : decode(pair.slice(equals + 1))
 }
 
-/** The proxy's own parameters begin with `_`; the API never sees them. */
+/** The proxy's own parameters begin with `_` and are not sent to the API. */
 function isOwn(pair: string): boolean {
   return keyIn(pair).startsWith('_')
 }

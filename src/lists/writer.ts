@@ -1,21 +1,21 @@
-// How a list is written: what every form does, and the two forms of JSON.
+// Defines how a list is written, and the two forms of JSON.
 import type { Skipped } from './projects.ts'
 
 /** Turns the rows of a list into text. */
 export interface ListWriter {
   readonly contentType: string
-  /** The first page that has rows, before any of them is written; `hasMore` tells whether others are to come. */
+  /** Called with the first page that has rows, before any is written; `hasMore` says whether other pages follow. */
   begin(page: Iterable<unknown>, hasMore: boolean): string
   rows(rows: readonly unknown[]): string
-  /** A project was passed over. */
+  /** Called for a skipped project. */
   skipped(skipped: Skipped): string
-  /** The list is complete. */
+  /** Called when the list is complete. */
   end(): string
-  /** The list breaks off here. */
+  /** Called when the list breaks off. */
   failed(error: object): string
 }
 
-/** One JSON value a line (https://github.com/ndjson/ndjson-spec). */
+/** One JSON value on each line (https://github.com/ndjson/ndjson-spec). */
 export function ndjsonWriter(): ListWriter {
   return {
     contentType: 'application/x-ndjson',
@@ -27,7 +27,7 @@ export function ndjsonWriter(): ListWriter {
   }
 }
 
-/** One JSON array, a row a line. */
+/** One JSON array, with one row on each line. */
 export function jsonWriter(): ListWriter {
   let separator = '['
   return {

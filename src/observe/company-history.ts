@@ -1,10 +1,11 @@
-// What came of each company's requests since the start, for status and page: counts, and refusals of Procore's in a row.
+// Counts the results of each company's requests since the start, and Procore's consecutive refusals, for status and
+// page.
 import { type Exchange, isProcores } from './exchange.ts'
 import { causeText, type LikelyCause, likelyCauses } from './likely-causes.ts'
 import type { Logger } from './log.ts'
 import { type SavedBy, savedBy } from './saved.ts'
 
-/** What a status counts under; `none`: no response was sent. */
+/** The class that a status counts under; `none` if no response was sent. */
 export const STATUS_CLASSES = ['2xx', '3xx', '4xx', '5xx', 'none'] as const
 export type StatusClass = (typeof STATUS_CLASSES)[number]
 export type StatusCounts = Readonly<Record<StatusClass, number>>
@@ -15,32 +16,37 @@ export function statusClass(status: number | null): number {
   return status < 300 ? 0 : status < 400 ? 1 : status < 500 ? 2 : 3
 }
 
-/** Counts in the order of {@link STATUS_CLASSES}, by name; all 0 where there are none. */
+/** Counts in the order of {@link STATUS_CLASSES}, by name; all 0 if there are none. */
 export function countsByClass(counts: ArrayLike<number> | undefined): StatusCounts {
   const entries = STATUS_CLASSES.map((name, place) => [name, counts?.[place] ?? 0])
   return Object.fromEntries(entries) as Record<StatusClass, number>
 }
 
+/** Counts one more at that place. */
+export function increment(counts: Uint32Array, place: number): void {
+  counts[place] = (counts[place] as number) + 1
+}
+
 /** No status and company is warned of more often than this. */
 const WARNING_INTERVAL_MS = 10 * 60_000
 
-/** Procore's refusals of a company, without another response between them. */
+/** Procore's consecutive refusals of a company. */
 export interface Refusals {
-  /** 401, 403 or 404: that of the last one. */
+  /** The status of the last one: 401, 403 or 404. */
   readonly status: number
   readonly count: number
   /** Unix time in ms of the last one. */
   readonly at: number
-  /** One where Procore's text told it, else the likely ones. */
+  /** The exact cause if Procore's text gives it, else the likely ones. */
   readonly causes: readonly LikelyCause[]
 }
 
-interface Company {
-  readonly counts: number[]
-  readonly saved: Record<SavedBy, number>
+class Company {
+  readonly counts = new Uint32Array(STATUS_CLASSES.length)
+  readonly saved: Record<SavedBy, number> = { coalesced: 0, kept: 0, refusal: 0 }
   refusals: Refusals | undefined
   /** When the log was last warned of a status, in ms of `performance.now()`. */
-  readonly warnedAt: Map<number, number>
+  readonly warnedAt = new Map<number, number>()
 }
 
 /** Companies by the name that their requests count under. */
@@ -54,34 +60,22 @@ export class CompanyHistory {
     this.#log = log
   }
 
-  /** A request has ended. Warns of a refusal in the log, once in ten minutes for each company and status. */
+  /**
+   * Counts a request that has ended. Warns about a refusal in the log, once in ten minutes for each company and
+   * status.
+   */
   add(exchange: Exchange): void {
     const { group, status, caller } = exchange
     if (caller !== undefined) this.#callers.set(caller, this.requestsOfCaller(caller) + 1)
     if (group === undefined) return
-    const company = this.#company(group)
+    const company = this.#companies.get(group) ?? new Company()
+    this.#companies.set(group, company)
     const by = savedBy(exchange.cacheStatus)
     if (by !== undefined) company.saved[by]++
-    const place = statusClass(status)
-    company.counts[place] = (company.counts[place] as number) + 1
+    increment(company.counts, statusClass(status))
     if (status === null || !isProcores(exchange)) return
     if (status === 401 || status === 403 || status === 404) this.#refused(company, exchange, status)
     else if (status < 400) company.refusals = undefined
-  }
-
-  #company(group: string): Company {
-    let company = this.#companies.get(group)
-    if (company === undefined) {
-      const counts = STATUS_CLASSES.map(() => 0)
-      company = {
-        counts,
-        saved: { coalesced: 0, kept: 0, refusal: 0 },
-        refusals: undefined,
-        warnedAt: new Map(),
-      }
-      this.#companies.set(group, company)
-    }
-    return company
   }
 
   #refused(company: Company, exchange: Exchange, status: number): void {
@@ -103,7 +97,7 @@ export class CompanyHistory {
 
   /** How many requests did not have to go to Procore. */
   saved(group: string): Readonly<Record<SavedBy, number>> {
-    return { ...(this.#companies.get(group)?.saved ?? { coalesced: 0, kept: 0, refusal: 0 }) }
+    return { ...(this.#companies.get(group) ?? new Company()).saved }
   }
 
   /** How many requests a caller with a name has made. */
@@ -111,7 +105,7 @@ export class CompanyHistory {
     return this.#callers.get(name) ?? 0
   }
 
-  /** Undefined where the last answer of Procore's was no refusal. */
+  /** Undefined if Procore's last response was not a refusal. */
   refusals(group: string): Refusals | undefined {
     return this.#companies.get(group)?.refusals
   }

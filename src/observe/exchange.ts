@@ -1,4 +1,5 @@
-// The record of one request and its response, which log, metrics, recorder and audit read. It is filled in on the way.
+// The record of one request and its response, which is filled in step by step. Log, metrics, recorder and audit read
+// it.
 import type { ListenAddress } from '../config/config.ts'
 import type { Bodies } from './excerpt.ts'
 import type { LikelyCause } from './likely-causes.ts'
@@ -6,40 +7,43 @@ import type { LikelyCause } from './likely-causes.ts'
 /** Why a request was sent again. */
 export type RetryReason = '401' | '429' | '503' | 'connection'
 
-/** What a request waited for before it was sent: the rate budget (or a wait that Procore asked for), or a token. */
+/**
+ * How long a request waited before it was sent: for the rate budget (or because Procore asked for it), or for a
+ * token.
+ */
 export type WaitReason = 'budget' | 'token'
 
 /** Times come from `performance.now()`, in ms, unless they say otherwise. */
-export interface Exchange {
+export class Exchange {
   readonly reqId: string
   readonly method: string
   /** The raw target as the caller sent it; mask it before printing. */
   readonly target: string
-  readonly startedAt: number
+  readonly startedAt = performance.now()
   /** The same moment by the wall clock. */
-  readonly at: number
+  readonly at = Date.now()
   /** The address that it came in by. */
   listener: ListenAddress | undefined
-  /** The caller's headers, flat; only names outlive the request. */
+  /** The caller's headers (name, value, …). Only the names outlive the request. */
   rawHeaders: readonly string[] | undefined
   /** The company's name, or its id under `"*"`. */
   company: string | undefined
-  /** The name of the caller by its key (`callers:`); undefined where callers have no names. */
+  /** The name of the caller (`callers:`); undefined if callers have no names. */
   caller: string | undefined
   /** Why this company was chosen. */
   why: string | undefined
   /** The name that metrics count it under: the company's, or `*` for every id of `"*"`. */
   group: string | undefined
   /** A request for one of the proxy's own pages: counted and logged, but not recorded. */
-  own: boolean
+  own = false
   /** Headers that go on every response to it, flat: CORS for a listed origin. */
   extra: readonly string[] | undefined
   /** The proxy asked for compression on the caller's behalf. */
-  askedGzip: boolean
+  askedGzip = false
   /** The beginnings of the bodies, where `inspector.bodies` keeps them. The recorder takes them over at the end. */
   bodies: Bodies | undefined
-  queuedMs: number
-  tokenMs: number
+  queuedMs = 0
+  tokenMs = 0
   /** When it was last sent to Procore. */
   sentAt: number | undefined
   /** The address that it was last sent to, with path and query; mask it before printing. */
@@ -47,74 +51,46 @@ export interface Exchange {
   /** From sending the request to the first byte of the response. */
   upstreamMs: number | undefined
   /** From start to end; 0 until it has ended. */
-  durationMs: number
+  durationMs = 0
   /** The status that the caller got; null where no response was sent. */
-  status: number | null
+  status: number | null = null
   /** The headers of Procore's response as they were passed on, flat. */
   answerHeaders: readonly string[] | undefined
-  /** The first 8 KiB of Procore's 401, 403 or 404, decompressed. It tells the cause, and is dropped at the end. */
+  /** The first 8 KiB of Procore's 401, 403 or 404, decompressed. Used to find the cause, then dropped. */
   errorBody: Buffer | undefined
-  /** The cause that `errorBody` told; set at the end. */
+  /** The cause found in `errorBody`; set at the end. */
   refusal: LikelyCause | undefined
-  /** The `Cache-Status` that the response carries (RFC 9211); undefined where the cache was not asked. */
+  /** The `Cache-Status` that the response carries (RFC 9211); undefined if the cache was not asked. */
   cacheStatus: string | undefined
   /** How many pages were read for a whole list; 0 for any other request. */
-  pages: number
-  bytesIn: number
-  bytesOut: number
-  retries: number
+  pages = 0
+  bytesIn = 0
+  bytesOut = 0
+  retries = 0
   retryReasons: RetryReason[] | undefined
-  /** Why the proxy responded by itself or broke off: an error code, or `caller_gone`. `error` has the details. */
+  /** Why the proxy itself responded or broke off: an error code, or `caller_gone`. `error` has the details. */
   cause: string | undefined
   error: unknown
+
+  constructor(reqId: string, method: string, target: string) {
+    this.reqId = reqId
+    this.method = method
+    this.target = target
+  }
 }
 
 /** Starts the record of a request. `target` is its raw request target. */
 export function startExchange(reqId: string, method: string, target: string): Exchange {
-  return {
-    reqId,
-    method,
-    target,
-    startedAt: performance.now(),
-    at: Date.now(),
-    listener: undefined,
-    rawHeaders: undefined,
-    company: undefined,
-    caller: undefined,
-    why: undefined,
-    group: undefined,
-    own: false,
-    extra: undefined,
-    askedGzip: false,
-    bodies: undefined,
-    queuedMs: 0,
-    tokenMs: 0,
-    sentAt: undefined,
-    upstreamUrl: undefined,
-    upstreamMs: undefined,
-    durationMs: 0,
-    status: null,
-    answerHeaders: undefined,
-    errorBody: undefined,
-    refusal: undefined,
-    cacheStatus: undefined,
-    pages: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    retries: 0,
-    retryReasons: undefined,
-    cause: undefined,
-    error: undefined,
-  }
+  return new Exchange(reqId, method, target)
 }
 
-/** Ends the record. `status` is null where no response was sent. */
+/** Ends the record. `status` is null if no response was sent. */
 export function endExchange(exchange: Exchange, status: number | null): void {
   exchange.status = status
   exchange.durationMs = performance.now() - exchange.startedAt
 }
 
-/** True where Procore gave the response, and not the proxy itself. */
+/** True if the response came from Procore and not from the proxy itself. */
 export function isProcores({ cause, upstreamMs }: Exchange): boolean {
   return upstreamMs !== undefined && (cause === undefined || cause === 'caller_gone')
 }

@@ -1,19 +1,20 @@
-// The last line of defence for secrets: hides known tokens, keys and client secrets in any text that leaves the proxy.
+// The last line of defense for secrets: hides known tokens, keys and client secrets in any text that leaves the
+// proxy.
 import type { Config } from '../config/config.ts'
 
-/** A shorter text would hide too much that is no secret. */
+/** A shorter secret would hide too much other text. */
 const SHORTEST = 8
-/** The newest tokens that are remembered. */
+/** How many tokens are remembered, newest first. */
 const MOST_TOKENS = 256
 
 /** The secrets that this process knows: those of its configuration, and the newest tokens that it was issued. */
 export class KnownSecrets {
   #configured: readonly string[] = []
   readonly #tokens = new Set<string>()
-  /** Undefined until it is needed; null while there is nothing to hide. */
+  /** Undefined until it is needed; null if there is nothing to hide. */
   #pattern: RegExp | null | undefined
 
-  /** Takes over the secrets of a configuration, in place of those of the one before. */
+  /** Replaces the secrets of the previous configuration. */
   configure(config: Config): void {
     this.#configured = secretsOf(config)
     this.#pattern = undefined
@@ -28,7 +29,7 @@ export class KnownSecrets {
     this.#pattern = undefined
   }
 
-  /** True where a known secret is in the text, as it is, percent-encoded or as a string of JSON. */
+  /** True if the text contains a known secret: unchanged, percent-encoded or escaped as in JSON. */
   isIn(text: string): boolean {
     return this.#current()?.test(text) ?? false
   }
@@ -49,7 +50,7 @@ function patternOf(secrets: readonly string[]): RegExp | null {
   const forms = secrets
     .filter(({ length }) => length >= SHORTEST)
     .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
-    // Where one secret begins another, the longer one has to be found first.
+    // If one secret is the beginning of another, the longer one has to be found first.
     .sort((a, b) => b.length - a.length)
   return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(escaped).join('|'))
 }
@@ -58,7 +59,7 @@ function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 }
 
-function secretsOf({ accounts, guard, callers = [], network, shared }: Config): string[] {
+function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {
   const authorization = network.proxy?.authorization?.reveal()
   const password = shared === undefined ? undefined : new URL(shared.url.reveal()).password
   return [

@@ -1,4 +1,4 @@
-// Why Procore may have answered 401, 403 or 404 although the proxy did its part: the one cause if its text tells it.
+// Explains why Procore may have answered 401, 403 or 404: the exact cause if its text gives it, else the likely ones.
 
 /** A cause and how to fix it, as sentences. */
 export interface LikelyCause {
@@ -6,98 +6,86 @@ export interface LikelyCause {
   readonly fix: string
 }
 
-const NOT_CONNECTED: LikelyCause = {
-  cause: 'The app is not connected to this company.',
-  fix: "A company admin has to install the app in Procore's App Management. After a reinstall, its permitted projects have to be chosen again.",
+/** Each begins with the cause as one sentence; the rest says how to fix it. */
+const TEXTS = {
+  notConnected:
+    "The app is not connected to this company. A company admin has to install the app in Procore's App Management. After a reinstall, its permitted projects have to be chosen again.",
+  noPermissions:
+    "The service account's permissions are still None. In the Company level Directory, give the service account a permission template or the tools it needs.",
+  toolNotPermitted:
+    "The service account has no permission for this tool or record. Raise its permission for the tool in the company's or the project's directory.",
+  toolOff:
+    'The tool is switched off for this company or project. A company or project admin can switch it on in the Admin tool.',
+  notPermitted:
+    'The tool or the project is not permitted to the service account, or the tool is switched off. Check the permission for the tool, and add the project to the permitted projects of the app.',
+  contactChanged:
+    "The service account's email was edited, or its contact was added to another company's directory. Undo the change, or create a new service account: the old one does not recover by itself.",
+  secretReset:
+    'The secret was reset, which revokes tokens and wipes permissions and project memberships. Configure the new secret and grant the permissions again.',
+  wrongEnvironment:
+    'Sandbox credentials or ids are used in production, or the reverse. Set `environment` to the one in which the app and the company were created.',
+  wrongCompany:
+    "The company id is wrong, or the record belongs to another company. Compare the id with the one in the browser's address bar: https://app.procore.com/COMPANY_ID/company/home/list.",
+  traditional:
+    'It is a traditional service account; Procore has shut these down. Move to a developer managed service account (DMSA).',
+  headerLost:
+    'The Procore-Company-Id header, which the proxy sends, did not arrive at Procore. Look for a gateway or an outbound proxy between this machine and Procore that removes it.',
+  wrongCredentials:
+    "The client id or the secret is wrong, or the secret was reset. Copy both again from the app's page; a secret is shown only once, so it may have to be reset.",
 }
-const NO_PERMISSIONS: LikelyCause = {
-  cause: "The service account's permissions are still None.",
-  fix: 'In the Company level Directory, give the service account a permission template or the tools it needs.',
-}
-const TOOL_NOT_PERMITTED: LikelyCause = {
-  cause: 'The service account has no permission for this tool or record.',
-  fix: "Raise its permission for the tool in the company's or the project's directory.",
-}
-const TOOL_OFF: LikelyCause = {
-  cause: 'The tool is switched off for this company or project.',
-  fix: 'A company or project admin can switch it on in the Admin tool.',
-}
-const NOT_PERMITTED: LikelyCause = {
-  cause: 'The tool or the project is not permitted to the service account, or the tool is switched off.',
-  fix: 'Check the permission for the tool, and add the project to the permitted projects of the app.',
-}
-const CONTACT_CHANGED: LikelyCause = {
-  cause: "The service account's email was edited, or its contact was added to another company's directory.",
-  fix: 'Undo the change, or create a new service account: the old one does not recover by itself.',
-}
-const SECRET_RESET: LikelyCause = {
-  cause: 'The secret was reset, which revokes tokens and wipes permissions and project memberships.',
-  fix: 'Configure the new secret and grant the permissions again.',
-}
-const WRONG_ENVIRONMENT: LikelyCause = {
-  cause: 'Sandbox credentials or ids are used in production, or the reverse.',
-  fix: 'Set `environment` to the one in which the app and the company were created.',
-}
-const WRONG_COMPANY: LikelyCause = {
-  cause: 'The company id is wrong, or the record belongs to another company.',
-  fix: "Compare the id with the one in the browser's address bar: https://app.procore.com/COMPANY_ID/company/home/list.",
-}
-const TRADITIONAL: LikelyCause = {
-  cause: 'It is a traditional service account; Procore has shut these down.',
-  fix: 'Move to a developer managed service account (DMSA).',
-}
-const HEADER_LOST: LikelyCause = {
-  cause: 'The Procore-Company-Id header, which the proxy sends, did not arrive at Procore.',
-  fix: 'Look for a gateway or an outbound proxy between this machine and Procore that removes it.',
+
+type Name = keyof typeof TEXTS
+
+function causesOf(...names: readonly Name[]): readonly LikelyCause[] {
+  return names.map((name) => {
+    const end = TEXTS[name].indexOf('. ') + 1
+    return { cause: TEXTS[name].slice(0, end), fix: TEXTS[name].slice(end + 1) }
+  })
 }
 
 /** The causes of each status, the most likely first. */
 const BY_STATUS: Readonly<Record<number, readonly LikelyCause[]>> = {
-  401: [SECRET_RESET, CONTACT_CHANGED, NOT_CONNECTED, WRONG_ENVIRONMENT, TRADITIONAL],
-  403: [NO_PERMISSIONS, NOT_CONNECTED, NOT_PERMITTED, CONTACT_CHANGED, SECRET_RESET, TRADITIONAL],
-  404: [WRONG_COMPANY, NOT_PERMITTED, WRONG_ENVIRONMENT],
+  401: causesOf('secretReset', 'contactChanged', 'notConnected', 'wrongEnvironment', 'traditional'),
+  403: causesOf(
+    'noPermissions',
+    'notConnected',
+    'notPermitted',
+    'contactChanged',
+    'secretReset',
+    'traditional',
+  ),
+  404: causesOf('wrongCompany', 'notPermitted', 'wrongEnvironment'),
 }
 
 /** What Procore's messages say; the first that matches holds. */
-const BY_MESSAGE: readonly (readonly [pattern: RegExp, cause: LikelyCause])[] = [
-  [
+const BY_MESSAGE: Partial<Record<Name, RegExp>> = {
+  notConnected:
     /\bnot connected to (?:this|the) company\b|\bapp(?:lication)? is not (?:connected|installed)\b/i,
-    NOT_CONNECTED,
-  ],
-  [/missing procore-company-id/i, HEADER_LOST],
-  [/\bnot an active contact\b/i, CONTACT_CHANGED],
-  [
+  headerLost: /missing procore-company-id/i,
+  contactChanged: /\bnot an active contact\b/i,
+  toolOff:
     /\btool is (?:not enabled|disabled|not active|turned off)\b|\bnot enabled for (?:this|the) (?:project|company)\b/i,
-    TOOL_OFF,
-  ],
-  [
+  toolNotPermitted:
     /\b(?:do(?:es)?n't|do(?:es)? not) have (?:the )?(?:\w+ )?(?:permissions?|access)\b|\binsufficient permissions?\b/i,
-    TOOL_NOT_PERMITTED,
-  ],
-]
+}
 
-/** The one cause that the body of a 401, 403 or 404 tells, in any of Procore's formats; undefined where it tells none. */
+/** The cause that the body of a 401, 403 or 404 gives, in any of Procore's formats; undefined if it gives none. */
 export function causeOf(status: number, bodyText: string): LikelyCause | undefined {
   if (BY_STATUS[status] === undefined) return undefined
   const messages = messagesOf(bodyText)
-  return BY_MESSAGE.find(([pattern]) => messages.some((message) => pattern.test(message)))?.[1]
+  const patterns = Object.entries(BY_MESSAGE) as [Name, RegExp][]
+  const found = patterns.find(([, pattern]) => messages.some((message) => pattern.test(message)))
+  return found && causesOf(found[0])[0]
 }
 
-/** The one cause that the body tells, else the likely causes of the status; none for other statuses. */
+/** The cause that the body gives, else the likely causes of the status; none for other statuses. */
 export function likelyCauses(status: number, bodyText = ''): readonly LikelyCause[] {
   const cause = causeOf(status, bodyText)
   return cause === undefined ? (BY_STATUS[status] ?? []) : [cause]
 }
 
 /** Causes of a refusal by the login server (`credentials_rejected`). */
-export const REFUSED_CREDENTIALS: readonly LikelyCause[] = [
-  {
-    cause: 'The client id or the secret is wrong, or the secret was reset.',
-    fix: "Copy both again from the app's page; a secret is shown only once, so it may have to be reset.",
-  },
-  WRONG_ENVIRONMENT,
-  TRADITIONAL,
-]
+export const REFUSED_CREDENTIALS = causesOf('wrongCredentials', 'wrongEnvironment', 'traditional')
 
 /** A cause and its fix as one text. */
 export function causeText({ cause, fix }: LikelyCause): string {

@@ -1,8 +1,9 @@
-// What status and metrics read when they are asked: the running proxy as it is at that moment.
+// The current state of the running proxy, for status and metrics.
 import type { TokenSource } from '../auth/token-source.ts'
 import type { Config } from '../config/config.ts'
+import type { Status } from './status.ts'
 
-/** What is left of a company's rate budget, as far as Procore's responses tell; undefined before the first one. */
+/** What is left of a company's rate budget, according to Procore's responses; undefined before the first one. */
 export interface BudgetView {
   readonly limit: number | undefined
   readonly remaining: number | undefined
@@ -19,23 +20,26 @@ export interface CompanyLoad {
   readonly budget: BudgetView
 }
 
-/** The last time that a changed configuration was read. */
+/** The last reload. */
 export interface LastReload {
   /** Unix time in ms. */
   readonly at: number
   readonly ok: boolean
-  /** Why the old configuration stays in force: its mistakes, or a refused new secret. Empty where it worked. */
+  /**
+   * Why the old configuration stays in force: mistakes in the new one, or a refused secret. Empty if the reload
+   * worked.
+   */
   readonly errors: readonly string[]
 }
 
-/** The budget that replicas share by Redis or Valkey (`shared:`). */
+/** The budget that replicas share through Redis or Valkey (`shared:`). */
 export interface SharedView {
   readonly up: boolean
   /** Failed commands since the start, by kind. */
   readonly errors: Readonly<Record<string, number>>
 }
 
-/** Each property is worked out when it is read. */
+/** Each property is computed when it is read. */
 export interface Live {
   readonly version: string
   readonly config: Config
@@ -50,6 +54,7 @@ export interface Live {
   readonly budgetRemaining: (group: string) => number | undefined
   /** Lines of the log that could not be written. */
   readonly logLinesLost: number
-  /** Undefined where nothing is shared. */
+  /** Undefined if nothing is shared. */
   readonly shared: SharedView | undefined
+  readonly cache: NonNullable<Status['cache']>
 }

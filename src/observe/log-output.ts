@@ -1,19 +1,19 @@
-// Where log lines go: written in batches, and bounded where the reader is slow, is gone, or the disk is full.
+// Writes log lines in batches, in bounded memory even if the reader is slow or gone, or the disk is full.
 import type { Writable } from 'node:stream'
 
-/** A line waits no longer than this for others. */
+/** The longest that a line waits for others. */
 const LONGEST_WAIT_MS = 100
 /** A batch is written once it has this many characters. */
 const BATCH_CHARACTERS = 64 * 1024
-/** Bytes that the stream may hold for a slow reader; lines beyond are lost. */
+/** How many bytes may wait for a slow reader. Further lines are lost. */
 const MOST_WAITING_BYTES = 1024 * 1024
 
-/** As much of `process.stdout` as is used. */
+/** The part of `process.stdout` that is used. */
 export type LogStream = Pick<Writable, 'write' | 'writableLength' | 'on'> & { readonly isTTY?: boolean }
 
 /**
- * A destination for pino that never ends the process and never fills its memory. pino's own destination was tried: at exit it
- * waits for ever for a pipe that is not read, and for a full disk.
+ * A destination for pino that never ends the process and never fills its memory. pino's own destination waits forever
+ * at exit if a pipe is not read or the disk is full.
  */
 export class LogOutput {
   readonly #stream: LogStream
@@ -21,7 +21,7 @@ export class LogOutput {
   #characters = 0
   #timer: NodeJS.Timeout | undefined
   #lost = 0
-  /** As many of the lost lines were reported. */
+  /** How many of the lost lines have been reported. */
   #reported = 0
   /** The last write failed, so that the output may end in the middle of a line. */
   #isTorn = false
@@ -54,7 +54,7 @@ export class LogOutput {
     }
   }
 
-  /** Writes what waits; pino calls it for a fatal line too. */
+  /** Writes everything that waits. pino also calls this for a fatal line. */
   flushSync(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -74,7 +74,7 @@ export class LogOutput {
     })
   }
 
-  /** Resolves once the reader has taken all that waits, or after `ms`. */
+  /** Resolves once the reader has taken everything, or after `ms`. */
   async finish(ms: number): Promise<void> {
     this.flushSync()
     const end = performance.now() + ms

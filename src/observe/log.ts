@@ -10,8 +10,8 @@ import { readableLine } from './readable.ts'
 export type { Logger } from 'pino'
 
 /**
- * Makes the log. It goes to standard output unless told otherwise; `format: auto` is readable on a terminal and JSON
- * elsewhere. `conceal` hides known secrets in each line.
+ * Creates the log, on standard output by default. `format: auto` is readable on a terminal and JSON elsewhere.
+ * `conceal` hides known secrets in each line.
  */
 export function createLogger(
   settings: LogSettings,
@@ -25,7 +25,7 @@ export function createLogger(
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      // Errors of Node and undici may carry requests and headers: only their messages and codes are logged.
+      // Errors of Node and undici may contain requests and headers, so only their messages and codes are logged.
       serializers: { error: errorText },
     },
     {
@@ -40,7 +40,7 @@ export function createLogger(
   return log
 }
 
-/** An error's chain of messages with their codes; never its other properties, which may hold headers. */
+/** The messages and codes of an error and its causes; never its other properties, which may contain headers. */
 export function errorText(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
@@ -58,10 +58,10 @@ export function errorText(error: unknown): string {
   return messages.join(': ')
 }
 
-/** Machines ask for these every few seconds. */
+/** Machines request these every few seconds. */
 const PROBE = /\/_proxy\/(?:health\/(?:live|ready)|metrics)(?:\?|$)/
 
-/** `warn` where the proxy refused or broke off, `debug` for probes and scrapes, `info` for all others. */
+/** `warn` if the proxy refused the request or broke it off, `debug` for probes and scrapes, `info` for all others. */
 function levelOf(exchange: Exchange): 'warn' | 'info' | 'debug' {
   const { cause, own } = exchange
   if (cause !== undefined && cause !== 'caller_gone') return 'warn'

@@ -1,13 +1,13 @@
-// Takes what looks secret out of the text of a body: values under telling names, credentials, queries of URLs.
+// Masks what looks secret in the text of a body: values with suspicious names, credentials, queries of URLs.
 import { maskQuery } from './mask.ts'
 import { type MaskedJson, maskJson } from './mask-json.ts'
 
 export interface BodyMask {
   /** The media type, in lower case and without parameters. */
   readonly type: string
-  /** More of the body follows, which is not at hand. */
+  /** The text is only the beginning of the body. */
   readonly cut: boolean
-  /** Leaves the queries of URLs, but for values under telling names. */
+  /** Keeps the queries of URLs, except values with suspicious names. */
   readonly showQueryValues: boolean
 }
 
@@ -20,14 +20,14 @@ const SHORT_SECRET = new RegExp(`(?:^|[^a-z0-9])${SHORT}[^a-z0-9]*$`, 'i')
 const ANNOUNCED = new RegExp(`${SECRET.source}|\\b${SHORT}\\b`, 'i')
 const TELLING_TAG = new RegExp(`<[^<>]*(?:${ANNOUNCED.source})`, 'i')
 
-/** Whether what stands under this name (of a JSON member, a form field) is likely to be secret. */
+/** Whether the value with this name (of a JSON member or form field) is likely to be secret. */
 export function isSecretName(name: string): boolean {
   return SECRET.test(name) || SHORT_SECRET.test(name)
 }
 
 /**
- * The text with `*` for what looks secret. JSON and forms are read as such, however deep and wherever they are cut off; of
- * JSON that breaks its grammar the rest is `*`, and other text is shown up to the first word that announces a secret.
+ * The text with `*` for what looks secret. JSON and forms are parsed at any depth, even if they are cut off. After a
+ * syntax error, the rest of JSON is `*`. Other text is shown up to the first word that suggests a secret.
  */
 export function maskBody(text: string, mask: BodyMask): string {
   const json = looksLikeJson(text) || mask.type.endsWith('json') ? readJson(text, mask, NESTED) : undefined
@@ -37,7 +37,7 @@ export function maskBody(text: string, mask: BodyMask): string {
   return maskProse(text, mask)
 }
 
-/** JSON within a string of JSON is read as such, so many times. */
+/** How deep JSON within strings of JSON is parsed. */
 const NESTED = 3
 
 function looksLikeJson(text: string): boolean {
@@ -71,7 +71,10 @@ function maskProse(text: string, mask: BodyMask): string {
 
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g
 const JWT = /\beyJ[\w-]+\.[\w-]*(?:\.[\w-]*)?/g
-/** A telling name, a sign between, and a value: in quotes, in brackets (then all that follows), or up to a blank. */
+/**
+ * A suspicious name, a separator, and a value: in quotes, in brackets (then everything that follows), or up to a
+ * space.
+ */
 const PAIR = new RegExp(
   `((?:${ANNOUNCED.source})[\\w.%[\\]-]*\\\\*["']?\\s*(?:=>|[:=]|%3[da])\\s*)` +
     `(?:\\\\*"(?:[^"\\\\]|\\\\[\\s\\S])*"?|'[^']*'?|[[{][\\s\\S]*|(?:(?:bearer|basic|digest|token)\\s+)?[^\\s&,;"'<>)}\\]]+)`,
@@ -79,7 +82,7 @@ const PAIR = new RegExp(
 )
 
 function maskInline(text: string, mask: BodyMask): string {
-  // Markup has too many ways to put a value beside its name.
+  // Markup has too many ways to write a value next to its name.
   return TELLING_TAG.test(text) ? maskProse(text, mask) : maskCredentials(text, mask)
 }
 
@@ -94,7 +97,7 @@ function maskCredentials(text: string, mask: BodyMask): string {
 function maskUrls(text: string, { cut, showQueryValues }: BodyMask): string {
   if (!text.includes('//') && !text.startsWith('/')) return text
   let masked = text.replace(/(:\/\/)[^\s/?#<>"'@]*@/g, '$1*@')
-  // Where it is cut off before the @, a password looks like a port.
+  // If the text is cut off before the @, a password looks like a port.
   if (cut) masked = masked.replace(/(:\/\/)[^\s/?#<>"'@:]*:[^\s/?#<>"'@]*$/, '$1*')
   return showQueryValues ? masked : masked.replace(/\?[^\s<>"]+/g, maskQuery)
 }
@@ -116,7 +119,7 @@ function maskForm(text: string, mask: BodyMask): string {
     .join('&')
 }
 
-/** ASCII alone, which is enough to recognise names; what is no escape stays. */
+/** Decodes ASCII only, which is enough to recognize names. Anything else stays unchanged. */
 function unescaped(text: string): string {
   return text
     .replaceAll('+', ' ')

@@ -1,21 +1,21 @@
-// Hides the values under telling names in JSON that may be cut off anywhere; what breaks the grammar is not shown.
+// Masks values with suspicious names in JSON that may be cut off anywhere. Nothing after a syntax error is shown.
 
-/** What is done to the names and values of the JSON, which come unescaped; `cut`: cut off there. */
+/** What is done to the names and values of the JSON, which are passed unescaped; `cut` means cut off there. */
 export interface JsonMasks {
-  isSecretName(name: string): boolean
-  maskName(name: string, cut: boolean): string
-  maskValue(value: string, cut: boolean): string
+  readonly isSecretName: (name: string) => boolean
+  readonly maskName: (name: string, cut: boolean) => string
+  readonly maskValue: (value: string, cut: boolean) => string
 }
 
 export interface MaskedJson {
   readonly text: string
-  /** It is no JSON: the rest became `*`. */
+  /** The text is not JSON, so the rest became `*`. */
   readonly broken: boolean
 }
 
 /**
- * One text or several, with `"*"` for each value under a telling name, whatever is in it. `true`, `false` and `null` stay:
- * they tell nothing. `cut`: the text goes on, and its end is not at hand.
+ * One or several JSON texts, with `"*"` for each value with a suspicious name. `true`, `false` and `null` stay,
+ * because they reveal nothing. `cut` means that the end of the text is missing.
  */
 export function maskJson(text: string, cut: boolean, masks: JsonMasks): MaskedJson {
   return new Reader(text, cut, masks).read()
@@ -32,14 +32,14 @@ class Reader {
   readonly #masks: JsonMasks
   #at = 0
   #shown = ''
-  /** `{` and `[` that are open. */
-  readonly #open: string[] = []
-  #expects: 'value' | 'name' | 'colon' | 'comma' = 'value'
+  /** The signs that will close what is open. */
+  readonly #closers: string[] = []
+  #expects: 'value' | 'name' | ':' | ',' = 'value'
   /** Just opened: it may be closed at once. */
   #isEmpty = false
-  /** The last name was a telling one. */
+  /** The last name was suspicious. */
   #isSecret = false
-  /** How many are open around the value that is hidden; undefined where none is. */
+  /** How many are open around the hidden value; undefined if no value is hidden. */
   #hiddenIn: number | undefined
 
   constructor(text: string, cut: boolean, masks: JsonMasks) {
@@ -53,80 +53,55 @@ class Reader {
       const blank = this.#peek(BLANK)
       if (blank !== undefined) this.#show(blank)
       else if (!this.#next()) {
-        if (this.#hiddenIn === undefined) this.#shown += '*'
-        return { text: this.#shown, broken: true }
+        return { text: this.#hiddenIn === undefined ? `${this.#shown}*` : this.#shown, broken: true }
       }
     }
     return { text: this.#shown, broken: false }
   }
 
-  /** False where the grammar is broken. */
+  /** False if the grammar is broken. */
   #next(): boolean {
     const char = this.#text.charAt(this.#at)
-    if (this.#closes(char)) {
+    const expects = this.#expects
+    const mayClose = this.#isEmpty || expects === ','
+    this.#isEmpty = false
+    if (mayClose && char === this.#closers.at(-1)) {
+      this.#closers.pop()
       this.#show(char)
-      this.#open.pop()
-      this.#isEmpty = false
       this.#ended()
       return true
     }
-    this.#isEmpty = false
-    switch (this.#expects) {
-      case 'comma':
-        this.#expects = this.#open.at(-1) === '{' ? 'name' : 'value'
-        return this.#sign(',', char)
-      case 'colon':
-        this.#expects = 'value'
-        return this.#sign(':', char)
-      case 'name':
-        return this.#name()
-      default:
-        return this.#value(char)
-    }
-  }
-
-  #closes(char: string): boolean {
-    if (this.#expects !== 'comma' && !this.#isEmpty) return false
-    return this.#open.at(-1) === (char === '}' ? '{' : char === ']' ? '[' : undefined)
-  }
-
-  #sign(wanted: string, char: string): boolean {
-    if (char !== wanted) return false
+    if (expects === 'value') return this.#value(char)
+    if (expects === 'name') return this.#name()
+    if (char !== expects) return false
     this.#show(char)
+    this.#expects = expects === ',' && this.#closers.at(-1) === '}' ? 'name' : 'value'
     return true
   }
 
   #name(): boolean {
-    const name = this.#string()
-    if (name === undefined) return false
-    this.#show(name.raw, name.written(this.#masks.maskName(name.value, !name.closed)))
-    this.#isSecret = this.#masks.isSecretName(name.value)
-    this.#expects = 'colon'
-    return true
+    const name = this.#string(this.#masks.maskName)
+    this.#isSecret = name !== undefined && this.#masks.isSecretName(name)
+    this.#expects = ':'
+    return name !== undefined
   }
 
   #value(char: string): boolean {
     const scalar = this.#peek(SCALAR)
     if (this.#isSecret && this.#hiddenIn === undefined && !LITERALS.includes(scalar ?? '')) {
       this.#shown += '"*"'
-      this.#hiddenIn = this.#open.length
+      this.#hiddenIn = this.#closers.length
     }
     this.#isSecret = false
     if (char === '{' || char === '[') {
       this.#show(char)
-      this.#open.push(char)
+      this.#closers.push(char === '{' ? '}' : ']')
       this.#isEmpty = true
       this.#expects = char === '{' ? 'name' : 'value'
       return true
     }
-    if (char === '"') {
-      const string = this.#string()
-      if (string === undefined) return false
-      this.#show(string.raw, string.written(this.#masks.maskValue(string.value, !string.closed)))
-    } else {
-      if (scalar === undefined || !this.#isScalar(scalar)) return false
-      this.#show(scalar)
-    }
+    if (scalar !== undefined && this.#isScalar(scalar)) this.#show(scalar)
+    else if (this.#string(this.#masks.maskValue) === undefined) return false
     this.#ended()
     return true
   }
@@ -139,11 +114,11 @@ class Reader {
 
   /** A value ended. */
   #ended(): void {
-    if (this.#open.length === this.#hiddenIn) this.#hiddenIn = undefined
-    this.#expects = this.#open.length === 0 ? 'value' : 'comma'
+    if (this.#closers.length === this.#hiddenIn) this.#hiddenIn = undefined
+    this.#expects = this.#closers.length === 0 ? 'value' : ','
   }
 
-  /** Goes on behind the text at that place, and shows it, or `shown` in its place. */
+  /** Skips the text at that place, and shows it, or shows `shown` instead. */
   #show(raw: string, shown = raw): void {
     this.#at += raw.length
     if (this.#hiddenIn === undefined) this.#shown += shown
@@ -154,45 +129,30 @@ class Reader {
     return sticky.exec(this.#text)?.[0]
   }
 
-  /** The string at that place; undefined if it is not valid JSON. */
-  #string(): JsonString | undefined {
+  /** Shows the string at that place, masked, and returns it as it was; undefined if it is not valid JSON. */
+  #string(mask: JsonMasks['maskValue']): string | undefined {
     const text = this.#text
     const start = this.#at
-    if (text.charAt(start) !== '"') return undefined
-    let at = start + 1
-    while (at < text.length && text.charAt(at) !== '"') {
-      const length = text.charAt(at) !== '\\' ? 1 : text.charAt(at + 1) === 'u' ? 6 : 2
+    if (text[start] !== '"') return undefined
+    let end = start + 1
+    while (end < text.length && text[end] !== '"') {
+      let length = 1
+      if (text[end] === '\\') length = text[end + 1] === 'u' ? 6 : 2
       // Cut off within an escape.
-      if (at + length > text.length) break
-      at += length
+      if (end + length > text.length) break
+      end += length
     }
-    const closed = text.charAt(at) === '"'
+    const isClosed = text[end] === '"'
+    let value: string
     try {
-      const value = JSON.parse(`"${text.slice(start + 1, at)}"`) as string
-      return new JsonString(closed ? text.slice(start, at + 1) : text.slice(start), value, closed)
+      value = JSON.parse(`"${text.slice(start + 1, end)}"`) as string
     } catch {
       return undefined
     }
-  }
-}
-
-class JsonString {
-  /** As written, with its quotes. */
-  readonly raw: string
-  readonly value: string
-  /** False where it is cut off. */
-  readonly closed: boolean
-
-  constructor(raw: string, value: string, closed: boolean) {
-    this.raw = raw
-    this.value = value
-    this.closed = closed
-  }
-
-  /** With another value; as it is, where that is the same. */
-  written(value: string): string {
-    if (value === this.value) return this.raw
-    const text = JSON.stringify(value)
-    return this.closed ? text : text.slice(0, -1)
+    const masked = mask(value, !isClosed)
+    const raw = isClosed ? text.slice(start, end + 1) : text.slice(start)
+    const written = JSON.stringify(masked)
+    this.#show(raw, masked === value ? raw : written.slice(0, isClosed ? undefined : -1))
+    return value
   }
 }

@@ -1,6 +1,6 @@
-// Takes what may be secret out of what is printed: query values and, as a last line, known secrets.
+// Masks what may be secret in printed text: query values and header values.
 
-/** The target with every query value replaced by `*`: names tell enough, values may be signatures or personal data. */
+/** The target with every query value replaced by `*`, because values may be signatures or personal data. */
 export function maskQuery(target: string): string {
   const mark = target.indexOf('?')
   if (mark === -1) return target
@@ -16,7 +16,9 @@ export function maskQuery(target: string): string {
   }
 }
 
-/** A header's value with what may be secret taken out: queries of URLs, and all of a header whose name says so. */
+/**
+ * A header's value with secrets masked: queries of URLs, and the whole value if the header's name suggests a secret.
+ */
 export function maskHeader(name: string, value: string): string {
   if (/cookie|token|authorization|secret|api-?key/i.test(name)) return '*'
   if (!value.includes('?')) return value

@@ -8,6 +8,8 @@ import {
   type Sample,
 } from './metric-definitions.ts'
 
+type Entries = [MetricKey, MetricDefinition][]
+
 /** The metrics whose values are read when somebody asks for them. */
 export type Readings = Partial<Record<MetricKey, () => Iterable<Sample>>>
 
@@ -19,12 +21,11 @@ export class MetricsRegistry {
   readonly #seen = new Set<string>()
 
   constructor(readings: Readings) {
-    for (const [key, definition] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) {
-      const { name, help, type } = definition
-      const options = { name, help, labelNames: [...definition.labels], registers: [this.#registry] }
+    for (const [key, { name, help, type, labels: labelNames }] of Object.entries(METRICS) as Entries) {
+      const options = { name, help, labelNames, registers: [this.#registry] }
       const read = readings[key]
       if (type === 'histogram') {
-        this.#histograms.set(key, new Histogram({ ...options, buckets: [...DURATION_BUCKETS] }))
+        this.#histograms.set(key, new Histogram({ ...options, buckets: DURATION_BUCKETS }))
       } else if (type === 'gauge') {
         new Gauge({
           ...options,
@@ -33,7 +34,7 @@ export class MetricsRegistry {
             for (const [labels, value] of read?.() ?? []) {
               if (value !== undefined) this.set(labels, value)
               // Without labels it would be 0 where nothing is known.
-              else if (definition.labels.length === 0) this.remove()
+              else if (labelNames.length === 0) this.remove()
             }
           },
         })
@@ -64,9 +65,9 @@ export class MetricsRegistry {
 
   /** Makes a histogram show a company that had no observation yet. */
   startAtZero(key: MetricKey, labels: { company: string }): void {
+    // Invariant: never of a series that exists, since that would set it back.
     if (this.#seen.has(`${key} ${labels.company}`)) return
     this.#seen.add(`${key} ${labels.company}`)
-    // Invariant: never of a series that exists, since that would set it back.
     this.#histograms.get(key)?.zero(labels)
   }
 

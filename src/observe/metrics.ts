@@ -1,4 +1,5 @@
-// Counts what happens and writes the metrics page. prom-client costs 13 MB, so it is loaded when it is first needed.
+// Counts requests and token events and writes the metrics page. prom-client takes 13 MB, so it is loaded when it is
+// first needed.
 import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
@@ -6,39 +7,31 @@ import { STATUS_CLASSES, statusClass } from './company-history.ts'
 import type { Exchange, RetryReason } from './exchange.ts'
 import type { LastReload, Live } from './live.ts'
 import { METRICS } from './metric-definitions.ts'
-import { accountLabels, MetricReadings } from './metric-readings.ts'
+import { accountLabels, type EventLoopLag, eventLoopLag, readingsOf } from './metric-readings.ts'
 import type { MetricsRegistry } from './metrics-registry.ts'
 import { SAVED_BY, savedBy } from './saved.ts'
-import { seesAll, seesCompany, type Viewer } from './viewer.ts'
+import { EVERYTHING, seesAll, seesCompany, type Viewer, visibleCompanies } from './viewer.ts'
 
 /** The `company` of requests without one: refused ones, and those for the proxy's own pages. Never a company's name. */
 export const NO_COMPANY = '_proxy'
-/** As many events are remembered before prom-client is loaded for them: few enough to replay in no time. */
+/** How many events are remembered before prom-client is loaded to count them. */
 const MOST_EARLY = 1_000
-/** However many callers and companies there are, no more series begin at zero. */
+/** The most series that begin at zero, however many callers and companies there are. */
 const MOST_ZEROS = 2_000
 
-const METHODS = ['read', 'write'] as const
 const RETRY_REASONS: readonly RetryReason[] = ['401', '429', '503', 'connection']
-const TOKEN_FAILURES: readonly TokenFailureReason[] = [
-  'rejected',
-  'unreachable',
-  'timeout',
-  'tls',
-  'bad_status',
-  'bad_body',
-]
+const FAILURES: TokenFailureReason[] = ['rejected', 'unreachable', 'timeout', 'tls', 'bad_status', 'bad_body']
 
 type Event = (registry: MetricsRegistry) => void
 
 export class Metrics {
   readonly #live: Live
+  readonly #lastReload: () => LastReload | undefined
   readonly #import: () => Promise<typeof import('./metrics-registry.ts')>
   #registry: MetricsRegistry | undefined
-  #loading: Promise<MetricsRegistry> | undefined
+  #lag: EventLoopLag | undefined
   /** What happened before the registry was there. */
   #early: Event[] = []
-  readonly #readings: MetricReadings
 
   /** `importRegistry` loads prom-client. */
   constructor(
@@ -46,9 +39,9 @@ export class Metrics {
     lastReload: () => LastReload | undefined,
     importRegistry = () => import('./metrics-registry.ts'),
   ) {
-    this.#import = importRegistry
     this.#live = live
-    this.#readings = new MetricReadings(live, lastReload)
+    this.#lastReload = lastReload
+    this.#import = importRegistry
   }
 
   /** A request has ended. */
@@ -80,7 +73,7 @@ export class Metrics {
     })
   }
 
-  /** The page in Prometheus' text format, with the series that the viewer may see. */
+  /** The page in the Prometheus text format, with the series that the viewer may see. */
   async text(viewer: Viewer): Promise<{ readonly text: string; readonly type: string }> {
     const registry = await this.#load()
     this.#startAtZero(registry)
@@ -90,7 +83,7 @@ export class Metrics {
 
   /** Stops watching the event loop. */
   close(): void {
-    this.#readings.close()
+    this.#lag?.disable()
   }
 
   #record(event: Event): void {
@@ -102,62 +95,50 @@ export class Metrics {
     if (this.#early.length === MOST_EARLY) this.#load().catch(() => {})
   }
 
-  #load(): Promise<MetricsRegistry> {
-    this.#loading ??= this.#import().then(
-      ({ MetricsRegistry }) => {
-        const registry = new MetricsRegistry(this.#readings.all)
-        for (const event of this.#early) event(registry)
-        this.#early = []
-        this.#registry = registry
-        return registry
-      },
-      (error: unknown) => {
-        // The next scrape tries again.
-        this.#loading = undefined
-        throw error
-      },
-    )
-    return this.#loading
+  /** Rejects where prom-client cannot be loaded; the next scrape tries again. */
+  async #load(): Promise<MetricsRegistry> {
+    const { MetricsRegistry } = await this.#import()
+    if (this.#registry === undefined) {
+      this.#lag = eventLoopLag()
+      this.#registry = new MetricsRegistry(readingsOf(this.#live, this.#lastReload, this.#lag))
+      for (const event of this.#early) event(this.#registry)
+      this.#early = []
+    }
+    return this.#registry
   }
 
-  /** A counter that begins with 1 would show no increase. */
+  /** Counters begin at 0, because Prometheus would see no increase in one that begins with 1. */
   #startAtZero(registry: MetricsRegistry): void {
     const { config, tokens } = this.#live
-    const companies = [NO_COMPANY, ...config.companies.map(({ name }) => name)]
-    if (config.anyCompany !== undefined) companies.push('*')
-    const callers = ['', ...(config.callers ?? []).map(({ name }) => name)]
+    const companies = visibleCompanies(config, EVERYTHING).map(({ name }) => name)
+    const callers = ['', ...config.callers.map(({ name }) => name)]
     let zeros = 0
     for (const code of Object.keys(ERROR_KINDS)) registry.add('errors', { code }, 0)
-    for (const company of companies) {
+    for (const company of [NO_COMPANY, ...companies]) {
       for (const key of ['bytesIn', 'bytesOut'] as const) registry.add(key, { company }, 0)
       for (const key of ['duration', 'upstreamDuration'] as const) registry.startAtZero(key, { company })
-      if (company !== NO_COMPANY) {
-        for (const reason of RETRY_REASONS) registry.add('retries', { company, reason }, 0)
-        if (config.cache !== undefined) for (const by of SAVED_BY) registry.add('saved', { company, by }, 0)
-      }
       for (const caller of callers) {
-        for (const method of METHODS) {
+        for (const method of ['read', 'write']) {
           for (const status of STATUS_CLASSES) {
             if (++zeros <= MOST_ZEROS) registry.add('requests', { company, caller, method, status }, 0)
           }
         }
       }
     }
+    for (const company of companies) {
+      for (const reason of RETRY_REASONS) registry.add('retries', { company, reason }, 0)
+      for (const by of SAVED_BY) registry.add('saved', { company, by }, 0)
+    }
     for (const { account } of tokens) {
       const labels = accountLabels(account)
       registry.add('tokensIssued', labels, 0)
-      for (const reason of TOKEN_FAILURES) registry.add('tokenFailures', { ...labels, reason }, 0)
+      for (const reason of FAILURES) registry.add('tokenFailures', { ...labels, reason }, 0)
     }
   }
 
   /** Without the series of companies, callers and accounts that are not the viewer's, and of the whole process. */
   #visible(text: string, viewer: Viewer): string {
-    const { companies, anyCompany } = this.#live.config
-    const accounts = new Set(
-      [...companies, ...(anyCompany === undefined ? [] : [{ ...anyCompany, name: '*' }])]
-        .filter(({ name }) => seesCompany(viewer, name))
-        .map(({ account }) => account.name),
-    )
+    const accounts = new Set(visibleCompanies(this.#live.config, viewer).map(({ account }) => account.name))
     const isShown = (line: string) => {
       if (line.startsWith('#') || line === '') return true
       const company = labelOf(line, 'company')
@@ -172,7 +153,7 @@ export class Metrics {
   }
 }
 
-/** The value of a label in a line of the text format; names hold nothing that would be escaped. */
+/** The value of a label in a line of the text format. Names contain nothing that would be escaped. */
 function labelOf(line: string, label: string): string | undefined {
   return new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1]
 }

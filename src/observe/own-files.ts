@@ -1,8 +1,8 @@
-// Reads files that come with the program: beside it, or inside the single executable that it was made part of.
+// Reads files that belong to the program: next to it, or inside the single executable.
 import { readFileSync } from 'node:fs'
 import { getAsset, isSea } from 'node:sea'
 
-/** Text of a file of the package, such as `package.json`, or of a file below `page/`. */
+/** The text of a file of the package, such as `package.json`, or of a file below `page/`. */
 export function ownFile(name: string): string {
   if (isSea()) return getAsset(name, 'utf8')
   // The package is two folders up, both from the sources and from dist; the page is one.

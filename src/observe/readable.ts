@@ -1,6 +1,6 @@
 // Turns the log's JSON lines into lines for a person at a terminal.
 
-/** One JSON line as `HH:MM:SS LEVEL message key=value …`; a line that is not JSON comes back unchanged. */
+/** One JSON line as `HH:MM:SS LEVEL message key=value …`. A line that is not JSON is returned unchanged. */
 export function readableLine(line: string): string {
   let record: Record<string, unknown>
   try {
@@ -15,10 +15,10 @@ export function readableLine(line: string): string {
   return `${printable([clock, String(level).toUpperCase().padEnd(5), message, ...rest].join(' '))}\n`
 }
 
-/** Control characters, those of Latin-1 too, and characters that turn the direction of writing. */
+/** Control characters, including those of Latin-1, and characters that change the writing direction. */
 const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g
 
-/** The text with an escape for each character that could steer a terminal. */
+/** The text with an escape for each character that could affect a terminal. */
 export function printable(text: string): string {
   return text.replace(STEERS_A_TERMINAL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

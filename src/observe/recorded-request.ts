@@ -1,4 +1,4 @@
-// A request as the page shows it: made of its exchange when somebody looks, with what may be secret masked.
+// Makes a request as the page shows it, from its exchange and with secrets masked.
 import { listenText } from '../config/addresses.ts'
 import { ProxyError } from '../errors.ts'
 import { type Exchange, isProcores, type RetryReason } from './exchange.ts'
@@ -8,61 +8,50 @@ import { maskHeader, maskQuery } from './mask.ts'
 import type { RecordedBody } from './recorded-body.ts'
 import { type SavedBy, savedBy } from './saved.ts'
 
+type AsTheyAre = Pick<
+  Exchange,
+  'at' | 'method' | 'status' | 'cacheStatus' | 'pages' | 'bytesIn' | 'bytesOut'
+> &
+  Pick<Exchange, 'company' | 'why' | 'caller'>
+
 /** A request that has ended, ready to be shown. Holds no value of a request header. */
-export interface RecordedRequest {
+export interface RecordedRequest extends AsTheyAre {
   /** Grows by one with each request: ask for what came after the last one you know. */
   readonly seq: number
   readonly id: string
-  /** Unix time in ms at which it came in. */
-  readonly at: number
   /** The address it came in by, as configured. */
   readonly listener: string | undefined
-  readonly method: string
   /** Query values are `*` unless `inspector.showQueryValues`. */
   readonly target: string
-  /** The company's name, or its id under `"*"`. */
-  readonly company: string | undefined
-  /** Why this company was chosen. */
-  readonly why: string | undefined
-  /** The caller's name (`callers:`). */
-  readonly caller: string | undefined
   /** Where it was sent, masked like `target`; undefined where nothing was sent. */
   readonly upstreamUrl: string | undefined
   /** Names of the headers that the proxy added. */
   readonly added: readonly string[]
   /** Names of the caller's headers that the proxy removed. */
   readonly removed: readonly string[]
-  /** Null where the caller left, or the connection broke, before a response. */
-  readonly status: number | null
   /** Who gave the response; undefined where there was none. */
   readonly answeredBy: 'procore' | 'proxy' | 'cache' | undefined
-  /** How it was saved from going to Procore. */
+  /** How the cache saved a call to Procore. */
   readonly saved: SavedBy | undefined
-  readonly cacheStatus: string | undefined
-  /** How many pages were read for a whole list; 0 for other requests. */
-  readonly pages: number
   /** Set where the proxy responded by itself or broke off. */
   readonly error: RecordedFailure | undefined
-  /** Why Procore may have refused it: one where its text told it. */
+  /** Why Procore may have refused it: the exact cause if its text gives it. */
   readonly causes: readonly LikelyCause[]
   readonly timing: Timing
   /** One reason for each time it was sent again. */
   readonly retries: readonly RetryReason[]
-  readonly bytesIn: number
-  readonly bytesOut: number
   /** As passed to the caller; query values in URLs are masked unless `inspector.showQueryValues`. */
   readonly responseHeaders: readonly (readonly [name: string, value: string])[]
   /** Procore's own X-Request-Id, which its support asks for. */
   readonly procoreRequestId: string | undefined
-  /** The beginnings of its bodies are kept: `/_proxy/requests/ID` shows them. */
+  /** Whether the beginnings of its bodies are kept; `/_proxy/requests/ID` shows them. */
   readonly bodies: boolean
 }
 
-/** With the bodies, which no list carries; undefined where there was none, or `inspector.bodies` is off. */
+/** With the bodies, which lists leave out; undefined if there was none, or if `inspector.bodies` is off. */
 export interface RecordedDetail extends RecordedRequest {
-  /** As the caller sent it. */
   readonly requestBody: RecordedBody | undefined
-  /** As passed to the caller; a response of the proxy's own is not kept. */
+  /** As passed to the caller. The proxy's own responses are not kept. */
   readonly answerBody: RecordedBody | undefined
 }
 
@@ -80,22 +69,22 @@ export interface Timing {
   readonly tokenMs: number
   /** Waited for a connection; attempts before the last are included. */
   readonly connectMs: number
-  /** From sending it to the first byte of the response; undefined where none came. */
+  /** From sending it to the first byte of the response; undefined if none came. */
   readonly upstreamMs: number | undefined
   /** From the first byte of the response to its end. */
   readonly bodyMs: number | undefined
   readonly totalMs: number
 }
 
-/** What only the forwarder knows of headers. */
+/** How forwarding changes headers. */
 export interface HeaderChanges {
   /** Names of the headers that it adds. */
   readonly added: (askedGzip: boolean) => readonly string[]
-  /** Which of the caller's headers it does not send on; `connection` is the value of Connection. */
+  /** Which of the caller's headers are not sent on; `connection` is the value of Connection. */
   readonly removed: (names: readonly string[], connection: string | undefined) => readonly string[]
 }
 
-/** What the recorder keeps beside the exchange. */
+/** What the recorder keeps besides the exchange. */
 export interface Kept {
   readonly seq: number
   readonly exchange: Exchange
@@ -109,45 +98,33 @@ export interface Kept {
 /** Makes what is shown of a request. */
 export function shownRequest(kept: Kept, changes: HeaderChanges, showQueryValues: boolean): RecordedRequest {
   const { seq, exchange, names, connection, failure, bodies } = kept
-  const wasSent = exchange.sentAt !== undefined
+  const { reqId, at, method, company, why, caller, status, cacheStatus, pages, bytesIn, bytesOut } = exchange
+  const { listener, upstreamUrl, refusal, sentAt, askedGzip, retryReasons: retries = [] } = exchange
   const masked = showQueryValues ? (text: string) => text : maskQuery
-  const headers = pairs(exchange.answerHeaders ?? [])
-  const requestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
-  const isRefused = isProcores(exchange) && exchange.status !== null
+  const headers = pairs(exchange.answerHeaders)
+  const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
+  const likely = status !== null && isProcores(exchange) ? likelyCauses(status) : []
+  const saved = savedBy(cacheStatus)
   return {
-    seq,
-    id: exchange.reqId,
-    at: exchange.at,
-    listener: exchange.listener && listenText(exchange.listener),
-    method: exchange.method,
+    ...{ seq, id: reqId, at, method, company, why, caller, status, cacheStatus, saved, pages },
+    ...{ bytesIn, bytesOut, retries, error: failure, bodies: bodies !== undefined },
+    listener: listener && listenText(listener),
     target: masked(exchange.target),
-    company: exchange.company,
-    why: exchange.why,
-    caller: exchange.caller,
-    upstreamUrl: exchange.upstreamUrl && masked(exchange.upstreamUrl),
-    added: wasSent ? changes.added(exchange.askedGzip) : [],
-    removed: wasSent ? changes.removed(names, connection) : [],
-    status: exchange.status,
+    upstreamUrl: upstreamUrl && masked(upstreamUrl),
+    added: sentAt === undefined ? [] : changes.added(askedGzip),
+    removed: sentAt === undefined ? [] : changes.removed(names, connection),
     answeredBy: answeredBy(exchange),
-    saved: savedBy(exchange.cacheStatus),
-    cacheStatus: exchange.cacheStatus,
-    pages: exchange.pages,
-    error: failure,
-    causes: exchange.refusal ? [exchange.refusal] : isRefused ? likelyCauses(exchange.status as number) : [],
+    causes: refusal ? [refusal] : likely,
     timing: timingOf(exchange),
-    retries: exchange.retryReasons ?? [],
-    bytesIn: exchange.bytesIn,
-    bytesOut: exchange.bytesOut,
     responseHeaders: showQueryValues
       ? headers
       : headers.map(([name, value]) => [name, maskHeader(name, value)]),
     // Where Procore sends none, the header holds our own.
-    procoreRequestId: requestId === exchange.reqId ? undefined : requestId,
-    bodies: bodies !== undefined,
+    procoreRequestId: procoreRequestId === reqId ? undefined : procoreRequestId,
   }
 }
 
-/** What went wrong, as text that can be kept: an error object may hold headers. */
+/** The error as text, because an error object may contain headers. */
 export function failureOf({ cause, error }: Exchange): RecordedFailure | undefined {
   if (cause === undefined) return undefined
   if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }
@@ -158,9 +135,7 @@ export function failureOf({ cause, error }: Exchange): RecordedFailure | undefin
 function answeredBy(exchange: Exchange): RecordedRequest['answeredBy'] {
   if (exchange.status === null) return undefined
   if (savedBy(exchange.cacheStatus) !== undefined) return 'cache'
-  return exchange.upstreamMs !== undefined && !(exchange.error instanceof ProxyError) && isProcores(exchange)
-    ? 'procore'
-    : 'proxy'
+  return isProcores(exchange) ? 'procore' : 'proxy'
 }
 
 function timingOf({ startedAt, sentAt, queuedMs, tokenMs, upstreamMs, durationMs }: Exchange): Timing {
@@ -176,7 +151,7 @@ function timingOf({ startedAt, sentAt, queuedMs, tokenMs, upstreamMs, durationMs
   }
 }
 
-function pairs(flat: readonly string[]): [string, string][] {
+function pairs(flat: readonly string[] = []): [string, string][] {
   const list: [string, string][] = []
   for (let at = 0; at + 1 < flat.length; at += 2) list.push([flat[at] as string, flat[at + 1] as string])
   return list

@@ -1,4 +1,4 @@
-// Remembers the last requests, the last errors, and the last ten minutes of each company, for page and status.
+// Keeps the last requests, the last errors, and the last ten minutes of each company, for page and status.
 import type { InspectorSettings } from '../config/config.ts'
 import type { Bodies } from './excerpt.ts'
 import type { Exchange } from './exchange.ts'
@@ -17,15 +17,12 @@ import { BUCKET_MS, type CompanySeries, Series } from './series.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
 /** What `/_proxy/status` shows of a request that went wrong. */
-export interface RecordedError extends RecordedFailure {
-  readonly at: number
+export interface RecordedError
+  extends RecordedFailure,
+    Pick<Exchange, 'at' | 'method' | 'company' | 'caller' | 'status'> {
   readonly id: string
-  readonly method: string
   /** Query values are always masked. */
   readonly target: string
-  readonly company: string | undefined
-  readonly caller: string | undefined
-  readonly status: number | null
 }
 
 export interface RecorderDeps extends HeaderChanges {
@@ -34,16 +31,16 @@ export interface RecorderDeps extends HeaderChanges {
 }
 
 const MOST_ERRORS = 20
-/** However many requests are to be kept: no more than this of targets, headers and bodies. */
+/** The most memory for targets, headers and bodies, however many requests are kept. */
 const MOST_BYTES = 4 * 1024 * 1024
 const ENTRY_BYTES = 512
-/** A list of requests holds no more than this, the newest ones. */
+/** The most requests in one list; the newest ones are chosen. */
 const MOST_LISTED = 200
 const MOST_LISTED_BYTES = 1024 * 1024
 
 interface Entry extends Kept {
   bodies: Bodies | undefined
-  /** Roughly what it takes in memory, and as JSON. */
+  /** Roughly its size in memory, and as JSON. */
   bytes: number
 }
 
@@ -66,17 +63,18 @@ export class Recorder {
     return this.#settings.enabled
   }
 
-  /** The beginnings of bodies are remembered. */
+  /** Whether the beginnings of bodies are kept. */
   get keepsBodies(): boolean {
     return this.#settings.enabled && this.#settings.bodies
   }
 
-  /** Takes other settings over (a reload does this), and forgets what they don't allow. */
+  /** Applies new settings after a reload, and forgets what they do not allow. */
   configure(settings: InspectorSettings): void {
     this.#settings = settings
     for (const entry of settings.bodies ? [] : this.#entries) {
-      this.#bytes -= entry.bodies?.cost ?? 0
-      entry.bytes -= entry.bodies?.cost ?? 0
+      const { cost = 0 } = entry.bodies ?? {}
+      this.#bytes -= cost
+      entry.bytes -= cost
       entry.bodies = undefined
     }
     if (settings.enabled) this.#forgetOldest()
@@ -87,7 +85,7 @@ export class Recorder {
     }
   }
 
-  /** Remembers a request that has ended, unless it was for one of the proxy's own pages. */
+  /** Keeps a request that has ended, unless it was for one of the proxy's own pages. */
   record(exchange: Exchange): void {
     const { status, cause, own } = exchange
     const hasFailed = cause === undefined ? status !== null && status >= 500 : cause !== 'caller_gone'
@@ -99,7 +97,7 @@ export class Recorder {
       }
       if (this.#settings.enabled) this.#keep(entry)
     }
-    // Invariant: no value of a caller's header, and no error with what it may carry, outlives its request.
+    // Invariant: no value of a caller's header outlives its request, and no error object, which may contain headers.
     exchange.rawHeaders = undefined
     exchange.bodies = undefined
     exchange.error = undefined
@@ -129,11 +127,8 @@ export class Recorder {
     this.#forgetOldest()
     const { group } = entry.exchange
     if (group === undefined) return
-    let series = this.#series.get(group)
-    if (series === undefined) {
-      series = new Series()
-      this.#series.set(group, series)
-    }
+    const series = this.#series.get(group) ?? new Series()
+    this.#series.set(group, series)
     series.add(entry.exchange, () => this.#deps.budgetRemaining(group))
   }
 
@@ -158,7 +153,9 @@ export class Recorder {
     return shown
   }
 
-  /** One request with its bodies: the newest of this id, or that of `seq` where callers use an id twice. */
+  /**
+   * One request with its bodies: the newest with this id, or the one with `seq`, because callers may use an id twice.
+   */
   request(id: string, seq?: number, viewer: Viewer = EVERYTHING): RecordedDetail | undefined {
     const entry = this.#entries.findLast(
       ({ exchange, seq: own }) =>
@@ -188,24 +185,24 @@ export class Recorder {
       }))
   }
 
-  /** The last requests that the proxy refused or that failed, newest first; also where the inspector is off. */
+  /** The last requests that the proxy refused or that failed, newest first. Kept even if the inspector is off. */
   errors(viewer: Viewer = EVERYTHING): RecordedError[] {
     return this.#errors
       .filter(({ exchange }) => seesRequest(viewer, exchange))
       .toReversed()
-      .map(({ exchange, failure }) => ({
-        ...(failure ?? {
-          code: 'upstream_status',
-          detail: `Procore answered ${exchange.status}.`,
-          help: undefined,
-        }),
-        at: exchange.at,
-        id: exchange.reqId,
-        method: exchange.method,
-        target: maskQuery(exchange.target),
-        company: exchange.company,
-        caller: exchange.caller,
-        status: exchange.status,
-      }))
+      .map(({ exchange, failure }) => {
+        const { at, reqId: id, method, target, company, caller, status } = exchange
+        const procores = { code: 'upstream_status', detail: `Procore answered ${status}.`, help: undefined }
+        return {
+          ...(failure ?? procores),
+          at,
+          id,
+          method,
+          target: maskQuery(target),
+          company,
+          caller,
+          status,
+        }
+      })
   }
 }

@@ -1,4 +1,4 @@
-// Names a request: the caller's own X-Request-Id where it is a plain one, else a new one.
+// Chooses the id of a request: the caller's X-Request-Id if it is a simple one, else a new id.
 import { randomUUID } from 'node:crypto'
 
 const PLAIN = /^[\w.-]{1,128}$/
@@ -8,7 +8,7 @@ export function newRequestId(): string {
   return randomUUID()
 }
 
-/** The caller's id, if it can be printed and repeated without harm. */
+/** The caller's id if it is safe to print and repeat, else a new one. */
 export function requestIdOf(header: string | string[] | undefined): string {
   return typeof header === 'string' && PLAIN.test(header) ? header : newRequestId()
 }

@@ -1,9 +1,9 @@
-// How a request was saved from going to Procore, read from its Cache-Status (RFC 9211).
+// Reads from Cache-Status (RFC 9211) how the cache saved a call to Procore.
 
 export const SAVED_BY = ['coalesced', 'kept', 'refusal'] as const
 export type SavedBy = (typeof SAVED_BY)[number]
 
-/** Undefined where the request went to Procore, or the cache was not asked. */
+/** Undefined if the request went to Procore, or if the cache was not used. */
 export function savedBy(cacheStatus: string | undefined): SavedBy | undefined {
   if (cacheStatus === undefined) return undefined
   if (/;\s*collapsed\b/.test(cacheStatus)) return 'coalesced'

@@ -1,5 +1,11 @@
 // The last ten minutes of a company in buckets of ten seconds: statuses, latency and what was left of the rate budget.
-import { countsByClass, STATUS_CLASSES, type StatusCounts, statusClass } from './company-history.ts'
+import {
+  countsByClass,
+  increment,
+  STATUS_CLASSES,
+  type StatusCounts,
+  statusClass,
+} from './company-history.ts'
 import type { Exchange } from './exchange.ts'
 import { tenths } from './log.ts'
 
@@ -16,10 +22,10 @@ export interface SeriesBucket {
   readonly at: number
   /** `none`: no response was sent. */
   readonly counts: StatusCounts
-  /** Of the whole duration, to within a quarter; null where there was no request. */
+  /** The whole duration, to within a quarter; null if there was no request. */
   readonly p50Ms: number | null
   readonly p95Ms: number | null
-  /** What was left of the rate budget at the first request of the bucket; in the last bucket, what is left now. */
+  /** The remaining rate budget at the first request of the bucket; in the last bucket, the current one. */
   readonly budgetRemaining: number | null
 }
 
@@ -48,12 +54,9 @@ export class Series {
     const place = (begin / BUCKET_MS) % BUCKETS
     let bucket = this.#buckets[place]
     if (bucket?.at !== begin) {
-      bucket = {
-        at: begin,
-        counts: new Uint32Array(STATUS_CLASSES.length),
-        latencies: new Uint32Array(LATENCY_CLASSES),
-        budgetRemaining: budgetRemaining(),
-      }
+      const counts = new Uint32Array(STATUS_CLASSES.length)
+      const latencies = new Uint32Array(LATENCY_CLASSES)
+      bucket = { at: begin, counts, latencies, budgetRemaining: budgetRemaining() }
       this.#buckets[place] = bucket
     }
     increment(bucket.counts, statusClass(status))
@@ -76,10 +79,6 @@ export class Series {
       }
     })
   }
-}
-
-function increment(counts: Uint32Array, place: number): void {
-  counts[place] = (counts[place] as number) + 1
 }
 
 function latencyClass(ms: number): number {

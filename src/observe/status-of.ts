@@ -1,23 +1,16 @@
-// Makes the status of the running proxy, as a viewer may see it.
+// Makes the status of the running proxy for one viewer.
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { TokenSource } from '../auth/token-source.ts'
 import { listenText } from '../config/addresses.ts'
-import type { AnyCompany, Caller, Company } from '../config/config.ts'
+import type { Company } from '../config/config.ts'
 import { ERROR_KINDS } from '../errors.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
-import type { CompanyHistory, Refusals } from './company-history.ts'
+import type { CompanyHistory } from './company-history.ts'
 import { causeText, REFUSED_CREDENTIALS } from './likely-causes.ts'
 import type { CompanyLoad, LastReload, Live } from './live.ts'
 import type { RecordedError } from './recorder.ts'
-import type {
-  AccountStatus,
-  CallerStatus,
-  CompanyStatus,
-  ErrorStatus,
-  Status,
-  TokenStatus,
-} from './status.ts'
-import { EVERYTHING, seesAll, seesCompany, type Viewer } from './viewer.ts'
+import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from './status.ts'
+import { EVERYTHING, seesAll, seesCompany, type Viewer, visibleCompanies } from './viewer.ts'
 
 export interface StatusParts {
   readonly live: Live
@@ -30,43 +23,37 @@ export interface StatusParts {
 
 /** The status as the viewer may see it. */
 export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHING }: StatusParts): Status {
-  const { config } = live
+  const { config, shared } = live
   const everything = seesAll(viewer)
-  const configured = [
-    ...config.companies,
-    ...(config.anyCompany ? [{ ...config.anyCompany, name: '*' }] : []),
-  ]
-  const shown = configured.filter(({ name }) => seesCompany(viewer, name))
-  const used = new Set(shown.map(({ account }) => account.key))
+  const visible = visibleCompanies(config, viewer)
+  const used = new Set(visible.map(({ account }) => account.key))
   const accounts = live.tokens.filter(({ account }) => everything || used.has(account.key)).map(accountStatus)
   const loads = new Map(live.loads.map((load) => [load.company, load]))
-  const companies = shown.map((company) => companyStatus(company, loads.get(company.name), history))
+  const companies = visible.map((company) => companyStatus(company, loads.get(company.name), history))
+  const seesListener = (company: string | undefined) =>
+    company === undefined ? viewer.companies === undefined : seesCompany(viewer, company)
   return {
     version: live.version,
     node: process.versions.node,
-    startedAt: new Date(performance.timeOrigin).toISOString(),
+    startedAt: isoTime(performance.timeOrigin),
     uptimeSeconds: Math.floor(process.uptime()),
     ready: live.ready,
     inFlight: everything ? live.inFlight : companies.reduce((sum, { inFlight }) => sum + inFlight, 0),
     listeners: live.listeners
-      .filter(({ company }) =>
-        company === undefined ? viewer.companies === undefined : seesCompany(viewer, company),
-      )
+      .filter(({ company }) => seesListener(company))
       .map(({ url, company = null }) => ({ url, company })),
     companies,
     accounts,
-    callers: (config.callers ?? [])
+    callers: config.callers
       .filter(({ name }) => everything || name === viewer.caller)
-      .map((caller) => callerStatus(caller, history)),
-    lastReload:
-      lastReload === undefined
-        ? null
-        : {
-            at: isoTime(lastReload.at),
-            ok: lastReload.ok,
-            errors: everything ? lastReload.errors : [],
-          },
-    shared: live.shared === undefined ? null : { up: live.shared.up },
+      .map(({ name, companies = null, projects = null, access }) => {
+        return { name, companies, projects, access, requests: history.requestsOfCaller(name) }
+      }),
+    lastReload: lastReload
+      ? { at: isoTime(lastReload.at), ok: lastReload.ok, errors: everything ? lastReload.errors : [] }
+      : null,
+    shared: shared ? { up: shared.up } : null,
+    cache: everything ? live.cache : null,
     logLinesLost: live.logLinesLost,
     lastErrors: errors.map(errorStatus),
     warnings: [
@@ -81,35 +68,27 @@ function isoTime(ms: number): string {
   return new Date(ms).toISOString()
 }
 
-function reloadWarning(last: LastReload | undefined): string[] {
-  if (last === undefined || last.ok) return []
-  return [`The last reload failed, and the old configuration stays in force: ${last.errors.join(' ')}`]
-}
-
 function companyStatus(
-  company: Company | (AnyCompany & { readonly name: '*' }) | (AnyCompany & { readonly name: string }),
+  company: Company,
   load: CompanyLoad | undefined,
   history: CompanyHistory,
 ): CompanyStatus {
-  const { name, account, access, rules } = company
-  const { id, isDefault, listen } =
-    'id' in company ? company : { id: null, isDefault: false, listen: undefined }
+  const { name, id, account, access, rules, isDefault, listen } = company
   const { limit, remaining, resetInMs } = load?.budget ?? {}
-  const requests = history.counts(name)
   return {
     name,
-    id,
+    id: id || null,
     environment: account.environment.name,
     account: account.name,
     access,
     rules: rules.length,
     default: isDefault,
-    listen: listen === undefined ? null : listenText(listen),
+    listen: listen ? listenText(listen) : null,
     inFlight: load?.inFlight ?? 0,
     queued: (load?.waitingForBudget ?? 0) + (load?.waitingForConnection ?? 0),
-    requests,
+    requests: history.counts(name),
     saved: history.saved(name),
-    refusals: refusalStatus(history.refusals(name), requests['2xx'] + requests['3xx'] > 0),
+    refusals: refusalStatus(name, history),
     budget:
       limit === undefined || remaining === undefined
         ? null
@@ -117,31 +96,25 @@ function companyStatus(
   }
 }
 
-/** In a row, before a company that has worked is taken for one that does not; a missing record is nothing unusual. */
+/** How many consecutive refusals mean that a company no longer works. A single 404 is normal. */
 const PERSISTENT_AFTER: Readonly<Record<number, number>> = { 401: 3, 403: 3, 404: 10 }
 
-function refusalStatus(refusals: Refusals | undefined, hasWorked: boolean): CompanyStatus['refusals'] {
+function refusalStatus(name: string, history: CompanyHistory): CompanyStatus['refusals'] {
+  const refusals = history.refusals(name)
   if (refusals === undefined) return null
   const { status, count, at, causes } = refusals
+  const requests = history.counts(name)
+  const hasWorked = requests['2xx'] + requests['3xx'] > 0
   const persistent = count >= (PERSISTENT_AFTER[status] as number) || !hasWorked
   return { status, count, at: isoTime(at), persistent, causes }
-}
-
-function callerStatus({ name, companies, projects, access }: Caller, history: CompanyHistory): CallerStatus {
-  return {
-    name,
-    companies: companies ?? null,
-    projects: projects ?? null,
-    access,
-    requests: history.requestsOfCaller(name),
-  }
 }
 
 function accountStatus(source: TokenSource): AccountStatus {
   const { account } = source
   const { token, lastFailure, tried } = source.state()
   const failure = lastFailure?.failure
-  let state: TokenStatus
+  const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000))
+  let state: AccountStatus['token']
   if (token !== undefined) state = failure === undefined ? 'valid' : 'renewal failing'
   else if (failure !== undefined) state = failure.final ? 'rejected' : 'unavailable'
   else state = tried ? 'idle' : 'waiting'
@@ -149,27 +122,34 @@ function accountStatus(source: TokenSource): AccountStatus {
     name: account.name,
     environment: account.environment.name,
     token: state,
-    ageSeconds: token === undefined ? null : Math.max(0, Math.round((Date.now() - token.obtainedAt) / 1000)),
-    expiresInSeconds:
-      token === undefined ? null : Math.max(0, Math.round((token.endsAt - performance.now()) / 1000)),
-    lifetimeSeconds: token === undefined ? null : Math.round(token.lifetimeMs / 1000),
-    lastFailure:
-      lastFailure === undefined
-        ? null
-        : {
-            at: isoTime(lastFailure.at),
-            reason: lastFailure.failure.reason,
-            detail: lastFailure.failure.message,
-            help: helpOf(lastFailure.failure),
-          },
+    ageSeconds: token ? seconds(Date.now() - token.obtainedAt) : null,
+    expiresInSeconds: token ? seconds(token.endsAt - performance.now()) : null,
+    lifetimeSeconds: token ? seconds(token.lifetimeMs) : null,
+    lastFailure: lastFailure ? failureStatus(lastFailure) : null,
   }
 }
 
-function helpOf(failure: TokenFailure): string {
-  if (failure.cause instanceof OutboundProxyError) return failure.cause.help
-  if (failure.final) return REFUSED_CREDENTIALS.map(causeText).join(' ')
-  return failure.reason === 'tls' ? CA_HELP : ERROR_KINDS.token_unavailable.help
+interface LastFailure {
+  readonly failure: TokenFailure
+  readonly at: number
 }
+
+function failureStatus({ failure, at }: LastFailure): AccountStatus['lastFailure'] {
+  const { reason, message: detail, final, cause } = failure
+  let help: string = ERROR_KINDS.token_unavailable.help
+  if (cause instanceof OutboundProxyError) help = cause.help
+  else if (final) help = REFUSED_CREDENTIALS.map(causeText).join(' ')
+  else if (reason === 'tls') help = CA_HELP
+  return { at: isoTime(at), reason, detail, help }
+}
+
+function errorStatus(error: RecordedError): ErrorStatus {
+  const { at, id: requestId, method, target: path, status, code, detail } = error
+  const { company = null, caller = null, help = null } = error
+  return { at: isoTime(at), requestId, method, path, company, caller, status, code, detail, help }
+}
+
+// --- warnings ----------------------------------------------------------------------------------------------------------
 
 /** A refusal that is older, and that was none of many, is no warning any more. */
 const REFUSAL_WARNING_MS = 10 * 60_000
@@ -188,17 +168,7 @@ function tokenWarning({ name, environment, token, lastFailure }: AccountStatus):
   return [`The token of service account ${name} (${environment}) is ${token}: ${detail}. ${help}`]
 }
 
-function errorStatus(error: RecordedError): ErrorStatus {
-  return {
-    at: isoTime(error.at),
-    requestId: error.id,
-    method: error.method,
-    path: error.target,
-    company: error.company ?? null,
-    caller: error.caller ?? null,
-    status: error.status,
-    code: error.code,
-    detail: error.detail,
-    help: error.help ?? null,
-  }
+function reloadWarning(last: LastReload | undefined): string[] {
+  if (last === undefined || last.ok) return []
+  return [`The last reload failed, and the old configuration stays in force: ${last.errors.join(' ')}`]
 }

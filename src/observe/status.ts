@@ -1,4 +1,4 @@
-// What `/_proxy/status` answers and `procore-proxy status` prints; no field holds a secret.
+// The response of `/_proxy/status`, which `procore-proxy status` prints. No field contains a secret.
 import type { Access } from '../config/config.ts'
 import type { StatusClass } from './company-history.ts'
 import type { LikelyCause } from './likely-causes.ts'
@@ -14,7 +14,7 @@ export interface Status {
   readonly uptimeSeconds: number
   /** What `/_proxy/health/ready` says. */
   readonly ready: boolean
-  /** Requests that have not ended, this one included. */
+  /** Requests that have not ended, including this one. */
   readonly inFlight: number
   /** The addresses it listens on; `company` is set for a company's own address. */
   readonly listeners: readonly { readonly url: string; readonly company: string | null }[]
@@ -29,13 +29,20 @@ export interface Status {
     /** Why the old configuration stays in force. */
     readonly errors: readonly string[]
   } | null
-  /** The budget that replicas share; null where `shared` is not configured. */
+  /** The budget that replicas share; null if `shared` is not configured. */
   readonly shared: { readonly up: boolean } | null
+  /** What the cache holds, and requests under way whose responses others may share; null unless the viewer sees all. */
+  readonly cache: {
+    readonly entries: number
+    readonly bytes: number
+    readonly underWay: number
+    readonly underWayBytes: number
+  } | null
   /** Lines of the log that could not be written since the start. */
   readonly logLinesLost: number
   /** The last 20 requests that the proxy refused or that failed, newest first. Query values are masked. */
   readonly lastErrors: readonly ErrorStatus[]
-  /** Sentences: what is allowed but unwise, and what goes wrong at the moment. */
+  /** Sentences about unwise settings and current problems. */
   readonly warnings: readonly string[]
 }
 
@@ -47,7 +54,7 @@ export interface CompanyStatus {
   /** The name of its service account. */
   readonly account: string
   readonly access: Access
-  /** How many rules stand before `access`. */
+  /** How many rules it has. */
   readonly rules: number
   readonly default: boolean
   /** Its own address. */
@@ -55,22 +62,22 @@ export interface CompanyStatus {
   readonly inFlight: number
   /** Requests that wait for the rate budget or for a connection. */
   readonly queued: number
-  /** Since the start; `none`: no response was sent. */
+  /** Since the start; `none` if no response was sent. */
   readonly requests: Readonly<Record<StatusClass, number>>
-  /** Requests since the start that did not have to go to Procore. */
+  /** Requests since the start that the cache answered. */
   readonly saved: Readonly<Record<SavedBy, number>>
-  /** Procore's 401, 403 and 404 since its last other response; null where that response is the newest. */
+  /** Procore's 401, 403 and 404 since its last other response; null if there is none. */
   readonly refusals: {
-    /** Of the last one. */
+    /** The status of the last one. */
     readonly status: number
     readonly count: number
     readonly at: string
-    /** So many, or nothing but refusals, that the company must be taken for not working. */
+    /** True if there are so many refusals, or nothing else, that the company does not work. */
     readonly persistent: boolean
-    /** One where Procore's text told it, else the likely ones. */
+    /** The exact cause if Procore's text gives it, else the likely ones. */
     readonly causes: readonly LikelyCause[]
   } | null
-  /** Procore's rate window that is nearest to its end; null before the first response. */
+  /** Procore's rate window that is closest to exhaustion; null before the first response. */
   readonly budget: {
     readonly limit: number
     readonly remaining: number
@@ -79,9 +86,9 @@ export interface CompanyStatus {
 }
 
 /**
- * `valid`; `renewal failing`: the token still lives, but the last attempt to renew it failed; `rejected`: the login server
- * refuses the credentials; `unavailable`: no token for another reason; `idle`: not renewed, because it was not used for long;
- * `waiting`: the first token request is under way.
+ * `valid`; `renewal failing`: the token is still valid, but the last attempt to renew it failed; `rejected`: the
+ * login server refuses the credentials; `unavailable`: there is no token for another reason; `idle`: not renewed,
+ * because it was not used for a long time; `waiting`: the first token request is in progress.
  */
 export type TokenStatus = 'valid' | 'renewal failing' | 'rejected' | 'unavailable' | 'idle' | 'waiting'
 
@@ -92,7 +99,7 @@ export interface AccountStatus {
   readonly ageSeconds: number | null
   readonly expiresInSeconds: number | null
   readonly lifetimeSeconds: number | null
-  /** Null once a token was issued after it. */
+  /** Null if a token was issued since then. */
   readonly lastFailure: {
     readonly at: string
     /** rejected, unreachable, timeout, tls, bad_status or bad_body. */
@@ -120,7 +127,7 @@ export interface ErrorStatus {
   readonly company: string | null
   readonly caller: string | null
   readonly status: number | null
-  /** An error code, or `upstream_status` where Procore answered 5xx. */
+  /** An error code, or `upstream_status` if Procore answered 5xx. */
   readonly code: string
   readonly detail: string
   readonly help: string | null

@@ -1,4 +1,4 @@
-// The same call again: as a curl command to copy, or repeated by the browser.
+// Repeats a call: as a curl command to copy, or in the browser.
 import { headerTable, make, setText } from './dom.js'
 
 const SAFE_METHODS = ['GET', 'HEAD']
@@ -10,14 +10,14 @@ export function pathOf({ target, company }) {
 }
 
 const MASKED = /([?&](?:[^=&]*=)?)\*(?=&|$)/g
-/** What a terminal might take for more than text when it is pasted. */
+/** Characters that a terminal might interpret when they are pasted. */
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
 
 function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`
 }
 
-/** The same call for a shell; a masked value or a body that is not known is left to be filled in. */
+/** The same call for a shell. Masked values and unknown bodies are placeholders. */
 function curlOf(request, body) {
   const { method, bytesIn } = request
   const words = ['curl', '--globoff', '--path-as-is']
@@ -37,14 +37,14 @@ function curlOf(request, body) {
   return comment + words.join(' ')
 }
 
-/** Why curl does not get the body; no sign in it means anything to a shell. */
+/** Why the command has no body. The text contains no character that is special to a shell. */
 function whyNot({ text, whole, masked }) {
   if (text === undefined) return 'it is not kept'
   if (!whole) return 'only its beginning is kept'
   return masked ? 'a part of it is masked' : 'it has control characters'
 }
 
-/** The command with a button that copies it; `body` is undefined where none is kept. */
+/** The command with a button that copies it; `body` is undefined if none is kept. */
 export function curlPart(request, body) {
   const text = curlOf(request, body)
   const code = make('pre', {}, text)
@@ -55,7 +55,7 @@ export function curlPart(request, body) {
       await navigator.clipboard.writeText(text)
       setText(said, ' Copied.')
     } catch {
-      // There is no clipboard outside of https and loopback: select the text, to be copied by hand.
+      // Outside of HTTPS and loopback there is no clipboard, so select the text for copying by hand.
       getSelection().selectAllChildren(code)
       setText(said, ' Selected; copy it with the keyboard.')
     }
@@ -67,22 +67,16 @@ export function curlPart(request, body) {
 export function repeatPart(request) {
   const { method } = request
   if (!SAFE_METHODS.includes(method)) {
-    return [
-      make('p', { class: 'muted' }, `A ${method} may change something, so it can't be repeated from here.`),
-    ]
+    const why = `A ${method} may change something, so it can't be repeated from here.`
+    return [make('p', { class: 'muted' }, why)]
   }
   const path = pathOf(request)
-  const look = { type: 'text', spellcheck: 'false', autocomplete: 'off', value: path }
-  const input = make('input', look)
+  const input = make('input', { type: 'text', spellcheck: 'false', autocomplete: 'off', value: path })
   const said = make('div', { role: 'status' })
   const button = make('button', { type: 'submit' }, 'Repeat')
   const hint = path.search(MASKED) === -1 ? '' : ' (query values are masked: replace each * by its value)'
-  const form = make(
-    'form',
-    { class: 'repeat' },
-    make('label', {}, `${method} at this proxy${hint}`, input),
-    button,
-  )
+  const label = make('label', {}, `${method} at this proxy${hint}`, input)
+  const form = make('form', { class: 'repeat' }, label, button)
   form.addEventListener('submit', async (event) => {
     event.preventDefault()
     button.disabled = true
@@ -93,7 +87,7 @@ export function repeatPart(request) {
   return [form, said]
 }
 
-/** Asks this proxy again, and no other server; the body of the response is counted, not shown. */
+/** Asks this proxy again, and no other server. The body of the response is counted, not shown. */
 async function repeat(method, path) {
   const url = URL.parse(path, location.origin)
   if (!path.startsWith('/') || url?.origin !== location.origin)

@@ -1,5 +1,5 @@
 // The health of the proxy in one line, its warnings, and a card for each company.
-import { at, causeList, clock, draw, duration, make, milliseconds, plural, setText, sum } from './dom.js'
+import { at, causeList, clock, duration, make, milliseconds, plural, setText, sum } from './dom.js'
 import { bucketTotal, plots } from './plots.js'
 
 const FAILING = ['rejected', 'unavailable', 'renewal failing']
@@ -13,7 +13,7 @@ const TOKEN_SIGNS = {
   waiting: ['', '…'],
 }
 
-/** As on the server: `*` is any id without an entry of its own. */
+/** As on the server, `*` means any id without an entry of its own. */
 const nameOf = ({ name }) => (name === '*' ? '* (any other id)' : name)
 
 export function showStatus(status) {
@@ -29,26 +29,20 @@ export function showStatus(status) {
   if (refused.length > 0) problems.push(`Procore refuses every request of ${names(refused)}`)
   if (used.length > 0) problems.push(`the rate budget of ${names(used)} is used up`)
   if (shared?.up === false) problems.push('the shared budget cannot be reached')
-  showHealth(problems, warnings.length)
+  if (problems.length > 0) showHealth('bad', `✕ Something is wrong: ${problems.join('; ')}.`)
+  else if (warnings.length === 0) showHealth('ok', '✓ All is well.')
+  else showHealth('warn', `! The proxy works; ${plural(warnings.length, 'warning')}.`)
   showWarnings(status)
   showCompanies(status)
 }
 
-function showHealth(problems, warnings) {
-  const health = at('health')
-  if (problems.length > 0) {
-    health.className = 'bad'
-    setText(health, `✕ Something is wrong: ${problems.join('; ')}.`)
-  } else if (warnings > 0) {
-    health.className = 'warn'
-    setText(health, `! The proxy works; ${plural(warnings, 'warning')}.`)
-  } else {
-    health.className = 'ok'
-    setText(health, '✓ All is well.')
-  }
+/** `kind`: ok, warn or bad. */
+export function showHealth(kind, text) {
+  at('health').className = kind
+  setText(at('health'), text)
 }
 
-/** Warnings; those of Procore's refusals begin so, and have their causes as a list. */
+/** Warnings. Those about Procore's refusals begin like this and have a list of causes. */
 const REFUSAL = /^Procore answered (\d+) for (\S+) at /
 
 function showWarnings({ warnings, companies }) {
@@ -59,11 +53,8 @@ function showWarnings({ warnings, companies }) {
     if (causes.length === 0) return make('li', {}, text)
     const what = `Procore refuses requests of ${name} with ${status}.`
     if (causes.length === 1) return make('li', {}, what, causeList(causes))
-    return make(
-      'li',
-      {},
-      make('details', {}, make('summary', {}, `${what} Likely causes`), causeList(causes)),
-    )
+    const summary = make('summary', {}, `${what} Likely causes`)
+    return make('li', {}, make('details', {}, summary, causeList(causes)))
   })
   list.hidden = items.length === 0
   const fresh = items.map(({ textContent }) => textContent).join('\n')
@@ -83,13 +74,7 @@ class Card {
     this.token = make('p')
     this.load = make('p')
     this.budget = make('p')
-    const meter = {
-      class: 'gauge',
-      role: 'meter',
-      'aria-label': `Rate budget of ${name}`,
-      'aria-valuemin': '0',
-    }
-    this.gauge = make('div', meter)
+    this.meter = make('meter', { 'aria-label': `Rate budget of ${name}` })
     this.plots = make('div', { class: 'plots' })
     this.rows = make('tbody')
     const head = ['Minute', 'Requests', '4xx', '5xx, none', 'Median ms', '95 % ms', 'Budget'].map((text) =>
@@ -100,7 +85,7 @@ class Card {
     // On a phone the requests come first.
     const open = matchMedia('(min-width: 42rem)').matches ? { open: '' } : {}
     this.series = make('details', open, make('summary', {}, 'Last ten minutes'), this.plots, this.numbers)
-    const parts = [this.title, this.facts, this.token, this.load, this.budget, this.gauge, this.series]
+    const parts = [this.title, this.facts, this.token, this.load, this.budget, this.meter, this.series]
     this.element = make('article', { class: 'card' }, ...parts)
     this.showSeries([])
   }
@@ -130,7 +115,7 @@ class Card {
       text += `, account ${account.name}`
       if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
     }
-    // A token is of no use where Procore refuses what is asked with it.
+    // A valid token does not help if Procore refuses the requests.
     if (refusals?.persistent && kind === 'ok') {
       ;[kind, sign] = ['bad', '✕']
       text += `, but Procore answers ${refusals.status}`
@@ -140,7 +125,7 @@ class Card {
   }
 
   #showBudget(budget) {
-    this.gauge.hidden = budget === null
+    this.meter.hidden = budget === null
     if (budget === null) {
       setText(this.budget, 'Budget: unknown before the first response')
       return
@@ -148,18 +133,8 @@ class Card {
     const { limit, remaining, resetSeconds } = budget
     const text = `${remaining} of ${limit} left, renewed in ${duration(resetSeconds)}`
     setText(this.budget, `Budget: ${text}`)
-    const share = limit > 0 ? Math.max(0, Math.min(1, remaining / limit)) : 0
-    this.gauge.setAttribute('aria-valuemax', String(limit))
-    this.gauge.setAttribute('aria-valuenow', String(Math.min(limit, remaining)))
-    this.gauge.setAttribute('aria-valuetext', text)
-    const kind = share < 0.05 ? 'bad' : share < 0.2 ? 'warn' : 'fill-ok'
-    const bar = draw('rect', { width: share * 100, height: 10, class: kind })
-    const svg = draw(
-      'svg',
-      { viewBox: '0 0 100 10', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
-      bar,
-    )
-    this.gauge.replaceChildren(svg)
+    const colours = { low: 0.05 * limit, high: 0.2 * limit, optimum: limit }
+    Object.assign(this.meter, { max: limit, value: remaining, ...colours, ariaValueText: text })
   }
 
   showSeries(buckets) {
@@ -170,7 +145,7 @@ class Card {
   }
 }
 
-/** Buckets by the minute, newest first, without those that had no request. */
+/** The buckets summed up by minute, newest first, without empty ones. */
 function minutes(buckets) {
   const byMinute = Map.groupBy(buckets, ({ at: begin }) => begin - (begin % 60_000))
   return [...byMinute].reverse().filter(([, parts]) => sum(parts.map(bucketTotal)) > 0)
@@ -180,14 +155,8 @@ function minuteRow([minute, parts]) {
   const count = (...names) => sum(parts.flatMap(({ counts }) => names.map((name) => counts[name])))
   const most = (key) => milliseconds(Math.max(...parts.map((part) => part[key] ?? 0)))
   const left = parts.findLast(({ budgetRemaining }) => budgetRemaining !== null)?.budgetRemaining ?? '–'
-  const numbers = [
-    sum(parts.map(bucketTotal)),
-    count('4xx'),
-    count('5xx', 'none'),
-    most('p50Ms'),
-    most('p95Ms'),
-    left,
-  ]
+  const counts = [sum(parts.map(bucketTotal)), count('4xx'), count('5xx', 'none')]
+  const numbers = [...counts, most('p50Ms'), most('p95Ms'), left]
   const cells = numbers.map((number) => make('td', { class: 'number' }, String(number)))
   return make('tr', {}, make('th', { scope: 'row' }, clock(minute).slice(0, 5)), ...cells)
 }
@@ -201,12 +170,9 @@ function showCompanies({ companies, accounts }) {
   }
   for (const company of companies) {
     const { name, account, environment } = company
-    let card = cards.get(name)
-    if (card === undefined) {
-      card = new Card(name)
-      cards.set(name, card)
-      at('companies').append(card.element)
-    }
+    const card = cards.get(name) ?? new Card(name)
+    if (!cards.has(name)) at('companies').append(card.element)
+    cards.set(name, card)
     const own = accounts.find((each) => each.name === account && each.environment === environment)
     card.showStatus(company, own)
   }

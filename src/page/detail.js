@@ -2,7 +2,7 @@
 import { curlPart, repeatPart } from './again.js'
 import { at, causeList, clock, draw, facts, headerTable, make, plural, setText, size } from './dom.js'
 
-/** Class, sign and text of a request's status, and who gave the response where that is not plain. */
+/** Class, symbol and text of a request's status, and who responded if that is not obvious. */
 export function statusOf({ status, error, answeredBy }) {
   if (status === null) return ['bad', '✕', 'none', '']
   const by =
@@ -26,7 +26,7 @@ export async function openDetail(request) {
   if (opening === openings) showBodies(request, detail)
 }
 
-/** The request with its bodies, which come only when they are asked for; undefined where it is forgotten. */
+/** Fetches the request with its bodies; undefined if the proxy no longer has it. */
 export async function fetchDetail({ id, seq }) {
   try {
     const response = await fetch(`requests/${id}/${seq}`, { cache: 'no-store', credentials: 'omit' })
@@ -50,7 +50,9 @@ function show(request) {
     ...timeline(request.timing),
     make('h3', {}, 'Response headers'),
     headerTable(request.responseHeaders),
-    ...(request.bodies ? bodyPlaces() : []),
+    ...(request.bodies
+      ? [...bodyPlace('Request', 'request-body'), ...bodyPlace('Response', 'response-body')]
+      : []),
   )
 }
 
@@ -65,7 +67,7 @@ function explanation({ error, causes }) {
   if (error === undefined && causes.length === 0) return []
   const title = make('h3', {}, 'What happened')
   if (error !== undefined) {
-    // Callers that leave are not on the page with all error codes.
+    // `caller_gone` is not on the page with all error codes.
     const { code, detail, help } = error
     const link = code === 'caller_gone' ? code : make('a', { href: `errors#${code}` }, code)
     return [title, facts(['Error', [link]], ['Details', detail], ['What to do', help])]
@@ -97,15 +99,12 @@ function sentPart({ upstreamUrl, added, removed, retries, answeredBy }) {
     const why = { cache: 'the cache had the response', proxy: 'the proxy answered by itself' }[answeredBy]
     return [title, make('p', {}, `Nothing was sent: ${why ?? 'the caller left before'}.`)]
   }
-  const again =
-    retries.length === 0
-      ? 'once'
-      : `${plural(retries.length + 1, 'time')}; again because of ${retries.join(', ')}`
+  const again = `${plural(retries.length + 1, 'time')}; again because of ${retries.join(', ')}`
   return [
     title,
-    facts(['URL', upstreamUrl], ['Sent', again]),
+    facts(['URL', upstreamUrl], ['Sent', retries.length === 0 ? 'once' : again]),
     make('h3', {}, 'Headers added and removed'),
-    facts(['Added', added.join(', ')], ['Removed', removed.length === 0 ? 'none' : removed.join(', ')]),
+    facts(['Added', added.join(', ')], ['Removed', removed.join(', ') || 'none']),
   ]
 }
 
@@ -132,24 +131,14 @@ function timeline(timing) {
     preserveAspectRatio: 'none',
     'aria-hidden': 'true',
   }
-  const rows = PARTS.filter(([key]) => timing[key] !== undefined).map(([key, text]) => [
-    text,
-    `${timing[key]} ms`,
-  ])
-  return [draw('svg', look, ...bars), facts(...rows, ['Total', `${timing.totalMs} ms`])]
+  const rows = [...PARTS, ['totalMs', 'Total']].filter(([key]) => timing[key] !== undefined)
+  return [draw('svg', look, ...bars), facts(...rows.map(([key, text]) => [text, `${timing[key]} ms`]))]
 }
 
 // --- bodies ------------------------------------------------------------------------------------------------------------
 
 /** Filled in once the bodies are there. */
-function bodyPlaces() {
-  return [
-    make('h3', {}, 'Request body'),
-    make('div', { id: 'request-body' }, '…'),
-    make('h3', {}, 'Response body'),
-    make('div', { id: 'response-body' }, '…'),
-  ]
-}
+const bodyPlace = (of, id) => [make('h3', {}, `${of} body`), make('div', { id }, '…')]
 
 function showBodies(request, detail) {
   const { requestBody, answerBody } = detail ?? {}
@@ -173,24 +162,16 @@ function bodyPart(body, name, detail) {
 
 const MOST_INDENT = 20
 
-/** JSON that is on one line, on many; anything else unchanged. Nothing but blanks is added. */
+/** Spreads JSON on one line over many; anything else stays unchanged. Only white space is added. */
 function indented(text) {
   if (!/^[[{]/.test(text) || text.trim().includes('\n')) return text
-  let shown = ''
   let depth = 0
-  let isString = false
   const newLine = () => `\n${'  '.repeat(Math.min(Math.max(depth, 0), MOST_INDENT))}`
-  for (const token of text.match(/\\[\s\S]?|\{\}|\[\]|["{}[\],]|[^\\"{}[\],]+/g)) {
-    if (token === '"') isString = !isString
-    if (isString || token.length > 1 || !'{}[],'.includes(token)) shown += token
-    else if (token === '{' || token === '[') {
-      depth++
-      shown += token + newLine()
-    } else if (token === ',') shown += token + newLine()
-    else {
-      depth--
-      shown += newLine() + token
-    }
-  }
-  return shown
+  return text.replace(/"(?:\\[\s\S]|[^"\\])*(?:"|\\?$)|\{\}|\[\]|[{}[\],]/g, (token) => {
+    if (token === ',') return token + newLine()
+    if (token === '{' || token === '[') depth++
+    else if (token === '}' || token === ']') depth--
+    else return token
+    return '{['.includes(token) ? token + newLine() : newLine() + token
+  })
 }

@@ -1,4 +1,4 @@
-// Makes elements and texts. What the page shows is other people's data: it only ever becomes text, never markup.
+// Creates elements and text. The page shows untrusted data, so it only ever becomes text, never markup.
 
 const SVG = 'http://www.w3.org/2000/svg'
 
@@ -20,7 +20,7 @@ function filled(element, attributes, children) {
   return element
 }
 
-/** Leaves the element alone where it has the text already, so that a screen reader does not repeat it. */
+/** Does nothing if the element already has the text, so that a screen reader does not repeat it. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
@@ -36,7 +36,7 @@ export function milliseconds(ms) {
   return ms < 10 ? String(ms) : String(Math.round(ms))
 }
 
-/** `14:03:59`; with the date too where `dateStyle` says so. */
+/** `14:03:59`; with the date too if `dateStyle` says so. */
 export function clock(ms, dateStyle) {
   const date = dateStyle === undefined ? {} : { year: 'numeric', month: 'short', day: 'numeric' }
   const time = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }
@@ -58,11 +58,8 @@ export function sum(numbers) {
 /** A list of names and values; those without a value are left out. */
 export function facts(...pairs) {
   const shown = pairs.filter(([, value]) => value !== undefined && value !== '')
-  return make(
-    'dl',
-    {},
-    ...shown.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, ...[value].flat())]),
-  )
+  const items = shown.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, ...[value].flat())])
+  return make('dl', {}, ...items)
 }
 
 /** Causes and how to fix each, as a list. */

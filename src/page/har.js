@@ -1,9 +1,9 @@
-// Exports requests as HAR 1.2. What the proxy does not keep (values of request headers, whole bodies) is not in it.
+// Exports requests as HAR 1.2, without what the proxy does not keep (values of request headers, whole bodies).
 import { pathOf } from './again.js'
 import { fetchDetail } from './detail.js'
 import { at, make, size, sum } from './dom.js'
 
-/** Saves the requests to a file; their bodies are fetched where they are kept. */
+/** Saves the requests to a file. Bodies are fetched if they are kept. */
 export async function saveHar(requests) {
   const text = JSON.stringify(harOf(requests, await detailsOf(requests)), null, 2)
   const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }))
@@ -100,13 +100,5 @@ function bodyOf(body) {
 }
 
 function queryOf(url) {
-  const mark = url.indexOf('?')
-  if (mark === -1) return []
-  return url
-    .slice(mark + 1)
-    .split('&')
-    .map((pair) => {
-      const [name, ...value] = pair.split('=')
-      return { name, value: value.join('=') }
-    })
+  return [...(URL.parse(url)?.searchParams ?? [])].map(([name, value]) => ({ name, value }))
 }

@@ -1,10 +1,10 @@
 // The page at /_proxy/: connects to the proxy's stream of events and shows what comes.
-import { showSeries, showStatus } from './companies.js'
+import { showHealth, showSeries, showStatus } from './companies.js'
 import { at, setText } from './dom.js'
 import { saveHar } from './har.js'
 import { addRequests, replaceRequests, shownRequests, startFilters } from './requests.js'
 
-/** The status comes every other second; silence means that the connection is dead although no error came. */
+/** The status arrives every two seconds. Without it, the connection is dead even if there was no error. */
 const SILENCE_MS = 15_000
 const AGAIN_MS = 3_000
 
@@ -32,16 +32,14 @@ function connect() {
   on('requests', addRequests)
   source.addEventListener('error', () => {
     showConnection(false, 'Not connected, trying again…')
-    const health = at('health')
-    health.className = 'warn'
-    setText(health, '! The proxy does not answer; what is shown is old.')
+    showHealth('warn', '! The proxy does not answer; what is shown is old.')
     // Where the proxy refused, the browser does not try again by itself.
     if (source.readyState === EventSource.CLOSED) watch(AGAIN_MS)
   })
   watch(SILENCE_MS)
 }
 
-/** Connects again after this time, unless it is called again before. */
+/** Reconnects after this time, unless it is called again before. */
 function watch(ms) {
   clearTimeout(watchdog)
   watchdog = setTimeout(connect, ms)

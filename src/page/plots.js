@@ -1,14 +1,14 @@
-// The plots of a company: requests, latency and rate budget of the last ten minutes, from the first request on.
+// Draws the plots of a company: requests, latency and rate budget of the last ten minutes, from the first request on.
 import { draw, make, milliseconds, sum } from './dom.js'
 
 const WIDTH = 300
 const HEIGHT = 60
-/** The least that an axis shows. */
+/** The smallest range of an axis. */
 const LEAST_BUCKETS = 12
 
 export const bucketTotal = ({ counts }) => sum(Object.values(counts))
 
-/** The plots, and none of what there is nothing to show of. */
+/** The plots, without those that have nothing to show. */
 export function plots(buckets) {
   const first = buckets.findIndex((bucket) => bucketTotal(bucket) > 0)
   if (first === -1) return []
@@ -16,26 +16,15 @@ export function plots(buckets) {
   return [trafficPlot(shown), latencyPlot(shown), budgetPlot(shown)].filter((plot) => plot !== undefined)
 }
 
-/** `title` names what is plotted, `most` the upper end of its axis; `label` says in words what can be seen. */
+/** `title` names what is plotted, `most` is the upper end of the axis, and `label` describes the plot in words. */
 function figure({ title, label, most, buckets }, ...shapes) {
-  const svg = draw(
-    'svg',
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
-    ...shapes,
-  )
+  const look = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' }
+  const svg = draw('svg', { ...look, 'aria-label': label }, ...shapes)
   const minutes = Math.round((buckets.length * 10) / 60)
-  return make(
-    'figure',
-    {},
-    make('figcaption', {}, title),
-    make(
-      'div',
-      { class: 'plot' },
-      make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0')),
-      svg,
-    ),
-    make('div', { class: 'times' }, make('span', {}, `${minutes} min ago`), make('span', {}, 'now')),
-  )
+  const axis = make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0'))
+  const plot = make('div', { class: 'plot' }, axis, svg)
+  const times = [make('span', {}, `${minutes} min ago`), make('span', {}, 'now')]
+  return make('figure', {}, make('figcaption', {}, title), plot, make('div', { class: 'times' }, ...times))
 }
 
 function trafficPlot(buckets) {
@@ -62,7 +51,7 @@ function trafficPlot(buckets) {
   return figure({ title: 'Requests per 10 s', label, most: String(most), buckets }, ...shapes)
 }
 
-/** A line with gaps where there is no value; a value alone shows as a short dash. */
+/** A line with gaps for missing values. A single value is a short dash. */
 function line(values, most, look) {
   const step = WIDTH / values.length
   let path = ''
@@ -82,15 +71,12 @@ function latencyPlot(buckets) {
   const last = buckets.findLast(({ p95Ms }) => p95Ms !== null)
   const label = `Latency in the last ten minutes: lately half within ${last.p50Ms} ms and 95 % within ${last.p95Ms} ms; 95th percentile at most ${most} ms.`
   const middle = buckets.map(({ p50Ms }) => p50Ms)
-  return figure(
-    { title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets },
-    line(middle, most, 'stroke'),
-    line(upper, most, 'stroke upper'),
-  )
+  const lines = [line(middle, most, 'stroke'), line(upper, most, 'stroke upper')]
+  return figure({ title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets }, ...lines)
 }
 
 function budgetPlot(buckets) {
-  // Between two responses it stays as it was.
+  // Between two responses the value does not change.
   let known = null
   const values = buckets.map(({ budgetRemaining }) => {
     known = budgetRemaining ?? known

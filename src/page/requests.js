@@ -7,7 +7,7 @@ const MOST_ROWS = 500
 
 /** Newest first: the request and its row. */
 let entries = []
-/** Came while the list is paused. */
+/** Arrived while the list is paused. */
 let waiting = []
 
 const filters = at('filters')
@@ -55,7 +55,7 @@ function isWanted(request) {
   return fits?.(request) ?? wanted.status === String(Math.floor((request.status ?? 0) / 100))
 }
 
-/** Those that the filters leave. */
+/** The requests that pass the filters. */
 export function shownRequests() {
   return entries.filter(({ row }) => !row.hidden).map(({ request }) => request)
 }
@@ -119,28 +119,25 @@ function addOption(name, value) {
   at('list').classList.add('has-callers')
 }
 
-/** Shows these in place of all that were shown. */
+/** Replaces everything that was shown. */
 export function replaceRequests(requests) {
-  // The focus stays where it was, as far as that request is still there.
+  // Keep the focus if that request is still there.
   const focused = entries.find(({ row }) => row.contains(document.activeElement))?.request.id
   for (const { row } of entries) row.remove()
   entries = []
   waiting = []
   addRequests(requests)
-  if (focused === undefined) return
-  entries
-    .find(({ request }) => request.id === focused)
-    ?.row.querySelector('button')
-    .focus()
+  const again = entries.find(({ request }) => request.id === focused)
+  if (focused !== undefined) again?.row.querySelector('button').focus()
 }
 
-/** Takes the filters over from the address, and listens to them. */
+/** Reads the filters from the address, and listens for changes. */
 export function startFilters() {
   for (const name of FILTERS) {
     const value = new URLSearchParams(location.search).get(name) ?? ''
     if (name === 'company' || name === 'caller') addOption(name, value)
     filters.elements[name].value = value
-    // A value that the list does not know.
+    // The list does not have this value.
     if (filters.elements[name].selectedIndex === -1) filters.elements[name].value = ''
   }
   filters.addEventListener('submit', (event) => event.preventDefault())

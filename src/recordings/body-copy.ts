@@ -1,9 +1,9 @@
-// A copy of a body that passes, up to the longest that is recorded, with the digest of all of it.
+// Copies a body while it streams, up to the longest that is recorded, and computes the digest of all of it.
 import { createHash, type Hash } from 'node:crypto'
 
 /** A longer body is not recorded. */
 export const MOST_BODY_BYTES = 8 * 1024 * 1024
-/** All copies together hold no more than this; beyond, a body counts as too long. */
+/** The most memory for all copies together. Beyond it, a body counts as too long. */
 const MOST_HELD_BYTES = 128 * 1024 * 1024
 
 let heldBytes = 0
@@ -14,7 +14,7 @@ export class BodyCopy {
   #held = 0
   #length = 0
 
-  /** `isHashed`: its digest will be asked for. */
+  /** `isHashed`: the digest will be needed. */
   constructor(isHashed: boolean) {
     if (isHashed) this.#hash = createHash('sha256')
   }
@@ -37,17 +37,17 @@ export class BodyCopy {
     heldBytes += piece.length
   }
 
-  /** All of it, or undefined where it is too long. */
+  /** The whole body, or undefined if it is too long. */
   get bytes(): Buffer | undefined {
     return this.#pieces && Buffer.concat(this.#pieces, this.#length)
   }
 
-  /** The SHA-256 of all that came, in hex; asked for once, at the end, of a copy that is hashed. */
+  /** The SHA-256 of the whole body, in hex. Call it once, at the end, for a copy that is hashed. */
   digest(): string {
     return this.#hash?.digest('hex') ?? ''
   }
 
-  /** Lets the copy go. */
+  /** Frees the copy. */
   release(): void {
     heldBytes -= this.#held
     this.#held = 0

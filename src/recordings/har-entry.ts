@@ -1,10 +1,10 @@
 // Makes one HAR entry of a call and its response: bodies decompressed, everything masked, nothing that identifies a caller.
-import { promisify } from 'node:util'
+
 import type { Call } from '../forward/call.ts'
-import { headerValue, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { planBody, transformed } from '../forward/response-body.ts'
+import { headerValue, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { isSecretName } from '../observe/mask-body.ts'
-import type { BodyCopy } from './body-copy.ts'
-import { MOST_BODY_BYTES } from './body-copy.ts'
+import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { harHeaders, harQuery, harText, type RecordedEntry } from './har.ts'
 import { type MemberMask, maskText } from './masks.ts'
 import {
@@ -32,14 +32,14 @@ export interface Exchanged {
 
 export interface MadeEntry {
   readonly entry: RecordedEntry
-  /** What is in it as plain text, where a secret may be that the entry holds in another form, as in base64. */
+  /** Its content as plain text, to find secrets that the entry contains in another form, such as base64. */
   readonly texts: readonly string[]
 }
 
-/** What of the caller's headers is recorded; all others are left out. */
+/** The caller's headers that are recorded. All others are left out. */
 const REQUEST_HEADERS =
   /^(?:accept|accept-encoding|accept-language|content-type|content-length|user-agent|range|if-.*|cache-control)$/i
-/** What of a response's headers is not recorded: cookies, challenges, and what is true of one connection. */
+/** The response headers that are not recorded: cookies, challenges, and headers about the connection. */
 const NOT_RECORDED =
   /cookie|^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
 
@@ -123,44 +123,28 @@ function recordedHeaders(rawHeaders: readonly string[]): string[] {
   return headers
 }
 
-/** The body without its compression, as HAR wants it, and so that secrets and members can be found in it. */
-async function decompressed(copy: BodyCopy, encoding: string | undefined): Promise<MaskedBody> {
+/** The body without its compression, as HAR requires it, and so that secrets and members can be found in it. */
+async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> {
   const { bytes } = copy
   if (bytes === undefined) return { bytes, omitted: TOO_LONG }
-  const codings = (encoding ?? '')
-    .toLowerCase()
-    .split(/[\s,]+/)
-    .filter((name) => name !== '' && name !== 'identity')
-  if (codings.length === 0 || bytes.length === 0) return { bytes, omitted: undefined }
-  const unpack = codings.length === 1 ? UNPACKERS[codings[0] as string] : undefined
+  if (bytes.length === 0 || /^(?:[\s,]|identity)*$/i.test(encoding)) return { bytes, omitted: undefined }
+  const plan = planBody(200, { 'content-encoding': encoding }, { unpack: true, replace: undefined })
+  const unpacked = new BodyCopy(false)
   try {
-    const unpacked = await unpack?.(bytes)
-    if (unpacked !== undefined) return { bytes: unpacked, omitted: undefined }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
-      return { bytes: undefined, omitted: TOO_LONG }
+    if (plan === undefined) throw new Error('unknown coding')
+    const packed = new StoredResponse(200, '', [], bytes)
+    await transformed(packed, plan).pipe((chunk) => {
+      unpacked.add(chunk)
+      return true
+    })
+    const whole = unpacked.bytes
+    return { bytes: whole, omitted: whole === undefined ? TOO_LONG : undefined }
+  } catch {
+    const undone = `The body could not be decompressed (${encoding}), so it was not recorded.`
+    return { bytes: undefined, omitted: unpacked.length > MOST_BODY_BYTES ? TOO_LONG : undone }
+  } finally {
+    unpacked.release()
   }
-  return {
-    bytes: undefined,
-    omitted: `The body could not be decompressed (${codings.join(', ')}), so it was not recorded.`,
-  }
-}
-
-type Unpack = (bytes: Buffer) => Promise<Buffer>
-
-const zlib = process.getBuiltinModule('node:zlib')
-const BOUNDED = { maxOutputLength: MOST_BODY_BYTES }
-const gunzip: Unpack = (bytes) => promisify<Buffer, object, Buffer>(zlib.gunzip)(bytes, BOUNDED)
-const UNPACKERS: Readonly<Record<string, Unpack>> = {
-  gzip: gunzip,
-  'x-gzip': gunzip,
-  deflate: (bytes) => {
-    // Some servers leave zlib's header out.
-    const inflate = ((bytes[0] as number) & 0x0f) === 8 ? zlib.inflate : zlib.inflateRaw
-    return promisify<Buffer, object, Buffer>(inflate)(bytes, BOUNDED)
-  },
-  br: (bytes) => promisify<Buffer, object, Buffer>(zlib.brotliDecompress)(bytes, BOUNDED),
-  zstd: (bytes) => promisify<Buffer, object, Buffer>(zlib.zstdDecompress)(bytes, BOUNDED),
 }
 
 /** A body as text, and the same without JSON's escapes and percent-encoding, which may hide a secret. */
@@ -176,7 +160,7 @@ function unescaped(_: string, hex: string | undefined, char: string): string {
   return hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16))
 }
 
-/** Without percent-encoding; what is no escape stays. */
+/** Decodes percent-encoding. Anything else stays unchanged. */
 function plain(text: string): string {
   return text
     .replaceAll('+', ' ')

@@ -1,4 +1,6 @@
-// Reads and writes the files of a folder of recordings: each file whole or not at all, and for its owner alone.
+// Reads and writes the files in a folder of recordings: each file completely or not at all, and readable by its owner
+// only.
+import { existsSync } from 'node:fs'
 import {
   chmod,
   constants,
@@ -16,10 +18,13 @@ import { HAR_END, harStart, isOwnLayout, type RecordedCompany, type Recording, r
 
 const MODE = 0o600
 const FOLDER_MODE = 0o700
-/** The first line is shorter than this. */
+/** The longest first line. */
 const MOST_START_BYTES = 16 * 1024
 
-/** A file that is no recording: damaged, of another program, of another company. `message` names the file and the fix. */
+/**
+ * A file that is not a recording: damaged, from another program, or of another company. `message` names the file and
+ * the fix.
+ */
 export class RecordingError extends Error {
   override readonly name = 'RecordingError'
 }
@@ -35,18 +40,14 @@ export async function readFolder(folder: string): Promise<Recording[]> {
 }
 
 /**
- * The companies whose recordings a folder holds; of the files only the beginning is read.
- * @throws {RecordingError} for a file that can't be read.
+ * The companies with recordings in a folder. Only the beginning of each file is read. @throws {RecordingError} for a
+ * file that can't be read.
  */
 export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
   const companies: RecordedCompany[] = []
   for (const name of await namesIn(folder)) {
-    const layout = await layoutOf(join(folder, name))
-    const { company, environment } =
-      layout === undefined
-        ? await readRecording(join(folder, name))
-        : readHar(Buffer.from(layout.start + HAR_END))
-    companies.push({ company, environment })
+    const file = join(folder, name)
+    companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
   }
   return companies
 }
@@ -56,13 +57,16 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 async function readRecording(file: string): Promise<Recording> {
+  return parsed(file, await readFile(file))
+}
+
+function parsed(file: string, bytes: Buffer): Recording {
   try {
-    return readHar(await readFile(file))
+    return readHar(bytes)
   } catch (cause) {
-    throw new RecordingError(
-      `${file} is not a recording of procore-proxy, or it is damaged. Delete it, or restore it from a backup.`,
-      { cause },
-    )
+    const fix = 'Delete it, or restore it from a backup.'
+    const message = `${file} is not a recording of procore-proxy, or it is damaged. ${fix}`
+    throw new RecordingError(message, { cause })
   }
 }
 
@@ -71,9 +75,9 @@ export function fileOf(folder: string, company: RecordedCompany): string {
 }
 
 /**
- * Adds entries (each one line of JSON) to a company's file. What was there is copied and never parsed, unless another
- * program laid it out differently; the old file stays as it is until the new one is whole.
- * @throws {RecordingError} where the file is of another company or no recording; an Error of Node's where it can't be written.
+ * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
+ * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError} if
+ * the file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
   folder: string,
@@ -84,13 +88,13 @@ export async function appendEntries(
   const file = fileOf(folder, company)
   const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
   try {
-    const end = await copyOfEntries(file, temporary, company)
+    const { end, isEmpty } = await copyOfEntries(file, temporary, company)
     const handle = await open(temporary, 'r+')
     try {
-      const text = (end.isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
-      await handle.truncate(end.position)
-      await handle.write(text, end.position)
-      // A name must not point to what has not reached the disk.
+      const text = (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
+      await handle.truncate(end)
+      await handle.write(text, end)
+      // The file must be on disk before it gets its final name.
       await handle.sync()
     } finally {
       await handle.close()
@@ -103,70 +107,46 @@ export async function appendEntries(
 }
 
 interface EntriesEnd {
-  /** Where the next entry goes. */
-  readonly position: number
+  /** The position of the next entry. */
+  readonly end: number
   readonly isEmpty: boolean
 }
 
-/** Copies the file without its end; makes a new one where there is none. */
+/** Copies the file, or begins a new one. */
 async function copyOfEntries(file: string, copy: string, company: RecordedCompany): Promise<EntriesEnd> {
-  try {
-    await copyFile(file, copy, constants.COPYFILE_FICLONE)
-    await chmod(copy, MODE)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return await rewritten(copy, company, [])
+  let lines: string[] = []
+  if (existsSync(file)) {
+    const layout = await layoutOf(file)
+    checkCompany(file, layout?.company ?? (await readRecording(file)), company)
+    if (layout !== undefined) {
+      await copyFile(file, copy, constants.COPYFILE_FICLONE)
+      await chmod(copy, MODE)
+      return layout
+    }
+    const { log } = JSON.parse(await readFile(file, 'utf8')) as { log: { entries: unknown[] } }
+    lines = log.entries.map((entry) => JSON.stringify(entry))
   }
-  const layout = await layoutOf(copy)
-  if (layout === undefined) {
-    const { log } = await parsedHar(file, company)
-    return await rewritten(
-      copy,
-      company,
-      log.entries.map((entry) => JSON.stringify(entry)),
-    )
-  }
-  checkCompany(file, readHar(Buffer.from(layout.start + HAR_END)), company)
-  return { position: layout.size - HAR_END.length, isEmpty: layout.isEmpty }
-}
-
-async function rewritten(
-  copy: string,
-  company: RecordedCompany,
-  lines: readonly string[],
-): Promise<EntriesEnd> {
   const text = harStart(company) + lines.join(',\n')
   await writeFile(copy, text, { mode: MODE })
-  return { position: Buffer.byteLength(text), isEmpty: lines.length === 0 }
+  return { end: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }
 
-/** The first line and the size of a file that is laid out as ours are; undefined for another. */
-async function layoutOf(
-  file: string,
-): Promise<{ start: string; size: number; isEmpty: boolean } | undefined> {
+/** The company and the end of the entries of a file in our format; undefined for other files. */
+async function layoutOf(file: string): Promise<(EntriesEnd & { company: RecordedCompany }) | undefined> {
   const handle = await open(file)
   try {
-    const { size } = await handle.stat()
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(MOST_START_BYTES), 0, MOST_START_BYTES, 0)
-    const start = buffer.toString('utf8', 0, bytesRead)
-    const tail = await handle.read(
-      Buffer.alloc(HAR_END.length),
-      0,
-      HAR_END.length,
-      Math.max(0, size - HAR_END.length),
-    )
-    if (!isOwnLayout(start) || tail.buffer.toString() !== HAR_END) return undefined
-    const line = start.split('\n', 1)[0] as string
-    return { start: line, size, isEmpty: size <= Buffer.byteLength(line) + HAR_END.length + 1 }
+    const textAt = async (position: number, length: number): Promise<string> => {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
+      return buffer.toString('utf8', 0, bytesRead)
+    }
+    const end = (await handle.stat()).size - HAR_END.length
+    const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
+    if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
+    const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
+    return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
   } finally {
     await handle.close()
   }
-}
-
-/** A file that another program or a person wrote, with all that is in its entries. */
-async function parsedHar(file: string, company: RecordedCompany): Promise<{ log: { entries: unknown[] } }> {
-  checkCompany(file, await readRecording(file), company)
-  return JSON.parse(await readFile(file, 'utf8'))
 }
 
 function checkCompany(file: string, found: RecordedCompany, wanted: RecordedCompany): void {

@@ -1,4 +1,5 @@
-// HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/): the parts that recordings use, and one entry a line.
+// Reads and writes the parts of HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/) that recordings use, one
+// entry on each line.
 import * as z from 'zod'
 import { VERSION } from '../observe/version.ts'
 
@@ -38,13 +39,13 @@ const ownSchema = z.object({
 
 const harSchema = z.object({ log: z.object({ _procoreProxy: ownSchema, entries: z.array(entrySchema) }) })
 
-/** As much of an entry as is needed to answer from it. */
+/** The part of an entry that replay needs. */
 export type RecordedEntry = z.infer<typeof entrySchema>
 
-/** What a file is of: the company and where it is called, so that replay needs no configuration. */
+/** The company of a file and its environment, so that replay needs no configuration. */
 export type RecordedCompany = z.infer<typeof ownSchema>
 
-/** An entry that is parsed when it is played: thousands of them must not make a start slow. */
+/** An entry that is parsed only when it is replayed, so that thousands of them do not slow down the start. */
 export interface StoredEntry extends Pick<RecordedEntry, 'request' | '_procoreProxy'> {
   parse(): RecordedEntry
 }
@@ -71,12 +72,12 @@ function recordingOf(text: string): Recording {
   return { ...log._procoreProxy, entries: log.entries.map(stored) }
 }
 
-/** An entry that is parsed already. */
+/** An entry that has already been parsed. */
 export function stored(entry: RecordedEntry): StoredEntry {
   return { request: entry.request, _procoreProxy: entry._procoreProxy, parse: () => entry }
 }
 
-/** One entry a line, as we write them. */
+/** One entry on each line, as we write them. */
 function storedLines(bytes: Buffer): StoredEntry[] {
   const entries: StoredEntry[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -144,13 +145,13 @@ export function harQuery(query: string): Pair[] {
   return [...new URLSearchParams(query)].map(([name, value]) => ({ name, value }))
 }
 
-/** A body as text where it is UTF-8, else in base64. */
+/** A body as text if it is UTF-8, else in base64. */
 export function harText(body: Buffer): { text: string; encoding?: 'base64' } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
     if (!text.includes('\0')) return { text }
   } catch {
-    // It is no text.
+    // It is not text.
   }
   return { text: body.toString('base64'), encoding: 'base64' }
 }

@@ -1,10 +1,10 @@
-// Takes what must not be in a recording out of queries, URLs within texts, and JSON bodies.
+// Masks what must not be in a recording: in queries, in URLs within text, and in JSON bodies.
 import { maskJson } from '../observe/mask-json.ts'
 
 /** Names of query parameters whose values are credentials: those of signed URLs (AWS, Google, Azure) and their like. */
 const SECRET_PARAMETER =
   /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|key|code|auth|policy|key-pair-id|session[-_]?id)$/i
-/** A JWT, or a long run of what digests and random keys are written with. */
+/** A JWT, or a long run of characters as in digests and random keys. */
 const SIGNATURE =
   /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
 /** Members of JSON and fields of forms that hold credentials, in any spelling: case, `-` and `_` do not matter. */
@@ -52,7 +52,7 @@ function decoded(name: string): string {
 /** A parameter within a text; JSON may write the `&` before it as `\u0026`, HTML as `&amp;`. */
 const PARAMETER = /([?&;]|\\u0026)([\w.%[\]-]{1,100})=([^&"'\s<>\\,;]+)/g
 
-/** Tokens that are recognised wherever they are. */
+/** Tokens that are recognized anywhere in a text. */
 const TOKEN = /\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?|\b(bearer|basic) +[\w+/=.~-]{16,}/gi
 
 const MAY_HOLD_TOKEN = /eyJ|[Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] /
@@ -70,12 +70,16 @@ export function maskText(text: string): string {
 
 /** Masks members of JSON bodies by name. */
 export class MemberMask {
-  readonly #names: ReadonlySet<string>
-  /** Whether a text may hold one of them; an escape in a name could hide it. */
-  readonly #mayHold: RegExp
+  #names: ReadonlySet<string> = new Set()
+  /** Whether a text may contain one of them; an escape in a name could hide it. */
+  #mayHold = /^/
 
-  /** `redact`: the names that the configuration masks, besides those that are always masked. */
   constructor(redact: readonly string[]) {
+    this.configure(redact)
+  }
+
+  /** `redact`: the names that the configuration masks, in addition to those that are always masked. */
+  configure(redact: readonly string[]): void {
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
     const first = [...new Set([...this.#names].map((name) => escaped(name.charAt(0))))].join('')
@@ -83,8 +87,8 @@ export class MemberMask {
   }
 
   /**
-   * The JSON with `"*"` for each value under such a name; all else, digits of numbers too, stays as it is. Undefined where
-   * it may hold such a name and is no JSON that could be read.
+   * The JSON with `"*"` for each value with such a name. Everything else, including digits of numbers, stays
+   * unchanged. Undefined if the text may contain such a name but is not valid JSON.
    */
   masked(json: string): string | undefined {
     if (!this.#mayHold.test(json)) return json

@@ -1,4 +1,4 @@
-// Names the recorded requests that are nearest to one that is missing, so that its author sees what differs.
+// Finds the recorded requests that are most similar to a missing one, so that the user sees what differs.
 import type { RequestMatch } from './recorded-request.ts'
 
 const MOST_NAMED = 3
@@ -18,7 +18,7 @@ export function nearest(missing: RequestMatch, recorded: readonly RequestMatch[]
   return `The nearest recordings are: ${[...new Set(named)].slice(0, MOST_NAMED).join(', ')}. ${record}`
 }
 
-/** The same path counts most, then how much of the target is the same from its beginning on, then the method. */
+/** An equal path counts most, then the length of the common beginning, then the method. */
 function likeness(a: RequestMatch, b: RequestMatch): number {
   const isSamePath = pathOf(a.target) === pathOf(b.target)
   return (isSamePath ? 10_000 : 0) + sameStart(a.target, b.target) + (a.method === b.method ? 0.5 : 0)

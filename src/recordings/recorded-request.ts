@@ -1,4 +1,5 @@
-// What of a request is recorded and matched: company, method, place, query and the digest of its body, all masked.
+// Describes a request as it is recorded and matched: company, method, path, query and the digest of its body, all
+// masked.
 import { createHash } from 'node:crypto'
 import type { Call } from '../forward/call.ts'
 import { headerValues } from '../routing/raw-headers.ts'
@@ -8,7 +9,7 @@ import { type MemberMask, maskQueryValues, maskText } from './masks.ts'
 
 /** A body as it is recorded. */
 export interface MaskedBody {
-  /** Undefined where there is none, or where `omitted` says why it is not recorded. */
+  /** Undefined if there is none, or if `omitted` says why it is not recorded. */
   readonly bytes: Buffer | undefined
   readonly omitted: string | undefined
 }
@@ -21,7 +22,7 @@ export function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask)
   const isJson = /\bjson\b/i.test(contentType) || /^\s*[[{]/.test(bytes.toString('latin1', 0, 100))
   const isForm = /x-www-form-urlencoded/i.test(contentType)
   const text = bytes.toString('utf8')
-  // What is no UTF-8 is no text that could be masked without changing all of it.
+  // Bytes that are not UTF-8 cannot be masked without changing all of them.
   if (!isJson && !isForm && !Buffer.from(text).equals(bytes)) return { bytes, omitted: undefined }
   const masked = isForm ? mask.maskedForm(text) : isJson ? mask.masked(text) : text
   if (masked === undefined) return { bytes: undefined, omitted: NOT_MASKABLE }
@@ -29,23 +30,23 @@ export function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask)
   return { bytes: all === text ? bytes : Buffer.from(all), omitted: undefined }
 }
 
-/** What a request is matched by, as text. */
+/** What requests are matched by. */
 export interface RequestMatch {
   readonly method: string
-  /** `/rest/v1.0/projects?per_page=10`: raw and masked; of a file with its origin before. */
+  /** `/rest/v1.0/projects?per_page=10`, raw and masked; for a file, with its origin in front. */
   readonly target: string
-  /** SHA-256 of the masked body in hex; empty where there is no body. */
+  /** SHA-256 of the masked body in hex; empty if there is no body. */
   readonly bodySha256: string
 }
 
-/** The call's, with its whole body. */
+/** Describes a call with its whole body. */
 export function matchOfCall(call: Call, body: MaskedBody, copy: BodyCopy | undefined): RequestMatch {
   const bodySha256 =
     copy === undefined || copy.length === 0 ? '' : (body.bytes && sha256(body.bytes)) || copy.digest()
   return { method: call.method, target: maskedTarget(call), bodySha256 }
 }
 
-/** Path and query as they are recorded, with the origin before where that is not the API's. */
+/** Path and query as they are recorded, with the origin in front if it is not the API's. */
 export function maskedTarget({ path, upstream }: Call): string {
   const isApi = upstream.origin === upstream.environment.apiUrl
   return (isApi ? '' : upstream.origin) + withMaskedQuery(path)
@@ -56,7 +57,7 @@ function withMaskedQuery(path: string): string {
   return mark === -1 ? path : path.slice(0, mark + 1) + maskQueryValues(path.slice(mark + 1))
 }
 
-/** A recorded entry's. */
+/** Describes a recorded entry. */
 export function matchOfEntry(
   { request, _procoreProxy }: StoredEntry,
   { environment }: RecordedCompany,
@@ -65,13 +66,13 @@ export function matchOfEntry(
   const isApi = url.startsWith(`${environment.apiUrl}/`)
   const target = withMaskedQuery(isApi ? url.slice(environment.apiUrl.length) : url)
   const text = postData?.text ?? ''
-  // A file that was written by hand has no digests.
+  // A file written by hand has no digests.
   const bodySha256 =
     _procoreProxy?.bodySha256 ?? (text === '' ? '' : sha256(bytesOf(text, postData?._encoding)))
   return { method, target, bodySha256 }
 }
 
-/** Equal for two requests exactly when one's response answers the other. */
+/** Equal for two requests exactly if the response to one also answers the other. */
 export function matchKey(companyId: string, { method, target, bodySha256 }: RequestMatch): string {
   const mark = target.indexOf('?')
   return [companyId, method, mark === -1 ? target : sorted(target, mark), bodySha256].join('\n')
@@ -93,7 +94,7 @@ function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** The media type that flat headers name; empty where they name none. */
+/** The media type that flat headers name; empty if they name none. */
 export function contentTypeOf(rawHeaders: readonly string[]): string {
   return headerValues(rawHeaders, 'content-type').join(', ')
 }

@@ -1,26 +1,25 @@
-// Records what passes: collects each complete response with its request, and writes them to a folder within a second.
-import type { RecordingSettings } from '../config/config.ts'
+// Records calls: collects each complete response with its request, and writes them to a folder within a second.
 import type { Call, Send } from '../forward/call.ts'
-import { responseWith, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { responseWith } from '../forward/upstream-response.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { RecordedCompany, RecordedEntry } from './har.ts'
 import { type Exchanged, entryOf } from './har-entry.ts'
 import { appendEntries } from './har-file.ts'
-import { MemberMask } from './masks.ts'
+import type { MemberMask } from './masks.ts'
 
 export interface RecorderDeps {
   /** Whether a known secret (of the configuration, or a token) is anywhere in the text. */
   readonly holdsSecret: (text: string) => boolean
   readonly warn: (message: string, details: { readonly reqId?: string; readonly error?: unknown }) => void
-  /** Gets each entry that is recorded, so that it can be played at once. */
+  /** Called with each recorded entry, so that it can be replayed immediately. */
   readonly onRecorded?: (company: RecordedCompany, entry: RecordedEntry) => void
 }
 
-/** Entries wait no longer than this before they are written. */
+/** The longest that an entry waits before it is written. */
 const WRITE_AFTER_MS = 500
-/** A disk that could not be written to is tried again after this time. */
+/** After a failed write, the disk is tried again after this time. */
 const RETRY_AFTER_MS = 5_000
-/** Text of entries that may wait for a disk that is full or slow; beyond, entries are lost, and the log says so. */
+/** How much text may wait for a full or slow disk. Further entries are lost, and the log says so. */
 const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 
 interface Waiting {
@@ -32,7 +31,7 @@ interface Waiting {
 export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
-  #mask: MemberMask
+  readonly #mask: MemberMask
   readonly #waiting = new Map<string, Waiting>()
   #waitingLength = 0
   #timer: NodeJS.Timeout | undefined
@@ -40,17 +39,13 @@ export class CallRecorder {
   /** Entries are made and files written one after another. */
   #work: Promise<void> = Promise.resolve()
 
-  constructor(folder: string, settings: RecordingSettings, deps: RecorderDeps) {
+  constructor(folder: string, mask: MemberMask, deps: RecorderDeps) {
     this.#folder = folder
     this.#deps = deps
-    this.#mask = new MemberMask(settings.redact)
+    this.#mask = mask
   }
 
-  configure(settings: RecordingSettings): void {
-    this.#mask = new MemberMask(settings.redact)
-  }
-
-  /** Takes a complete exchange over, with its copies of the bodies. */
+  /** Adds a complete exchange with the copies of its bodies. */
   add(exchanged: Exchanged): void {
     this.#work = this.#work.then(async () => {
       try {
@@ -58,13 +53,12 @@ export class CallRecorder {
       } catch (error) {
         this.#deps.warn('A response could not be recorded.', { reqId: exchanged.call.exchange.reqId, error })
       } finally {
-        exchanged.requestBody?.release()
-        exchanged.responseBody.release()
+        release(exchanged)
       }
     })
   }
 
-  /** Writes what waits; resolves once it is on disk, or was logged as lost. */
+  /** Writes everything that waits. Resolves once it is on disk, or was logged as lost. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -120,79 +114,40 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
   return { company: { name: companyName, id: companyId }, environment: upstream.environment }
 }
 
-/** Wraps `send`: what it answers is recorded, once the whole body has passed. What breaks off is not. */
+/**
+ * Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded.
+ */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
     const requestBody = call.body === null ? undefined : new BodyCopy(true)
+    const responseBody = new BodyCopy(false)
     call.body?.observe((piece) => requestBody?.add(piece))
     const startedAt = Date.now()
     const sentAt = performance.now()
-    try {
-      const response = await send(call)
-      const waitMs = performance.now() - sentAt
-      return recorded(response, {
-        isBodiless: hasNoBody(call.method, response.status),
-        isComplete: () => call.body === null || call.body.isComplete,
-        onWhole: (responseBody) => {
-          const receiveMs = performance.now() - sentAt - waitMs
-          recorder.add({ call, response, requestBody, responseBody, startedAt, waitMs, receiveMs })
-        },
-        onLost: () => requestBody?.release(),
-      })
-    } catch (error) {
-      requestBody?.release()
+    const releaseAndThrow = (error: unknown): never => {
+      release({ requestBody, responseBody })
       throw error
     }
-  }
-}
-
-interface Tap {
-  readonly isBodiless: boolean
-  /** Whether all of the request's body has been sent. */
-  readonly isComplete: () => boolean
-  readonly onWhole: (body: BodyCopy) => void
-  readonly onLost: () => void
-}
-
-/** The response, which tells once all of it has been read. */
-function recorded(response: UpstreamResponse, tap: Tap): UpstreamResponse {
-  const copy = new BodyCopy(false)
-  const end = (isWhole: boolean) => {
-    if (isWhole && tap.isComplete()) tap.onWhole(copy)
-    else {
-      copy.release()
-      tap.onLost()
-    }
-  }
-  return responseWith(response, {
-    pipe: async (write) => {
-      try {
-        await response.pipe((chunk) => {
-          copy.add(chunk)
+    const response = await send(call).catch(releaseAndThrow)
+    const waitMs = performance.now() - sentAt
+    return responseWith(response, {
+      pipe: async (write) => {
+        const copy = (chunk: Buffer) => {
+          responseBody.add(chunk)
           return write(chunk)
-        })
-      } catch (error) {
-        end(false)
-        throw error
-      }
-      end(true)
-    },
-    read: async (mostBytes) => {
-      const body = await response.read(mostBytes).catch((error: unknown) => {
-        end(false)
-        throw error
-      })
-      if (body !== undefined) copy.add(body)
-      end(body !== undefined)
-      return body
-    },
-    discard: () => {
-      end(tap.isBodiless)
-      response.discard()
-    },
-  })
+        }
+        await response.pipe(copy).catch(releaseAndThrow)
+        const receiveMs = performance.now() - sentAt - waitMs
+        const exchanged = { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs }
+        // A response that came before the end of the request's body does not answer that request.
+        if (call.body === null || call.body.isComplete) recorder.add(exchanged)
+        else release(exchanged)
+      },
+    })
+  }
 }
 
-function hasNoBody(method: string, status: number): boolean {
-  return method === 'HEAD' || status === 204 || status === 304
+function release({ requestBody, responseBody }: Pick<Exchanged, 'requestBody' | 'responseBody'>): void {
+  requestBody?.release()
+  responseBody.release()
 }

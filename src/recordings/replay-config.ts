@@ -1,4 +1,4 @@
-// The configuration that a folder of recordings stands for, so that replay needs none, and no account either.
+// Derives a configuration from a folder of recordings, so that replay needs neither a configuration nor an account.
 import type { Environment } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
 import type { RecordedCompany } from './har.ts'

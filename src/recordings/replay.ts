@@ -1,6 +1,5 @@
 // Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
 import { Readable } from 'node:stream'
-import type { RecordingSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Call, Send } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
@@ -8,7 +7,7 @@ import { StoredResponse, type UpstreamResponse } from '../forward/upstream-respo
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'
-import { MemberMask } from './masks.ts'
+import type { MemberMask } from './masks.ts'
 import { nearest } from './nearest.ts'
 import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
 import { type CallRecorder, withRecorder } from './recorder.ts'
@@ -20,17 +19,13 @@ interface Answers {
   next: number
 }
 
-/** What a folder of recordings holds, to be answered from. It outlives a reload. */
+/** The recordings in a folder, ready for replay. They outlive a reload. */
 export class RecordedAnswers {
   readonly #byKey = new Map<string, Answers>()
-  #mask: MemberMask
+  readonly #mask: MemberMask
 
-  constructor(settings: RecordingSettings) {
-    this.#mask = new MemberMask(settings.redact)
-  }
-
-  configure(settings: RecordingSettings): void {
-    this.#mask = new MemberMask(settings.redact)
+  constructor(mask: MemberMask) {
+    this.#mask = mask
   }
 
   addAll(recording: Recording): void {
@@ -45,7 +40,10 @@ export class RecordedAnswers {
     else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
   }
 
-  /** The response to this call, whose body is `copy`. Throws `recording_missing`, naming the nearest ones. */
+  /**
+   * The response to this call, whose body is `copy`. Throws `recording_missing`, which names the most similar
+   * recordings.
+   */
   answer(call: Call, copy: BodyCopy | undefined): UpstreamResponse {
     const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
     const answers = this.#byKey.get(matchKey(call.companyId, match))
@@ -80,7 +78,7 @@ function missing({ method, target }: RequestMatch, options: { help: string }): P
   return new ProxyError('recording_missing', `No response to ${method} ${target} has been recorded.`, options)
 }
 
-/** They told of the body as it went over the wire. */
+/** These headers described the body as it was transferred. */
 const OF_THE_WIRE = /^(?:content-encoding|transfer-encoding|content-length)$/i
 
 function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: string): UpstreamResponse {
@@ -93,7 +91,7 @@ function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: str
     else if (isLength || !OF_THE_WIRE.test(name))
       rawHeaders.push(name, atThisApi(name, value, call, recordedApiUrl))
   }
-  // Log and metrics count it as Procore's answer, which it is.
+  // Log and metrics count it as Procore's response.
   call.exchange.sentAt = performance.now()
   call.exchange.upstreamMs = 0
   return new StoredResponse(status, statusText, rawHeaders, body)
@@ -105,7 +103,7 @@ function atThisApi(name: string, value: string, { upstream }: Call, recordedApiU
   return value.replaceAll(`${recordedApiUrl}/`, `${upstream.environment.apiUrl}/`)
 }
 
-/** Answers from recordings alone; nothing is ever sent. */
+/** Answers from recordings only, and never sends anything. */
 export function replaySend(answers: RecordedAnswers): Send {
   return async (call) => {
     const copy = call.body === null ? undefined : new BodyCopy(true)
@@ -118,14 +116,14 @@ export function replaySend(answers: RecordedAnswers): Send {
   }
 }
 
-/** Answers from recordings; what is missing is sent, and recorded. */
+/** Answers from recordings. A missing call is sent and recorded. */
 export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
-    // A body that is too long to be held is sent on while it comes, so its digest is known too late.
-    const answer = body?.rest === undefined ? recordedAnswer(answers, call, body?.pieces) : undefined
-    return answer ?? (await recording(body === undefined ? call : { ...call, body: bodyOf(body) }))
+    // A body that is too long to hold is streamed to Procore, so its digest is known too late.
+    const answer = body?.isWhole === false ? undefined : recordedAnswer(answers, call, body?.pieces)
+    return answer ?? (await recording(body === undefined ? call : { ...call, body: body.again() }))
   }
 }
 
@@ -148,32 +146,29 @@ function recordedAnswer(
 
 interface StartedBody {
   readonly pieces: readonly Buffer[]
-  /** What follows; undefined where that is all. */
-  readonly rest: AsyncIterator<Buffer> | undefined
+  readonly isWhole: boolean
+  /** The whole body, to be sent. */
+  again(): RequestBody
 }
 
-/** Reads a body, or as much of it as is recorded. */
+/** Reads a body, up to the length that is recorded. */
 async function readStart(body: RequestBody): Promise<StartedBody> {
-  const iterator: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
+  const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
-  for (let length = 0; length <= MOST_BODY_BYTES; ) {
+  let isWhole = false
+  for (let length = 0; length <= MOST_BODY_BYTES && !isWhole; ) {
     const { done, value } = await iterator.next()
-    if (done) return { pieces, rest: undefined }
-    pieces.push(value)
-    length += value.length
+    if (done) isWhole = true
+    else {
+      pieces.push(value)
+      length += value.length
+    }
   }
-  return { pieces, rest: iterator }
-}
-
-/** The body again, to be sent; the caller's bytes were counted when they came. */
-function bodyOf({ pieces, rest }: StartedBody): RequestBody {
-  return new RequestBody(
-    Readable.from(rest === undefined ? pieces : joined(pieces, rest), { objectMode: false }),
-    () => {},
-  )
-}
-
-async function* joined(pieces: readonly Buffer[], rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  yield* pieces
-  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value
+  async function* all(): AsyncGenerator<Buffer> {
+    yield* pieces
+    yield* iterator
+  }
+  // The caller's bytes were counted when they arrived.
+  const again = () => new RequestBody(Readable.from(all(), { objectMode: false }), () => {})
+  return { pieces, isWhole, again }
 }

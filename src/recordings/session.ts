@@ -1,59 +1,58 @@
-// What `start --record`, `--replay` and `--replay-else-record` come to: one object that the server wraps `send` with.
+// Opens a folder of recordings for `start --record`, `--replay` or `--replay-else-record`.
 import { existsSync } from 'node:fs'
 import type { RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
 import { stored } from './har.ts'
 import { readFolder } from './har-file.ts'
+import { MemberMask } from './masks.ts'
 import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from './replay.ts'
 
 /** What the command line asks for. */
 export interface RecordingMode {
   readonly mode: 'record' | 'replay' | 'replay-else-record'
-  /** The folder of the recordings; made where it is missing, unless it is only played. */
+  /** The folder of the recordings. It is created if it is missing, unless it is only replayed. */
   readonly folder: string
 }
 
-/** It outlives a reload. */
-export interface RecordingSession {
-  /** Nothing is ever sent: tokens and connections are not wanted. */
-  readonly isOffline: boolean
-  wrap(send: Send): Send
+/** Calls that are recorded or answered from recordings. They outlive a reload. */
+export interface Recordings {
+  readonly send: Send
+  /** False if nothing is ever sent to Procore. */
+  readonly needsTokens: boolean
   configure(settings: RecordingSettings): void
-  /** Writes what waits to be written; for the drain. */
+  /** Writes everything that has not been written yet. */
   flush(): Promise<void>
 }
 
 /**
- * Opens the folder.
- * @throws {RecordingError} for a file that is no recording; an Error of Node's where a folder to be played can't be read.
+ * Opens the folder; `deps.send` sends what is not replayed.
+ * @throws {RecordingError} for a file that is not a recording; an Error of Node if a folder to be replayed cannot be read.
  */
 export async function openSession(
   { mode, folder }: RecordingMode,
-  settings: RecordingSettings,
-  deps: Omit<RecorderDeps, 'onRecorded'>,
-): Promise<RecordingSession> {
-  const answers = new RecordedAnswers(settings)
+  { redact }: RecordingSettings,
+  { send, ...deps }: Omit<RecorderDeps, 'onRecorded'> & { readonly send: Send },
+): Promise<Recordings> {
+  const mask = new MemberMask(redact)
+  const answers = new RecordedAnswers(mask)
   if (mode === 'replay' || (mode === 'replay-else-record' && existsSync(folder))) {
     for (const recording of await readFolder(folder)) answers.addAll(recording)
   }
-  const recorder = new CallRecorder(folder, settings, {
+  const recorder = new CallRecorder(folder, mask, {
     ...deps,
-    // What is only recorded is not held.
+    // What is only recorded is not held in memory.
     ...(mode === 'record' ? {} : { onRecorded: (company, entry) => answers.add(company, stored(entry)) }),
   })
-  const wraps: Record<RecordingMode['mode'], (send: Send) => Send> = {
-    record: (send) => withRecorder(send, recorder),
-    replay: () => replaySend(answers),
-    'replay-else-record': (send) => replayElseRecord(answers, send, recorder),
+  const sends = {
+    record: withRecorder(send, recorder),
+    replay: replaySend(answers),
+    'replay-else-record': replayElseRecord(answers, send, recorder),
   }
   return {
-    isOffline: mode === 'replay',
-    wrap: wraps[mode],
-    configure: (next) => {
-      answers.configure(next)
-      recorder.configure(next)
-    },
+    send: sends[mode],
+    needsTokens: mode !== 'replay',
+    configure: (next) => mask.configure(next.redact),
     flush: () => recorder.flush(),
   }
 }

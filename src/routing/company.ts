@@ -15,7 +15,7 @@ import { quote } from './quote.ts'
 import type { Target } from './target.ts'
 
 /** How a request arrived, as far as that determines its company. */
-export interface Entrance {
+export interface Arrival {
   /** The name of the company whose own `listen` address took the request. */
   readonly listenerCompany: string | undefined
   /** The label before `.localhost` in the Host header. */
@@ -23,7 +23,7 @@ export interface Entrance {
 }
 
 /** Everything in a request that may name a company. */
-export interface RoutedRequest extends Entrance {
+export interface RoutedRequest extends Arrival {
   readonly target: Target
   /** Every value of Procore-Company-Id, as sent. */
   readonly companyIdHeaders: readonly string[]
@@ -63,12 +63,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   const fixed = fixedCompany(table, request, cut)
   const forwarded = isForwardedPath(cut.path)
   if (!forwarded && !isOwnPath(cut.path)) {
-    throw new ProxyError(
-      'route_unknown',
-      'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
-      // People often type this.
-      target.path.endsWith('/_proxy') ? { help: 'The page is at /_proxy/, with a slash at its end.' } : {},
-    )
+    throw routeUnknown()
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
   const inPath = idsInPath(cut.path)
@@ -108,8 +103,8 @@ function idsInPath(path: string): readonly string[] {
  * The company that the listener, Host label and path prefix determine; undefined if none of them does. Also used for
  * the proxy's own pages, which need no company. Throws `company_unknown` and `company_conflict`.
  */
-export function fixedCompany(table: CompanyTable, entrance: Entrance, cut: CutPath): Picked | undefined {
-  const { listenerCompany, hostLabel } = entrance
+export function fixedCompany(table: CompanyTable, arrival: Arrival, cut: CutPath): Picked | undefined {
+  const { listenerCompany, hostLabel } = arrival
   let picked: Picked | undefined
   if (listenerCompany !== undefined) {
     picked = { company: byName(table, listenerCompany, 'listen address'), why: 'listen address' }
@@ -177,4 +172,12 @@ function refuseOther(company: NamedCompany, ids: readonly string[], place: strin
 
 function withoutEmpty(values: readonly string[]): readonly string[] {
   return values.includes('') ? values.filter((value) => value !== '') : values
+}
+
+/** The error for a path that is neither forwarded nor one of the proxy's own. */
+export function routeUnknown(): ProxyError {
+  return new ProxyError(
+    'route_unknown',
+    'The path is neither below /rest/ or /vapid/ nor one of the proxy itself.',
+  )
 }

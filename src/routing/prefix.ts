@@ -50,7 +50,8 @@ function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | und
 /** True for paths that the proxy answers itself. The path is raw, without prefix. */
 export function isOwnPath(path: string): boolean {
   return (
-    path.startsWith('/_proxy/') ||
+    path === '/' ||
+    isBelowProxy(path) ||
     path === '/oauth/token' ||
     path === '/oauth/token/info' ||
     path === '/oauth/revoke'
@@ -62,7 +63,11 @@ export function isForwardedPath(path: string): boolean {
   return path.startsWith('/rest/') || path.startsWith('/vapid/')
 }
 
-/** True if the first segment is a reserved word and something follows it. */
+/** True if the first segment is a reserved word and something follows it, and for `/_proxy`, which leads to the page. */
 function isRoute(path: string): boolean {
-  return isForwardedPath(path) || path.startsWith('/_proxy/') || path.startsWith('/oauth/')
+  return isForwardedPath(path) || isBelowProxy(path) || path.startsWith('/oauth/')
+}
+
+function isBelowProxy(path: string): boolean {
+  return path === '/_proxy' || path.startsWith('/_proxy/')
 }

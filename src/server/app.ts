@@ -25,17 +25,14 @@ import type { Audits } from './audits.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type IsReady, registerHealth } from './health.ts'
+import { type IsReady, isHealth, registerHealth } from './health.ts'
 import { type Judgement, judge, type Runtime } from './judge.ts'
-import { listDeps } from './lists.ts'
 import type { Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
-import { registerPage, registerPageRedirects } from './page.ts'
+import type { OwnPlaces } from './own-places.ts'
+import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 import { type RequestContext, requestContext } from './request-context.ts'
-
-/** How long a refused caller may go on sending before its connection is closed. */
-const LINGER_MS = 5_000
 
 export interface AppDeps {
   readonly runtime: Runtime
@@ -49,6 +46,7 @@ export interface SharedParts {
   readonly drain: Drain
   readonly connections: CallerConnections
   readonly keyThrottle: KeyThrottle
+  readonly ownPlaces: OwnPlaces
   readonly observation: Observation
   readonly audits: Audits
   readonly isReady: IsReady
@@ -77,6 +75,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
+  app.addHook('onSend', async (request, reply) => {
+    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
@@ -94,12 +95,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
   registerMetrics(app, pages)
   registerStatus(app, pages)
-  registerPage(app, pages)
-  registerPageRedirects(app, pages)
+  registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
   registerErrorDocs(app)
   if (runtime.config.lists.enabled) {
-    const { registerLists } = await import('../lists/register-lists.ts')
-    registerLists(app, listDeps(deps))
+    const { registerLists } = await import('./lists.ts')
+    registerLists(app, deps)
   }
   await registerForwarding(app, {
     originOf: (request) => forwardedOf(request).call.upstream.origin,
@@ -143,6 +143,9 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
     let judgement: Judgement
     try {
       judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+      if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
+        connection.current?.onClose.push(shared.ownPlaces.enter())
+      }
     } catch (error) {
       const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
       if (delayMs === 0) done(error as Error)
@@ -161,6 +164,7 @@ function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): numbe
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
   const { exchange } = context
+  if (judgement.kind !== 'forward') reply.header('x-content-type-options', 'nosniff')
   switch (judgement.kind) {
     case 'forward':
       context.forwarded = judgement.forwarded
@@ -229,16 +233,10 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   const { exchange, connection } = requestContext(request)
   exchange.cause = refusal.code
   exchange.error = refusal
-  const { raw } = request
   // The refusal is on its way, whatever else turns out to be wrong with the request.
   if (connection.current !== undefined) connection.current.onBroken = () => {}
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
-  if (!raw.complete) {
-    setTimeout(() => {
-      if (!raw.complete) raw.destroy()
-    }, LINGER_MS).unref()
-  }
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
   sendProblem(reply.raw, refusal, {
     requestId: exchange.reqId,
@@ -254,13 +252,10 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
 
 /** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?)$/i
-/** These two redirect to the page. */
-const PAGE_REDIRECTS: ReadonlySet<string> = new Set(['/', '/_proxy'])
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/_proxy(?:\?.*)?|\/)$/i
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
-  if (PAGE_REDIRECTS.has(target)) return target
   const own = OWN.exec(target)?.[1]
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

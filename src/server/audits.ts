@@ -4,6 +4,8 @@ import type { Config } from '../config/config.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { maskQuery } from '../observe/mask.ts'
+import { EVERYTHING, visibleCompanies } from '../observe/viewer.ts'
+import { isForMetrics } from './health.ts'
 
 /** Records one request; later calls do nothing. Rejects if the line for a write cannot be written. */
 export type RecordOnce = (status: number | null) => Promise<void>
@@ -21,7 +23,9 @@ export class Audits {
   /** Opens the audit file of this configuration, if there is one. Throws if that fails. */
   async configure(config: Config): Promise<void> {
     const { audit: settings } = config
-    this.#environments = environmentsOf(config)
+    this.#environments = new Map(
+      visibleCompanies(config, EVERYTHING).map(({ name, account }) => [name, account.environment.name]),
+    )
     if (settings?.file !== this.#settings?.file) {
       const before = this.#audit
       this.#audit = settings && (await openAudit(settings, this.#log))
@@ -57,6 +61,14 @@ export class Audits {
     }
   }
 
+  /** Records a whole list, or a request for one of the proxy's own pages, if all requests are recorded. */
+  async recordOwn(exchange: Exchange, status: number): Promise<void> {
+    if (this.#settings?.what !== 'all' || exchange.cause !== undefined) return
+    // Probes and scrapes tell nothing of what callers did.
+    if (isForMetrics(exchange.target)) return
+    await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
+  }
+
   /** Records a request that the proxy itself refused. */
   async recordRefusal(exchange: Exchange, status: number): Promise<void> {
     await this.#audit?.record(this.#entry(exchange, status))
@@ -82,9 +94,4 @@ export class Audits {
 
 function isRead(method: string): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
-}
-
-function environmentsOf({ companies, anyCompany }: Config): ReadonlyMap<string, string> {
-  const named = companies.map(({ name, account }) => [name, account.environment.name] as const)
-  return new Map(anyCompany === undefined ? named : [...named, ['*', anyCompany.account.environment.name]])
 }

@@ -21,6 +21,7 @@ import { type Runtime, runtimeOf } from './judge.ts'
 import { Listeners } from './listeners.ts'
 import { LoginAsker } from './login-asker.ts'
 import { Observation } from './observation.ts'
+import { OwnPlaces } from './own-places.ts'
 import { openRecordings } from './recordings.ts'
 import { accountsInUse, Reloader } from './reload.ts'
 import { sendToFiles } from './send-to-files.ts'
@@ -78,9 +79,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const audits = new Audits(log)
   await audits.configure(config)
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
-  const cache = new ResponseCache(config.cache, {
-    isExhausted: ({ upstream }) => upstream.budget?.isExhausted ?? false,
-  })
+  const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const send = withCache(sendToFiles(recordings.send), cache)
   let runtime = runtimeOf(config, new Upstreams(config, { tokens, budgets }))
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
@@ -117,6 +116,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       get shared() {
         return shared && sharedView(shared)
       },
+      get cache() {
+        return cache.stats()
+      },
     },
   })
   const listeners = new Listeners({
@@ -131,6 +133,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     audits,
     connections: listeners.connections,
     keyThrottle: new KeyThrottle(),
+    ownPlaces: new OwnPlaces(),
     observation,
     isReady,
   }

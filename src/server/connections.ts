@@ -9,6 +9,8 @@ import type { Listener } from './listeners.ts'
 const MOST_WAITING = 16
 /** A caller that reads nothing of one of the proxy's own pages for this long is disconnected. */
 const OWN_STALL_MS = 15_000
+/** A caller whose response has ended has this long to end its request's body, and to read the response. */
+const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
@@ -89,8 +91,15 @@ export class CallerConnection {
     if (this.#current !== ended) return
     this.#current = undefined
     for (const tell of ended.onClose) tell()
+    if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
+  }
+
+  #closeUnlessComplete(request: IncomingMessage): void {
+    setTimeout(() => {
+      if (!request.complete) this.socket.destroy()
+    }, LINGER_MS).unref()
   }
 
   /** Closes the connection if its caller has read nothing for too long. */

@@ -8,7 +8,6 @@ export function registerErrorDocs(app: FastifyInstance): void {
     reply
       .headers({
         'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        'x-content-type-options': 'nosniff',
         'cache-control': 'no-cache',
       })
       .type('text/html; charset=utf-8')

@@ -53,6 +53,7 @@ export class EventStreams {
     const { recorder } = this.#observation
     const requests = recorder.requests(viewer)
     const stream: Stream = { response, viewer, seq: requests[0]?.seq ?? 0, ticks: 0, stalled: 0 }
+    if (this.#timer === undefined) this.#tick()
     this.#streams.add(stream)
     response.once('close', () => {
       this.#streams.delete(stream)
@@ -60,22 +61,14 @@ export class EventStreams {
       clearTimeout(this.#timer)
       this.#timer = undefined
     })
-    this.#timer ??= this.#nextTick()
     const { keepsBodies } = recorder
     const status = this.#observation.status(viewer)
     response.write(this.#event('hello', { status, series: recorder.series(viewer), requests, keepsBodies }))
   }
 
-  #nextTick(): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      this.#timer = this.#nextTick()
-      this.#tick()
-    }, TICK_MS)
-    timer.unref()
-    return timer
-  }
-
   #tick(): void {
+    this.#timer = setTimeout(() => this.#tick(), TICK_MS)
+    this.#timer.unref()
     for (const stream of this.#streams) {
       const { response } = stream
       if (response.writableLength > 0) {

@@ -13,12 +13,12 @@ import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-host
 import { judgeFraming } from '../guards/framing.ts'
 import { judgeLoop, optionsAnswer } from '../guards/hops.ts'
 import { type Host, readHost } from '../guards/host.ts'
-import { identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
+import { asksForKeys, hasKeyHeader, identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
 import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import type { Viewer } from '../observe/viewer.ts'
-import { type Choice, chooseCompany, fixedCompany } from '../routing/company.ts'
+import { type Choice, chooseCompany, fixedCompany, routeUnknown } from '../routing/company.ts'
 import { type CompanyTable, companyTable, shownTo } from '../routing/company-table.ts'
 import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
 import { headerValues } from '../routing/raw-headers.ts'
@@ -82,7 +82,7 @@ export interface Judged {
 }
 
 /** Any prefix is accepted, so that a caller without a key does not learn which companies exist. */
-const LOGIN = /^(?:\/[^/]+)?\/oauth\/token$/
+const LOGIN = /^(?:\/[^/]+)?\/oauth\/(token|revoke)$/
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function judge(input: JudgeInput, judged: Judged): Judgement {
@@ -111,13 +111,14 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   }
   judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
-  // The key of a login is in the body, which the route reads.
-  if (method === 'POST' && LOGIN.test(target.path)) return { kind: 'own', url: '/oauth/token' }
+  // The key of a login is in the body, which the route reads; so may be that of a revocation.
+  const login = method === 'POST' ? LOGIN.exec(target.path)?.[1] : undefined
+  const isKeyInBody = login === 'revoke' && asksForKeys(runtime.config) && !hasKeyHeader(rawHeaders)
+  if (login === 'token' || isKeyInBody) return { kind: 'own', url: `/oauth/${login}` }
   const identity = identifyCaller(runtime.config, rawHeaders)
   judged.caller = identity.caller
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
-  judgeLoop(rawHeaders)
   const hops = optionsAnswer(method, rawHeaders)
   if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
@@ -127,11 +128,15 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     )
   }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
-  if ('ownPath' in choice) return { kind: 'own', url: choice.ownPath + target.query }
+  if ('ownPath' in choice) {
+    judgeLoop(rawHeaders)
+    return { kind: 'own', url: choice.ownPath + target.query }
+  }
   const { listPath } = choice
   exchange.company = choice.name
   exchange.group = 'name' in choice.company ? choice.company.name : '*'
   exchange.why = choice.why
+  judgeLoop(rawHeaders)
   const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
   const chosen = { choice, query: target.query, queueKey, base, caller: identity.caller, rawHeaders: hops }
@@ -245,6 +250,7 @@ function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): V
   return {
     companies: visibleCompanies(caller, company),
     caller: caller?.projects === undefined ? undefined : caller.name,
+    requestsOf: (caller?.rules.length ?? 0) === 0 ? undefined : caller?.name,
   }
 }
 
@@ -322,6 +328,8 @@ function choose(
     const path = cut.prefix + cut.path.slice(listPath.length)
     return { ...chooseCompany(table, { ...routed, target: { ...target, path } }), listPath }
   }
+  // `/` alone leads to the page; with a query it was meant for something else.
+  if (cut.path === '/' && target.query !== '') throw routeUnknown()
   if (!isOwnPath(cut.path) || cut.path.startsWith(FILES_PATH)) return chooseCompany(table, routed)
   // The proxy's own pages need no company, but an unknown company is still refused.
   fixedCompany(table, routed, cut)

@@ -1,96 +1,142 @@
-// Connects whole lists to the server: each page is judged, sent, logged and counted like a separate request.
-import type { FastifyReply, FastifyRequest } from 'fastify'
+// Answers GET and HEAD /_proxy/csv/…, /ndjson/… and /json/… with whole lists, each page of which is a request of its own.
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { type Call, Departure } from '../forward/call.ts'
+import { type Call, CallerGoneError, Departure } from '../forward/call.ts'
 import { deliver } from '../forward/deliver.ts'
 import type { Forwarded } from '../forward/forward.ts'
+import { planBody, transformed } from '../forward/response-body.ts'
 import { upstreamError } from '../forward/upstream-error.ts'
-import type { ListDeps } from '../lists/register-lists.ts'
+import { oneAhead } from '../lists/ahead.ts'
+import { listText, writerFor } from '../lists/list-text.ts'
+import { PageBuffers } from '../lists/page-buffers.ts'
+import { type PageAnswer, PageRefusedError } from '../lists/pages.ts'
+import { type ProjectReader, readList, type Skipped } from '../lists/projects.ts'
+import { LIST_FORMS, readListTarget } from '../lists/target.ts'
+import type { Exchange } from '../observe/exchange.ts'
 import type { AppDeps } from './app.ts'
-import type { ListRequest } from './judge.ts'
 import { requestContext } from './request-context.ts'
 
-/** The state of one list while it is read. */
-interface Reading {
-  /** Of the pages that are under way: several projects are read at the same time. */
-  readonly departures: Set<Departure>
-  hasLeft: boolean
-  /** The page that was requested last. */
-  page: Forwarded | undefined
-}
-
-/** What lists need from the server. */
-export function listDeps({ runtime, send, shared }: AppDeps): ListDeps {
-  const readings = new WeakMap<FastifyRequest, Reading>()
-  const ofPages = new WeakMap<Departure, Reading>()
-  return {
-    settings: runtime.config.lists,
-    send,
-    log: shared.log,
-    scope: (request) => {
-      const { companyId, apiOrigin, caller } = listOf(request)
-      const reading: Reading = { departures: new Set(), hasLeft: false, page: undefined }
-      readings.set(request, reading)
-      const { current } = requestContext(request).connection
-      if (current !== undefined) {
-        current.stallMs = runtime.config.upstream.responseTimeoutMs
-        current.onClose.push(() => {
-          reading.hasLeft = true
-          for (const departure of reading.departures) departure.leave()
-        })
-      }
-      return { companyId, apiOrigin, projects: caller?.projects }
-    },
-    pageCall: (request, url): Call => {
-      const reading = readings.get(request) as Reading
-      const page = listOf(request).page(url)
-      reading.page = page
-      requestContext(request).exchange.pages++
-      const departure = new Departure()
-      if (reading.hasLeft) departure.leave()
-      reading.departures.add(departure)
-      ofPages.set(departure, reading)
-      return { ...page.call, body: null, departure }
-    },
-    pageOver: ({ exchange, departure }, status, error) => {
-      ofPages.get(departure)?.departures.delete(departure)
-      if (error !== undefined) {
-        const failure = upstreamError(error)
-        exchange.cause = failure.code
-        exchange.error = failure
-      }
-      shared.observation.ended(exchange, status)
-    },
-    deliver: (request, reply, response) => {
-      const { exchange } = requestContext(request)
-      const { page } = readings.get(request) as Reading
-      return answer(reply, async () => {
-        const context = { ...(page as Forwarded).context, requestId: exchange.reqId, extra: exchange.extra }
-        const wishes = { unpack: (page as Forwarded).call.gzip, replace: undefined }
-        await deliver(response, reply.raw, { exchange, context, wishes })
-      })
-    },
-    brokeOff: (request, error) => {
-      const { exchange } = requestContext(request)
-      const failure = upstreamError(error)
-      exchange.cause = failure.code
-      exchange.error = failure
-    },
+/** Adds the routes of lists. */
+export function registerLists(app: FastifyInstance, deps: AppDeps): void {
+  for (const form of LIST_FORMS) {
+    app.route({
+      method: ['GET', 'HEAD'],
+      url: `/_proxy/${form}/*`,
+      handler: (request, reply) => answerList(deps, request, reply),
+    })
   }
 }
 
-async function answer(reply: FastifyReply, write: () => Promise<void>): Promise<void> {
-  reply.hijack()
+async function answerList(deps: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { exchange } = requestContext(request)
+  const target = readListTarget(request.url)
+  const writer = writerFor(target, deps.runtime.config.lists)
+  const skipped: Skipped[] = []
+  const { reader, latestPage } = openList(deps, request)
+  const text = listText({
+    batches: oneAhead(readList(reader, target)),
+    writer,
+    skipped,
+    path: target.path,
+    response: reply.raw,
+    log: deps.shared.log,
+    brokeOff: (error) => setFailure(exchange, error),
+  })
   try {
-    await write()
-  } catch {
-    reply.raw.destroy()
+    const first = await text.next()
+    reply.type(writer.contentType).header('Cache-Control', 'no-store')
+    if (request.method === 'HEAD') {
+      await text.return()
+      return reply.send('')
+    }
+    // HTTP/1.0 has neither chunks nor trailers.
+    if (target.isForEachProject && request.raw.httpVersion !== '1.0') {
+      reply.trailer('Procore-Proxy-Skipped', async () => String(skipped.length))
+    }
+    // Nothing is prepared in advance here: the page that is read ahead is enough.
+    return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
+  } catch (error) {
+    if (!(error instanceof PageRefusedError)) throw error
+    const { call, context } = latestPage()
+    reply.hijack()
+    await deliver(error.response, reply.raw, {
+      exchange,
+      context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
+      bodyOptions: { unpack: call.gzip, replace: undefined },
+    }).catch(() => reply.raw.destroy())
   }
 }
 
-function listOf(request: FastifyRequest): ListRequest {
-  const { list } = requestContext(request)
-  // Invariant: only pages that pass the judge are requested.
+async function* startingWith(
+  first: IteratorResult<string, void>,
+  rest: AsyncGenerator<string, void>,
+): AsyncGenerator<string, void> {
+  yield first.value ?? ''
+  yield* rest
+}
+
+/** How the pages of this request's list are read, and the page that was requested last. */
+function openList(
+  { runtime, send, shared }: AppDeps,
+  request: FastifyRequest,
+): { reader: ProjectReader; latestPage: () => Forwarded } {
+  const { exchange, list, connection } = requestContext(request)
+  // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
-  return list
+  const buffers = new PageBuffers()
+  // Several projects are read at the same time, each page with a departure of its own.
+  const departures = new Set<Departure>()
+  let hasLeft = false
+  let latest: Forwarded
+  if (connection.current !== undefined) {
+    connection.current.stallMs = runtime.config.upstream.responseTimeoutMs
+    connection.current.onClose.push(() => {
+      hasLeft = true
+      for (const departure of departures) departure.leave()
+    })
+  }
+  const ask = async (url: string): Promise<PageAnswer> => {
+    latest = list.page(url)
+    exchange.pages++
+    const departure = new Departure()
+    if (hasLeft) departure.leave()
+    departures.add(departure)
+    const call = { ...latest.call, body: null, departure }
+    return await askPage({ send, shared }, call, buffers).finally(() => departures.delete(departure))
+  }
+  const { companyId, apiOrigin, caller } = list
+  const reader = { ...runtime.config.lists, companyId, apiOrigin, projects: caller?.projects, ask }
+  return { reader, latestPage: () => latest }
+}
+
+async function askPage(
+  { send, shared }: Pick<AppDeps, 'send' | 'shared'>,
+  call: Call,
+  buffers: PageBuffers,
+): Promise<PageAnswer> {
+  let status: number | null = null
+  try {
+    const response = await send(call)
+    // Rows are read without the compression that the proxy asks for; a refusal is passed on unchanged.
+    const plan = response.status < 300 ? planBody(response.status, response.head, UNPACKED) : undefined
+    const source = plan === undefined ? response : transformed(response, plan)
+    const body = await buffers.read(source, () => response.abort(new Error('the page is too long')))
+    call.exchange.bytesOut += body.bytes?.length ?? 0
+    status = response.status
+    return { response, body }
+  } catch (error) {
+    setFailure(call.exchange, error)
+    throw error instanceof CallerGoneError ? error : upstreamError(error)
+  } finally {
+    shared.observation.ended(call.exchange, status)
+  }
+}
+
+const UNPACKED = { unpack: true, replace: undefined }
+
+function setFailure(exchange: Exchange, error: unknown): void {
+  const failure = upstreamError(error)
+  exchange.error = failure
+  exchange.cause = failure.code
 }

@@ -12,7 +12,6 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-resource-policy': 'same-origin',
   'cross-origin-opener-policy': 'same-origin',
@@ -31,25 +30,15 @@ const FILES: readonly (readonly [path: string, file: string, type: string])[] = 
 export interface PageDeps extends OwnPageDeps {
   /** The request counts as ended from now on, although its response continues. */
   readonly detach: (request: FastifyRequest) => void
-}
-
-/** Redirects `/` and `/_proxy` to the page, if it is enabled. */
-export function registerPageRedirects(
-  app: FastifyInstance,
-  { observation }: Pick<PageDeps, 'observation'>,
-): void {
-  for (const path of ['/', '/_proxy']) {
-    app.get(path, async (_request, reply) => {
-      if (!observation.recorder.enabled)
-        throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
-      // Relative, so that a company prefix is kept.
-      return reply.redirect('_proxy/')
-    })
-  }
+  /** Whether callers may use another URL than the one that arrives here. */
+  readonly hasPublicUrl: boolean
 }
 
 /** Registers the page and the data that it requests. */
-export function registerPage(app: FastifyInstance, { observation, viewer, detach }: PageDeps): void {
+export function registerPage(
+  app: FastifyInstance,
+  { observation, viewer, detach, hasPublicUrl }: PageDeps,
+): void {
   const { recorder, streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
     if (!recorder.enabled)
@@ -57,6 +46,13 @@ export function registerPage(app: FastifyInstance, { observation, viewer, detach
     reply.headers(SECURITY_HEADERS)
   }
   const options = { preHandler: judge }
+  for (const path of ['/', '/_proxy']) {
+    app.get(path, options, async ({ originalUrl }, reply) => {
+      // Another server in front may have removed a path, so that only a relative URL is right.
+      if (hasPublicUrl) return reply.redirect('./_proxy/')
+      return reply.redirect(originalUrl.replace(/\/(?:_proxy)?(?:\?.*)?$/, '/_proxy/'))
+    })
+  }
   for (const [path, file, type] of FILES) {
     app.get(path, options, async (_request, reply) => reply.type(type).send(ownFile(`page/${file}`)))
   }

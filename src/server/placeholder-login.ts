@@ -1,6 +1,8 @@
 // Answers the logins of tools that insist on one with a placeholder token. Procore's token endpoint is never called.
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { ProxyError } from '../errors.ts'
+import { hasKeyHeader } from '../guards/keys.ts'
 import { loginSecrets } from '../guards/login-secrets.ts'
 
 /** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */
@@ -8,6 +10,8 @@ const PLACEHOLDER = 'procore-proxy-placeholder'
 const LIFETIME_SECONDS = 7200
 /** The most bytes of a token request; a real one has a few hundred. */
 const LONGEST_BODY = 16 * 1024
+/** It has to arrive within this time: a caller that has shown no key yet must not hold its connection for ever. */
+const LONGEST_WAIT_MS = 15_000
 
 export interface PlaceholderLoginDeps {
   /** Whether callers must send keys. If not, the body is not read, and any credentials are accepted. */
@@ -18,7 +22,8 @@ export interface PlaceholderLoginDeps {
 
 /**
  * Registers `/oauth/token` for any grant, `/oauth/token/info` and `/oauth/revoke`, in the shapes of Procore's documentation.
- * Where keys are asked for, the token endpoint takes the caller's key as `client_secret` and gives it back as the token.
+ * Where keys are asked for, the token endpoint takes the caller's key as `client_secret` and gives it back as the token;
+ * a revocation may have it there too.
  */
 export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
   app.post('/oauth/token', async (request, reply) => {
@@ -41,7 +46,12 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
       created_at: unixSeconds(),
     })
   })
-  app.post('/oauth/revoke', (_request, reply) => answer(reply, {}))
+  app.post('/oauth/revoke', async (request, reply) => {
+    const isKnown = !deps.asksForKeys() || hasKeyHeader(request.raw.rawHeaders)
+    if (!isKnown && (await keyOf(request, deps)) === undefined)
+      throw new ProxyError('key_required', 'The request has no key.')
+    return answer(reply, {})
+  })
 }
 
 async function keyOf(
@@ -51,13 +61,14 @@ async function keyOf(
   const body = await readBody(request.raw)
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers
-  return findKey(loginSecrets({ contentType, authorization, body }), request)
+  return findKey(await loginSecrets({ contentType, authorization, body }), request)
 }
 
 /** The whole body as text; undefined if it is too long or breaks off. */
 async function readBody(raw: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
+  const timer = setTimeout(() => raw.destroy(), LONGEST_WAIT_MS)
   try {
     for await (const chunk of raw as AsyncIterable<Buffer>) {
       bytes += chunk.length
@@ -66,6 +77,8 @@ async function readBody(raw: IncomingMessage): Promise<string | undefined> {
     }
   } catch {
     return undefined
+  } finally {
+    clearTimeout(timer)
   }
   return Buffer.concat(chunks).toString()
 }

@@ -212,7 +212,7 @@ return { now, replicas, limit, left, resets, wait, unpack(results) }
 /**
  * Ends a reservation and learns from its response. ARGV: replica, the reservation's id (empty for none), limit and
  * remaining (empty for none), ms to the reset (empty for unknown), ms to wait after a 429 of the whole budget (empty for
- * none), 1 where the response's request counts in the other windows too.
+ * none), 1 if the response's request counts in the other windows too.
  * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown).
  */
 export const SETTLE: Script = script(`${WINDOWS}

@@ -1,4 +1,4 @@
-// What replicas share, put together from the configuration; loaded only where `shared` is set.
+// Sets up what replicas share; loaded only if `shared` is configured.
 import { hash, randomBytes } from 'node:crypto'
 import type { RequestToken } from '../auth/tokens.ts'
 import type { Config, SharedSettings } from '../config/config.ts'
@@ -18,7 +18,7 @@ export interface SharedLog {
 
 /** What replicas share. */
 export interface Shared {
-  /** Makes budgets, for `new Budgets(config, shared.openBudget)`. */
+  /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */
   readonly openBudget: OpenBudget
   /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
   shareTokens(request: RequestToken): RequestToken
@@ -29,8 +29,8 @@ export interface Shared {
 }
 
 /**
- * Connects to Redis, and resolves when that worked or failed, after about two seconds at the latest. It never rejects:
- * without Redis each replica goes on as `whenDown` says, and Redis is tried again in the background.
+ * Connects to Redis. Resolves when that has worked or failed, after about two seconds at the latest. Never rejects:
+ * without Redis, each replica continues as `whenDown` says, and Redis is tried again in the background.
  */
 export async function openShared(
   config: Pick<Config, 'upstream' | 'network'> & { readonly shared: SharedSettings },

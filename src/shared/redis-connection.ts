@@ -1,4 +1,4 @@
-// One connection to Redis or Valkey, through the client library, which is loaded with the first one.
+// Opens one connection to Redis or Valkey with the client library, which is loaded with the first connection.
 import { isIP } from 'node:net'
 import { getCACertificates } from 'node:tls'
 
@@ -8,7 +8,7 @@ export interface RedisConnection {
   send(command: readonly string[]): Promise<unknown>
   /** Calls back once the connection is lost without `destroy`. */
   onLost(listener: (error: unknown) => void): void
-  /** Ends it at once; commands under way are rejected. */
+  /** Closes it immediately; commands in progress are rejected. */
   destroy(): void
 }
 
@@ -20,21 +20,21 @@ export interface RedisConnectOptions {
   readonly timeoutMs: number
 }
 
-/** Opens a connection; rejects where that takes longer than `timeoutMs`. */
+/** Opens a connection; rejects if that takes longer than `timeoutMs`. */
 export async function connectRedis(options: RedisConnectOptions): Promise<RedisConnection> {
   const { createClient } = await import('@redis/client')
   const { url, certificates, timeoutMs } = options
   const client = createClient({
     url,
-    // Two is what every Redis and Valkey speaks; what we send has no use for more.
+    // Every Redis and Valkey supports version 2, and we need no more.
     RESP: 2,
     disableOfflineQueue: true,
-    // CLIENT SETINFO would be one more right to grant.
+    // CLIENT SETINFO would need another permission.
     disableClientInfo: true,
     maintNotifications: 'disabled',
-    // The link has a time limit of its own.
+    // The link has its own time limit.
     commandOptions: { timeout: 0 },
-    // The link makes a new connection itself, so that a failed-over name is looked up again.
+    // The link itself reconnects, so that the name is looked up again after a failover.
     socket: { connectTimeout: timeoutMs, reconnectStrategy: false, ...tlsOptions(url, certificates) },
   })
   let lost: ((error: unknown) => void) | undefined

@@ -1,4 +1,4 @@
-// The connection to Redis or Valkey: whether it works, and scripts that wait for it no longer than the time limit.
+// Keeps a connection to Redis or Valkey, knows whether it works, and runs scripts within a time limit.
 import type { SharedSettings } from '../config/config.ts'
 import { connectRedis, type RedisConnection } from './redis-connection.ts'
 import type { Script } from './script.ts'
@@ -24,14 +24,14 @@ export class SharedDownError extends Error {
   }
 }
 
-/** Redis went, or is back after `downMs`. */
+/** Redis became unavailable, or is back after `downMs`. */
 export type LinkEvent =
   | { readonly type: 'down'; readonly error: SharedDownError }
   | { readonly type: 'up'; readonly downMs: number }
 
-/** What uses Redis sees of the link. */
+/** The interface for the users of Redis. */
 export interface Link {
-  /** False while Redis is left alone; then `run` rejects at once. */
+  /** False while Redis is not used; `run` then rejects immediately. */
   readonly isUp: boolean
   /** Runs a script; rejects with {@link SharedDownError}, after the time limit at the latest. */
   run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
@@ -49,7 +49,7 @@ export interface LinkOptions {
 }
 
 const RETRY_MS = 1_000
-/** After so long without trouble the retries start from the beginning. */
+/** After this long without an error, the retries start from the beginning. */
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
 
@@ -61,7 +61,7 @@ export class RedisLink implements Link {
   #isUp = false
   #isClosed = false
   #changedAt = performance.now()
-  /** The warning was given, or is not due before the first attempt. */
+  /** The warning was logged, or is not due before the first attempt. */
   #isKnownDown = false
   readonly #firstRetryMs: number
   #retryMs: number
@@ -90,13 +90,13 @@ export class RedisLink implements Link {
       return await within(this.#options.settings.timeoutMs, evaluate(connection, script, rest))
     } catch (cause) {
       const error = new SharedDownError(reasonOf(cause), cause)
-      // An error of a connection that was given up already tells nothing of the one in use.
+      // An error of an abandoned connection says nothing about the current one.
       if (connection === this.#connection) this.#fail(error)
       throw error
     }
   }
 
-  /** Ends the connection and the attempts to make one. */
+  /** Ends the connection and all attempts to open one. */
   close(): void {
     this.#isClosed = true
     this.#isUp = false
@@ -110,7 +110,7 @@ export class RedisLink implements Link {
     let connection: RedisConnection | undefined
     try {
       connection = await connectRedis({ url: settings.url.reveal(), certificates, timeoutMs: CONNECT_MS })
-      // A write, because a Redis that is full or read-only answers everything else.
+      // The test is a write, because a Redis that is full or read-only answers everything else.
       const probe = ['SET', `${settings.prefix}:v1:probe:${replica}`, '1', 'PX', '1000']
       await within(settings.timeoutMs, connection.send(probe))
       if (this.#isClosed) connection.destroy()
@@ -154,7 +154,7 @@ async function evaluate(connection: RedisConnection, script: Script, rest: strin
   try {
     return await connection.send(['EVALSHA', script.sha, ...rest])
   } catch (error) {
-    // The scripts were flushed, or this server never saw them.
+    // The scripts were flushed, or this server never had them.
     if (!/^NOSCRIPT/.test((error as Error).message)) throw error
     return connection.send(['EVAL', script.text, ...rest])
   }
@@ -164,7 +164,7 @@ class TimeoutError extends Error {
   override readonly name = 'TimeoutError'
 }
 
-/** Rejects after so many ms; a reply that has arrived by then, but was not read yet, still counts. */
+/** Rejects after this many ms. A reply that has arrived but was not read yet still counts. */
 function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const expire = () => void setImmediate(() => reject(new TimeoutError(`no reply within ${ms} ms`)))

@@ -1,17 +1,17 @@
-// Tokens at rest in Redis: encrypted with a key that only holders of the client secret can derive.
+// Encrypts tokens for Redis with a key that can only be derived from the client secret.
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { ServiceAccount } from '../config/config.ts'
 
 const IV_BYTES = 12
 const TAG_BYTES = 16
 
-/** Encrypts and decrypts what belongs to one service account. */
+/** Encrypts and decrypts the data of one service account. */
 export interface Seal {
-  /** Names the account in Redis; another secret gives another name, and tells nothing of either. */
+  /** The account's name in Redis. Another secret gives another name, and neither reveals anything about the secret. */
   readonly name: string
   /** AES-256-GCM, in base64. */
   close(text: string): string
-  /** Undefined where another key was used, or the text was changed. */
+  /** Undefined if another key was used, or the text was changed. */
   open(sealed: string): string | undefined
 }
 

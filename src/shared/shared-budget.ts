@@ -32,15 +32,15 @@ export interface SharedBudgetOptions {
   /** This process's name in Redis. */
   readonly replica: string
   readonly whenDown: SharedSettings['whenDown']
-  /** A reservation ends by itself after so long, if its replica dies. */
+  /** A reservation ends by itself after this time, in case its replica dies. */
   readonly holdMs: number
 }
 
-/** Requests for which one script reserves at once. */
+/** The most requests that one script reserves at a time. */
 const BATCH = 32
-/** Where other replicas go first, or responses are under way, Redis is asked again after so long, doubling. */
+/** If other replicas go first, or responses are in flight, Redis is asked again after this time, which doubles. */
 const POLL_MS = 25
-/** Less than the time for which Redis keeps a replica's turn. */
+/** Must be less than the time for which Redis keeps a replica's turn. */
 const LONGEST_POLL_MS = 200
 const LONGEST_SLEEP_MS = 1_000
 const LONGEST_HOLD_MS = 3_600_000
@@ -63,9 +63,9 @@ export class SharedBudget implements Budget {
   readonly #own = new WeakSet<Reservation>()
   #wasUp = false
   #isAsking = false
-  /** Redis let some wait when it was asked last. */
+  /** Redis let some requests wait the last time. */
   #isShort = false
-  /** Monotonic: until then the whole budget is used up. */
+  /** Monotonic: the whole budget is used up until then. */
   #usedUpUntil = 0
   #pollMs = POLL_MS
   #wake: NodeJS.Timeout | undefined
@@ -82,7 +82,7 @@ export class SharedBudget implements Budget {
     this.#local = new LocalBudget(settings)
   }
 
-  /** Whether Redis can be used; the first look after a change acts on it. */
+  /** Whether Redis can be used. The first check after a change also handles the change. */
   #checkLink(): boolean {
     const { isUp } = this.#options.link
     if (isUp !== this.#wasUp) {
@@ -124,7 +124,7 @@ export class SharedBudget implements Budget {
     }
   }
 
-  /** Redis has to be asked, so nothing goes at once, unless the budget does not count or Redis is down. */
+  /** Redis has to be asked, so nothing can be sent immediately, unless the budget does not apply or Redis is down. */
   tryReserve(request: BudgetRequest): Reservation | undefined {
     if (this.#settings.whenExhausted === 'pass') return this.#reservation(request, '')
     if (this.#checkLink() || this.#options.whenDown === 'reject') return undefined
@@ -146,14 +146,14 @@ export class SharedBudget implements Budget {
     return reserved
   }
 
-  /** Milliseconds for which this request has to wait, by what Redis said last; 0 where it has to be asked. */
+  /** Milliseconds that this request has to wait according to Redis's last reply; 0 if Redis has to be asked. */
   #knownWait({ endpoint, caller }: BudgetRequest): number {
     const now = performance.now()
     const until = Math.max(this.#usedUpUntil, this.#heldCallers.get(caller) ?? 0)
     return Math.max(0, until - now, this.#endpoints.waitFor(endpoint, now))
   }
 
-  /** Asks Redis for those that wait, until it says when to ask again. */
+  /** Asks Redis on behalf of the waiting requests, until it says when to ask again. */
   async #pump(): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true
@@ -165,7 +165,7 @@ export class SharedBudget implements Budget {
         pauseMs = wanted.length === 0 ? this.#shortestWait() : await this.#ask(wanted)
       }
     } catch {
-      // The link has counted and reported it.
+      // The link has already counted and reported it.
       pauseMs = LONGEST_POLL_MS
     } finally {
       this.#isAsking = false
@@ -173,7 +173,7 @@ export class SharedBudget implements Budget {
     this.#wakeIn(this.#checkLink() ? pauseMs : LONGEST_SLEEP_MS)
   }
 
-  /** While some wait, looks from time to time whether Redis went or is back. */
+  /** While requests wait, checks from time to time whether Redis is down or back. */
   #wakeIn(ms: number): void {
     clearTimeout(this.#wake)
     if (this.waiting === 0) return
@@ -187,7 +187,7 @@ export class SharedBudget implements Budget {
     return Math.min(soonest, LONGEST_HOLD_MS)
   }
 
-  /** Reserves for these; gives the ms to wait before Redis is asked again. */
+  /** Reserves for these requests; returns the ms to wait before Redis is asked again. */
   async #ask(wanted: readonly Waiter[]): Promise<number> {
     const { link, replica, holdMs } = this.#options
     const batch = wanted.map((waiter) => ({ waiter, id: newId(replica) }))
@@ -214,7 +214,7 @@ export class SharedBudget implements Budget {
     return waitMs < 0 ? this.#pollMs * (0.75 + Math.random() / 4) : waitMs
   }
 
-  /** The whole budget is used up: those that can't wait for so long are refused. */
+  /** The whole budget is used up, so requests that cannot wait that long are refused. */
   #useUp(waitMs: number): void {
     this.#usedUpUntil = performance.now() + waitMs
     for (const waiter of [...this.#line]) {
@@ -223,7 +223,7 @@ export class SharedBudget implements Budget {
     }
   }
 
-  /** Keeps what each reply begins with; gives the rest. */
+  /** Stores the common beginning of each reply and returns the rest. */
   #remember([now = 0, replicas = 1, limit = -1, left = 0, resetIn = -1, ...rest]: number[]): number[] {
     this.#redisAheadMs = now - performance.now()
     this.#replicas = Math.max(1, replicas)
@@ -232,7 +232,7 @@ export class SharedBudget implements Budget {
     return rest
   }
 
-  /** What Redis said last. */
+  /** Redis's last reply. */
   #newest(): RateReading | undefined {
     if (this.#shown === undefined) return undefined
     const { limit, left, resetsAt } = this.#shown
@@ -257,12 +257,12 @@ export class SharedBudget implements Budget {
     return reservation
   }
 
-  /** Tells Redis what a response says, and holds its endpoint back where only that was used up. */
+  /** Reports a response to Redis, and holds its endpoint back if only that was used up. */
   #learn(
     { endpoint }: BudgetRequest,
     { id, status, head }: { id: string; status: number; head: ResponseHead },
   ): void {
-    // Not this machine's clock, which may be wrong.
+    // This machine's clock is not used, because it may be wrong.
     const wallNow = this.#redisAheadMs === undefined ? Date.now() : performance.now() + this.#redisAheadMs
     const reading = readingOf(head, wallNow)
     const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
@@ -286,7 +286,7 @@ export class SharedBudget implements Budget {
     link.run(SETTLE, this.#keys, [replica, ...args]).then(
       (reply) => {
         this.#remember(reply as number[])
-        // What came back, or a new window, may let others go.
+        // A returned place or a new window may release other requests.
         if (this.#line.size > 0 && performance.now() >= this.#usedUpUntil) void this.#pump()
       },
       // The link has counted and reported it; the reservation ends by its deadline.
@@ -294,7 +294,7 @@ export class SharedBudget implements Budget {
     )
   }
 
-  /** Redis went: what waits goes on by what this replica knows itself. */
+  /** Redis is down, so waiting requests continue with what this replica knows itself. */
   #goAlone(): void {
     const parts = this.#options.whenDown === 'split' ? this.#replicas : 1
     this.#local.split(parts, this.#newest())
@@ -315,11 +315,11 @@ export class SharedBudget implements Budget {
     const reserved = this.#local.reserve(request, signal)
     if (!this.#isAsking) this.#wakeIn(LONGEST_SLEEP_MS)
     const reservation = await reserved
-    // Redis may have come back while it waited.
+    // Redis may be back by now.
     return this.#own.has(reservation) ? reservation : this.#alsoTold(request, reservation)
   }
 
-  /** A reservation of the local budget, whose response Redis is told of too if it is back by then. */
+  /** A reservation of the local budget. Its response is also reported to Redis if it is back by then. */
   #alsoTold(request: BudgetRequest, reservation: Reservation): Reservation {
     return {
       answered: (status, head) => {
@@ -330,7 +330,7 @@ export class SharedBudget implements Budget {
     }
   }
 
-  /** Redis is back: it may be empty, or know less than this replica. */
+  /** Redis is back, but may be empty or know less than this replica. */
   #tellRedis(): void {
     for (const { limit, remaining, resetInMs } of this.#local.readings()) {
       if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
@@ -340,7 +340,7 @@ export class SharedBudget implements Budget {
   }
 }
 
-/** Callers are told apart, but not named. */
+/** Distinguishes callers without revealing their names. */
 function nameInRedis(caller: string): string {
   return caller === '' ? '' : hash('sha256', caller, 'base64url').slice(0, 16)
 }

@@ -1,4 +1,4 @@
-// Token requests of replicas: one replica asks the login server, the others read what it got from Redis.
+// Shares token requests between replicas: one asks the login server, and the others read the token from Redis.
 import type { IssuedToken } from '../auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
 import type { RequestToken, TokenRequest } from '../auth/tokens.ts'
@@ -12,9 +12,9 @@ const LOCK_MS = 12_000
 /** After a 401, all replicas together renew once in this time. */
 const FORCED_INTERVAL_MS = 60_000
 const POLL_MS = 100
-/** As in each replica: a token is renewed from this part of its life on. */
+/** A token is renewed after this part of its lifetime, as in each replica. */
 const RENEW_AFTER = 0.75
-/** Replicas that waited for a request that failed take its failure as their own. */
+/** Replicas that waited for a failed request share its failure. */
 const FAILURE_MS = 5_000
 
 interface StoredToken {
@@ -40,7 +40,7 @@ export interface SharedTokensOptions {
   readonly replica: string
 }
 
-/** Makes token requests through Redis; where that does not work, as if the replica were alone. */
+/** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, options: SharedTokensOptions): RequestToken {
   return async (asked) => {
     if (!options.link.isUp) return request(asked)
@@ -53,7 +53,7 @@ export function shareTokens(request: RequestToken, options: SharedTokensOptions)
   }
 }
 
-/** One replica's wish for one token. */
+/** One replica's request for one token. */
 class Exchange {
   readonly #request: RequestToken
   readonly #asked: TokenRequest
@@ -84,7 +84,7 @@ class Exchange {
       const lock = [replica, LOCK_MS, sealed, isForced ? FORCED_INTERVAL_MS : 0]
       const fence = Number(await this.#run(LOCK, lock))
       if (fence > 0) return this.#logIn(fence, now)
-      // The 401 that comes back with this token then reaches the caller.
+      // The 401 that this token causes then reaches the caller.
       if (fence < 0 && stored !== undefined) return issued(stored, now)
       await sleep(POLL_MS * (0.75 + Math.random() / 2))
       signal.throwIfAborted()
@@ -122,7 +122,7 @@ class Exchange {
     return this.#options.link.run(script, this.#keys, args)
   }
 
-  /** Undefined where there is none, or another secret sealed it. */
+  /** Undefined if there is none, or another secret sealed it. */
   #read<T>(sealed: string): T | undefined {
     const text = sealed === '' ? undefined : this.#seal.open(sealed)
     return text === undefined ? undefined : (JSON.parse(text) as T)

@@ -1,4 +1,4 @@
-// The Lua scripts of shared tokens: look and lock in one step, store, and give the lock back.
+// The Lua scripts of shared tokens: read and lock in one step, store, and release the lock.
 import { type Script, script } from './script.ts'
 
 /** Keys of one account: the sealed token, who logs in now, the last fencing number, the last failure, renewals after a 401. */
@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-/** Replies: Redis's time, the sealed token, the sealed failure (both empty where there is none). */
+/** Replies: Redis's time, the sealed token, the sealed failure (both empty if there is none). */
 export const READ: Script = script(`${NOW}
 return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[4]) or '' }
 `)
@@ -17,7 +17,7 @@ return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[4]) or ''
 /**
  * Takes the lock, unless the token is no longer the one that was found to be stale. ARGV: owner, ms until the lock ends by
  * itself, the sealed token that was read, ms for which no other renewal after a 401 may follow (0: this is none).
- * Replies: the fencing number; 0 where another replica holds the lock or there is a new token; -1 where a renewal after a
+ * Replies: the fencing number; 0 if another replica holds the lock or there is a new token; -1 if a renewal after a
  * 401 was made just before.
  */
 export const LOCK: Script = script(`${NOW}
@@ -37,7 +37,7 @@ return fence
 
 /**
  * Stores a token or a failure, if no replica has taken the lock since, and gives the lock back. ARGV: owner, fencing
- * number, sealed text, ms to keep it, 'token' or 'failure'. Replies: 1 where it was stored.
+ * number, sealed text, ms to keep it, 'token' or 'failure'. Replies: 1 if it was stored.
  */
 export const STORE: Script = script(`
 local owner = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) %d+$')

@@ -1,4 +1,4 @@
-// Attacks by header: what must not go up, what must not come back, and what nobody may take off, double or replace.
+// Attacks by header: what must not be sent to Procore, what must not come back, and what no caller may remove, double or replace.
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'

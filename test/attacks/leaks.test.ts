@@ -28,7 +28,7 @@ function writings(secret: string): string[] {
   ]
 }
 
-/** Fails where one of the secrets stands in a text, however written. */
+/** Fails if a text contains one of the secrets, in any encoding. */
 function holdsNone(t: Test, texts: Readonly<Record<string, string>>, secrets: readonly string[]): void {
   for (const [where, text] of Object.entries(texts)) {
     for (const secret of secrets) {
@@ -163,7 +163,7 @@ t.test(
 )
 
 t.test(
-  'everything fails at trace level, and no secret, token, key or signature stands in log or answers',
+  'everything fails at trace level, and neither log nor responses contain a secret, token, key or signature',
   async (t) => {
     const rig = await startRig(t, {
       fake: FAKE,

@@ -131,3 +131,39 @@ t.test('Guesses are slowed down, correct keys are not', async (t) => {
     `${Math.round(correctMs)} ms for a correct key, ${Math.round(ms)} ms for a guess`,
   )
 })
+
+t.test('Who is ruled out of a path sees no request of others', async (t) => {
+  const rig = await startRig(t, {
+    fake: UNLIMITED!,
+    settings: {
+      callers: { ruled: { key: EXCEL, rules: [{ deny: '/rest/v1.0/payroll' }] }, job: { key: JOB } },
+    },
+  })
+  await call(rig, JOB, '/acme/rest/v1.0/payroll')
+  await call(rig, EXCEL, '/acme/rest/v1.0/me')
+  for (const page of ['requests', 'status']) {
+    const of = async (key: string) => (await call(rig, key, `/_proxy/${page}`)).text
+    t.notMatch(await of(EXCEL), /payroll/)
+    t.match(await of(page === 'requests' ? JOB : EXCEL), page === 'requests' ? /payroll/ : /"acme"/)
+  }
+})
+
+t.test('A project is named by `project` too', async (t) => {
+  const rig = await start(t)
+  for (const key of [
+    'project',
+    'projects[]',
+    'filters[project]',
+    'filters%5Bprojects%5D[0]',
+    'source_project',
+  ]) {
+    const { verdict, seen } = await call(rig, EXCEL, `/acme/rest/v1.0/rfis?project_id=316469&${key}=316470`)
+    t.same([verdict, seen], ['403 access_denied', []], key)
+  }
+  const { seen } = await call(
+    rig,
+    EXCEL,
+    '/acme/rest/v1.0/rfis?project_id=316469&project[name]=x&projection=y',
+  )
+  t.equal(seen.length, 1)
+})

@@ -35,7 +35,7 @@ async function passes(t: Test, rig: Rig, target: string, up: string, company = A
 }
 
 t.test(
-  'absolute-form names the own authority or nobody (RFC 9112 section 3.2.2; kubectl, squid CVE-2020-15810)',
+  'absolute-form must name the same authority as Host (RFC 9112 section 3.2.2; kubectl, squid CVE-2020-15810)',
   async (t) => {
     const rig = await start(t)
     const up = '/rest/v1.0/echo?x=1'

@@ -5,7 +5,7 @@ import type { CacheSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { CallerGoneError } from '../../src/forward/call.ts'
 import type { UpstreamResponse } from '../../src/forward/upstream-response.ts'
-import { type CallParts, callOf, fakeSend, settle, textOf } from '../fixtures/calls.ts'
+import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 
 const OFF: CacheSettings = { coalesce: false, keep: [], refusalsMs: 0, sizeBytes: 64_000_000 }
@@ -16,7 +16,7 @@ const keepFor = (forMs: number, whenExhaustedMs = 0) => ({
 
 function start(settings: Partial<CacheSettings>) {
   const state = { isExhausted: false }
-  const cache = new ResponseCache({ ...OFF, ...settings }, { isExhausted: () => state.isExhausted })
+  const cache = new ResponseCache({ ...OFF, ...settings }, () => state.isExhausted)
   const { send, sent } = fakeSend()
   const caching = withCache(send, cache)
   return {
@@ -131,11 +131,11 @@ t.test('callers that differ in other headers are equal', async (t) => {
 
 t.test('a kept response is given again until its time is over', async (t) => {
   const time = fakeTime(t)
-  const { ask, sent, caching } = start(keepFor(60_000))
+  const { ask, sent, cache, caching } = start(keepFor(60_000))
   t.match(await ask(), { text: 'answer 1', cacheStatus: MISS })
   await time.pass(19_000)
   t.match(await ask(), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=41', age: '19' })
-  t.match(caching.stats(), { entries: 1, underWay: 0, underWayBytes: 0 })
+  t.match(cache.stats(), { entries: 1, underWay: 0, underWayBytes: 0 })
   time.sleep(41_000)
   t.match(await ask(), { text: 'answer 2', cacheStatus: MISS }, 'a laptop that slept does not make it last')
   t.equal(sent.length, 2)
@@ -372,18 +372,7 @@ t.test('what was true of the first answer alone is not given again', async (t) =
   const { get, sent } = start(keepFor(60_000))
   const first = get()
   await settle()
-  const headers = [
-    'Age',
-    '7',
-    'X-Rate-Limit-Remaining',
-    '3',
-    'X-Request-Id',
-    'a',
-    'Date',
-    'then',
-    'ETag',
-    '"e"',
-  ]
+  const headers = flat('Age: 7 | X-Rate-Limit-Remaining: 3 | X-Request-Id: a | Date: then | ETag: "e"')
   sent[0]?.answer('x', 200, headers)
   t.strictSame((await first).rawHeaders, [...headers, 'Cache-Status', MISS])
   const second = await get()
@@ -427,10 +416,10 @@ t.test('nothing is sent for a caller that has left', async (t) => {
 })
 
 t.test('what one caller forgets, others ask for anew: drop() by company', async (t: Test) => {
-  const { ask, caching } = start(keepFor(60_000))
+  const { ask, cache } = start(keepFor(60_000))
   await ask()
-  caching.drop('https://api.procore.com 8')
-  t.equal(caching.stats().entries, 1)
-  caching.drop('https://api.procore.com 7656')
-  t.equal(caching.stats().entries, 0)
+  cache.drop('https://api.procore.com 8')
+  t.equal(cache.stats().entries, 1)
+  cache.drop('https://api.procore.com 7656')
+  t.equal(cache.stats().entries, 0)
 })

@@ -72,7 +72,7 @@ t.test('only the companies that are named', async (t) => {
   const place = await startPlace(t, {
     serviceAccounts: {
       app: { clientId: 'demo-client', clientSecret: 'demo-secret' },
-      other: { clientId: 'nobody', clientSecret: 'wrong-secret' },
+      other: { clientId: 'unknown', clientSecret: 'wrong-secret' },
     },
     companies: { ...COMPANIES, third: { id: '3', serviceAccount: 'other' } },
   })

@@ -12,7 +12,7 @@ t.test('--once makes its calls, prints them and leaves nothing', async (t) => {
   const ended = await runToEnd(t, ['demo', '--once', '--listen', '127.0.0.1:0'], { env: { TMPDIR: folder } })
   t.match(ended, { code: 0, err: '' })
   const { out } = ended
-  t.match(out, /^A fake Procore: login http:\/\/127\.0\.0\.1:\d+, API http/)
+  t.match(out, /^The proxy: +http:.*\nA fake Procore: login http:\/\/127\.0\.0\.1:\d+, API http/)
   for (const call of ['GET /acme/rest/v1.0/me', 'POST /acme/rest/v1.0/projects', 'DELETE /globex'])
     t.match(out, call)
   for (const answer of ['answer    200 ', 'answer    201 ', 'answer    403 ', 'answer    409 '])

@@ -74,7 +74,7 @@ t.test('it says what the running proxy does', async (t) => {
     ['DELETE', '/rest/v1.0/other', []],
     ['POST', '/rest/v1.0/echo', ['Content-Type: multipart/form-data']],
     ['POST', '/rest/v1.0/other', []],
-    ['GET', '/nobody/rest/v1.0/me', []],
+    ['GET', '/unknown/rest/v1.0/me', []],
     ['GET', '/rest/v1.0/me', ['X-HTTP-Method: PATCH']],
   ]
   for (const [method, path, lines] of cases) {

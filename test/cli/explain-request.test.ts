@@ -45,7 +45,7 @@ t.test('a URL is asked of the address with its port, its bytes kept', async (t) 
   }
 })
 
-t.test('a port that nobody listens on is noted, unless any port may be meant', async (t) => {
+t.test('a port without a listener is noted, unless any port may be meant', async (t) => {
   const url = 'http://localhost:9999/rest'
   t.strictSame(imagine([tcp('127.0.0.1', 8377)], url).notes, [
     'nothing listens on port 9999; judged as if sent to 127.0.0.1:8377',

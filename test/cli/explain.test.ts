@@ -142,7 +142,7 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
     [['GET', '/acme/rest/v1'], '412 header_required: '],
     [['GET', '/acme/rest/v1/../x', ...ok], '400 request_invalid: The path holds a dot segment.'],
     [['GET', '/rest/v1', ...ok], '400 company_required: '],
-    [['GET', '/nobody/rest/v1', ...ok], '404 company_unknown: The path prefix names "nobody"'],
+    [['GET', '/unknown/rest/v1', ...ok], '404 company_unknown: The path prefix names "unknown"'],
     [['GET', 'http://acme.localhost:8401/rest/v1', ...ok], '409 company_conflict: '],
     [['GET', '/rest/v1.0/companies/99/x', '-H', 'Procore-Company-Id: 7656', ...ok], '409 company_conflict: '],
     [['GET', '/other', ...ok], '404 route_unknown: '],
@@ -159,11 +159,11 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
     t.match(out, /\ndo {8}\S/, 'it says what to do')
     t.notMatch(out, /upstream/)
   }
-  const { code, out } = await explain('GET', '/nobody/rest/v1', '--json', ...ok)
+  const { code, out } = await explain('GET', '/unknown/rest/v1', '--json', ...ok)
   t.equal(code, 1)
   t.match(JSON.parse(out), {
     verdict: 'refused',
-    refusal: { code: 'company_unknown', status: 404, detail: /nobody/, help: /companies/ },
+    refusal: { code: 'company_unknown', status: 404, detail: /unknown/, help: /companies/ },
     notes: [],
   })
   const preflight = ['-H', 'Origin: https://a.example', '-H', 'Access-Control-Request-Method: GET']

@@ -133,10 +133,20 @@ t.test('no key of the configuration goes to another server on the port', async (
 })
 
 t.test('a status without the usual, and with what no terminal should see', async (t) => {
-  const bare = {
-    ...{ version: '1', uptimeSeconds: 0, ready: false, inFlight: 0, listeners: [] },
-    ...{ companies: [], accounts: [], lastErrors: [], warnings: [] },
-  } as unknown as Status
+  const bare: Status = {
+    ...{
+      version: '1',
+      cache: null,
+      node: '24',
+      startedAt: '',
+      uptimeSeconds: 0,
+      ready: false,
+      inFlight: 0,
+      listeners: [],
+    },
+    ...{ companies: [], accounts: [], callers: [], lastReload: null, shared: null, logLinesLost: 0 },
+    ...{ lastErrors: [], warnings: [] },
+  }
   t.match(reportStatus('http://p', bare), /^procore-proxy 1 at http:\/\/p: not ready, up 0 s, 0 in flight\n/)
   t.notMatch(reportStatus('http://p', bare), /last errors|warnings/)
   const company = {

@@ -58,8 +58,8 @@ t.test('waits for the first token, and says what it waited for in vain', async (
   t.equal(fake.journal.tokenRequests().length, 1, 'one token request is under way')
 
   const gone = `http://127.0.0.1:${await freePort()}`
-  const nobody = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
-  t.match(nobody, { code: 1, err: `no proxy is ready at ${gone}: it cannot be reached (ECONNREFUSED)\n` })
+  const missing = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
+  t.match(missing, { code: 1, err: `no proxy is ready at ${gone}: it cannot be reached (ECONNREFUSED)\n` })
   const local = gone.replace('127.0.0.1', 'localhost')
   const byName = await runToEnd(t, ['wait', '--url', local, '--timeout', '300ms'])
   t.match(byName, { code: 1, err: /cannot be reached \(ECONNREFUSED\)/ })

@@ -7,29 +7,12 @@ import type { RuleSettings } from '../../src/config/schema.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('a pattern is a plain path with wildcards', async (t) => {
-  for (const pattern of [
-    '/**',
-    '/**/users',
-    '/**users',
-    '/rest/*',
-    '/rest/**',
-    '/rest/v1.0/projects/*/a.b-c_d~(e)',
-    '/vapid/a:b@c',
-    '/rest/..a/.b',
-    `/rest/${'a'.repeat(250)}`,
-  ]) {
+  const good =
+    '/** /**/users /**users /rest/* /rest/** /rest/v1.0/projects/*/a.b-c_d~(e) /vapid/a:b@c /rest/..a/.b'
+  for (const pattern of [...good.split(' '), `/rest/${'a'.repeat(250)}`]) {
     t.equal(checkPattern(pattern), undefined, pattern)
   }
   const cases: [string, RegExp, RegExp][] = [
-    ['', /can't match any path/, /Start it with \/rest\//],
-    ['rest/a', /can't match any path/, /Start it with/],
-    ['/a', /can't match any path/, /Start it with/],
-    ['/rest', /can't match any path/, /Start it with/],
-    ['/*/a', /can't match any path/, /Start it with/],
-    ['/restful/a', /can't match any path/, /Start it with/],
-    ['/_proxy/**', /can't match any path/, /Start it with/],
-    ['/acme/rest/a', /can't match any path/, /Start it with/],
-    ['https://api.procore.com/rest/a', /can't match any path/, /Start it with/],
     ['/rest/a%20b', /contains "%"/, /without query and escapes/],
     ['/rest/a?b=c', /contains "\?"/, /without query/],
     ['/rest/a#b', /contains "#"/, /only the path/],
@@ -45,6 +28,18 @@ t.test('a pattern is a plain path with wildcards', async (t) => {
     ['/rest/.', /dot segment/, /without it/],
     [`/rest/${'a'.repeat(251)}`, /too long/, /at most 256/],
   ]
+  const outside = [
+    '',
+    'rest/a',
+    '/a',
+    '/rest',
+    '/*/a',
+    '/restful/a',
+    '/_proxy/**',
+    '/acme/rest/a',
+    'https://a.b/rest/a',
+  ]
+  for (const pattern of outside) cases.push([pattern, /can't match any path/, /Start it with \/rest\//])
   for (const [pattern, message, fix] of cases) t.match(checkPattern(pattern), { message, fix }, pattern)
 })
 
@@ -75,52 +70,36 @@ const said = (rules: RuleSettings[], access: Access | undefined = 'read-only') =
   )
 
 t.test('rules that can not do what they were written for are mistakes', async (t) => {
-  const cases: [RuleSettings[], RegExp[]][] = [
-    [
-      [{ deny: '/rest/a' }, { allow: '/rest/a' }],
-      [/^rules\[1\]: never decides anything, because rules\[0\] comes first.*Move it up/],
-    ],
-    [[{ deny: '/**' }, { allow: ['/rest/a', '/vapid/b'] }], [/^rules\[1\]: never decides/]],
-    [
-      [{ deny: '/rest/**' }, { deny: '/vapid/**' }, { allow: ['/rest/a', '/vapid/b'] }],
-      [/^rules\[2\]: never decides/],
-    ],
-    [[{ deny: '/rest/**' }, { allow: ['/rest/a', '/vapid/b'] }], []],
-    [[{ deny: '/rest/**', methods: ['PUT'] }, { allow: '/rest/a' }], []],
-    [
-      [
-        { deny: '/rest/**', methods: ['PUT'] },
-        { allow: '/rest/a', methods: ['writes'] },
-      ],
-      [],
-    ],
-    [
-      [
-        { deny: '/rest/**', methods: ['writes'] },
-        { allow: '/rest/a', methods: ['PUT'] },
-      ],
-      [/^rules\[1\]: never/],
-    ],
-    [[{ deny: '/rest/*' }, { allow: '/rest/a' }], []],
-    [[{ deny: '/rest/a' }, { deny: '/rest/a/**' }], []],
+  const never = (rule: number) => new RegExp(`^rules\\[${rule}\\]: never decides anything, because rules\\[`)
+  const put: RuleSettings = { deny: '/rest/**', methods: ['PUT'] }
+  const writes: RuleSettings = { deny: '/rest/**', methods: ['writes'] }
+  const ab = ['/rest/a', '/vapid/b']
+  const cases: [RuleSettings[], RegExp?][] = [
+    [[{ deny: '/rest/a' }, { allow: '/rest/a' }], /because rules\[0\] comes first.*Move it up/],
+    [[{ deny: '/rest/a' }, { allow: '/rest/a' }], never(1)],
+    [[{ deny: '/**' }, { allow: ab }], never(1)],
+    [[{ deny: '/rest/**' }, { deny: '/vapid/**' }, { allow: ab }], never(2)],
+    [[{ deny: '/rest/**' }, { allow: ab }]],
+    [[put, { allow: '/rest/a' }]],
+    [[put, { allow: '/rest/a', methods: ['writes'] }]],
+    [[writes, { allow: '/rest/a', methods: ['PUT'] }], never(1)],
+    [[{ deny: '/rest/*' }, { allow: '/rest/a' }]],
+    [[{ deny: '/rest/a' }, { deny: '/rest/a/**' }]],
     [
       [{ allow: '/rest/a.pdf' }],
-      [
-        /^rules\[0\]: allows nothing, because Procore reads \.pdf at the end.*"\/rest\/a"\. Write \/rest\/a\* or leave/,
-      ],
+      /^rules\[0\]: allows nothing, .* reads \.pdf at .*"\/rest\/a"\. Write \/rest\/a\* or/,
     ],
-    [[{ allow: ['/rest/v1.0/a', '/rest/*.x*'] }], []],
-    [[{ deny: '/rest/a.pdf' }], []],
-    [[], []],
+    [[{ allow: ['/rest/v1.0/a', '/rest/*.x*'] }]],
+    [[{ deny: '/rest/a.pdf' }]],
+    [[]],
   ]
   for (const [rules, expected] of cases) {
     const lines = said(rules)
-    t.equal(lines.length, expected.length, JSON.stringify(rules))
-    t.match(lines, expected, JSON.stringify(rules))
+    t.equal(lines.length, expected ? 1 : 0, JSON.stringify(rules))
+    if (expected) t.match(lines, [expected], JSON.stringify(rules))
   }
-  t.match(said([{ allow: '/rest/a' }], 'read-write'), [
-    /^rules: deny nothing: .*read-write\. Add \{deny: \/\*\*\}/,
-  ])
+  const nothing = said([{ allow: '/rest/a' }], 'read-write')
+  t.match(nothing, [/^rules: deny nothing: .*read-write\. Add \{deny: \/\*\*\}/])
   t.strictSame(said([{ allow: '/rest/a' }, { deny: '/**' }], 'read-write'), [])
   t.strictSame(checkRules({ path: ['rules'], rules: [{ allow: '/rest/a' }], access: undefined }), [])
 })

@@ -25,19 +25,8 @@ t.test('loopback is localhost, 127.0.0.0/8 and ::1, and nothing else', async (t)
   for (const host of ['localhost', '127.0.0.1', '127.255.255.254', '::1', '[::1]', '::ffff:127.0.0.1']) {
     t.equal(isLoopbackHost(host), true, host)
   }
-  for (const host of [
-    '0.0.0.0',
-    '::',
-    '128.0.0.1',
-    '126.255.255.255',
-    '::2',
-    'localhost.example',
-    'a.localhost',
-    'example',
-    '',
-  ]) {
-    t.equal(isLoopbackHost(host), false, host)
-  }
+  const others = ' 0.0.0.0 :: 128.0.0.1 126.255.255.255 ::2 localhost.example a.localhost example'
+  for (const host of others.split(' ')) t.equal(isLoopbackHost(host), false, host)
 })
 
 t.test('a listen address is host:port, [v6]:port or unix:/path', async (t) => {
@@ -99,15 +88,8 @@ t.test('an origin is scheme, host and port, and is given in one spelling', async
     ['http://[::1]:9001', 'http://[::1]:9001'],
   ]
   for (const [text, expected] of cases) t.equal(parseOrigin(text), expected)
-  for (const text of [
-    'https://a.b/c',
-    'https://a.b?x',
-    'https://a.b/#',
-    'https://u@a.b',
-    'https://a.b//',
-    'https://a.b\\c',
-  ]) {
-    t.match(line(parseOrigin(text)), /is more than an origin\. .*: https:\/\/a\.b$/, text)
+  for (const text of ['a.b/c', 'a.b?x', 'a.b/#', 'u@a.b', 'a.b//', 'a.b\\c']) {
+    t.match(line(parseOrigin(`https://${text}`)), /is more than an origin\. .*: https:\/\/a\.b$/, text)
   }
   for (const text of [
     '',
@@ -128,10 +110,7 @@ t.test("Procore's origins are https, or http to this machine alone", async (t) =
   for (const text of ['https://a.b', 'http://localhost:1', 'http://127.9.9.9', 'http://[::1]']) {
     t.equal(parseUpstreamOrigin(text), text)
   }
-  t.match(
-    line(parseUpstreamOrigin('http://a.b:8')),
-    /would send secrets unencrypted\. Write https:\/\/a\.b:8/,
-  )
+  t.match(line(parseUpstreamOrigin('http://a.b:8')), /secrets unencrypted\. Write https:\/\/a\.b:8/)
   t.match(line(parseUpstreamOrigin('http://localhost.a.b')), /unencrypted/)
   t.match(line(parseUpstreamOrigin('http://a.b/c')), /more than an origin.*: https:\/\/a\.b$/)
   t.match(line(parseUpstreamOrigin('http://127.0.0.1/c')), /more than an origin.*: http:\/\/127\.0\.0\.1$/)
@@ -185,39 +164,22 @@ t.test('a public URL is an origin, perhaps with a plain path', async (t) => {
     ['HTTP://[::1]:1', 'http://[::1]:1'],
   ]
   for (const [text, url] of good) t.equal(parsePublicUrl(text), url)
-  for (const text of [
-    '',
-    'proxy.example',
-    'https://',
-    'ftp://proxy.example',
-    'https://user@proxy.example',
-    'https://proxy.example?x',
-    'https://proxy.example/#x',
-    'https://proxy.example/a//b',
-    'https://proxy.example//',
-    'https://proxy.example/../x',
-    'https://proxy.example/a/..',
-    'https://proxy.example/./',
-    'https://proxy.example/%41',
-    'https://proxy.example/a b',
-    'https://proxy.example\\x',
-    'https://a b',
-    'https://1.2.3.999',
-  ]) {
+  const plain = ['', 'proxy.example', 'https://', 'ftp://proxy.example', 'https://user@proxy.example']
+  const paths = ['?x', '/#x', '/a//b', '//', '/../x', '/a/..', '/./', '/%41', '/a b', '\\x']
+  const longer = paths.map((path) => `https://proxy.example${path}`)
+  for (const text of [...plain, ...longer, 'https://a b', 'https://1.2.3.999']) {
     t.match(line(parsePublicUrl(text)), /is not the URL of a proxy\. Write a scheme/, text)
   }
 })
 
-t.test('a wildcard address is reached by the loopback address of its family', async (t) => {
-  const cases: [string, string][] = [
-    ['0.0.0.0', '127.0.0.1'],
-    ['::', '::1'],
-    ['127.0.0.1', '127.0.0.1'],
-    ['proxy.example', 'proxy.example'],
-  ]
-  for (const [host, expected] of cases) {
-    t.equal(localHost(host), expected)
-    t.equal(isWildcardAddress(host), host !== expected, host)
+t.test('a wildcard is reached by the loopback address of its family', async (t) => {
+  for (const [host, local] of Object.entries({ '0.0.0.0': '127.0.0.1', '::': '::1' })) {
+    t.equal(localHost(host), local)
+    t.ok(isWildcardAddress(host), host)
+  }
+  for (const host of ['127.0.0.1', 'proxy.example']) {
+    t.equal(localHost(host), host)
+    t.notOk(isWildcardAddress(host), host)
   }
   t.ok(isWildcardAddress('[::]'))
 })

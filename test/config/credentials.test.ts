@@ -1,5 +1,11 @@
 import t from 'tap'
-import { checkPlainSecrets, readCredentials } from '../../src/config/credentials.ts'
+import {
+  checkPlainSecrets,
+  checkSharedUrl,
+  readCredentials,
+  secretFlaw,
+  sendsPasswordInClear,
+} from '../../src/config/credentials.ts'
 import { readDocument } from '../../src/config/document.ts'
 import { readSettings } from '../../src/config/issues.ts'
 import { keyOf } from '../../src/config/problems.ts'
@@ -74,26 +80,22 @@ companies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: s3cre
 guard: { clientKeys: [key, { env: A }] }`)
     const context = { file: '/f.yaml', mode: 0o644, platform: 'linux' as const, isOverridden: () => false }
     const { findings, warnings } = checkPlainSecrets(settings, none, context)
+    const message = 'a secret is written here, and other users can read this file (mode 644)'
+    const fix = 'chmod 600 /f.yaml'
     t.strictSame(findings, [
-      {
-        path: ['serviceAccounts', 'app', 'clientSecret'],
-        message: 'a secret is written here, and other users can read this file (mode 644)',
-        fix: 'chmod 600 /f.yaml',
-      },
-      {
-        path: ['companies', 'acme', 'serviceAccount', 'clientSecret'],
-        message: 'a secret is written here, and other users can read this file (mode 644)',
-        fix: 'chmod 600 /f.yaml',
-      },
+      { path: ['serviceAccounts', 'app', 'clientSecret'], message, fix },
+      { path: ['companies', 'acme', 'serviceAccount', 'clientSecret'], message, fix },
     ])
-    t.strictSame(warnings, [
-      '/f.yaml guard.clientKeys[0]: a key is written here, and other users can read this file (mode 644). chmod 600 /f.yaml',
-    ])
-    const nothing = { findings: [], warnings: [] }
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, mode: 0o600 }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, platform: 'win32' }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, file: undefined }), nothing)
-    t.strictSame(checkPlainSecrets(settings, none, { ...context, isOverridden: () => true }), nothing)
+    t.strictSame(warnings, [`/f.yaml guard.clientKeys[0]: ${message.replace('secret', 'key')}. ${fix}`])
+    for (const safe of [
+      { mode: 0o600 },
+      { platform: 'win32' },
+      { file: undefined },
+      { isOverridden: () => true },
+    ]) {
+      const found = checkPlainSecrets(settings, none, { ...context, ...(safe as Partial<typeof context>) })
+      t.strictSame(found, { findings: [], warnings: [] })
+    }
   },
 )
 
@@ -104,28 +106,21 @@ t.test('a key is long, no single character repeated, and belongs to one caller',
     return [...findings.map(({ path, message }) => `${keyOf(path)}: ${message}`), ...warnings]
   }
   const good = 'a-key-of-16-chars'
-  const cases: [string, RegExp[]][] = [
-    [`callers: { one: { key: [${good}, another-key-of-mine] }, two: { key: third-key-of-mine } }`, []],
-    [
-      'callers: { one: { key: { env: SHORT } } }',
-      [/^callers\.one\.key: the key has fewer than 16 characters/],
-    ],
-    ['guard: { clientKeys: [aaaaaaaaaaaaaaaaaaaa] }', [/^guard\.clientKeys\[0\]: the key is one character/]],
-    [
-      `callers: { one: { key: ${good} }, two: { key: [${good}] } }`,
-      [/^callers\.two\.key\[0\]: callers\.one has the same key/],
-    ],
-    [
-      `guard: { clientKeys: [${good}] }\ncallers: { one: { key: ${good} } }`,
-      [/^callers\.one\.key: guard\.clientKeys has the same key/],
-    ],
-    [`callers: { one: { key: [${good}, ${good}] } }`, []],
-    [`callers: { one: { key: '"quoted-key-of-mine"' } }`, [/^callers\.one\.key: The secret is in quotes/]],
-  ]
-  for (const [yaml, expected] of cases) {
+  const cases: Record<string, RegExp | RegExp[]> = {
+    [`callers: { one: { key: [${good}, another-key-of-mine] }, two: { key: third-key-of-mine } }`]: [],
+    'callers: { one: { key: { env: SHORT } } }': /^callers\.one\.key: the key has fewer than 16 characters/,
+    'guard: { clientKeys: [aaaaaaaaaaaaaaaaaaaa] }': /^guard\.clientKeys\[0\]: the key is one character/,
+    [`callers: { one: { key: ${good} }, two: { key: [${good}] } }`]:
+      /^callers\.two\.key\[0\]: callers\.one has the same key/,
+    [`guard: { clientKeys: [${good}] }\ncallers: { one: { key: ${good} } }`]:
+      /^callers\.one\.key: guard\.clientKeys has the same key/,
+    [`callers: { one: { key: [${good}, ${good}] } }`]: [],
+    [`callers: { one: { key: '"quoted-key-of-mine"' } }`]: /^callers\.one\.key: The secret is in quotes/,
+  }
+  for (const [yaml, expected] of Object.entries(cases)) {
     const said = await read(yaml)
-    t.equal(said.length, expected.length, yaml)
-    t.match(said, expected, yaml)
+    t.equal(said.length, [expected].flat().length, yaml)
+    t.match(said, [expected].flat(), yaml)
     t.notMatch(said.join(), good)
   }
 })
@@ -139,4 +134,56 @@ shared: { url: "redis://u:s3cret@redis.test" }`)
   t.strictSame(findings, [])
   t.match(warnings, [/^serviceAccounts\.app\.clientSecret: .*blanks/, /^shared\.url: .*unencrypted.*rediss:/])
   t.notMatch(warnings.join(), 's3cret')
+})
+
+t.test('a damaged secret is recognised, and no part of it is repeated', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['s3cret\n', /line end/],
+    ['s3cret\r', /line end/],
+    ['\ns3cret', /line end/],
+    ['s3c\nret', /line end in it/],
+    [' s3cret', /blanks/],
+    ['s3cret\t', /blanks/],
+    ['s3cret\u00a0', /blanks/],
+    ['\ufeffs3cret', /byte-order mark/],
+    ['"s3cret"', /quotes/],
+    ["'s3cret'", /quotes/],
+    ['“s3cret”', /quotes/],
+    ['s\u00003\u0000c\u0000ret', /UTF-16/],
+    ['\ufffd\ufffds3cret', /UTF-16/],
+  ]
+  for (const [value, expected] of cases) {
+    const flaw = secretFlaw(value)
+    t.match(flaw, expected, JSON.stringify(value))
+    t.match(flaw, /^The secret .*\.$/)
+    t.notMatch(flaw, /s3cret/)
+  }
+  for (const value of ['s3cret', 'two words', '"', "it's", 'a"b"', ''])
+    t.equal(secretFlaw(value), undefined, value)
+})
+
+t.test('the URL of Redis has a host, and at most a port, a login and a database', async (t) => {
+  for (const url of ['redis://h', 'rediss://h:1/', 'redis://:p@h/2', 'rediss://u:p%40@[::1]:6379/0'])
+    t.equal(checkSharedUrl(url), undefined, url)
+  const cases: [string, RegExp][] = [
+    ['', /is not a redis/],
+    ['redis:', /is not a redis/],
+    ['redis:///1', /is not a redis/],
+    ['http://h:s3cret', /is not a redis/],
+    ['localhost:6379', /is not a redis/],
+    ['redis://u:s3cret@h/name', /more than a host/],
+    ['redis://u:s3cret@h?db=1', /more than a host/],
+    ['redis://u:s3cret#x@h', /more than a host|is not a redis/],
+  ]
+  for (const [url, expected] of cases) {
+    const mistake = checkSharedUrl(url)
+    t.match(mistake?.message, expected, url)
+    t.notMatch(JSON.stringify(mistake), /s3cret/)
+  }
+})
+
+t.test('a password over a network needs TLS', async (t) => {
+  t.equal(sendsPasswordInClear('redis://u:p@redis.test'), true)
+  const safe = ' rediss://u:p@redis.test redis://redis.test redis://u:p@127.0.0.1 redis://u:p@[::1]:1'
+  for (const url of safe.split(' ')) t.equal(sendsPasswordInClear(url), false, url)
 })

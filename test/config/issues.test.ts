@@ -9,177 +9,122 @@ const said = (yaml: string) =>
 
 const account = 'serviceAccount: { clientId: x, clientSecret: y }'
 
-const ruleCases = (cases: [string, RegExp][]) =>
-  cases.map(([rules, expected]): [string, RegExp] => [
-    `companies: { acme: { id: "1", ${account}, rules: ${rules} } }`,
-    new RegExp(expected.source.replace('^', '^companies\\.acme\\.')),
-  ])
+/** Mistakes in a part of a file (`…`), whose keys are below `prefix`. */
+const within = (file: string, prefix: string, cases: Record<string, RegExp>) =>
+  Object.fromEntries(
+    Object.entries(cases).map(([part, expected]) => [
+      file.replace('…', () => part),
+      new RegExp(expected.source.replace('^', `^${prefix.replaceAll('.', '\\.')}`)),
+    ]),
+  )
+const acme = `companies: { acme: { id: "1", ${account}, … } }`
 
 t.test('each mistake names its key and its fix', async (t) => {
-  const cases: [string, RegExp][] = [
-    ['lissten: 1', /^lissten: is not a known key\. Did you mean listen\?$/],
-    ['rate_limit: {}', /^rate_limit: is not a known key\. Did you mean rateLimit\?$/],
-    ['log: { Level: info }', /^log\.Level: is not a known key\. Did you mean level\?$/],
-    ['log: nope', /^log: must be a map of keys and values/],
-    ['log: { level: loud }', /^log\.level: "loud" is not one of fatal, error, .*\. Write fatal or /],
-    ['log: { format: 1 }', /^log\.format: 1 is not one of auto, json, readable/],
-    ['version: 2', /^version: is not a known key\. The keys here are listen, publicUrl, /],
-    ['listen: 8377', /^listen: 8377 is a port without a host\. Write host:port/],
-    ['listen: true', /^listen: is neither a listen address nor a list of them/],
-    ['listen: []', /^listen: is an empty list/],
-    ['listen: [8377]', /^listen\[0\]: 8377 is a port without a host/],
-    ['listen: ["127.0.0.1:1", localhost]', /^listen\[1\]: "localhost" has no port/],
-    ['listen: { path: a }', /^listen\.path: "a" is not an absolute path/],
-    ['listen: { mode: 600 }', /^listen\.path: is missing/],
-    ['listen: { path: /a, mode: 999 }', /^listen\.mode: "999" is not a file mode/],
-    ['listen: { path: /a, mod: 600 }', /^listen\.mod: is not a known key\. Did you mean mode\?/],
-    ['environment: 1', /^environment: must be the name of an environment/],
-    [
-      'environments: { Lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }',
+  const cases: Record<string, RegExp> = {
+    'lissten: 1': /^lissten: is not a known key\. Did you mean listen\?$/,
+    'rate_limit: {}': /^rate_limit: is not a known key\. Did you mean rateLimit\?$/,
+    'log: { Level: info }': /^log\.Level: is not a known key\. Did you mean level\?$/,
+    'log: nope': /^log: must be a map of keys and values/,
+    'log: { level: loud }': /^log\.level: "loud" is not one of fatal, error, .*\. Write fatal or /,
+    'log: { format: 1 }': /^log\.format: 1 is not one of auto, json, readable/,
+    'version: 2': /^version: is not a known key\. The keys here are listen, publicUrl, /,
+    'listen: 8377': /^listen: 8377 is a port without a host\. Write host:port/,
+    'listen: true': /^listen: is neither a listen address nor a list of them/,
+    'listen: []': /^listen: is an empty list/,
+    'listen: [8377]': /^listen\[0\]: 8377 is a port without a host/,
+    'listen: ["127.0.0.1:1", localhost]': /^listen\[1\]: "localhost" has no port/,
+    'listen: { path: a }': /^listen\.path: "a" is not an absolute path/,
+    'listen: { mode: 600 }': /^listen\.path: is missing/,
+    'listen: { path: /a, mode: 999 }': /^listen\.mode: "999" is not a file mode/,
+    'listen: { path: /a, mod: 600 }': /^listen\.mod: is not a known key\. Did you mean mode\?/,
+    'environment: 1': /^environment: must be the name of an environment/,
+    'environments: { Lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }':
       /^environments\.Lab: "Lab" is not a name/,
-    ],
-    [
-      'environments: { lab: { apiUrl: "https://a.b" } }',
+    'environments: { lab: { apiUrl: "https://a.b" } }':
       /^environments\.lab\.loginUrl: is missing\. Write a scheme/,
-    ],
-    [
-      'environments: { lab: { apiUrl: "https://a.b", loginUrl: "http://a.b" } }',
-      /^environments\.lab\.loginUrl: .*unencrypted/,
-    ],
-    [
-      'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b", fileDomain: "*.a.b" } }',
-      /^environments\.lab\.fileDomain: .*wildcard/,
-    ],
-    [
-      'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }',
+    ...within('environments: { lab: { apiUrl: "https://a.b", … } }', 'environments.lab.', {
+      'loginUrl: "http://a.b"': /^loginUrl: .*unencrypted/,
+      'loginUrl: "https://a.b", fileDomain: "*.a.b"': /^fileDomain: .*wildcard/,
+    }),
+    'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }':
       /^serviceAccounts\."a b": "a b" is not a name/,
-    ],
-    [
-      'serviceAccounts: { app: { clientSecret: y } }',
+    'serviceAccounts: { app: { clientSecret: y } }':
       /^serviceAccounts\.app\.clientId: is missing\. Write \{env: NAME\}/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: 12 } }',
-      /^serviceAccounts\.app\.clientSecret: is neither text nor one of/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: "" } }',
-      /^serviceAccounts\.app\.clientSecret: must be the value itself/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, file: b } } }',
-      /^serviceAccounts\.app\.clientSecret: is neither text nor/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { env: $A } } }',
-      /^serviceAccounts\.app\.clientSecret\.env: "\$A" is not the name of a variable/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { env: A, timeout: 1s } } }',
-      /^serviceAccounts\.app\.clientSecret\.timeout: is not a known key/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [] } } }',
-      /^serviceAccounts\.app\.clientSecret\.command: is an empty list/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a, 1] } } }',
-      /^serviceAccounts\.app\.clientSecret\.command\[1\]: must be text/,
-    ],
-    [
-      'serviceAccounts: { app: { clientId: x, clientSecret: { command: [a], timeout: 10 } } }',
-      /^serviceAccounts\.app\.clientSecret\.timeout: 10 is not a duration/,
-    ],
-    [
-      'serviceAccounts: { clientSecret: { clientId: 1, clientSecret: y } }',
+    ...within('serviceAccounts: { app: { clientId: x, clientSecret: … } }', 'serviceAccounts.app.', {
+      '12': /^clientSecret: is neither text nor one of/,
+      '""': /^clientSecret: is empty\. Write the value itself/,
+      '{ env: A, file: b }': /^clientSecret: is neither text nor/,
+      '{ env: $A }': /^clientSecret\.env: "\$A" is not the name of a variable/,
+      '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key/,
+      '{ command: [] }': /^clientSecret\.command: is an empty list/,
+      '{ command: [a, 1] }': /^clientSecret\.command\[1\]: must be text/,
+      '{ command: [a], timeout: 10 }': /^clientSecret\.timeout: 10 is not a duration/,
+    }),
+    'serviceAccounts: { clientSecret: { clientId: 1, clientSecret: y } }':
       /^serviceAccounts\.clientSecret\.clientId: is neither/,
-    ],
-    ['serviceAccounts: []', /^serviceAccounts: must be a map/],
-    [`companies: { rest: { id: "1", ${account} } }`, /^companies\.rest: "rest" is a reserved word/],
-    [`companies: { _proxy: { id: "1", ${account} } }`, /^companies\._proxy: "_proxy" is a reserved word/],
-    [
-      `companies: { Acme: { id: "1", ${account} } }`,
+    'serviceAccounts: []': /^serviceAccounts: must be a map/,
+    [`companies: { rest: { id: "1", ${account} } }`]: /^companies\.rest: "rest" is a reserved word/,
+    [`companies: { _proxy: { id: "1", ${account} } }`]: /^companies\._proxy: "_proxy" is a reserved word/,
+    [`companies: { Acme: { id: "1", ${account} } }`]:
       /^companies\.Acme: "Acme" is not a company name\. Use lower-case letters/,
-    ],
-    [`companies: { acme: { ${account} } }`, /^companies\.acme\.id: is missing/],
-    ['companies: { acme: { id: "1" } }', /^companies\.acme\.serviceAccount: is missing/],
-    [
-      'companies: { acme: { id: "1", serviceAccount: 1 } }',
+    [`companies: { acme: { ${account} } }`]: /^companies\.acme\.id: is missing/,
+    'companies: { acme: { id: "1" } }': /^companies\.acme\.serviceAccount: is missing/,
+    'companies: { acme: { id: "1", serviceAccount: 1 } }':
       /^companies\.acme\.serviceAccount: must be the name of a service account/,
-    ],
-    [
-      'companies: { acme: { id: "1", serviceAccount: { clientSecret: y } } }',
+    'companies: { acme: { id: "1", serviceAccount: { clientSecret: y } } }':
       /^companies\.acme\.serviceAccount\.clientId: is missing/,
-    ],
-    ['companies: { acme: null }', /^companies\.acme: must be a map/],
-    [
-      `companies: { acme: { id: "1", ${account}, access: none } }`,
-      /^companies\.acme\.access: "none" is not one of read-write, read-only/,
-    ],
-    [
-      'defaultAccess: { production: none }',
+    'companies: { acme: null }': /^companies\.acme: must be a map/,
+    ...within(acme, 'companies.acme.', {
+      'access: none': /^access: "none" is not one of read-write, read-only/,
+      'listen: 1': /^listen: 1 is a port without a host/,
+      'default: yes': /^default: "yes" is not true or false/,
+    }),
+    'defaultAccess: { production: none }':
       /^defaultAccess\.production: "none" is not one of read-write, read-only/,
-    ],
-    ['defaultAccess: read-only', /^defaultAccess: must be a map/],
-    ...ruleCases([
-      ['{}', /^rules: must be a list/],
-      ['[]', /^rules: is an empty list\. Write a list, such as \[\{deny/],
-      ['[1]', /^rules\[0\]: must have either allow or deny\. Write \{deny: /],
-      ['[{}]', /^rules\[0\]: must have either allow or deny/],
-      ['[{ methods: [GET] }]', /^rules\[0\]: must have either allow or deny/],
-      ['[{ allow: /rest/a, deny: /rest/b }]', /^rules\[0\]: must have either allow or deny/],
-      ['[{ deny: /rest/a, method: [GET] }]', /^rules\[0\]\.method: is not a known key/],
-      ['[{ deny: 1 }]', /^rules\[0\]\.deny: must be a path pattern or a list of them/],
-      ['[{ deny: [] }]', /^rules\[0\]\.deny: is an empty list\. Write a path pattern, such/],
-      ['[{ deny: [/rest/a, 1] }]', /^rules\[0\]\.deny\[1\]: must be a path pattern/],
-      ['[{ deny: [/rest/a, /a] }]', /^rules\[0\]\.deny\[1\]: "\/a" can't match any path that is forwarded/],
-      ['[{ deny: /rest/a }, { allow: /rest/a/ }]', /^rules\[1\]\.allow: "\/rest\/a\/" ends with a slash/],
-      ['[{ deny: /rest/a, methods: [] }]', /^rules\[0\]\.methods: is an empty list/],
-      ['[{ deny: /rest/a, methods: GET }]', /^rules\[0\]\.methods: must be a list\. Write a list of GET, /],
-      [
-        '[{ deny: /rest/a, methods: [GET, get] }]',
+    'defaultAccess: read-only': /^defaultAccess: must be a map/,
+    ...within(acme.replace('…', 'rules: …'), 'companies.acme.', {
+      '{}': /^rules: must be a list/,
+      '[]': /^rules: is an empty list\. Write a list, such as \[\{deny/,
+      '[1]': /^rules\[0\]: must have either allow or deny\. Write \{deny: /,
+      '[{}]': /^rules\[0\]: must have either allow or deny/,
+      '[{ methods: [GET] }]': /^rules\[0\]: must have either allow or deny/,
+      '[{ allow: /rest/a, deny: /rest/b }]': /^rules\[0\]: must have either allow or deny/,
+      '[{ deny: /rest/a, method: [GET] }]': /^rules\[0\]\.method: is not a known key/,
+      '[{ deny: 1 }]': /^rules\[0\]\.deny: must be a path pattern or a list of them/,
+      '[{ deny: [] }]': /^rules\[0\]\.deny: is an empty list\. Write a path pattern, such/,
+      '[{ deny: [/rest/a, 1] }]': /^rules\[0\]\.deny\[1\]: must be a path pattern/,
+      '[{ deny: [/rest/a, /a] }]': /^rules\[0\]\.deny\[1\]: "\/a" can't match any path that is forwarded/,
+      '[{ deny: /rest/a }, { allow: /rest/a/ }]': /^rules\[1\]\.allow: "\/rest\/a\/" ends with a slash/,
+      '[{ deny: /rest/a, methods: [] }]': /^rules\[0\]\.methods: is an empty list/,
+      '[{ deny: /rest/a, methods: GET }]': /^rules\[0\]\.methods: must be a list\. Write a list of GET, /,
+      '[{ deny: /rest/a, methods: [GET, get] }]':
         /^rules\[0\]\.methods\[1\]: "get" is not a method that is forwarded/,
-      ],
-    ]),
-    [
-      `companies: { acme: { id: "1", ${account}, listen: 1 } }`,
-      /^companies\.acme\.listen: 1 is a port without a host/,
-    ],
-    [
-      `companies: { acme: { id: "1", ${account}, default: yes } }`,
-      /^companies\.acme\.default: "yes" is not true or false/,
-    ],
-    [`companies: { "*": { id: "1", ${account} } }`, /^companies\."\*"\.id: is not a known key/],
-    [`companies: { "*": { default: true, ${account} } }`, /^companies\."\*"\.default: is not a known key/],
-    [
-      `companies: { "*": { listen: "127.0.0.1:1", ${account} } }`,
+    }),
+    [`companies: { "*": { id: "1", ${account} } }`]: /^companies\."\*"\.id: is not a known key/,
+    [`companies: { "*": { default: true, ${account} } }`]: /^companies\."\*"\.default: is not a known key/,
+    [`companies: { "*": { listen: "127.0.0.1:1", ${account} } }`]:
       /^companies\."\*"\.listen: is not a known key/,
-    ],
-    ['companies: { "*": {} }', /^companies\."\*"\.serviceAccount: is missing/],
-    ['companies: []', /^companies: must be a map/],
-    ['upstream: { connectTimeout: 0s }', /^upstream\.connectTimeout: "0s" is out of range/],
-    ['upstream: { connections: 0 }', /^upstream\.connections: 0 is not a whole number from 1 to 10000/],
-    ['upstream: { maxQueued: -1 }', /^upstream\.maxQueued: -1 is not a whole number/],
-    ['upstream: { retries: "2" }', /^upstream\.retries: "2" is not a whole number.*without quotes/],
-    ['upstream: { retries: 0x2 }', /^upstream\.retries: 0x2 is not a whole number/],
-    [
-      'rateLimit: { whenExhausted: drop }',
+    'companies: { "*": {} }': /^companies\."\*"\.serviceAccount: is missing/,
+    'companies: []': /^companies: must be a map/,
+    'upstream: { connectTimeout: 0s }': /^upstream\.connectTimeout: "0s" is out of range/,
+    'upstream: { connections: 0 }': /^upstream\.connections: 0 is not a whole number from 1 to 10000/,
+    'upstream: { maxQueued: -1 }': /^upstream\.maxQueued: -1 is not a whole number/,
+    'upstream: { retries: "2" }': /^upstream\.retries: "2" is not a whole number.*without quotes/,
+    'upstream: { retries: 0x2 }': /^upstream\.retries: 0x2 is not a whole number/,
+    'rateLimit: { whenExhausted: drop }':
       /^rateLimit\.whenExhausted: "drop" is not one of wait, reject, pass/,
-    ],
-    ['rateLimit: { maxWait: 60 }', /^rateLimit\.maxWait: 60 is not a duration/],
-    ['guard: { allowedHosts: proxy.example }', /^guard\.allowedHosts: must be a list/],
-    [
-      'guard: { allowedHosts: [a.b, "a.b:1"] }',
+    'rateLimit: { maxWait: 60 }': /^rateLimit\.maxWait: 60 is not a duration/,
+    'guard: { allowedHosts: proxy.example }': /^guard\.allowedHosts: must be a list/,
+    'guard: { allowedHosts: [a.b, "a.b:1"] }':
       /^guard\.allowedHosts\[1\]: "a\.b:1" is not a host name.*Write a\.b$/,
-    ],
-    ['guard: { allowedHosts: [1] }', /^guard\.allowedHosts\[0\]: must be a host name/],
-    ['guard: { allowedOrigins: ["*"] }', /^guard\.allowedOrigins\[0\]: "\*" would let any web page in/],
-    ['guard: { clientKeys: [1] }', /^guard\.clientKeys\[0\]: is neither text nor one of/],
-    ['guard: { clientKeys: [{ env: 1 }] }', /^guard\.clientKeys\[0\]\.env: 1 is not the name of a variable/],
-    ['shutdownTimeout: soon', /^shutdownTimeout: "soon" is not a duration/],
-    ['- a', /^: the file is not a map of keys and values/],
-  ]
-  for (const [yaml, expected] of cases) {
+    'guard: { allowedHosts: [1] }': /^guard\.allowedHosts\[0\]: must be a host name/,
+    'guard: { allowedOrigins: ["*"] }': /^guard\.allowedOrigins\[0\]: "\*" would let any web page in/,
+    'guard: { clientKeys: [1] }': /^guard\.clientKeys\[0\]: is neither text nor one of/,
+    'guard: { clientKeys: [{ env: 1 }] }': /^guard\.clientKeys\[0\]\.env: 1 is not the name of a variable/,
+    'shutdownTimeout: soon': /^shutdownTimeout: "soon" is not a duration/,
+    '- a': /^: the file is not a map of keys and values/,
+  }
+  for (const [yaml, expected] of Object.entries(cases)) {
     const lines = said(yaml)
     t.equal(lines.length, 1, yaml)
     t.match(lines[0], expected, yaml)

@@ -1,5 +1,4 @@
-// Twin of src/config/outbound.ts, and the whole way of the section `network` from file and variables into the Config.
-
+// Covers src/config/outbound.ts and the section `network` from the file and variables to the Config.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,29 +32,21 @@ t.test("a proxy's URL", async (t) => {
     const authorization = credentials === undefined ? undefined : basic(credentials)
     t.strictSame(parseProxyUrl(text), { origin, authorization }, text)
   }
-  const bad: [string, RegExp][] = [
-    ['', /it is not the URL of a proxy/],
-    ['http://', /it is not the URL of a proxy/],
-    ['http:proxy:3128', /it is not the URL of a proxy/],
-    ['http:/s3cret@proxy', /it is not the URL of a proxy/],
-    ['http://proxy:99999', /it is not the URL of a proxy/],
-    ['http://user:s3#cret@proxy:1', /it is not the URL of a proxy/],
-    ['http://user:s3cret@proxy:1/path', /it is not the URL of a proxy/],
-    ['http://proxy:1/?s3cret', /it is not the URL of a proxy/],
-    ['http://proxy:1/#s3cret', /it is not the URL of a proxy/],
-    ['socks5://user:s3cret@proxy:1080', /proxies with the scheme "socks5" are not supported/],
-    ['ftp://proxy', /proxies with the scheme "ftp" are not supported/],
-    ['http://user:s3cret%@proxy:1', /can't be sent/],
-    ['http://user%zz:s3cret@proxy:1', /can't be sent/],
-    ['http://us%3Aer:s3cret@proxy:1', /can't be sent/],
-    ['http://user:s3cret%0A@proxy:1', /can't be sent/],
-    ['http://user%7F:s3cret@proxy:1', /can't be sent/],
+  const logins = ['user:s3cret%', 'user%zz:s3cret', 'us%3Aer:s3cret', 'user:s3cret%0A', 'user%7F:s3cret']
+  const noUrls =
+    ' http:// http:proxy:3128 http:/s3cret@proxy http://proxy:99999 http://user:s3#cret@proxy:1 http://user:s3cret@proxy:1/path http://proxy:1/?s3cret http://proxy:1/#s3cret'
+  const schemes = ['socks5://user:s3cret@proxy:1080', 'ftp://proxy']
+  const bad: [RegExp, string[]][] = [
+    [/it is not the URL of a proxy/, noUrls.split(' ')],
+    [/proxies with the scheme "(socks5|ftp)" are not supported/, schemes],
+    [/can't be sent/, logins.map((login) => `http://${login}@proxy:1`)],
   ]
-  for (const [text, message] of bad) {
-    const mistake = parseProxyUrl(text)
-    t.match(mistake, { message, fix: /.+/ }, text)
-    t.notMatch(JSON.stringify(mistake), /s3cret|s3#/, text)
-  }
+  for (const [message, texts] of bad)
+    for (const text of texts) {
+      const mistake = parseProxyUrl(text)
+      t.match(mistake, { message, fix: /.+/ }, text)
+      t.notMatch(JSON.stringify(mistake), /s3cret|s3#/, text)
+    }
   t.ok(holdsCredentials('http://user:pw@proxy:1'))
   t.notOk(holdsCredentials('http://proxy:1'))
 })
@@ -90,15 +81,10 @@ t.test('the proxy, from all the places a secret may be in', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   folder.write('url', 'http://u:s3cret@proxy:1\n')
   const command = JSON.stringify([process.execPath, '-p', '"http://u:s3cret@proxy:1"'])
-  for (const source of [
-    'http://u:s3cret@proxy:1',
-    '{ env: PROXY }',
-    '{ file: url }',
-    `{ command: ${command}, timeout: 60s }`,
-  ]) {
-    const config = await folder.load(network(`{ proxy: ${source} }`), {
-      env: { PROXY: 'http://u:s3cret@proxy:1', HTTPS_PROXY: 'http://other:1' },
-    })
+  const env = { PROXY: 'http://u:s3cret@proxy:1', HTTPS_PROXY: 'http://other:1' }
+  const program = `{ command: ${command}, timeout: 60s }`
+  for (const source of ['http://u:s3cret@proxy:1', '{ env: PROXY }', '{ file: url }', program]) {
+    const config = await folder.load(network(`{ proxy: ${source} }`), { env })
     t.equal(config.network.proxy?.origin, 'http://proxy:1', source)
     t.equal(config.network.proxy?.authorization?.reveal(), basic('u:s3cret'), source)
     for (const text of [inspect(config, { depth: 9 }), JSON.stringify(config)]) {
@@ -106,9 +92,8 @@ t.test('the proxy, from all the places a secret may be in', async (t) => {
       t.notMatch(text, basic('u:s3cret').slice(6))
     }
   }
-  t.ok(
-    (await folder.load(network('{ proxy: { file: url } }'))).watchedFiles.includes(join(folder.path, 'url')),
-  )
+  const { watchedFiles } = await folder.load(network('{ proxy: { file: url } }'))
+  t.ok(watchedFiles.includes(join(folder.path, 'url')))
 })
 
 t.test('a key beats the variables, small letters beat capitals, empty is not set', async (t) => {
@@ -146,46 +131,34 @@ t.test('mistakes, at their place and with their fix', async (t) => {
   folder.write('broken.pem', CA.replace(/MII/, 'MIX'))
   folder.write('open', 'http://u:s3cret@proxy:1', 0o644)
   const file = 'FOLDER/procore-proxy.yaml:5:'
-  const cases: [string, NodeJS.ProcessEnv, string | RegExp][] = [
-    ['x', {}, /^\S+:5:1 network: /],
-    ['{ prox: none }', {}, /network\.prox: is not a known key/],
-    ['{ proxy: ~ }', {}, /network\.proxy: is neither text nor one of/],
-    ['{ proxy: 3128 }', {}, /network\.proxy: is neither text/],
-    ['{ proxy: "" }', {}, /network\.proxy: /],
-    [
-      '{ proxy: "http://u:s3cret#@proxy" }',
-      {},
+  const env = { HTTPS_PROXY: 's3cret socks', https_proxy: 'socks5://s3cret@a' }
+  const cases: Record<string, string | RegExp> = {
+    x: /^\S+:5:1 network: /,
+    '{ prox: none }': /network\.prox: is not a known key/,
+    '{ proxy: ~ }': /network\.proxy: is neither text nor one of/,
+    '{ proxy: 3128 }': /network\.proxy: is neither text/,
+    '{ proxy: "" }': /network\.proxy: /,
+    '{ proxy: "http://u:s3cret#@proxy" }':
       /^\S+:5:12 network\.proxy: it is not the URL of a proxy\. Write http:/,
-    ],
-    [
-      '{ proxy: "socks5://u:s3cret@proxy" }',
-      {},
-      /network\.proxy: proxies with the scheme "socks5" .*write none$/,
-    ],
-    ['{ proxy: { env: PROXY } }', {}, /network\.proxy: the variable PROXY is not set/],
-    ['{ proxy: { file: open } }', {}, /network\.proxy: other users can read FOLDER\/open/],
-    ['{}', { HTTPS_PROXY: 's3cret socks' }, /^HTTPS_PROXY: it is not the URL of a proxy/],
-    ['{}', { https_proxy: 'socks5://s3cret@a' }, /^https_proxy: proxies with the scheme/],
-    ['{ noProxy: a.b }', {}, /network\.noProxy: must be a list\. Write a list/],
-    ['{ noProxy: [a.b, 10.0.0.0/8] }', {}, /network\.noProxy\[1\]: "10\.0\.0\.0\/8" is neither a host name/],
-    ['{ noProxy: [1] }', {}, /network\.noProxy\[0\]: must be a host name/],
-    ['{ caFile: "" }', {}, /network\.caFile: /],
-    [
-      '{ caFile: none.pem }',
-      {},
-      `${file}12 network.caFile: FOLDER/none.pem does not exist. Create it, or correct the path`,
-    ],
-    ['{ caFile: sub }', {}, /network\.caFile: FOLDER\/sub is a folder/],
-    [
-      '{ caFile: empty.pem }',
-      {},
-      /network\.caFile: FOLDER\/empty\.pem has no certificate in it\. Save the CA/,
-    ],
-    ['{ caFile: key.pem }', {}, /network\.caFile: FOLDER\/key\.pem has no certificate in it/],
-    ['{ caFile: broken.pem }', {}, /network\.caFile: FOLDER\/broken\.pem has a broken certificate in it/],
-  ]
-  for (const [text, env, expected] of cases) {
-    const message = await folder.message(network(text), { env })
+    '{ proxy: "socks5://u:s3cret@proxy" }': /network\.proxy: proxies with the scheme "socks5" .*write none$/,
+    '{ proxy: { env: PROXY } }': /network\.proxy: the variable PROXY is not set/,
+    '{ proxy: { file: open } }': /network\.proxy: other users can read FOLDER\/open/,
+    '{ noProxy: a.b }': /network\.noProxy: must be a list\. Write a list/,
+    '{ noProxy: [a.b, 10.0.0.0/8] }': /network\.noProxy\[1\]: "10\.0\.0\.0\/8" is neither a host name/,
+    '{ noProxy: [1] }': /network\.noProxy\[0\]: must be a host name/,
+    '{ caFile: "" }': /network\.caFile: /,
+    '{ caFile: none.pem }': `${file}12 network.caFile: FOLDER/none.pem does not exist. Create it, or correct the path`,
+    '{ caFile: sub }': /network\.caFile: FOLDER\/sub is a folder/,
+    '{ caFile: empty.pem }': /network\.caFile: FOLDER\/empty\.pem has no certificate in it\. Save the CA/,
+    '{ caFile: key.pem }': /network\.caFile: FOLDER\/key\.pem has no certificate in it/,
+    '{ caFile: broken.pem }': /network\.caFile: FOLDER\/broken\.pem has a broken certificate in it/,
+    HTTPS_PROXY: /^HTTPS_PROXY: it is not the URL of a proxy/,
+    https_proxy: /^https_proxy: proxies with the scheme/,
+  }
+  for (const [text, expected] of Object.entries(cases)) {
+    const variable = Object.entries(env).filter(([name]) => name === text)
+    const yaml = network(variable.length > 0 ? '{}' : text)
+    const message = await folder.message(yaml, { env: Object.fromEntries(variable) })
     t.match(message, expected, text)
     t.notMatch(message, 's3cret', text)
     t.notMatch(message, '\n', 'one mistake, told once')
@@ -212,10 +185,8 @@ t.test('certificates: PEM or DER, one or many, relative to the file, watched', a
   const folder = new ConfigFolder(t.testdir())
   const good = pem('good.pem')
   folder.write('etc/one.pem', CA)
-  folder.write(
-    'etc/two.pem',
-    `\ufeff# ours\r\n${CA.replaceAll('\n', '\r\n')}\n# and another\n${good}${pem('good.key')}`,
-  )
+  const windows = CA.replaceAll('\n', '\r\n')
+  folder.write('etc/two.pem', `\ufeff# ours\r\n${windows}\n# and another\n${good}${pem('good.key')}`)
   writeFileSync(join(folder.path, 'etc/ca.cer'), new X509Certificate(CA).raw)
   const load = async (name: string) => {
     const file = folder.write('etc/proxy.yaml', network(`{ caFile: ${name} }`))
@@ -228,9 +199,8 @@ t.test('certificates: PEM or DER, one or many, relative to the file, watched', a
   t.strictSame((await load('two.pem')).network.certificates, [CA, good])
   t.strictSame((await load('ca.cer')).network.certificates, [CA])
   t.strictSame((await load(join(folder.path, 'etc/one.pem'))).network.certificates, [CA])
-  const unread = await folder.load(network('{ caFile: none.pem, proxy: { env: NONE } }'), {
-    resolveSecrets: false,
-  })
+  const wrong = network('{ caFile: none.pem, proxy: { env: NONE } }')
+  const unread = await folder.load(wrong, { resolveSecrets: false })
   t.match(unread.network, { proxy: undefined, certificates: [] }, 'read only where secrets are')
 })
 
@@ -238,17 +208,15 @@ t.test('the key differs with everything that counts', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   folder.write('ca.pem', CA)
   folder.write('good.pem', pem('good.pem'))
-  const texts = [
+  const proxies = ['http://proxy:1', 'http://proxy:2', 'http://u:a@proxy:1', 'http://u:b@proxy:1']
+  const others = [
     '{}',
-    '{ proxy: "http://proxy:1" }',
-    '{ proxy: "http://proxy:2" }',
-    '{ proxy: "http://u:a@proxy:1" }',
-    '{ proxy: "http://u:b@proxy:1" }',
     '{ noProxy: [a.b] }',
     '{ noProxy: ["a.b:1"] }',
     '{ caFile: ca.pem }',
     '{ caFile: good.pem }',
   ]
+  const texts = [...others, ...proxies.map((proxy) => `{ proxy: "${proxy}" }`)]
   const keys = new Set<string>()
   for (const text of texts) keys.add((await folder.load(network(text))).network.key)
   t.equal(keys.size, texts.length)

@@ -17,111 +17,81 @@ function apply(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}) {
 const all = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'id', PROCORE_CLIENT_SECRET: 's3cret' }
 
 t.test('each flag and variable lands at its key, and is remembered as its source', async (t) => {
-  const cases: [NodeJS.ProcessEnv, Flags, object, Record<string, string>][] = [
-    [
-      { PROCORE_PROXY_LISTEN: 'a:1, b:2,' },
-      {},
-      { listen: ['a:1', 'b:2'] },
-      { listen: 'PROCORE_PROXY_LISTEN' },
-    ],
-    [{ PROCORE_PROXY_LISTEN: 'a:1' }, { listen: ['c:3'] }, { listen: ['c:3'] }, { listen: '--listen' }],
+  const urls = { PROCORE_API_URL: 'https://a', PROCORE_LOGIN_URL: 'https://l' }
+  const lab = { apiUrl: 'https://a', loginUrl: 'https://l' }
+  const account = { clientId: 'flag', clientSecret: 's3cret' }
+  const cases: [NodeJS.ProcessEnv, Flags, object, string][] = [
+    [{ PROCORE_PROXY_LISTEN: 'a:1, b:2,' }, {}, { listen: ['a:1', 'b:2'] }, 'listen=PROCORE_PROXY_LISTEN'],
+    [{ PROCORE_PROXY_LISTEN: 'a:1' }, { listen: ['c:3'] }, { listen: ['c:3'] }, 'listen=--listen'],
     [
       { PROCORE_PROXY_LOG_LEVEL: 'warn' },
       {},
       { log: { level: 'warn' } },
-      { 'log.level': 'PROCORE_PROXY_LOG_LEVEL' },
+      'log.level=PROCORE_PROXY_LOG_LEVEL',
     ],
     [
       { PROCORE_PROXY_LOG_LEVEL: 'warn' },
-      { logLevel: 'debug' },
-      { log: { level: 'debug' } },
-      { 'log.level': '--log-level' },
+      { logLevel: 'x' },
+      { log: { level: 'x' } },
+      'log.level=--log-level',
     ],
-    [{}, { logFormat: 'json' }, { log: { format: 'json' } }, { 'log.format': '--log-format' }],
+    [{}, { logFormat: 'json' }, { log: { format: 'json' } }, 'log.format=--log-format'],
+    [{ PROCORE_ENVIRONMENT: 'lab' }, {}, { environment: 'lab' }, 'environment=PROCORE_ENVIRONMENT'],
     [
-      { PROCORE_ENVIRONMENT: 'sandbox' },
-      {},
-      { environment: 'sandbox' },
-      { environment: 'PROCORE_ENVIRONMENT' },
-    ],
-    [
-      { PROCORE_ENVIRONMENT: 'sandbox' },
+      { PROCORE_ENVIRONMENT: 'lab' },
       { environment: 'federal' },
       { environment: 'federal' },
-      { environment: '--environment' },
+      'environment=--environment',
     ],
     [
-      { PROCORE_API_URL: 'https://a', PROCORE_LOGIN_URL: 'https://l' },
+      urls,
       {},
-      { environments: { custom: { apiUrl: 'https://a', loginUrl: 'https://l' } }, environment: 'custom' },
-      {
-        'environments.custom': 'PROCORE_API_URL',
-        'environments.custom.apiUrl': 'PROCORE_API_URL',
-        'environments.custom.loginUrl': 'PROCORE_LOGIN_URL',
-        environment: 'PROCORE_API_URL',
-      },
+      { environments: { custom: lab }, environment: 'custom' },
+      'environments.custom=PROCORE_API_URL environments.custom.apiUrl=PROCORE_API_URL environments.custom.loginUrl=PROCORE_LOGIN_URL environment=PROCORE_API_URL',
     ],
     [
       { ...all, PROCORE_COMPANY_ID: '2' },
       { companyId: '3', clientId: 'flag' },
-      {
-        companies: {
-          default: { default: true, id: '3', serviceAccount: { clientId: 'flag', clientSecret: 's3cret' } },
-        },
-      },
-      {
-        'companies.default.default': '--company-id',
-        'companies.default.id': '--company-id',
-        'companies.default.serviceAccount.clientId': '--client-id',
-        'companies.default.serviceAccount.clientSecret': 'PROCORE_CLIENT_SECRET',
-      },
+      { companies: { default: { default: true, id: '3', serviceAccount: account } } },
+      'companies.default.default=--company-id companies.default.id=--company-id companies.default.serviceAccount.clientId=--client-id companies.default.serviceAccount.clientSecret=PROCORE_CLIENT_SECRET',
     ],
   ]
   for (const [env, flags, value, sources] of cases) {
     const result = apply('', env, flags)
     t.strictSame(result.value, value)
-    t.strictSame(result.sources, sources)
+    t.equal(
+      Object.entries(result.sources)
+        .map((entry) => entry.join('='))
+        .join(' '),
+      sources,
+    )
     t.strictSame([...result.problems, ...result.warnings, ...result.reported], [])
   }
 })
 
 t.test('empty flags and variables count as not set', async (t) => {
-  const env = Object.fromEntries(
-    [
-      'CLIENT_ID',
-      'CLIENT_SECRET',
-      'COMPANY_ID',
-      'ENVIRONMENT',
-      'API_URL',
-      'PROXY_LISTEN',
-      'PROXY_LOG_LEVEL',
-    ].map((name) => [`PROCORE_${name}`, ' ']),
-  )
-  const result = apply(
-    '',
-    { ...env, PROCORE_CLIENT_ID: '' },
-    { listen: [], logLevel: '', companyId: undefined },
-  )
+  const names = 'CLIENT_ID CLIENT_SECRET COMPANY_ID ENVIRONMENT API_URL PROXY_LISTEN PROXY_LOG_LEVEL'
+  const blank = Object.fromEntries(names.split(' ').map((name) => [`PROCORE_${name}`, ' ']))
+  const flags = { listen: [], logLevel: '', companyId: undefined }
+  const result = apply('', { ...blank, PROCORE_CLIENT_ID: '' }, flags)
   t.strictSame(result, { value: {}, sources: {}, problems: [], warnings: [], reported: [] })
 })
 
 t.test('variables that contradict each other are told', async (t) => {
-  const cases: [NodeJS.ProcessEnv, RegExp[]][] = [
+  const [api, login] = [{ PROCORE_API_URL: 'https://a' }, { PROCORE_LOGIN_URL: 'https://a' }]
+  const cases: [NodeJS.ProcessEnv, RegExp][] = [
+    [api, /^PROCORE_LOGIN_URL: is not set, but PROCORE_API_URL is\. Set both or neither/],
+    [login, /^PROCORE_API_URL: is not set, but PROCORE_LOGIN_URL is/],
     [
-      { PROCORE_API_URL: 'https://a' },
-      [/^PROCORE_LOGIN_URL: is not set, but PROCORE_API_URL is\. Set both or neither/],
-    ],
-    [{ PROCORE_LOGIN_URL: 'https://a' }, [/^PROCORE_API_URL: is not set, but PROCORE_LOGIN_URL is/]],
-    [
-      { PROCORE_LOGIN_URL: 'https://a', PROCORE_API_URL: 'https://a', PROCORE_ENVIRONMENT: 'sandbox' },
-      [/^PROCORE_ENVIRONMENT: names an environment, but PROCORE_API_URL/],
+      { ...api, ...login, PROCORE_ENVIRONMENT: 'lab' },
+      /^PROCORE_ENVIRONMENT: names an environment, but PROCORE/,
     ],
     [
       { ...all, PROCORE_CLIENT_SECRET_FILE: 'x' },
-      [/^PROCORE_CLIENT_SECRET_FILE: and PROCORE_CLIENT_SECRET are both set/],
+      /^PROCORE_CLIENT_SECRET_FILE: and PROCORE_CLIENT_SECRET are both/,
     ],
   ]
-  for (const [env, expected] of cases) t.match(apply('', env).problems, expected)
+  for (const [env, expected] of cases) t.match(apply('', env).problems, [expected])
 })
 
 t.test('where no company is configured, each missing piece is told by its variable', async (t) => {
@@ -132,48 +102,39 @@ t.test('where no company is configured, each missing piece is told by its variab
   ])
   t.strictSame(result.reported, ['companies.default.id', 'companies.default.serviceAccount.clientSecret'])
   t.match(apply('', { PROCORE_COMPANY_ID: '1' }).problems, [/^PROCORE_CLIENT_ID/, /^PROCORE_CLIENT_SECRET/])
-  t.match(apply('', { PROCORE_CLIENT_SECRET_FILE: 'x' }).problems, [
-    /^PROCORE_COMPANY_ID/,
-    /^PROCORE_CLIENT_ID/,
-  ])
+  const { problems } = apply('', { PROCORE_CLIENT_SECRET_FILE: 'x' })
+  t.match(problems, [/^PROCORE_COMPANY_ID/, /^PROCORE_CLIENT_ID/])
 })
 
 t.test("with one company, the pieces replace the company's own", async (t) => {
-  const shared = apply(
-    'serviceAccounts: { app: { clientId: a, clientSecret: { file: f } } }\ncompanies: { acme: { id: "9", serviceAccount: app }, "*": { serviceAccount: app } }',
-    all,
-  )
+  const app = 'serviceAccounts: { app: { clientId: a, clientSecret: { file: f } } }'
+  const companies = 'companies: { acme: { id: "9", serviceAccount: app }, "*": { serviceAccount: app } }'
+  const shared = apply(`${app}\n${companies}`, all)
   t.match(shared.value, {
     serviceAccounts: { app: { clientId: 'id', clientSecret: 's3cret' } },
     companies: { acme: { id: '1', serviceAccount: 'app' } },
   })
   t.equal(shared.sources['serviceAccounts.app.clientSecret'], 'PROCORE_CLIENT_SECRET')
-  const inline = apply('companies: { acme: { id: "9", serviceAccount: { clientId: a } } }', {
+  const acme = (text: string, env: NodeJS.ProcessEnv) =>
+    apply(`companies: { acme: ${text} }`, env).value.companies.acme
+  const inline = acme('{ id: "9", serviceAccount: { clientId: a } }', {
     PROCORE_CLIENT_SECRET_FILE: 'secret',
   })
-  t.strictSame(inline.value.companies.acme.serviceAccount, {
-    clientId: 'a',
-    clientSecret: { file: '/work/secret' },
-  })
-  const none = apply('companies: { acme: {} }', all)
-  t.strictSame(none.value.companies.acme, {
-    id: '1',
-    serviceAccount: { clientId: 'id', clientSecret: 's3cret' },
-  })
-  const unknown = apply('companies: { acme: { serviceAccount: nope } }', all)
-  t.strictSame(unknown.value, { companies: { acme: { serviceAccount: 'nope', id: '1' } } })
+  t.strictSame(inline.serviceAccount, { clientId: 'a', clientSecret: { file: '/work/secret' } })
+  t.strictSame(acme('{}', all), { id: '1', serviceAccount: { clientId: 'id', clientSecret: 's3cret' } })
+  t.strictSame(acme('{ serviceAccount: nope }', all), { serviceAccount: 'nope', id: '1' })
 })
 
 t.test(
-  'with several companies, or "*" alone, variables are ignored with a warning and flags are refused',
+  'with several companies, or "*" alone, variables are ignored with a warning, flags refused',
   async (t) => {
     for (const names of ['a: {}, b: {}', '"*": {}']) {
       const result = apply(`companies: { ${names} }`, all)
-      t.match(result.warnings, [
-        /^PROCORE_COMPANY_ID is ignored/,
-        /^PROCORE_CLIENT_ID is ignored/,
-        /^PROCORE_CLIENT_SECRET is/,
-      ])
+      const ignored = ['PROCORE_COMPANY_ID', 'PROCORE_CLIENT_ID', 'PROCORE_CLIENT_SECRET']
+      t.match(
+        result.warnings,
+        ignored.map((name) => new RegExp(`^${name} is ignored`)),
+      )
       t.strictSame(result.sources, {})
       const flags = apply(`companies: { ${names} }`, {}, { companyId: '1', clientId: 'x' })
       t.match(flags.problems, [

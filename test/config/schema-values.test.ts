@@ -38,22 +38,8 @@ t.test('a company id is a decimal string, and a number only where nothing of it 
     ['007', '007'],
   ]
   for (const [input, expected] of good) t.equal(read(values.companyId, input), expected)
-  for (const input of [
-    '',
-    '1'.repeat(21),
-    '12a',
-    ' 1',
-    '1\n',
-    '-1',
-    '1.5',
-    '١',
-    -1,
-    1.5,
-    true,
-    null,
-    [],
-    {},
-  ]) {
+  const wrong = ['', '1'.repeat(21), '12a', ' 1', '1\n', '-1', '1.5', '١']
+  for (const input of [...wrong, -1, 1.5, true, null, [], {}]) {
     t.match(read(values.companyId, input), /is not a company id/, JSON.stringify(input))
   }
   t.match(read(values.companyId, new OddNumber('1e3')), /^! 1e3 is a number that would not be kept/)
@@ -88,12 +74,7 @@ t.test('text keeps message and fix apart', async (t) => {
 
 t.test('a size is a number with a unit, and becomes bytes', async (t) => {
   const size = values.size(1e6, 1e9)
-  for (const [input, bytes] of [
-    ['64MB', 64e6],
-    ['1MiB', 1_048_576],
-    ['2000KB', 2e6],
-    ['1GB', 1e9],
-  ] as const)
+  for (const [input, bytes] of Object.entries({ '64MB': 64e6, '1MiB': 1_048_576, '2000KB': 2e6, '1GB': 1e9 }))
     t.equal(read(size, input), bytes)
   for (const input of ['64', 64, '64mb', '1.5MB', '-1MB', '64 MB', '', null])
     t.match(read(size, input), /is not a size/)
@@ -101,11 +82,7 @@ t.test('a size is a number with a unit, and becomes bytes', async (t) => {
 })
 
 t.test('a percentage becomes a part of one', async (t) => {
-  for (const [input, part] of [
-    ['1%', 0.01],
-    ['25%', 0.25],
-    ['100%', 1],
-  ] as const)
+  for (const [input, part] of Object.entries({ '1%': 0.01, '25%': 0.25, '100%': 1 }))
     t.equal(read(values.percentage, input), part)
   for (const input of ['0%', '101%', '25', 25, 0.25, '2.5%', '-1%', '025%', null])
     t.match(read(values.percentage, input), /is not a percentage/, JSON.stringify(input))

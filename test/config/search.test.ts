@@ -9,27 +9,15 @@ t.test('the usual places are in the order of the contract', async (t) => {
   const base = { flag: undefined, cwd: '/work', homedir: '/home/ann', platform: 'linux' as const }
   const local = ['/work/procore-proxy.yaml', '/work/config/procore-proxy.yaml']
   const etc = '/etc/procore-proxy/config.yaml'
-  t.strictSame(usualPlaces({ ...base, env: {} }), [
-    ...local,
-    '/home/ann/.config/procore-proxy/config.yaml',
-    etc,
-  ])
-  t.strictSame(usualPlaces({ ...base, env: { XDG_CONFIG_HOME: '/xdg' } }), [
-    ...local,
-    '/xdg/procore-proxy/config.yaml',
-    etc,
-  ])
-  for (const XDG_CONFIG_HOME of ['', 'relative']) {
-    t.equal(
-      usualPlaces({ ...base, env: { XDG_CONFIG_HOME } })[2],
-      '/home/ann/.config/procore-proxy/config.yaml',
-    )
-  }
+  const ann = '/home/ann/.config/procore-proxy/config.yaml'
+  t.strictSame(usualPlaces({ ...base, env: {} }), [...local, ann, etc])
+  const xdg = usualPlaces({ ...base, env: { XDG_CONFIG_HOME: '/xdg' } })
+  t.strictSame(xdg, [...local, '/xdg/procore-proxy/config.yaml', etc])
+  for (const XDG_CONFIG_HOME of ['', 'relative'])
+    t.equal(usualPlaces({ ...base, env: { XDG_CONFIG_HOME } })[2], ann)
   const windows = { ...base, platform: 'win32' as const }
-  t.strictSame(usualPlaces({ ...windows, env: { APPDATA: '/appdata' } }), [
-    ...local,
-    '/appdata/procore-proxy/config.yaml',
-  ])
+  const appData = usualPlaces({ ...windows, env: { APPDATA: '/appdata' } })
+  t.strictSame(appData, [...local, '/appdata/procore-proxy/config.yaml'])
   t.strictSame(usualPlaces({ ...windows, env: {} }), local)
   const here = usualPlaces({ flag: undefined, env: {}, cwd: '/work' })
   if (process.platform !== 'win32') t.equal(here[2], join(homedir(), '.config/procore-proxy/config.yaml'))
@@ -67,10 +55,8 @@ t.test('each place is taken only where none before it has a file', async (t) => 
   const PROCORE_PROXY_CONFIG = 'named.yaml'
   const named = { path: join(folder.path, 'named.yaml'), namedBy: 'PROCORE_PROXY_CONFIG' }
   t.strictSame(await found(undefined, { PROCORE_PROXY_CONFIG }), named)
-  t.strictSame(await found('/flag.yaml', { PROCORE_PROXY_CONFIG }), {
-    path: '/flag.yaml',
-    namedBy: '--config',
-  })
+  const flag = { path: '/flag.yaml', namedBy: '--config' }
+  t.strictSame(await found('/flag.yaml', { PROCORE_PROXY_CONFIG }), flag)
   t.strictSame(await found('', { PROCORE_PROXY_CONFIG: '' }), { path: local, namedBy: undefined })
 })
 
@@ -78,14 +64,8 @@ t.test('a folder of that name is no file', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   mkdirSync(join(folder.path, 'procore-proxy.yaml'))
   folder.write('config', 'a file where a folder would be')
-  const context = {
-    flag: undefined,
-    env: {},
-    cwd: folder.path,
-    homedir: folder.path,
-    platform: 'win32' as const,
-  }
-  t.equal(await findConfigFile(context), undefined)
+  const { path: cwd } = folder
+  t.equal(findConfigFile({ flag: undefined, env: {}, cwd, homedir: cwd, platform: 'win32' }), undefined)
 })
 
 t.test('a file that may not be looked at is not passed over', async (t) => {

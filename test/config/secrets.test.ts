@@ -14,13 +14,13 @@ function reader(folder: string, env: NodeJS.ProcessEnv = {}, platform: NodeJS.Pl
   }
 }
 
-t.test('a secret may stand in the file itself', async (t) => {
+t.test('a secret may be in the file itself', async (t) => {
   const read = reader('/')
   t.equal(await read(' s3cret '), ' s3cret ')
   t.equal(await read('  '), '! the value is empty. Write the value')
 })
 
-t.test('a secret may stand in a variable', async (t) => {
+t.test('a secret may be in a variable', async (t) => {
   const read = reader('/', { SET: 's3cret\n', EMPTY: '', BLANK: ' ' })
   t.equal(await read({ env: 'SET' }), 's3cret\n')
   t.equal(
@@ -31,7 +31,7 @@ t.test('a secret may stand in a variable', async (t) => {
   t.match(await read({ env: 'BLANK' }), /^! the variable BLANK is empty/)
 })
 
-t.test('a secret may stand in a file, of which one newline is cut', async (t) => {
+t.test('a secret may be in a file of its own, and one final newline is removed', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const read = reader(folder.path)
   const cases: [string, string][] = [

@@ -49,7 +49,8 @@ t.test('the image is built with the Node that this project is tested with', asyn
 t.test('the build sees nothing but what it needs', async (t) => {
   const [all, ...shown] = read('.dockerignore').trim().split('\n')
   t.equal(all, '*')
-  for (const line of shown) t.match(line, /^!(package(-lock)?\.json|tsconfig\*\.json|scripts|src)$/)
+  for (const line of shown)
+    t.match(line, /^!(package(-lock)?\.json|tsconfig\*\.json|completions|scripts|src)$/)
   const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, names = '']) =>
     names.split(' '),
   )

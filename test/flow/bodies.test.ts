@@ -160,7 +160,7 @@ t.test(
     const body = `name=${MARKER}`
     await rig.get('/oauth/token', { method: 'POST', headers: form, body })
     await rig.get('/acme/oauth/revoke', { method: 'POST', headers: form, body })
-    await rig.get('/nobody/rest/v1.0/me', { method: 'POST', headers: form, body })
+    await rig.get('/unknown/rest/v1.0/me', { method: 'POST', headers: form, body })
     rig.fake.faults.reset('before')
     await rig.get(ECHO, { method: 'POST', headers: form, body: 'name=Seen' })
     const requests = rig.server.recorder.requests()

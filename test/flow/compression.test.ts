@@ -72,7 +72,7 @@ t.test('off asks for nothing, and files are never asked for compressed', async (
   t.notOk('accept-encoding' in (auto.fake.journal.storage()[0]?.headers ?? {}))
 })
 
-t.test('only what was asked for is unpacked, and its headers are mended', async (t) => {
+t.test('only what was asked for is unpacked, and its headers are corrected', async (t) => {
   const { get, fake, port } = await startRig(t)
   const bytes = gzipSync('x'.repeat(5000))
   const fault = (more: object) => {

@@ -64,7 +64,7 @@ t.test('other types, statuses, parts and files themselves stay byte for byte', a
   t.equal((await get('/acme/rest/v1.0/x')).headers['etag'], '"1"')
 })
 
-t.test('headers that speak of the bytes are mended, for HEAD too', async (t) => {
+t.test('headers about the bytes are corrected, for HEAD too', async (t) => {
   const { get, fake, url, storage } = await rig(t)
   const body = JSON.stringify({ url: `${fake.storageUrl}/x` })
   const headers = {

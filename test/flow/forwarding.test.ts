@@ -1,6 +1,7 @@
-// What goes up, what comes back: CONTRACT section 5, over real sockets against the fake Procore.
+// What goes up, what comes back, over real sockets against the fake Procore.
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import { ACME, GLOBEX, openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
@@ -314,4 +315,44 @@ t.test('an answer that comes before the upload is over reaches the caller', asyn
   socket.write('GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n')
   while (!Buffer.concat(got).includes('login')) await new Promise((resolve) => setTimeout(resolve, 5))
   t.match(Buffer.concat(got).toString(), /^HTTP\/1\.1 200/, 'and the connection serves on')
+})
+
+t.test('a 413 that breaks the upload off reaches the caller, nearly always', async (t) => {
+  // It answers the head, reads no further and closes: what is still written to it is reset.
+  const api = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => {
+      socket.pause()
+      socket.end('HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 9\r\n\r\ntoo large', () => {
+        setTimeout(() => socket.destroy(), 5)
+      })
+    })
+  })
+  api.listen(0, '127.0.0.1')
+  await once(api, 'listening')
+  t.teardown(() => api.close())
+  const { port } = await startRig(t, {
+    settings: ({ loginUrl }) => ({
+      environments: { fake: { apiUrl: `http://127.0.0.1:${(api.address() as AddressInfo).port}`, loginUrl } },
+    }),
+  })
+  let seen = 0
+  for (let nth = 0; nth < 10; nth++) {
+    const socket = await openSocket(port)
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk
+    })
+    socket.on('error', () => {})
+    socket.write('POST /acme/rest/v1.0/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n')
+    for (let sent = 0; sent < 8_000_000 && !text.includes('too large') && socket.writable; sent += 100_000) {
+      if (!socket.write(Buffer.alloc(100_000)))
+        await Promise.race([once(socket, 'drain'), once(socket, 'close')])
+    }
+    while (!/too large|Procore-Proxy-Error/.test(text) && !socket.closed) await new Promise(setImmediate)
+    if (text.startsWith('HTTP/1.1 413')) seen++
+    else t.comment(text.slice(0, 40), text.match(/"detail":"[^"]*/)?.[0])
+    socket.destroy()
+  }
+  t.ok(seen >= 8, `${seen} of 10`)
 })

@@ -134,7 +134,7 @@ t.test('a login server that it does not lead to: named, and tried again', async 
   t.equal(
     (await waiting).status === 200 || (await get('/acme/rest/v1.0/me')).status === 200,
     true,
-    'mended by a reload',
+    'fixed by a reload',
   )
   t.match(
     log().find(({ reason }) => reason === 'unreachable'),

@@ -4,12 +4,12 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
 import {
-  type AnswerContext,
   informationHeaders,
+  type ResponseContext,
   responseHeaders,
 } from '../../src/forward/response-headers.ts'
 
-const CONTEXT: AnswerContext = {
+const CONTEXT: ResponseContext = {
   apiOrigin: 'https://api.procore.com',
   base: { origin: 'http://localhost:8377', prefix: '/acme' },
   company: 'acme',

@@ -105,7 +105,7 @@ t.test('A refused port and an unknown host', async (t) => {
   })
 })
 
-t.test('Certificates that nobody vouches for', async (t) => {
+t.test('Certificates of an unknown authority', async (t) => {
   const read = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
   const ca = read('ca.pem')
   for (const [name, code] of [

@@ -132,7 +132,7 @@ t.test('GET covers HEAD', async (t) => {
   t.ok(decide(rules, 'read-write', { path: '/rest/secret', method: 'OPTIONS' }).allowed)
 })
 
-t.test('A refusal by rules says which one, and how to mend it', async (t) => {
+t.test('A refusal by rules says which one, and how to fix it', async (t) => {
   const company = { access: 'read-write' as const, rules: [resolveRule({ deny: '/**' })] }
   const request = { method: 'GET', path: '/rest/a', rawHeaders: [], query: '' }
   t.throws(() => judge(company, request), {

@@ -4,6 +4,9 @@ import { loginSecrets } from '../../src/guards/login-secrets.ts'
 
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
 
+const multipart = (name: string) =>
+  `--B\r\nContent-Disposition: form-data; name="${name}"\r\n\r\nk\r\n--B--\r\n`
+
 t.test('A login sends its secret in a form, as JSON or by Basic', async (t) => {
   const form = 'application/x-www-form-urlencoded'
   const cases: [
@@ -23,8 +26,11 @@ t.test('A login sends its secret in a form, as JSON or by Basic', async (t) => {
     [form, 'Bearer k', '', []],
     [form, undefined, 'client_secret=', []],
     [form, undefined, '', []],
+    ['multipart/form-data; boundary=B', undefined, multipart('client_secret'), ['k']],
+    ['multipart/form-data; boundary=B', undefined, multipart('other'), []],
+    ['multipart/form-data', undefined, multipart('client_secret'), []],
   ]
   for (const [contentType, authorization, body, secrets] of cases) {
-    t.same(loginSecrets({ contentType, authorization, body }), secrets, `${body} ${authorization}`)
+    t.same(await loginSecrets({ contentType, authorization, body }), secrets, `${body} ${authorization}`)
   }
 })

@@ -1,13 +1,16 @@
 // Covers src/observe/{metrics,metrics-registry,metric-definitions}.ts, from outside where that is possible.
 import t from 'tap'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
-import type { Live } from '../../src/observe/live.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
 import { VERSION } from '../../src/observe/version.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
 import { testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { isCounted, metricsOf, type Samples } from '../fixtures/metrics.ts'
 import { ACME, openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
+
+const requestsOf = (samples: Samples, company: string, status: string, method = 'read', caller = '') =>
+  samples('procore_proxy_requests_total', { company, caller, method, status })
 
 const read = async (rig: Rig): Promise<Samples> => metricsOf((await rig.get('/_proxy/metrics')).text)
 
@@ -23,20 +26,19 @@ t.test(
     await get('/acme/rest/v1.0/me', { method: 'HEAD' })
     fake.faults.api = [{ match: '/rest/v1.0/me', status: 500 }]
     await get('/globex/rest/v1.0/me', { method: 'OPTIONS' })
-    await get('/nobody/rest/v1.0/me')
+    await get('/unknown/rest/v1.0/me')
     const { text, headers } = await get('/_proxy/metrics')
     t.match(headers, {
       'content-type': 'text/plain; version=0.0.4; charset=utf-8',
       'cache-control': 'no-store',
     })
     const samples = metricsOf(text)
-    const requests = 'procore_proxy_requests_total'
-    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '2xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', caller: '', method: 'write', status: '2xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '4xx' }), 1)
-    t.equal(samples(requests, { company: 'acme', caller: '', method: 'read', status: '3xx' }), 1)
-    t.equal(samples(requests, { company: 'globex', caller: '', method: 'read', status: '5xx' }), 1)
-    t.equal(samples(requests, { company: '_proxy', caller: '', method: 'read', status: '4xx' }), 1)
+    t.equal(requestsOf(samples, 'acme', '2xx'), 1)
+    t.equal(requestsOf(samples, 'acme', '2xx', 'write'), 1)
+    t.equal(requestsOf(samples, 'acme', '4xx'), 1)
+    t.equal(requestsOf(samples, 'acme', '3xx'), 1)
+    t.equal(requestsOf(samples, 'globex', '5xx'), 1)
+    t.equal(requestsOf(samples, '_proxy', '4xx'), 1)
     t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 5)
     t.ok((samples('procore_proxy_response_bytes_total', { company: 'acme' }) ?? 0) > 100)
     for (const name of [
@@ -84,14 +86,8 @@ t.test('companies under "*" are one, whatever ids callers name, and paths stand 
   await rig.get(`/${ACME}/rest/v1.0/me`)
   const { text } = await rig.get('/_proxy/metrics')
   const samples = metricsOf(text)
-  t.equal(
-    samples('procore_proxy_requests_total', { company: '*', caller: '', method: 'read', status: '4xx' }),
-    3,
-  )
-  t.equal(
-    samples('procore_proxy_requests_total', { company: '*', caller: '', method: 'read', status: '2xx' }),
-    1,
-  )
+  t.equal(requestsOf(samples, '*', '4xx'), 3)
+  t.equal(requestsOf(samples, '*', '2xx'), 1)
   t.equal(samples('procore_proxy_in_flight', { company: '*' }), 0)
   t.type(samples('procore_proxy_budget_remaining', { company: '*' }), 'number')
   t.notMatch(text, ACME)
@@ -104,27 +100,28 @@ t.test('retries are counted by reason', async (t) => {
   const rig = await startRig(t)
   const { get, fake } = rig
   const at = (reason: string) => ({ company: 'acme', reason })
-  fake.faults.unauthorized({ times: 1 })
-  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
-  fake.faults.clear()
-  fake.faults.rateLimited(0, { times: 1 })
-  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
-  fake.faults.clear()
-  fake.faults.unavailable(0, { times: 1 })
-  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
-  fake.faults.clear()
-  fake.faults.reset('before', { times: 1 })
-  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  const once = { times: 1 }
+  const faults = [
+    () => fake.faults.unauthorized(once),
+    () => fake.faults.rateLimited(0, once),
+    () => fake.faults.unavailable(0, once),
+    () => fake.faults.reset('before', once),
+  ]
+  for (const strike of faults) {
+    strike()
+    t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+    fake.faults.clear()
+  }
   const samples = await read(rig)
   for (const reason of ['401', '429', '503', 'connection']) {
     t.equal(samples('procore_proxy_retries_total', at(reason)), 1, reason)
   }
-  const [first, second, third, fourth] = rig.server.recorder.requests().reverse()
-  t.strictSame(
-    [first, second, third, fourth].map((each) => each?.retries),
-    [['401'], ['429'], ['503'], ['connection']],
+  const recorded = rig.server.recorder.requests().reverse()
+  t.match(
+    recorded,
+    ['401', '429', '503', 'connection'].map((reason) => ({ retries: [reason] })),
   )
-  t.ok((third?.timing.queuedMs ?? 0) > 0, 'the wait before another try')
+  t.ok((recorded[2]?.timing.queuedMs ?? 0) > 0, 'the wait before another try')
 })
 
 t.test('tokens: issued, failed by reason, age and end; budgets', async (t) => {
@@ -180,10 +177,7 @@ t.test('not ready is 0', async (t) => {
   t.equal(samples('procore_proxy_token_valid', { account: 'app', environment: 'fake' }), 0)
 })
 
-const LIVE: Live = {
-  ...{ version: '1', config: testConfig(), ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-  ...{ budgetRemaining: () => undefined, logLinesLost: 7, shared: { up: false, errors: { timeout: 3 } } },
-}
+const LIVE = testLive({ logLinesLost: 7, shared: { up: false, errors: { timeout: 3 } } })
 
 function request(over: Partial<Exchange> = {}): Exchange {
   return { ...startExchange('id', 'GET', '/x'), group: 'acme', status: 200, ...over }
@@ -195,10 +189,7 @@ t.test('what happened before prom-client was loaded is counted, however much it 
   for (let n = 0; n < 2_500; n++) metrics.add(request({ bytesIn: 2, durationMs: 20 }))
   const { text } = await metrics.text(EVERYTHING)
   const samples = metricsOf(text)
-  t.equal(
-    samples('procore_proxy_requests_total', { company: 'acme', caller: '', method: 'read', status: '2xx' }),
-    2_500,
-  )
+  t.equal(requestsOf(samples, 'acme', '2xx'), 2_500)
   t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 5_000)
   t.equal(samples('procore_proxy_request_duration_seconds_bucket', { company: 'acme', le: '0.025' }), 2_500)
   t.equal(samples('procore_proxy_log_lines_lost_total'), 7)

@@ -8,7 +8,7 @@ import { maskHeader } from '../../src/observe/mask.ts'
 import { Recorder } from '../../src/observe/recorder.ts'
 import { EVERYTHING, type Viewer } from '../../src/observe/viewer.ts'
 import { fakeTime } from '../fixtures/clock.ts'
-import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
+import { openSocket, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const DEFAULTS: InspectorSettings = { enabled: true, requests: 200, showQueryValues: false, bodies: false }
 
@@ -81,10 +81,8 @@ t.test('a request that went through is remembered with all that explains it', as
   t.equal(headers.get('Procore-Proxy-Company'), 'acme')
   const { queuedMs, tokenMs, connectMs, upstreamMs = 0, bodyMs = 0, totalMs } = request!.timing
   for (const ms of [connectMs, upstreamMs, bodyMs]) t.ok(ms >= 0)
-  t.ok(
-    Math.abs(queuedMs + tokenMs + connectMs + upstreamMs + bodyMs - totalMs) < 1,
-    'the parts come to the whole',
-  )
+  const parts = queuedMs + tokenMs + connectMs + upstreamMs + bodyMs
+  t.ok(Math.abs(parts - totalMs) < 1, 'the parts come to the whole')
   t.notMatch(
     JSON.stringify([server.recorder.requests(), server.recorder.series()]),
     /query0|caller0|cookie\d|proxy0|hop0|kept0|sig0|tok0|demo-secret|Bearer/,
@@ -100,7 +98,7 @@ t.test('a wait for a token shows in the timing', async (t) => {
 
 t.test('refusals and failures are remembered with their help; own pages are not', async (t) => {
   const { server, get, port, fake } = await startRig(t, { settings: { upstream: { retries: 0 } } })
-  await get('/nobody/rest/v1.0/me?a=query0')
+  await get('/unknown/rest/v1.0/me?a=query0')
   fake.faults.reset('before')
   await get('/acme/rest/v1.0/me')
   fake.faults.clear()
@@ -128,10 +126,10 @@ t.test('refusals and failures are remembered with their help; own pages are not'
   ])
   const unknown = shown[0]
   t.match(unknown, {
-    target: '/nobody/rest/v1.0/me?a=*',
+    target: '/unknown/rest/v1.0/me?a=*',
     added: [],
     removed: [],
-    error: { detail: /nobody/, help: /./ },
+    error: { detail: /unknown/, help: /./ },
   })
   const errors = server.recorder.errors()
   t.match(
@@ -139,7 +137,7 @@ t.test('refusals and failures are remembered with their help; own pages are not'
     ['company_unknown', 'host_not_allowed', 'upstream_protocol', 'upstream_status'],
     'who left is no error',
   )
-  t.match(errors.at(-1), { code: 'company_unknown', target: '/nobody/rest/v1.0/me?a=*', status: 404 })
+  t.match(errors.at(-1), { code: 'company_unknown', target: '/unknown/rest/v1.0/me?a=*', status: 404 })
   t.notMatch(JSON.stringify([shown, errors]), 'query0')
 })
 
@@ -147,12 +145,11 @@ t.test('the inspector can be off, or smaller, and a reload changes that', async 
   const rig = await startRig(t, { settings: { inspector: { enabled: false } } })
   const { server, get } = rig
   await get('/acme/rest/v1.0/me')
-  await get('/nobody/rest/v1.0/me')
+  await get('/unknown/rest/v1.0/me')
   t.notOk(server.recorder.enabled)
   t.strictSame([server.recorder.requests(), server.recorder.series()], [[], []])
   t.match(server.recorder.errors(), [{ code: 'company_unknown' }])
   const companies = { acme: { id: '7656', serviceAccount: 'app' } }
-  const { settingsFor } = await import('../fixtures/proxy.ts')
   await rig.reload(settingsFor(rig.fake, { companies, inspector: { requests: 2, showQueryValues: true } }))
   t.ok(server.recorder.enabled)
   for (const n of [1, 2, 3]) await get(`/acme/rest/v1.0/me?n=${n}`)
@@ -165,18 +162,13 @@ t.test('the inspector can be off, or smaller, and a reload changes that', async 
 t.test('bounded in number and in bytes; readers ask for what is new', async (t) => {
   const few = recorder({ requests: 3 })
   for (let n = 1; n <= 5; n++) few.record(ended({ bytesOut: n }))
-  t.strictSame(
-    few.requests().map(({ seq, bytesOut }) => [seq, bytesOut]),
-    [
-      [5, 5],
-      [4, 4],
-      [3, 3],
-    ],
+  t.match(
+    few.requests(),
+    [5, 4, 3].map((n) => ({ seq: n, bytesOut: n })),
   )
-  t.strictSame(
-    few.requests(EVERYTHING, 4).map(({ seq }) => seq),
-    [5],
-  )
+  t.equal(few.requests().length, 3)
+  t.match(few.requests(EVERYTHING, 4), [{ seq: 5 }])
+  t.equal(few.requests(EVERYTHING, 4).length, 1)
   t.strictSame(few.requests(EVERYTHING, 5), [])
   few.configure({ ...DEFAULTS, requests: 10 })
   t.equal(few.requests().length, 3)
@@ -206,24 +198,21 @@ function bodiesOf(text: string): Bodies {
   return bodies
 }
 
-t.test(
-  'bodies count among the bytes, and go with their requests or when they are switched off',
-  async (t) => {
-    const long = 'x'.repeat(2048)
-    const one = recorder({ requests: 10_000, bodies: true })
-    t.ok(one.keepsBodies)
-    for (let n = 0; n < 2_000; n++) one.record(ended({ bodies: bodiesOf(long) }))
-    const isKept = (seq: number) => one.request('id', seq) !== undefined
-    t.ok(!isKept(1_100) && isKept(1_300), 'some 800 of 5 KiB each')
-    t.equal(one.request('id')?.requestBody?.text, long)
-    one.configure({ ...DEFAULTS, requests: 10_000 })
-    t.notOk(one.keepsBodies)
-    t.match(one.request('id'), { bodies: false, requestBody: undefined, answerBody: undefined })
-    for (let n = 0; n < 2_000; n++) one.record(ended())
-    t.ok(isKept(1_300), 'what was forgotten made room')
-    t.equal(one.requests().length, 200, 'no list is longer')
-  },
-)
+t.test('bodies count among the bytes, and go with their requests or when switched off', async (t) => {
+  const long = 'x'.repeat(2048)
+  const one = recorder({ requests: 10_000, bodies: true })
+  t.ok(one.keepsBodies)
+  for (let n = 0; n < 2_000; n++) one.record(ended({ bodies: bodiesOf(long) }))
+  const isKept = (seq: number) => one.request('id', seq) !== undefined
+  t.ok(!isKept(1_100) && isKept(1_300), 'some 800 of 5 KiB each')
+  t.equal(one.request('id')?.requestBody?.text, long)
+  one.configure({ ...DEFAULTS, requests: 10_000 })
+  t.notOk(one.keepsBodies)
+  t.match(one.request('id'), { bodies: false, requestBody: undefined, answerBody: undefined })
+  for (let n = 0; n < 2_000; n++) one.record(ended())
+  t.ok(isKept(1_300), 'what was forgotten made room')
+  t.equal(one.requests().length, 200, 'no list is longer')
+})
 
 t.test('bodies are shown with one request alone, and an exchange lets go of them', async (t) => {
   const one = recorder({ bodies: true })
@@ -266,10 +255,7 @@ t.test('nothing of a request outlives it but what is shown', async (t) => {
   one.record(ended({ answerHeaders: ['X-Request-Id', 'id'] }))
   t.equal(one.requests()[0]?.procoreRequestId, undefined, 'our own id is not Procore’s')
   one.record(ended({ group: undefined, company: undefined }))
-  t.strictSame(
-    one.series().map(({ company }) => company),
-    ['acme'],
-  )
+  t.match(one.series(), [{ company: 'acme' }])
 })
 
 t.test('ten minutes of each company, in buckets of ten seconds', async (t) => {
@@ -326,27 +312,10 @@ t.test('a viewer sees the requests, errors and series of its own companies and c
     [{ companies: new Set(), caller: undefined }, '', ''],
   ]
   for (const [viewer, ids, companies] of cases) {
-    t.equal(
-      one
-        .requests(viewer)
-        .map(({ id }) => id)
-        .join(''),
-      ids,
-    )
-    t.equal(
-      one
-        .errors(viewer)
-        .map(({ id }) => id)
-        .join(''),
-      ids,
-    )
-    t.equal(
-      one
-        .series(viewer)
-        .map(({ company }) => company)
-        .join(),
-      companies,
-    )
+    for (const list of [one.requests(viewer), one.errors(viewer)])
+      t.equal(list.map(({ id }) => id).join(''), ids)
+    const series = one.series(viewer)
+    t.equal(series.map(({ company }) => company).join(), companies)
     for (const { reqId = '' } of seen)
       t.equal(one.request(reqId, undefined, viewer) !== undefined, ids.includes(reqId), reqId)
   }

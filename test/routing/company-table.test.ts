@@ -44,7 +44,7 @@ t.test('"*" serves every canonical id that no company has', async (t) => {
   ]) {
     t.equal(companyOfId(table, id), undefined, JSON.stringify(id))
   }
-  t.equal(companyOfId(companyTable(testConfig()), '999'), undefined, 'without "*" nobody does')
+  t.equal(companyOfId(companyTable(testConfig()), '999'), undefined, 'without "*" no company does')
 })
 
 t.test('Names of object properties are no companies', async (t) => {

@@ -243,7 +243,6 @@ t.test('What can not be answered is refused with the code that says why', async 
     ['one', `/rest/${'a'.repeat(4096)}`, {}, 'request_invalid'],
     ['one', '/rest/x?company_id%zz=1', {}, 'request_invalid'],
     ['one', '/favicon.ico', {}, 'route_unknown'],
-    ['one', '/', {}, 'route_unknown'],
     ['one', '/foo', {}, 'route_unknown'],
     ['one', '/acme', {}, 'route_unknown'],
     ['one', '/acme/foo', {}, 'route_unknown'],

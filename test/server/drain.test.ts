@@ -11,7 +11,7 @@ t.test('closing takes no longer than five seconds', async (t) => {
   await time.pass(4_900)
   t.notOk(fate.settled)
   await time.pass(200)
-  t.match(fate, { settled: true, value: true }, 'and nobody was cut off')
+  t.match(fate, { settled: true, value: true }, 'and no request was cut off')
 })
 
 t.test('a drain that ends leaves no timer', async (t) => {

@@ -3,7 +3,6 @@ import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
 import { TokenFailure } from '../../src/auth/token-failure.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
@@ -11,9 +10,9 @@ import { createLogger } from '../../src/observe/log.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
 import { EventStreams } from '../../src/server/event-streams.ts'
 import { Observation } from '../../src/server/observation.ts'
-import { registerPageRedirects } from '../../src/server/page.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
+import { testLive } from '../fixtures/live.ts'
 import { openSocket, type Rig, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const ROUTES = ['/_proxy/', '/_proxy/page.js', '/_proxy/page.css', '/_proxy/requests']
@@ -85,7 +84,7 @@ t.test('every part of the page is sent with headers that keep other pages out of
     'nothing inline',
   )
   t.equal((await rig.get('/acme/_proxy/')).status, 200, 'below a company too')
-  t.equal((await rig.get('/nobody/_proxy/')).status, 404)
+  t.equal((await rig.get('/unknown/_proxy/')).status, 404)
   for (const path of [...ROUTES, '/_proxy/events']) {
     t.equal((await rig.get(path, { method: 'POST' })).status, 404, `POST ${path}`)
   }
@@ -123,7 +122,7 @@ t.test('requests: a list, and each by its id; nothing secret in either', async (
   const hello = await find('hello')
   t.match(hello, { status: { version: String, companies: [{ name: 'acme' }, {}] }, requests: [{}, {}] })
   for (const text of [list.text, one.text, JSON.stringify(hello)]) t.notMatch(text, 's3cr3t')
-  const none = await rig.get('/_proxy/requests/nobody')
+  const none = await rig.get('/_proxy/requests/unknown')
   t.match(none, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } })
 })
 
@@ -244,16 +243,21 @@ t.test('a page that reads nothing is dropped, and until then nothing piles up fo
 })
 
 t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where it is on', async (t) => {
-  const recorder = { enabled: true }
-  const app = fastify()
-  registerPageRedirects(app, { observation: { recorder } as unknown as Observation })
-  t.teardown(() => app.close())
-  for (const path of ['/', '/_proxy']) {
-    recorder.enabled = true
-    t.match(await app.inject(path), { statusCode: 302, headers: { location: '_proxy/' } }, path)
-    recorder.enabled = false
-    t.match((await app.inject(path)).json(), { message: /switched off/ }, path)
+  const rig = await startRig(t)
+  const settings = JSON.parse(readFileSync(rig.file, 'utf8')) as Record<string, unknown>
+  for (const [path, location] of [
+    ['/', '/_proxy/'],
+    ['/_proxy', '/_proxy/'],
+    ['/acme/_proxy', '/acme/_proxy/'],
+  ] as const) {
+    t.match(await rig.get(path), { status: 302, headers: { location } }, path)
   }
+  for (const path of ['/?x=1', '/acme/', '/_PROXY', '/nope/_proxy'])
+    t.equal((await rig.get(path)).status, 404, path)
+  await rig.reload({ ...settings, publicUrl: 'https://tools.example/procore' })
+  t.match(await rig.get('/'), { status: 302, headers: { location: './_proxy/' } }, 'below another path')
+  await rig.reload({ ...settings, inspector: { enabled: false } })
+  for (const path of ['/', '/_proxy']) t.match((await rig.get(path)).text, /switched off/, path)
 })
 
 function observe(t: Test) {
@@ -263,11 +267,7 @@ function observe(t: Test) {
     { level: 'info', format: 'json' },
     { write: (line: string) => void lines.push(line) },
   )
-  const live = {
-    ...{ version: '1', config, ready: true, inFlight: 0, listeners: [], tokens: [], loads: [] },
-    ...{ budgetRemaining: () => undefined, logLinesLost: 0, shared: undefined },
-  }
-  const observation = new Observation({ config, log, live })
+  const observation = new Observation({ config, log, live: testLive() })
   t.teardown(() => observation.close())
   return { observation, lines, config }
 }

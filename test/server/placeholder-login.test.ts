@@ -2,6 +2,7 @@
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
 import { registerPlaceholderLogin } from '../../src/server/placeholder-login.ts'
+import { startRig } from '../fixtures/proxy.ts'
 
 async function start(t: Test, key?: string) {
   const app = fastify()
@@ -59,6 +60,22 @@ t.test('With keys, the key is the client secret and becomes the token', async (t
     t.match(answer.headers['www-authenticate'], /^Basic /)
     t.match(answer.json(), { error: 'invalid_client' })
     t.notMatch(answer.body, 'the-callers-key')
+  }
+})
+
+t.test('A revocation has its key in a header, or as the client secret', async (t) => {
+  const key = 'the-callers-key-1'
+  const rig = await startRig(t, { settings: { guard: { clientKeys: [key] } } })
+  const revoke = (body: string, headers: Record<string, string> = {}) =>
+    rig.get('/oauth/revoke', { method: 'POST', body, headers: { ...FORM, ...headers } })
+  t.match(await revoke(`token=x&client_secret=${key}`), { status: 200, text: '{}' })
+  t.match(await revoke('token=x', { 'procore-proxy-key': key }), { status: 200, text: '{}' })
+  for (const answer of [
+    await revoke('token=x'),
+    await revoke('client_secret=made-up'),
+    await revoke(`client_secret=${key}`, { 'procore-proxy-key': 'made-up' }),
+  ]) {
+    t.match(answer, { status: 401, headers: { 'procore-proxy-error': 'key_required' } })
   }
 })
 

@@ -1,5 +1,7 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
+import { type AddressInfo, Server } from 'node:net'
 import t from 'tap'
+import { freePort } from '../fixtures/cli.ts'
 import { settingsFor, startRig } from '../fixtures/proxy.ts'
 
 t.test('of two configurations the newer one stays, though the older one was to be tried again', async (t) => {
@@ -22,4 +24,65 @@ t.test('of two configurations the newer one stays, though the older one was to b
   t.match(told.at(-1), /the new configuration is in force/)
   t.equal((await get('/globex/rest/v1.0/me')).status, 404, 'globex is gone')
   t.ok(await server.drain())
+})
+
+t.test('an address widens to all of the machine on the same port, and back', async (t) => {
+  const port = await freePort()
+  const at = (host: string) => ({ listen: `${host}:${port}`, guard: { allowUnauthenticated: true } })
+  const { fake, server, reload, get, log } = await startRig(t, { settings: at('127.0.0.1') })
+  const urls = () => server.addresses().map(({ url }) => url)
+  for (const host of ['0.0.0.0', '127.0.0.1']) {
+    await reload(settingsFor(fake, at(host)))
+    t.strictSame(urls(), [`http://${host}:${port}`], log().at(-1)?.['error'] as string)
+    const base = `http://127.0.0.1:${port}`
+    t.equal((await get('/acme/rest/v1.0/me', { base })).status, 200, host)
+  }
+})
+
+t.test('an error of a listening server is logged each time, and ends nothing', async (t) => {
+  const servers: Server[] = []
+  const { listen } = Server.prototype
+  t.intercept(Server.prototype, 'listen', {
+    value: function (this: Server, ...args: Parameters<typeof listen>) {
+      servers.push(this)
+      return listen.apply(this, args)
+    },
+  })
+  const { url, get, log } = await startRig(t)
+  const server = servers.find((each) => url.endsWith(`:${(each.address() as AddressInfo | null)?.port}`))
+  for (let nth = 0; nth < 2; nth++) server?.emit('error', new Error('too many open files'))
+  t.equal(log().filter(({ msg }) => /failed to accept/.test(String(msg))).length, 2)
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+})
+
+t.test('what is known of a budget stays with a reload', async (t) => {
+  const { fake, reload, get } = await startRig(t, { fake: { rateLimit: { hourly: 2, spike: 100 } } })
+  for (let nth = 0; nth < 2; nth++) await get('/acme/rest/v1.0/me')
+  await reload(
+    settingsFor(fake, {
+      companies: { other: { id: '7656', serviceAccount: 'app' } },
+      rateLimit: { whenExhausted: 'reject' },
+    }),
+  )
+  fake.journal.clear()
+  t.match(await get('/other/rest/v1.0/me'), { status: 429, json: { code: 'rate_limited' } })
+  t.equal(fake.journal.api().length, 0)
+})
+
+t.test('a secret that was refused shows in status and metrics until a reload works', async (t) => {
+  const { fake, reload, get } = await startRig(t)
+  await reload(
+    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'wrong' } } }),
+  )
+  const shown = async () => {
+    const { lastReload } = (await get('/_proxy/status')).json
+    const [, metric] =
+      /^procore_proxy_config_last_reload_successful (\d)$/m.exec((await get('/_proxy/metrics')).text) ?? []
+    return [lastReload.ok, lastReload.errors.join(), metric]
+  }
+  t.match(await shown(), [false, /refused/, '0'])
+  t.notMatch((await get('/_proxy/status')).text, 'wrong')
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200, 'the old one goes on')
+  await reload(settingsFor(fake))
+  t.strictSame(await shown(), [true, '', '1'])
 })

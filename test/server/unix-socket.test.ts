@@ -16,7 +16,7 @@ t.test('only a stale socket makes way', async (t) => {
   const server = createServer().listen(path)
   await once(server, 'listening')
   await t.rejects(clearStaleSocket(path), /another process listens there/)
-  // Whoever moves the file keeps it from being removed with its server.
+  // If the file is moved, it is not removed with its server.
   renameSync(path, `${path}.kept`)
   server.close()
   await once(server, 'close')

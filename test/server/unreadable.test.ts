@@ -1,7 +1,6 @@
 // Covers src/server/unreadable.ts: what comes in is no HTTP, or no request to answer to.
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { CallerConnections } from '../../src/server/connections.ts'
 import { onClientError } from '../../src/server/unreadable.ts'
@@ -49,24 +48,6 @@ t.test('rubbish behind a whole request costs it nothing; the connection ends wit
   }
 })
 
-t.test('nor does rubbish that goes on coming while the answer is taken', async (t) => {
-  const { port, fake } = await startRig(t)
-  const body = 'x'.repeat(3_000_000)
-  fake.faults.api.push({ match: '/rest/v1.0/long', body })
-  const socket = await openSocket(port)
-  socket.write('GET /acme/rest/v1.0/long HTTP/1.1\r\nHost: localhost\r\n\r\n\0\u0001rubbish\r\n\r\n')
-  const more = setInterval(() => socket.write('more'), 10)
-  t.teardown(() => clearInterval(more))
-  await sleep(300)
-  let length = 0
-  socket.on('data', (chunk) => {
-    length += chunk.length
-  })
-  await once(socket, 'end')
-  t.ok(length > body.length, `${length} bytes came`)
-  socket.destroy()
-})
-
 t.test('an idle connection is closed in silence, half a head is told that it took too long', async (t) => {
   const refuse = (bytesRead: number, code = 'ERR_HTTP_REQUEST_TIMEOUT', writable = true) => {
     let sent = ''
@@ -91,7 +72,7 @@ t.test('a chunked body that breaks is 400, and ends the connection and what went
   socket.write(
     'POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n',
   )
-  await fake.journal.when(({ bodyBytes }) => bodyBytes === 3)
+  await fake.journal.when(({ server }) => server === 'api')
   socket.write('no size\r\n')
   let text = ''
   for await (const chunk of socket) text += chunk
@@ -101,13 +82,13 @@ t.test('a chunked body that breaks is 400, and ends the connection and what went
 
 t.test('CONNECT behind a request leaves nothing in flight', async (t) => {
   const { port, fake, server } = await startRig(t)
-  fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 60_000 })
+  fake.faults.api.push({ match: '/rest/v1.0/slow', hang: 'before' })
   const socket = await openSocket(port)
-  socket.on('error', () => {})
+  socket.on('error', () => {}).resume()
   socket.write('GET /acme/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
   socket.write('CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await once(socket, 'close')
-  await fake.journal.when(({ aborted }) => aborted)
+  await fake.journal.when(({ answer }) => answer === 'cut')
   t.equal(server.inFlight, 0)
 })

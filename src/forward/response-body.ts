@@ -7,7 +7,7 @@ import type { UpstreamResponse } from './upstream-response.ts'
 type Replace = (value: string) => string | undefined
 
 /** What the response to one request may need. */
-export interface BodyWishes {
+export interface BodyOptions {
   /** The proxy asked for compression and the caller did not, so the body has to be decompressed. */
   readonly unpack: boolean
   /** Replaces string values in JSON bodies. */
@@ -31,8 +31,12 @@ const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
  * Decides what has to be done to this response body; undefined if it passes unchanged. `headers` are by lower-case
  * name.
  */
-export function planBody(status: number, headers: ParsedHeaders, wishes: BodyWishes): BodyPlan | undefined {
-  const { unpack, replace } = wishes
+export function planBody(
+  status: number,
+  headers: ParsedHeaders,
+  bodyOptions: BodyOptions,
+): BodyPlan | undefined {
+  const { unpack, replace } = bodyOptions
   if (!unpack && replace === undefined) return undefined
   // Invariant: a partial response is neither decompressed nor rewritten, because its range refers to the original
   // bytes.

@@ -1,0 +1,133 @@
+// The audit through the whole proxy: what gets a line, when it is on disk, and what happens while none can be written.
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { readAnswers } from '../fixtures/attacker.ts'
+import { openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
+
+/** A proxy that keeps an audit file; gives the file's lines. */
+async function start(t: Test, audit: Record<string, unknown> = {}) {
+  const file = join(t.testdirName, 'audit.jsonl')
+  const companies = {
+    acme: { id: '7656', serviceAccount: 'app' },
+    globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
+  }
+  const rig = await startRig(t, { settings: { audit: { file, ...audit }, companies } })
+  const text = () => readFileSync(file, 'utf8')
+  const lines = () =>
+    text()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  return { rig, text, lines }
+}
+
+/** Sends one request and gives what `look` sees at the moment when the caller has seen the end. */
+async function atTheEnd<T>(
+  rig: Rig,
+  method: string,
+  target: string,
+  look: () => T,
+  version = '1.1',
+): Promise<T> {
+  const socket = await openSocket(rig.port)
+  socket.write(
+    `${method} ${target} HTTP/${version}\r\nHost: localhost\r\nX-Request-Id: ${method}${target}\r\nContent-Length: 0\r\n\r\n`,
+  )
+  let text = ''
+  const { promise, resolve } = Promise.withResolvers<T>()
+  socket.on('data', (chunk) => {
+    text += chunk.toString('latin1')
+    if (readAnswers(text, false, [method]).answers[0]?.whole) resolve(look())
+  })
+  socket.once('end', () => resolve(look()))
+  const seen = await promise
+  socket.destroy()
+  return seen
+}
+
+t.test('the line is on disk before the caller sees the end, however the response ends', async (t) => {
+  const { rig, text } = await start(t, { what: 'all' })
+  for (const [method, target, version] of [
+    ['POST', '/acme/rest/v1.0/echo'],
+    ['GET', '/acme/rest/v1.0/large?bytes=1'],
+    ['GET', '/acme/rest/v1.0/large?bytes=200000'],
+    ['GET', '/acme/rest/v1.0/large?bytes=5&chunked=1'],
+    ['GET', '/acme/rest/v1.0/large?bytes=200000&chunked=1'],
+    ['GET', '/acme/rest/v1.0/large?bytes=200000&chunked=1', '1.0'],
+    ['HEAD', '/acme/rest/v1.0/me'],
+    ['PUT', '/acme/rest/v1.0/status/204'],
+    ['GET', '/acme/rest/v1.0/status/304'],
+    ['GET', '/unknown/rest/v1.0/me'],
+    ['POST', '/globex/rest/v1.0/echo'],
+  ] as const) {
+    for (let nth = 0; nth < 5; nth++) {
+      const before = text().length
+      const line = await atTheEnd(rig, method, target, () => text().slice(before), version)
+      t.match(line, `"method":"${method}"`, `${method} ${target} ${version}`)
+    }
+  }
+})
+
+t.test(
+  'writes and refusals get a line, with the query masked; reads only where all is asked for',
+  async (t) => {
+    const { rig, lines } = await start(t)
+    await rig.get('/acme/rest/v1.0/me')
+    await rig.get('/acme/rest/v1.0/echo?token=s3cr3t', {
+      method: 'PATCH',
+      body: 's3cr3t',
+      headers: { 'x-request-id': 'one' },
+    })
+    await rig.get('/globex/rest/v1.0/echo', { method: 'DELETE' })
+    t.match(lines(), [
+      {
+        ...{ reqId: 'one', company: 'acme', environment: 'fake', method: 'PATCH', status: 200 },
+        ...{ path: '/acme/rest/v1.0/echo?token=*', durationMs: Number, time: /Z$/ },
+      },
+      { company: 'globex', method: 'DELETE', status: 403, cause: 'access_denied' },
+    ])
+    t.equal(lines().length, 2)
+  },
+)
+
+t.test('what broke off has a line without a status, or with the one that was begun', async (t) => {
+  const { rig, lines } = await start(t)
+  rig.fake.faults.api.push({ match: '/rest/v1.0/hangs', hang: 'before' })
+  const socket = await openSocket(rig.port)
+  socket.write('POST /acme/rest/v1.0/hangs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n')
+  await rig.fake.journal.when(({ url }) => url === '/rest/v1.0/hangs')
+  socket.destroy()
+  await once(socket, 'close')
+  rig.fake.faults.api.push({ match: '/rest/v1.0/breaks', body: 'x'.repeat(100_000), reset: 'mid-body' })
+  await rig.get('/acme/rest/v1.0/breaks', { method: 'POST' }).catch(() => {})
+  t.ok(await rig.server.drain())
+  t.match(
+    lines().sort((a, b) => String(a['path']).localeCompare(String(b['path']))),
+    [
+      { path: '/acme/rest/v1.0/breaks', status: 200, cause: 'upstream_protocol' },
+      { path: '/acme/rest/v1.0/hangs', status: null, cause: 'caller_gone' },
+    ],
+  )
+})
+
+t.test('while no line can be written, writes are refused, and reads go on with a warning', async (t) => {
+  const { rig } = await start(t, { file: '/dev/full', what: 'all' })
+  t.equal((await rig.get('/acme/rest/v1.0/me')).status, 200)
+  rig.fake.journal.clear()
+  const refused = await rig.get('/acme/rest/v1.0/echo', { method: 'POST' })
+  t.match(refused, {
+    status: 503,
+    headers: { 'procore-proxy-error': 'audit_unavailable', 'retry-after': '1' },
+  })
+  t.equal(rig.fake.journal.api().length, 0)
+  t.equal((await rig.get('/acme/rest/v1.0/me')).status, 200)
+  t.equal((await rig.get('/unknown/rest/v1.0/me')).status, 404)
+  t.equal(rig.log().filter(({ level, msg }) => level === 'warn' && /audit/.test(String(msg))).length, 1)
+})
+
+t.test('a write whose line can not be written is never answered as if it had one', async (t) => {
+  const { rig } = await start(t, { file: '/dev/full' })
+  await t.rejects(rig.get('/acme/rest/v1.0/echo', { method: 'POST', body: 'x' }))
+})
