@@ -60,7 +60,7 @@ function companyRow(company: CompanyStatus): string[] {
 
 function budgetText(budget: CompanyStatus['budget']): string {
   if (budget === null) return '-'
-  const reset = budget.resetSeconds === null ? '' : `, new in ${span(budget.resetSeconds)}`
+  const reset = budget.resetSeconds === null ? '' : ` for ${span(budget.resetSeconds)}`
   return `${budget.remaining} of ${budget.limit}${reset}`
 }
 

@@ -42,6 +42,8 @@ export class CallerConnection {
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
+  /** Bytes that were read up to the end of the last request. */
+  #bytesBefore = 0
   #flushed = -1
   #flushedAt = 0
 
@@ -75,6 +77,11 @@ export class CallerConnection {
   /** Handles a request now, or after the requests before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
+    if (request.headers.upgrade !== undefined && this.#hasMore(request)) {
+      // Node drops what arrived in one piece with an ignored offer to upgrade, so that the next bytes may begin anywhere.
+      this.#isCondemned = true
+      response.shouldKeepAlive = false
+    }
     if (this.#current === undefined) this.#begin({ request, response })
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
     else this.socket.destroy()
@@ -90,10 +97,19 @@ export class CallerConnection {
   #end(ended: Current): void {
     if (this.#current !== ended) return
     this.#current = undefined
+    this.#bytesBefore = this.socket.bytesRead
     for (const tell of ended.onClose) tell()
     if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
+  }
+
+  /** True if more has arrived than the head of this request, or if its length cannot be told. */
+  #hasMore({ method, url, httpVersion, rawHeaders }: IncomingMessage): boolean {
+    let length = `${method} ${url} HTTP/${httpVersion}\r\n\r\n`.length
+    // Each header with ": " or "\r\n" behind its parts.
+    for (const part of rawHeaders) length += part.length + 2
+    return this.#current !== undefined || this.socket.bytesRead - this.#bytesBefore !== length
   }
 
   #closeUnlessComplete(request: IncomingMessage): void {

@@ -315,7 +315,6 @@ t.test('very long targets and headers are refused quickly, and the connection do
 t.test('reserved words and other paths are no way to the API, nor past it', async (t) => {
   const rig = await start(t)
   for (const target of [
-    '/',
     '/acme',
     '/acme/',
     '/rest',
@@ -337,7 +336,6 @@ t.test('reserved words and other paths are no way to the API, nor past it', asyn
     '/oauth/applications',
     '/oauth/token/../rest/v1.0/me',
     '/admin',
-    '/_proxy',
     '/_proxyx/rest/v1.0/me',
     '/rest_/v1.0/me',
     '/users/sign_in',

@@ -114,7 +114,7 @@ t.test('colours are for terminals, unless NO_COLOR is set', needsTerminal, async
   const cwd = t.testdir()
   const plain = await runToEnd(t, ['check', '--help'], { cwd, env: { FORCE_COLOR: '' } })
   t.notMatch(plain.out, '\x1b[')
-  const command = `env -u FORCE_COLOR -u NO_COLOR COLOUR ${COMMAND.join(' ')} check --help`
+  const command = `env -u CI -u FORCE_COLOR -u NO_COLOR COLOUR ${COMMAND.join(' ')} check --help`
   for (const colour of ['', 'NO_COLOR=1']) {
     const terminal = new Terminal(t, command.replace('COLOUR', colour), { cwd })
     t.equal(await terminal.end(), 0)

@@ -47,7 +47,7 @@ t.test('tells what a running proxy does, as tables and as JSON, by TCP and by un
   const lines: RegExp[] = [
     /^procore-proxy \d\S+ at unix:\S+: ready, up (\d+ min )?(\d+ s)?, 1 in flight\n/,
     /^listening on http:\/\/127\.0\.0\.1:\d+ \(acme\)$/m,
-    /^acme \(default\) +7656 +app +read-write +2 +0 +0 +\d+ of 100, new in \d+ s$/m,
+    /^acme \(default\) +7656 +app +read-write +2 +0 +0 +\d+ of 100 for \d+ s$/m,
     /^bad +99 +bad +read-only, 1 rule +1 +1 +0 +-$/m,
     /^\* +- +app +read-write +1 +1 /m,
     /^app +fake +valid +\d+ s +1 h \d+ min +-$/m,
