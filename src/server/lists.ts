@@ -55,7 +55,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
       reply.trailer('Procore-Proxy-Skipped', async () => String(skipped.length))
     }
     // Nothing is prepared in advance here: the page that is read ahead is enough.
-    return reply.send(Readable.from(startingWith(first, text), { highWaterMark: 0 }))
+    return reply.send(Readable.from(counted(exchange, first, text), { highWaterMark: 0 }))
   } catch (error) {
     if (!(error instanceof PageRefusedError)) throw error
     const { call, context } = latestPage()
@@ -68,12 +68,19 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   }
 }
 
-async function* startingWith(
+/** The text from its beginning; its bytes are counted for the log line of the list. */
+async function* counted(
+  exchange: Exchange,
   first: IteratorResult<string, void>,
   rest: AsyncGenerator<string, void>,
 ): AsyncGenerator<string, void> {
-  yield first.value ?? ''
-  yield* rest
+  const start = first.value ?? ''
+  exchange.bytesOut += Buffer.byteLength(start)
+  yield start
+  for await (const text of rest) {
+    exchange.bytesOut += Buffer.byteLength(text)
+    yield text
+  }
 }
 
 /** How the pages of this request's list are read, and the page that was requested last. */

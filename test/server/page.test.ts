@@ -337,3 +337,12 @@ t.test('the body of a refusal tells its cause in log, status and page, and is fo
   t.equal(exchange.errorBody, undefined)
   t.notMatch(lines.join() + JSON.stringify(observation.status()), 'body0')
 })
+
+t.test('a whole list is one line of the log, with its pages and bytes', async (t) => {
+  const rig = await startRig(t)
+  const list = await rig.get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
+  t.equal(list.status, 200)
+  const line = () => rig.log().find(({ path }) => String(path).startsWith('/acme/_proxy/ndjson/'))
+  for (let tries = 0; tries < 40 && line() === undefined; tries++) await sleep(25)
+  t.match(line(), { status: 200, pages: 5, bytesOut: Buffer.byteLength(list.text) })
+})
