@@ -2,7 +2,6 @@
 // a server may read.
 import { METHODS } from '../config/access-rules.ts'
 import type { Access, AccessRule } from '../config/config.ts'
-import { ProxyError } from '../errors.ts'
 import { queriesOf, readingsOf } from '../routing/path-readings.ts'
 import { METHOD_OVERRIDE, queryValues } from '../routing/query.ts'
 import { quote } from '../routing/quote.ts'
@@ -33,18 +32,7 @@ export interface AccessDecision {
   readonly byRule: boolean
 }
 
-const HELP_ON_RULES =
-  'Change these `rules` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which rule decides.'
-
 const OVERRIDES = /^x-(?:http-)?method(?:-override)?$/
-
-/** Throws `access_denied` if these rights do not allow the request. */
-export function judgeAccess(rights: Rights, request: JudgedRequest): void {
-  const decision = decideAccess(rights, request)
-  if (decision.allowed) return
-  const options = rights.rules.length === 0 ? {} : { help: HELP_ON_RULES }
-  throw new ProxyError('access_denied', decision.why, options)
-}
 
 /**
  * Decides whether the request may be sent, and why. Throws `request_invalid` for a `_method` that cannot be decoded.

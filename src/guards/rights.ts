@@ -1,6 +1,6 @@
 // Decides what a named caller may call: its companies, access, rules and projects. The company's own rights apply as
 // well.
-import type { Access, Caller } from '../config/config.ts'
+import type { Caller } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { readingsOf } from '../routing/path-readings.ts'
 import { quote } from '../routing/quote.ts'
@@ -21,6 +21,8 @@ const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+
 
 const HELP =
   'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
+const HELP_ON_RULES =
+  'Change these `rules` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which rule decides.'
 
 /**
  * Throws `access_denied` if the caller or the company does not allow the request. Without a caller, the company alone
@@ -33,7 +35,13 @@ export function judgeCaller(
 ): AccessDecision {
   const decision = decideCaller(caller, company, request)
   if (decision.allowed) return decision
-  throw new ProxyError('access_denied', decision.why, caller === undefined ? {} : { help: HELP })
+  throw new ProxyError('access_denied', decision.why, helpFor(caller, company.company))
+}
+
+/** Without a caller and rules, the general help of the error applies. */
+function helpFor(caller: Caller | undefined, { rules }: Rights): { help?: string } {
+  if (caller !== undefined) return { help: HELP }
+  return rules.length === 0 ? {} : { help: HELP_ON_RULES }
 }
 
 /**
@@ -59,11 +67,6 @@ export function decideCaller(
 /** Whether the caller may use a company. Under `"*"`, companies are named by their ids. */
 export function mayUseCompany(caller: Pick<Caller, 'companies'>, name: string): boolean {
   return caller.companies?.includes(name) ?? true
-}
-
-/** The access of a caller in a company if no rule matches: the narrower of the two. */
-export function effectiveAccess(caller: Pick<Caller, 'access'> | undefined, company: Rights): Access {
-  return caller?.access === 'read-only' ? 'read-only' : company.access
 }
 
 /**

@@ -4,10 +4,13 @@ import t from 'tap'
 import { METHODS, resolveRule } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { decideAccess, type JudgedRequest, judgeAccess as judge } from '../../src/guards/access.ts'
+import { decideAccess, type JudgedRequest, type Rights } from '../../src/guards/access.ts'
 import { FORWARDED_METHODS } from '../../src/guards/framing.ts'
+import { judgeCaller } from '../../src/guards/rights.ts'
 
 const denied = { name: 'ProxyError', code: 'access_denied' }
+const judge = (company: Rights, request: JudgedRequest) =>
+  judgeCaller(undefined, { name: 'acme', company }, request)
 /** Without rules. */
 const judgeAccess = (access: Access, request: Omit<JudgedRequest, 'path'>) =>
   judge({ access, rules: [] }, { path: '/rest/v1.0/me', ...request })
