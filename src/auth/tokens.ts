@@ -18,7 +18,8 @@ export type RequestToken = (request: TokenRequest) => Promise<IssuedToken>
 
 /** With more accounts than this, the least recently used ones have to fetch a new token. */
 const MOST_ACCOUNTS = 4096
-const RENEW_AFTER = 0.75
+/** A token is renewed after this part of its lifetime. */
+export const RENEW_AFTER = 0.75
 /** A token ends a little early, so that it does not end on its way to the API. */
 const endMarginMs = (lifetimeMs: number) => Math.min(5_000, lifetimeMs * 0.02)
 

@@ -1,6 +1,7 @@
 // Describes what the cache would do with a call, for `explain`.
 import type { CacheSettings } from '../config/config.ts'
 import type { Call } from '../forward/call.ts'
+import { isRead } from '../guards/access.ts'
 import { cacheRequestOf, keepRuleOf } from './cache-request.ts'
 
 /** Sentences, or undefined if nothing that is configured concerns the call. Sends and keeps nothing. */
@@ -10,8 +11,7 @@ export function explainCache(settings: CacheSettings, call: Call): string | unde
   const rule = keepRuleOf(settings, request?.pathname ?? call.path.split('?', 1)[0] ?? '')
   if (!coalesce && refusalsMs === 0 && rule === undefined) return undefined
   if (request === undefined) {
-    const isRead = call.method === 'GET' || call.method === 'HEAD' || call.method === 'OPTIONS'
-    return isRead
+    return isRead(call.method)
       ? 'Not used for this request.'
       : 'If it succeeds, everything kept of this company is dropped.'
   }

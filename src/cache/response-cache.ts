@@ -1,9 +1,11 @@
 // Saves calls to Procore: equal GETs at the same time are sent once, and responses are kept as long as the
 // configuration says.
+
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
 import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { isRead } from '../guards/access.ts'
 import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders } from './cache-headers.ts'
 import {
   type CacheRequest,
@@ -210,10 +212,6 @@ export class ResponseCache {
     if (rule === undefined) return { freshMs: 0, mostMs: 0 }
     return { freshMs: rule.forMs, mostMs: Math.max(rule.forMs, rule.whenExhaustedMs) }
   }
-}
-
-function isRead(method: string): boolean {
-  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }
 
 /** Whether the response is too old for the caller, because a flight may have been answered right after it began. */

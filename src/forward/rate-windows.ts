@@ -34,9 +34,10 @@ interface Window {
 }
 
 /** Reset times are whole seconds, so responses of one window may differ by this much. */
-const SAME_WINDOW_MS = 1_500
-const MOST_BEFORE_A_RESPONSE = 16
-const MOST_WINDOWS = 8
+export const SAME_WINDOW_MS = 1_500
+/** Sent before the first response tells the limits. */
+export const MOST_BEFORE_A_RESPONSE = 16
+export const MOST_WINDOWS = 8
 /** Random delay, so that proxies that share a budget do not all start at the same moment. */
 const JITTER_MS = 250
 

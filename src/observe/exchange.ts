@@ -11,7 +11,6 @@ export type RetryReason = '401' | '429' | '503' | 'connection'
  * How long a request waited before it was sent: for the rate budget (or because Procore asked for it), or for a
  * token.
  */
-export type WaitReason = 'budget' | 'token'
 
 /** Times come from `performance.now()`, in ms, unless they say otherwise. */
 export class Exchange {

@@ -52,11 +52,7 @@ function patternOf(secrets: readonly string[]): RegExp | null {
     .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
     // If one secret is the beginning of another, the longer one has to be found first.
     .sort((a, b) => b.length - a.length)
-  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(escaped).join('|'))
-}
-
-function escaped(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
+  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'))
 }
 
 function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {

@@ -1,8 +1,10 @@
 // Counts requests and token events and writes the metrics page. prom-client takes 13 MB, so it is loaded when it is
 // first needed.
+
 import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
+import { isRead } from '../guards/access.ts'
 import { STATUS_CLASSES, statusClass } from './company-history.ts'
 import type { Exchange, RetryReason } from './exchange.ts'
 import type { LastReload, Live } from './live.ts'
@@ -48,12 +50,11 @@ export class Metrics {
   add(exchange: Exchange): void {
     const { group: company = NO_COMPANY, caller = '', method, upstreamMs, error } = exchange
     const { durationMs, bytesIn, bytesOut, retryReasons = [] } = exchange
-    const isRead = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
     const status = STATUS_CLASSES[statusClass(exchange.status)] as string
     const by = savedBy(exchange.cacheStatus)
     const code = error instanceof ProxyError ? error.code : undefined
     this.#record((registry) => {
-      registry.add('requests', { company, caller, method: isRead ? 'read' : 'write', status })
+      registry.add('requests', { company, caller, method: isRead(method) ? 'read' : 'write', status })
       registry.observe('duration', { company }, durationMs / 1000)
       if (upstreamMs !== undefined) registry.observe('upstreamDuration', { company }, upstreamMs / 1000)
       registry.add('bytesIn', { company }, bytesIn)

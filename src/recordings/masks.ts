@@ -81,8 +81,8 @@ export class MemberMask {
   /** `redact`: the names that the configuration masks, in addition to those that are always masked. */
   configure(redact: readonly string[]): void {
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
-    const letters = [...this.#names].map((name) => [...name].map(escaped).join('[-_]*'))
-    const first = [...new Set([...this.#names].map((name) => escaped(name.charAt(0))))].join('')
+    const letters = [...this.#names].map((name) => [...name].map(RegExp.escape).join('[-_]*'))
+    const first = [...new Set([...this.#names].map((name) => RegExp.escape(name.charAt(0))))].join('')
     this.#mayHold = new RegExp(`"[-_]*(?=[${first}])(?:${letters.join('|')})[-_]*"|\\\\u00`, 'i')
   }
 
@@ -114,8 +114,4 @@ export class MemberMask {
 
 function folded(name: string): string {
   return name.replace(/[-_]/g, '').toLowerCase()
-}
-
-function escaped(char: string): string {
-  return char.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
 }

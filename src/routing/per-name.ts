@@ -20,8 +20,3 @@ export function perName<T extends {}>(make: (name: string) => T): (name: string)
     return made
   }
 }
-
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
-
-/** Whether the text is a token, as the names of headers and methods are (RFC 9110 section 5.6.2). */
-export const isToken = perName((name) => TOKEN.test(name))

@@ -1,6 +1,8 @@
 // Applies the audit settings of the current configuration: which requests get a line, and when it has to be on disk.
+
 import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
 import type { Config } from '../config/config.ts'
+import { isRead } from '../guards/access.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { maskQuery } from '../observe/mask.ts'
@@ -90,8 +92,4 @@ export class Audits {
       cause,
     }
   }
-}
-
-function isRead(method: string): boolean {
-  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }

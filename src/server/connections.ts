@@ -53,7 +53,7 @@ export class CallerConnection {
     this.#handle = handle
     socket.on('close', () => {
       this.#waiting = []
-      // The response's own `close` is not enough, because Node emits none after a CONNECT.
+      // Does not depend on whether Node still emits the response's own `close`, for instance after a CONNECT.
       if (this.#current !== undefined) this.#end(this.#current)
     })
   }

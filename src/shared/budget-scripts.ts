@@ -1,13 +1,11 @@
 // The Lua scripts of the shared budget: one reserves, one settles. Redis runs each as one step.
+import { MOST_BEFORE_A_RESPONSE, MOST_WINDOWS, SAME_WINDOW_MS } from '../forward/rate-windows.ts'
 import { type Script, script } from './script.ts'
 
 /** A replica that waits keeps its turn for so long after it was told to ask again. */
 const GRACE_MS = 250
 /** Replicas that were not seen for so long no longer count. */
 const SEEN_MS = 300_000
-const SAME_WINDOW_MS = 1_500
-const MOST_BEFORE_A_RESPONSE = 16
-const MOST_WINDOWS = 8
 const KEPT_MS = 7_200_000
 
 /**

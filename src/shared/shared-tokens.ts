@@ -1,7 +1,7 @@
 // Shares token requests between replicas: one asks the login server, and the others read the token from Redis.
 import type { IssuedToken } from '../auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
-import type { RequestToken, TokenRequest } from '../auth/tokens.ts'
+import { RENEW_AFTER, type RequestToken, type TokenRequest } from '../auth/tokens.ts'
 import { type Link, SharedDownError } from './redis-link.ts'
 import type { Script } from './script.ts'
 import { type Seal, sealOf } from './sealed.ts'
@@ -12,8 +12,6 @@ const LOCK_MS = 12_000
 /** After a 401, all replicas together renew once in this time. */
 const FORCED_INTERVAL_MS = 60_000
 const POLL_MS = 100
-/** A token is renewed after this part of its lifetime, as in each replica. */
-const RENEW_AFTER = 0.75
 /** Replicas that waited for a failed request share its failure. */
 const FAILURE_MS = 5_000
 
