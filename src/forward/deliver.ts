@@ -37,7 +37,6 @@ export async function deliver(
   const source = plan === undefined ? upstream : transformed(upstream, plan)
   const headers = responseHeaders(upstream.rawHeaders, context, plan)
   exchange.answerHeaders = headers
-  exchange.cacheStatus = ownCacheStatus(headers)
   if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
   const writeHead = (added: readonly string[] = []) => {
     try {
@@ -154,13 +153,6 @@ function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
 
 function lengthIn(headers: readonly string[]): boolean {
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
-}
-
-/** The proxy's own Cache-Status (RFC 9211); undefined if the cache was not involved. */
-function ownCacheStatus(headers: readonly string[]): string | undefined {
-  const at = headers.findIndex((name, place) => place % 2 === 0 && name.toLowerCase() === 'cache-status')
-  const value = headers[at + 1]
-  return at !== -1 && value?.startsWith('procore-proxy;') ? value : undefined
 }
 
 /** The reason phrase, byte for byte; undefined if it contains characters that Node would refuse to write. */

@@ -114,10 +114,12 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
 }
 
-function once(act: () => void): () => void {
+/** Acts at the first call only. */
+export function once(act: () => void): () => void {
   let isDone = false
   return () => {
-    if (!isDone) act()
+    if (isDone) return
     isDone = true
+    act()
   }
 }

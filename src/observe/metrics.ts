@@ -12,7 +12,7 @@ import { METRICS } from './metric-definitions.ts'
 import { accountLabels, type EventLoopLag, eventLoopLag, readingsOf } from './metric-readings.ts'
 import type { MetricsRegistry } from './metrics-registry.ts'
 import { SAVED_BY, savedBy } from './saved.ts'
-import { EVERYTHING, seesAll, seesCompany, type Viewer, visibleCompanies } from './viewer.ts'
+import { companiesSeenBy, EVERYTHING, seesAll, seesCompany, type Viewer } from './viewer.ts'
 
 /** The `company` of requests without one: refused ones, and those for the proxy's own pages. Never a company's name. */
 export const NO_COMPANY = '_proxy'
@@ -111,7 +111,7 @@ export class Metrics {
   /** Counters begin at 0, because Prometheus would see no increase in one that begins with 1. */
   #startAtZero(registry: MetricsRegistry): void {
     const { config, tokens } = this.#live
-    const companies = visibleCompanies(config, EVERYTHING).map(({ name }) => name)
+    const companies = companiesSeenBy(config, EVERYTHING).map(({ name }) => name)
     const callers = ['', ...config.callers.map(({ name }) => name)]
     let zeros = 0
     for (const code of Object.keys(ERROR_KINDS)) registry.add('errors', { code }, 0)
@@ -139,7 +139,7 @@ export class Metrics {
 
   /** Without the series of companies, callers and accounts that are not the viewer's, and of the whole process. */
   #visible(text: string, viewer: Viewer): string {
-    const accounts = new Set(visibleCompanies(this.#live.config, viewer).map(({ account }) => account.name))
+    const accounts = new Set(companiesSeenBy(this.#live.config, viewer).map(({ account }) => account.name))
     const isShown = (line: string) => {
       if (line.startsWith('#') || line === '') return true
       const company = labelOf(line, 'company')

@@ -10,7 +10,7 @@ import { causeText, REFUSED_CREDENTIALS } from './likely-causes.ts'
 import type { CompanyLoad, LastReload, Live } from './live.ts'
 import type { RecordedError } from './recorder.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from './status.ts'
-import { EVERYTHING, seesAll, seesCompany, type Viewer, visibleCompanies } from './viewer.ts'
+import { companiesSeenBy, EVERYTHING, seesAll, seesCompany, type Viewer } from './viewer.ts'
 
 export interface StatusParts {
   readonly live: Live
@@ -25,7 +25,7 @@ export interface StatusParts {
 export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHING }: StatusParts): Status {
   const { config, shared } = live
   const everything = seesAll(viewer)
-  const visible = visibleCompanies(config, viewer)
+  const visible = companiesSeenBy(config, viewer)
   const used = new Set(visible.map(({ account }) => account.key))
   const accounts = live.tokens.filter(({ account }) => everything || used.has(account.key)).map(accountStatus)
   const loads = new Map(live.loads.map((load) => [load.company, load]))

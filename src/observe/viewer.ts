@@ -21,7 +21,7 @@ export function seesCompany({ companies }: Viewer, group: string): boolean {
 }
 
 /** The companies of the configuration that the viewer may see; `*`, with an empty id, is any other id. */
-export function visibleCompanies({ companies, anyCompany }: Config, viewer: Viewer): readonly Company[] {
+export function companiesSeenBy({ companies, anyCompany }: Config, viewer: Viewer): readonly Company[] {
   const any = anyCompany && { ...anyCompany, name: '*', id: '', isDefault: false, listen: undefined }
   return [...companies, ...(any ? [any] : [])].filter(({ name }) => seesCompany(viewer, name))
 }

@@ -10,7 +10,7 @@ import {
 } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { Departure, type Send } from '../forward/call.ts'
-import { callOf, type Forwarded, forward } from '../forward/forward.ts'
+import { callOf, type Forwarded, forward, once } from '../forward/forward.ts'
 import { FORWARD_ROUTE, registerForwarding } from '../forward/http-proxy.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
@@ -262,13 +262,4 @@ function routeOf(target: string): string {
 
 function noSchemas(): never {
   throw new Error('no route has a schema')
-}
-
-function once(act: () => void): () => void {
-  let isDone = false
-  return () => {
-    if (isDone) return
-    isDone = true
-    act()
-  }
 }

@@ -6,7 +6,7 @@ import { isRead } from '../guards/access.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { maskQuery } from '../observe/mask.ts'
-import { EVERYTHING, visibleCompanies } from '../observe/viewer.ts'
+import { companiesSeenBy, EVERYTHING } from '../observe/viewer.ts'
 import { isForMetrics } from './health.ts'
 
 /** Records one request; later calls do nothing. Rejects if the line for a write cannot be written. */
@@ -26,7 +26,7 @@ export class Audits {
   async configure(config: Config): Promise<void> {
     const { audit: settings } = config
     this.#environments = new Map(
-      visibleCompanies(config, EVERYTHING).map(({ name, account }) => [name, account.environment.name]),
+      companiesSeenBy(config, EVERYTHING).map(({ name, account }) => [name, account.environment.name]),
     )
     if (settings?.file !== this.#settings?.file) {
       const before = this.#audit
