@@ -8,7 +8,7 @@ import { LogOutput } from '../observe/log-output.ts'
 import { VERSION } from '../observe/version.ts'
 import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
 import { readConfig } from './config.ts'
-import { CommandError, EXIT } from './exit.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 import type { Options } from './options.ts'
 import { goOnWithoutOutput } from './output.ts'
 import { readReplayConfig, recordingMode } from './recordings.ts'
@@ -57,7 +57,10 @@ export async function start(options: Options): Promise<void> {
 /** Listens, and says where and for which companies. */
 async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
   const { log } = deps
-  const server = await buildServer(config, deps)
+  const server = await buildServer(config, deps).catch((error: Error) => {
+    // Compared by name, because the code of recordings is loaded only if they are used.
+    throw error.name === 'RecordingError' ? usageError(error.message) : error
+  })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)
   describeConfig(config, log)

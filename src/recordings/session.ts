@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import type { RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
 import { stored } from './har.ts'
-import { readFolder } from './har-file.ts'
+import { RecordingError, readFolder } from './har-file.ts'
 import { MemberMask } from './masks.ts'
 import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from './replay.ts'
@@ -27,7 +27,7 @@ export interface Recordings {
 
 /**
  * Opens the folder; `deps.send` sends what is not replayed.
- * @throws {RecordingError} for a file that is not a recording; an Error of Node if a folder to be replayed cannot be read.
+ * @throws {RecordingError} for a file that is not a recording, and for a folder to be replayed that cannot be read.
  */
 export async function openSession(
   { mode, folder }: RecordingMode,
@@ -37,7 +37,7 @@ export async function openSession(
   const mask = new MemberMask(redact)
   const answers = new RecordedAnswers(mask)
   if (mode === 'replay' || (mode === 'replay-else-record' && existsSync(folder))) {
-    for (const recording of await readFolder(folder)) answers.addAll(recording)
+    for (const recording of await readFolder(folder).catch(unreadable(folder))) answers.addAll(recording)
   }
   const recorder = new CallRecorder(folder, mask, {
     ...deps,
@@ -54,5 +54,12 @@ export async function openSession(
     needsTokens: mode !== 'replay',
     configure: (next) => mask.configure(next.redact),
     flush: () => recorder.flush(),
+  }
+}
+
+function unreadable(folder: string) {
+  return (cause: Error): never => {
+    if (cause instanceof RecordingError) throw cause
+    throw new RecordingError(`The folder ${folder} cannot be read: ${cause.message}`, { cause })
   }
 }

@@ -1,9 +1,10 @@
 // The flags of `start` for recordings, and the configuration for a replay without one.
-import { writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 import { readReplayConfig, recordingMode } from '../../src/cli/recordings.ts'
 import { HAR_END, harStart } from '../../src/recordings/har.ts'
+import { runToEnd } from '../fixtures/cli.ts'
 import { testAccount } from '../fixtures/config.ts'
 
 t.test('the flags as a mode, with an absolute folder', async (t) => {
@@ -38,4 +39,23 @@ t.test('a replay with a configuration needs no secret', async (t) => {
   t.match(await readReplayConfig(folder, { config: join(folder, 'p.yaml') }), {
     companies: [{ name: 'acme' }],
   })
+})
+
+t.test('with a configuration too, a folder that cannot be replayed is told in a sentence', async (t) => {
+  const account = { clientId: 'a', clientSecret: 'a-secret-of-the-test' }
+  const text = JSON.stringify({
+    companies: { acme: { id: '1', serviceAccount: account } },
+    listen: '127.0.0.1:0',
+  })
+  const cwd = t.testdir({ 'p.yaml': text, damaged: { 'acme.har': '{"torn' } })
+  chmodSync(join(cwd, 'p.yaml'), 0o600)
+  for (const [folder, why] of [
+    ['none', /^procore-proxy: The folder \S+none cannot be read: ENOENT[^\n]*\n$/],
+    [
+      'damaged',
+      /^procore-proxy: \S+acme\.har is not a recording of procore-proxy, or it is damaged\.[^\n]*\n$/,
+    ],
+  ] as const) {
+    t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay', folder], { cwd }), { code: 2, err: why })
+  }
 })
