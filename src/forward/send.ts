@@ -144,7 +144,9 @@ async function begin(call: Call, token: LiveToken): Promise<Attempt> {
     onDone: () => pool.release(connection, queueKey),
   })
   connection.attempt = attempt
-  departure.onLeave = () => attempt.abort(new CallerGoneError())
+  // Assigned by name, for the sake of the garbage collector (see carry in server/app.ts).
+  const onLeave = () => attempt.abort(new CallerGoneError())
+  departure.onLeave = onLeave
   try {
     const headers = requestHeaders(call, token)
     connection.client.dispatch({ method: call.method as 'GET', path: call.path, headers, body }, attempt)

@@ -205,8 +205,11 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   }
   const { current } = connection
   if (current !== undefined) {
+    const onBroken = (error: Error) => call.body?.destroy(error)
     current.stallMs = call.upstream.settings.responseTimeoutMs
-    current.onBroken = (error) => call.body?.destroy(error)
+    // Not `current.onBroken = (error) => …`: V8 keeps a function literal that is assigned to a property, with all that
+    // it can see, until the next full garbage collection.
+    current.onBroken = onBroken
     current.onClose.push(() => {
       if (!reply.raw.writableFinished) departure.leave()
     })
