@@ -1,17 +1,17 @@
 // Compares a list of 100,000 rows with a loop of curl and jq: time, calls, memory of the proxy, rows. Linux only.
-// Run it with: node scripts/node.mjs node scripts/lists-figures.ts [--budget]
+// Run it with: npm run build && node scripts/node.mjs node scripts/lists-figures.ts [--budget]
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { startFakeProcore } from '../src/fake/procore.ts'
 
-const ROWS = 100_000
+const ROWS = Number(process.env['ROWS'] ?? 100_000)
 const PATH = '/rest/v1.0/projects/1000001/rfis'
-const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../dist/bin/procore-proxy.cjs', import.meta.url))
 const run = promisify(execFile)
 const withBudget = process.argv.includes('--budget')
 const none = Number.POSITIVE_INFINITY
@@ -21,44 +21,62 @@ const fake = await startFakeProcore({
   rateLimit: withBudget ? { spike: 25, hourly: none } : { spike: none, hourly: none },
 })
 const folder = mkdtempSync(join(tmpdir(), 'lists-figures-'))
-const proxy = spawn(process.execPath, [MAIN, 'start', '--listen', '127.0.0.1:0', '--log-level', 'error'], {
-  cwd: folder,
-  env: {
-    PATH: process.env['PATH'],
-    PROCORE_LOGIN_URL: fake.loginUrl,
-    PROCORE_API_URL: fake.apiUrl,
-    PROCORE_CLIENT_ID: 'demo-client',
-    PROCORE_CLIENT_SECRET: 'demo-secret',
-    PROCORE_COMPANY_ID: '7656',
-  },
-})
 try {
-  const [line] = (await once(proxy.stderr, 'data')) as [Buffer]
-  const url = /http:\S+/.exec(String(line))?.[0] ?? ''
-  // The first list loads the code.
-  await run('curl', ['-sS', '-o', '/dev/null', `${url}/_proxy/csv/rest/v1.0/projects`])
-  if (withBudget) await budget(url)
-  else await compare(url)
+  if (withBudget) await budget()
+  else await compare()
 } finally {
-  proxy.kill()
   await fake.close()
   rmSync(folder, { recursive: true })
 }
 
-/** Kilobytes of a line of /proc/PID/status. */
-function memory(name: 'VmRSS' | 'VmHWM'): number {
-  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`/proc/${proxy.pid}/status`, 'utf8'))?.[1])
+interface Proxy {
+  readonly url: string
+  readonly pid: number
+  stop(): void
 }
 
-async function measure(command: readonly [string, ...string[]]): Promise<object> {
+/** Starts the built program, and lets it forward as many pages as a list has, so that only the list is measured. */
+async function startProxy(): Promise<Proxy> {
+  const child = spawn(
+    process.execPath,
+    [PROGRAM, 'start', '--listen', '127.0.0.1:0', '--log-level', 'error'],
+    {
+      cwd: folder,
+      env: {
+        PATH: process.env['PATH'],
+        PROCORE_LOGIN_URL: fake.loginUrl,
+        PROCORE_API_URL: fake.apiUrl,
+        PROCORE_CLIENT_ID: 'demo-client',
+        PROCORE_CLIENT_SECRET: 'demo-secret',
+        PROCORE_COMPANY_ID: '7656',
+      },
+    },
+  )
+  const [line] = (await once(child.stderr, 'data')) as [Buffer]
+  const url = /http:\S+/.exec(String(line))?.[0] ?? ''
+  await run('curl', ['-fsS', '-o', '/dev/null', `${url}/_proxy/csv/rest/v1.0/projects`])
+  const pages = withBudget ? 0 : ROWS / 1000
+  if (pages > 0)
+    await run('curl', ['-fsS', '-o', '/dev/null', `${url}${PATH}?per_page=1000&page=[1-${pages}]`])
+  return { url, pid: child.pid ?? 0, stop: () => child.kill() }
+}
+
+/** Kilobytes of a line of /proc/PID/status. */
+function memory({ pid }: Proxy, name: 'VmRSS' | 'VmHWM'): number {
+  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+}
+
+/** Runs a command with the address of a proxy that was just started. */
+async function measure(commandFor: (url: string) => readonly [string, ...string[]]): Promise<object> {
+  const proxy = await startProxy()
   fake.journal.clear()
-  const idle = memory('VmRSS')
-  // Resets the peak.
-  writeFileSync(`/proc/${proxy.pid}/clear_refs`, '5')
+  const idle = memory(proxy, 'VmRSS')
+  const [program, ...args] = commandFor(proxy.url)
   const begun = performance.now()
-  await run(command[0], command.slice(1))
+  await run(program, args)
   const seconds = (performance.now() - begun) / 1000
-  const peak = memory('VmHWM')
+  const peak = memory(proxy, 'VmHWM')
+  proxy.stop()
   return {
     seconds: seconds.toFixed(2),
     calls: fake.journal.api().length,
@@ -67,16 +85,16 @@ async function measure(command: readonly [string, ...string[]]): Promise<object>
   }
 }
 
-async function compare(url: string): Promise<void> {
+async function compare(): Promise<void> {
   const file = (form: string): string => join(folder, form)
-  const loop = `page=1; while :; do
+  const loop = (url: string) => `page=1; while :; do
     curl -fsS -D '${file('head')}' "${url}${PATH}?per_page=1000&page=$page" | jq -c '.[]' >> '${file('loop')}'
     grep -qi 'rel="next"' '${file('head')}' || break
     page=$((page + 1))
   done`
-  const table: Record<string, object> = { 'curl and jq': await measure(['bash', '-c', loop]) }
+  const table: Record<string, object> = { 'curl and jq': await measure((url) => ['bash', '-c', loop(url)]) }
   for (const form of ['csv', 'ndjson', 'json']) {
-    table[form] = await measure(['curl', '-fsS', '-o', file(form), `${url}/_proxy/${form}${PATH}`])
+    table[form] = await measure((url) => ['curl', '-fsS', '-o', file(form), `${url}/_proxy/${form}${PATH}`])
   }
   console.table(table)
   const shell = (script: string): string =>
@@ -92,8 +110,8 @@ async function compare(url: string): Promise<void> {
 }
 
 /** 100 calls at 25 in ten seconds; the API tells the end of a window in whole seconds, and no call may come before it. */
-async function budget(url: string): Promise<void> {
-  const list = await measure(['curl', '-fsS', '-o', '/dev/null', `${url}/_proxy/ndjson${PATH}`])
+async function budget(): Promise<void> {
+  const list = await measure((url) => ['curl', '-fsS', '-o', '/dev/null', `${url}/_proxy/ndjson${PATH}`])
   const calls = fake.journal.api()
   const [first, last] = [calls[0], calls.at(-1)]
   if (first === undefined || last === undefined) throw new Error('the list made no calls')

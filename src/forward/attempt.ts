@@ -97,6 +97,8 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.statusText = isAscii(message) ? message : Buffer.from(message).toString('latin1')
     this.head = head
     this.rawHeaders = latin1(controller.rawHeaders as readonly Buffer[])
+    // Otherwise they would keep the 64 KB that they arrived in for as long as the body takes.
+    controller.rawHeaders = null
     this.#hasStarted = true
     // undici waits for the body that Content-Length promises, and takes its absence for an error.
     this.isComplete = WITHOUT_BODY.has(status)

@@ -91,6 +91,8 @@ function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
 
 function cellText(value: unknown, escapes: boolean): unknown {
   if (typeof value === 'string') return escapes && FORMULA.test(value) ? `'${value}` : value
+  // Unlike String(value), this does not make V8 keep the number's text until its next full garbage collection.
+  if (typeof value === 'number') return JSON.stringify(value)
   if (typeof value !== 'object' || value === null) return value
   // A raw number is not text, so its minus sign does not make it a formula.
   return JSON.isRawJSON(value) ? value.rawJSON : JSON.stringify(value)

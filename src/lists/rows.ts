@@ -20,6 +20,9 @@ export type Row = Readonly<Record<string, unknown>>
  */
 const INEXACT = /[\d.]{16}|\.\d*0(?!\d)|\d[eE][+-]?\d|(?:^|[:,[\s])-0(?:$|[,}\]\s])|0\.000000/
 
+/** JavaScript writes a number of this form with at most 15 characters as it came. */
+const PLAIN = /^(?!-0$|-?0\.000000)-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?$/
+
 /** The rows of a page; each is parsed when it is asked for, and again when it is asked for again. */
 export interface Rows extends Iterable<unknown> {
   readonly length: number
@@ -55,27 +58,57 @@ export function withProject(projectId: unknown, row: unknown): Row {
 
 /** Remembers ids, because pages shift while they are read, and a row may then appear twice. */
 export class SeenIds {
-  readonly #seen = new Set<unknown>()
+  readonly #numbers = new NumberSet()
+  readonly #texts = new Set<string>()
 
   /** False if a row with this `id` has appeared before. A row without an id is always new. */
   isNew(row: unknown): boolean {
-    const id = isRow(row) ? compact(row['id']) : undefined
-    if (id === undefined) return true
-    const before = this.#seen.size
-    return this.#seen.add(id).size > before
+    const id = isRow(row) ? row['id'] : undefined
+    if (typeof id === 'number' && id > 0) return this.#numbers.add(id)
+    const text = idText(id)
+    if (text === undefined) return true
+    if (/^[1-9]\d{0,14}$/.test(text)) return this.#numbers.add(Number(text))
+    const before = this.#texts.size
+    return this.#texts.add(text).size > before
   }
+}
+
+/** A set of positive numbers in 10 to 20 bytes each. The long-lived objects of a `Set` would let V8's memory grow. */
+class NumberSet {
+  /** Open addressing; 0 is a free place. */
+  #places = new Float64Array(1024)
+  #size = 0
+
+  /** False if the number is there already. */
+  add(number: number): boolean {
+    const place = placeOf(this.#places, number)
+    if (this.#places[place] === number) return false
+    this.#places[place] = number
+    this.#size += 1
+    if (this.#size * 5 > this.#places.length * 4) this.#grow()
+    return true
+  }
+
+  #grow(): void {
+    const larger = new Float64Array(this.#places.length * 2)
+    for (const number of this.#places) if (number !== 0) larger[placeOf(larger, number)] = number
+    this.#places = larger
+  }
+}
+
+/** Where the number is, or the free place where it belongs. The length of `places` is a power of two. */
+function placeOf(places: Float64Array, number: number): number {
+  const last = places.length - 1
+  const mixed = Math.imul(number % 2 ** 32, 0x9e3779b1) ^ Math.imul(number / 2 ** 32, 0x85ebca6b)
+  let place = (mixed ^ (mixed >>> 15)) & last
+  while (places[place] !== 0 && places[place] !== number) place = (place + 1) & last
+  return place
 }
 
 /** The id as text, so that `7` and `"7"` are the same row. */
 export function idText(id: unknown): string | undefined {
   if (typeof id === 'string' || typeof id === 'number') return String(id)
   return JSON.isRawJSON(id) ? id.rawJSON : undefined
-}
-
-/** Small numbers take less memory than their text. */
-function compact(id: unknown): string | number | undefined {
-  const text = idText(id)
-  return text !== undefined && /^[1-9]\d{0,14}$/.test(text) ? Number(text) : text
 }
 
 function parse(text: string): unknown {
@@ -88,9 +121,9 @@ function parse(text: string): unknown {
 
 function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source
-  return typeof value !== 'number' || source === undefined || String(value) === source
-    ? value
-    : JSON.rawJSON(source)
+  if (typeof value !== 'number' || source === undefined) return value
+  // Not compared with String(value), because V8 keeps a number's text until its next full garbage collection.
+  return source.length <= 15 && PLAIN.test(source) ? value : JSON.rawJSON(source)
 }
 
 function notAList(): ProxyError {

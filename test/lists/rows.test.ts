@@ -34,6 +34,10 @@ t.test('numbers keep their digits, whatever they are', async (t) => {
     '1E+2',
     '0.0000001',
     '1e400',
+    '123456789012345',
+    '1234567890123456',
+    '-0.5',
+    '0.000001',
     '7',
   ]) {
     t.equal(
@@ -66,6 +70,20 @@ t.test('an id that came before is not new, as number or as text', async (t) => {
   ])
   t.same(isNew('[{"id":"12345678901234567890"},{"id":2},{"id":"02"}]'), [no, yes, yes])
   t.same([idText(7), idText('a'), idText(null), idText({})], ['7', 'a', undefined, undefined])
+})
+
+t.test('many ids are told apart, also those that differ by powers of two', async (t) => {
+  for (const step of [1, 2 ** 16, 2 ** 32, 2 ** 36]) {
+    const seen = new SeenIds()
+    const ids = Array.from({ length: 10_000 }, (_, nth) => ({ id: (nth + 1) * step }))
+    t.ok(ids.every((row) => seen.isNew(row)))
+    t.notOk(ids.some((row) => seen.isNew({ id: String(row.id) })))
+  }
+  const seen = new SeenIds()
+  t.same(
+    [0, -1, 0, -1, 1.5, 1.5].map((id) => seen.isNew({ id })),
+    [true, true, false, false, true, false],
+  )
 })
 
 t.test('a project stands first in its rows, and never twice', async (t) => {
