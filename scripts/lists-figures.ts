@@ -99,14 +99,20 @@ async function compare(): Promise<void> {
   console.table(table)
   const shell = (script: string): string =>
     execFileSync('bash', ['-c', script], { cwd: folder }).toString().trim()
-  const python =
-    "import csv,json,sys; rows=list(csv.DictReader(open('csv',newline='',encoding='utf-8'))); print(len(rows), rows[2]['subject'], rows[1]['subject'].encode())"
   console.log('jq, loop and ndjson:', shell('jq -c . ndjson | cmp - loop && echo identical'))
   console.log('jq, loop and json:', shell("jq -c '.[]' json | cmp - loop && echo identical"))
-  console.log('python csv:', shell(`python3 -c "${python}"`))
-  const office =
-    'head -c 200000 csv > part.csv; soffice --headless --convert-to ods part.csv >/dev/null 2>&1 && ls part.ods || echo not installed'
-  console.log('LibreOffice:', shell(office))
+  // Each reader prints the number of rows and the third and the second subject; the second has a line break.
+  const rows = "import csv; rows = list(csv.DictReader(open('FILE', newline='', encoding='utf-8')))"
+  const printed = "; print(len(rows), rows[2]['subject'], rows[1]['subject'].encode())"
+  console.log('python csv:', shell(`python3 -c "${rows.replace('FILE', 'csv')}${printed}"`))
+  const pandas = "import pandas; rows = pandas.read_csv('csv').to_dict('records')"
+  console.log('pandas:', shell(`python3 -c "${pandas}${printed}" 2>&1 | tail -1`))
+  const office = (from: string, to: string): string =>
+    `soffice --headless --convert-to ${to} --outdir office ${from} >/dev/null 2>&1`
+  const utf8 = "'csv:Text - txt - csv (StarCalc):44,34,76,1'"
+  const script = `cp csv list.csv && ${office('list.csv', 'ods')} && ${office('office/list.ods', utf8)}`
+  const read = `python3 -c "${rows.replace('FILE', 'office/list.csv')}${printed}"`
+  console.log('LibreOffice, to ODS and back:', shell(`{ ${script} && ${read}; } || echo not installed`))
 }
 
 /** 100 calls at 25 in ten seconds; the API tells the end of a window in whole seconds, and no call may come before it. */

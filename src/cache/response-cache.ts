@@ -79,8 +79,13 @@ export class ResponseCache {
   }
 
   /** Answers the call from a kept response or one in progress, or sends it. */
-  async send(call: Call, send: Send): Promise<UpstreamResponse> {
-    if (!isRead(call.method)) return await this.#write(call, send)
+  send(call: Call, send: Send): Promise<UpstreamResponse> {
+    const { coalesce, keep, refusalsMs } = this.#settings
+    if (!coalesce && keep.length === 0 && refusalsMs === 0) return send(call)
+    return isRead(call.method) ? this.#read(call, send) : this.#write(call, send)
+  }
+
+  async #read(call: Call, send: Send): Promise<UpstreamResponse> {
     const request = cacheRequestOf(call)
     const { coalesce, refusalsMs } = this.#settings
     if (request === undefined) return await send(call)

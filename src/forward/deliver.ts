@@ -38,9 +38,13 @@ export async function deliver(
   const headers = responseHeaders(upstream.rawHeaders, context, plan)
   exchange.answerHeaders = headers
   if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
-  const writeHead = (added: readonly string[] = []) => {
+  const writeHead = (added?: readonly string[]) => {
     try {
-      response.writeHead(upstream.status, reasonPhrase(upstream.statusText), [...headers, ...added])
+      response.writeHead(
+        upstream.status,
+        reasonPhrase(upstream.statusText),
+        added === undefined ? headers : [...headers, ...added],
+      )
     } catch (error) {
       // Node refuses some characters that its own parser accepts. Nothing has been written yet.
       upstream.abort(error as Error)
@@ -108,7 +112,7 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
   const body = joined(held, last)
   // Short, and whole: its length is known although Procore may have sent it in chunks.
   const isCounted = passing.hasLength || body === undefined
-  writeHead(isCounted ? [] : ['Content-Length', String(body.length)])
+  writeHead(isCounted ? undefined : ['Content-Length', String(body.length)])
   if (body === undefined) response.end()
   else response.end(body.toString('latin1'), 'latin1')
 }

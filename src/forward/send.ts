@@ -3,8 +3,9 @@
 import type { LiveToken } from '../auth/live-token.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
-import type { Reservation } from './budget.ts'
+import type { Budget, BudgetRequest, Reservation } from './budget.ts'
 import { type Call, CallerGoneError } from './call.ts'
+import type { Connection } from './connection-pool.ts'
 import { requestHeaders } from './request-headers.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
@@ -45,7 +46,9 @@ export async function send(call: Call): Promise<UpstreamResponse> {
   const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
   for (;;) {
     progress.attempts++
-    const reservation = await reserve(call, deadline)
+    const { budget } = upstream
+    const request = budgetRequest(call, deadline)
+    const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
     const started = await start(call, reservation)
     let response: Attempt
     try {
@@ -59,23 +62,23 @@ export async function send(call: Call): Promise<UpstreamResponse> {
       continue
     }
     reservation?.answered(response.status, response.head)
-    if (!(await isToBeSentAgain(call, progress, response, started.token))) return response
+    const again = isToBeSentAgain(call, progress, response, started.token)
+    if (!(again instanceof Promise ? await again : again)) return response
   }
 }
 
-/** Takes a place in the rate budget; undefined for files, which have no budget. */
-async function reserve(call: Call, deadline: number): Promise<Reservation | undefined> {
-  const { budget } = call.upstream
-  if (budget === undefined) return undefined
-  const request = {
+/** What the call asks of its rate budget. */
+function budgetRequest(call: Call, deadline: number): BudgetRequest {
+  return {
     endpoint: endpointOf(call),
     queueKey: call.queueKey,
     caller: call.caller?.name ?? '',
     share: call.caller?.share,
     deadline,
   }
-  const reservation = budget.tryReserve(request)
-  if (reservation !== undefined) return reservation
+}
+
+async function waitForPlace(call: Call, budget: Budget, request: BudgetRequest): Promise<Reservation> {
   const since = performance.now()
   try {
     return await budget.reserve(request, call.departure.signal)
@@ -97,18 +100,19 @@ interface Started {
 
 /** Gets a token and a connection and starts an attempt. If that fails, the reservation is given back. */
 async function start(call: Call, reservation: Reservation | undefined): Promise<Started> {
+  const { tokens, pool } = call.upstream
   try {
-    const token = await liveToken(call)
-    return { token, attempt: await begin(call, token) }
+    const token = tokens.current() ?? (await waitForToken(call))
+    const acquired = pool.acquire(call.queueKey, call.departure)
+    const connection = acquired instanceof Promise ? await acquired : acquired
+    return { token, attempt: begin(call, token, connection) }
   } catch (error) {
     reservation?.left()
     throw error
   }
 }
 
-async function liveToken(call: Call): Promise<LiveToken> {
-  const token = call.upstream.tokens.current()
-  if (token !== undefined) return token
+async function waitForToken(call: Call): Promise<LiveToken> {
   const since = performance.now()
   try {
     return await call.upstream.tokens.get(call.departure.signal)
@@ -117,11 +121,10 @@ async function liveToken(call: Call): Promise<LiveToken> {
   }
 }
 
-/** Acquires a connection and sends the request on it. The connection is released when the attempt is over. */
-async function begin(call: Call, token: LiveToken): Promise<Attempt> {
+/** Sends the request on this connection, which is released when the attempt is over. */
+function begin(call: Call, token: LiveToken, connection: Connection): Attempt {
   const { upstream, departure, exchange, queueKey } = call
   const { pool, tokens } = upstream
-  const connection = await pool.acquire(queueKey, departure)
   const body = call.body === null ? null : call.body.replay()
   if (body === undefined) {
     // It broke off while the request waited. Without it, another request would go up than the caller meant.

@@ -113,7 +113,14 @@ function decideByRules(rights: Rights, request: JudgedRequest): AccessDecision {
       return refusal(`${words(rights, verdict)}${asMethod}${asPath}.`)
     }
   }
-  return { allowed: true, why: `${words(rights, first)}.`, byRule }
+  return {
+    allowed: true,
+    // On demand, because only `explain` reads it.
+    get why() {
+      return `${words(rights, first)}.`
+    },
+    byRule,
+  }
 }
 
 /**

@@ -231,7 +231,12 @@ t.test('For any headers: one Host, one company, one Via, no bearer, nothing forb
         const headers = all.slice(0, -2)
         const names = headers.filter((_, i) => i % 2 === 0)
         const values = (name: string) => headers.filter((_, i) => i % 2 && cgi(headers[i - 1]!) === cgi(name))
-        const hops = new Set(connection?.split(',').map((name) => name.trim().toLowerCase()))
+        const lists = [...pairs, ...(named.length === 0 ? [] : [named])].filter(([name]) =>
+          /^connection$/i.test(name!),
+        )
+        const hops = new Set(
+          lists.flatMap(([, list]) => list!.split(',').map((name) => name.trim().toLowerCase())),
+        )
         const through = pairs.filter(([name]) => {
           const lower = name.toLowerCase()
           if (lower === 'content-length') return true
