@@ -328,12 +328,13 @@ t.test('the body of a refusal tells its cause in log, status and page, and is fo
   Object.assign(exchange, { company: 'acme', group: 'acme', upstreamMs: 1, errorBody })
   observation.ended(exchange, 403)
   const cause = 'The app is not connected to this company.'
+  // A look at the page reports what has ended; the log would have its line after this turn of the event loop.
+  t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
   t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
   t.match(observation.status().warnings, [
     /^Procore answered 403 for acme at \S+\. Cause: The app is not connected/,
   ])
   t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
-  t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
   t.equal(exchange.errorBody, undefined)
   t.notMatch(lines.join() + JSON.stringify(observation.status()), 'body0')
 })
