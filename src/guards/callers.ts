@@ -17,11 +17,11 @@ const LOOPBACK_V4 = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}$
 export function judgeHost(
   guard: Pick<GuardSettings, 'allowedHosts'>,
   host: Host,
-  ownAddresses: readonly string[],
+  ownAddresses: () => readonly string[],
 ): void {
   const { hostname } = host
   if (isLoopback(hostname) || guard.allowedHosts.includes(hostname)) return
-  if (ownAddresses.some((address) => isSameAddress(address, hostname))) return
+  if (ownAddresses().some((address) => isSameAddress(address, hostname))) return
   throw new ProxyError(
     'host_not_allowed',
     `The Host ${quote(hostname)} is neither a loopback name nor in \`guard.allowedHosts\`.`,

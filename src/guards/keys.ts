@@ -77,19 +77,37 @@ export function identifyKey(settings: KeySettings, secrets: readonly string[]): 
 }
 
 // Invariant: every key is compared with everything that was sent, so that timing does not reveal which one matched.
-function identitiesOf({ callers = [], guard }: KeySettings, sent: readonly string[]): Identity[] {
+function identitiesOf(settings: KeySettings, sent: readonly string[]): Identity[] {
   const found: Identity[] = []
-  const compare = (keys: readonly Secret[], identity: Identity) => {
-    for (const key of keys) {
-      for (const each of sent) if (key.equals(each) && each !== '') found.push(identity)
-    }
-  }
-  for (const caller of callers) compare(caller.keys, { caller, queueKey: caller.name })
-  for (const [place, key] of guard.clientKeys.entries()) {
-    // A caller's name contains no space, so the two cannot be confused.
-    compare([key], { caller: undefined, queueKey: `key ${place}` })
+  for (const { secret, identity } of keysOf(settings)) {
+    for (const each of sent) if (secret.equals(each) && each !== '') found.push(identity)
   }
   return found
+}
+
+interface Key {
+  readonly secret: Secret
+  readonly identity: Identity
+}
+
+/** Made once for each configuration. */
+const keyLists = new WeakMap<KeySettings, readonly Key[]>()
+
+function keysOf(settings: KeySettings): readonly Key[] {
+  const known = keyLists.get(settings)
+  if (known !== undefined) return known
+  const { callers = [], guard } = settings
+  const ofCallers = callers.flatMap((caller) =>
+    caller.keys.map((secret) => ({ secret, identity: { caller, queueKey: caller.name } })),
+  )
+  // A caller's name contains no space, so the two cannot be confused.
+  const unnamed = guard.clientKeys.map((secret, place) => ({
+    secret,
+    identity: { caller: undefined, queueKey: `key ${place}` },
+  }))
+  const keys = [...ofCallers, ...unnamed]
+  keyLists.set(settings, keys)
+  return keys
 }
 
 /** The possible keys in an Authorization header; none for schemes other than Bearer and Basic. */

@@ -102,7 +102,7 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   }
   const host = readHost(rawHeaders, request.httpVersion)
   const publicUrl = publicUrlOf(runtime, listener)
-  judgeHost(guard, host, [...ownAddresses(listener, request), ...hostnames(publicUrl)])
+  judgeHost(guard, host, () => [...ownAddresses(listener, request), ...hostnames(publicUrl)])
   const origin = judgeOrigin(guard, rawHeaders, { host, publicUrl })
   if (origin !== undefined) {
     const headers = Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()

@@ -13,7 +13,7 @@ const { guard } = testConfig({
 })
 
 function judge(value: string, own: readonly string[] = []): void {
-  judgeHost(guard, readHost(['Host', value], '1.1'), own)
+  judgeHost(guard, readHost(['Host', value], '1.1'), () => own)
 }
 
 t.test(
