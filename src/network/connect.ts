@@ -21,14 +21,22 @@ export type Connector = buildConnector.connector
  * loses repeated headers. This does the same with undici's `connect` and its connector.
  */
 export function connector(network: NetworkSettings, timeoutMs: number): Connector {
-  const connect = buildConnector({
+  const settings = {
     // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
     rejectUnauthorized: true,
     timeout: timeoutMs,
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_ATTEMPT_MS, timeoutMs / 4)),
-    ...trusted(network),
-  })
+  }
+  const connectPlain = buildConnector(settings)
+  let connectTls: Connector | undefined
+  const connect: Connector = (options, callback) => {
+    if (options.protocol !== 'https:') connectPlain(options, callback)
+    else {
+      connectTls ??= buildConnector({ ...settings, ...trusted(network) })
+      connectTls(options, callback)
+    }
+  }
   let tunnels: Pool | undefined
   return (options, callback) => {
     const { origin, hostname, port } = new URL(`${options.protocol}//${options.host}`)
@@ -83,11 +91,17 @@ function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['rea
     : 'protocol'
 }
 
+const contexts = new WeakMap<NetworkSettings, SecureContext>()
+
 /**
- * Trusts Node's certificates and those of `network.caFile`. Created once per connector, because reading them all
- * takes time.
+ * Trusts Node's certificates and those of `network.caFile`. Created once for each configuration, at the first TLS
+ * connection, because reading them all takes time.
  */
-function trusted({ certificates }: NetworkSettings): { readonly secureContext?: SecureContext } {
+function trusted(network: NetworkSettings): { readonly secureContext?: SecureContext } {
+  const { certificates } = network
   if (certificates.length === 0) return {}
-  return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...certificates] }) }
+  const secureContext =
+    contexts.get(network) ?? createSecureContext({ ca: [...getCACertificates('default'), ...certificates] })
+  contexts.set(network, secureContext)
+  return { secureContext }
 }

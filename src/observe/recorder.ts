@@ -1,5 +1,6 @@
 // Keeps the last requests, the last errors, and the last ten minutes of each company, for page and status.
 import type { InspectorSettings } from '../config/config.ts'
+import { headerValues } from '../routing/raw-headers.ts'
 import type { Bodies } from './excerpt.ts'
 import type { Exchange } from './exchange.ts'
 import { maskQuery } from './mask.ts'
@@ -106,19 +107,17 @@ export class Recorder {
 
   #entryOf(exchange: Exchange): Entry {
     const { rawHeaders = [], answerHeaders = [], target, upstreamUrl = '' } = exchange
-    const names = rawHeaders.filter((_, place) => place % 2 === 0)
-    const connection = names.findIndex((name) => name.toLowerCase() === 'connection')
-    const texts = [...names, ...answerHeaders, target, upstreamUrl]
     const bodies = this.keepsBodies ? exchange.bodies : undefined
-    return {
-      seq: ++this.#seq,
-      exchange,
-      names,
-      connection: connection === -1 ? undefined : rawHeaders[connection * 2 + 1],
-      failure: failureOf(exchange),
-      bodies,
-      bytes: texts.reduce((sum, { length }) => sum + length, ENTRY_BYTES) + (bodies?.cost ?? 0),
+    const names: string[] = []
+    let bytes = ENTRY_BYTES + target.length + upstreamUrl.length + (bodies?.cost ?? 0)
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at] as string
+      names.push(name)
+      bytes += name.length
     }
+    for (const text of answerHeaders) bytes += text.length
+    const [connection] = headerValues(rawHeaders, 'connection')
+    return { seq: ++this.#seq, exchange, names, connection, failure: failureOf(exchange), bodies, bytes }
   }
 
   #keep(entry: Entry): void {
