@@ -1,4 +1,5 @@
-// The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
+// The commands `check` (gets tokens, makes one harmless call for each company, prints a table with what to do) and `token`.
+import { styleText } from 'node:util'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
@@ -6,10 +7,10 @@ import { ResponseTimeoutError, upstreamError } from '../forward/upstream-error.t
 import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
-import { reportChecks } from './check-report.ts'
 import { companyNamed, readConfig } from './config.ts'
-import { EXIT } from './exit.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 import type { Options } from './options.ts'
+import { renderTable } from './table.ts'
 
 /** One thing that was checked. */
 export interface Finding {
@@ -41,6 +42,48 @@ export async function check(names: readonly string[], options: Options): Promise
     ? `${JSON.stringify({ ok, file, warnings, findings }, null, 2)}\n`
     : reportChecks(config, findings, options.offline === true)
   process.stdout.write(text)
+}
+
+/** The report. `offline` means that nothing was tried. */
+export function reportChecks(
+  { file, network, warnings }: Pick<Config, 'file' | 'network' | 'warnings'>,
+  findings: readonly Finding[],
+  offline: boolean,
+): string {
+  const head = [
+    `configuration: ${file ?? 'variables and flags'}\n`,
+    network.proxy === undefined ? '' : `outbound proxy: ${network.proxy.origin}\n`,
+    ...warnings.map((warning) => `${styleText('yellow', 'warning')}: ${warning}\n`),
+  ].join('')
+  if (offline) return `${head}The configuration is valid. Procore was not called (--offline).\n`
+  const rows = findings.map(({ ok, kind, name, id = '', environment, detail }) => [
+    ok ? styleText('green', 'ok') : styleText('red', 'FAIL'),
+    ...[kind, name, id, environment, detail],
+  ])
+  const table = renderTable(['', 'kind', 'name', 'id', 'environment', 'result'], rows)
+  const failures = findings.filter(({ ok }) => !ok)
+  return head + table + failures.map(whatToDo).join('')
+}
+
+function whatToDo({ kind, name, fixes }: Finding): string {
+  return `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`
+}
+
+/** The command `token`: makes one token request and prints only the token. */
+export async function token(name: string, options: Options): Promise<void> {
+  if (process.stdout.isTTY && !options.show) {
+    throw usageError(
+      'a token that is printed on a terminal stays readable there: use a pipe or $(…), or add --show',
+    )
+  }
+  const config = await readConfig(options)
+  const { account } = companyNamed(config, name)
+  const { finding, token } = await askProcore(config, (ask) => checkAccount(account, ask))
+  if (token === undefined) {
+    const list = finding.fixes.map((fix) => `\n  - ${fix}`).join('')
+    throw new CommandError(`no token for ${name}: ${finding.detail}; what to do:${list}`)
+  }
+  process.stdout.write(`${token.value}\n`)
 }
 
 /** Tries accounts, then companies. */

@@ -1,14 +1,39 @@
-// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
+// The commands `demo` and `fake`. `demo` starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'
-import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { DEMO_COMPANIES, type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { withDraft } from './config.ts'
-import { DEMO_CALLS, showCall } from './demo-calls.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
 import type { Options } from './options.ts'
+
+/** What each call shows, its method and path, and what else it sends. */
+const DEMO_CALLS: readonly [say: string, line: string, more?: RequestInit][] = [
+  ['A plain request, with the company in front of the path', 'GET /acme/rest/v1.0/me'],
+  ['Paging: the Link header points back at the proxy', 'GET /acme/rest/v1.0/projects?per_page=2'],
+  [
+    'A whole list as CSV: the proxy reads all pages (docs/lists.md)',
+    'GET /acme/_proxy/csv/rest/v1.0/projects?_columns=id,name,city',
+  ],
+  [
+    'The company by its header; the same token works for it',
+    'GET /rest/v1.0/me',
+    { headers: { 'Procore-Company-Id': '562949953443325' } },
+  ],
+  [
+    'A write',
+    'POST /acme/rest/v1.0/projects',
+    { headers: { 'Content-Type': 'application/json' }, body: '{"project":{"name":"New Town Hall"}}' },
+  ],
+  ['A write to a read-only company is refused here', 'DELETE /globex/rest/v1.0/projects/1'],
+  [
+    'Two companies in one request: the proxy does not guess which is meant',
+    'GET /acme/rest/v1.0/companies/562949953443325/projects',
+  ],
+  ["Procore's own refusals pass through", 'GET /initech/rest/v1.0/projects'],
+]
 
 const DEFAULT_PORT = 8377
 
@@ -37,6 +62,22 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
   if (once) return close()
   print(invitation(base))
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
+}
+
+/** The command `fake`, which the help does not list: the fake Procore alone, to try a deployment without an account. */
+export async function fake({ loginPort = 0, apiPort = 0 }: Options): Promise<void> {
+  const running = await startFakeProcore({ loginPort, apiPort }).catch((error: Error) => {
+    throw new CommandError(`the fake Procore cannot start: ${error.message}`)
+  })
+  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, () => running.close())
+  process.stdout.write(`A fake Procore, for a proxy with
+
+  PROCORE_LOGIN_URL=${running.loginUrl}
+  PROCORE_API_URL=${running.apiUrl}
+  PROCORE_CLIENT_ID=demo-client
+  PROCORE_CLIENT_SECRET=demo-secret
+  PROCORE_COMPANY_ID=${DEMO_COMPANIES[0]?.id}
+`)
 }
 
 function print(text: string): void {
@@ -95,4 +136,36 @@ function isFree(port: number): Promise<boolean> {
     probe.once('error', () => resolve(false))
     probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
   })
+}
+
+/** Makes a call to the proxy at `base`, and says what was sent, what Procore received and what came back. */
+async function showCall(
+  { journal }: FakeProcore,
+  base: string,
+  [say, line, more = {}]: (typeof DEMO_CALLS)[number],
+): Promise<string> {
+  journal.clear()
+  const [method = '', path] = line.split(' ')
+  const response = await fetch(base + path, { method, ...more })
+  const sent = Object.entries(more.headers ?? {}).map(([name, value]) => `  ${name}: ${value}`)
+  const arrived = journal.api().map(({ method, url, headers }) => {
+    const bearer = headers['authorization']?.startsWith('Bearer ') ? 'Bearer …' : '(none)'
+    return `${method} ${url}  Authorization: ${bearer}  Procore-Company-Id: ${headers['procore-company-id']}`
+  })
+  const lines = [
+    `── ${say}`,
+    `   you       ${line}${sent.join('')}`,
+    ...(arrived.length > 0 ? arrived : ['(nothing arrived)']).map((text) => `   Procore   ${text}`),
+    `   answer    ${response.status} ${shorten(await response.text())}`,
+  ]
+  for (const name of ['Link', 'Procore-Proxy-Error']) {
+    const value = response.headers.get(name)
+    if (value !== null) lines.push(`             ${name}: ${shorten(value)}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function shorten(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ')
+  return line.length > 140 ? `${line.slice(0, 140)}…` : line
 }

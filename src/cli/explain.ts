@@ -1,13 +1,22 @@
 // The command `explain`: says what the proxy would do with a request, and why.
+
+import { styleText } from 'node:util'
+import { Tokens } from '../auth/tokens.ts'
+import { explainCache } from '../cache/explain-cache.ts'
 import type { Config } from '../config/config.ts'
 import { Secret } from '../config/secret.ts'
-import type { ProxyError } from '../errors.ts'
+import { ProxyError } from '../errors.ts'
+import { Budgets } from '../forward/budgets.ts'
+import { Departure } from '../forward/call.ts'
+import { requestHeaders } from '../forward/request-headers.ts'
+import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
+import { startExchange } from '../observe/exchange.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
+import { judge, runtimeOf } from '../server/judge.ts'
 import { readConfig } from './config.ts'
 import { EXIT, usageError } from './exit.ts'
-import { type Forwarded, judgeImagined } from './explain-judge.ts'
-import { reportExplanation } from './explain-report.ts'
 import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
 import type { Options } from './options.ts'
 
@@ -70,6 +79,31 @@ export async function explainRequest(
   const rest = passed?.kind === 'forward' ? { ...onTheWay(request, passed), ...denied } : {}
   return { verdict: 'refused', refusal, ...caller, ...rest, notes }
 }
+
+/** Judges the request with the server's own code. */
+async function judgeImagined(config: Config, { raw, target, listener }: ImaginedRequest) {
+  const noToken = () => Promise.reject(new Error('explain asks for no token'))
+  const tokens = new Tokens(noToken, () => {})
+  const upstreams = new Upstreams(config, { tokens, budgets: new Budgets(config) })
+  const exchange = startExchange('explain', raw.method, target)
+  const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
+  try {
+    const judgement = judge(input, { viewer: EVERYTHING, caller: undefined })
+    if (judgement.kind !== 'forward') return { kind: judgement.kind }
+    const { call } = judgement.forwarded
+    const headers = requestHeaders(call, { value: '…' })
+    const cache = explainCache(config.cache, { ...call, body: null, departure: new Departure() })
+    return { kind: 'forward', why: judgement.why, call, headers, cache } as const
+  } catch (error) {
+    if (error instanceof ProxyError) return { kind: 'refused', error } as const
+    throw error
+  } finally {
+    await upstreams.destroy()
+  }
+}
+
+/** A request that would be forwarded: its call, why it is for this company, its headers, and what the cache would do. */
+type Forwarded = Extract<Awaited<ReturnType<typeof judgeImagined>>, { kind: 'forward' }>
 
 const PLACEHOLDER_KEY = 'explain-does-not-read-any-key'
 
@@ -142,4 +176,35 @@ function headerChanges(own: readonly Header[], sent: readonly Header[]) {
 
 function pairs(flat: readonly string[]): Header[] {
   return flat.flatMap((name, index) => (index % 2 === 0 ? [{ name, value: flat[index + 1]! }] : []))
+}
+
+const LABEL_WIDTH = 10
+
+/** The lines; a repeated label is printed once. */
+export function reportExplanation(explanation: Explanation): string {
+  const { verdict, answer, refusal, company, caller, access, upstream, headers, cache, notes } = explanation
+  const rows: [string, string][] = []
+  if (refusal) {
+    rows.push(['refused', `${refusal.status} ${refusal.code}: ${refusal.detail}`], ['do', refusal.help])
+  } else rows.push([verdict, answer ?? 'to Procore'])
+  if (company)
+    rows.push(['company', `${company.name} (id ${company.id}, ${company.environment}), by ${company.why}`])
+  if (caller) rows.push(['caller', caller])
+  if (access) rows.push(['access', `${access.allowed ? 'allowed' : 'denied'}: ${access.why}`])
+  if (upstream) rows.push(['upstream', upstream])
+  for (const { name, value } of headers?.added ?? []) rows.push(['added', `${name}: ${value}`])
+  for (const name of headers?.removed ?? []) rows.push(['removed', name])
+  if (cache) rows.push(['cache', cache])
+  for (const note of notes) rows.push(['note', note])
+  return rows
+    .map(([label, text], index) => {
+      const shown = label === rows[index - 1]?.[0] ? '' : label
+      return `${coloured(shown)}${' '.repeat(LABEL_WIDTH - shown.length)}${text}\n`
+    })
+    .join('')
+}
+
+function coloured(label: string): string {
+  if (label === '') return ''
+  return styleText(label === 'refused' ? 'red' : label === 'forwarded' ? 'green' : 'bold', label)
 }

@@ -1,13 +1,44 @@
-// The command `key`: makes a caller's key and prints the lines for the configuration.
-import { keyInstructions, newKey } from '../callers/key.ts'
+// The command `key`: makes a caller's key and prints it with the lines for the configuration.
+import { randomBytes } from 'node:crypto'
 import { usageError } from './exit.ts'
 
-export async function key(name: string): Promise<void> {
-  let text: string
-  try {
-    text = keyInstructions(name, newKey())
-  } catch (error) {
-    throw usageError((error as Error).message)
+/** Of randomness; 32 characters of base64url. */
+const KEY_BYTES = 24
+const NAME = /^[a-z0-9][a-z0-9-]*$/
+
+/** A new key: 192 random bits, in characters that need no quotes in a header, a shell or YAML. */
+export function newKey(): string {
+  for (;;) {
+    const key = randomBytes(KEY_BYTES).toString('base64url')
+    // A key that begins with a dash would be taken for a flag.
+    if (!key.startsWith('-')) return key
   }
-  process.stdout.write(text)
+}
+
+/**
+ * What `procore-proxy key NAME` prints: how to store the key, and the lines for the configuration. Throws CommandError for a
+ * name that can't be a caller's.
+ */
+export function keyInstructions(name: string, key: string): string {
+  if (!NAME.test(name)) throw usageError('Write a name of small letters, digits and dashes, such as excel.')
+  const variable = `${name.toUpperCase().replaceAll('-', '_')}_KEY`
+  return `The key of ${name}, which is shown only once:
+
+  ${key}
+
+Store it in a file with mode 600 or in the variable ${variable}, and add this to the configuration:
+
+callers:
+  ${name}:
+    key: { env: ${variable} }
+    access: read-only   # or read-write
+    # companies: [acme]
+    # projects: ["316469"]
+
+${name} sends it as "Procore-Proxy-Key: KEY", as "Authorization: Bearer KEY", or as the password of Basic authentication.
+`
+}
+
+export async function key(name: string): Promise<void> {
+  process.stdout.write(keyInstructions(name, newKey()))
 }

@@ -1,10 +1,37 @@
-// The command `usage`: adds up an audit file and prints the totals.
-import { addUpUsage, formatUsage, type UsageColumn, usageColumns } from '../callers/usage.ts'
+// The command `usage`: streams an audit file in bounded memory, and prints its requests by caller, route, status and day.
+import { createReadStream } from 'node:fs'
 import { CommandError, usageError } from './exit.ts'
 import type { Options } from './options.ts'
 
+/** What requests can be counted by. */
+const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const
+type UsageColumn = (typeof USAGE_COLUMNS)[number]
+
+/** One line of the result: the values of the columns, in their order, and their totals. */
+interface UsageRow {
+  readonly values: readonly string[]
+  readonly requests: number
+  /** Mean duration in milliseconds. */
+  readonly meanMs: number
+}
+
+interface Usage {
+  readonly by: readonly UsageColumn[]
+  /** The most requests first. */
+  readonly rows: readonly UsageRow[]
+  /** Lines that are not entries: damaged, or incomplete after a power cut. */
+  readonly skippedLines: number
+}
+
+/** Further groups are counted as one, so that made-up paths cannot fill the memory. */
+const MOST_GROUPS = 10_000
+const OTHERS = '(others)'
+const READ_BYTES = 256 * 1024
+/** A longer line is damaged. */
+const LONGEST_LINE = 256 * 1024
+
 export async function usage(file: string, { by = '', csv }: Options): Promise<void> {
-  const sums = await addUpUsage(file, columns(by)).catch(({ message }: Error) => {
+  const sums = await addUpUsage(file, usageColumns(by)).catch(({ message }: Error) => {
     throw new CommandError(`${file} cannot be read: ${message}`)
   })
   process.stdout.write(formatUsage(sums, csv ? 'csv' : 'table'))
@@ -15,10 +42,138 @@ export async function usage(file: string, { by = '', csv }: Options): Promise<vo
   process.stderr.write(`procore-proxy: ${lines} left out\n`)
 }
 
-function columns(by: string): readonly UsageColumn[] {
-  try {
-    return usageColumns(by)
-  } catch (error) {
-    throw usageError(`--by ${by}: ${(error as Error).message}`)
+/** Reads a list such as `caller,route`. Throws CommandError that names the available columns. */
+export function usageColumns(text: string): readonly UsageColumn[] {
+  const names = text.split(',').map((name) => name.trim())
+  const unknown = names.find((name) => !USAGE_COLUMNS.some((column) => column === name))
+  if (unknown === undefined) return [...new Set(names as UsageColumn[])]
+  throw usageError(`--by ${text}: ${JSON.stringify(unknown)} is not one of ${USAGE_COLUMNS.join(', ')}.`)
+}
+
+/** Adds up an audit file. Throws the error of the file system if the file can't be read. */
+export async function addUpUsage(
+  file: string,
+  by: readonly UsageColumn[] = ['caller', 'route', 'status'],
+): Promise<Usage> {
+  const groups = new Map<string, { requests: number; totalMs: number }>()
+  let skippedLines = 0
+  for await (const lines of linesOf(file)) {
+    for (const line of lines) {
+      if (line === '') continue
+      const entry = entryOf(line)
+      if (entry === undefined) {
+        skippedLines++
+        continue
+      }
+      let key = by.map((column) => columnOf(entry, column)).join('\t')
+      if (!groups.has(key) && groups.size >= MOST_GROUPS) key = by.map(() => OTHERS).join('\t')
+      const group = groups.get(key) ?? { requests: 0, totalMs: 0 }
+      group.requests++
+      group.totalMs += entry.durationMs
+      groups.set(key, group)
+    }
   }
+  const rows = [...groups].map(([key, { requests, totalMs }]) => {
+    return { values: key.split('\t'), requests, meanMs: Math.round(totalMs / requests) }
+  })
+  rows.sort((a, b) => b.requests - a.requests || compare(a.values.join('\t'), b.values.join('\t')))
+  return { by, rows, skippedLines }
+}
+
+/** The result as CSV (RFC 4180) or as columns for a terminal, with a header row. */
+export function formatUsage({ by, rows }: Usage, format: 'table' | 'csv'): string {
+  const table = [
+    [...by, 'requests', 'meanMs'],
+    ...rows.map(({ values, requests, meanMs }) => [...values, String(requests), String(meanMs)]),
+  ]
+  if (format === 'csv') return table.map((row) => `${row.map(csvField).join(',')}\r\n`).join('')
+  const widths = table[0]!.map((_, at) => table.reduce((most, row) => Math.max(most, row[at]!.length), 0))
+  return table
+    .map(
+      (row) =>
+        `${row
+          .map((text, at) => pad(text, widths[at]!, at >= by.length))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+/** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
+export function routeOf(path: string): string {
+  const mark = path.indexOf('?')
+  const bare = mark === -1 ? path : path.slice(0, mark)
+  return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
+}
+
+interface Entry {
+  readonly time: string
+  readonly caller: string
+  readonly method: string
+  readonly path: string
+  readonly status: string
+  readonly durationMs: number
+}
+
+/** A line as the proxy writes it, if no value in it needs an escape: seven times as fast as JSON.parse. */
+const PLAIN_LINE =
+  /^\{"time":"([^"\\]*)","reqId":"[^"\\]*"(?:,"caller":"([^"\\]*)")?(?:,"company":"[^"\\]*")?(?:,"environment":"[^"\\]*")?,"method":"([^"\\]*)","path":"([^"\\]*)","status":(\d+|null),"durationMs":([\d.]+)(?:,"cause":"[^"\\]*")?\}$/
+
+function entryOf(line: string): Entry | undefined {
+  const plain = PLAIN_LINE.exec(line)
+  if (plain !== null) {
+    const [, time = '', caller = '', method = '', path = '', status = '', durationMs] = plain
+    return {
+      time,
+      caller,
+      method,
+      path,
+      status: status === 'null' ? '' : status,
+      durationMs: Number(durationMs),
+    }
+  }
+  let value: Record<string, unknown>
+  try {
+    value = JSON.parse(line) as Record<string, unknown>
+  } catch {
+    return undefined
+  }
+  const { time, caller = '', method, path, status, durationMs } = value ?? {}
+  if (typeof time !== 'string' || typeof method !== 'string' || typeof path !== 'string') return undefined
+  const ms = typeof durationMs === 'number' ? durationMs : 0
+  return { time, caller: String(caller), method, path, status: String(status ?? ''), durationMs: ms }
+}
+
+function columnOf(entry: Entry, column: UsageColumn): string {
+  if (column === 'day') return entry.time.slice(0, 10)
+  const text = column === 'route' ? `${entry.method} ${routeOf(entry.path)}` : entry[column]
+  return text.replaceAll('\t', ' ')
+}
+
+/**
+ * The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the
+ * beginning.
+ */
+async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
+  let rest = ''
+  for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: READ_BYTES })) {
+    const lines = (rest + String(chunk)).split('\n')
+    rest = (lines.pop() ?? '').slice(0, LONGEST_LINE)
+    yield lines
+  }
+  yield [rest]
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
+}
+
+function pad(text: string, width: number, isNumber: boolean): string {
+  return isNumber ? text.padStart(width) : text.padEnd(width)
+}
+
+/** Puts a quote in front of a text that a spreadsheet would run as a formula. */
+function csvField(text: string): string {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }

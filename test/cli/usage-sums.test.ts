@@ -1,8 +1,8 @@
-// Covers src/callers/usage.ts
+// The sums of `usage`, its columns and its formats.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { addUpUsage, formatUsage, routeOf, usageColumns } from '../../src/callers/usage.ts'
+import { addUpUsage, formatUsage, routeOf, usageColumns } from '../../src/cli/usage.ts'
 
 function fileOf(t: Test, lines: readonly (object | string)[]): string {
   const file = join(t.testdir(), 'audit.jsonl')
