@@ -20,7 +20,7 @@ import {
 export interface Exchanged {
   readonly call: Call
   readonly response: UpstreamResponse
-  readonly requestBody: BodyCopy | undefined
+  readonly requestBody: BodyCopy
   readonly responseBody: BodyCopy
   /** Wall clock. */
   readonly startedAt: number
@@ -30,12 +30,6 @@ export interface Exchanged {
   readonly receiveMs: number
 }
 
-export interface MadeEntry {
-  readonly entry: RecordedEntry
-  /** Its content as plain text, to find secrets that the entry contains in another form, such as base64. */
-  readonly texts: readonly string[]
-}
-
 /** The caller's headers that are recorded. All others are left out. */
 const REQUEST_HEADERS =
   /^(?:accept|accept-encoding|accept-language|content-type|content-length|user-agent|range|if-.*|cache-control)$/i
@@ -43,7 +37,11 @@ const REQUEST_HEADERS =
 const NOT_RECORDED =
   /cookie|^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
 
-export async function entryOf(exchanged: Exchanged, mask: MemberMask): Promise<MadeEntry> {
+/** The entry; and its content as plain text, to find secrets that the entry contains in another form, such as base64. */
+export async function entryOf(
+  exchanged: Exchanged,
+  mask: MemberMask,
+): Promise<{ readonly entry: RecordedEntry; readonly texts: readonly string[] }> {
   const { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs } = exchanged
   const sent = withMask(requestBody, contentTypeOf(call.rawHeaders), mask)
   const unpacked = await decompressed(responseBody, headerValue(response.head, 'content-encoding'))
@@ -54,7 +52,9 @@ export async function entryOf(exchanged: Exchanged, mask: MemberMask): Promise<M
   const match = matchOfCall(call, sent, requestBody)
   const target = maskedTarget(call)
   const url = target.startsWith('/') ? call.upstream.origin + target : target
-  const headers = harHeaders(recordedHeaders(response.rawHeaders))
+  const headers = harHeaders(response.rawHeaders)
+    .filter(({ name }) => !NOT_RECORDED.test(name) && !isSecretName(name))
+    .map(({ name, value }) => ({ name, value: maskText(value) }))
   const entry = {
     startedDateTime: new Date(startedAt).toISOString(),
     time: rounded(waitMs + receiveMs),
@@ -67,7 +67,7 @@ export async function entryOf(exchanged: Exchanged, mask: MemberMask): Promise<M
       queryString: harQuery(target.split('?').slice(1).join('?')),
       ...(sent === NO_BODY ? {} : { postData: postDataOf(sent, contentTypeOf(call.rawHeaders)) }),
       headersSize: -1,
-      bodySize: requestBody?.length ?? 0,
+      bodySize: requestBody.length,
     },
     response: {
       status: response.status,
@@ -96,8 +96,8 @@ export async function entryOf(exchanged: Exchanged, mask: MemberMask): Promise<M
 const NO_BODY: MaskedBody = { bytes: undefined, omitted: undefined }
 
 /** The request's body as it is recorded and matched. */
-export function withMask(copy: BodyCopy | undefined, contentType: string, mask: MemberMask): MaskedBody {
-  if (copy === undefined || copy.length === 0) return NO_BODY
+export function withMask(copy: BodyCopy, contentType: string, mask: MemberMask): MaskedBody {
+  if (copy.length === 0) return NO_BODY
   const { bytes } = copy
   return bytes === undefined ? { bytes, omitted: TOO_LONG } : maskedBody(bytes, contentType, mask)
 }
@@ -111,16 +111,6 @@ function postDataOf({ bytes, omitted }: MaskedBody, mimeType: string) {
 function contentOf({ bytes, omitted }: MaskedBody, mimeType: string) {
   if (bytes === undefined) return { size: 0, mimeType, comment: omitted }
   return { size: bytes.length, mimeType, ...harText(bytes) }
-}
-
-function recordedHeaders(rawHeaders: readonly string[]): string[] {
-  const headers: string[] = []
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as string
-    if (!NOT_RECORDED.test(name) && !isSecretName(name))
-      headers.push(name, maskText(rawHeaders[at + 1] as string))
-  }
-  return headers
 }
 
 /** The body without its compression, as HAR requires it, and so that secrets and members can be found in it. */

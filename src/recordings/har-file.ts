@@ -89,21 +89,20 @@ export async function appendEntries(
   const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
   try {
     const { end, isEmpty } = await copyOfEntries(file, temporary, company)
-    const handle = await open(temporary, 'r+')
-    try {
-      const text = (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END
-      await handle.truncate(end)
-      await handle.write(text, end)
-      // The file must be on disk before it gets its final name.
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await writeEnd(temporary, end, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END)
     await rename(temporary, file)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error
   }
+}
+
+async function writeEnd(file: string, at: number, text: string): Promise<void> {
+  await using handle = await open(file, 'r+')
+  await handle.truncate(at)
+  await handle.write(text, at)
+  // The file must be on disk before it gets its final name.
+  await handle.sync()
 }
 
 interface EntriesEnd {
@@ -133,20 +132,16 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
 
 /** The company and the end of the entries of a file in our format; undefined for other files. */
 async function layoutOf(file: string): Promise<(EntriesEnd & { company: RecordedCompany }) | undefined> {
-  const handle = await open(file)
-  try {
-    const textAt = async (position: number, length: number): Promise<string> => {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
-      return buffer.toString('utf8', 0, bytesRead)
-    }
-    const end = (await handle.stat()).size - HAR_END.length
-    const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
-    if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
-    const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
-    return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
-  } finally {
-    await handle.close()
+  await using handle = await open(file)
+  const textAt = async (position: number, length: number): Promise<string> => {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
+    return buffer.toString('utf8', 0, bytesRead)
   }
+  const end = (await handle.stat()).size - HAR_END.length
+  const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
+  if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
+  const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
+  return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
 }
 
 function checkCompany(file: string, found: RecordedCompany, wanted: RecordedCompany): void {

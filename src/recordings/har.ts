@@ -1,5 +1,6 @@
 // Reads and writes the parts of HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/) that recordings use, one
 // entry on each line.
+import { isUtf8 } from 'node:buffer'
 import * as z from 'zod'
 import { VERSION } from '../observe/version.ts'
 
@@ -126,10 +127,7 @@ export function isOwnLayout(start: string): boolean {
   return line.startsWith('{"log":{"version":"1.2","creator":{') && line.endsWith(',"entries":[')
 }
 
-interface Pair {
-  readonly name: string
-  readonly value: string
-}
+type Pair = Readonly<z.infer<typeof pairSchema>>
 
 /** Flat headers as HAR lists them. */
 export function harHeaders(rawHeaders: readonly string[]): Pair[] {
@@ -147,12 +145,7 @@ export function harQuery(query: string): Pair[] {
 
 /** A body as text if it is UTF-8, else in base64. */
 export function harText(body: Buffer): { text: string; encoding?: 'base64' } {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
-    if (!text.includes('\0')) return { text }
-  } catch {
-    // It is not text.
-  }
+  if (isUtf8(body) && !body.includes(0)) return { text: body.toString('utf8') }
   return { text: body.toString('base64'), encoding: 'base64' }
 }
 

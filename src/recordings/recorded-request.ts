@@ -1,6 +1,6 @@
 // Describes a request as it is recorded and matched: company, method, path, query and the digest of its body, all
 // masked.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Call } from '../forward/call.ts'
 import { headerValues } from '../routing/raw-headers.ts'
 import type { BodyCopy } from './body-copy.ts'
@@ -40,9 +40,8 @@ export interface RequestMatch {
 }
 
 /** Describes a call with its whole body. */
-export function matchOfCall(call: Call, body: MaskedBody, copy: BodyCopy | undefined): RequestMatch {
-  const bodySha256 =
-    copy === undefined || copy.length === 0 ? '' : (body.bytes && sha256(body.bytes)) || copy.digest()
+export function matchOfCall(call: Call, body: MaskedBody, copy: BodyCopy): RequestMatch {
+  const bodySha256 = copy.length === 0 ? '' : (body.bytes && hash('sha256', body.bytes)) || copy.digest()
   return { method: call.method, target: maskedTarget(call), bodySha256 }
 }
 
@@ -68,7 +67,7 @@ export function matchOfEntry(
   const text = postData?.text ?? ''
   // A file written by hand has no digests.
   const bodySha256 =
-    _procoreProxy?.bodySha256 ?? (text === '' ? '' : sha256(bytesOf(text, postData?._encoding)))
+    _procoreProxy?.bodySha256 ?? (text === '' ? '' : hash('sha256', bytesOf(text, postData?._encoding)))
   return { method, target, bodySha256 }
 }
 
@@ -88,10 +87,6 @@ function sorted(target: string, mark: number): string {
   const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
   pairs.sort((a, b) => compare(nameOf(a), nameOf(b)))
   return target.slice(0, mark + 1) + pairs.join('&')
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
 
 /** The media type that flat headers name; empty if they name none. */

@@ -119,9 +119,9 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
  */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
-    const requestBody = call.body === null ? undefined : new BodyCopy(true)
+    const requestBody = new BodyCopy(call.body !== null)
     const responseBody = new BodyCopy(false)
-    call.body?.observe((piece) => requestBody?.add(piece))
+    call.body?.observe((piece) => requestBody.add(piece))
     const startedAt = Date.now()
     const sentAt = performance.now()
     const releaseAndThrow = (error: unknown): never => {
@@ -148,6 +148,6 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
 }
 
 function release({ requestBody, responseBody }: Pick<Exchanged, 'requestBody' | 'responseBody'>): void {
-  requestBody?.release()
+  requestBody.release()
   responseBody.release()
 }

@@ -3,15 +3,8 @@ import type { Environment } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
 import type { RecordedCompany } from './har.ts'
 
-/** As in the configuration file. */
-export interface ReplayDocument {
-  readonly environments: Readonly<Record<string, object>>
-  readonly serviceAccounts: Readonly<Record<string, object>>
-  readonly companies: Readonly<Record<string, { readonly id: string; readonly serviceAccount: string }>>
-}
-
-/** Companies and environments as they were recorded ({@link recordedCompanies}), with accounts that are never logged in with. */
-export function replayDocument(recorded: readonly RecordedCompany[]): ReplayDocument {
+/** As in the configuration file: companies and environments as they were recorded ({@link recordedCompanies}), with accounts that are never logged in with. */
+export function replayDocument(recorded: readonly RecordedCompany[]) {
   const environments = new Map<string, Environment>()
   const companies = recorded.map(({ company, environment }) => {
     const name = nameFor(environment, environments)

@@ -8,7 +8,6 @@ import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'
 import type { MemberMask } from './masks.ts'
-import { nearest } from './nearest.ts'
 import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
 import { type CallRecorder, withRecorder } from './recorder.ts'
 
@@ -40,18 +39,28 @@ export class RecordedAnswers {
     else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
   }
 
-  /**
-   * The response to this call, whose body is `copy`. Throws `recording_missing`, which names the most similar
-   * recordings.
-   */
-  answer(call: Call, copy: BodyCopy | undefined): UpstreamResponse {
+  /** The response to a call with this body. Throws `recording_missing`, which names the most similar recordings. */
+  async answer(
+    call: Call,
+    body: Iterable<Buffer> | AsyncIterable<Buffer> | null | undefined,
+  ): Promise<UpstreamResponse> {
+    const copy = new BodyCopy(true)
+    try {
+      for await (const piece of body ?? []) copy.add(piece)
+      return this.#answer(call, copy)
+    } finally {
+      copy.release()
+    }
+  }
+
+  #answer(call: Call, copy: BodyCopy): UpstreamResponse {
     const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
     const answers = this.#byKey.get(matchKey(call.companyId, match))
     if (answers === undefined) throw this.#missing(call, match)
     const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)] as StoredEntry
     answers.next++
     const omitted = entry._procoreProxy?.omitted
-    if (omitted !== undefined) throw missing(match, { help: omitted })
+    if (omitted !== undefined) throw missing(match, omitted)
     return responseOf(parsed(entry, match), call, answers.apiUrl)
   }
 
@@ -60,7 +69,7 @@ export class RecordedAnswers {
     const recorded = [...this.#byKey]
       .filter(([key]) => key.startsWith(prefix))
       .map(([, answers]) => answers.match)
-    return missing(match, { help: nearest(match, recorded, companyName) })
+    return missing(match, nearest(match, recorded, companyName))
   }
 }
 
@@ -68,14 +77,50 @@ function parsed(entry: StoredEntry, match: RequestMatch): RecordedEntry {
   try {
     return entry.parse()
   } catch {
-    throw missing(match, {
-      help: 'Its recording is damaged. Delete its line from the file, and record it again.',
-    })
+    throw missing(match, 'Its recording is damaged. Delete its line from the file, and record it again.')
   }
 }
 
-function missing({ method, target }: RequestMatch, options: { help: string }): ProxyError {
-  return new ProxyError('recording_missing', `No response to ${method} ${target} has been recorded.`, options)
+function missing({ method, target }: RequestMatch, help: string): ProxyError {
+  const message = `No response to ${method} ${target} has been recorded.`
+  return new ProxyError('recording_missing', message, { help })
+}
+
+const MOST_NAMED = 3
+const MOST_LENGTH = 200
+
+/** What to do about a missing recording, in a sentence or two; names those that are most similar, to show what differs. */
+function nearest(missing: RequestMatch, recorded: readonly RequestMatch[], company: string): string {
+  const record = 'Record it with --record, or start with --replay-else-record.'
+  if (recorded.length === 0) return `Nothing is recorded for the company ${company}. ${record}`
+  if (recorded.some(({ method, target }) => method === missing.method && target === missing.target)) {
+    return `The same request is recorded with another body. ${record}`
+  }
+  const named = recorded
+    .map((match) => ({ match, score: likeness(match, missing) }))
+    .sort((a, b) => b.score - a.score)
+    .map(({ match }) => `${match.method} ${shortened(match.target)}`)
+  return `The nearest recordings are: ${[...new Set(named)].slice(0, MOST_NAMED).join(', ')}. ${record}`
+}
+
+/** An equal path counts most, then the length of the common beginning, then the method. */
+function likeness(a: RequestMatch, b: RequestMatch): number {
+  const isSamePath = pathOf(a.target) === pathOf(b.target)
+  return (isSamePath ? 10_000 : 0) + sameStart(a.target, b.target) + (a.method === b.method ? 0.5 : 0)
+}
+
+function sameStart(a: string, b: string): number {
+  let at = 0
+  while (at < a.length && at < b.length && a.charCodeAt(at) === b.charCodeAt(at)) at++
+  return at
+}
+
+function pathOf(target: string): string {
+  return target.split('?', 1)[0] as string
+}
+
+function shortened(target: string): string {
+  return target.length > MOST_LENGTH ? `${target.slice(0, MOST_LENGTH)}…` : target
 }
 
 /** These headers described the body as it was transferred. */
@@ -105,15 +150,7 @@ function atThisApi(name: string, value: string, { upstream }: Call, recordedApiU
 
 /** Answers from recordings only, and never sends anything. */
 export function replaySend(answers: RecordedAnswers): Send {
-  return async (call) => {
-    const copy = call.body === null ? undefined : new BodyCopy(true)
-    try {
-      if (call.body !== null) for await (const piece of call.body) copy?.add(piece)
-      return answers.answer(call, copy)
-    } finally {
-      copy?.release()
-    }
-  }
+  return (call) => answers.answer(call, call.body)
 }
 
 /** Answers from recordings. A missing call is sent and recorded. */
@@ -122,26 +159,14 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
     // A body that is too long to hold is streamed to Procore, so its digest is known too late.
-    const answer = body?.isWhole === false ? undefined : recordedAnswer(answers, call, body?.pieces)
+    const answer =
+      body?.isWhole === false ? undefined : await answers.answer(call, body?.pieces).catch(undefinedIfMissing)
     return answer ?? (await recording(body === undefined ? call : { ...call, body: body.again() }))
   }
 }
 
-function recordedAnswer(
-  answers: RecordedAnswers,
-  call: Call,
-  pieces: readonly Buffer[] = [],
-): UpstreamResponse | undefined {
-  const copy = new BodyCopy(true)
-  try {
-    for (const piece of pieces) copy.add(piece)
-    return answers.answer(call, copy)
-  } catch (error) {
-    if (error instanceof ProxyError && error.code === 'recording_missing') return undefined
-    throw error
-  } finally {
-    copy.release()
-  }
+function undefinedIfMissing(error: unknown): undefined {
+  if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
 }
 
 interface StartedBody {

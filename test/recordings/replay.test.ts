@@ -1,4 +1,4 @@
-// Covers src/recordings/replay.ts, nearest.ts and replay-config.ts
+// Covers src/recordings/replay.ts and replay-config.ts
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
