@@ -21,27 +21,8 @@ export interface AuditEntry {
   readonly cause?: string | undefined
 }
 
-export interface Audit {
-  /**
-   * Resolves when the line has been handed to the operating system, so that `kill -9` can't lose it. Rejects with
-   * `audit_unavailable` if it can't be written: break off the answer to a write, and let a read go on.
-   */
-  record(entry: AuditEntry): Promise<void>
-  /** Throws `audit_unavailable` while the file can't be written. Call it before a write is forwarded. */
-  assertWritable(): void
-  /** Reopens the file, after a log rotation (SIGHUP). */
-  reopen(): Promise<void>
-  /** Writes what waits and closes the file. */
-  close(): Promise<void>
-}
-
 /** The part of a logger that is used. */
-export interface AuditLog {
-  warn(fields: object, message: string): void
-  info(fields: object, message: string): void
-}
-
-export type AuditFile = Pick<AuditSettings, 'file'>
+type Log = Record<'info' | 'warn', (fields: object, message: string) => void>
 
 const MODE = 0o600
 /** A power cut loses at most this much; `kill -9` loses nothing. */
@@ -54,19 +35,19 @@ const MOST_KEPT = 1_000
 const LONGEST_BATCH = 64 * 1024
 
 /** For tests: a clock in milliseconds, and how long to wait before a file that failed is opened again. */
-export interface AuditTiming {
+interface AuditTiming {
   readonly now?: () => number
   readonly retryAfterMs?: number
 }
 
 /** Opens the audit file for appending. Throws the error of the file system if it can't be opened. */
 export async function openAudit(
-  { file }: AuditFile,
-  log: AuditLog,
+  { file }: Pick<AuditSettings, 'file'>,
+  log: Log,
   timing: AuditTiming = {},
 ): Promise<Audit> {
-  const audit = new AuditWriter(file, log, timing)
-  await audit.start()
+  const audit = new Audit(file, log, timing)
+  await audit.open()
   return audit
 }
 
@@ -76,9 +57,9 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-class AuditWriter implements Audit {
+export class Audit {
   readonly #file: string
-  readonly #log: AuditLog
+  readonly #log: Log
   readonly #now: () => number
   readonly #retryAfterMs: number
   #handle: FileHandle | undefined
@@ -96,17 +77,17 @@ class AuditWriter implements Audit {
   #sync: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor(file: string, log: AuditLog, timing: AuditTiming) {
+  constructor(file: string, log: Log, timing: AuditTiming) {
     this.#file = file
     this.#log = log
     this.#now = timing.now ?? (() => performance.now())
     this.#retryAfterMs = timing.retryAfterMs ?? RETRY_AFTER_MS
   }
 
-  async start(): Promise<void> {
-    await this.#open()
-  }
-
+  /**
+   * Resolves when the line has been handed to the operating system, so that `kill -9` can't lose it. Rejects with
+   * `audit_unavailable` if it can't be written: break off the answer to a write, and let a read go on.
+   */
   record(entry: AuditEntry): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#waiting.push({ line: `${JSON.stringify(entry)}\n`, resolve, reject })
@@ -118,10 +99,12 @@ class AuditWriter implements Audit {
     return promise
   }
 
+  /** Throws `audit_unavailable` while the file can't be written. Call it before a write is forwarded. */
   assertWritable(): void {
     if (this.#failure !== undefined) throw unavailable(this.#failure)
   }
 
+  /** Reopens the file, after a log rotation (SIGHUP). */
   reopen(): Promise<void> {
     return this.#next(async () => {
       await this.#flush()
@@ -129,6 +112,7 @@ class AuditWriter implements Audit {
     })
   }
 
+  /** Writes what waits and closes the file. */
   close(): Promise<void> {
     this.#isClosed = true
     return this.#next(async () => {
@@ -145,7 +129,7 @@ class AuditWriter implements Audit {
     return this.#work
   }
 
-  async #open(): Promise<void> {
+  async open(): Promise<void> {
     const handle = await open(this.#file, 'a+', MODE)
     try {
       const stat = await handle.stat()
@@ -234,7 +218,7 @@ class AuditWriter implements Audit {
     if (this.#isClosed) return
     await this.#closeHandle()
     try {
-      await this.#open()
+      await this.open()
       await this.#write(this.#kept.join(''))
     } catch (error) {
       this.#fail(error)

@@ -1,6 +1,6 @@
 // The Lua scripts of the shared budget: one reserves, one settles. Redis runs each as one step.
 import { MOST_BEFORE_A_RESPONSE, MOST_WINDOWS, SAME_WINDOW_MS } from '../forward/rate-windows.ts'
-import { type Script, script } from './script.ts'
+import { type Script, script } from './redis-link.ts'
 
 /** A replica that waits keeps its turn for so long after it was told to ask again. */
 const GRACE_MS = 250

@@ -10,11 +10,8 @@ import { shareTokens } from './shared-tokens.ts'
 /** A reservation outlives the longest wait for a response by this much. */
 const HOLD_MARGIN_MS = 10_000
 
-/** Writes a line to the log. */
-export interface SharedLog {
-  warn(fields: object, message: string): void
-  info(fields: object, message: string): void
-}
+/** The part of a logger that is used. */
+type Log = Record<'info' | 'warn', (fields: object, message: string) => void>
 
 /** What replicas share. */
 export interface Shared {
@@ -34,7 +31,7 @@ export interface Shared {
  */
 export async function openShared(
   config: Pick<Config, 'upstream' | 'network'> & { readonly shared: SharedSettings },
-  log: SharedLog,
+  log: Log,
 ): Promise<Shared> {
   const { shared: settings, network, upstream } = config
   const { host } = new URL(settings.url.reveal())
@@ -61,11 +58,7 @@ const GOES_ON = {
   reject: 'requests are refused',
 } as const
 
-function reportTo(
-  log: SharedLog,
-  { host, whenDown }: SharedSettings & { host: string },
-  event: LinkEvent,
-): void {
+function reportTo(log: Log, { host, whenDown }: SharedSettings & { host: string }, event: LinkEvent): void {
   if (event.type === 'up') {
     log.info(
       { host, downMs: Math.round(event.downMs) },

@@ -1,7 +1,18 @@
 // Keeps a connection to Redis or Valkey, knows whether it works, and runs scripts within a time limit.
+import { hash } from 'node:crypto'
 import type { SharedSettings } from '../config/config.ts'
 import { connectRedis, type RedisConnection } from './redis-connection.ts'
-import type { Script } from './script.ts'
+
+/** A Lua script that Redis runs as one step. */
+export interface Script {
+  readonly text: string
+  /** SHA-1 in hexadecimal, for EVALSHA. */
+  readonly sha: string
+}
+
+export function script(text: string): Script {
+  return { text, sha: hash('sha1', text) }
+}
 
 /** Why Redis could not be used. `full`: out of memory. `refused`: user, password or rights. `script`: any other error. */
 export type SharedErrorReason =

@@ -2,8 +2,7 @@
 import type { IssuedToken } from '../auth/request-token.ts'
 import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
 import { RENEW_AFTER, type RequestToken, type TokenRequest } from '../auth/tokens.ts'
-import { type Link, SharedDownError } from './redis-link.ts'
-import type { Script } from './script.ts'
+import { type Link, type Script, SharedDownError } from './redis-link.ts'
 import { type Seal, sealOf } from './sealed.ts'
 import { LOCK, READ, STORE, TOKEN_KEYS } from './token-scripts.ts'
 

@@ -1,5 +1,5 @@
 // The Lua scripts of shared tokens: read and lock in one step, store, and release the lock.
-import { type Script, script } from './script.ts'
+import { type Script, script } from './redis-link.ts'
 
 /** Keys of one account: the sealed token, who logs in now, the last fencing number, the last failure, renewals after a 401. */
 export const TOKEN_KEYS = ['token', 'lock', 'fence', 'failure', 'forced'] as const
