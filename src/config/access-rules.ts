@@ -61,7 +61,7 @@ export function methodsOf(words: RuleSettings['methods']): readonly string[] | u
 
 /** A rule in the form that requests are judged by. */
 export function resolveRule(rule: RuleSettings): AccessRule {
-  const patterns = patternsOf(rule)
+  const patterns = ['allow' in rule ? rule.allow : rule.deny].flat()
   return {
     effect: 'allow' in rule ? 'allow' : 'deny',
     methods: methodsOf(rule.methods),
@@ -72,16 +72,14 @@ export function resolveRule(rule: RuleSettings): AccessRule {
   }
 }
 
-function patternsOf(rule: RuleSettings): readonly string[] {
-  return ['allow' in rule ? rule.allow : rule.deny].flat()
-}
-
 /** The access of a company: its own, else the environment's default, else read-write. */
-export function accessIn(environment: string, company: AccessSettings, defaults: DefaultAccess): Access {
+export function accessIn(
+  environment: string,
+  company: AccessSettings,
+  defaults: Readonly<Record<string, Access>>,
+): Access {
   return company.access ?? new Map(Object.entries(defaults)).get(environment) ?? 'read-write'
 }
-
-type DefaultAccess = Readonly<Record<string, Access>>
 
 /** The rules of a company or caller, where they are written, and what decides if none matches. */
 export interface PlacedRules {

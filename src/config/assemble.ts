@@ -1,5 +1,5 @@
 // Builds the frozen Config from the settings and their secrets.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { accessIn, resolveRule } from './access-rules.ts'
 import type { Caller, Company, Config, Environment, ServiceAccount } from './config.ts'
@@ -32,7 +32,7 @@ export interface AssembleInput {
 export function accountKey(loginUrl: string, clientId: string, clientSecret: string): string {
   // A JSON array, so that no two different triples have the same text.
   const text = JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret])
-  return createHash('sha256').update(text).digest('base64url')
+  return hash('sha256', text, 'base64url')
 }
 
 /** Builds a Config and freezes it deeply. The settings must have been checked. */

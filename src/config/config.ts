@@ -145,12 +145,8 @@ export interface Caller {
   readonly share: number | undefined
 }
 
-/** Where the audit log is written (`audit:`). */
-export interface AuditSettings {
-  /** Absolute path. */
-  readonly file: string
-  readonly what: 'writes' | 'all'
-}
+/** Where the audit log is written (`audit:`); an absolute path. */
+export type AuditSettings = Readonly<NonNullable<Settings['audit']>>
 
 /** Whole lists in one request (`lists:`). */
 export type ListSettings = Readonly<Settings['lists']>
@@ -173,11 +169,8 @@ export interface CacheKeepRule {
   readonly whenExhaustedMs: number
 }
 
-/** Recorded calls (`recordings:`, `start --record` and `--replay`). */
-export interface RecordingSettings {
-  /** Names of members of JSON bodies whose values are masked. */
-  readonly redact: readonly string[]
-}
+/** Recorded calls: the names of members of JSON bodies whose values are masked (`recordings:`). */
+export type RecordingSettings = Readonly<Settings['recordings']>
 
 /** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
 export interface SharedSettings {

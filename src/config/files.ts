@@ -1,17 +1,15 @@
 // Reads small files together with their permission bits, and explains failures.
+import { isUtf8 } from 'node:buffer'
 import { open, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
 
-/** What a file contains and its permission bits (the lowest nine, e.g. `0o600`), both taken from the same open file. */
-type FileOf<T> = T & { readonly mode: number }
-
-/** Reads at most `maxBytes`. */
+/** Reads at most `maxBytes`, and the permission bits of the same open file (the lowest nine, e.g. `0o600`). */
 export async function readFileBytes(
   path: string,
   maxBytes: number,
-): Promise<FileOf<{ readonly bytes: Buffer }> | Mistake> {
+): Promise<{ readonly bytes: Buffer; readonly mode: number } | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
@@ -27,18 +25,14 @@ export async function readFileBytes(
 export async function readTextFile(
   path: string,
   maxBytes: number,
-): Promise<FileOf<{ readonly text: string }> | Mistake> {
+): Promise<{ readonly text: string; readonly mode: number } | Mistake> {
   const file = await readFileBytes(path, maxBytes)
   if ('message' in file) return file
   const [first, second] = file.bytes
   const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)
   if (isUtf16 || file.bytes.includes(0)) return { message: `${path} is UTF-16 text`, fix: 'Save it as UTF-8' }
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(file.bytes)
-    return { text, mode: file.mode }
-  } catch (error) {
-    return wordsFor(path, error)
-  }
+  if (!isUtf8(file.bytes)) return { message: `${path} is not UTF-8 text`, fix: 'Save it as UTF-8' }
+  return { text: file.bytes.toString('utf8'), mode: file.mode }
 }
 
 /** What a failed system call means for the user. */
@@ -55,8 +49,6 @@ export function wordsFor(path: string, error: unknown): Mistake {
         message: `this user has no permission to read ${path}`,
         fix: `Make this user the owner, then run ${chmod(path)}`,
       }
-    case 'ERR_ENCODING_INVALID_ENCODED_DATA':
-      return { message: `${path} is not UTF-8 text`, fix: 'Save it as UTF-8' }
     default:
       return {
         message: `${path} can't be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,

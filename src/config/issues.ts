@@ -8,13 +8,6 @@ import { MISSING } from './schema-values.ts'
 /** A map of the file; it has no prototype, so every name is just a name. */
 export type RawMap = Record<string, unknown>
 
-/** The result of validating a file's values. */
-export interface Reading {
-  /** Wrong values are replaced by defaults or placeholders, so these can't be used if there are findings. */
-  readonly settings: Settings
-  readonly findings: readonly Finding[]
-}
-
 /** Whether a raw value is a map. */
 export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
@@ -43,8 +36,14 @@ const UNKNOWN_KEY = 'is not a known key'
 /** More rounds than any real file needs; each one removes at least one value. */
 const MAX_ROUNDS = 200
 
-/** Reads settings from raw values. Never throws. */
-export function readSettings(raw: unknown): Reading {
+/**
+ * Reads settings from raw values. Never throws. Wrong values are replaced by defaults or placeholders, so the settings
+ * can't be used if there are findings.
+ */
+export function readSettings(raw: unknown): {
+  readonly settings: Settings
+  readonly findings: readonly Finding[]
+} {
   const findings = new Map<string, Finding>()
   if (!isRawMap(raw)) {
     const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'

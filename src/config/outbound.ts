@@ -1,5 +1,5 @@
 // Reads the network settings: the outbound proxy, hosts that are reached without it, and CA certificates.
-import { createHash, X509Certificate } from 'node:crypto'
+import { hash, X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
 import type { NetworkSettings, NoProxyEntry } from './config.ts'
@@ -118,6 +118,6 @@ export function networkSettings(
     proxy: proxy && { origin: proxy.origin, authorization },
     noProxy,
     certificates,
-    key: createHash('sha256').update(text).digest('base64url'),
+    key: hash('sha256', text, 'base64url'),
   }
 }

@@ -222,9 +222,6 @@ export type Settings = z.output<typeof fileSchema>
 /** Where a secret is kept; `timeout` in ms. */
 export type SecretSource = z.output<typeof v.secretSource>
 
-/** A service account as written. */
-export type AccountSettings = z.output<typeof account>
-
 /** A company as written. */
 export type CompanySettings = z.output<typeof company>
 

@@ -1,23 +1,14 @@
 // Notices when a file is changed, replaced, removed or created, however an editor or Kubernetes does it.
 import { statSync } from 'node:fs'
 
-/** How files are watched. */
-export interface WatchOptions {
-  /** The time between two checks in ms. Default: 500. */
-  readonly intervalMs?: number
-}
-
 /**
  * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
  * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
  * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * @param intervalMs the time between two checks.
  * @returns a function that stops it.
  */
-export function watchFiles(
-  files: readonly string[],
-  onChange: () => void,
-  { intervalMs = 500 }: WatchOptions = {},
-): () => void {
+export function watchFiles(files: readonly string[], onChange: () => void, intervalMs = 500): () => void {
   let settled = look(files)
   let last = settled
   const timer = setInterval(() => {

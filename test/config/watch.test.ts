@@ -18,7 +18,7 @@ t.test('each way of changing a file is noticed, once', async (t) => {
   const late = join(folder.path, 'late')
 
   const calls: true[] = []
-  t.teardown(watchFiles([file, linked, late], () => calls.push(true), { intervalMs }))
+  t.teardown(watchFiles([file, linked, late], () => calls.push(true), intervalMs))
 
   const ways: [string, () => void][] = [
     ['written', () => writeFileSync(file, 'two')],
@@ -54,7 +54,7 @@ t.test('each way of changing a file is noticed, once', async (t) => {
 t.test('nothing is called without a change, nor after the end', async (t) => {
   const file = new ConfigFolder(t.testdir()).write('a', 'one')
   const calls: true[] = []
-  const stop = watchFiles([file], () => calls.push(true), { intervalMs })
+  const stop = watchFiles([file], () => calls.push(true), intervalMs)
   await sleep(4 * intervalMs)
   t.equal(calls.length, 0)
   stop()
