@@ -20,10 +20,7 @@ import { EXIT, usageError } from './exit.ts'
 import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
 import type { Options } from './options.ts'
 
-interface Header {
-  readonly name: string
-  readonly value: string
-}
+type Header = Readonly<Record<'name' | 'value', string>>
 
 /** The result of `explain`, which `--json` prints unchanged. */
 export interface Explanation {

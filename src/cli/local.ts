@@ -36,17 +36,11 @@ function checkedUrl(url: string): string {
   throw usageError(`--url ${url}: write http://HOST:PORT or unix:/PATH`)
 }
 
-export interface LocalResponse {
-  readonly status: number
-  readonly headers: IncomingMessage['headers']
-  readonly body: string
-}
-
 /** GETs a path of the server at `url`; throws if it does not respond within `timeoutMs`. */
 export async function askLocal(
   url: string,
   { path, timeoutMs, headers = {} }: { path: string; timeoutMs: number; headers?: Record<string, string> },
-): Promise<LocalResponse> {
+) {
   // Health checks run this every few seconds, and loading undici takes longer than the request.
   const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
   const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
@@ -66,7 +60,7 @@ export async function askLocal(
 }
 
 /** What a health address of the server at a URL says. */
-export type Health =
+type Health =
   | { readonly kind: 'up' }
   | { readonly kind: 'down' }
   /** Another server answered, or none did; `found` completes "at URL: …". */

@@ -7,22 +7,6 @@ import type { Options } from './options.ts'
 const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const
 type UsageColumn = (typeof USAGE_COLUMNS)[number]
 
-/** One line of the result: the values of the columns, in their order, and their totals. */
-interface UsageRow {
-  readonly values: readonly string[]
-  readonly requests: number
-  /** Mean duration in milliseconds. */
-  readonly meanMs: number
-}
-
-interface Usage {
-  readonly by: readonly UsageColumn[]
-  /** The most requests first. */
-  readonly rows: readonly UsageRow[]
-  /** Lines that are not entries: damaged, or incomplete after a power cut. */
-  readonly skippedLines: number
-}
-
 /** Further groups are counted as one, so that made-up paths cannot fill the memory. */
 const MOST_GROUPS = 10_000
 const OTHERS = '(others)'
@@ -50,11 +34,14 @@ export function usageColumns(text: string): readonly UsageColumn[] {
   throw usageError(`--by ${text}: ${JSON.stringify(unknown)} is not one of ${USAGE_COLUMNS.join(', ')}.`)
 }
 
-/** Adds up an audit file. Throws the error of the file system if the file can't be read. */
-export async function addUpUsage(
-  file: string,
-  by: readonly UsageColumn[] = ['caller', 'route', 'status'],
-): Promise<Usage> {
+type Usage = Awaited<ReturnType<typeof addUpUsage>>
+
+/**
+ * Adds up an audit file: a row for each combination of values of the columns, the most requests first, with the mean
+ * duration. Skipped lines are damaged, or incomplete after a power cut. Throws the error of the file system if the file
+ * can't be read.
+ */
+export async function addUpUsage(file: string, by: readonly UsageColumn[] = ['caller', 'route', 'status']) {
   const groups = new Map<string, { requests: number; totalMs: number }>()
   let skippedLines = 0
   for await (const lines of linesOf(file)) {
@@ -106,45 +93,26 @@ export function routeOf(path: string): string {
   return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
 }
 
-interface Entry {
-  readonly time: string
-  readonly caller: string
-  readonly method: string
-  readonly path: string
-  readonly status: string
-  readonly durationMs: number
-}
-
 /** A line as the proxy writes it, if no value in it needs an escape: seven times as fast as JSON.parse. */
 const PLAIN_LINE =
-  /^\{"time":"([^"\\]*)","reqId":"[^"\\]*"(?:,"caller":"([^"\\]*)")?(?:,"company":"[^"\\]*")?(?:,"environment":"[^"\\]*")?,"method":"([^"\\]*)","path":"([^"\\]*)","status":(\d+|null),"durationMs":([\d.]+)(?:,"cause":"[^"\\]*")?\}$/
+  /^\{"time":"(?<time>[^"\\]*)","reqId":"[^"\\]*"(?:,"caller":"(?<caller>[^"\\]*)")?(?:,"company":"[^"\\]*")?(?:,"environment":"[^"\\]*")?,"method":"(?<method>[^"\\]*)","path":"(?<path>[^"\\]*)","status":(?:(?<status>\d+)|null),"durationMs":(?<durationMs>[\d.]+)(?:,"cause":"[^"\\]*")?\}$/
 
-function entryOf(line: string): Entry | undefined {
-  const plain = PLAIN_LINE.exec(line)
-  if (plain !== null) {
-    const [, time = '', caller = '', method = '', path = '', status = '', durationMs] = plain
-    return {
-      time,
-      caller,
-      method,
-      path,
-      status: status === 'null' ? '' : status,
-      durationMs: Number(durationMs),
-    }
-  }
-  let value: Record<string, unknown>
+/** The texts of a line, and its duration; undefined if it is damaged. */
+function entryOf(line: string) {
+  const plain = PLAIN_LINE.exec(line)?.groups
+  let value: Record<string, unknown> | undefined = plain
   try {
-    value = JSON.parse(line) as Record<string, unknown>
+    value ??= JSON.parse(line) as Record<string, unknown>
   } catch {
     return undefined
   }
   const { time, caller = '', method, path, status, durationMs } = value ?? {}
   if (typeof time !== 'string' || typeof method !== 'string' || typeof path !== 'string') return undefined
-  const ms = typeof durationMs === 'number' ? durationMs : 0
+  const ms = plain !== undefined || typeof durationMs === 'number' ? Number(durationMs) : 0
   return { time, caller: String(caller), method, path, status: String(status ?? ''), durationMs: ms }
 }
 
-function columnOf(entry: Entry, column: UsageColumn): string {
+function columnOf(entry: NonNullable<ReturnType<typeof entryOf>>, column: UsageColumn): string {
   if (column === 'day') return entry.time.slice(0, 10)
   const text = column === 'route' ? `${entry.method} ${routeOf(entry.path)}` : entry[column]
   return text.replaceAll('\t', ' ')

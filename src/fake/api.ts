@@ -10,7 +10,7 @@ import type { RateLimits, RateReading } from './rate-limit.ts'
 import { answerRoute, type Call } from './routes.ts'
 
 /** What the API server needs. */
-export interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
+interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
   readonly faults: Faults
   readonly rateLimits: RateLimits
   readonly gzip: boolean

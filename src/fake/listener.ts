@@ -27,21 +27,8 @@ export interface Exchange {
 /** Answers a request, or leaves it unanswered. */
 export type Handler = (exchange: Exchange) => Promise<void>
 
-/** How a server listens. */
-export interface ListenerOptions {
-  readonly port: number
-  readonly tls?: { cert: string; key: string } | undefined
-  readonly journal: Journal
-  readonly now: () => number
-}
-
 /** A listening server. */
-export interface Listener {
-  readonly port: number
-  openSockets(): number
-  /** Ends every connection immediately. */
-  close(): Promise<void>
-}
+export type Listener = Awaited<ReturnType<typeof listen>>
 
 const KEPT_BYTES = 64 * 1024
 const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
@@ -49,9 +36,14 @@ const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
 /** Starts a server; rejects if the port is in use. */
 export async function listen(
   name: ServerName,
-  options: ListenerOptions,
+  options: {
+    port: number
+    tls?: { cert: string; key: string } | undefined
+    journal: Journal
+    now: () => number
+  },
   handler: Handler,
-): Promise<Listener> {
+) {
   const server = options.tls === undefined ? createServer() : createTlsServer({ ...options.tls })
   // With TLS a request has only the TLS socket, but a reset needs the TCP socket below it.
   const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
@@ -95,6 +87,7 @@ export async function listen(
   return {
     port: (server.address() as AddressInfo).port,
     openSockets: () => sockets.size,
+    /** Ends every connection immediately. */
     async close() {
       const closed = once(server, 'close')
       server.close()

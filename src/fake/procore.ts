@@ -34,26 +34,6 @@ export interface FakeOptions {
   now?: () => number
 }
 
-/** A running fake. */
-export interface FakeProcore {
-  readonly loginUrl: string
-  readonly apiUrl: string
-  /** Under another host name than the API, to test what must not receive the token. */
-  readonly storageUrl: string
-  readonly journal: Journal
-  readonly faults: Faults
-  /** Revokes all tokens issued so far. */
-  revokeTokens(): void
-  /** Gives a client a new secret and revokes its tokens. */
-  resetSecret(clientId: string, newSecret: string): void
-  /** All tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
-  issuedTokens(): readonly string[]
-  /** How many connections a server has open. */
-  openSockets(server: ServerName): number
-  /** Ends all connections at once. */
-  close(): Promise<void>
-}
-
 /** The companies of the fake by default. No app is connected to the third. */
 export const DEMO_COMPANIES: readonly FakeCompany[] = [
   { id: '7656', name: 'Acme Construction' },
@@ -61,8 +41,11 @@ export const DEMO_COMPANIES: readonly FakeCompany[] = [
   { id: '90210', name: 'Initech Interiors', connected: false },
 ]
 
+/** A running fake. */
+export type FakeProcore = Awaited<ReturnType<typeof startFakeProcore>>
+
 /** Starts the three servers. If a port is in use, closes them all and rejects. */
-export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeProcore> {
+export async function startFakeProcore(options: FakeOptions = {}) {
   const { tls, now = Date.now, companies = DEMO_COMPANIES } = options
   const { loginPort = 0, apiPort = 0, paging = {}, gzip = false, tokenDelayMs = 0 } = options
   const clients = options.clients ?? [
@@ -97,13 +80,19 @@ export async function startFakeProcore(options: FakeOptions = {}): Promise<FakeP
   return {
     loginUrl: origin('login'),
     apiUrl: origin('api'),
+    /** Under another host name than the API, to test what must not receive the token. */
     storageUrl: origin('storage'),
     journal,
     faults,
+    /** Revokes all tokens issued so far. */
     revokeTokens: () => tokens.revokeAll(),
-    resetSecret: (clientId, newSecret) => tokens.resetSecret(clientId, newSecret),
+    /** Gives a client a new secret and revokes its tokens. */
+    resetSecret: (clientId: string, newSecret: string) => tokens.resetSecret(clientId, newSecret),
+    /** All tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
     issuedTokens: () => tokens.issued(),
-    openSockets: (server) => listeners.get(server)!.openSockets(),
+    /** How many connections a server has open. */
+    openSockets: (server: ServerName) => listeners.get(server)!.openSockets(),
+    /** Ends all connections at once. */
     close,
   }
 }

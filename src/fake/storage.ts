@@ -18,18 +18,13 @@ export function redirectToFile(storageOrigin: string, file: string): Answer {
   return { status: 302, headers: { Location }, body: '' }
 }
 
-/** What the file host needs. */
-export interface StorageDeps {
-  readonly tokens: Tokens
-  readonly faults: Faults
-  readonly storageOrigin: () => string
-}
+type Deps = { readonly tokens: Tokens; readonly faults: Faults; readonly storageOrigin: () => string }
 
 /**
  * Answers `/presigned/FILE?sig=` (no bearer), `/fas/api/v5/files/FILE` (bearer, gives the file) and
  * `/api/v5/files/FILE` (bearer, redirects to the presigned link).
  */
-export function createStorage(deps: StorageDeps): Handler {
+export function createStorage(deps: Deps): Handler {
   return async (exchange) => {
     const { entry } = exchange
     const fault = deps.faults.next(deps.faults.storage, entry.method, entry.url) ?? {}
@@ -37,7 +32,7 @@ export function createStorage(deps: StorageDeps): Handler {
   }
 }
 
-function fileAnswer({ entry, path, query }: Exchange, { tokens, storageOrigin }: StorageDeps): Answer {
+function fileAnswer({ entry, path, query }: Exchange, { tokens, storageOrigin }: Deps): Answer {
   const [, kind, file] = FILE.exec(path) ?? []
   const { authorization } = entry.headers
   if (file === undefined || !['GET', 'HEAD'].includes(entry.method)) {

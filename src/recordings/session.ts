@@ -16,14 +16,7 @@ export interface RecordingMode {
 }
 
 /** Calls that are recorded or answered from recordings. They outlive a reload. */
-export interface Recordings {
-  readonly send: Send
-  /** False if nothing is ever sent to Procore. */
-  readonly needsTokens: boolean
-  configure(settings: RecordingSettings): void
-  /** Writes everything that has not been written yet. */
-  flush(): Promise<void>
-}
+export type Recordings = Awaited<ReturnType<typeof openSession>>
 
 /**
  * Opens the folder; `deps.send` sends what is not replayed.
@@ -33,7 +26,7 @@ export async function openSession(
   { mode, folder }: RecordingMode,
   { redact }: RecordingSettings,
   { send, ...deps }: Omit<RecorderDeps, 'onRecorded'> & { readonly send: Send },
-): Promise<Recordings> {
+) {
   const mask = new MemberMask(redact)
   const answers = new RecordedAnswers(mask)
   if (mode === 'replay' || (mode === 'replay-else-record' && existsSync(folder))) {
@@ -51,8 +44,10 @@ export async function openSession(
   }
   return {
     send: sends[mode],
+    /** False if nothing is ever sent to Procore. */
     needsTokens: mode !== 'replay',
-    configure: (next) => mask.configure(next.redact),
+    configure: (next: RecordingSettings) => mask.configure(next.redact),
+    /** Writes everything that has not been written yet. */
     flush: () => recorder.flush(),
   }
 }

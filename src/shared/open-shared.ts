@@ -3,7 +3,7 @@ import { hash, randomBytes } from 'node:crypto'
 import type { RequestToken } from '../auth/tokens.ts'
 import type { Config, SharedSettings } from '../config/config.ts'
 import type { OpenBudget } from '../forward/budgets.ts'
-import { type LinkEvent, RedisLink, type SharedErrorReason } from './redis-link.ts'
+import { type LinkEvent, RedisLink } from './redis-link.ts'
 import { SharedBudget } from './shared-budget.ts'
 import { shareTokens } from './shared-tokens.ts'
 
@@ -14,16 +14,7 @@ const HOLD_MARGIN_MS = 10_000
 type Log = Record<'info' | 'warn', (fields: object, message: string) => void>
 
 /** What replicas share. */
-export interface Shared {
-  /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */
-  readonly openBudget: OpenBudget
-  /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
-  shareTokens(request: RequestToken): RequestToken
-  /** For metrics and status: whether Redis works, and how often each kind of error occurred. */
-  state(): { readonly isUp: boolean; readonly errors: ReadonlyMap<SharedErrorReason, number> }
-  /** Ends the connection, as the last thing of a drain. */
-  close(): void
-}
+export type Shared = Awaited<ReturnType<typeof openShared>>
 
 /**
  * Connects to Redis. Resolves when that has worked or failed, after about two seconds at the latest. Never rejects:
@@ -32,7 +23,7 @@ export interface Shared {
 export async function openShared(
   config: Pick<Config, 'upstream' | 'network'> & { readonly shared: SharedSettings },
   log: Log,
-): Promise<Shared> {
+) {
   const { shared: settings, network, upstream } = config
   const { host } = new URL(settings.url.reveal())
   const replica = randomBytes(6).toString('base64url')
@@ -40,14 +31,18 @@ export async function openShared(
   const link = new RedisLink({ settings, certificates: network.certificates, replica, report })
   await link.start()
   return {
-    openBudget: (key, limits) => {
+    /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */
+    openBudget: ((key, limits) => {
       const name = hash('sha256', key, 'base64url').slice(0, 22)
       const prefix = `${settings.prefix}:v1:{${name}}`
       const holdMs = upstream.responseTimeoutMs + HOLD_MARGIN_MS
       return new SharedBudget(limits, { link, prefix, replica, whenDown: settings.whenDown, holdMs })
-    },
-    shareTokens: (request) => shareTokens(request, { link, prefix: settings.prefix, replica }),
+    }) satisfies OpenBudget,
+    /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
+    shareTokens: (request: RequestToken) => shareTokens(request, { link, prefix: settings.prefix, replica }),
+    /** For metrics and status: whether Redis works, and how often each kind of error occurred. */
     state: () => ({ isUp: link.isUp, errors: link.errors }),
+    /** Ends the connection, as the last thing of a drain. */
     close: () => link.close(),
   }
 }

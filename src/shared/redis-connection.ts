@@ -3,27 +3,19 @@ import { isIP } from 'node:net'
 import { getCACertificates } from 'node:tls'
 
 /** A connection that is open. */
-export interface RedisConnection {
-  /** Sends one command; rejects with Redis's error or that of the connection. */
-  send(command: readonly string[]): Promise<unknown>
-  /** Calls back once the connection is lost without `destroy`. */
-  onLost(listener: (error: unknown) => void): void
-  /** Closes it immediately; commands in progress are rejected. */
-  destroy(): void
-}
+export type RedisConnection = Awaited<ReturnType<typeof connectRedis>>
 
-export interface RedisConnectOptions {
-  /** `redis://` or `rediss://`, with user and password where needed. */
-  readonly url: string
-  /** In PEM; trusted besides those that Node trusts. */
-  readonly certificates: readonly string[]
-  readonly timeoutMs: number
-}
-
-/** Opens a connection; rejects if that takes longer than `timeoutMs`. */
-export async function connectRedis(options: RedisConnectOptions): Promise<RedisConnection> {
+/**
+ * Opens a connection; rejects if that takes longer than `timeoutMs`.
+ * @param url `redis://` or `rediss://`, with user and password where needed.
+ * @param certificates in PEM; trusted besides those that Node trusts.
+ */
+export async function connectRedis({
+  url,
+  certificates,
+  timeoutMs,
+}: Readonly<{ url: string; certificates: readonly string[]; timeoutMs: number }>) {
   const { createClient } = await import('@redis/client')
-  const { url, certificates, timeoutMs } = options
   const client = createClient({
     url,
     // Every Redis and Valkey supports version 2, and we need no more.
@@ -62,10 +54,13 @@ export async function connectRedis(options: RedisConnectOptions): Promise<RedisC
     clearTimeout(timer)
   }
   return {
-    send: (command) => client.sendCommand([...command]),
-    onLost: (listener) => {
+    /** Sends one command; rejects with Redis's error or that of the connection. */
+    send: (command: readonly string[]): Promise<unknown> => client.sendCommand([...command]),
+    /** Calls back once the connection is lost without `destroy`. */
+    onLost: (listener: (error: unknown) => void) => {
       lost = listener
     },
+    /** Closes it immediately; commands in progress are rejected. */
     destroy,
   }
 }

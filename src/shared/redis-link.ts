@@ -41,12 +41,7 @@ export type LinkEvent =
   | { readonly type: 'up'; readonly downMs: number }
 
 /** The interface for the users of Redis. */
-export interface Link {
-  /** False while Redis is not used; `run` then rejects immediately. */
-  readonly isUp: boolean
-  /** Runs a script; rejects with {@link SharedDownError}, after the time limit at the latest. */
-  run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
-}
+export type Link = Pick<RedisLink, 'isUp' | 'run'>
 
 export interface LinkOptions {
   readonly settings: SharedSettings
@@ -64,7 +59,7 @@ const RETRY_MS = 1_000
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
 
-export class RedisLink implements Link {
+export class RedisLink {
   readonly #options: LinkOptions
   /** How often each kind of error occurred, for metrics. */
   readonly errors = new Map<SharedErrorReason, number>()
@@ -84,6 +79,7 @@ export class RedisLink implements Link {
     this.#retryMs = this.#firstRetryMs
   }
 
+  /** False while Redis is not used; `run` then rejects immediately. */
   get isUp(): boolean {
     return this.#isUp
   }
@@ -93,6 +89,7 @@ export class RedisLink implements Link {
     await this.#attempt()
   }
 
+  /** Runs a script; rejects with {@link SharedDownError}, after the time limit at the latest. */
   async run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     const connection = this.#connection
     if (!this.#isUp || connection === undefined) throw new SharedDownError('connection')

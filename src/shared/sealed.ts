@@ -6,31 +6,27 @@ const IV_BYTES = 12
 const TAG_BYTES = 16
 
 /** Encrypts and decrypts the data of one service account. */
-export interface Seal {
-  /** The account's name in Redis. Another secret gives another name, and neither reveals anything about the secret. */
-  readonly name: string
-  /** AES-256-GCM, in base64. */
-  close(text: string): string
-  /** Undefined if another key was used, or the text was changed. */
-  open(sealed: string): string | undefined
-}
+export type Seal = ReturnType<typeof sealOf>
 
 /** Derives name and key from the client secret with HKDF-SHA256 (RFC 5869). */
-export function sealOf({ environment, clientId, clientSecret }: ServiceAccount): Seal {
+export function sealOf({ environment, clientId, clientSecret }: ServiceAccount) {
   const account = JSON.stringify([environment.loginUrl, clientId])
   const derive = (use: string, bytes: number) =>
     Buffer.from(hkdfSync('sha256', clientSecret.reveal(), account, `procore-proxy v1 ${use}`, bytes))
   const key = derive('token key', 32)
   const name = derive('token name', 16).toString('base64url')
   return {
+    /** The account's name in Redis. Another secret gives another name, and neither reveals anything about the secret. */
     name,
-    close: (text) => {
+    /** AES-256-GCM, in base64. */
+    close: (text: string) => {
       const iv = randomBytes(IV_BYTES)
       const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(name))
       const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
       return Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString('base64')
     },
-    open: (sealed) => {
+    /** Undefined if another key was used, or the text was changed. */
+    open: (sealed: string) => {
       const bytes = Buffer.from(sealed, 'base64')
       try {
         const options = { authTagLength: TAG_BYTES }
