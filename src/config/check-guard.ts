@@ -1,6 +1,6 @@
 // Refuses configurations that other machines or web pages could reach without identifying themselves.
 import { isLoopbackHost, listenText } from './addresses.ts'
-import type { CheckInput, CheckResult } from './checks.ts'
+import type { CheckInput } from './checks.ts'
 import { namedCompanies, placedAddresses } from './placed.ts'
 import type { Finding, Path } from './problems.ts'
 import type { Settings } from './schema.ts'
@@ -10,7 +10,7 @@ const ALLOW =
   'or, if something else in front of the proxy authenticates callers, set guard.allowUnauthenticated: true'
 
 /** Checks `listen`, `publicUrl` and `guard.allowedHosts`. */
-export function checkGuard({ settings, wrong }: CheckInput): CheckResult {
+export function checkGuard({ settings, wrong }: CheckInput) {
   const { guard, callers } = settings
   // Mistakes within `guard` itself have been reported already.
   const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))

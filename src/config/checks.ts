@@ -19,14 +19,8 @@ export interface CheckInput {
   readonly sources: ReadonlyMap<string, string>
 }
 
-/** What the checks found. */
-export interface CheckResult {
-  readonly findings: readonly Finding[]
-  readonly warnings: readonly string[]
-}
-
 /** Runs all checks. */
-export function checkSettings(input: CheckInput): CheckResult {
+export function checkSettings(input: CheckInput) {
   const guard = checkGuard(input)
   const findings = [
     ...checkEnvironments(input),

@@ -10,15 +10,11 @@ import { isRawMap, readSettings } from './issues.ts'
 import { readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
 import { ConfigError, type Finding, isMistake, keyOf, type Path, type Problem } from './problems.ts'
-import { type FoundFile, findConfigFile } from './search.ts'
+import { type FoundFile, findConfigFile, type SearchContext } from './search.ts'
 
 /** Everything that a configuration is made from. */
-export interface LoadInput {
+export interface LoadInput extends Omit<SearchContext, 'flag'> {
   readonly flags: Flags
-  readonly env: NodeJS.ProcessEnv
-  readonly cwd: string
-  readonly homedir?: string
-  readonly platform?: NodeJS.Platform
   /**
    * `false` reads no secret and requires no company, for commands that only need to know where a proxy listens.
    * Client ids, secrets and keys are then empty, and a company that variables define only in part is left out.

@@ -16,16 +16,12 @@ export interface Flags {
   readonly logFormat?: string | undefined
 }
 
-/** Where flags and variables are read from. */
-interface OverrideContext {
+/** The file's values, to which flags and variables are applied. */
+interface Layer {
   readonly flags: Flags
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
-}
-
-/** The file's values after flags and variables were applied. */
-interface Overridden {
-  readonly value: unknown
+  readonly value: RawMap
   /** By key path: the flag or variable that a value came from. */
   readonly sources: Map<string, string>
   /** Key paths that are missing, for which `problems` has an entry already. */
@@ -40,15 +36,15 @@ interface Given {
   readonly value: unknown
 }
 
-/** The result, which the functions below fill in. */
-interface Layer extends OverrideContext, Overridden {
-  readonly value: RawMap
-}
-
 /** Applies flags and variables to `raw`, which is changed. A value that is not a map stays as it is. */
-export function applyOverrides(raw: unknown, context: OverrideContext): Overridden {
+export function applyOverrides(raw: unknown, context: Pick<Layer, 'flags' | 'env' | 'cwd'>) {
   const value: unknown = raw ?? Object.create(null)
-  const result: Overridden = { value, sources: new Map(), reported: new Set(), problems: [], warnings: [] }
+  const result: Omit<Layer, 'value' | keyof typeof context> = {
+    sources: new Map(),
+    reported: new Set(),
+    problems: [],
+    warnings: [],
+  }
   if (isRawMap(value)) {
     // A section with nothing below it (every line commented out) counts as left out.
     for (const [key, section] of Object.entries(value)) if (section === null) delete value[key]
@@ -58,7 +54,7 @@ export function applyOverrides(raw: unknown, context: OverrideContext): Overridd
     overrideCompany(layer)
     defaultNetwork(layer)
   }
-  return result
+  return { value, ...result }
 }
 
 function get(layer: Layer, path: Path): unknown {

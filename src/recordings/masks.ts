@@ -26,15 +26,13 @@ const SECRET_MEMBERS = [
 
 /** The query (raw, without `?`) with `*` for each value that is a credential or looks like one. */
 export function maskQueryValues(query: string): string {
-  if (!query.includes('=')) return query
-  return query.split('&').map(maskPair).join('&')
+  return maskPairs(query, isSecretPair)
 }
 
-function maskPair(pair: string): string {
-  const equals = pair.indexOf('=')
-  if (equals === -1) return pair
-  const name = pair.slice(0, equals)
-  return isSecretPair(name, pair.slice(equals + 1)) ? `${name}=*` : pair
+function maskPairs(text: string, isSecret: (name: string, value: string) => boolean): string {
+  return text.replace(/(?<=^|&)([^&=]*)=([^&]*)/g, (pair, name: string, value: string) =>
+    isSecret(name, value) ? `${name}=*` : pair,
+  )
 }
 
 function isSecretPair(name: string, value: string): boolean {
@@ -59,9 +57,8 @@ const MAY_HOLD_TOKEN = /eyJ|[Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] /
 
 /** The text with `*` for such values in the queries of all URLs in it, and for tokens. */
 export function maskText(text: string): string {
-  const masked = !MAY_HOLD_TOKEN.test(text)
-    ? text
-    : text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim())
+  const mayHoldToken = MAY_HOLD_TOKEN.test(text)
+  const masked = mayHoldToken ? text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim()) : text
   if (!masked.includes('=')) return masked
   return masked.replace(PARAMETER, (pair, before: string, name: string, value: string) =>
     isSecretPair(name, value) ? `${before}${name}=*` : pair,
@@ -102,13 +99,8 @@ export class MemberMask {
 
   /** A form (application/x-www-form-urlencoded) with `*` for each value under such a name. */
   maskedForm(form: string): string {
-    return maskQueryValues(form)
-      .split('&')
-      .map((pair) => {
-        const name = pair.split('=', 1)[0] as string
-        return this.#names.has(folded(decoded(name))) && pair !== name ? `${name}=*` : pair
-      })
-      .join('&')
+    const isSecret = (name: string) => this.#names.has(folded(decoded(name)))
+    return maskPairs(form, (name, value) => isSecret(name) || isSecretPair(name, value))
   }
 }
 
