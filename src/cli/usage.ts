@@ -60,10 +60,11 @@ export async function addUpUsage(file: string, by: readonly UsageColumn[] = ['ca
       groups.set(key, group)
     }
   }
-  const rows = [...groups].map(([key, { requests, totalMs }]) => {
-    return { values: key.split('\t'), requests, meanMs: Math.round(totalMs / requests) }
-  })
-  rows.sort((a, b) => b.requests - a.requests || compare(a.values.join('\t'), b.values.join('\t')))
+  const rows = [...groups]
+    .sort(([a, one], [b, other]) => other.requests - one.requests || (a < b ? -1 : 1))
+    .map(([key, { requests, totalMs }]) => {
+      return { values: key.split('\t'), requests, meanMs: Math.round(totalMs / requests) }
+    })
   return { by, rows, skippedLines }
 }
 
@@ -75,15 +76,9 @@ export function formatUsage({ by, rows }: Usage, format: 'table' | 'csv'): strin
   ]
   if (format === 'csv') return table.map((row) => `${row.map(csvField).join(',')}\r\n`).join('')
   const widths = table[0]!.map((_, at) => table.reduce((most, row) => Math.max(most, row[at]!.length), 0))
-  return table
-    .map(
-      (row) =>
-        `${row
-          .map((text, at) => pad(text, widths[at]!, at >= by.length))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  const pad = (text: string, at: number) =>
+    at < by.length ? text.padEnd(widths[at]!) : text.padStart(widths[at]!)
+  return table.map((row) => `${row.map(pad).join('  ').trimEnd()}\n`).join('')
 }
 
 /** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
@@ -130,14 +125,6 @@ async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
     yield lines
   }
   yield [rest]
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b)
-}
-
-function pad(text: string, width: number, isNumber: boolean): string {
-  return isNumber ? text.padStart(width) : text.padEnd(width)
 }
 
 /** Puts a quote in front of a text that a spreadsheet would run as a formula. */

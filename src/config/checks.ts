@@ -42,18 +42,16 @@ function keysOf(raw: unknown, key: string): string[] {
   return isRawMap(map) ? Object.keys(map) : []
 }
 
-interface Reference {
-  readonly path: Path
-  readonly what: string
-  readonly name: string
-  readonly known: readonly string[]
-  readonly section: string
-}
+const WHAT = {
+  environments: 'environment',
+  serviceAccounts: 'service account',
+  companies: 'company',
+} as const
 
-/** The problem of a name that refers to nothing. */
-function unknown({ path, what, name, known, section }: Reference): Finding {
+/** The problem of a name that refers to nothing in a section of the file. */
+function unknown(path: Path, name: string, section: keyof typeof WHAT, known: readonly string[]): Finding {
   const others = known.length > 0 ? `Known are ${known.join(', ')}; add others` : 'Add it'
-  const message = `there is no ${what} ${JSON.stringify(name)}`
+  const message = `there is no ${WHAT[section]} ${JSON.stringify(name)}`
   return { path, message, fix: `${didYouMean(name, known)}${others} under ${section}` }
 }
 
@@ -77,9 +75,7 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
     ...Object.keys(settings.defaultAccess).map((name): [Path, string] => [['defaultAccess', name], name]),
   ]
   const unknowns = uses.flatMap(([path, name]) =>
-    name === undefined || known.includes(name)
-      ? []
-      : [unknown({ path, what: 'environment', name, known, section: 'environments' })],
+    name === undefined || known.includes(name) ? [] : [unknown(path, name, 'environments', known)],
   )
   return [...redefined, ...unknowns, ...checkFileDomains(settings)]
 }
@@ -112,8 +108,7 @@ function checkAccountReferences({ settings, raw }: CheckInput): Finding[] {
   const known = keysOf(raw, 'serviceAccounts')
   return Object.entries(settings.companies).flatMap(([company, { serviceAccount: name } = {}]) => {
     if (typeof name !== 'string' || known.includes(name)) return []
-    const path = ['companies', company, 'serviceAccount']
-    return [unknown({ path, what: 'service account', name, known, section: 'serviceAccounts' })]
+    return [unknown(['companies', company, 'serviceAccount'], name, 'serviceAccounts', known)]
   })
 }
 
@@ -212,7 +207,7 @@ function checkCallers({ settings, raw }: CheckInput): Finding[] {
       if (named !== undefined)
         return [{ path, message: `${name} is the id of ${named}`, fix: `Write its name: ${named}` }]
       if (hasAny && /^\d{1,20}$/.test(name)) return []
-      return [unknown({ path, what: 'company', name, known, section: 'companies' })]
+      return [unknown(path, name, 'companies', known)]
     }),
   )
 }

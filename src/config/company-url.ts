@@ -1,13 +1,12 @@
 // Reads the id of a company from an address of Procore's web application, as the browser shows it.
 
-/** Matches an id in text that a user types or pastes. */
-export type CompanyReading = { readonly id: string } | { readonly problem: 'project' | 'unknown' }
-
 /**
  * Reads `7656`, `https://app.procore.com/7656/company/home/list` or
  * `https://app.procore.com/webclients/host/companies/7656/…`; the scheme may be left out.
  */
-export function readCompanyId(input: string): CompanyReading {
+export function readCompanyId(
+  input: string,
+): { readonly id: string } | { readonly problem: 'project' | 'unknown' } {
   const text = input.trim()
   if (/^\d{1,20}$/.test(text)) return { id: text }
   const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)

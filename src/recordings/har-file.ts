@@ -105,14 +105,8 @@ async function writeEnd(file: string, at: number, text: string): Promise<void> {
   await handle.sync()
 }
 
-interface EntriesEnd {
-  /** The position of the next entry. */
-  readonly end: number
-  readonly isEmpty: boolean
-}
-
-/** Copies the file, or begins a new one. */
-async function copyOfEntries(file: string, copy: string, company: RecordedCompany): Promise<EntriesEnd> {
+/** Copies the file, or begins a new one; gives the position of the next entry. */
+async function copyOfEntries(file: string, copy: string, company: RecordedCompany) {
   let lines: string[] = []
   if (existsSync(file)) {
     const layout = await layoutOf(file)
@@ -131,7 +125,7 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
 }
 
 /** The company and the end of the entries of a file in our format; undefined for other files. */
-async function layoutOf(file: string): Promise<(EntriesEnd & { company: RecordedCompany }) | undefined> {
+async function layoutOf(file: string) {
   await using handle = await open(file)
   const textAt = async (position: number, length: number): Promise<string> => {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)

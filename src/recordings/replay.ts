@@ -169,15 +169,8 @@ function undefinedIfMissing(error: unknown): undefined {
   if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
 }
 
-interface StartedBody {
-  readonly pieces: readonly Buffer[]
-  readonly isWhole: boolean
-  /** The whole body, to be sent. */
-  again(): RequestBody
-}
-
-/** Reads a body, up to the length that is recorded. */
-async function readStart(body: RequestBody): Promise<StartedBody> {
+/** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
+async function readStart(body: RequestBody) {
   const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
   let isWhole = false

@@ -29,13 +29,8 @@ interface StoredFailure {
   readonly at: number
 }
 
-export interface SharedTokensOptions {
-  readonly link: Link
-  /** What all keys begin with. */
-  readonly prefix: string
-  /** This process's name in Redis. */
-  readonly replica: string
-}
+/** `prefix`: what all keys begin with; `replica`: this process's name in Redis. */
+type SharedTokensOptions = Readonly<{ link: Link; prefix: string; replica: string }>
 
 /** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, options: SharedTokensOptions): RequestToken {
