@@ -113,10 +113,7 @@ function columnOf(entry: NonNullable<ReturnType<typeof entryOf>>, column: UsageC
   return text.replaceAll('\t', ' ')
 }
 
-/**
- * The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the
- * beginning.
- */
+/** The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the beginning. */
 async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
   let rest = ''
   for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: READ_BYTES })) {

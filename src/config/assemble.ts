@@ -25,10 +25,7 @@ export interface AssembleInput {
   readonly watchedFiles: readonly string[]
 }
 
-/**
- * Equal for two accounts exactly if login origin, client id and secret are equal. The secret cannot be derived from
- * it.
- */
+/** Equal for two accounts exactly if login origin, client id and secret are equal. The secret cannot be derived from it. */
 export function accountKey(loginUrl: string, clientId: string, clientSecret: string): string {
   // A JSON array, so that no two different triples have the same text.
   const text = JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret])

@@ -20,9 +20,7 @@ export interface ServiceAccount {
   readonly environment: Environment
   readonly clientId: string
   readonly clientSecret: Secret
-  /**
-   * Equal for two accounts exactly if login origin, client id and secret are equal; reveals nothing about the secret.
-   */
+  /** Equal for two accounts exactly if login origin, client id and secret are equal; reveals nothing about the secret. */
   readonly key: string
   /** A sentence about what is probably wrong with the secret (spaces, quotes, …) that contains no part of it. */
   readonly secretFlaw?: string | undefined

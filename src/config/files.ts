@@ -77,9 +77,7 @@ export async function isOnReadOnlyMount(path: string): Promise<boolean> {
   }
 }
 
-/**
- * Like {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links.
- */
+/** Like {@link isOnReadOnlyMount}, for the text of a mountinfo file (proc_pid_mountinfo(5)) and a path without links. */
 export function isReadOnlyIn(mountinfo: string, path: string): boolean {
   let best = { point: '', isReadOnly: false }
   for (const line of mountinfo.split('\n')) {

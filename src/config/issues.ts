@@ -108,7 +108,8 @@ function wholeOf(path: Path): Path {
   return end === -1 ? path : path.slice(0, end + 1)
 }
 
-function valueAt(root: RawMap, path: Path): unknown {
+/** The raw value at a path; undefined if there is none. */
+export function valueAt(root: RawMap, path: Path): unknown {
   return path.reduce<unknown>((value, part) => (value as RawMap | undefined)?.[part], root)
 }
 

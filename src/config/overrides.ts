@@ -1,7 +1,7 @@
 // Applies flags and variables to the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
 import { readCompanyId } from './company-url.ts'
-import { isRawMap, type RawMap } from './issues.ts'
+import { isRawMap, type RawMap, valueAt } from './issues.ts'
 import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
 
@@ -55,10 +55,6 @@ export function applyOverrides(raw: unknown, context: Pick<Layer, 'flags' | 'env
     defaultNetwork(layer)
   }
   return { value, ...result }
-}
-
-function get(layer: Layer, path: Path): unknown {
-  return path.reduce<unknown>((value, part) => (isRawMap(value) ? value[part] : undefined), layer.value)
 }
 
 /** Sets a value, if there is one. If something that is not a map is in the way, the schema reports it. */
@@ -121,7 +117,7 @@ function overrideEnvironment(layer: Layer): void {
 /** These two variables are meant for every program on the machine, so the file takes precedence over them. */
 function defaultNetwork(layer: Layer): void {
   const either = (name: string) => variable(layer, name.toLowerCase()) ?? variable(layer, name)
-  const isSet = (key: string) => get(layer, ['network', key]) !== undefined
+  const isSet = (key: string) => valueAt(layer.value, ['network', key]) !== undefined
   const proxy = either('HTTPS_PROXY')
   if (proxy && !isSet('proxy')) {
     set(layer, ['network', 'proxy'], { name: proxy.name, value: mapOf('env', proxy.name) })
@@ -159,7 +155,7 @@ function readPieces(layer: Layer): Pieces {
 function overrideCompany(layer: Layer): void {
   const pieces = readPieces(layer)
   const all = Object.values(pieces).filter((piece) => piece !== undefined)
-  const companies = get(layer, ['companies'])
+  const companies = valueAt(layer.value, ['companies'])
   if (all.length === 0 || (companies !== undefined && !isRawMap(companies))) return
   const names = Object.keys(companies ?? {})
   const [only, ...more] = names.filter((name) => name !== '*')
@@ -189,11 +185,11 @@ function defineCompany(layer: Layer, pieces: Pieces, source: string): void {
 function overridePieces(layer: Layer, name: string, { companyId, clientId, clientSecret }: Pieces): void {
   const company = ['companies', name]
   set(layer, [...company, 'id'], companyId)
-  const reference = get(layer, [...company, 'serviceAccount'])
+  const reference = valueAt(layer.value, [...company, 'serviceAccount'])
   const isShared = typeof reference === 'string'
   const account = isShared ? ['serviceAccounts', reference] : [...company, 'serviceAccount']
   // A reference to an account that does not exist is an error, so no account is created for it.
-  if (isShared && get(layer, account) === undefined) return
+  if (isShared && valueAt(layer.value, account) === undefined) return
   set(layer, [...account, 'clientId'], clientId)
   set(layer, [...account, 'clientSecret'], clientSecret)
 }

@@ -19,12 +19,15 @@ export function placedAccounts(settings: Settings) {
   return [...shared, ...inline]
 }
 
+/** A value, or each value of a list, with its path. */
+function each<T>(path: Path, values: T | T[]): { path: Path; value: T }[] {
+  if (!Array.isArray(values)) return [{ path, value: values }]
+  return values.map((value: T, index) => ({ path: [...path, index], value }))
+}
+
 /** Every address at which the API is served. */
 export function placedAddresses(settings: Settings) {
-  const { listen } = settings
-  const shared = Array.isArray(listen)
-    ? listen.map((address, index) => ({ path: ['listen', index] as Path, address }))
-    : [{ path: ['listen'] as Path, address: listen }]
+  const shared = each(['listen'], settings.listen).map(({ path, value }) => ({ path, address: value }))
   const own = namedCompanies(settings).flatMap(([name, { listen: address }]) =>
     address === undefined ? [] : [{ path: ['companies', name, 'listen'], address }],
   )
@@ -34,15 +37,11 @@ export function placedAddresses(settings: Settings) {
 /** Every key of a caller, with a name or without; `owner` is the path of the caller. */
 export function placedKeys({ guard, callers }: Settings) {
   const clientKeys = ['guard', 'clientKeys']
-  const named = Object.entries(callers).map(([name, { key }]) => ({
-    owner: ['callers', name],
-    path: ['callers', name, 'key'],
-    keys: key,
-  }))
   const nameless = { owner: clientKeys, path: clientKeys, keys: guard.clientKeys }
+  const named = Object.entries(callers).map(([name, { key: keys }]) => {
+    return { owner: ['callers', name], path: ['callers', name, 'key'], keys }
+  })
   return [nameless, ...named].flatMap(({ owner, path, keys }) =>
-    Array.isArray(keys)
-      ? keys.map((source, index) => ({ owner, path: [...path, index] as Path, source }))
-      : [{ owner, path: path as Path, source: keys }],
+    each(path, keys).map(({ path, value }) => ({ owner, path, source: value })),
   )
 }

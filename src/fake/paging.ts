@@ -3,10 +3,7 @@ import { type Answer, apiError, json } from './answer.ts'
 
 /** How lists are paged. Each variant is documented by Procore or was observed at some endpoint. */
 export interface PagingOptions {
-  /**
-   * `bare`: links contain only `page` and `per_page`, as in Procore's example; `none`: there are no links. Default
-   * `full`.
-   */
+  /** `bare`: links contain only `page` and `per_page`, as in Procore's example; `none`: there are no links. Default `full`. */
   readonly links?: 'full' | 'bare' | 'none'
   /** The largest `per_page` of version 1; default 2000. Version 2 has 100. */
   readonly mostPerPage?: number

@@ -21,10 +21,7 @@ const FOLDER_MODE = 0o700
 /** The longest first line. */
 const MOST_START_BYTES = 16 * 1024
 
-/**
- * A file that is not a recording: damaged, from another program, or of another company. `message` names the file and
- * the fix.
- */
+/** A file that is not a recording: damaged, from another program, or of another company. `message` names the file and the fix. */
 export class RecordingError extends Error {
   override readonly name = 'RecordingError'
 }

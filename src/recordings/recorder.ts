@@ -114,9 +114,7 @@ function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany 
   return { company: { name: companyName, id: companyId }, environment: upstream.environment }
 }
 
-/**
- * Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded.
- */
+/** Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded. */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
     const requestBody = new BodyCopy(call.body !== null)
