@@ -43,9 +43,7 @@ export function imagineRequest(
   }
 }
 
-interface Place extends Pick<ImaginedRequest, 'target' | 'listener' | 'notes'> {
-  readonly host: string
-}
+type Place = Pick<ImaginedRequest, 'target' | 'listener' | 'notes'> & { readonly host: string }
 
 /** A path and an address of the API are judged as if they were sent to the first address. */
 function placeOf(config: Config, url: string): Place {

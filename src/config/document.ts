@@ -22,10 +22,7 @@ export class OddNumber {
 }
 
 /** A place in a text; both start at 1. */
-export interface Position {
-  readonly line: number
-  readonly column: number
-}
+export type Position = Readonly<Record<'line' | 'column', number>>
 
 /** The plain values of a YAML text: maps without a prototype, lists, strings, numbers, {@link OddNumber}s, true, false, null. */
 export interface ConfigDocument {

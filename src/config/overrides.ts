@@ -31,10 +31,7 @@ interface Layer {
 }
 
 /** A value, and the name of its flag or variable. */
-interface Given {
-  readonly name: string
-  readonly value: unknown
-}
+type Given = Readonly<{ name: string; value: unknown }>
 
 /** Applies flags and variables to `raw`, which is changed. A value that is not a map stays as it is. */
 export function applyOverrides(raw: unknown, context: Pick<Layer, 'flags' | 'env' | 'cwd'>) {

@@ -22,17 +22,12 @@ const RETRY_AFTER_MS = 5_000
 /** How much text may wait for a full or slow disk. Further entries are lost, and the log says so. */
 const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 
-interface Waiting {
-  readonly company: RecordedCompany
-  readonly lines: string[]
-}
-
 /** Writes entries to the files of one folder. It outlives a reload. */
 export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
   readonly #mask: MemberMask
-  readonly #waiting = new Map<string, Waiting>()
+  readonly #waiting = new Map<string, { readonly company: RecordedCompany; readonly lines: string[] }>()
   #waitingLength = 0
   #timer: NodeJS.Timeout | undefined
   #isFailing = false

@@ -111,17 +111,8 @@ export class SharedBudget implements Budget {
 
   state(): BudgetState {
     const local = this.#local.state()
-    const inFlight = this.#inFlight + local.inFlight
-    if (!this.#options.link.isUp || this.#shown === undefined)
-      return { ...local, waiting: this.waiting, inFlight }
-    return {
-      limit: undefined,
-      remaining: undefined,
-      resetInMs: undefined,
-      ...this.#newest(),
-      waiting: this.waiting,
-      inFlight,
-    }
+    const newest = this.#options.link.isUp ? this.#newest() : undefined
+    return { ...local, ...newest, waiting: this.waiting, inFlight: this.#inFlight + local.inFlight }
   }
 
   /** Redis has to be asked, so nothing can be sent immediately, unless the budget does not apply or Redis is down. */
