@@ -88,7 +88,7 @@ export function routeOf(path: string): string {
   return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
 }
 
-/** A line as the proxy writes it, if no value in it needs an escape: seven times as fast as JSON.parse. */
+/** A line as the proxy writes it, if no value in it needs an escape; JSON.parse would take longer. */
 const PLAIN_LINE =
   /^\{"time":"(?<time>[^"\\]*)","reqId":"[^"\\]*"(?:,"caller":"(?<caller>[^"\\]*)")?(?:,"company":"[^"\\]*")?(?:,"environment":"[^"\\]*")?,"method":"(?<method>[^"\\]*)","path":"(?<path>[^"\\]*)","status":(?:(?<status>\d+)|null),"durationMs":(?<durationMs>[\d.]+)(?:,"cause":"[^"\\]*")?\}$/
 
