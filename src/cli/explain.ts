@@ -14,13 +14,12 @@ import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
+import { headerPairs, type Pair } from '../recordings/har.ts'
 import { judge, runtimeOf } from '../server/judge.ts'
 import { readConfig } from './config.ts'
 import { EXIT, usageError } from './exit.ts'
 import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
 import type { Options } from './options.ts'
-
-type Header = Readonly<Record<'name' | 'value', string>>
 
 /** The result of `explain`, which `--json` prints unchanged. */
 export interface Explanation {
@@ -33,7 +32,7 @@ export interface Explanation {
   readonly access?: Pick<AccessDecision, 'allowed' | 'why'>
   readonly upstream?: string
   /** Of those that are removed only the names, because the values may be secret. */
-  readonly headers?: { readonly added: readonly Header[]; readonly removed: readonly string[] }
+  readonly headers?: { readonly added: readonly Pair[]; readonly removed: readonly string[] }
   /** What the cache would do with it. */
   readonly cache?: string
   readonly notes: readonly string[]
@@ -155,24 +154,20 @@ function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: Forwa
     company: { name: call.companyName, id: call.companyId, environment: environment.name, why },
     access: { allowed: access.allowed, why: access.why },
     upstream: origin + call.path,
-    headers: headerChanges(pairs(rawHeaders), pairs(headers)),
+    headers: headerChanges(headerPairs(rawHeaders), headerPairs(headers)),
     ...(cache === undefined ? {} : { cache }),
   }
 }
 
 /** The difference between the caller's headers and those that would be sent. */
-function headerChanges(own: readonly Header[], sent: readonly Header[]) {
-  const isIn = (list: readonly Header[], one: Header) =>
+function headerChanges(own: readonly Pair[], sent: readonly Pair[]) {
+  const isIn = (list: readonly Pair[], one: Pair) =>
     list.some(({ name, value }) => name === one.name && value === one.value)
   const removed = own.filter((one) => !isIn(sent, one) && !/^(?:host|via)$/i.test(one.name))
   return {
     added: sent.filter((one) => !isIn(own, one)),
     removed: [...new Set(removed.map(({ name }) => name))],
   }
-}
-
-function pairs(flat: readonly string[]): Header[] {
-  return flat.flatMap((name, index) => (index % 2 === 0 ? [{ name, value: flat[index + 1]! }] : []))
 }
 
 const LABEL_WIDTH = 10

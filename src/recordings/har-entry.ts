@@ -5,7 +5,7 @@ import { planBody, transformed } from '../forward/response-body.ts'
 import { headerValue, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { isSecretName } from '../observe/mask-body.ts'
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
-import { harHeaders, harQuery, harText, type RecordedEntry } from './har.ts'
+import { harQuery, harText, headerPairs, type RecordedEntry } from './har.ts'
 import { type MemberMask, maskText } from './masks.ts'
 import {
   contentTypeOf,
@@ -52,7 +52,7 @@ export async function entryOf(
   const match = matchOfCall(call, sent, requestBody)
   const target = maskedTarget(call)
   const url = target.startsWith('/') ? call.upstream.origin + target : target
-  const headers = harHeaders(response.rawHeaders)
+  const headers = headerPairs(response.rawHeaders)
     .filter(({ name }) => !NOT_RECORDED.test(name) && !isSecretName(name))
     .map(({ name, value }) => ({ name, value: maskText(value) }))
   const entry = {
@@ -63,7 +63,7 @@ export async function entryOf(
       url,
       httpVersion: 'HTTP/1.1',
       cookies: [],
-      headers: harHeaders(call.rawHeaders).filter(({ name }) => REQUEST_HEADERS.test(name)),
+      headers: headerPairs(call.rawHeaders).filter(({ name }) => REQUEST_HEADERS.test(name)),
       queryString: harQuery(target.split('?').slice(1).join('?')),
       ...(sent === NO_BODY ? {} : { postData: postDataOf(sent, contentTypeOf(call.rawHeaders)) }),
       headersSize: -1,

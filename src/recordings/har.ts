@@ -127,15 +127,12 @@ export function isOwnLayout(start: string): boolean {
   return line.startsWith('{"log":{"version":"1.2","creator":{') && line.endsWith(',"entries":[')
 }
 
-type Pair = Readonly<z.infer<typeof pairSchema>>
+/** A header, or a parameter of a query. */
+export type Pair = Readonly<z.infer<typeof pairSchema>>
 
 /** Flat headers as HAR lists them. */
-export function harHeaders(rawHeaders: readonly string[]): Pair[] {
-  const pairs: Pair[] = []
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    pairs.push({ name: rawHeaders[at] as string, value: rawHeaders[at + 1] as string })
-  }
-  return pairs
+export function headerPairs(flat: readonly string[]): Pair[] {
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [{ name, value: flat[at + 1]! }] : []))
 }
 
 /** A raw query (without `?`) as HAR lists it: decoded, for people. */
