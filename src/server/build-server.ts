@@ -176,7 +176,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       await listeners.apply(config)
       prefetch(config)
     },
-    recorder: observation.recorder,
+    get recorder() {
+      return observation.recorder
+    },
     reload: (next) => reloader.reload(next),
     reloadFailed: (problems) => observation.reloaded(problems),
     reopen: () => audits.reopen(),
