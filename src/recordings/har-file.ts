@@ -71,6 +71,13 @@ export function fileOf(folder: string, company: RecordedCompany): string {
   return join(folder, `${company.company.name}.har`)
 }
 
+/** Makes the folder if it is missing. @throws {RecordingError} if that fails, or if it is a file. */
+export async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE }).catch((cause: Error) => {
+    throw new RecordingError(`Recordings cannot be written to ${folder}: ${cause.message}`, { cause })
+  })
+}
+
 /**
  * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
  * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError} if
@@ -81,7 +88,7 @@ export async function appendEntries(
   company: RecordedCompany,
   lines: readonly string[],
 ): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+  await makeFolder(folder)
   const file = fileOf(folder, company)
   const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
   try {

@@ -1,9 +1,8 @@
 // Opens a folder of recordings for `start --record`, `--replay` or `--replay-else-record`.
-import { existsSync } from 'node:fs'
 import type { RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
 import { stored } from './har.ts'
-import { RecordingError, readFolder } from './har-file.ts'
+import { makeFolder, RecordingError, readFolder } from './har-file.ts'
 import { MemberMask } from './masks.ts'
 import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
 import { RecordedAnswers, replayElseRecord, replaySend } from './replay.ts'
@@ -20,7 +19,7 @@ export type Recordings = Awaited<ReturnType<typeof openSession>>
 
 /**
  * Opens the folder; `deps.send` sends what is not replayed.
- * @throws {RecordingError} for a file that is not a recording, and for a folder to be replayed that cannot be read.
+ * @throws {RecordingError} for a file that is not a recording, and for a folder that cannot be read or made.
  */
 export async function openSession(
   { mode, folder }: RecordingMode,
@@ -29,7 +28,8 @@ export async function openSession(
 ) {
   const mask = new MemberMask(redact)
   const answers = new RecordedAnswers(mask)
-  if (mode === 'replay' || (mode === 'replay-else-record' && existsSync(folder))) {
+  if (mode !== 'replay') await makeFolder(folder)
+  if (mode !== 'record') {
     for (const recording of await readFolder(folder).catch(unreadable(folder))) answers.addAll(recording)
   }
   const recorder = new CallRecorder(folder, mask, {
