@@ -42,7 +42,9 @@ export async function collectList({ dispatcher, url, headers, output }: CollectR
 function problemText(status: number, body: string): string {
   try {
     const { detail, help } = JSON.parse(body) as { detail?: string; help?: string }
-    if (typeof detail === 'string') return [detail, help].filter(Boolean).join(' ')
+    // On a command line there is no header, and nothing keeps trying.
+    const advice = help?.includes('Retry-After') ? 'Try again later.' : help
+    if (typeof detail === 'string') return [detail, advice].filter(Boolean).join(' ')
   } catch {
     // It is not a problem response of the proxy.
   }

@@ -35,6 +35,13 @@ t.test('a list is collected, and what is missing of it is told', async (t) => {
   t.match(await collect('/rest/v1.0/me'), { failure: /not a JSON array\. Use/, text: '' })
   t.match(await collect('/rest/v1.0/nothing'), { failure: /^Procore answered 404: \{"errors"/ })
   t.match(await collect('/rest/v1.0/status/502'), { failure: 'Procore answered 502: {"status":502}' })
+  const help = 'The proxy keeps trying. Try again after Retry-After seconds.'
+  rig.fake.faults.api.push({
+    match: '/rest/v1.0/busy',
+    status: 503,
+    body: JSON.stringify({ detail: 'Busy.', help }),
+  })
+  t.match(await collect('/rest/v1.0/busy'), { failure: 'Busy. Try again later.' })
   rig.fake.faults.notConnected({ match: '/rest/v1.0/projects/1000002/' })
   t.match(await collect(all), { skipped: 1, failure: undefined, text })
   rig.fake.faults.reset('mid-body', { match: (_, url) => url.includes('&page=2') })
