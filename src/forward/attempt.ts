@@ -136,6 +136,11 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.#read?.reject(this.#failure)
   }
 
+  whole(most: number): Buffer | undefined {
+    if (!this.isComplete || this.#earlyBytes > most) return undefined
+    return this.#early.length === 1 ? this.#early[0] : Buffer.concat(this.#early)
+  }
+
   pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     this.#read = Promise.withResolvers()
     const early = this.#early

@@ -9,11 +9,8 @@ import { type BodyOptions, type BodySource, planBody, transformed } from './resp
 import { informationHeaders, type ResponseContext, responseHeaders } from './response-headers.ts'
 import type { UpstreamResponse } from './upstream-response.ts'
 
-/**
- * A body of at most this length that is complete when its head is written goes out with the head as one piece of
- * text, in one system call.
- */
-const MOST_HELD_BYTES = 8 * 1024
+/** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
+const MOST_AT_ONCE_BYTES = 8 * 1024
 
 export interface Delivery {
   readonly exchange: Exchange
@@ -33,92 +30,81 @@ export async function deliver(
   delivery: Delivery,
 ): Promise<void> {
   const { exchange, context, bodyOptions } = delivery
-  const plan = planBody(upstream.status, upstream.head, bodyOptions)
-  const source = plan === undefined ? upstream : transformed(upstream, plan)
+  const { status } = upstream
+  const plan = planBody(status, upstream.head, bodyOptions)
   const headers = responseHeaders(upstream.rawHeaders, context, plan)
   exchange.answerHeaders = headers
   if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
-  const writeHead = (added?: readonly string[]) => {
+  const writeHead = (all: readonly string[] = headers) => {
     try {
-      response.writeHead(
-        upstream.status,
-        reasonPhrase(upstream.statusText),
-        added === undefined ? headers : [...headers, ...added],
-      )
+      response.writeHead(status, reasonPhrase(upstream.statusText), all as string[])
     } catch (error) {
       // Node refuses some characters that its own parser accepts. Nothing has been written yet.
       upstream.abort(error as Error)
       throw error
     }
   }
-  const passing = { ...delivery, status: upstream.status, writeHead, hasLength: lengthIn(headers) }
-  await pass(source, response, passing)
+  const passing = { ...delivery, status, headers, writeHead }
+  const whole = plan === undefined ? upstream.whole?.(MOST_AT_ONCE_BYTES) : undefined
+  if (whole !== undefined) await passWhole(whole, response, passing)
+  else await pass(plan === undefined ? upstream : transformed(upstream, plan), response, passing)
   if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
   exchange.bodies?.answer?.end()
 }
 
 interface Passing extends Delivery {
   readonly status: number
-  /** Writes status and headers, with these ones added; throws if Node refuses them. */
-  readonly writeHead: (added?: readonly string[]) => void
-  readonly hasLength: boolean
+  readonly headers: readonly string[]
+  /** Writes status and headers; throws if Node refuses them. */
+  readonly writeHead: (all?: readonly string[]) => void
+}
+
+async function passWhole(body: Buffer, response: ServerResponse, passing: Passing): Promise<void> {
+  const { beforeEnd, status, headers, writeHead } = passing
+  keep(body, passing)
+  if (beforeEnd !== undefined) {
+    await beforeEnd(status).catch((error) => {
+      openResponse(response, writeHead)
+      throw error
+    })
+  }
+  // Its length is known, although Procore may have sent it in chunks.
+  const isCounted = body.length === 0 || lengthIn(headers)
+  writeHead(isCounted ? headers : [...headers, 'Content-Length', String(body.length)])
+  if (body.length === 0) response.end()
+  else response.end(body.toString('latin1'), 'latin1')
 }
 
 async function pass(source: BodySource, response: ServerResponse, passing: Passing): Promise<void> {
-  const { exchange, beforeEnd, status, writeHead } = passing
-  let held: Buffer | undefined
-  let isOpen = false
-  const open = () => {
-    if (isOpen) return
-    isOpen = true
-    writeHead()
-    // Not flushHeaders, because it writes the head as UTF-8.
-    response.write('', 'latin1')
-    if (held !== undefined) response.write(held)
-    held = undefined
-  }
+  const { beforeEnd, status, writeHead } = passing
+  openResponse(response, writeHead)
   const write = (chunk: Buffer) => {
-    if (!isOpen && held === undefined && chunk.length <= MOST_HELD_BYTES) {
-      held = chunk
-      return true
-    }
-    open()
     hastenCollection(chunk)
     return response.write(chunk)
   }
   const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
   const take = holdBack ?? write
-  const done = source.pipe((chunk) => {
-    exchange.bytesOut += chunk.length
-    exchange.bodies?.answer?.add(chunk)
-    if (REFUSALS.has(status)) keepErrorBody(exchange, chunk)
+  await source.pipe((chunk) => {
+    keep(chunk, passing)
     if (take(chunk) || response.destroyed) return true
     response.once('drain', () => source.resume())
     return false
   })
-  if (!source.isComplete && beforeEnd === undefined) open()
-  try {
-    await done
-    await beforeEnd?.(status)
-  } catch (error) {
-    open()
-    throw error
-  }
-  const last = holdBack?.rest()
-  if (isOpen) {
-    response.end(last)
-    return
-  }
-  const body = joined(held, last)
-  // Short, and whole: its length is known although Procore may have sent it in chunks.
-  const isCounted = passing.hasLength || body === undefined
-  writeHead(isCounted ? undefined : ['Content-Length', String(body.length)])
-  if (body === undefined) response.end()
-  else response.end(body.toString('latin1'), 'latin1')
+  await beforeEnd?.(status)
+  response.end(holdBack?.rest())
 }
 
-function joined(first: Buffer | undefined, last: Buffer | undefined): Buffer | undefined {
-  return first === undefined || last === undefined ? (first ?? last) : Buffer.concat([first, last])
+function openResponse(response: ServerResponse, writeHead: () => void): void {
+  writeHead()
+  // Not flushHeaders, because it writes the head as UTF-8.
+  response.write('', 'latin1')
+}
+
+/** Counts a piece of the body, and keeps what is shown of it. */
+function keep(chunk: Buffer, { exchange, status }: Passing): void {
+  exchange.bytesOut += chunk.length
+  exchange.bodies?.answer?.add(chunk)
+  if (REFUSALS.has(status)) keepErrorBody(exchange, chunk)
 }
 
 type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }

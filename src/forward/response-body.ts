@@ -55,7 +55,7 @@ export function planBody(
 }
 
 /** A body that can be read once, like that of an {@link UpstreamResponse}. */
-export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume' | 'isComplete'>
+export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume'>
 
 /**
  * A body is aborted if it decompresses to more than this many bytes and to more than this multiple of its compressed
@@ -69,7 +69,6 @@ export function transformed(source: BodySource, { coding, replace }: BodyPlan): 
   const strings = replace && new JsonStrings('h', replace)
   let unpacker: Transform | undefined
   return {
-    isComplete: false,
     resume: () => {
       if (unpacker === undefined) source.resume()
       else unpacker.resume()

@@ -19,6 +19,8 @@ export interface UpstreamResponse {
   readonly head: ResponseHead
   /** The whole body has arrived, so a reader gets it immediately. */
   readonly isComplete: boolean
+  /** The body, if all of it has arrived and has at most `most` bytes. Replaces {@link pipe}. */
+  whole?(most: number): Buffer | undefined
   /**
    * Passes the body on chunk by chunk. After `write` has returned false, it pauses until {@link resume} is called
    * (one more chunk may be under way). Resolves at the end; rejects if the body breaks off, so that it is never
@@ -48,6 +50,10 @@ export class StoredResponse implements UpstreamResponse {
     this.#body = body
   }
 
+  whole(most: number): Buffer | undefined {
+    return this.#body.length <= most ? this.#body : undefined
+  }
+
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     if (this.#body.length > 0) write(this.#body)
   }
@@ -70,6 +76,7 @@ export function responseWith(
     get isComplete() {
       return response.isComplete
     },
+    whole: (most) => response.whole?.(most),
     pipe: (write) => response.pipe(write),
     resume: () => response.resume(),
     abort: (reason) => response.abort(reason),
