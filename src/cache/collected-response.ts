@@ -76,6 +76,13 @@ export class CollectedResponse implements UpstreamResponse {
     return this.#body
   }
 
+  whole(most: number): Buffer | undefined {
+    if (!this.isComplete || !this.#isCollecting || lengthOf(this.#pieces) > most) return undefined
+    const body = this.body()
+    this.#read = this.#pieces.length
+    return body
+  }
+
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     for (;;) {
       if (this.#aborted !== undefined) throw this.#aborted

@@ -57,6 +57,8 @@ export class ResponseCache {
   /** Applies new settings, and forgets what no rule covers any more. */
   configure(settings: CacheSettings): void {
     this.#settings = settings
+    // Writes are not looked at while the cache is off, so what is under way then is not kept.
+    if (isOff(settings)) for (const flight of this.#flights) this.#outdate(flight)
     this.#kept.retain(settings.sizeBytes, (kept) => ageMsOf(kept) < this.#lifetimes(kept).mostMs)
   }
 
@@ -72,16 +74,13 @@ export class ResponseCache {
   drop(companyKey: string): void {
     this.#kept.drop(companyKey)
     for (const flight of this.#flights) {
-      if (flight.request.companyKey !== companyKey) continue
-      flight.isOutdated = true
-      this.#unlist(flight)
+      if (flight.request.companyKey === companyKey) this.#outdate(flight)
     }
   }
 
   /** Answers the call from a kept response or one in progress, or sends it. */
   send(call: Call, send: Send): Promise<UpstreamResponse> {
-    const { coalesce, keep, refusalsMs } = this.#settings
-    if (!coalesce && keep.length === 0 && refusalsMs === 0) return send(call)
+    if (isOff(this.#settings)) return send(call)
     return isRead(call.method) ? this.#read(call, send) : this.#write(call, send)
   }
 
@@ -174,6 +173,12 @@ export class ResponseCache {
     return isKept || (this.#settings.coalesce && !variesByAnything(response))
   }
 
+  /** Its response still reaches its callers, but is not kept, and no other call joins it. */
+  #outdate(flight: Flight): void {
+    flight.isOutdated = true
+    this.#unlist(flight)
+  }
+
   #unlist(flight: Flight): void {
     if (this.#joinable.get(flight.request.key) === flight) this.#joinable.delete(flight.request.key)
   }
@@ -217,6 +222,10 @@ export class ResponseCache {
     if (rule === undefined) return { freshMs: 0, mostMs: 0 }
     return { freshMs: rule.forMs, mostMs: Math.max(rule.forMs, rule.whenExhaustedMs) }
   }
+}
+
+function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
+  return !coalesce && keep.length === 0 && refusalsMs === 0
 }
 
 /** Whether the response is too old for the caller, because a flight may have been answered right after it began. */

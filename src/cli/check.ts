@@ -104,10 +104,7 @@ export async function checkOnline(
 }
 
 /** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
-export async function askProcore<T>(
-  { network, upstream }: Config,
-  use: (ask: Ask) => Promise<T>,
-): Promise<T> {
+async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
   const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
   try {
     return await use(ask)
@@ -117,7 +114,7 @@ export async function askProcore<T>(
 }
 
 /** Gets one token. There is none if the finding is not ok. */
-export async function checkAccount(account: ServiceAccount, ask: Ask) {
+async function checkAccount(account: ServiceAccount, ask: Ask) {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
     const token = await requestToken(account, ask, new AbortController().signal)

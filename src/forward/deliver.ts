@@ -77,20 +77,32 @@ async function passWhole(body: Buffer, response: ServerResponse, passing: Passin
 
 async function pass(source: BodySource, response: ServerResponse, passing: Passing): Promise<void> {
   const { beforeEnd, status, writeHead } = passing
-  openResponse(response, writeHead)
+  let isOpen = false
+  const open = () => {
+    if (!isOpen) openResponse(response, writeHead)
+    isOpen = true
+  }
+  // An empty response is complete for its caller once it has the head.
+  if (beforeEnd === undefined) open()
   const write = (chunk: Buffer) => {
+    open()
     hastenCollection(chunk)
     return response.write(chunk)
   }
   const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
   const take = holdBack ?? write
-  await source.pipe((chunk) => {
-    keep(chunk, passing)
-    if (take(chunk) || response.destroyed) return true
-    response.once('drain', () => source.resume())
-    return false
-  })
-  await beforeEnd?.(status)
+  try {
+    await source.pipe((chunk) => {
+      keep(chunk, passing)
+      if (take(chunk) || response.destroyed) return true
+      response.once('drain', () => source.resume())
+      return false
+    })
+    await beforeEnd?.(status)
+  } finally {
+    // Also after an error: the response then breaks off.
+    open()
+  }
   response.end(holdBack?.rest())
 }
 

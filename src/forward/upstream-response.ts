@@ -76,7 +76,8 @@ export function responseWith(
     get isComplete() {
       return response.isComplete
     },
-    whole: (most) => response.whole?.(most),
+    // Who replaces `pipe` sees the body, and has to see all of it.
+    ...(changes.pipe === undefined && { whole: (most: number) => response.whole?.(most) }),
     pipe: (write) => response.pipe(write),
     resume: () => response.resume(),
     abort: (reason) => response.abort(reason),

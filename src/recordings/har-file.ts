@@ -2,6 +2,7 @@
 // only.
 import { existsSync } from 'node:fs'
 import {
+  access,
   chmod,
   constants,
   copyFile,
@@ -71,11 +72,16 @@ export function fileOf(folder: string, company: RecordedCompany): string {
   return join(folder, `${company.company.name}.har`)
 }
 
-/** Makes the folder if it is missing. @throws {RecordingError} if that fails, or if it is a file. */
+/** Makes the folder if it is missing. @throws {RecordingError} if no recordings can be written to it. */
 export async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE }).catch((cause: Error) => {
-    throw new RecordingError(`Recordings cannot be written to ${folder}: ${cause.message}`, { cause })
-  })
+  try {
+    await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+    await access(folder, constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new RecordingError(`Recordings cannot be written to ${folder}: ${(cause as Error).message}`, {
+      cause,
+    })
+  }
 }
 
 /**
@@ -88,7 +94,7 @@ export async function appendEntries(
   company: RecordedCompany,
   lines: readonly string[],
 ): Promise<void> {
-  await makeFolder(folder)
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
   const file = fileOf(folder, company)
   const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
   try {

@@ -123,18 +123,28 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
     }
     const response = await send(call).catch(releaseAndThrow)
     const waitMs = performance.now() - sentAt
+    const ended = () => {
+      const receiveMs = performance.now() - sentAt - waitMs
+      const exchanged = { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs }
+      // A response that came before the end of the request's body does not answer that request.
+      if (call.body === null || call.body.isComplete) recorder.add(exchanged)
+      else release(exchanged)
+    }
     return responseWith(response, {
+      whole: (most) => {
+        const body = response.whole?.(most)
+        if (body === undefined) return undefined
+        responseBody.add(body)
+        ended()
+        return body
+      },
       pipe: async (write) => {
         const copy = (chunk: Buffer) => {
           responseBody.add(chunk)
           return write(chunk)
         }
         await response.pipe(copy).catch(releaseAndThrow)
-        const receiveMs = performance.now() - sentAt - waitMs
-        const exchanged = { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs }
-        // A response that came before the end of the request's body does not answer that request.
-        if (call.body === null || call.body.isComplete) recorder.add(exchanged)
-        else release(exchanged)
+        ended()
       },
     })
   }

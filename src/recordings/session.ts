@@ -1,4 +1,5 @@
 // Opens a folder of recordings for `start --record`, `--replay` or `--replay-else-record`.
+import { existsSync } from 'node:fs'
 import type { RecordingSettings } from '../config/config.ts'
 import type { Send } from '../forward/call.ts'
 import { stored } from './har.ts'
@@ -28,7 +29,8 @@ export async function openSession(
 ) {
   const mask = new MemberMask(redact)
   const answers = new RecordedAnswers(mask)
-  if (mode !== 'replay') await makeFolder(folder)
+  // What a folder already holds can be replayed although nothing can be added.
+  if (mode === 'record' || (mode === 'replay-else-record' && !existsSync(folder))) await makeFolder(folder)
   if (mode !== 'record') {
     for (const recording of await readFolder(folder).catch(unreadable(folder))) answers.addAll(recording)
   }

@@ -39,9 +39,9 @@ export function registerPage(
   app: FastifyInstance,
   { observation, viewer, detach, hasPublicUrl }: PageDeps,
 ): void {
-  const { recorder, streams } = observation
+  const { streams } = observation
   const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
-    if (!recorder.enabled)
+    if (!observation.recorder.enabled)
       throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
     reply.headers(SECURITY_HEADERS)
   }
@@ -58,12 +58,13 @@ export function registerPage(
   }
 
   app.get('/_proxy/requests', options, async (request, reply) =>
-    sendJson(reply, observation, { requests: recorder.requests(viewer(request)) }),
+    sendJson(reply, observation, { requests: observation.recorder.requests(viewer(request)) }),
   )
   for (const path of ['/_proxy/requests/:id', '/_proxy/requests/:id/:seq']) {
     app.get<{ Params: { id: string; seq?: string } }>(path, options, async (request, reply) => {
       const { id, seq } = request.params
-      const found = recorder.request(id, seq === undefined ? undefined : Number(seq), viewer(request))
+      const nth = seq === undefined ? undefined : Number(seq)
+      const found = observation.recorder.request(id, nth, viewer(request))
       if (found === undefined)
         throw new ProxyError('route_unknown', 'The proxy remembers no request with this id.')
       return sendJson(reply, observation, found)

@@ -407,6 +407,21 @@ t.test('a reload keeps what still applies', async (t) => {
   t.equal(cache.stats().entries, 0, 'an entry has to fit')
 })
 
+t.test('a write while the cache is switched off makes what was under way stale', async (t) => {
+  const { cache, sent, get, ask, caching } = start(keepFor(60_000))
+  const first = get()
+  await settle()
+  cache.configure(OFF)
+  const write = caching(callOf(PROJECTS, { method: 'POST' }))
+  await settle()
+  sent[1]?.answer('written')
+  await textOf(await write)
+  cache.configure({ ...OFF, ...keepFor(60_000) })
+  sent[0]?.answer('before the write')
+  t.equal(await textOf(await first), 'before the write')
+  t.match(await ask(), { text: 'answer 3', cacheStatus: MISS })
+})
+
 t.test('nothing is sent for a caller that has left', async (t) => {
   const { caching, sent } = start({ coalesce: true })
   const call = callOf(PROJECTS)

@@ -347,3 +347,10 @@ t.test('a whole list is one line of the log, with its pages and bytes', async (t
   for (let tries = 0; tries < 40 && line() === undefined; tries++) await sleep(25)
   t.match(line(), { status: 200, pages: 5, bytesOut: Buffer.byteLength(list.text) })
 })
+
+t.test('the page knows the request that came just before on the same connection', async (t) => {
+  const rig = await startRig(t)
+  const lines = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`
+  const both = lines('/acme/rest/v1.0/me') + lines('/_proxy/requests', 'Connection: close\r\n')
+  t.match(await sendRaw(rig.port, both), /"requests":\[\{"seq":1,.*\/acme\/rest\/v1\.0\/me/)
+})

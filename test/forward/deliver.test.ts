@@ -1,0 +1,86 @@
+// Twin of src/forward/deliver.ts, for what needs an audit; test/flow has the rest.
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { deliver } from '../../src/forward/deliver.ts'
+import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/upstream-response.ts'
+import { startExchange } from '../../src/observe/exchange.ts'
+
+const CONTEXT = {
+  apiOrigin: 'https://api.procore.com',
+  base: { origin: 'http://localhost', prefix: '' },
+  company: 'acme',
+  environment: 'production',
+  requestId: 'id',
+  extra: undefined,
+}
+
+/** A response whose body is known only once it has been read. */
+function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
+  const rawHeaders = ['Content-Length', length]
+  return {
+    status: 200,
+    statusText: 'OK',
+    rawHeaders,
+    head: headOf(rawHeaders),
+    isComplete: false,
+    pipe: async (write) => {
+      for (const piece of pieces) write(Buffer.from(piece))
+    },
+    resume: () => {},
+    abort: () => {},
+  }
+}
+
+/** Delivers a response to a caller on a raw socket, and gives what the caller has got so far. */
+async function start(t: Test, upstream: UpstreamResponse, beforeEnd: () => Promise<void>) {
+  const delivered = Promise.withResolvers<Error | undefined>()
+  const server = createServer((_request, response: ServerResponse) => {
+    deliver(upstream, response, {
+      exchange: startExchange('id', 'GET', '/rest/v1.0/me'),
+      context: CONTEXT,
+      bodyOptions: { unpack: false, replace: undefined },
+      beforeEnd,
+    }).then(() => delivered.resolve(undefined), delivered.resolve)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => {
+    socket.destroy()
+    server.close()
+  })
+  let text = ''
+  socket.on('data', (chunk) => {
+    text += chunk
+  })
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  return { text: () => text, error: delivered.promise }
+}
+
+const BODIES: readonly [string, UpstreamResponse, string][] = [
+  ['whole and short', new StoredResponse(200, 'OK', ['Content-Length', '5'], Buffer.from('hello')), 'hello'],
+  ['whole and empty', new StoredResponse(200, 'OK', ['Content-Length', '0'], Buffer.alloc(0)), ''],
+  ['streamed', streamed('5', ['hel', 'lo']), 'hello'],
+  ['streamed and empty', streamed('0', []), ''],
+]
+
+for (const [name, upstream, body] of BODIES) {
+  t.test(`a response that is ${name} is complete for its caller only after the audit`, async (t) => {
+    const audit = Promise.withResolvers<void>()
+    const { text, error } = await start(t, upstream, () => audit.promise)
+    const isWhole = () => text().endsWith(`\r\n\r\n${body}`)
+    await sleep(50)
+    t.notOk(isWhole(), text())
+    audit.resolve()
+    t.equal(await error, undefined)
+    for (let tries = 0; tries < 100 && !isWhole(); tries++) await sleep(10)
+    t.ok(isWhole(), text())
+  })
+
+  t.test(`a response that is ${name} has begun when its audit fails, so that it breaks off`, async (t) => {
+    const { error } = await start(t, upstream, () => Promise.reject(new Error('the disk is full')))
+    t.match(await error, { message: 'the disk is full' })
+  })
+}
