@@ -69,6 +69,8 @@ t.test('Anything that is not exactly host[:port] is refused', async (t) => {
     '[::1].',
     '[::1]::',
     'localhost::',
+    'localhost:80:',
+    '[::1]:80:',
     ':',
     '[fe80::1%eth0]',
     '[localhost]',
