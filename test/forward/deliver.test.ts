@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { deliver } from '../../src/forward/deliver.ts'
 import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/upstream-response.ts'
@@ -35,11 +36,12 @@ function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
 }
 
 /** Delivers a response to a caller on a raw socket, and gives what the caller has got so far. */
-async function start(t: Test, upstream: UpstreamResponse, beforeEnd: () => Promise<void>) {
+async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Promise<void>) {
+  const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
   const delivered = Promise.withResolvers<Error | undefined>()
   const server = createServer((_request, response: ServerResponse) => {
     deliver(upstream, response, {
-      exchange: startExchange('id', 'GET', '/rest/v1.0/me'),
+      exchange,
       context: CONTEXT,
       bodyOptions: { unpack: false, replace: undefined },
       beforeEnd,
@@ -56,7 +58,7 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd: () => Promi
     text += chunk
   })
   socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  return { text: () => text, error: delivered.promise }
+  return { text: () => text, error: delivered.promise, exchange }
 }
 
 const BODIES: readonly [string, UpstreamResponse, string][] = [
@@ -84,3 +86,31 @@ for (const [name, upstream, body] of BODIES) {
     t.match(await error, { message: 'the disk is full' })
   })
 }
+
+t.test('a head that Node refuses is an error, and the response from Procore is given up', async (t) => {
+  let reason: Error | undefined
+  const upstream = {
+    ...streamed('5', ['hello']),
+    rawHeaders: ['X-Note', 'a\0b'],
+    abort: (error: Error) => (reason = error),
+  }
+  const { error, text } = await start(t, upstream)
+  const refused = await error
+  t.match(refused, { code: 'ERR_INVALID_CHAR' })
+  t.equal(reason, refused)
+  t.equal(text(), '')
+})
+
+t.test('what is kept of a refusal can be read, also if it was compressed', async (t) => {
+  const packed = gzipSync('{"errors":"no"}')
+  for (const [body, kept] of [
+    [packed, '{"errors":"no"}'],
+    [packed.subarray(0, -8), '{"errors":"no"}'],
+    [Buffer.from('not gzip at all'), 'not gzip at all'],
+  ] as const) {
+    const headers = ['Content-Encoding', 'gzip', 'Content-Length', String(body.length)]
+    const { error, exchange } = await start(t, new StoredResponse(403, 'Forbidden', headers, body))
+    t.equal(await error, undefined)
+    t.equal(String(exchange.errorBody), kept)
+  }
+})
