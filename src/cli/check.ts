@@ -1,4 +1,4 @@
-// The commands `check` (gets tokens, makes one harmless call for each company, prints a table with what to do) and `token`.
+// The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
 import { styleText } from 'node:util'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
@@ -8,7 +8,7 @@ import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import { companyNamed, readConfig } from './config.ts'
-import { CommandError, EXIT, usageError } from './exit.ts'
+import { EXIT } from './exit.ts'
 import type { Options } from './options.ts'
 import { renderTable } from './table.ts'
 
@@ -69,23 +69,6 @@ function whatToDo({ kind, name, fixes }: Finding): string {
   return `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`
 }
 
-/** The command `token`: makes one token request and prints only the token. */
-export async function token(name: string, options: Options): Promise<void> {
-  if (process.stdout.isTTY && !options.show) {
-    throw usageError(
-      'a token that is printed on a terminal stays readable there: use a pipe or $(…), or add --show',
-    )
-  }
-  const config = await readConfig(options)
-  const { account } = companyNamed(config, name)
-  const { finding, token } = await askProcore(config, (ask) => checkAccount(account, ask))
-  if (token === undefined) {
-    const list = finding.fixes.map((fix) => `\n  - ${fix}`).join('')
-    throw new CommandError(`no token for ${name}: ${finding.detail}; what to do:${list}`)
-  }
-  process.stdout.write(`${token.value}\n`)
-}
-
 /** Tries accounts, then companies. */
 export async function checkOnline(
   config: Config,
@@ -104,7 +87,10 @@ export async function checkOnline(
 }
 
 /** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
-async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
+export async function askProcore<T>(
+  { network, upstream }: Config,
+  use: (ask: Ask) => Promise<T>,
+): Promise<T> {
   const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
   try {
     return await use(ask)
@@ -114,7 +100,7 @@ async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => P
 }
 
 /** Gets one token. There is none if the finding is not ok. */
-async function checkAccount(account: ServiceAccount, ask: Ask) {
+export async function checkAccount(account: ServiceAccount, ask: Ask) {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
     const token = await requestToken(account, ask, new AbortController().signal)

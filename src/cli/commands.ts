@@ -235,7 +235,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     variables: ACCOUNT,
     exits: ['The token was printed.', 'There is no token.', BAD_CONFIG],
     docs: 'docs/workstation.md',
-    run: async ([company = ''], given) => (await import('./check.ts')).token(company, given),
+    run: async ([company = ''], given) => (await import('./token.ts')).token(company, given),
   },
   {
     name: 'list',
@@ -292,7 +292,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['It ended by a signal.', 'A port is taken.', 'A port is not valid.'],
     docs: 'docs/workstation.md',
     hidden: true,
-    run: async (_, given) => (await import('./demo.ts')).fake(given),
+    run: async (_, given) => (await import('./fake.ts')).fake(given),
   },
 ]
 

@@ -1,8 +1,8 @@
-// The commands `demo` and `fake`. `demo` starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
+// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'
-import { DEMO_COMPANIES, type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import { withDraft } from './config.ts'
@@ -62,22 +62,6 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
   if (once) return close()
   print(invitation(base))
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
-}
-
-/** The command `fake`, which the help does not list: the fake Procore alone, to try a deployment without an account. */
-export async function fake({ loginPort = 0, apiPort = 0 }: Options): Promise<void> {
-  const running = await startFakeProcore({ loginPort, apiPort }).catch((error: Error) => {
-    throw new CommandError(`the fake Procore cannot start: ${error.message}`)
-  })
-  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, () => running.close())
-  process.stdout.write(`A fake Procore, for a proxy with
-
-  PROCORE_LOGIN_URL=${running.loginUrl}
-  PROCORE_API_URL=${running.apiUrl}
-  PROCORE_CLIENT_ID=demo-client
-  PROCORE_CLIENT_SECRET=demo-secret
-  PROCORE_COMPANY_ID=${DEMO_COMPANIES[0]?.id}
-`)
 }
 
 function print(text: string): void {

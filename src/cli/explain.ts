@@ -1,5 +1,4 @@
 // The command `explain`: says what the proxy would do with a request, and why.
-
 import { styleText } from 'node:util'
 import { Tokens } from '../auth/tokens.ts'
 import { explainCache } from '../cache/explain-cache.ts'
