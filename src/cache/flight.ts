@@ -113,11 +113,9 @@ export class Flight {
 /** The promise's result, or CallerGoneError as soon as the caller disconnects; `onLeave` is called in that case. */
 function unlessGone<T>(departure: Departure, promise: Promise<T>, onLeave?: () => void): Promise<T> {
   const gone = Promise.withResolvers<never>()
-  const leave = () => {
+  departure.whenLeft(() => {
     onLeave?.()
     gone.reject(new CallerGoneError())
-  }
-  // Assigned by name, for the sake of the garbage collector (see carry in server/app.ts).
-  departure.onLeave = leave
+  })
   return Promise.race([promise, gone.promise])
 }

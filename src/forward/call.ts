@@ -46,8 +46,7 @@ export type Send = (call: Call) => Promise<UpstreamResponse>
 export class Departure {
   #controller: AbortController | undefined
   #hasLeft = false
-  /** Called immediately when the caller disconnects; ends the attempt that is under way. */
-  onLeave: (() => void) | undefined
+  #onLeave: (() => void) | undefined
 
   /** True once the caller has closed its connection: nothing more may be sent for it. */
   get hasLeft(): boolean {
@@ -61,11 +60,19 @@ export class Departure {
     return this.#controller.signal
   }
 
+  /**
+   * `act` is called immediately when the caller disconnects, instead of an earlier one. A method, because V8 keeps a function
+   * literal that is assigned to a property, with all that it can see, until the next full garbage collection.
+   */
+  whenLeft(act: () => void): void {
+    this.#onLeave = act
+  }
+
   /** The caller has closed its connection. */
   leave(): void {
     this.#hasLeft = true
     this.#controller?.abort(new CallerGoneError())
-    this.onLeave?.()
+    this.#onLeave?.()
   }
 }
 

@@ -44,10 +44,10 @@ export async function send(call: Call): Promise<UpstreamResponse> {
   upstream.retries.earn()
   const deadline = performance.now() + upstream.rateLimit.maxWaitMs
   const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
+  const { budget } = upstream
+  const request = budgetRequest(call, deadline)
   for (;;) {
     progress.attempts++
-    const { budget } = upstream
-    const request = budgetRequest(call, deadline)
     const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
     const started = await start(call, reservation)
     let response: Attempt
@@ -62,8 +62,7 @@ export async function send(call: Call): Promise<UpstreamResponse> {
       continue
     }
     reservation?.answered(response.status, response.head)
-    const again = isToBeSentAgain(call, progress, response, started.token)
-    if (!(again instanceof Promise ? await again : again)) return response
+    if (!(await isToBeSentAgain(call, progress, response, started.token))) return response
   }
 }
 
@@ -103,8 +102,7 @@ async function start(call: Call, reservation: Reservation | undefined): Promise<
   const { tokens, pool } = call.upstream
   try {
     const token = tokens.current() ?? (await waitForToken(call))
-    const acquired = pool.acquire(call.queueKey, call.departure)
-    const connection = acquired instanceof Promise ? await acquired : acquired
+    const connection = await pool.acquire(call.queueKey, call.departure)
     return { token, attempt: begin(call, token, connection) }
   } catch (error) {
     reservation?.left()
@@ -147,9 +145,7 @@ function begin(call: Call, token: LiveToken, connection: Connection): Attempt {
     onDone: () => pool.release(connection, queueKey),
   })
   connection.attempt = attempt
-  // Assigned by name, for the sake of the garbage collector (see carry in server/app.ts).
-  const onLeave = () => attempt.abort(new CallerGoneError())
-  departure.onLeave = onLeave
+  departure.whenLeft(() => attempt.abort(new CallerGoneError()))
   try {
     const headers = requestHeaders(call, token)
     connection.client.dispatch({ method: call.method as 'GET', path: call.path, headers, body }, attempt)

@@ -205,11 +205,8 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   }
   const { current } = connection
   if (current !== undefined) {
-    const onBroken = (error: Error) => call.body?.destroy(error)
     current.stallMs = call.upstream.settings.responseTimeoutMs
-    // Not `current.onBroken = (error) => …`: V8 keeps a function literal that is assigned to a property, with all that
-    // it can see, until the next full garbage collection.
-    current.onBroken = onBroken
+    connection.whenBroken((error) => call.body?.destroy(error))
     current.onClose.push(() => {
       if (!reply.raw.writableFinished) departure.leave()
     })
@@ -237,7 +234,7 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   exchange.cause = refusal.code
   exchange.error = refusal
   // The refusal is on its way, whatever else turns out to be wrong with the request.
-  if (connection.current !== undefined) connection.current.onBroken = () => {}
+  connection.whenBroken(() => {})
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})

@@ -62,6 +62,11 @@ export class CallerConnection {
     return this.#current
   }
 
+  /** `act` is called if the rest of the current request's body is malformed. A method for the reason of `Departure.whenLeft`. */
+  whenBroken(act: (error: Error) => void): void {
+    if (this.#current !== undefined) this.#current.onBroken = act
+  }
+
   /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
     return this.#isCondemned
