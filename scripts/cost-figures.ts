@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent, request } from 'undici'
 import { ResponseCache } from '../src/cache/response-cache.ts'
-import type { CacheSettings } from '../src/config/config.ts'
+import type { CacheSettings, Environment } from '../src/config/config.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../src/config/environments.ts'
 import { startFakeProcore } from '../src/fake/procore.ts'
 import { StoredResponse } from '../src/forward/upstream-response.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
@@ -142,12 +143,7 @@ async function start10000(): Promise<{ ms: number; megabytes: number }> {
   const recordings = join(folder, 'ten-thousand')
   const company = {
     company: { name: 'acme', id: '7656' },
-    environment: {
-      name: 'production',
-      apiUrl: 'https://api.procore.com',
-      loginUrl: 'https://login.procore.com',
-      fileDomain: 'procore.com',
-    },
+    environment: BUILT_IN_ENVIRONMENTS[0] as Environment,
   }
   const pair = (name: string) => ({ name, value: 'x'.repeat(30) })
   const lines = Array.from({ length: 10_000 }, (_, at) =>

@@ -1,6 +1,5 @@
 // Saves calls to Procore: equal GETs at the same time are sent once, and responses are kept as long as the
 // configuration says.
-
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, type Send } from '../forward/call.ts'

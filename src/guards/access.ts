@@ -177,8 +177,7 @@ interface Verdict {
 
 /** The first rule that matches, else the access. `folded`: the path is in lower case. */
 function judge({ rules, access }: Rights, method: string, path: string, folded: boolean): Verdict {
-  for (let index = 0; index < rules.length; index++) {
-    const rule = rules[index] as AccessRule
+  for (const [index, rule] of rules.entries()) {
     if (rule.methods !== undefined && !rule.methods.includes(method)) continue
     const patterns = folded ? rule.foldedPatterns : rule.patterns
     const at = patterns.findIndex((pattern) => matchesPattern(pattern, path))

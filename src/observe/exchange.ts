@@ -7,11 +7,6 @@ import type { LikelyCause } from './likely-causes.ts'
 /** Why a request was sent again. */
 export type RetryReason = '401' | '429' | '503' | 'connection'
 
-/**
- * How long a request waited before it was sent: for the rate budget (or because Procore asked for it), or for a
- * token.
- */
-
 /** Times come from `performance.now()`, in ms, unless they say otherwise. */
 export class Exchange {
   readonly reqId: string

@@ -1,5 +1,5 @@
 // The log: pino's JSON for machines, readable lines for people, and one line for each request.
-import { type DestinationStream, type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import { listenText } from '../config/addresses.ts'
 import type { LogSettings } from '../config/config.ts'
 import type { Exchange } from './exchange.ts'
@@ -23,7 +23,7 @@ export function createLogger(
     {
       level: settings.level,
       base: null,
-      timestamp: isoTime(),
+      timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       // Errors of Node and undici may contain requests and headers, so only their messages and codes are logged.
       serializers: { error: errorText },
@@ -38,20 +38,6 @@ export function createLogger(
       log.warn({ lines }, 'log lines were lost: the output was not read in time, was closed, or was full')
   }
   return log
-}
-
-/** Like pino's own `isoTime`, but lines of the same millisecond share the text. */
-function isoTime(): () => string {
-  let at = 0
-  let text = ''
-  return () => {
-    const now = Date.now()
-    if (now !== at) {
-      at = now
-      text = `,"time":"${new Date(now).toISOString()}"`
-    }
-    return text
-  }
 }
 
 /** The messages and codes of an error and its causes; never its other properties, which may contain headers. */

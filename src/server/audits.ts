@@ -1,5 +1,4 @@
 // Applies the audit settings of the current configuration: which requests get a line, and when it has to be on disk.
-
 import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
 import type { Config } from '../config/config.ts'
 import { isRead } from '../guards/access.ts'
