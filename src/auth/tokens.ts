@@ -1,9 +1,8 @@
 // The token cache: one entry per service account in an lru-cache, whose fetchMethod makes one request at a time.
 import { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
-import type { LiveToken } from './live-token.ts'
 import type { IssuedToken } from './request-token.ts'
-import { type TokenEvent, TokenSource } from './token-source.ts'
+import { type LiveToken, type TokenEvent, TokenSource } from './token-source.ts'
 
 /** The input of a token request. */
 export interface TokenRequest {

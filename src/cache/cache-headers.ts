@@ -1,5 +1,5 @@
 // Makes the headers that show a caller what the cache did: Cache-Status (RFC 9211) and Age (RFC 9111 section 5.1).
-import type { UpstreamResponse } from '../forward/upstream-response.ts'
+import type { UpstreamResponse } from '../forward/call.ts'
 
 /** They belong to the first response alone: its budget, its request id, its age on arrival. */
 const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id)$/i

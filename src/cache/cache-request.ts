@@ -1,9 +1,8 @@
 // Decides which calls the cache may answer, with which key, and how old a response the caller accepts.
 import type { CacheKeepRule, CacheSettings } from '../config/config.ts'
-import type { Call } from '../forward/call.ts'
-import type { UpstreamResponse } from '../forward/upstream-response.ts'
-import { matchesPattern } from '../guards/path-pattern.ts'
-import { headerValues } from '../routing/raw-headers.ts'
+import type { Call, UpstreamResponse } from '../forward/call.ts'
+import { matchesPattern } from '../guards/access.ts'
+import { headerValues } from '../routing/raw-request.ts'
 
 /** A call that the cache may answer. */
 export interface CacheRequest {

@@ -1,6 +1,5 @@
 // Streams a response to its caller and collects it at the same time, as long as it fits in memory.
-import { CallerGoneError } from '../forward/call.ts'
-import type { ResponseHead, UpstreamResponse } from '../forward/upstream-response.ts'
+import { CallerGoneError, type ResponseHead, type UpstreamResponse } from '../forward/call.ts'
 import type { KeptResponses } from './kept-responses.ts'
 
 export interface CollectOptions {

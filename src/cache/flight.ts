@@ -1,7 +1,6 @@
 // Sends one request to Procore for several equal calls. If a caller disconnects, the others still get the whole
 // response.
-import { type Call, CallerGoneError, Departure, type Send } from '../forward/call.ts'
-import type { UpstreamResponse } from '../forward/upstream-response.ts'
+import { type Call, CallerGoneError, Departure, type Send, type UpstreamResponse } from '../forward/call.ts'
 import type { CacheRequest } from './cache-request.ts'
 import { CollectedResponse, type CollectOptions } from './collected-response.ts'
 

@@ -2,8 +2,14 @@
 // configuration says.
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type Call, CallerGoneError, type Send } from '../forward/call.ts'
-import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import {
+  type Call,
+  CallerGoneError,
+  responseWith,
+  type Send,
+  StoredResponse,
+  type UpstreamResponse,
+} from '../forward/call.ts'
 import { isRead } from '../guards/access.ts'
 import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders } from './cache-headers.ts'
 import {

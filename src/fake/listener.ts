@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { headOf } from '../forward/upstream-response.ts'
+import { headOf } from '../forward/call.ts'
 import type { Journal, JournalEntry, ServerName } from './journal.ts'
 
 /** A request and its response. */

@@ -1,9 +1,8 @@
 // The rate budget of one service account and company: which request may be sent, and when.
 import type { RateLimitSettings } from '../config/config.ts'
-import { HeldEndpoints } from './held-endpoints.ts'
-import { jittered, type RateReading, RateWindows } from './rate-windows.ts'
+import { headerValue, type ResponseHead } from './call.ts'
+import { HeldEndpoints, jittered, type RateReading, RateWindows } from './rate-windows.ts'
 import { askedWaitMs, resetInMs, serverNowMs, wholeNumber } from './retry-policy.ts'
-import { headerValue, type ResponseHead } from './upstream-response.ts'
 import { callerGone, rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
 
 /** A request that asks for a place in the budget. */

@@ -1,14 +1,199 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import type { Call, Departure, Send } from './call.ts'
-import { breakOff, deliver, passInformation } from './deliver.ts'
+import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
+import { hastenCollection } from './collection.ts'
 import { rewriteFileUrl } from './file-urls.ts'
+import { informationHeaders, type ResponseContext, responseHeaders } from './headers.ts'
 import { sendProblem } from './problem.ts'
 import { RequestBody } from './request-body.ts'
-import type { ResponseContext } from './response-headers.ts'
+import { type BodyOptions, type BodySource, planBody, transformed } from './response-body.ts'
 import { upstreamError } from './upstream-error.ts'
+
+/** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
+const MOST_AT_ONCE_BYTES = 8 * 1024
+
+export interface Delivery {
+  readonly exchange: Exchange
+  readonly context: ResponseContext
+  readonly bodyOptions: BodyOptions
+  /** Awaited before the caller gets the last byte. An error thrown here breaks the response off. */
+  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+}
+
+/**
+ * Writes the response. Resolves when all of it has been handed to the caller's socket. Throws if the body breaks off;
+ * the caller's response has then begun and must not be ended cleanly (see {@link breakOff}).
+ */
+export async function deliver(
+  upstream: UpstreamResponse,
+  response: ServerResponse,
+  delivery: Delivery,
+): Promise<void> {
+  const { exchange, context, bodyOptions } = delivery
+  const { status } = upstream
+  const plan = planBody(status, upstream.head, bodyOptions)
+  const headers = responseHeaders(upstream.rawHeaders, context, plan)
+  exchange.answerHeaders = headers
+  if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
+  const writeHead = (all: readonly string[] = headers) => {
+    try {
+      response.writeHead(status, reasonPhrase(upstream.statusText), all as string[])
+    } catch (error) {
+      // Node refuses some characters that its own parser accepts. Nothing has been written yet.
+      upstream.abort(error as Error)
+      throw error
+    }
+  }
+  const passing = { ...delivery, status, headers, writeHead }
+  const whole = plan === undefined ? upstream.whole?.(MOST_AT_ONCE_BYTES) : undefined
+  if (whole !== undefined) await passWhole(whole, response, passing)
+  else await pass(plan === undefined ? upstream : transformed(upstream, plan), response, passing)
+  if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
+  exchange.bodies?.answer?.end()
+}
+
+interface Passing extends Delivery {
+  readonly status: number
+  readonly headers: readonly string[]
+  /** Writes status and headers; throws if Node refuses them. */
+  readonly writeHead: (all?: readonly string[]) => void
+}
+
+async function passWhole(body: Buffer, response: ServerResponse, passing: Passing): Promise<void> {
+  const { beforeEnd, status, headers, writeHead } = passing
+  keep(body, passing)
+  if (beforeEnd !== undefined) {
+    await beforeEnd(status).catch((error) => {
+      openResponse(response, writeHead)
+      throw error
+    })
+  }
+  // Its length is known, although Procore may have sent it in chunks.
+  const isCounted = body.length === 0 || lengthIn(headers)
+  writeHead(isCounted ? headers : [...headers, 'Content-Length', String(body.length)])
+  if (body.length === 0) response.end()
+  else response.end(body.toString('latin1'), 'latin1')
+}
+
+async function pass(source: BodySource, response: ServerResponse, passing: Passing): Promise<void> {
+  const { beforeEnd, status, writeHead } = passing
+  let isOpen = false
+  const open = () => {
+    if (!isOpen) openResponse(response, writeHead)
+    isOpen = true
+  }
+  // An empty response is complete for its caller once it has the head.
+  if (beforeEnd === undefined) open()
+  const write = (chunk: Buffer) => {
+    open()
+    hastenCollection(chunk)
+    return response.write(chunk)
+  }
+  const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
+  const take = holdBack ?? write
+  try {
+    await source.pipe((chunk) => {
+      keep(chunk, passing)
+      if (take(chunk) || response.destroyed) return true
+      response.once('drain', () => source.resume())
+      return false
+    })
+    await beforeEnd?.(status)
+  } finally {
+    // Also after an error: the response then breaks off.
+    open()
+  }
+  response.end(holdBack?.rest())
+}
+
+function openResponse(response: ServerResponse, writeHead: () => void): void {
+  writeHead()
+  // Not flushHeaders, because it writes the head as UTF-8.
+  response.write('', 'latin1')
+}
+
+/** Counts a piece of the body, and keeps what is shown of it. */
+function keep(chunk: Buffer, { exchange, status }: Passing): void {
+  exchange.bytesOut += chunk.length
+  exchange.bodies?.answer?.add(chunk)
+  if (REFUSALS.has(status)) keepErrorBody(exchange, chunk)
+}
+
+type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
+
+/** Holds back the last byte, because the caller sees the response as complete once it has that byte. */
+function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
+  let last: Buffer | undefined
+  const holding = (chunk: Buffer) => {
+    const whole = last === undefined ? chunk : Buffer.concat([last, chunk])
+    last = whole.subarray(-1)
+    return whole.length === 1 || write(whole.subarray(0, -1))
+  }
+  return Object.assign(holding, { rest: () => last })
+}
+
+/** The statuses of responses whose body says why Procore refused a request. */
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
+/** How much of such a body is read to find the cause. */
+const MOST_ERROR_BYTES = 8 * 1024
+
+/** The beginning of a body, decompressed if the caller asked for gzip. */
+function readable(body: Buffer, headers: readonly string[]): Buffer {
+  if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
+  try {
+    return gunzipSync(body, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 8 * MOST_ERROR_BYTES })
+  } catch {
+    return body
+  }
+}
+
+function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
+  const kept = exchange.errorBody ?? Buffer.alloc(0)
+  const room = MOST_ERROR_BYTES - kept.length
+  if (room > 0) exchange.errorBody = Buffer.concat([kept, chunk.subarray(0, room)])
+}
+
+function lengthIn(headers: readonly string[]): boolean {
+  return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
+}
+
+/** The reason phrase, byte for byte; undefined if it contains characters that Node would refuse to write. */
+function reasonPhrase(message: string): string | undefined {
+  return /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
+}
+
+/** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
+export function passInformation(
+  response: ServerResponse,
+  { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
+  context: ResponseContext,
+): void {
+  // They would pile up for a caller that does not read.
+  if (response.headersSent || response.socket?.writableNeedDrain) return
+  try {
+    if (status === 102) response.writeProcessing()
+    else if (status === 103 && head['link'] !== undefined) {
+      response.writeEarlyHints(informationHeaders(head, context))
+    }
+  } catch {
+    // Node refuses a Link that it can't read; a hint is worth no more than that.
+  }
+}
+
+/**
+ * Ends a response in a way that shows the caller that it is incomplete, even if only the end of the connection would
+ * mark the end of the body. `headers` are the ones that the response began with.
+ */
+export function breakOff(response: ServerResponse, headers: readonly string[] = []): void {
+  const { socket } = response
+  const isDelimited = lengthIn(headers) || response.chunkedEncoding
+  if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
+    socket.resetAndDestroy()
+  } else response.destroy()
+}
 
 /** A call without its body and its caller's connection, which {@link callOf} adds. */
 export interface Forwarded {

@@ -1,8 +1,8 @@
 // Decompresses and rewrites a response body while it streams to the caller.
 import type { Transform } from 'node:stream'
 import { ProxyError } from '../errors.ts'
+import type { UpstreamResponse } from './call.ts'
 import { JsonStrings } from './json-strings.ts'
-import type { UpstreamResponse } from './upstream-response.ts'
 
 type Replace = (value: string) => string | undefined
 

@@ -1,6 +1,6 @@
 // Decides whether and when a request is sent again: pure functions.
 import { retryAfterMs } from '../network/retry-after.ts'
-import { headerValue, type ResponseHead } from './upstream-response.ts'
+import { headerValue, type ResponseHead } from './call.ts'
 
 /** Idempotent methods, which may be sent again after any failure before a response (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])

@@ -1,15 +1,14 @@
 // Sends a call to Procore: takes a budget place, a token and a connection, judges the response, and sends again if
 // that helps.
-import type { LiveToken } from '../auth/live-token.ts'
+import type { LiveToken } from '../auth/token-source.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
 import type { Budget, BudgetRequest, Reservation } from './budget.ts'
-import { type Call, CallerGoneError } from './call.ts'
-import type { Connection } from './connection-pool.ts'
-import { requestHeaders } from './request-headers.ts'
+import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
+import { requestHeaders } from './headers.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
 import { ResponseTimeoutError } from './upstream-error.ts'
-import type { UpstreamResponse } from './upstream-response.ts'
+import type { Connection } from './upstreams.ts'
 
 /** A call is sent at most this often, however short the waits that Procore asks for. */
 const MOST_ATTEMPTS = 10

@@ -1,120 +1,236 @@
-// Judges Host and Origin, so that no web page can use the credentials.
-import type { GuardSettings } from '../config/config.ts'
+// Identifies the caller by its key, and decides what it may call.
+import type { Caller, Config, GuardSettings } from '../config/config.ts'
+import type { Secret } from '../config/secret.ts'
 import { ProxyError } from '../errors.ts'
 import { quote } from '../routing/quote.ts'
-import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
-import type { Host } from './host.ts'
+import { headerValues, type RawHeaders, readingsOf } from '../routing/raw-request.ts'
+import { type AccessDecision, decideAccess, isRead, type JudgedRequest, type Rights } from './access.ts'
+import { FILES_PATH } from './file-hosts.ts'
+import { mayUseProject, namedProjects } from './projects.ts'
 
-const LOCAL_SUFFIX = '.localhost'
-
-/** 127.0.0.0/8 in the one canonical spelling: no leading zeros, no fewer than four parts. */
-const LOOPBACK_V4 = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}$/
-
-/**
- * Throws `host_not_allowed` unless the Host is a loopback name or address, one of the listener's own addresses (as in a
- * Host header, IPv6 with or without brackets, no port) or listed. This is what stops DNS rebinding.
- */
-export function judgeHost(
-  guard: Pick<GuardSettings, 'allowedHosts'>,
-  host: Host,
-  ownAddresses: () => readonly string[],
-): void {
-  const { hostname } = host
-  if (isLoopback(hostname) || guard.allowedHosts.includes(hostname)) return
-  if (ownAddresses().some((address) => isSameAddress(address, hostname))) return
-  throw new ProxyError(
-    'host_not_allowed',
-    `The Host ${quote(hostname)} is neither a loopback name nor in \`guard.allowedHosts\`.`,
-  )
+/** Who a request is from, as far as keys show. */
+export interface Identity {
+  /** Undefined for a key of `guard.clientKeys`, and if no keys are required. */
+  readonly caller: Caller | undefined
+  /** Distinguishes callers in queues and shares; contains no key. Empty if no keys are required. */
+  readonly queueKey: string
 }
 
-function isLoopback(hostname: string): boolean {
-  return (
-    hostname === 'localhost' ||
-    hostname === '[::1]' ||
-    LOOPBACK_V4.test(hostname) ||
-    (hostname.endsWith(LOCAL_SUFFIX) && hostname.length > LOCAL_SUFFIX.length)
-  )
+/** The part of the configuration that concerns keys. */
+export interface KeySettings extends Partial<Pick<Config, 'callers'>> {
+  readonly guard: Pick<GuardSettings, 'clientKeys'>
 }
 
-// Invariant: the unspecified address is never accepted as the listener's own, because any web page can reach loopback
-// through it.
-function isSameAddress(address: string, hostname: string): boolean {
-  if (address === '0.0.0.0' || address === '::' || address === '[::]') return false
-  return address === hostname || (address.includes(':') && `[${address}]` === hostname)
-}
+/** The request has a key that is not configured, so it may be a guess. `KeyThrottle` delays the responses to these. */
+export class WrongKeyError extends ProxyError {}
 
-/** The label before `.localhost`, which must be a company's name; undefined for any other host name. */
-export function hostLabel(hostname: string): string | undefined {
-  return hostname.endsWith(LOCAL_SUFFIX) ? hostname.slice(0, -LOCAL_SUFFIX.length) : undefined
-}
+const ANYONE: Identity = { caller: undefined, queueKey: '' }
 
-/** How a request reached the proxy. This determines the origin of the proxy's own pages. */
-export interface OwnOrigin {
-  readonly host: Host
-  /**
-   * The listener's `publicUrl`, which is the origin of pages that are loaded through a server in front of the proxy.
-   */
-  readonly publicUrl?: string | undefined
-}
-
-/**
- * Throws `origin_not_allowed` for a request that a web page made, unless the page is the proxy's own or from a listed
- * origin (WHATWG Fetch `Origin`, W3C Fetch Metadata `Sec-Fetch-Site`). Returns the listed origin, which needs CORS
- * headers.
- */
-export function judgeOrigin(
-  guard: Pick<GuardSettings, 'allowedOrigins'>,
+/** Throws `header_required` if `guard.requireHeader` is on and the header is missing. */
+export function judgeRequiredHeader(
+  guard: Pick<GuardSettings, 'requireHeader'>,
   rawHeaders: RawHeaders,
-  own: OwnOrigin,
-): string | undefined {
-  const origins = headerValues(rawHeaders, 'origin')
-  const sites = headerValues(rawHeaders, 'sec-fetch-site')
-  if (origins.length > 1 || sites.length > 1) throw notAllowed('Origin or Sec-Fetch-Site was sent twice.')
-  judgePurpose(rawHeaders)
-  const [origin] = origins
-  if (origin !== undefined) {
-    // `null` is the origin of every sandboxed page, so it is refused even if it is listed.
-    if (origin !== 'null' && guard.allowedOrigins.includes(origin)) return origin
-    if (!isOwnOrigin(origin, own)) throw notAllowed(`The origin ${quote(origin)} is not listed.`)
-  }
-  const [site] = sites
-  if (site === undefined || site === 'same-origin' || site === 'none') return undefined
-  throw notAllowed(`The request was caused by another site (Sec-Fetch-Site ${quote(site)}).`)
+): void {
+  if (!guard.requireHeader) return
+  const values = headerValues(rawHeaders, 'procore-proxy-request')
+  if (values.length === 1 && values[0] === 'true') return
+  throw new ProxyError('header_required', 'The header "Procore-Proxy-Request: true" is missing.')
 }
 
-/** `Sec-Purpose` and its older names, with which browsers mark requests that no person made. */
-const PURPOSE_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
+/** Whether callers must send a key: `callers` or `guard.clientKeys` is set. */
+export function asksForKeys({ callers, guard }: KeySettings): boolean {
+  return guard.clientKeys.length > 0 || (callers?.length ?? 0) > 0
+}
+
+/** Whether a header may hold a key; a login and a revocation may have it in their body instead. */
+export function hasKeyHeader(rawHeaders: RawHeaders): boolean {
+  return ['procore-proxy-key', 'authorization'].some((name) => headerValues(rawHeaders, name).length > 0)
+}
 
 /**
- * Throws `origin_not_allowed` for prefetches and prerenders: any web page can make a browser send one, and it carries
- * `Sec-Fetch-Site: none`, like a request that a person made.
+ * The caller by its key, which comes in `Procore-Proxy-Key`, as `Authorization: Bearer KEY`, or as the password of
+ * `Authorization: Basic` (RFC 7617). A key beside a made-up bearer counts. Throws `key_required` if there is no key, if
+ * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong.
  */
-function judgePurpose(rawHeaders: RawHeaders): void {
-  for (const name of PURPOSE_HEADERS) {
-    for (const value of headerValues(rawHeaders, name)) {
-      if (/prefetch|prerender|preview/i.test(value)) {
-        throw notAllowed(
-          `The request is a browser's prefetch (${name}: ${quote(value)}), which any web page can cause.`,
-        )
-      }
-    }
+export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): Identity {
+  if (!asksForKeys(settings)) return ANYONE
+  const own = headerValues(rawHeaders, 'procore-proxy-key')
+  const authorizations = headerValues(rawHeaders, 'authorization')
+  if (own.length > 1) throw keyRequired('The header Procore-Proxy-Key was sent twice.')
+  if (authorizations.length > 1) throw keyRequired('The header Authorization was sent twice.')
+  const [key] = own
+  const inAuthorization = authorizations.flatMap(credentialsIn)
+  const byOwn = key === undefined ? [] : identitiesOf(settings, [key])
+  if (key !== undefined && byOwn.length === 0)
+    throw wrongKey('The key in Procore-Proxy-Key is not configured.')
+  const all = [...byOwn, ...identitiesOf(settings, inAuthorization)]
+  const [first] = all
+  if (first === undefined) {
+    if (inAuthorization.length === 0) throw keyRequired('The request has no key.')
+    throw wrongKey('The key in Authorization is not configured.')
   }
+  if (all.some(({ queueKey }) => queueKey !== first.queueKey)) {
+    throw keyRequired('The request holds the keys of two callers.')
+  }
+  return first
 }
 
-/** Browsers omit the default port in Origin. Callers may or may not omit it in Host. */
-function isOwnOrigin(origin: string, { host, publicUrl }: OwnOrigin): boolean {
-  if (publicUrl !== undefined) {
-    const { origin: published, hostname } = new URL(publicUrl)
-    // Plain HTTP to the public name is a different origin, for which anyone on the network can serve pages.
-    if (origin === published || hostname === host.hostname) return origin === published
-  }
-  const own = `http://${host.authority}`
-  if (origin === own) return true
-  if (host.port === 80) return `${origin}:80` === own
-  return host.port === undefined && origin === `${own}:80`
+/** The identity whose key this secret is, such as the `client_secret` of a login; undefined if it is no key. */
+export function identifyKey(settings: KeySettings, secrets: readonly string[]): Identity | undefined {
+  return identitiesOf(settings, secrets)[0]
 }
 
-function notAllowed(detail: string): ProxyError {
-  return new ProxyError('origin_not_allowed', detail)
+// Invariant: every key is compared with everything that was sent, so that timing does not reveal which one matched.
+function identitiesOf(settings: KeySettings, sent: readonly string[]): Identity[] {
+  const found: Identity[] = []
+  for (const { secret, identity } of keysOf(settings)) {
+    for (const each of sent) if (secret.equals(each) && each !== '') found.push(identity)
+  }
+  return found
+}
+
+interface Key {
+  readonly secret: Secret
+  readonly identity: Identity
+}
+
+/** Made once for each configuration. */
+const keyLists = new WeakMap<KeySettings, readonly Key[]>()
+
+function keysOf(settings: KeySettings): readonly Key[] {
+  const known = keyLists.get(settings)
+  if (known !== undefined) return known
+  const { callers = [], guard } = settings
+  const ofCallers = callers.flatMap((caller) =>
+    caller.keys.map((secret) => ({ secret, identity: { caller, queueKey: caller.name } })),
+  )
+  // A caller's name contains no space, so the two cannot be confused.
+  const unnamed = guard.clientKeys.map((secret, place) => ({
+    secret,
+    identity: { caller: undefined, queueKey: `key ${place}` },
+  }))
+  const keys = [...ofCallers, ...unnamed]
+  keyLists.set(settings, keys)
+  return keys
+}
+
+/** The possible keys in an Authorization header; none for schemes other than Bearer and Basic. */
+export function credentialsIn(authorization: string): readonly string[] {
+  const [, scheme = '', credentials = ''] = /^\s*(bearer|basic)\s+(\S+)\s*$/i.exec(authorization) ?? []
+  if (scheme === '') return []
+  if (scheme.toLowerCase() === 'bearer') return [credentials]
+  const text = Buffer.from(credentials, 'base64').toString()
+  const colon = text.indexOf(':')
+  return colon === -1 ? [] : [text.slice(colon + 1)].filter((password) => password !== '')
+}
+
+function keyRequired(detail: string): ProxyError {
+  return new ProxyError('key_required', detail)
+}
+
+function wrongKey(detail: string): ProxyError {
+  return new WrongKeyError('key_required', detail)
+}
+
+/** The parts of a company that a caller's rights depend on. Under `"*"`, the name is the id. */
+export interface JudgedCompany {
+  readonly name: string
+  readonly company: Rights
+}
+
+/** Paths that name no project but that a caller with `projects` needs. */
+const OF_EVERYONE = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:me|companies)$/
+/** The list of projects, for reading only. */
+const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+\/)?projects$/
+
+const HELP =
+  'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
+const HELP_ON_RULES =
+  'Change these `rules` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which rule decides.'
+
+/**
+ * Throws `access_denied` if the caller or the company does not allow the request. Without a caller, the company alone
+ * decides.
+ */
+export function judgeCaller(
+  caller: Caller | undefined,
+  company: JudgedCompany,
+  request: JudgedRequest,
+): AccessDecision {
+  const decision = decideCaller(caller, company, request)
+  if (decision.allowed) return decision
+  throw new ProxyError('access_denied', decision.why, helpFor(caller, company.company))
+}
+
+/** Without a caller and rules, the general help of the error applies. */
+function helpFor(caller: Caller | undefined, { rules }: Rights): { help?: string } {
+  if (caller !== undefined) return { help: HELP }
+  return rules.length === 0 ? {} : { help: HELP_ON_RULES }
+}
+
+/**
+ * Applies the rights of caller and company together, for the guard and for `explain`. Throws `request_invalid` for a
+ * query that cannot be decoded.
+ */
+export function decideCaller(
+  caller: Caller | undefined,
+  { name, company }: JudgedCompany,
+  request: JudgedRequest,
+): AccessDecision {
+  if (caller === undefined) return decideAccess(company, request)
+  if (!mayUseCompany(caller, name))
+    return denied(`The caller ${quote(caller.name)} may not use this company.`)
+  const byCompany = decideAccess(company, request)
+  if (!byCompany.allowed) return byCompany
+  const rights = { access: caller.access, rules: caller.rules, subject: `The caller ${quote(caller.name)}` }
+  const byCaller = decideAccess(rights, request)
+  if (!byCaller.allowed || caller.projects === undefined) return byCaller
+  return decideProjects(caller.projects, request, byCaller)
+}
+
+/** Whether the caller may use a company. Under `"*"`, companies are named by their ids. */
+export function mayUseCompany(caller: Pick<Caller, 'companies'>, name: string): boolean {
+  return caller.companies?.includes(name) ?? true
+}
+
+/**
+ * The companies that a request may see in status, page, events and metrics. Both the caller and `fixed` (the company
+ * of the address, host name or prefix that was used) limit them. Undefined means all.
+ */
+export function visibleCompanies(
+  caller: Pick<Caller, 'companies'> | undefined,
+  fixed: string | undefined,
+): ReadonlySet<string> | undefined {
+  const { companies } = caller ?? {}
+  if (fixed === undefined) return companies === undefined ? undefined : new Set(companies)
+  return new Set(companies === undefined || companies.includes(fixed) ? [fixed] : [])
+}
+
+// Invariant: no rule opens another project. A call that names no project needs a rule, or is one of the few
+// exceptions.
+function decideProjects(
+  projects: readonly string[],
+  request: JudgedRequest,
+  byCaller: AccessDecision,
+): AccessDecision {
+  const isFile = request.path.startsWith(FILES_PATH)
+  const named = isFile ? { ids: [], isConfined: false } : namedProjects(request.path, request.query)
+  if (named === undefined) return denied('The path is too long, or escaped too often, to be judged.')
+  const other = named.ids.find((id) => !mayUseProject(projects, id))
+  if (other !== undefined)
+    return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
+  if (named.isConfined || byCaller.byRule) return byCaller
+  if (!isFile && needsNoProject(request)) return byCaller
+  return denied('This caller may use some projects only, and the request names none.')
+}
+
+function needsNoProject({ method, path }: JudgedRequest): boolean {
+  const readings = readingsOf(path) ?? []
+  const paths = readings.map((reading) => reading.replace(/\/$/, ''))
+  if (paths.length === 0) return false
+  return paths.every((each) => OF_EVERYONE.test(each) || (isRead(method) && LIST_OF_PROJECTS.test(each)))
+}
+
+function denied(why: string): AccessDecision {
+  return { allowed: false, why, byRule: false }
 }

@@ -1,6 +1,6 @@
 // Makes the CORS headers for a listed origin, for responses and for preflights (WHATWG Fetch, section "CORS
 // protocol").
-import { headerValues, type RawHeaders } from '../routing/raw-headers.ts'
+import { headerValues, type RawHeaders } from '../routing/raw-request.ts'
 
 /** What pages may read besides the safelisted response headers: paging, budget, and who answered. */
 const EXPOSED = [

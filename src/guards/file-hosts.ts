@@ -3,9 +3,8 @@ import { isIP } from 'node:net'
 import type { Environment } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
 import { ProxyError } from '../errors.ts'
-import { readingsOf } from '../routing/path-readings.ts'
 import { quote } from '../routing/quote.ts'
-import { readTarget } from '../routing/target.ts'
+import { readingsOf, readTarget } from '../routing/raw-request.ts'
 
 /** The path before HOST in the proxy's form of a file URL. A company prefix may precede it. */
 export const FILES_PATH = '/_proxy/files/'

@@ -1,5 +1,5 @@
 // Reads the client secret of a token request (RFC 6749 section 2.3.1) in each form that SDKs use.
-import { credentialsIn } from './keys.ts'
+import { credentialsIn } from './callers.ts'
 
 /** A token request, its body as text. */
 export interface LoginRequest {

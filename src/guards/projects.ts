@@ -1,6 +1,5 @@
 // Finds the Procore projects that a request names, in every reading of its path and query.
-import { queriesOf, readingsOf, segmentsAfter } from '../routing/path-readings.ts'
-import { type Parameter, queryValues } from '../routing/query.ts'
+import { type Parameter, queriesOf, queryValues, readingsOf, segmentsAfter } from '../routing/raw-request.ts'
 
 /**
  * Keys that end in `project_id` or `project_ids` in some spelling, including nested ones: `project_id[]`,

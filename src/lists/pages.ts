@@ -1,6 +1,6 @@
 // Reads a list page by page. Each page is a request like any other.
 import { ProxyError } from '../errors.ts'
-import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
+import { StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import type { PageBody } from './page-buffers.ts'
 import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
 import { type Rows, readRows, SeenIds } from './rows.ts'

@@ -1,5 +1,5 @@
 // Finds the next page of a list: by the Link header (RFC 8288), else by counting up to Total. Pure functions.
-import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
+import { headerValue, type ResponseHead } from '../forward/call.ts'
 import { keyIn, type ListTarget, valueIn } from './target.ts'
 
 /** The largest `per_page` of version 2 of the API, and the smallest that is tried after a 422. */

@@ -1,8 +1,32 @@
 // The record of one request and its response, which is filled in step by step. Log, metrics, recorder and audit read
 // it.
+import { randomUUID } from 'node:crypto'
 import type { ListenAddress } from '../config/config.ts'
 import type { Bodies } from './excerpt.ts'
 import type { LikelyCause } from './likely-causes.ts'
+
+const PLAIN = /^[\w.-]{1,128}$/
+
+/** A new request id. */
+export function newRequestId(): string {
+  return randomUUID()
+}
+
+/** The caller's id if it is safe to print and repeat, else a new one. */
+export function requestIdOf(header: string | string[] | undefined): string {
+  return typeof header === 'string' && PLAIN.test(header) ? header : newRequestId()
+}
+
+export const SAVED_BY = ['coalesced', 'kept', 'refusal'] as const
+export type SavedBy = (typeof SAVED_BY)[number]
+
+/** Undefined if the request went to Procore, or if the cache was not used. */
+export function savedBy(cacheStatus: string | undefined): SavedBy | undefined {
+  if (cacheStatus === undefined) return undefined
+  if (/;\s*collapsed\b/.test(cacheStatus)) return 'coalesced'
+  if (!/;\s*hit\b/.test(cacheStatus)) return undefined
+  return /;\s*detail="?refusal\b/.test(cacheStatus) ? 'refusal' : 'kept'
+}
 
 /** Why a request was sent again. */
 export type RetryReason = '401' | '429' | '503' | 'connection'

@@ -1,4 +1,5 @@
-// Masks what may be secret in printed text: query values and header values.
+// Masks what may be secret in any text that leaves the proxy: query values, header values, and known secrets.
+import type { Config } from '../config/config.ts'
 
 /** The target with every query value replaced by `*`, because values may be signatures or personal data. */
 export function maskQuery(target: string): string {
@@ -17,4 +18,69 @@ export function maskHeader(name: string, value: string): string {
   if (!value.includes('?')) return value
   if (!value.includes('://') && !/link|location|refresh/i.test(name)) return value
   return value.replace(/\?[^\s<>"',;]*/g, maskQuery)
+}
+
+/** A shorter secret would hide too much other text. */
+const SHORTEST = 8
+/** How many tokens are remembered, newest first. */
+const MOST_TOKENS = 256
+
+/** The secrets that this process knows: those of its configuration, and the newest tokens that it was issued. */
+export class KnownSecrets {
+  #configured: readonly string[] = []
+  readonly #tokens = new Set<string>()
+  /** Undefined until it is needed; null if there is nothing to hide. */
+  #pattern: RegExp | null | undefined
+
+  /** Replaces the secrets of the previous configuration. */
+  configure(config: Config): void {
+    this.#configured = secretsOf(config)
+    this.#pattern = undefined
+  }
+
+  /** Remembers an access token. */
+  issued(token: string): void {
+    this.#tokens.delete(token)
+    this.#tokens.add(token)
+    const [oldest] = this.#tokens
+    if (this.#tokens.size > MOST_TOKENS) this.#tokens.delete(oldest as string)
+    this.#pattern = undefined
+  }
+
+  /** True if the text contains a known secret: unchanged, percent-encoded or escaped as in JSON. */
+  isIn(text: string): boolean {
+    return this.#current()?.test(text) ?? false
+  }
+
+  /** The text with `*` for each known secret. */
+  readonly conceal = (text: string): string => {
+    const pattern = this.#current()
+    return pattern?.test(text) ? text.replace(new RegExp(pattern, 'g'), '*') : text
+  }
+
+  #current(): RegExp | null {
+    this.#pattern ??= patternOf([...this.#configured, ...this.#tokens])
+    return this.#pattern
+  }
+}
+
+function patternOf(secrets: readonly string[]): RegExp | null {
+  const forms = secrets
+    .filter(({ length }) => length >= SHORTEST)
+    .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
+    // If one secret is the beginning of another, the longer one has to be found first.
+    .sort((a, b) => b.length - a.length)
+  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'))
+}
+
+function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {
+  const authorization = network.proxy?.authorization?.reveal()
+  const password = shared === undefined ? undefined : new URL(shared.url.reveal()).password
+  return [
+    ...accounts.map(({ clientSecret }) => clientSecret.reveal()),
+    ...guard.clientKeys.map((key) => key.reveal()),
+    ...callers.flatMap(({ keys }) => keys.map((key) => key.reveal())),
+    ...(authorization === undefined ? [] : [authorization, authorization.replace(/^\S+ /, '')]),
+    ...(password ? [password, decodeURIComponent(password)] : []),
+  ]
 }

@@ -1,12 +1,11 @@
 // Makes a request as the page shows it, from its exchange and with secrets masked.
 import { listenText } from '../config/addresses.ts'
 import { ProxyError } from '../errors.ts'
-import { type Exchange, isProcores, type RetryReason } from './exchange.ts'
+import { type Exchange, isProcores, type RetryReason, type SavedBy, savedBy } from './exchange.ts'
 import { type LikelyCause, likelyCauses } from './likely-causes.ts'
 import { errorText, tenths } from './log.ts'
 import { maskHeader, maskQuery } from './mask.ts'
 import type { RecordedBody } from './recorded-body.ts'
-import { type SavedBy, savedBy } from './saved.ts'
 
 type AsTheyAre = Pick<
   Exchange,

@@ -1,8 +1,8 @@
 // The response of `/_proxy/status`, which `procore-proxy status` prints. No field contains a secret.
 import type { Access } from '../config/config.ts'
-import type { StatusClass } from './company-history.ts'
+import type { SavedBy } from './exchange.ts'
 import type { LikelyCause } from './likely-causes.ts'
-import type { SavedBy } from './saved.ts'
+import type { StatusClass } from './metrics.ts'
 
 // status fields: docs/operations.md shows from here …
 

@@ -2,7 +2,7 @@
 // masked.
 import { hash } from 'node:crypto'
 import type { Call } from '../forward/call.ts'
-import { headerValues } from '../routing/raw-headers.ts'
+import { headerValues } from '../routing/raw-request.ts'
 import type { BodyCopy } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type StoredEntry } from './har.ts'
 import { type MemberMask, maskQueryValues, maskText } from './masks.ts'

@@ -1,6 +1,5 @@
 // Records calls: collects each complete response with its request, and writes them to a folder within a second.
-import type { Call, Send } from '../forward/call.ts'
-import { responseWith } from '../forward/upstream-response.ts'
+import { type Call, responseWith, type Send } from '../forward/call.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { RecordedCompany, RecordedEntry } from './har.ts'
 import { type Exchanged, entryOf } from './har-entry.ts'

@@ -1,9 +1,8 @@
 // Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
 import { Readable } from 'node:stream'
 import { ProxyError } from '../errors.ts'
-import type { Call, Send } from '../forward/call.ts'
+import { type Call, type Send, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
-import { StoredResponse, type UpstreamResponse } from '../forward/upstream-response.ts'
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
 import { withMask } from './har-entry.ts'

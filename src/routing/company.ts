@@ -1,18 +1,145 @@
 // Chooses the company of a request: by listener, Host label, path prefix, header, path, query, or default.
-import type { AnyCompany, Company } from '../config/config.ts'
+import type { AnyCompany, Company, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import {
-  type CompanyTable,
-  companyOfId,
-  knownCompanies,
-  type NamedCompany,
-  namesOf,
-} from './company-table.ts'
-import { queriesOf, readingsOf, segmentsAfter } from './path-readings.ts'
-import { type CutPath, cutPrefix, isForwardedPath, isOwnPath } from './prefix.ts'
-import { COMPANY_ID, queryValues } from './query.ts'
 import { quote } from './quote.ts'
-import type { Target } from './target.ts'
+import { COMPANY_ID, queriesOf, queryValues, readingsOf, segmentsAfter, type Target } from './raw-request.ts'
+
+/** A raw path, split into the company prefix and the rest. */
+export interface CutPath {
+  /** As written, `/acme` or `/7656`; empty if there is none. */
+  readonly prefix: string
+  /** What follows the prefix. */
+  readonly path: string
+  readonly company: NamedCompany | undefined
+}
+
+const NAME = /^[a-z0-9][a-z0-9-]*$/
+
+/**
+ * Removes a company prefix if a known route follows it. Reserved words are never a prefix, and any other path is
+ * returned whole. Throws `company_unknown` for a name or id that is not configured, and `company_conflict` if one
+ * company's name is another one's id.
+ */
+export function cutPrefix(table: CompanyTable, path: string): CutPath {
+  if (isRoute(path)) return { prefix: '', path, company: undefined }
+  const slash = path.indexOf('/', 1)
+  const rest = slash === -1 ? '' : path.slice(slash)
+  if (!isRoute(rest)) return { prefix: '', path, company: undefined }
+  const first = path.slice(1, slash)
+  const company = companyOfPrefix(table, first)
+  if (company !== undefined) return { prefix: path.slice(0, slash), path: rest, company }
+  if (!NAME.test(first)) return { prefix: '', path, company: undefined }
+  throw new ProxyError(
+    'company_unknown',
+    `The path prefix names ${quote(first)}, which is not configured.${knownCompanies(table)}`,
+  )
+}
+
+function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | undefined {
+  const byName = table.byName.get(first)
+  const byId = companyOfId(table, first)
+  if (byName !== undefined && byId !== undefined && byName.id !== byId.id) {
+    throw new ProxyError(
+      'company_conflict',
+      `${quote(first)} is the name of one company and the id of another.`,
+    )
+  }
+  return byName ?? byId
+}
+
+/** True for paths that the proxy answers itself. The path is raw, without prefix. */
+export function isOwnPath(path: string): boolean {
+  return (
+    path === '/' ||
+    isBelowProxy(path) ||
+    path === '/oauth/token' ||
+    path === '/oauth/token/info' ||
+    path === '/oauth/revoke'
+  )
+}
+
+/** True for paths that go to Procore. The path is raw, without prefix. */
+export function isForwardedPath(path: string): boolean {
+  return path.startsWith('/rest/') || path.startsWith('/vapid/')
+}
+
+/** True if the first segment is a reserved word and something follows it, and for `/_proxy`, which leads to the page. */
+function isRoute(path: string): boolean {
+  return isForwardedPath(path) || isBelowProxy(path) || path.startsWith('/oauth/')
+}
+
+function isBelowProxy(path: string): boolean {
+  return path === '/_proxy' || path.startsWith('/_proxy/')
+}
+
+/** A company as one request sees it. Under `"*"`, its name is its id. */
+export interface NamedCompany {
+  readonly name: string
+  /** Decimal; never a number. */
+  readonly id: string
+  readonly company: Company | AnyCompany
+}
+
+export interface CompanyTable {
+  readonly byName: ReadonlyMap<string, NamedCompany>
+  readonly byId: ReadonlyMap<string, NamedCompany>
+  /** The `"*"` entry. */
+  readonly any: AnyCompany | undefined
+  readonly default: NamedCompany | undefined
+  /** The only company, if there is exactly one and no `"*"`. */
+  readonly only: NamedCompany | undefined
+  /** The names that error messages may mention. */
+  readonly shown: readonly string[]
+}
+
+const MOST_NAMES = 10
+
+/** A canonical id has 1 to 20 digits and no leading zero, so that each company has one spelling only. */
+const ID = /^[1-9][0-9]{0,19}$/
+
+/** Arranges the companies of a configuration. */
+export function companyTable(config: Pick<Config, 'companies' | 'anyCompany'>): CompanyTable {
+  const byName = new Map<string, NamedCompany>()
+  const byId = new Map<string, NamedCompany>()
+  let chosen: NamedCompany | undefined
+  for (const company of config.companies) {
+    const named = { name: company.name, id: company.id, company }
+    byName.set(named.name, named)
+    byId.set(named.id, named)
+    if (company.isDefault) chosen = named
+  }
+  const only =
+    config.companies.length === 1 && config.anyCompany === undefined
+      ? byName.get(config.companies[0]!.name)
+      : undefined
+  return { byName, byId, any: config.anyCompany, default: chosen, only, shown: [...byName.keys()] }
+}
+
+/**
+ * The table for a caller or address that may see these companies only (undefined: all). Error messages mention no
+ * others.
+ */
+export function shownTo(table: CompanyTable, visible: ReadonlySet<string> | undefined): CompanyTable {
+  return visible === undefined ? table : { ...table, shown: table.shown.filter((name) => visible.has(name)) }
+}
+
+/** The names that error messages may mention, at most ten. */
+export function namesOf({ shown }: CompanyTable): string {
+  return shown.slice(0, MOST_NAMES).join(', ') + (shown.length > MOST_NAMES ? ', …' : '')
+}
+
+/** A sentence for an error about a name or id that is not configured; empty if no names may be mentioned. */
+export function knownCompanies(table: CompanyTable): string {
+  return table.shown.length === 0 ? '' : ` Configured are: ${namesOf(table)}.`
+}
+
+/** The company of an id: the configured one, else `"*"` if the id is canonical, else undefined. */
+// Invariant: a configured id is never served by "*", whose account and access may differ.
+export function companyOfId(table: CompanyTable, id: string): NamedCompany | undefined {
+  const configured = table.byId.get(id)
+  if (configured !== undefined || table.any === undefined || !ID.test(id)) return configured
+  return { name: id, id, company: table.any }
+}
 
 /** How a request arrived, as far as that determines its company. */
 export interface Arrival {

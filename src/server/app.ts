@@ -1,6 +1,7 @@
 // Builds the Fastify instance of one configuration: a hook judges each request, routes answer it, and one handler
 // answers errors.
 import { setTimeout as sleep } from 'node:timers/promises'
+import httpProxy from '@fastify/http-proxy'
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -8,31 +9,127 @@ import {
   fastify,
   type onRequestHookHandler,
 } from 'fastify'
+import type { Caller } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { Departure, type Send } from '../forward/call.ts'
 import { callOf, type Forwarded, forward, once } from '../forward/forward.ts'
-import { FORWARD_ROUTE, registerForwarding } from '../forward/http-proxy.ts'
 import { sendProblem } from '../forward/problem.ts'
+import { asksForKeys, identifyKey, WrongKeyError } from '../guards/callers.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
-import { FORWARDED_METHODS } from '../guards/framing.ts'
+import { FORWARDED_METHODS } from '../guards/headers.ts'
 import type { KeyThrottle } from '../guards/key-throttle.ts'
-import { asksForKeys, identifyKey, WrongKeyError } from '../guards/keys.ts'
-import { startExchange } from '../observe/exchange.ts'
+import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
-import { requestIdOf } from '../observe/request-id.ts'
-import { EVERYTHING } from '../observe/viewer.ts'
-import type { Audits } from './audits.ts'
+import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import type { Drain } from './drain.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type IsReady, isHealth, registerHealth } from './health.ts'
-import { type Judgement, judge, type Runtime } from './judge.ts'
-import type { Observation } from './observation.ts'
+import { type Judgement, judge, type ListRequest, type Runtime } from './judge.ts'
+import type { Audits, Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
 import type { OwnPlaces } from './own-places.ts'
 import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
-import { type RequestContext, requestContext } from './request-context.ts'
+
+export interface RequestContext {
+  readonly exchange: Exchange
+  /** The caller's connection. */
+  readonly connection: CallerConnection
+  viewer: Viewer
+  caller: Caller | undefined
+  /** Set for requests that go to Procore. */
+  forwarded: Forwarded | undefined
+  /** Set for requests for a whole list. */
+  list: ListRequest | undefined
+  /** Call this to count the request as ended, although its response may continue. */
+  readonly end: () => void
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the first hook. */
+    proxyContext: RequestContext | null
+  }
+}
+
+/** The context of a request. */
+export function requestContext(request: FastifyRequest): RequestContext {
+  const context = request.proxyContext
+  if (context === null) throw new Error('a request came to a route without passing the hooks')
+  return context
+}
+
+/** The internal route of requests to Procore: Fastify routes by this path, but the original URL is sent. */
+export const FORWARD_ROUTE = '/rest/'
+
+export interface ForwardingRoute {
+  /** The origin that a request goes to. */
+  readonly originOf: (request: FastifyRequest) => string
+  /** Answers the hijacked reply. */
+  readonly carry: (request: FastifyRequest, reply: FastifyReply) => void
+}
+
+/** Serves {@link FORWARD_ROUTE}. */
+export async function registerForwarding(
+  app: FastifyInstance,
+  { originOf, carry }: ForwardingRoute,
+): Promise<void> {
+  await app.register(httpProxy, {
+    upstream: '',
+    replyOptions: { getUpstream: originOf },
+    httpMethods: [...FORWARDED_METHODS],
+    routes: [FORWARD_ROUTE],
+    proxyPayloads: false,
+    // Invariant: requests leave only through the company's own connections.
+    undici: { request: neverSent },
+    handler: (request: FastifyRequest, reply: FastifyReply) => {
+      reply.hijack()
+      carry(request, reply)
+    },
+  } as Parameters<typeof httpProxy>[1])
+}
+
+function neverSent(): never {
+  throw new Error('the handler sends every request')
+}
+
+const LIVE = '/_proxy/health/live'
+const READY = '/_proxy/health/ready'
+export const HEALTH_PATHS: readonly string[] = [LIVE, READY]
+
+/** Whether `metrics.listen` serves this request target: health or metrics. */
+export function isForMetrics(target: string): boolean {
+  return isHealth(target) || pathOf(target) === '/_proxy/metrics'
+}
+
+/** Whether a request target is a health endpoint, with or without a query. */
+export function isHealth(target: string): boolean {
+  return HEALTH_PATHS.includes(pathOf(target))
+}
+
+/** Whether the proxy accepts requests; `strict` also requires a token for each account. Never calls Procore. */
+export type IsReady = (strict: boolean) => boolean
+
+/** `live` is up while the process answers; `ready` is up while `isReady` returns true. */
+export function registerHealth(app: FastifyInstance, isReady: IsReady): void {
+  app.get(LIVE, (_request, reply) => answer(reply, true))
+  app.get<{ Querystring: { strict?: string } }>(READY, ({ query }, reply) =>
+    answer(reply, isReady(query.strict === '1')),
+  )
+}
+
+function answer(reply: FastifyReply, isUp: boolean): void {
+  reply
+    .status(isUp ? 200 : 503)
+    .header('cache-control', 'no-store')
+    .type('text/plain; charset=utf-8')
+    .send(isUp ? 'up\n' : 'down\n')
+}
+
+function pathOf(target: string): string {
+  const mark = target.indexOf('?')
+  return mark === -1 ? target : target.slice(0, mark)
+}
 
 export interface AppDeps {
   readonly runtime: Runtime

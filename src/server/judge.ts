@@ -3,27 +3,46 @@ import { isWildcardAddress } from '../config/addresses.ts'
 import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Forwarded } from '../forward/forward.ts'
+import { wantsGzip } from '../forward/headers.ts'
 import type { CallerBase } from '../forward/links.ts'
-import { wantsGzip } from '../forward/request-headers.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
 import { decideAccess } from '../guards/access.ts'
-import { hostLabel, judgeHost, judgeOrigin } from '../guards/callers.ts'
+import {
+  asksForKeys,
+  hasKeyHeader,
+  identifyCaller,
+  judgeCaller,
+  judgeRequiredHeader,
+  visibleCompanies,
+} from '../guards/callers.ts'
 import { corsHeaders, isPreflight } from '../guards/cors.ts'
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
-import { judgeFraming } from '../guards/framing.ts'
-import { judgeLoop, optionsAnswer } from '../guards/hops.ts'
-import { type Host, readHost } from '../guards/host.ts'
-import { asksForKeys, hasKeyHeader, identifyCaller, judgeRequiredHeader } from '../guards/keys.ts'
-import { judgeCaller, visibleCompanies } from '../guards/rights.ts'
+import {
+  type Host,
+  hostLabel,
+  judgeFraming,
+  judgeHost,
+  judgeLoop,
+  judgeOrigin,
+  optionsAnswer,
+  readHost,
+} from '../guards/headers.ts'
 import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import type { Viewer } from '../observe/viewer.ts'
-import { type Choice, chooseCompany, fixedCompany, routeUnknown } from '../routing/company.ts'
-import { type CompanyTable, companyTable, shownTo } from '../routing/company-table.ts'
-import { cutPrefix, isOwnPath } from '../routing/prefix.ts'
-import { headerValues } from '../routing/raw-headers.ts'
-import { readTarget, type Target } from '../routing/target.ts'
-import { isForMetrics, isHealth } from './health.ts'
+import {
+  type Choice,
+  type CompanyTable,
+  chooseCompany,
+  companyTable,
+  cutPrefix,
+  fixedCompany,
+  isOwnPath,
+  routeUnknown,
+  shownTo,
+} from '../routing/company.ts'
+import { headerValues, readTarget, type Target } from '../routing/raw-request.ts'
+import { isForMetrics, isHealth } from './app.ts'
 import type { Listener } from './listeners.ts'
 
 /** The start of the path of a whole list; the API's path follows. */

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { hasKeyHeader } from '../guards/keys.ts'
+import { hasKeyHeader } from '../guards/callers.ts'
 import { loginSecrets } from '../guards/login-secrets.ts'
 
 /** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */

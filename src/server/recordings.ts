@@ -1,8 +1,8 @@
 // Sends calls, sends and records them, or answers them from recordings, as the command line asks.
 import type { Config } from '../config/config.ts'
 import { send } from '../forward/send.ts'
-import type { KnownSecrets } from '../observe/known-secrets.ts'
 import type { Logger } from '../observe/log.ts'
+import type { KnownSecrets } from '../observe/mask.ts'
 import type { RecordingMode, Recordings } from '../recordings/session.ts'
 
 interface RecordingsDeps {

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
-import { newRequestId } from '../observe/request-id.ts'
+import { newRequestId } from '../observe/exchange.ts'
 import type { CallerConnections } from './connections.ts'
 
 /** Listener for a server's `clientError`, which reports what Node's parser refused. */

@@ -10,10 +10,9 @@ import {
   type Reservation,
   readingOf,
 } from '../forward/budget.ts'
-import { HeldEndpoints } from '../forward/held-endpoints.ts'
-import type { RateReading } from '../forward/rate-windows.ts'
+import { headerValue, type ResponseHead } from '../forward/call.ts'
+import { HeldEndpoints, type RateReading } from '../forward/rate-windows.ts'
 import { askedWaitMs, wholeNumber } from '../forward/retry-policy.ts'
-import { headerValue, type ResponseHead } from '../forward/upstream-response.ts'
 import {
   callerGone,
   rateLimited,

@@ -1,12 +1,8 @@
-// Covers src/forward/connection-pool.ts: who gets a connection, who waits, and how long connections live.
+// Covers src/forward/upstreams.ts: who gets a connection, who waits, and how long connections live.
 import t, { type Test } from 'tap'
 import type { Attempt } from '../../src/forward/attempt.ts'
 import { Departure } from '../../src/forward/call.ts'
-import {
-  type Connection,
-  ConnectionPool,
-  type ConnectionPoolOptions,
-} from '../../src/forward/connection-pool.ts'
+import { type Connection, ConnectionPool, type ConnectionPoolOptions } from '../../src/forward/upstreams.ts'
 import { type Fate, fakeTime, watch } from '../fixtures/clock.ts'
 
 const WAIT_MS = 5_000

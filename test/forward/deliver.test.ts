@@ -1,12 +1,12 @@
-// Twin of src/forward/deliver.ts, for what needs an audit; test/flow has the rest.
+// Twin of src/forward/forward.ts, for what needs an audit; test/flow has the rest.
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { deliver } from '../../src/forward/deliver.ts'
-import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/upstream-response.ts'
+import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
+import { deliver } from '../../src/forward/forward.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
 
 const CONTEXT = {

@@ -1,7 +1,7 @@
-// Covers src/forward/fair-queue.ts
+// Covers src/forward/waiting-line.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { FairQueue } from '../../src/forward/fair-queue.ts'
+import { FairQueue } from '../../src/forward/waiting-line.ts'
 
 const any = () => true
 

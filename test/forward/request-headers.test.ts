@@ -1,4 +1,4 @@
-// Covers src/forward/request-headers.ts
+// Covers src/forward/headers.ts
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
@@ -8,7 +8,7 @@ import {
   connectionNames,
   requestHeaders,
   requestHeaderVerdict,
-} from '../../src/forward/request-headers.ts'
+} from '../../src/forward/headers.ts'
 
 const HOST = 'api.procore.com'
 const COMPANY = '7656'

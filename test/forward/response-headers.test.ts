@@ -1,13 +1,9 @@
-// Covers src/forward/response-headers.ts
+// Covers src/forward/headers.ts
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
-import {
-  informationHeaders,
-  type ResponseContext,
-  responseHeaders,
-} from '../../src/forward/response-headers.ts'
+import { informationHeaders, type ResponseContext, responseHeaders } from '../../src/forward/headers.ts'
 
 const CONTEXT: ResponseContext = {
   apiOrigin: 'https://api.procore.com',

@@ -1,5 +1,6 @@
 // Covers src/forward/retry-policy.ts: tables of what is sent again, and when
 import t from 'tap'
+import { headerValue } from '../../src/forward/call.ts'
 import {
   askedWaitMs,
   mayRetry,
@@ -9,7 +10,6 @@ import {
   serverNowMs,
   wholeNumber,
 } from '../../src/forward/retry-policy.ts'
-import { headerValue } from '../../src/forward/upstream-response.ts'
 
 const NOW = Date.UTC(2026, 0, 1, 12)
 const SECONDS = NOW / 1000

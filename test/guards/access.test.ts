@@ -5,8 +5,8 @@ import { METHODS, resolveRule } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
 import { decideAccess, type JudgedRequest, type Rights } from '../../src/guards/access.ts'
-import { FORWARDED_METHODS } from '../../src/guards/framing.ts'
-import { judgeCaller } from '../../src/guards/rights.ts'
+import { judgeCaller } from '../../src/guards/callers.ts'
+import { FORWARDED_METHODS } from '../../src/guards/headers.ts'
 
 const denied = { name: 'ProxyError', code: 'access_denied' }
 const judge = (company: Rights, request: JudgedRequest) =>

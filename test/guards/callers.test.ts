@@ -1,8 +1,7 @@
-// Covers src/guards/callers.ts
+// Covers src/guards/headers.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { hostLabel, judgeHost, judgeOrigin } from '../../src/guards/callers.ts'
-import { readHost } from '../../src/guards/host.ts'
+import { hostLabel, judgeHost, judgeOrigin, readHost } from '../../src/guards/headers.ts'
 import { testConfig } from '../fixtures/config.ts'
 
 const { guard } = testConfig({

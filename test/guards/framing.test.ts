@@ -1,6 +1,6 @@
-// Covers src/guards/framing.ts
+// Covers src/guards/headers.ts
 import t from 'tap'
-import { judgeFraming } from '../../src/guards/framing.ts'
+import { judgeFraming } from '../../src/guards/headers.ts'
 
 t.test('Ordinary requests pass', async (t) => {
   const cases: [method: string, version: string, headers: string[]][] = [

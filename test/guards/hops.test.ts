@@ -1,6 +1,6 @@
-// Covers src/guards/hops.ts
+// Covers src/guards/headers.ts
 import t from 'tap'
-import { judgeLoop, optionsAnswer } from '../../src/guards/hops.ts'
+import { judgeLoop, optionsAnswer } from '../../src/guards/headers.ts'
 
 t.test('OPTIONS with Max-Forwards: 0 is answered here, a larger number is one less', async (t) => {
   const answer = optionsAnswer('OPTIONS', ['max-forwards', '0'])

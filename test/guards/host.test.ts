@@ -1,6 +1,6 @@
-// Covers src/guards/host.ts
+// Covers src/guards/headers.ts
 import t from 'tap'
-import { readHost } from '../../src/guards/host.ts'
+import { readHost } from '../../src/guards/headers.ts'
 
 const invalid = { name: 'ProxyError', code: 'request_invalid' }
 

@@ -1,4 +1,4 @@
-// Covers src/guards/keys.ts
+// Covers src/guards/callers.ts
 import t from 'tap'
 import type { Caller } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -11,7 +11,7 @@ import {
   judgeRequiredHeader,
   type KeySettings,
   WrongKeyError,
-} from '../../src/guards/keys.ts'
+} from '../../src/guards/callers.ts'
 
 const caller = (name: string, ...keys: string[]): Caller => ({
   name,

@@ -1,7 +1,7 @@
-// Covers src/guards/path-pattern.ts
+// Covers src/guards/access.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { matchesPattern } from '../../src/guards/path-pattern.ts'
+import { matchesPattern } from '../../src/guards/access.ts'
 
 t.test('* stays within a segment, ** does not', async (t) => {
   const cases: [pattern: string, matching: string[], others: string[]][] = [

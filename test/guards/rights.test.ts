@@ -1,10 +1,10 @@
-// Covers src/guards/rights.ts
+// Covers src/guards/callers.ts
 import fc from 'fast-check'
 import t from 'tap'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Caller } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { decideCaller, judgeCaller, mayUseCompany, visibleCompanies } from '../../src/guards/rights.ts'
+import { decideCaller, judgeCaller, mayUseCompany, visibleCompanies } from '../../src/guards/callers.ts'
 
 interface Short extends Partial<Omit<Caller, 'rules'>> {
   readonly rules?: readonly RuleSettings[]

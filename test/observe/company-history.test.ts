@@ -1,9 +1,8 @@
 // Covers src/observe/{company-history,saved}.ts: counts, and refusals of Procore's with their warnings.
 import t from 'tap'
-import { CompanyHistory, countsByClass } from '../../src/observe/company-history.ts'
-import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
+import { type Exchange, savedBy, startExchange } from '../../src/observe/exchange.ts'
 import { createLogger } from '../../src/observe/log.ts'
-import { savedBy } from '../../src/observe/saved.ts'
+import { CompanyHistory, countsByClass } from '../../src/observe/metrics.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
 function start() {

@@ -1,8 +1,8 @@
-// Covers src/observe/known-secrets.ts: no known secret is shown, in whatever form it comes back.
+// Covers src/observe/mask.ts: no known secret is shown, in whatever form it comes back.
 import t from 'tap'
 import type { Config } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
-import { KnownSecrets } from '../../src/observe/known-secrets.ts'
+import { KnownSecrets } from '../../src/observe/mask.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
 import { startRig } from '../fixtures/proxy.ts'
 

@@ -1,11 +1,10 @@
-// Covers src/observe/log-output.ts: a slow, closed or full output neither ends the process nor fills its memory.
+// Covers src/observe/log.ts: a slow, closed or full output neither ends the process nor fills its memory.
 import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import t from 'tap'
-import { createLogger } from '../../src/observe/log.ts'
-import { LogOutput, type LogStream } from '../../src/observe/log-output.ts'
+import { createLogger, LogOutput, type LogStream } from '../../src/observe/log.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
 /** An output whose reader, disk and size a test decides on. */
@@ -107,7 +106,7 @@ t.test('The end waits for a slow reader, but not for ever', async (t) => {
 })
 
 const WRITER = `
-  import { LogOutput } from ${JSON.stringify(new URL('../../src/observe/log-output.ts', import.meta.url).href)}
+  import { LogOutput } from ${JSON.stringify(new URL('../../src/observe/log.ts', import.meta.url).href)}
   const output = new LogOutput(process.stdout)
   for (let round = 0; round < 4; round++) {
     for (let n = 0; n < 10_000; n++) output.write('x'.repeat(99) + '\\n')

@@ -2,11 +2,16 @@
 import t from 'tap'
 import { errors } from 'undici'
 import { ProxyError } from '../../src/errors.ts'
-import { type Exchange, endExchange, startExchange } from '../../src/observe/exchange.ts'
+import {
+  type Exchange,
+  endExchange,
+  newRequestId,
+  requestIdOf,
+  startExchange,
+} from '../../src/observe/exchange.ts'
 import { createLogger, errorText, type Logger, logExchange } from '../../src/observe/log.ts'
 import { maskQuery } from '../../src/observe/mask.ts'
 import { readableLine } from '../../src/observe/readable.ts'
-import { newRequestId, requestIdOf } from '../../src/observe/request-id.ts'
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 

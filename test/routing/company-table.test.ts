@@ -1,6 +1,6 @@
-// Covers src/routing/company-table.ts
+// Covers src/routing/company.ts
 import t from 'tap'
-import { companyOfId, companyTable } from '../../src/routing/company-table.ts'
+import { companyOfId, companyTable } from '../../src/routing/company.ts'
 import { testConfig } from '../fixtures/config.ts'
 
 t.test('Companies are found by name and by id', async (t) => {

@@ -2,10 +2,15 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { ErrorCode } from '../../src/errors.ts'
-import { type Choice, chooseCompany, fixedCompany } from '../../src/routing/company.ts'
-import { companyTable, shownTo } from '../../src/routing/company-table.ts'
-import { cutPrefix } from '../../src/routing/prefix.ts'
-import { readTarget } from '../../src/routing/target.ts'
+import {
+  type Choice,
+  chooseCompany,
+  companyTable,
+  cutPrefix,
+  fixedCompany,
+  shownTo,
+} from '../../src/routing/company.ts'
+import { readTarget } from '../../src/routing/raw-request.ts'
 import { testConfig } from '../fixtures/config.ts'
 
 const GLOBEX = '562949953443325'

@@ -1,6 +1,6 @@
-// Covers src/routing/path-readings.ts
+// Covers src/routing/raw-request.ts
 import t from 'tap'
-import { queriesOf, readingsOf, segmentsAfter } from '../../src/routing/path-readings.ts'
+import { queriesOf, readingsOf, segmentsAfter } from '../../src/routing/raw-request.ts'
 
 t.test('A plain path has one reading, others have more', async (t) => {
   const cases: [path: string, readings: string[]][] = [

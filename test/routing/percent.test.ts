@@ -1,6 +1,6 @@
-// Covers src/routing/percent.ts
+// Covers src/routing/raw-request.ts
 import t from 'tap'
-import { decodeBytes, decodeFully } from '../../src/routing/percent.ts'
+import { decodeBytes, decodeFully } from '../../src/routing/raw-request.ts'
 
 t.test('Escapes are decoded once or fully, byte by byte', async (t) => {
   const cases: [text: string, once: string, fully: string][] = [

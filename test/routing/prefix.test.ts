@@ -1,7 +1,6 @@
-// Covers src/routing/prefix.ts
+// Covers src/routing/company.ts
 import t from 'tap'
-import { companyTable } from '../../src/routing/company-table.ts'
-import { cutPrefix, isForwardedPath, isOwnPath } from '../../src/routing/prefix.ts'
+import { companyTable, cutPrefix, isForwardedPath, isOwnPath } from '../../src/routing/company.ts'
 import { testConfig } from '../fixtures/config.ts'
 
 const table = companyTable(testConfig())

@@ -1,6 +1,6 @@
-// Covers src/routing/query.ts
+// Covers src/routing/raw-request.ts
 import t from 'tap'
-import { COMPANY_ID, METHOD_OVERRIDE, queryValues } from '../../src/routing/query.ts'
+import { COMPANY_ID, METHOD_OVERRIDE, queryValues } from '../../src/routing/raw-request.ts'
 
 t.test('A parameter is found wherever and however it is written', async (t) => {
   const cases: [query: string, values: string[]][] = [

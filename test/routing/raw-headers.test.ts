@@ -1,6 +1,6 @@
-// Covers src/routing/raw-headers.ts
+// Covers src/routing/raw-request.ts
 import t from 'tap'
-import { headerValues } from '../../src/routing/raw-headers.ts'
+import { headerValues } from '../../src/routing/raw-request.ts'
 
 t.test('Every value of a header is given, in any case of its name and in order', async (t) => {
   const raw = ['Host', 'a', 'X-Thing', '1', 'HOST', '', 'host', 'c', 'Hostt', 'd']

@@ -1,7 +1,7 @@
-// Covers src/routing/target.ts
+// Covers src/routing/raw-request.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { readTarget } from '../../src/routing/target.ts'
+import { readTarget } from '../../src/routing/raw-request.ts'
 
 const AUTHORITY = 'localhost:8377'
 const invalid = { name: 'ProxyError', code: 'request_invalid' }

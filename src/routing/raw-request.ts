@@ -1,0 +1,266 @@
+// Reads a raw request as leniently as any server might: target, path, query and headers. Nothing that is judged is normalised.
+import { isUtf8 } from 'node:buffer'
+import { ProxyError } from '../errors.ts'
+
+/** `[name, value, name, value, …]`, as in `IncomingMessage.rawHeaders`. */
+export type RawHeaders = readonly string[]
+
+const NONE: readonly string[] = []
+
+/** Every value of the header `name` (lower case), including empty ones, because the guards look for duplicates. */
+export function headerValues(rawHeaders: RawHeaders, name: string): readonly string[] {
+  let values: string[] | undefined
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const field = rawHeaders[at]!
+    if (field.length !== name.length || field.toLowerCase() !== name) continue
+    values ??= []
+    values.push(rawHeaders[at + 1]!)
+  }
+  return values ?? NONE
+}
+
+/** Decodes one layer of escapes to bytes (Latin-1 text). Broken escapes stay as they are. */
+export function decodeBytes(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  )
+}
+
+/**
+ * Decodes until no escape is left, in one pass, so that the time for `%252525…` is linear. Escapes do not overlap, so
+ * the order of decoding does not matter.
+ */
+export function decodeFully(text: string): string {
+  if (!text.includes('%')) return text
+  const out: string[] = []
+  for (const char of text) {
+    out.push(char)
+    for (let byte = byteAtEnd(out); byte !== undefined; byte = byteAtEnd(out)) {
+      out.length -= 3
+      out.push(String.fromCharCode(byte))
+    }
+  }
+  return out.join('')
+}
+
+function byteAtEnd(out: readonly string[]): number | undefined {
+  if (out.at(-3) !== '%') return undefined
+  const digits = out.at(-2)! + out.at(-1)!
+  return /^[0-9a-f]{2}$/i.test(digits) ? Number.parseInt(digits, 16) : undefined
+}
+
+/** A query parameter to look for. */
+export interface Parameter {
+  /** For error messages. */
+  readonly name: string
+  /** A quick test: a query without escapes that does not match cannot contain the parameter. */
+  readonly hint: RegExp
+  /** Matches a decoded key that a server may read as the parameter. */
+  readonly key: RegExp
+}
+
+/** `company_id`, `company_id[]` and the like; Rack skips brackets and blanks before a key's first word. */
+export const COMPANY_ID: Parameter = {
+  name: 'company_id',
+  hint: /company_id/i,
+  key: /^[\s\0[\]]*company_id(?:$|[\s\0[\]])/i,
+}
+
+/** The parameter of Rack's method override. */
+export const METHOD_OVERRIDE: Parameter = {
+  name: '_method',
+  hint: /_method/i,
+  key: /^[\s\0[\]]*_method(?:$|[\s\0[\]])/i,
+}
+
+/**
+ * Every non-empty value of the parameter, decoded; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws
+ * `request_invalid` if such a key or its value can't be decoded.
+ */
+export function queryValues(query: string, { name, hint, key }: Parameter): readonly string[] {
+  if (query === '' || !(hint.test(query) || query.includes('%'))) return NONE
+  const values: string[] = []
+  for (const pair of query.slice(1).split(/[&;]/)) {
+    const equals = pair.indexOf('=')
+    if (equals === -1 ? !isKey(pair, key, name) : !isKey(pair.slice(0, equals), key, name)) continue
+    const value = equals === -1 ? '' : formDecode(pair.slice(equals + 1))
+    if (value === undefined) throw undecodable(name)
+    if (value !== '') values.push(value)
+  }
+  return values
+}
+
+/** Whether a key is the parameter after its escapes are decoded once, or completely. */
+function isKey(rawKey: string, key: RegExp, name: string): boolean {
+  const spaced = rawKey.replaceAll('+', ' ')
+  if (!/[%\0\x80-\uffff]/.test(spaced)) return key.test(spaced)
+  const layers = [decodeBytes(spaced), decodeFully(spaced)]
+  if (layers.some((layer) => key.test(layer))) return true
+  // A server that drops what it cannot decode might find the parameter.
+  const rests = layers.flatMap((layer) => [
+    layer.replace(/%.{0,2}|[^ -~]/gs, ''),
+    layer.replace(/%|[^ -~]/g, ''),
+  ])
+  if (rests.some((rest) => key.test(rest))) throw undecodable(name)
+  return false
+}
+
+/** Decodes application/x-www-form-urlencoded text; undefined if an escape is broken or is not UTF-8. */
+function formDecode(text: string): string | undefined {
+  const spaced = text.replaceAll('+', ' ')
+  if (!spaced.includes('%')) return spaced
+  try {
+    return decodeURIComponent(spaced)
+  } catch {
+    return undefined
+  }
+}
+
+function undecodable(name: string): ProxyError {
+  return new ProxyError('request_invalid', `The query's ${name} can't be decoded.`)
+}
+
+/** No legitimate path has more layers of escapes. */
+const MOST_LAYERS = 3
+/** In characters, without the query; far longer than any path of Procore's API. */
+const LONGEST = 4096
+
+const ESCAPE = /%[0-9a-f]{2}/i
+/** A path with a single reading, as nearly all paths are. A dot matters in the last segment only. */
+const PLAIN = /^(?:\/[a-z0-9._-]+)*\/[a-z0-9_-]+$/
+/** Characters that URL parsers drop or trim. */
+const DROPPED = /[\0-\x20\x7f]/g
+
+/**
+ * All distinct readings of a raw path, in lower case; the first is the path itself. Undefined if the path is longer
+ * than 4096 characters or has more than three layers of escapes, because such a path cannot be judged.
+ */
+export function readingsOf(path: string): readonly string[] | undefined {
+  if (path.length > LONGEST) return undefined
+  if (PLAIN.test(path)) return [path]
+  const readings = new Set<string>()
+  let layer = path
+  for (let layers = 0; ; layers++) {
+    readings.add(layer.toLowerCase())
+    const plain = normalForm(layer).toLowerCase()
+    readings.add(plain)
+    for (const cut of withoutFormat(plain)) readings.add(cut)
+    if (!ESCAPE.test(layer)) return [...readings]
+    if (layers === MOST_LAYERS) return undefined
+    layer = decodeBytes(layer)
+  }
+}
+
+/** The distinct, non-empty segments that follow a `name` segment in any of the readings, in order. */
+export function segmentsAfter(readings: readonly string[], name: string): readonly string[] {
+  const found = new Set<string>()
+  const mark = `/${name}/`
+  for (const reading of readings) {
+    for (let at = reading.indexOf(mark); at !== -1; at = reading.indexOf(mark, at + name.length + 1)) {
+      // Consecutive slashes count as one, as in Rails.
+      const [, segment = ''] = /^\/*([^/]*)/.exec(reading.slice(at + mark.length)) ?? []
+      if (segment !== '') found.add(segment)
+    }
+  }
+  return [...found]
+}
+
+/** The query itself, and what a server that decodes before it splits would read as the query. Each includes its `?`. */
+export function queriesOf(path: string, query: string): readonly string[] {
+  const readings = path.includes('%') ? (readingsOf(path) ?? []) : []
+  const hidden = readings.flatMap((reading) =>
+    reading.includes('?') ? reading.slice(reading.indexOf('?')) : [],
+  )
+  return [query, ...hidden]
+}
+
+function normalForm(path: string): string {
+  const dropped = path.replace(DROPPED, '')
+  const end = dropped.search(/[?#]/)
+  const bare = end === -1 ? dropped : dropped.slice(0, end)
+  return withoutEndSlash(bare.replace(/;[^/]*/g, '').replace(/\/{2,}/g, '/'))
+}
+
+/** Rails reads `.json` as a format. If a constraint allows dots in a segment, it is everything after the first dot. */
+function withoutFormat(path: string): readonly string[] {
+  const segment = path.lastIndexOf('/') + 1
+  const first = path.indexOf('.', segment)
+  if (first === -1) return []
+  return [path.slice(0, path.lastIndexOf('.')), path.slice(0, first)].map(withoutEndSlash)
+}
+
+function withoutEndSlash(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path
+}
+
+/** What a caller asks for, as the exact bytes sent. Decisions and forwarding use the same bytes. */
+export interface Target {
+  readonly path: string
+  /** Including its `?`; empty if there is no query. */
+  readonly query: string
+}
+
+/** Anything but visible ASCII, and `#`, which no target may contain. */
+const NOT_IN_A_TARGET = /[^!"$-~]/
+
+/** Control characters and spaces, which URL parsers drop or trim: some servers read `.%0a.` and `..%20` as `..`. */
+const DROPPED_BY_PARSERS = /[\x01-\x20\x7f]/g
+
+const DOT_SEGMENT = /\/\.\.?(?:$|[/;?#])/
+
+/**
+ * Splits a request target. `authority` is the request's own, in lower case, as `readHost` gives it; an absolute-form
+ * target must name the same one (a default port may be left out). Throws `request_invalid`.
+ */
+export function readTarget(rawTarget: string, authority: string): Target {
+  const target = rawTarget.startsWith('/') ? rawTarget : afterOwnAuthority(rawTarget, authority)
+  if (NOT_IN_A_TARGET.test(target)) {
+    throw invalid('The request target holds a control character, a space, "#" or a byte beyond ASCII.')
+  }
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  refuseAmbiguous(path)
+  return { path, query: mark === -1 ? '' : target.slice(mark) }
+}
+
+/** The part after `http://AUTHORITY` in an absolute-form target. */
+function afterOwnAuthority(rawTarget: string, authority: string): string {
+  const [start, scheme = ''] = /^(https?):\/\//i.exec(rawTarget) ?? []
+  if (start === undefined) throw invalid('The request target must be a path that starts with "/".')
+  const slash = rawTarget.indexOf('/', start.length)
+  const port = scheme.toLowerCase() === 'http' ? /:(?:80)?$/ : /:(?:443)?$/
+  const bare = (text: string) => text.toLowerCase().replace(port, '')
+  if (slash === -1 || bare(rawTarget.slice(start.length, slash)) !== bare(authority)) {
+    throw invalid('The request target names another authority than the Host header.')
+  }
+  return rawTarget.slice(slash)
+}
+
+// Invariant: the bytes that were judged are the bytes that are sent. All of these survive decoding, so checking the
+// fully decoded path is enough.
+function refuseAmbiguous(path: string): void {
+  const decoded = path.includes('%') ? decoded8(path) : path
+  const bare = decoded.replace(DROPPED_BY_PARSERS, '')
+  if (bare.startsWith('//')) throw invalid('The path starts with a doubled slash.')
+  if (bare.includes('\\')) throw invalid('The path holds a backslash.')
+  if (bare.includes('\0')) throw invalid('The path holds a NUL.')
+  if (DOT_SEGMENT.test(bare)) throw invalid('The path holds a dot segment.')
+}
+
+/** The path with all escapes decoded. It must be valid UTF-8 at the first layer and at the last (no overlong bytes). */
+function decoded8(path: string): string {
+  const fully = decodeFully(path)
+  try {
+    decodeURIComponent(path)
+  } catch {
+    throw invalid('The path holds a percent escape that is not UTF-8.')
+  }
+  if (!isUtf8(Buffer.from(fully, 'latin1'))) {
+    throw invalid('The path holds a percent escape that is not UTF-8.')
+  }
+  return fully
+}
+
+function invalid(detail: string): ProxyError {
+  return new ProxyError('request_invalid', detail)
+}
