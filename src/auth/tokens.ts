@@ -34,7 +34,7 @@ export class Tokens {
       ttl: 1, // Enables lifetimes; each entry gets its own below.
       ttlResolution: 0,
       noDeleteOnFetchRejection: true,
-      perf: { now: () => performance.now() },
+      perf: performance,
       fetchMethod: async (_key, _old, { signal, options, context }) => {
         // Measured before the request is sent, so that the token is never older than we think.
         const askedAt = performance.now()

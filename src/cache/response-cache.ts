@@ -85,7 +85,6 @@ export class ResponseCache {
 
   /** Answers the call from a kept response or one in progress, or sends it. */
   send(call: Call, send: Send): Promise<UpstreamResponse> {
-    if (isOff(this.#settings)) return send(call)
     return isRead(call.method) ? this.#read(call, send) : this.#write(call, send)
   }
 
@@ -229,7 +228,8 @@ export class ResponseCache {
   }
 }
 
-function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
+/** Whether nothing is shared or kept, so that calls need not ask the cache. */
+export function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
   return !coalesce && keep.length === 0 && refusalsMs === 0
 }
 

@@ -10,6 +10,7 @@ import { Departure } from '../forward/call.ts'
 import { requestHeaders } from '../forward/headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
+import { FileHostLimiter } from '../guards/file-host-limiter.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
@@ -79,7 +80,11 @@ export async function explainRequest(
 async function judgeImagined(config: Config, { raw, target, listener }: ImaginedRequest) {
   const noToken = () => Promise.reject(new Error('explain asks for no token'))
   const tokens = new Tokens(noToken, () => {})
-  const upstreams = new Upstreams(config, { tokens, budgets: new Budgets(config) })
+  const upstreams = new Upstreams(config, {
+    tokens,
+    budgets: new Budgets(config),
+    lookUps: new FileHostLimiter(),
+  })
   const exchange = startExchange('explain', raw.method, target)
   const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
   try {

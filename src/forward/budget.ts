@@ -1,8 +1,15 @@
 // The rate budget of one service account and company: which request may be sent, and when.
 import type { RateLimitSettings } from '../config/config.ts'
 import { headerValue, type ResponseHead } from './call.ts'
-import { HeldEndpoints, jittered, type RateReading, RateWindows } from './rate-windows.ts'
-import { askedWaitMs, resetInMs, serverNowMs, wholeNumber } from './retry-policy.ts'
+import {
+  HeldEndpoints,
+  jittered,
+  type RateReading,
+  RateWindows,
+  readingOf,
+  wholeNumber,
+} from './rate-windows.ts'
+import { askedWaitMs } from './retry-policy.ts'
 import { callerGone, rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
 
 /** A request that asks for a place in the budget. */
@@ -246,15 +253,4 @@ export class LocalBudget implements Budget {
     clearTimeout(this.#wake)
     this.#wakesAt = Number.POSITIVE_INFINITY
   }
-}
-
-/**
- * Reads the X-Rate-Limit-* headers of a response; undefined if they hold nothing usable. `wallNowMs` is used if the
- * response has no Date.
- */
-export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | undefined {
-  const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
-  const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
-  if (limit === undefined || remaining === undefined || limit === 0) return undefined
-  return { limit, remaining, resetInMs: resetInMs(head, serverNowMs(head, wallNowMs)) }
 }

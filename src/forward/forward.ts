@@ -6,10 +6,16 @@ import type { Exchange } from '../observe/exchange.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
 import { hastenCollection } from './collection.ts'
 import { rewriteFileUrl } from './file-urls.ts'
-import { informationHeaders, type ResponseContext, responseHeaders } from './headers.ts'
+import {
+  type BodyOptions,
+  informationHeaders,
+  planBody,
+  type ResponseContext,
+  responseHeaders,
+} from './headers.ts'
 import { sendProblem } from './problem.ts'
 import { RequestBody } from './request-body.ts'
-import { type BodyOptions, type BodySource, planBody, transformed } from './response-body.ts'
+import { type BodySource, transformed } from './response-body.ts'
 import { upstreamError } from './upstream-error.ts'
 
 /** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */

@@ -5,7 +5,6 @@ import { headerValues } from '../routing/raw-request.ts'
 import type { Call, ResponseHead } from './call.ts'
 import { absoluteReference } from './file-urls.ts'
 import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
-import type { BodyPlan } from './response-body.ts'
 import type { Upstream } from './upstreams.ts'
 
 /** Names in lower case. The hop-by-hop headers are those of RFC 9110 section 7.6.1 and of older practice. */
@@ -140,6 +139,56 @@ export function requestHeaders(call: Outgoing, token: Pick<LiveToken, 'value'>):
   headers.push('Procore-Company-Id', call.companyId, 'Via', `${via}1.1 procore-proxy`)
   headers.push('Authorization', `Bearer ${token.value}`)
   return headers
+}
+
+type Replace = (value: string) => string | undefined
+
+/** What the response to one request may need. */
+export interface BodyOptions {
+  /** The proxy asked for compression and the caller did not, so the body has to be decompressed. */
+  readonly unpack: boolean
+  /** Replaces string values in JSON bodies. */
+  readonly replace: Replace | undefined
+}
+
+/** What has to be done to one response body. */
+export interface BodyPlan {
+  /** The content coding to decode; undefined if the body is not compressed. */
+  readonly coding: string | undefined
+  /** Replaces string values; undefined if the body is not rewritten. */
+  readonly replace: Replace | undefined
+}
+
+type ParsedHeaders = Readonly<Record<string, unknown>>
+
+const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd'])
+const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
+
+/**
+ * Decides what has to be done to this response body; undefined if it passes unchanged. `headers` are by lower-case
+ * name.
+ */
+export function planBody(
+  status: number,
+  headers: ParsedHeaders,
+  bodyOptions: BodyOptions,
+): BodyPlan | undefined {
+  const { unpack, replace } = bodyOptions
+  if (!unpack && replace === undefined) return undefined
+  // Invariant: a partial response is neither decompressed nor rewritten, because its range refers to the original
+  // bytes.
+  if (status < 200 || status === 204 || status === 205 || status === 206 || status === 304) return undefined
+  if (headers['content-range'] !== undefined) return undefined
+  if (replace === undefined && headers['content-encoding'] === undefined) return undefined
+  const codings = String(headers['content-encoding'] ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== '' && name !== 'identity')
+  const [coding] = codings
+  if (codings.length > 1 || (coding !== undefined && !CODINGS.has(coding))) return undefined
+  const rewriting = replace !== undefined && status < 300 && JSON_TYPE.test(String(headers['content-type']))
+  if (!rewriting && !(unpack && coding !== undefined)) return undefined
+  return { coding, replace: rewriting ? replace : undefined }
 }
 
 const NEVER_PASSED = new Set([

@@ -1,5 +1,6 @@
 // Tracks what is left of Procore's rate windows (an hour and ten seconds), learned from X-Rate-Limit-* headers.
 import { hash } from 'node:crypto'
+import { headerValue, type ResponseHead } from './call.ts'
 
 const MOST_ENDPOINTS = 1_000
 
@@ -279,4 +280,51 @@ export function jittered(at: number): number
 export function jittered(at: number | undefined): number | undefined
 export function jittered(at: number | undefined): number | undefined {
   return at === undefined ? undefined : at + Math.random() * JITTER_MS
+}
+
+/**
+ * Reads the X-Rate-Limit-* headers of a response; undefined if they hold nothing usable. `wallNowMs` is used if the
+ * response has no Date.
+ */
+export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | undefined {
+  const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
+  const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
+  if (limit === undefined || remaining === undefined || limit === 0) return undefined
+  return { limit, remaining, resetInMs: resetInMs(head, serverNowMs(head, wallNowMs)) }
+}
+
+/** The server's time when it responded (`Date`), or else our own. The server's other times are relative to it. */
+export function serverNowMs(headers: ResponseHead, wallNowMs: number): number {
+  const date = dateMs(headerValue(headers, 'date') ?? '')
+  return Number.isFinite(date) ? date : wallNowMs
+}
+
+let lastDate = { text: '', ms: Number.NaN }
+
+/** Parses an HTTP date; NaN for anything else. Remembers the last one, because all responses of one second share it. */
+function dateMs(text: string): number {
+  if (text !== lastDate.text) {
+    // Date.parse accepts almost any text.
+    const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
+    lastDate = { text, ms: isDate ? Date.parse(text) : Number.NaN }
+  }
+  return lastDate.ms
+}
+
+/**
+ * Procore's longest window is an hour. If the end is later, the value is not a Unix time in seconds, or a clock is
+ * wrong.
+ */
+const LONGEST_WINDOW_MS = 2 * 3_600_000
+
+/** Milliseconds until `X-Rate-Limit-Reset`; undefined if that cannot be the end of a window. */
+export function resetInMs(headers: ResponseHead, serverNow: number): number | undefined {
+  const reset = wholeNumber(headerValue(headers, 'x-rate-limit-reset'))
+  if (reset === undefined || reset * 1000 - serverNow > LONGEST_WINDOW_MS) return undefined
+  return Math.max(0, reset * 1000 - serverNow)
+}
+
+/** The whole number in a header; undefined if there is none. */
+export function wholeNumber(value: string | undefined): number | undefined {
+  return value !== undefined && /^\d{1,15}$/.test(value.trim()) ? Number(value) : undefined
 }

@@ -2,57 +2,8 @@
 import type { Transform } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import type { UpstreamResponse } from './call.ts'
+import type { BodyPlan } from './headers.ts'
 import { JsonStrings } from './json-strings.ts'
-
-type Replace = (value: string) => string | undefined
-
-/** What the response to one request may need. */
-export interface BodyOptions {
-  /** The proxy asked for compression and the caller did not, so the body has to be decompressed. */
-  readonly unpack: boolean
-  /** Replaces string values in JSON bodies. */
-  readonly replace: Replace | undefined
-}
-
-/** What has to be done to one response body. */
-export interface BodyPlan {
-  /** The content coding to decode; undefined if the body is not compressed. */
-  readonly coding: string | undefined
-  /** Replaces string values; undefined if the body is not rewritten. */
-  readonly replace: Replace | undefined
-}
-
-type ParsedHeaders = Readonly<Record<string, unknown>>
-
-const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd'])
-const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
-
-/**
- * Decides what has to be done to this response body; undefined if it passes unchanged. `headers` are by lower-case
- * name.
- */
-export function planBody(
-  status: number,
-  headers: ParsedHeaders,
-  bodyOptions: BodyOptions,
-): BodyPlan | undefined {
-  const { unpack, replace } = bodyOptions
-  if (!unpack && replace === undefined) return undefined
-  // Invariant: a partial response is neither decompressed nor rewritten, because its range refers to the original
-  // bytes.
-  if (status < 200 || status === 204 || status === 205 || status === 206 || status === 304) return undefined
-  if (headers['content-range'] !== undefined) return undefined
-  if (replace === undefined && headers['content-encoding'] === undefined) return undefined
-  const codings = String(headers['content-encoding'] ?? '')
-    .split(',')
-    .map((name) => name.trim().toLowerCase())
-    .filter((name) => name !== '' && name !== 'identity')
-  const [coding] = codings
-  if (codings.length > 1 || (coding !== undefined && !CODINGS.has(coding))) return undefined
-  const rewriting = replace !== undefined && status < 300 && JSON_TYPE.test(String(headers['content-type']))
-  if (!rewriting && !(unpack && coding !== undefined)) return undefined
-  return { coding, replace: rewriting ? replace : undefined }
-}
 
 /** A body that can be read once, like that of an {@link UpstreamResponse}. */
 export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume'>

@@ -34,11 +34,28 @@ interface Progress {
   isRenewed: boolean
 }
 
+/** Sends a call; one for a file waits until the name of its host may be looked up. Throws what {@link sendNow} throws. */
+export async function send(call: Call): Promise<UpstreamResponse> {
+  const { lookUps, host } = call.upstream
+  if (lookUps === undefined) return await sendNow(call)
+  const leave = await lookUps.enter(host, call.queueKey)
+  let hasAnswered = false
+  try {
+    // A caller that left while it waited must cause no look-up.
+    if (call.departure.hasLeft) throw new CallerGoneError()
+    const response = await sendNow(call)
+    hasAnswered = true
+    return response
+  } finally {
+    leave(hasAnswered)
+  }
+}
+
 /**
  * Sends a call until there is a response to return. Throws ProxyError, the connection's error, or CallerGoneError.
  * While a call waits for the budget or for a token, it holds no connection.
  */
-export async function send(call: Call): Promise<UpstreamResponse> {
+async function sendNow(call: Call): Promise<UpstreamResponse> {
   const { upstream } = call
   upstream.retries.earn()
   const deadline = performance.now() + upstream.rateLimit.maxWaitMs

@@ -13,13 +13,13 @@ import type {
   UpstreamSettings,
 } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import type { FileHostLimiter } from '../guards/file-host-limiter.ts'
 import { type Connector, connector } from '../network/connect.ts'
 import type { BudgetView, CompanyLoad } from '../observe/live.ts'
 import type { Attempt } from './attempt.ts'
 import type { Budget } from './budget.ts'
 import type { Budgets } from './budgets.ts'
 import type { Departure } from './call.ts'
-import { RetryBudget } from './retry-policy.ts'
 import { FairQueue } from './waiting-line.ts'
 
 export interface ConnectionPoolOptions {
@@ -214,14 +214,17 @@ export interface Upstream {
   readonly budget: Budget | undefined
   readonly retries: RetryBudget
   readonly pool: ConnectionPool
+  /** Limits the look-ups of file hosts; undefined for the API's own host. */
+  readonly lookUps: FileHostLimiter | undefined
   /** The number of calls that have begun and not ended, including waiting ones. */
   inFlight: number
 }
 
+/** All of these outlive a reload. */
 export interface UpstreamsDeps {
   readonly tokens: Tokens
-  /** Outlive a reload. */
   readonly budgets: Budgets
+  readonly lookUps: FileHostLimiter
 }
 
 /**
@@ -341,7 +344,8 @@ export class Upstreams {
   #open(target: Target, companyId: string, origin = target.account.environment.apiUrl): Entry {
     const { environment } = target.account
     const { upstream: settings, rateLimit } = this.#config
-    const { tokens, budgets } = this.#deps
+    const { tokens, budgets, lookUps } = this.#deps
+    const isApi = origin === environment.apiUrl
     return {
       key: this.#keyOf(target, companyId),
       companyId,
@@ -351,7 +355,8 @@ export class Upstreams {
       tokens: tokens.source(target.account),
       settings,
       rateLimit,
-      budget: origin === environment.apiUrl ? budgets.get(target.account, companyId) : undefined,
+      budget: isApi ? budgets.get(target.account, companyId) : undefined,
+      lookUps: isApi ? undefined : lookUps,
       retries: new RetryBudget(),
       pool: new ConnectionPool({
         origin,
@@ -376,5 +381,25 @@ export class Upstreams {
 
   #all(): Entry[] {
     return [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
+  }
+}
+
+/**
+ * Limits retries, so that they do not multiply an outage: each request earns a fifth of a retry, and at most ten are
+ * saved up.
+ */
+export class RetryBudget {
+  #left = 10
+
+  /** Call this for each new request. */
+  earn(): void {
+    this.#left = Math.min(10, this.#left + 0.2)
+  }
+
+  /** Takes one retry; false if none is left. */
+  spend(): boolean {
+    if (this.#left < 1) return false
+    this.#left--
+    return true
   }
 }

@@ -1,9 +1,8 @@
 // Makes a request as the page shows it, from its exchange and with secrets masked.
 import { listenText } from '../config/addresses.ts'
-import { ProxyError } from '../errors.ts'
 import { type Exchange, isProcores, type RetryReason, type SavedBy, savedBy } from './exchange.ts'
 import { type LikelyCause, likelyCauses } from './likely-causes.ts'
-import { errorText, tenths } from './log.ts'
+import { tenths } from './log.ts'
 import { maskHeader, maskQuery } from './mask.ts'
 import type { RecordedBody } from './recorded-body.ts'
 
@@ -121,14 +120,6 @@ export function shownRequest(kept: Kept, changes: HeaderChanges, showQueryValues
     // Where Procore sends none, the header holds our own.
     procoreRequestId: procoreRequestId === reqId ? undefined : procoreRequestId,
   }
-}
-
-/** The error as text, because an error object may contain headers. */
-export function failureOf({ cause, error }: Exchange): RecordedFailure | undefined {
-  if (cause === undefined) return undefined
-  if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }
-  const detail = error === undefined ? 'The caller closed its connection.' : errorText(error)
-  return { code: cause, detail, help: undefined }
 }
 
 function answeredBy(exchange: Exchange): RecordedRequest['answeredBy'] {

@@ -1,14 +1,14 @@
 // Keeps the last requests, the last errors, and the last ten minutes of each company, for page and status.
 import type { InspectorSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import type { Bodies } from './excerpt.ts'
 import type { Exchange } from './exchange.ts'
-import { tenths } from './log.ts'
+import { errorText, tenths } from './log.ts'
 import { maskQuery } from './mask.ts'
 import { countsByClass, increment, STATUS_CLASSES, type StatusCounts, statusClass } from './metrics.ts'
 import { recordedBody } from './recorded-body.ts'
 import {
-  failureOf,
   type HeaderChanges,
   type Kept,
   type RecordedDetail,
@@ -294,4 +294,12 @@ export class Recorder {
         }
       })
   }
+}
+
+/** The error as text, because an error object may contain headers. */
+function failureOf({ cause, error }: Exchange): RecordedFailure | undefined {
+  if (cause === undefined) return undefined
+  if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }
+  const detail = error === undefined ? 'The caller closed its connection.' : errorText(error)
+  return { code: cause, detail, help: undefined }
 }

@@ -1,6 +1,7 @@
 // Makes one HAR entry of a call and its response: bodies decompressed, everything masked, nothing that identifies a caller.
 import { type Call, headerValue, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
-import { planBody, transformed } from '../forward/response-body.ts'
+import { planBody } from '../forward/headers.ts'
+import { transformed } from '../forward/response-body.ts'
 import { isSecretName } from '../observe/mask-body.ts'
 import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
 import { harQuery, harText, headerPairs, type RecordedEntry } from './har.ts'

@@ -2,10 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { type RequestToken, Tokens } from '../auth/tokens.ts'
-import { ResponseCache, withCache } from '../cache/response-cache.ts'
+import { isOff, ResponseCache, withCache } from '../cache/response-cache.ts'
 import type { Config } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
 import { Upstreams } from '../forward/upstreams.ts'
+import { FileHostLimiter } from '../guards/file-host-limiter.ts'
 import { KeyThrottle } from '../guards/key-throttle.ts'
 import type { SharedView } from '../observe/live.ts'
 import type { Logger } from '../observe/log.ts'
@@ -15,15 +16,13 @@ import { VERSION } from '../observe/version.ts'
 import type { RecordingMode } from '../recordings/session.ts'
 import type { Shared } from '../shared/open-shared.ts'
 import { buildApp } from './app.ts'
-import { Drain } from './drain.ts'
 import { type Runtime, runtimeOf } from './judge.ts'
-import { Listeners } from './listeners.ts'
+import { Drain, Listeners } from './listeners.ts'
 import { LoginAsker } from './login-asker.ts'
 import { Audits, Observation } from './observation.ts'
 import { OwnPlaces } from './own-places.ts'
 import { openRecordings } from './recordings.ts'
 import { accountsInUse, Reloader } from './reload.ts'
-import { sendToFiles } from './send-to-files.ts'
 
 export interface ServerDeps {
   readonly log: Logger
@@ -74,13 +73,18 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     (event) => observation.token(event),
   )
   const budgets = new Budgets(config, shared?.openBudget)
-  const drain = new Drain()
   const audits = new Audits(log)
   await audits.configure(config)
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
-  const send = withCache(sendToFiles(recordings.send), cache)
-  let runtime = runtimeOf(config, new Upstreams(config, { tokens, budgets }))
+  const cached = withCache(recordings.send, cache)
+  const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
+  let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps))
+  const listeners = new Listeners({
+    onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
+    onRefused: (most) => log.warn(`more than ${most} connections of callers: new ones are closed at once`),
+  })
+  const drain = new Drain(listeners)
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
   const isReady = (strict: boolean) =>
     isUp() && (!recordings.needsTokens || (allTried(tokens) && (!strict || allValid(tokens))))
@@ -120,12 +124,6 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       },
     },
   })
-  const listeners = new Listeners({
-    handle: (request, response) => app.routing(request, response),
-    onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
-    onRefused: (most) => log.warn(`more than ${most} connections of callers: new ones are closed at once`),
-  })
-  drain.onLeft = () => listeners.closeIdle()
   const parts = {
     log,
     drain,
@@ -136,8 +134,12 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     observation,
     isReady,
   }
-  const appOf = (next: Runtime) => buildApp({ runtime: next, send, shared: parts })
+  const appOf = (next: Runtime) => {
+    const send = isOff(next.config.cache) ? recordings.send : cached
+    return buildApp({ runtime: next, send, shared: parts })
+  }
   let app: FastifyInstance = await appOf(runtime)
+  listeners.connections.handle = app.routing
   const reloader = new Reloader({
     tokens,
     login,
@@ -148,10 +150,11 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     apply: async (next) => {
       const before = { runtime, app }
       budgets.configure(next)
-      const swapped = runtimeOf(next, new Upstreams(next, { tokens, budgets }, before.runtime.upstreams))
+      const swapped = runtimeOf(next, new Upstreams(next, upstreamsDeps, before.runtime.upstreams))
       const nextApp = await appOf(swapped)
       await audits.configure(next)
       app = nextApp
+      listeners.connections.handle = app.routing
       runtime = swapped
       cache.configure(next.cache)
       recordings.configure(next.recordings)
@@ -183,7 +186,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     reopen: () => audits.reopen(),
     drain: () => {
       observation.streams.end()
-      return drain.run(runtime.config.shutdownTimeoutMs, listeners, async (force) => {
+      return drain.run(runtime.config.shutdownTimeoutMs, async (force) => {
         reloader.close()
         tokens.close()
         await (force ? runtime.upstreams.destroy() : runtime.upstreams.close())

@@ -1,7 +1,7 @@
 // Manages the connections of callers: one request at a time on each, a bounded number behind it, and a time limit for
 // stalled ones.
 import { readFileSync } from 'node:fs'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Listener } from './listeners.ts'
 
@@ -38,7 +38,7 @@ export class CallerConnection {
   readonly socket: Socket
   /** The listener that accepted the connection. */
   readonly listener: Listener
-  readonly #handle: Handle
+  readonly #all: CallerConnections
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
@@ -47,10 +47,10 @@ export class CallerConnection {
   #flushed = -1
   #flushedAt = 0
 
-  constructor(socket: Socket, listener: Listener, handle: Handle) {
+  constructor(socket: Socket, listener: Listener, all: CallerConnections) {
     this.socket = socket
     this.listener = listener
-    this.#handle = handle
+    this.#all = all
     socket.on('close', () => {
       this.#waiting = []
       // Does not depend on whether Node still emits the response's own `close`, for instance after a CONNECT.
@@ -96,7 +96,7 @@ export class CallerConnection {
     const current: Current = { request, response, stallMs: OWN_STALL_MS, onBroken: undefined, onClose: [] }
     this.#current = current
     response.once('close', () => this.#end(current))
-    this.#handle(request, response)
+    this.#all.handle(request, response)
   }
 
   #end(ended: Current): void {
@@ -140,6 +140,8 @@ export class CallerConnections {
   readonly #most: number
   readonly #onRefused: (most: number) => void
   #timer: NodeJS.Timeout | undefined
+  /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
+  handle: Handle = () => {}
 
   /** `onRefused` is called when a connection was refused because there are `most` already. */
   constructor(onRefused: (most: number) => void, most = mostConnections()) {
@@ -147,14 +149,26 @@ export class CallerConnections {
     this.#most = most
   }
 
+  /** Takes a server's connections and requests. */
+  acceptFrom(server: Server, listener: Listener): void {
+    server.on('connection', (socket) => this.add(socket, listener))
+    const receive = (request: IncomingMessage, response: ServerResponse) =>
+      this.of(request.socket)?.receive(request, response)
+    server.on('request', receive)
+    // Without this listener, Node would send 100 Continue before the request is judged.
+    server.on('checkContinue', receive)
+    // Without this one, Node would answer an unknown expectation with 417.
+    server.on('checkExpectation', receive)
+  }
+
   /** Accepts a new connection, or closes it immediately if there are too many. */
-  add(socket: Socket, listener: Listener, handle: Handle): void {
+  add(socket: Socket, listener: Listener): void {
     if (this.#bySocket.size >= this.#most) {
       socket.destroy()
       this.#onRefused(this.#most)
       return
     }
-    this.#bySocket.set(socket, new CallerConnection(socket, listener, handle))
+    this.#bySocket.set(socket, new CallerConnection(socket, listener, this))
     this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
     socket.once('close', () => {
       this.#bySocket.delete(socket)

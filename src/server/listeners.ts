@@ -1,10 +1,10 @@
-// Opens and closes the sockets that callers connect to.
+// Opens and closes the sockets that callers connect to, and counts the requests that they have under way.
 import { chmodSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
-import { CallerConnections, type Handle } from './connections.ts'
+import { CallerConnections } from './connections.ts'
 import { clearStaleSocket } from './unix-socket.ts'
 import { onClientError, onConnect } from './unreadable.ts'
 
@@ -36,7 +36,6 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CHECK_INTERVAL_MS = 2_000
 
 export interface ListenersDeps {
-  readonly handle: Handle
   /** Called when a listener reports an error. The listener stays open. */
   readonly onError: (listener: Listener, error: Error) => void
   /** Called when a connection was refused because `most` are open already. */
@@ -45,14 +44,12 @@ export interface ListenersDeps {
 
 export class Listeners {
   readonly connections: CallerConnections
-  readonly #handle: Handle
   readonly #onError: (listener: Listener, error: Error) => void
   readonly #open = new Map<string, OpenListener>()
   /** Servers that no longer listen but still have connections. */
   readonly #closing = new Set<Server>()
 
-  constructor({ handle, onError, onRefused }: ListenersDeps) {
-    this.#handle = handle
+  constructor({ onError, onRefused }: ListenersDeps) {
     this.#onError = onError
     this.connections = new CallerConnections(onRefused)
   }
@@ -118,14 +115,7 @@ export class Listeners {
     server.maxHeadersCount = 0
     const listener: OpenListener = { address, company, isForMetrics, server }
     const { connections } = this
-    server.on('connection', (socket) => connections.add(socket, listener, this.#handle))
-    const receive = (request: IncomingMessage, response: ServerResponse) =>
-      connections.of(request.socket)?.receive(request, response)
-    server.on('request', receive)
-    // Without this listener, Node would send 100 Continue before the request is judged.
-    server.on('checkContinue', receive)
-    // Without this one, Node would answer an unknown expectation with 417.
-    server.on('checkExpectation', receive)
+    connections.acceptFrom(server, listener)
     server.on('connect', onConnect(connections))
     server.on('clientError', onClientError(connections))
     if (address.kind === 'unix') await clearStaleSocket(address.path)
@@ -179,6 +169,77 @@ export class Listeners {
   destroy(): void {
     for (const { server } of this.#open.values()) server.closeAllConnections()
     for (const server of this.#closing) server.closeAllConnections()
+  }
+}
+
+/** The time limit for closing everything else once no request is in flight. */
+const LONGEST_CLOSE_MS = 5_000
+
+/** Shuts the server down gracefully: refuses new requests and lets those in flight finish, within a time limit. */
+export class Drain {
+  isDraining = false
+  #inFlight = 0
+  #onIdle: (() => void) | undefined
+  readonly #listeners: Pick<Listeners, 'close' | 'closeIdle' | 'destroy'>
+
+  constructor(listeners: Pick<Listeners, 'close' | 'closeIdle' | 'destroy'>) {
+    this.#listeners = listeners
+  }
+
+  /** Call this when a request begins. */
+  entered(): void {
+    this.#inFlight++
+  }
+
+  /** Call this when its response has ended or broken off. */
+  left(): void {
+    this.#inFlight--
+    this.#listeners.closeIdle()
+    if (this.#inFlight === 0) this.#onIdle?.()
+  }
+
+  /** The number of requests that have begun and not ended, including those for the proxy's own pages. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /**
+   * Waits for requests in flight, at most `timeoutMs`, then closes the listeners and calls `closeRest`. Until then
+   * the listeners stay open, so that the health check fails and new requests get `shutting_down`. Resolves with false
+   * if requests were cut off.
+   */
+  async run(timeoutMs: number, closeRest: (force: boolean) => Promise<void>): Promise<boolean> {
+    this.isDraining = true
+    const listeners = this.#listeners
+    const isClean = await this.#isIdleWithin(timeoutMs)
+    const close = async () => {
+      const closed = listeners.close()
+      if (!isClean) listeners.destroy()
+      await closeRest(!isClean)
+      // Closes connections that have become idle.
+      listeners.destroy()
+      await closed
+    }
+    const { promise: tooLong, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, LONGEST_CLOSE_MS)
+    try {
+      // If only closing takes long, no request is cut off.
+      await Promise.race([close(), tooLong])
+    } finally {
+      clearTimeout(timer)
+    }
+    return isClean
+  }
+
+  #isIdleWithin(timeoutMs: number): Promise<boolean> {
+    if (this.#inFlight === 0) return Promise.resolve(true)
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const timer = setTimeout(() => resolve(false), timeoutMs)
+    this.#onIdle = () => {
+      clearTimeout(timer)
+      resolve(true)
+    }
+    return promise
   }
 }
 

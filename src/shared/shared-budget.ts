@@ -8,11 +8,10 @@ import {
   type BudgetState,
   LocalBudget,
   type Reservation,
-  readingOf,
 } from '../forward/budget.ts'
 import { headerValue, type ResponseHead } from '../forward/call.ts'
-import { HeldEndpoints, type RateReading } from '../forward/rate-windows.ts'
-import { askedWaitMs, wholeNumber } from '../forward/retry-policy.ts'
+import { HeldEndpoints, type RateReading, readingOf, wholeNumber } from '../forward/rate-windows.ts'
+import { askedWaitMs } from '../forward/retry-policy.ts'
 import {
   callerGone,
   rateLimited,

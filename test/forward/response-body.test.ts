@@ -1,7 +1,8 @@
 // Covers src/forward/response-body.ts; how it works on real answers is in test/flow/file-urls.test.ts and compression.test.ts
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { type BodyPlan, planBody, transformed } from '../../src/forward/response-body.ts'
+import { type BodyPlan, planBody } from '../../src/forward/headers.ts'
+import { transformed } from '../../src/forward/response-body.ts'
 import { FakeResponse } from '../fixtures/calls.ts'
 import { watch } from '../fixtures/clock.ts'
 

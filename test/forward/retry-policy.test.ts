@@ -1,15 +1,9 @@
 // Covers src/forward/retry-policy.ts: tables of what is sent again, and when
 import t from 'tap'
 import { headerValue } from '../../src/forward/call.ts'
-import {
-  askedWaitMs,
-  mayRetry,
-  RetryBudget,
-  resetInMs,
-  retryDelayMs,
-  serverNowMs,
-  wholeNumber,
-} from '../../src/forward/retry-policy.ts'
+import { resetInMs, serverNowMs, wholeNumber } from '../../src/forward/rate-windows.ts'
+import { askedWaitMs, mayRetry, retryDelayMs } from '../../src/forward/retry-policy.ts'
+import { RetryBudget } from '../../src/forward/upstreams.ts'
 
 const NOW = Date.UTC(2026, 0, 1, 12)
 const SECONDS = NOW / 1000

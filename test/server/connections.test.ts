@@ -28,8 +28,9 @@ class FakeResponse extends EventEmitter {
 function start(handle: Handle = () => {}, limit?: number) {
   const refused: number[] = []
   const connections = new CallerConnections((most) => refused.push(most), limit)
+  connections.handle = handle
   const socket = new FakeSocket()
-  const add = (each: FakeSocket) => connections.add(each as unknown as Socket, LISTENER, handle)
+  const add = (each: FakeSocket) => connections.add(each as unknown as Socket, LISTENER)
   add(socket)
   const connection = connections.of(socket as unknown as Socket)!
   const receive = (headers: Record<string, string> = {}) => {

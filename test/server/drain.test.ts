@@ -1,13 +1,12 @@
-// Twin of src/server/drain.ts, for what takes too long to wait for from outside (test/cli/start.test.ts has the rest).
+// Twin of src/server/listeners.ts, for what takes too long to wait for from outside (test/cli/start.test.ts has the rest).
 import t from 'tap'
-import { Drain } from '../../src/server/drain.ts'
-import type { Listeners } from '../../src/server/listeners.ts'
+import { Drain } from '../../src/server/listeners.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 
 t.test('closing takes no longer than five seconds', async (t) => {
   const time = fakeTime(t)
-  const listeners = { close: async () => {}, destroy: () => {} } as unknown as Listeners
-  const fate = watch(new Drain().run(1_000, listeners, () => new Promise(() => {})))
+  const listeners = { close: async () => {}, closeIdle: () => {}, destroy: () => {} }
+  const fate = watch(new Drain(listeners).run(1_000, () => new Promise(() => {})))
   await time.pass(4_900)
   t.notOk(fate.settled)
   await time.pass(200)
@@ -16,8 +15,8 @@ t.test('closing takes no longer than five seconds', async (t) => {
 
 t.test('a drain that ends leaves no timer', async (t) => {
   const time = fakeTime(t)
-  const listeners = { close: async () => {}, destroy: () => {} } as unknown as Listeners
-  const fate = watch(new Drain().run(1_000, listeners, async () => {}))
+  const listeners = { close: async () => {}, closeIdle: () => {}, destroy: () => {} }
+  const fate = watch(new Drain(listeners).run(1_000, async () => {}))
   await time.settle()
   t.match(fate, { settled: true, value: true })
   t.equal(time.timers().set, 0)

@@ -4,7 +4,7 @@ import t from 'tap'
 import { Listeners } from '../../src/server/listeners.ts'
 import { testConfig } from '../fixtures/config.ts'
 
-const DEPS = { handle: () => {}, onError: () => {}, onRefused: () => {} }
+const DEPS = { onError: () => {}, onRefused: () => {} }
 
 /** As on a machine without IPv6; gives every address that was asked for. */
 function withoutIPv6(code: string): string[] {
