@@ -4,8 +4,8 @@ import type { Dispatcher } from 'undici'
 import { ProxyError } from '../errors.ts'
 import { errorCode } from '../network/connection-error.ts'
 import type { ResponseHead, UpstreamResponse } from './call.ts'
+import { ResponseTimeoutError } from './problem.ts'
 import type { RequestBody } from './request-body.ts'
-import { ResponseTimeoutError } from './upstream-error.ts'
 
 /** At most this much of a body is buffered before it is read. */
 const MOST_EARLY_BYTES = 64 * 1024

@@ -4,8 +4,6 @@ import { constants, gunzipSync } from 'node:zlib'
 import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
-import { hastenCollection } from './collection.ts'
-import { rewriteFileUrl } from './file-urls.ts'
 import {
   type BodyOptions,
   informationHeaders,
@@ -13,10 +11,10 @@ import {
   type ResponseContext,
   responseHeaders,
 } from './headers.ts'
-import { sendProblem } from './problem.ts'
-import { RequestBody } from './request-body.ts'
+import { rewriteFileUrl } from './links.ts'
+import { sendProblem, upstreamError } from './problem.ts'
+import { hastenCollection, RequestBody } from './request-body.ts'
 import { type BodySource, transformed } from './response-body.ts'
-import { upstreamError } from './upstream-error.ts'
 
 /** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
 const MOST_AT_ONCE_BYTES = 8 * 1024

@@ -1,11 +1,30 @@
 // Makes the headers of a request to Procore and of a response to the caller.
 import type { LiveToken } from '../auth/token-source.ts'
-import { perName } from '../routing/per-name.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import type { Call, ResponseHead } from './call.ts'
-import { absoluteReference } from './file-urls.ts'
-import { type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
+import { absoluteReference, type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
 import type { Upstream } from './upstreams.ts'
+
+const MOST_KEPT = 1_000
+const LONGEST_KEPT = 64
+
+/** Like `make`, but computes each name only once. If `make` throws, nothing is cached. */
+export function perName<T extends {}>(make: (name: string) => T): (name: string) => T {
+  const known = new Map<string, T>()
+  return (name) => {
+    const kept = known.get(name)
+    if (kept !== undefined) return kept
+    // A copy, because a slice would keep the whole request head in memory. Anything but Latin-1 is judged as it is.
+    const copy = Buffer.from(name, 'latin1').toString('latin1')
+    const own = copy === name ? copy : name
+    const made = make(own)
+    if (own.length <= LONGEST_KEPT) {
+      if (known.size >= MOST_KEPT) known.clear()
+      known.set(own, made)
+    }
+    return made
+  }
+}
 
 /** Names in lower case. The hop-by-hop headers are those of RFC 9110 section 7.6.1 and of older practice. */
 const NEVER_SENT = new Set([

@@ -1,7 +1,13 @@
-// Writes the proxy's own error responses: problem+json with headers that distinguish them from Procore's (RFC 9457,
-// RFC 9209).
+// Writes the proxy's own error responses: problem+json (RFC 9457, RFC 9209), also for errors of Node and undici.
 import { type ServerResponse, STATUS_CODES } from 'node:http'
-import { ERROR_DOCS_URL, ERROR_KINDS, type ProxyError } from '../errors.ts'
+import { ERROR_DOCS_URL, ERROR_KINDS, type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
+import {
+  CA_HELP,
+  errorCode,
+  isConnectTimeout,
+  isTlsError,
+  OutboundProxyError,
+} from '../network/connection-error.ts'
 
 export interface ProblemContext {
   readonly requestId: string
@@ -66,4 +72,84 @@ export function sendProblem(response: ServerResponse, error: ProxyError, context
   // The reason phrase is given, because one may be left from a response that could not be written.
   response.writeHead(error.status, STATUS_CODES[error.status], headers)
   response.end(response.req.method === 'HEAD' ? undefined : body)
+}
+
+/** The API sent no byte within `upstream.responseTimeout`. */
+export class ResponseTimeoutError extends Error {
+  override readonly name = 'ResponseTimeoutError'
+}
+
+const TLS_HELP = `The API showed a certificate that this machine does not trust (self-signed, expired or for another name), so nothing was sent. ${CA_HELP}`
+
+const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
+  ECONNREFUSED: { proxyStatus: 'connection_refused', detail: 'The API refused the connection.' },
+  ENOTFOUND: { proxyStatus: 'dns_error', detail: "The API's host name is not known to DNS." },
+  EAI_AGAIN: { proxyStatus: 'dns_error', detail: 'DNS did not answer for the API host name.' },
+  EHOSTUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API host.' },
+  ENETUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API network.' },
+}
+
+function outboundProxyStatus(error: OutboundProxyError): string {
+  switch (error.reason) {
+    case 'timeout':
+      return 'connection_timeout'
+    case 'tls':
+      return 'tls_certificate_error'
+    case 'protocol':
+      return 'http_protocol_error'
+    case 'unreachable':
+      return UNREACHABLE[errorCode(error) ?? '']?.proxyStatus ?? 'connection_terminated'
+    default:
+      return error.reason >= 500 ? 'destination_unavailable' : 'http_request_denied'
+  }
+}
+
+/**
+ * The error to answer with; a ProxyError is returned unchanged. The original error becomes its cause, which is only
+ * logged.
+ */
+export function upstreamError(error: unknown): ProxyError {
+  if (error instanceof ProxyError) return error
+  const make = (code: ErrorCode, detail: string, options: Omit<ProxyErrorOptions, 'cause'> = {}) =>
+    new ProxyError(code, detail, { ...options, cause: error })
+  if (error instanceof ResponseTimeoutError) {
+    return make('upstream_timeout', 'The API sent nothing within upstream.responseTimeout.')
+  }
+  if (error instanceof OutboundProxyError) {
+    return make(
+      error.reason === 'timeout' ? 'upstream_timeout' : 'upstream_unreachable',
+      `The API could not be reached: ${error.message}.`,
+      { proxyStatus: outboundProxyStatus(error), help: error.help },
+    )
+  }
+  const code = errorCode(error) ?? ''
+  if (isConnectTimeout(error) || code === 'ETIMEDOUT') {
+    return make('upstream_timeout', 'No connection to the API within upstream.connectTimeout.', {
+      proxyStatus: 'connection_timeout',
+    })
+  }
+  if (isTlsError(error)) {
+    return make('upstream_unreachable', `The API's certificate was refused (${code}).`, {
+      proxyStatus: 'tls_certificate_error',
+      help: TLS_HELP,
+    })
+  }
+  const unreachable = UNREACHABLE[code]
+  if (unreachable !== undefined) {
+    return make('upstream_unreachable', unreachable.detail, { proxyStatus: unreachable.proxyStatus })
+  }
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') {
+    return make('request_invalid', 'The request holds something that no HTTP/1.1 client can send.')
+  }
+  if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED') {
+    return make('shutting_down', 'The proxy closed its connections to the API before the answer was there.', {
+      help: 'Send the request again; a write may have been carried out, so look before repeating it.',
+    })
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET') {
+    return make('upstream_protocol', 'The API broke the connection off.', {
+      proxyStatus: 'connection_terminated',
+    })
+  }
+  return make('upstream_protocol', 'The API did not speak proper HTTP.')
 }

@@ -1,9 +1,151 @@
 // Decompresses and rewrites a response body while it streams to the caller.
+import { isUtf8 } from 'node:buffer'
 import type { Transform } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import type { UpstreamResponse } from './call.ts'
 import type { BodyPlan } from './headers.ts'
-import { JsonStrings } from './json-strings.ts'
+
+/** Longer strings pass unchanged, so that an endless one cannot fill the memory. */
+export const LONGEST_STRING_BYTES = 16 * 1024
+/** Anything nested deeper passes unchanged. */
+export const DEEPEST = 1_000
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+type State = 'outside' | 'held' | 'passing' | 'gave up'
+
+/**
+ * Takes the bytes of a JSON text in chunks of any size and returns the bytes to send on. `replace` is called with
+ * each decoded string value. Keys are never changed, and text that is not JSON passes unchanged.
+ */
+export class JsonStrings {
+  readonly #replace: (value: string) => string | undefined
+  /** The first byte of the values that may be replaced, such as `h` for https. */
+  readonly #first: number
+  #state: State = 'outside'
+  #escaped = false
+  /** Whether each open container is an object. */
+  readonly #open: boolean[] = []
+  #isKey = false
+  /** The part of the current string that arrived in earlier chunks. */
+  #held: Buffer[] = []
+  #heldBytes = 0
+
+  /** `first` is the lower-case letter with which every value begins that `replace` might change. */
+  constructor(first: string, replace: (value: string) => string | undefined) {
+    this.#first = first.charCodeAt(0)
+    this.#replace = replace
+  }
+
+  /** Returns the bytes to send on, possibly none. */
+  push(piece: Buffer): Buffer {
+    const parts: Buffer[] = []
+    /** Everything before this index is already in `parts`. */
+    let from = 0
+    /** Where the current string begins in this chunk. */
+    let start = 0
+    let at = 0
+    const letGo = () => {
+      parts.push(...this.#held)
+      this.#forget()
+    }
+    for (; at < piece.length; at++) {
+      const byte = piece[at]!
+      if (this.#state === 'gave up') break
+      if (this.#state === 'outside') {
+        if (byte !== QUOTE) this.#structure(byte)
+        else {
+          this.#state = this.#isKey ? 'passing' : 'held'
+          start = at + 1
+        }
+        continue
+      }
+      if (this.#state === 'held') {
+        const length = this.#heldBytes + at - start
+        if ((length === 0 && !this.#isWorthHolding(byte)) || length >= LONGEST_STRING_BYTES) {
+          letGo()
+          this.#state = 'passing'
+        } else if (byte === QUOTE && !this.#escaped) {
+          const raw = Buffer.concat([...this.#held, piece.subarray(start, at)])
+          const replacement = this.#replacementOf(raw)
+          if (replacement === undefined) letGo()
+          else {
+            if (this.#heldBytes === 0) parts.push(piece.subarray(from, start))
+            parts.push(replacement)
+            from = at
+            this.#forget()
+          }
+        }
+      }
+      if (this.#escaped) this.#escaped = false
+      else if (byte === BACKSLASH) this.#escaped = true
+      else if (byte === QUOTE) this.#state = 'outside'
+    }
+    if (this.#state === 'held') {
+      if (this.#heldBytes === 0) parts.push(piece.subarray(from, start))
+      // A copy, because a slice would keep the whole chunk in memory.
+      this.#held.push(Buffer.from(piece.subarray(start)))
+      this.#heldBytes += piece.length - start
+    } else parts.push(piece.subarray(from))
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+  }
+
+  /** Returns what is left if the text ends within a string. */
+  end(): Buffer {
+    const rest = Buffer.concat(this.#held)
+    this.#forget()
+    return rest
+  }
+
+  #forget(): void {
+    this.#held = []
+    this.#heldBytes = 0
+  }
+
+  /** An escape may decode to any letter. */
+  #isWorthHolding(byte: number): boolean {
+    return (byte | 0x20) === this.#first || byte === BACKSLASH
+  }
+
+  #structure(byte: number): void {
+    switch (byte) {
+      case 0x7b: // {
+      case 0x5b: // [
+        this.#open.push(byte === 0x7b)
+        this.#isKey = byte === 0x7b
+        if (this.#open.length > DEEPEST) this.#state = 'gave up'
+        break
+      case 0x7d: // }
+      case 0x5d: // ]
+        this.#open.pop()
+        this.#isKey = false
+        break
+      case 0x2c: // ,
+        this.#isKey = this.#open.at(-1) === true
+        break
+      case 0x3a: // :
+        this.#isKey = false
+        break
+    }
+  }
+
+  #replacementOf(raw: Buffer): Buffer | undefined {
+    // Lenient decoding would change what it cannot read.
+    if (raw.length === 0 || !isUtf8(raw)) return undefined
+    const value = parsed(raw.toString())
+    const replacement = value === undefined ? undefined : this.#replace(value)
+    return replacement === undefined ? undefined : Buffer.from(JSON.stringify(replacement).slice(1, -1))
+  }
+}
+
+function parsed(raw: string): string | undefined {
+  try {
+    return JSON.parse(`"${raw}"`) as string
+  } catch {
+    return undefined
+  }
+}
 
 /** A body that can be read once, like that of an {@link UpstreamResponse}. */
 export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume'>

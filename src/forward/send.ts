@@ -6,8 +6,8 @@ import { Attempt } from './attempt.ts'
 import type { Budget, BudgetRequest, Reservation } from './budget.ts'
 import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
 import { requestHeaders } from './headers.ts'
+import { ResponseTimeoutError } from './problem.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
-import { ResponseTimeoutError } from './upstream-error.ts'
 import type { Connection } from './upstreams.ts'
 
 /** A call is sent at most this often, however short the waits that Procore asks for. */

@@ -13,7 +13,7 @@ import type {
   UpstreamSettings,
 } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import type { FileHostLimiter } from '../guards/file-host-limiter.ts'
+import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { type Connector, connector } from '../network/connect.ts'
 import type { BudgetView, CompanyLoad } from '../observe/live.ts'
 import type { Attempt } from './attempt.ts'

@@ -2,11 +2,11 @@
 // a server may read.
 import { METHODS } from '../config/access-rules.ts'
 import type { Access, AccessRule } from '../config/config.ts'
-import { quote } from '../routing/quote.ts'
 import {
   METHOD_OVERRIDE,
   queriesOf,
   queryValues,
+  quote,
   type RawHeaders,
   readingsOf,
 } from '../routing/raw-request.ts'

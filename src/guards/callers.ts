@@ -1,12 +1,20 @@
 // Identifies the caller by its key, and decides what it may call.
+import { isIPv6 } from 'node:net'
 import type { Caller, Config, GuardSettings } from '../config/config.ts'
 import type { Secret } from '../config/secret.ts'
 import { ProxyError } from '../errors.ts'
-import { quote } from '../routing/quote.ts'
-import { headerValues, type RawHeaders, readingsOf } from '../routing/raw-request.ts'
+import {
+  headerValues,
+  type Parameter,
+  queriesOf,
+  queryValues,
+  quote,
+  type RawHeaders,
+  readingsOf,
+  segmentsAfter,
+} from '../routing/raw-request.ts'
 import { type AccessDecision, decideAccess, isRead, type JudgedRequest, type Rights } from './access.ts'
 import { FILES_PATH } from './file-hosts.ts'
-import { mayUseProject, namedProjects } from './projects.ts'
 
 /** Who a request is from, as far as keys show. */
 export interface Identity {
@@ -233,4 +241,105 @@ function needsNoProject({ method, path }: JudgedRequest): boolean {
 
 function denied(why: string): AccessDecision {
   return { allowed: false, why, byRule: false }
+}
+
+/**
+ * Keys that end in `project_id` or `project_ids` in some spelling, including nested ones: `project_id[]`,
+ * `Project-ID`, `projectId`, `filters[project_ids][]`; and `project` alone, as in `projects[]` and `filters[project]`.
+ */
+const PROJECT_ID: Parameter = {
+  name: 'project_id',
+  hint: /project/i,
+  key: /(?:^|[^a-z0-9])projects?(?:[-_. ]?ids?(?:$|[^a-z0-9])|\]?\[ids?(?:$|[^a-z0-9])|\]?(?:\[[0-9]*\])?$)/i,
+}
+
+/**
+ * Of these, the keys with which Procore's endpoints select a project. The others are filters, which an endpoint may
+ * ignore.
+ */
+const OWN_PROJECT_ID: Parameter = { name: 'project_id', hint: /project_id/, key: /^project_id(?:\[\])?$/ }
+
+/** The projects that a request names. */
+export interface NamedProjects {
+  /** Every id that any reading finds, as text. A segment that is not an id is included unchanged. */
+  readonly ids: readonly string[]
+  /** Whether the request selects these projects. A nested filter alone may be ignored by the endpoint. */
+  readonly isConfined: boolean
+}
+
+/**
+ * Finds the projects that a path (`/projects/ID/`) and a query (`project_id`) name. `path` is raw, without a company
+ * prefix; `query` is raw, with its `?`. Undefined if the path cannot be judged. Throws `request_invalid` for a key or
+ * value that cannot be decoded.
+ */
+export function namedProjects(path: string, query: string): NamedProjects | undefined {
+  const readings = readingsOf(path)
+  if (readings === undefined) return undefined
+  const inPath = segmentsAfter(readings, 'projects').map((segment) => segment.replace(/\.[a-z0-9]+$/, ''))
+  const inQuery = queriesOf(path, query).flatMap((each) => queryValues(each, PROJECT_ID))
+  const isAsked = inPath.length > 0 || queryValues(query, OWN_PROJECT_ID).length > 0
+  // Some endpoints accept several ids, separated by commas.
+  return { ids: [...inPath, ...inQuery.flatMap((value) => value.split(','))], isConfined: isAsked }
+}
+
+/**
+ * Whether the caller may use a project. Ids are compared as text. If `projects` is undefined, every project is
+ * allowed.
+ */
+export function mayUseProject(projects: readonly string[] | undefined, id: string): boolean {
+  return projects?.includes(id) ?? true
+}
+
+const FREE_GUESSES = 10
+const WINDOW_MS = 60_000
+const DELAY_MS = 1_000
+/** How many addresses are remembered. The one that guessed longest ago is forgotten first. */
+const MOST_ADDRESSES = 1_000
+
+/** Counts wrong keys by address. Requests with a correct key are never delayed. */
+export class KeyThrottle {
+  readonly #now: () => number
+  /** The times of the latest wrong keys, at most ten for each address. */
+  readonly #guesses = new Map<string, number[]>()
+
+  /** `now` is in milliseconds and never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
+  /**
+   * Counts a wrong key from this address (undefined for a unix socket) and returns the delay of its refusal in
+   * milliseconds.
+   */
+  delayMs(address: string | undefined): number {
+    const from = networkOf(address ?? '')
+    const now = this.#now()
+    const recent = (this.#guesses.get(from) ?? []).filter((at) => now - at < WINDOW_MS)
+    const delay = recent.length >= FREE_GUESSES ? DELAY_MS : 0
+    this.#guesses.delete(from)
+    this.#guesses.set(from, [...recent, now].slice(-FREE_GUESSES))
+    if (this.#guesses.size > MOST_ADDRESSES) {
+      for (const oldest of this.#guesses.keys()) {
+        this.#guesses.delete(oldest)
+        break
+      }
+    }
+    return delay
+  }
+
+  /** How many addresses are remembered. */
+  get size(): number {
+    return this.#guesses.size
+  }
+}
+
+/** The address; for IPv6 its /64, because one subscriber usually has all of it. */
+function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mapped !== undefined || !isIPv6(address)) return mapped ?? address
+  const [head = '', tail] = address.toLowerCase().split('::')
+  const before = head.split(':').filter(Boolean)
+  const after = tail === undefined ? [] : tail.split(':').filter(Boolean)
+  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0')
+  return [...before, ...zeros, ...after].slice(0, 4).join(':')
 }

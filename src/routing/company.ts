@@ -1,8 +1,15 @@
 // Chooses the company of a request: by listener, Host label, path prefix, header, path, query, or default.
 import type { AnyCompany, Company, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { quote } from './quote.ts'
-import { COMPANY_ID, queriesOf, queryValues, readingsOf, segmentsAfter, type Target } from './raw-request.ts'
+import {
+  COMPANY_ID,
+  queriesOf,
+  queryValues,
+  quote,
+  readingsOf,
+  segmentsAfter,
+  type Target,
+} from './raw-request.ts'
 
 /** A raw path, split into the company prefix and the rest. */
 export interface CutPath {

@@ -2,6 +2,17 @@
 import { isUtf8 } from 'node:buffer'
 import { ProxyError } from '../errors.ts'
 
+const LONGEST_QUOTED = 80
+
+/** Control, bidirectional and invisible characters, and line separators. */
+const TRICKY = /[\u0000-\u001f"\u007f-\u00a0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
+
+/** The value between double quotes, cut to 80 characters. Only for host, origin and company values, never for secrets. */
+export function quote(value: string): string {
+  const text = value.slice(0, LONGEST_QUOTED).toWellFormed().replace(TRICKY, '')
+  return value.length > LONGEST_QUOTED ? `"${text}…"` : `"${text}"`
+}
+
 /** `[name, value, name, value, …]`, as in `IncomingMessage.rawHeaders`. */
 export type RawHeaders = readonly string[]
 
@@ -123,7 +134,7 @@ function undecodable(name: string): ProxyError {
 /** No legitimate path has more layers of escapes. */
 const MOST_LAYERS = 3
 /** In characters, without the query; far longer than any path of Procore's API. */
-const LONGEST = 4096
+const LONGEST_PATH = 4096
 
 const ESCAPE = /%[0-9a-f]{2}/i
 /** A path with a single reading, as nearly all paths are. A dot matters in the last segment only. */
@@ -136,7 +147,7 @@ const DROPPED = /[\0-\x20\x7f]/g
  * than 4096 characters or has more than three layers of escapes, because such a path cannot be judged.
  */
 export function readingsOf(path: string): readonly string[] | undefined {
-  if (path.length > LONGEST) return undefined
+  if (path.length > LONGEST_PATH) return undefined
   if (PLAIN.test(path)) return [path]
   const readings = new Set<string>()
   let layer = path

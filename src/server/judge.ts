@@ -15,11 +15,12 @@ import {
   judgeRequiredHeader,
   visibleCompanies,
 } from '../guards/callers.ts'
-import { corsHeaders, isPreflight } from '../guards/cors.ts'
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import {
+  corsHeaders,
   type Host,
   hostLabel,
+  isPreflight,
   judgeFraming,
   judgeHost,
   judgeLoop,

@@ -1,12 +1,37 @@
 // Opens and closes the sockets that callers connect to, and counts the requests that they have under way.
-import { chmodSync } from 'node:fs'
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
-import { CallerConnections } from './connections.ts'
-import { clearStaleSocket } from './unix-socket.ts'
-import { onClientError, onConnect } from './unreadable.ts'
+import { CallerConnections, onClientError, onConnect } from './connections.ts'
+
+/** Throws if a process listens at `path`, or if something other than a socket is there. */
+export async function clearStaleSocket(path: string): Promise<void> {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  if (stats === undefined) return
+  if (!stats.isSocket()) {
+    throw new Error(`unix:${path}: there is a file in the way that is no socket; choose another path`)
+  }
+  if (await answers(path)) {
+    throw new Error(`unix:${path}: another process listens there; stop it, or choose another path`)
+  }
+  unlinkSync(path)
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false)
+      else reject(error)
+    })
+  })
+}
 
 /** One of the addresses that the proxy listens on. */
 export interface Listener {

@@ -1,8 +1,8 @@
-// Covers src/forward/file-urls.ts
+// Covers src/forward/links.ts
 import t from 'tap'
 import type { Environment } from '../../src/config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
-import { absoluteReference, rewriteFileUrl } from '../../src/forward/file-urls.ts'
+import { absoluteReference, rewriteFileUrl } from '../../src/forward/links.ts'
 
 const [PRODUCTION] = BUILT_IN_ENVIRONMENTS as [Environment]
 const BASE = { origin: 'http://localhost:8377', prefix: '/acme' }

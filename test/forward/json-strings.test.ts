@@ -1,7 +1,7 @@
-// Covers src/forward/json-strings.ts
+// Covers src/forward/response-body.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { DEEPEST, JsonStrings, LONGEST_STRING_BYTES } from '../../src/forward/json-strings.ts'
+import { DEEPEST, JsonStrings, LONGEST_STRING_BYTES } from '../../src/forward/response-body.ts'
 
 const swap = (value: string) => (/^h[^é]*$/i.test(value) ? `<${value}>` : undefined)
 

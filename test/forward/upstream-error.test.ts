@@ -1,4 +1,4 @@
-// Covers src/forward/upstream-error.ts
+// Covers src/forward/problem.ts
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { Client, errors } from 'undici'
 import { Secret } from '../../src/config/secret.ts'
 import { type ErrorCode, ProxyError } from '../../src/errors.ts'
-import { ResponseTimeoutError, upstreamError } from '../../src/forward/upstream-error.ts'
+import { ResponseTimeoutError, upstreamError } from '../../src/forward/problem.ts'
 import { OutboundProxyError, type OutboundProxyReason } from '../../src/network/connection-error.ts'
 
 const coded = (code: string, cause?: unknown) => Object.assign(new Error('s3cret', { cause }), { code })

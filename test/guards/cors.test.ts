@@ -1,6 +1,6 @@
-// Covers src/guards/cors.ts
+// Covers src/guards/headers.ts
 import t from 'tap'
-import { corsHeaders, isPreflight } from '../../src/guards/cors.ts'
+import { corsHeaders, isPreflight } from '../../src/guards/headers.ts'
 
 const ORIGIN = 'https://app.example'
 

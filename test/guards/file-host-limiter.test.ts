@@ -1,6 +1,6 @@
-// Covers src/guards/file-host-limiter.ts
+// Covers src/guards/file-hosts.ts
 import t from 'tap'
-import { FileHostLimiter } from '../../src/guards/file-host-limiter.ts'
+import { FileHostLimiter } from '../../src/guards/file-hosts.ts'
 import { watch } from '../fixtures/clock.ts'
 
 const settle = () => new Promise<void>((resolve) => void setImmediate(resolve))

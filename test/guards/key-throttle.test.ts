@@ -1,6 +1,6 @@
-// Covers src/guards/key-throttle.ts
+// Covers src/guards/callers.ts
 import t from 'tap'
-import { KeyThrottle } from '../../src/guards/key-throttle.ts'
+import { KeyThrottle } from '../../src/guards/callers.ts'
 
 function throttle() {
   const clock = { now: 0 }

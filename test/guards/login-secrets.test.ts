@@ -1,6 +1,6 @@
-// Covers src/guards/login-secrets.ts
+// Covers src/server/placeholder-login.ts
 import t from 'tap'
-import { loginSecrets } from '../../src/guards/login-secrets.ts'
+import { loginSecrets } from '../../src/server/placeholder-login.ts'
 
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
 

@@ -1,6 +1,6 @@
-// Covers src/guards/projects.ts
+// Covers src/guards/callers.ts
 import t from 'tap'
-import { mayUseProject, namedProjects } from '../../src/guards/projects.ts'
+import { mayUseProject, namedProjects } from '../../src/guards/callers.ts'
 
 t.test('The projects of path and query are named, and compared as text', async (t) => {
   t.same(namedProjects('/rest/v1.0/projects/5/x', '?project_id=7'), { ids: ['5', '7'], isConfined: true })

@@ -1,6 +1,6 @@
-// Covers src/routing/quote.ts
+// Covers src/routing/raw-request.ts
 import t from 'tap'
-import { quote } from '../../src/routing/quote.ts'
+import { quote } from '../../src/routing/raw-request.ts'
 
 t.test('A quoted value is short and holds nothing that a log or terminal would act on', async (t) => {
   const cases: [string, string][] = [

@@ -1,11 +1,11 @@
-// Twin of src/server/unix-socket.ts; test/cli/start.test.ts tries it with real proxies.
+// Twin of src/server/listeners.ts; test/cli/start.test.ts tries it with real proxies.
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { clearStaleSocket } from '../../src/server/unix-socket.ts'
+import { clearStaleSocket } from '../../src/server/listeners.ts'
 
 t.test('only a stale socket makes way', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'pp-'))

@@ -1,9 +1,8 @@
-// Covers src/server/unreadable.ts: what comes in is no HTTP, or no request to answer to.
+// Covers src/server/connections.ts: what comes in is no HTTP, or no request to answer to.
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
-import type { CallerConnections } from '../../src/server/connections.ts'
-import { onClientError } from '../../src/server/unreadable.ts'
+import { type CallerConnections, onClientError } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
