@@ -53,8 +53,19 @@ export async function deliver(
   }
   const passing = { ...delivery, status, headers, writeHead }
   const whole = plan === undefined ? upstream.whole?.(MOST_AT_ONCE_BYTES) : undefined
-  if (whole !== undefined) await passWhole(whole, response, passing)
-  else await pass(plan === undefined ? upstream : transformed(upstream, plan), response, passing)
+  if (whole === undefined) {
+    await pass(plan === undefined ? upstream : transformed(upstream, plan), response, passing)
+  } else {
+    keep(whole, passing)
+    if (delivery.beforeEnd !== undefined) {
+      await delivery.beforeEnd(status).catch((error) => {
+        // The caller still gets the beginning of a response, which then breaks off.
+        openResponse(response, writeHead)
+        throw error
+      })
+    }
+    writeWhole(whole, response, passing)
+  }
   if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
   exchange.bodies?.answer?.end()
 }
@@ -66,15 +77,7 @@ interface Passing extends Delivery {
   readonly writeHead: (all?: readonly string[]) => void
 }
 
-async function passWhole(body: Buffer, response: ServerResponse, passing: Passing): Promise<void> {
-  const { beforeEnd, status, headers, writeHead } = passing
-  keep(body, passing)
-  if (beforeEnd !== undefined) {
-    await beforeEnd(status).catch((error) => {
-      openResponse(response, writeHead)
-      throw error
-    })
-  }
+function writeWhole(body: Buffer, response: ServerResponse, { headers, writeHead }: Passing): void {
   // Its length is known, although Procore may have sent it in chunks.
   const isCounted = body.length === 0 || lengthIn(headers)
   writeHead(isCounted ? headers : [...headers, 'Content-Length', String(body.length)])

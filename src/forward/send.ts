@@ -1,6 +1,7 @@
 // Sends a call to Procore: takes a budget place, a token and a connection, judges the response, and sends again if
 // that helps.
 import type { LiveToken } from '../auth/token-source.ts'
+import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
 import type { Budget, BudgetRequest, Reservation } from './budget.ts'
@@ -34,11 +35,17 @@ interface Progress {
   isRenewed: boolean
 }
 
-/** Sends a call; one for a file waits until the name of its host may be looked up. Throws what {@link sendNow} throws. */
-export async function send(call: Call): Promise<UpstreamResponse> {
-  const { lookUps, host } = call.upstream
-  if (lookUps === undefined) return await sendNow(call)
-  const leave = await lookUps.enter(host, call.queueKey)
+/**
+ * Sends a call until there is a response to return. Throws ProxyError, the connection's error, or CallerGoneError.
+ * While a call waits for the budget or for a token, it holds no connection.
+ */
+export function send(call: Call): Promise<UpstreamResponse> {
+  return call.upstream.lookUps === undefined ? sendNow(call) : sendToFileHost(call, call.upstream.lookUps)
+}
+
+/** Waits until the name of the file's host may be looked up. */
+async function sendToFileHost(call: Call, lookUps: FileHostLimiter): Promise<UpstreamResponse> {
+  const leave = await lookUps.enter(call.upstream.host, call.queueKey)
   let hasAnswered = false
   try {
     // A caller that left while it waited must cause no look-up.
@@ -51,34 +58,35 @@ export async function send(call: Call): Promise<UpstreamResponse> {
   }
 }
 
-/**
- * Sends a call until there is a response to return. Throws ProxyError, the connection's error, or CallerGoneError.
- * While a call waits for the budget or for a token, it holds no connection.
- */
 async function sendNow(call: Call): Promise<UpstreamResponse> {
-  const { upstream } = call
+  const { upstream, exchange, departure, queueKey } = call
+  const { budget, tokens, pool } = upstream
   upstream.retries.earn()
   const deadline = performance.now() + upstream.rateLimit.maxWaitMs
   const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
-  const { budget } = upstream
   const request = budgetRequest(call, deadline)
   for (;;) {
     progress.attempts++
     const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
-    const started = await start(call, reservation)
-    let response: Attempt
+    let attempt: Attempt | undefined
+    let token: LiveToken
     try {
-      response = await started.attempt.response
-      call.exchange.upstreamMs = performance.now() - (call.exchange.sentAt ?? 0)
+      token = tokens.current() ?? (await waitForToken(call))
+      const acquired = pool.acquire(queueKey, departure)
+      attempt = begin(call, token, acquired instanceof Promise ? await acquired : acquired)
+      await attempt.response
     } catch (error) {
       reservation?.left()
+      if (attempt === undefined) throw error
       if (!(error instanceof TokenEndedError)) {
-        await waitAfterFailure(call, progress, started.attempt, error as Error)
+        await waitAfterFailure(call, progress, attempt, error as Error)
       }
       continue
     }
-    reservation?.answered(response.status, response.head)
-    if (!(await isToBeSentAgain(call, progress, response, started.token))) return response
+    exchange.upstreamMs = performance.now() - (exchange.sentAt ?? 0)
+    reservation?.answered(attempt.status, attempt.head)
+    const isToBeSentAgain = sendsAgain(call, progress, attempt, token)
+    if (isToBeSentAgain === false || !(await isToBeSentAgain)) return attempt
   }
 }
 
@@ -106,24 +114,6 @@ async function waitForPlace(call: Call, budget: Budget, request: BudgetRequest):
 function endpointOf({ method, path }: Call): string {
   const mark = path.indexOf('?')
   return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
-}
-
-interface Started {
-  readonly attempt: Attempt
-  readonly token: LiveToken
-}
-
-/** Gets a token and a connection and starts an attempt. If that fails, the reservation is given back. */
-async function start(call: Call, reservation: Reservation | undefined): Promise<Started> {
-  const { tokens, pool } = call.upstream
-  try {
-    const token = tokens.current() ?? (await waitForToken(call))
-    const connection = await pool.acquire(call.queueKey, call.departure)
-    return { token, attempt: begin(call, token, connection) }
-  } catch (error) {
-    reservation?.left()
-    throw error
-  }
 }
 
 async function waitForToken(call: Call): Promise<LiveToken> {
@@ -196,12 +186,12 @@ async function waitAfterFailure(
 }
 
 /** Waits as needed; true if the response was discarded and the call has to be sent again. */
-function isToBeSentAgain(
+function sendsAgain(
   call: Call,
   progress: Progress,
   response: Attempt,
   token: LiveToken,
-): boolean | Promise<boolean> {
+): false | Promise<boolean> {
   switch (response.status) {
     case 401:
       return renewToken(call, progress, response, token)

@@ -310,7 +310,9 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   const beforeEnd = audits.recordOnce(call.exchange)
   await forward(call, reply.raw, forwarded, { send, beforeEnd })
   // Records the response if it broke off or its caller disconnected; otherwise this does nothing.
-  await beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
+  if (beforeEnd !== undefined) {
+    await beforeEnd(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
+  }
 }
 
 interface Refused {
