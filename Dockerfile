@@ -31,7 +31,7 @@ COPY --from=build /app/dist/page ./dist/page
 COPY --from=build /app/dist/bin ./dist/bin
 COPY completions ./completions
 # Owned by root, so that the program cannot write to it.
-COPY --from=warm --chown=0:0 --chmod=755 /app/dist/cache ./dist/cache
+COPY --from=warm --chown=0:0 --chmod=755 /app/dist/compiled ./dist/compiled
 # A small young generation keeps memory low while bodies and lists stream through; V8's default suits machines, not sidecars.
 ENV NODE_ENV=production NODE_OPTIONS=--max-semi-space-size=8
 USER 65532:65532

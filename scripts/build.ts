@@ -33,7 +33,7 @@ copyFileSync(join(ROOT, 'scripts/entry.cjs'), ENTRY)
 chmodSync(ENTRY, 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
 run(join(ROOT, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json')
-// A run of the demo compiles what every start needs, and Node keeps the compiled code in dist/cache.
+// A run of the demo compiles what every start needs, and Node keeps the compiled code in dist/compiled.
 if (!isCold) {
   try {
     run(process.execPath, ENTRY, 'demo', '--once')

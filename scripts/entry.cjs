@@ -14,5 +14,5 @@ if (Number(version.split('.')[0]) < 24) {
 // V8's compiled code is kept beside the program, in a folder that is as trustworthy as the program itself: who can write
 // there can replace the program. Where the folder cannot be written, the program starts without a cache.
 // biome-ignore lint/style/useNodejsImportProtocol: old versions of Node do not know the protocol.
-require('module').enableCompileCache(require('path').join(__dirname, '..', 'cache'))
+require('module').enableCompileCache(require('path').join(__dirname, '..', 'compiled'))
 require('./program.cjs')

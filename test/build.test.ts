@@ -60,14 +60,14 @@ t.test('compiled code is kept beside the program, and a damaged cache is no fail
   const version = () => runToEnd(t, ['--version'], { cwd: folder, main })
   const worked = { code: 0, err: '' }
   t.match(await version(), worked)
-  const kept = () => globSync('dist/cache/*/*', { cwd: folder }).map((file) => join(folder, file))
+  const kept = () => globSync('dist/compiled/*/*', { cwd: folder }).map((file) => join(folder, file))
   t.equal(kept().length, 1)
-  t.ok(globSync('dist/cache/*', { cwd: ROOT }).length, 'the build makes it')
+  t.ok(globSync('dist/compiled/*', { cwd: ROOT }).length, 'the build makes it')
   writeFileSync(kept()[0]!, 'no code')
   t.match(await version(), worked)
   t.teardown(() => chmodSync(join(folder, 'dist'), 0o755))
   writeFileSync(join(folder, 'file'), '')
-  execFileSync('sh', ['-c', 'rm -r dist/cache && ln -s ../file dist/cache'], { cwd: folder })
+  execFileSync('sh', ['-c', 'rm -r dist/compiled && ln -s ../file dist/compiled'], { cwd: folder })
   t.match(await version(), worked, 'a folder that cannot be made is no failure either')
 })
 
