@@ -11,6 +11,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
+COPY config ./config
 RUN node scripts/build.ts --cold
 
 # Node keeps the compiled form of the program, which fits only the Node version and the user that made it: a run of the demo

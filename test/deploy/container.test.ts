@@ -1,9 +1,11 @@
 // Covers the Dockerfile and deploy/compose: what they name exists, and they give no more rights than needed.
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { DEMO_COMPANIES } from '../../src/fake/procore.ts'
+import { shortFolder } from '../fixtures/cli.ts'
 
 const root = join(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
@@ -50,12 +52,26 @@ t.test('the build sees nothing but what it needs', async (t) => {
   const [all, ...shown] = read('.dockerignore').trim().split('\n')
   t.equal(all, '*')
   for (const line of shown)
-    t.match(line, /^!(package(-lock)?\.json|tsconfig\*\.json|completions|scripts|src)$/)
-  const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, names = '']) =>
-    names.split(' '),
-  )
-  for (const name of copied) t.ok(shown.includes(`!${name.replace(/^tsconfig.*/, 'tsconfig*.json')}`), name)
+    t.match(line, /^!(package(-lock)?\.json|tsconfig\*\.json|completions|config|scripts|src)$/)
+  for (const name of copied(dockerfile))
+    t.ok(shown.includes(`!${name.replace(/^tsconfig.*/, 'tsconfig*.json')}`), name)
 })
+
+t.test('what the first stage copies is enough for the build', async (t) => {
+  const [, stage = ''] = dockerfile.split(/^FROM /m)
+  const folder = shortFolder(t)
+  for (const name of copied(stage)) cpSync(join(root, name), join(folder, name), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  const [, command = ''] = /^RUN node (scripts\/build\.ts .*)$/m.exec(stage) ?? []
+  // tap's loader in NODE_OPTIONS is only for the sources.
+  execFileSync('env', ['-u', 'NODE_OPTIONS', process.execPath, ...command.split(' ')], { cwd: folder })
+  t.ok(existsSync(join(folder, 'dist/bin/program.cjs')))
+})
+
+/** What a Dockerfile, or a stage of one, copies from the project. */
+function copied(text: string): string[] {
+  return [...text.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, names = '']) => names.split(' '))
+}
 
 t.test('deploy/compose: one network, no secret but in a file, as little right as there can be', async (t) => {
   const base = parse(read('deploy/compose/compose.yaml')) as Compose
