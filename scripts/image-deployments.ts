@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parse } from 'yaml'
 import type { Podman } from './podman.ts'
 
@@ -76,6 +77,7 @@ async function up(podman: Podman, image: string, folder: string): Promise<string
 interface Probe {
   exec?: { command: string[] }
   httpGet?: { path: string; port: string }
+  failureThreshold?: number
 }
 
 interface Container {
@@ -174,8 +176,14 @@ async function runPod(
     for (const probe of probes) {
       if (probe === undefined) continue
       const command = probe.exec?.command ?? ['/nodejs/bin/node', '-e', askFor(probe, sidecar!)]
-      const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...command)
-      assert.equal(code, 0, `${command.join(' ')}: ${err}`)
+      // A kubelet asks again each second until the container has started.
+      let attempts = probe === sidecar!.startupProbe ? probe.failureThreshold! : 1
+      for (;;) {
+        const { code, err } = await podman.try('exec', 'pod-procore-proxy', ...command)
+        if (code === 0) break
+        assert.ok(--attempts > 0, `${command.join(' ')}: ${err}`)
+        await sleep(1000)
+      }
       tried++
     }
     await podman.run('start', 'pod-app')
