@@ -22,7 +22,7 @@ import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
 import { registerErrorDocs } from './error-docs.ts'
-import { type Judgement, judge, type ListRequest, type Runtime } from './judge.ts'
+import { isHealth, type Judgement, judge, LIVE, type ListRequest, READY, type Runtime } from './judge.ts'
 import type { Drain } from './listeners.ts'
 import type { Audits, Observation } from './observation.ts'
 import { registerMetrics, registerStatus } from './own-pages.ts'
@@ -30,6 +30,7 @@ import type { OwnPlaces } from './own-places.ts'
 import { registerPage } from './page.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 
+/** What the hooks found out about a request, for the route that answers it. */
 export interface RequestContext {
   readonly exchange: Exchange
   /** The caller's connection. */
@@ -59,58 +60,12 @@ export function requestContext(request: FastifyRequest): RequestContext {
 }
 
 /** The internal route of requests to Procore: Fastify routes by this path, but the original URL is sent. */
-export const FORWARD_ROUTE = '/rest/'
-
-export interface ForwardingRoute {
-  /** The origin that a request goes to. */
-  readonly originOf: (request: FastifyRequest) => string
-  /** Answers the hijacked reply. */
-  readonly carry: (request: FastifyRequest, reply: FastifyReply) => void
-}
-
-/** Serves {@link FORWARD_ROUTE}. */
-export async function registerForwarding(
-  app: FastifyInstance,
-  { originOf, carry }: ForwardingRoute,
-): Promise<void> {
-  await app.register(httpProxy, {
-    upstream: '',
-    replyOptions: { getUpstream: originOf },
-    httpMethods: [...FORWARDED_METHODS],
-    routes: [FORWARD_ROUTE],
-    proxyPayloads: false,
-    // Invariant: requests leave only through the company's own connections.
-    undici: { request: neverSent },
-    handler: (request: FastifyRequest, reply: FastifyReply) => {
-      reply.hijack()
-      carry(request, reply)
-    },
-  } as Parameters<typeof httpProxy>[1])
-}
-
-function neverSent(): never {
-  throw new Error('the handler sends every request')
-}
-
-const LIVE = '/_proxy/health/live'
-const READY = '/_proxy/health/ready'
-export const HEALTH_PATHS: readonly string[] = [LIVE, READY]
-
-/** Whether `metrics.listen` serves this request target: health or metrics. */
-export function isForMetrics(target: string): boolean {
-  return isHealth(target) || pathOf(target) === '/_proxy/metrics'
-}
-
-/** Whether a request target is a health endpoint, with or without a query. */
-export function isHealth(target: string): boolean {
-  return HEALTH_PATHS.includes(pathOf(target))
-}
-
+const FORWARD_ROUTE = '/rest/'
 /** Whether the proxy accepts requests; `strict` also requires a token for each account. Never calls Procore. */
-export type IsReady = (strict: boolean) => boolean
+type IsReady = (strict: boolean) => boolean
 
 /** `live` is up while the process answers; `ready` is up while `isReady` returns true. */
-export function registerHealth(app: FastifyInstance, isReady: IsReady): void {
+function registerHealth(app: FastifyInstance, isReady: IsReady): void {
   app.get(LIVE, (_request, reply) => answer(reply, true))
   app.get<{ Querystring: { strict?: string } }>(READY, ({ query }, reply) =>
     answer(reply, isReady(query.strict === '1')),
@@ -123,11 +78,6 @@ function answer(reply: FastifyReply, isUp: boolean): void {
     .header('cache-control', 'no-store')
     .type('text/plain; charset=utf-8')
     .send(isUp ? 'up\n' : 'down\n')
-}
-
-function pathOf(target: string): string {
-  const mark = target.indexOf('?')
-  return mark === -1 ? target : target.slice(0, mark)
 }
 
 export interface AppDeps {
@@ -197,10 +147,21 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)
   }
-  await registerForwarding(app, {
-    originOf: (request) => forwardedOf(request).call.upstream.origin,
-    carry: (request, reply) => void carry(deps, request, reply),
-  })
+  await app.register(httpProxy, {
+    upstream: '',
+    replyOptions: {
+      getUpstream: (request: FastifyRequest) => forwardedOf(request).call.upstream.origin,
+    },
+    httpMethods: [...FORWARDED_METHODS],
+    routes: [FORWARD_ROUTE],
+    proxyPayloads: false,
+    // Invariant: requests leave only through the company's own connections.
+    undici: { request: neverSent },
+    handler: (request: FastifyRequest, reply: FastifyReply) => {
+      reply.hijack()
+      void carry(deps, request, reply)
+    },
+  } as Parameters<typeof httpProxy>[1])
   await app.ready()
   return app
 }
@@ -360,4 +321,8 @@ function routeOf(target: string): string {
 
 function noSchemas(): never {
   throw new Error('no route has a schema')
+}
+
+function neverSent(): never {
+  throw new Error('the handler sends every request')
 }

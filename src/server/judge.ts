@@ -43,11 +43,30 @@ import {
   shownTo,
 } from '../routing/company.ts'
 import { headerValues, readTarget, type Target } from '../routing/raw-request.ts'
-import { isForMetrics, isHealth } from './app.ts'
 import type { Listener } from './listeners.ts'
 
 /** The start of the path of a whole list; the API's path follows. */
 const LIST = /^\/_proxy\/(?:csv|ndjson|json)(?=\/)/
+
+/** The two health endpoints say up or down and nothing else. */
+export const LIVE = '/_proxy/health/live'
+export const READY = '/_proxy/health/ready'
+
+/** Whether `metrics.listen` serves this request target: health or metrics. */
+export function isForMetrics(target: string): boolean {
+  return isHealth(target) || pathOf(target) === '/_proxy/metrics'
+}
+
+/** Whether a request target is a health endpoint, with or without a query. */
+export function isHealth(target: string): boolean {
+  const path = pathOf(target)
+  return path === LIVE || path === READY
+}
+
+function pathOf(target: string): string {
+  const mark = target.indexOf('?')
+  return mark === -1 ? target : target.slice(0, mark)
+}
 
 /** What is derived from the current configuration. A reload replaces it. */
 export interface Runtime {

@@ -14,8 +14,8 @@ import { Recorder } from '../observe/recorder.ts'
 import type { Status } from '../observe/status.ts'
 import { statusOf } from '../observe/status-of.ts'
 import { companiesSeenBy, EVERYTHING, type Viewer } from '../observe/viewer.ts'
-import { isForMetrics } from './app.ts'
 import { EventStreams } from './event-streams.ts'
+import { isForMetrics } from './judge.ts'
 
 /** Records one request; later calls do nothing. Rejects if the line for a write cannot be written. */
 export type RecordOnce = (status: number | null) => Promise<void>
