@@ -131,11 +131,13 @@ export class Budget {
   }
 
   /**
-   * Learns from a response. Returns what it says about the rate windows, and for how long the whole budget is used up if
-   * it says that.
+   * Learns from a response. `redisNow`: the wall clock of Redis, if replicas share the budget. Returns what the response says
+   * about the rate windows, and for how long the whole budget is used up if it says that.
    */
-  learn(endpoint: string, status: number, head: ResponseHead, wallNow = Date.now()): Learned {
-    const now = this.now()
+  learn(endpoint: string, status: number, head: ResponseHead, redisNow?: number): Learned {
+    const ownNow = Date.now()
+    const now = this.now(ownNow)
+    const wallNow = redisNow ?? ownNow
     const reading = readingOf(head, wallNow)
     if (reading === undefined) this.windows.learnNothing()
     else this.windows.learn(reading, now)
@@ -168,9 +170,9 @@ export class Budget {
   }
 
   /** Monotonic milliseconds that also count while the machine sleeps; `performance.now()` and timers may stop then. */
-  protected now(): number {
+  protected now(wallNow = Date.now()): number {
     const now = performance.now()
-    const wallAheadMs = Date.now() - now
+    const wallAheadMs = wallNow - now
     if (wallAheadMs > this.#wallAheadMs + SLEPT_MS) this.#sleptMs += wallAheadMs - this.#wallAheadMs
     this.#wallAheadMs = wallAheadMs
     return now + this.#sleptMs

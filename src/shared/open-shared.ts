@@ -1,5 +1,5 @@
 // Sets up what replicas share; loaded only if `shared` is configured.
-import { hash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { RequestToken } from '../auth/token-source.ts'
 import type { Config, SharedSettings } from '../config/config.ts'
 import type { OpenBudget } from '../forward/budgets.ts'
@@ -22,9 +22,8 @@ export async function openShared(
   { upstream, network, shared: settings }: Pick<Config, 'upstream' | 'network'> & { shared: SharedSettings },
   log: Log,
 ) {
-  const replica = randomBytes(6).toString('base64url')
   const { certificates } = network
-  const link = new RedisLink({ settings, certificates, replica, log, retryMs: RETRY_MS })
+  const link = new RedisLink({ settings, certificates, log, retryMs: RETRY_MS })
   await link.connect()
   return {
     /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */

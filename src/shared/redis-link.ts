@@ -1,5 +1,5 @@
 // Keeps a connection to Redis or Valkey, knows whether it works, and runs scripts within a time limit.
-import { hash } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import type { SharedSettings } from '../config/config.ts'
@@ -46,8 +46,6 @@ interface LinkOptions {
   readonly settings: SharedSettings
   /** In PEM; trusted besides those that Node trusts. */
   readonly certificates: readonly string[]
-  /** This process's name in Redis. */
-  readonly replica: string
   readonly log: Log
   /** The wait before the first new attempt to connect, ms. It doubles up to fourfold. */
   readonly retryMs: number
@@ -65,7 +63,8 @@ const GOES_ON = {
 
 export class RedisLink {
   readonly #options: LinkOptions
-  readonly #host: string
+  /** This process's name in Redis. */
+  readonly #replica = randomBytes(6).toString('base64url')
   /** How often each kind of error occurred, for metrics. */
   readonly errors = new Map<SharedErrorReason, number>()
   /** Undefined while Redis is not used. */
@@ -78,7 +77,6 @@ export class RedisLink {
 
   constructor(options: LinkOptions) {
     this.#options = options
-    this.#host = new URL(options.settings.url.reveal()).host
     this.#retryMs = options.retryMs
   }
 
@@ -94,10 +92,10 @@ export class RedisLink {
   async run<T>(script: Script, owner: string, args: readonly (string | number)[]): Promise<T> {
     const connection = this.#connection
     if (connection === undefined) throw new SharedDownError(undefined)
-    const { settings, replica } = this.#options
+    const { settings } = this.#options
     // What is in braces keeps them in one slot of a cluster.
     const keys = script.keys.map((name) => `${settings.prefix}:v1:{${owner}}:${name}`)
-    const rest = [String(keys.length), ...keys, replica, ...args.map(String)]
+    const rest = [String(keys.length), ...keys, this.#replica, ...args.map(String)]
     try {
       return (await within(settings.timeoutMs, 'reply', evaluate(connection, script, rest))) as T
     } catch (cause) {
@@ -118,7 +116,7 @@ export class RedisLink {
 
   /** Tries to connect; resolves when that worked or failed, after about two seconds at the latest. */
   async connect(): Promise<void> {
-    const { settings, certificates, replica } = this.#options
+    const { settings, certificates } = this.#options
     let connection: RedisConnection | undefined
     const onLost = (cause: unknown) => {
       if (this.isUp && connection === this.#connection) this.#fail(new SharedDownError(cause))
@@ -127,7 +125,7 @@ export class RedisLink {
       const url = settings.url.reveal()
       connection = await connectRedis({ url, certificates, timeoutMs: CONNECT_MS, onLost })
       // The test is a write, because a Redis that is full or read-only answers everything else.
-      const probe = ['SET', `${settings.prefix}:v1:probe:${replica}`, '1', 'PX', '1000']
+      const probe = ['SET', `${settings.prefix}:v1:probe:${this.#replica}`, '1', 'PX', '1000']
       await within(settings.timeoutMs, 'reply', connection.send(probe))
       if (this.#isClosed) connection.destroy()
       else this.#succeed(connection)
@@ -141,9 +139,9 @@ export class RedisLink {
     this.#connection = connection
     const downMs = Math.round(performance.now() - this.#changedAt)
     this.#changedAt = performance.now()
-    const { log } = this.#options
     if (this.#isWarned) {
-      log.info({ host: this.#host, downMs }, 'Redis is back: replicas share the rate budget again')
+      const { log, settings } = this.#options
+      log.info({ host: hostOf(settings), downMs }, 'Redis is back: replicas share the rate budget again')
     }
     this.#isWarned = false
   }
@@ -165,13 +163,13 @@ export class RedisLink {
     if (this.#isWarned) return
     this.#isWarned = true
     const detail = cause instanceof Error ? cause.message : undefined
-    const goesOn = GOES_ON[settings.whenDown]
-    log.warn(
-      { host: this.#host, reason, detail },
-      `Redis cannot be used (${reason}): ${goesOn} until it is back`,
-    )
+    const message = `Redis cannot be used (${reason}): ${GOES_ON[settings.whenDown]} until it is back`
+    log.warn({ host: hostOf(settings), reason, detail }, message)
   }
 }
+
+/** Host and port, without the password. */
+const hostOf = ({ url }: SharedSettings) => new URL(url.reveal()).host
 
 /** A connection that is open. */
 export type RedisConnection = Awaited<ReturnType<typeof connectRedis>>

@@ -197,8 +197,8 @@ export class SharedBudget extends Budget {
       answered: (status, head) => {
         this.windows.release()
         // This machine's clock is not used, because it may be wrong.
-        const wallNow = this.#redisAheadMs === undefined ? Date.now() : performance.now() + this.#redisAheadMs
-        const { reading, usedUpMs } = this.learn(endpoint, status, head, wallNow)
+        const redisNow = this.#redisAheadMs && performance.now() + this.#redisAheadMs
+        const { reading, usedUpMs } = this.learn(endpoint, status, head, redisNow)
         const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
         const values = [known?.limit, known?.remaining, known?.resetInMs, usedUpMs]
         this.#settle([id, ...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])

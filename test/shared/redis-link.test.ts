@@ -22,7 +22,7 @@ async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test') 
     warn: (fields: object) => void events.push((fields as { reason: string }).reason),
     info: () => void events.push('up'),
   }
-  const link = new RedisLink({ settings, certificates: [], replica: 'r', log, retryMs: 50 })
+  const link = new RedisLink({ settings, certificates: [], log, retryMs: 50 })
   t.teardown(() => link.close())
   await link.connect()
   const add = (count = 1) => link.run(ADD, 'x', [count])
