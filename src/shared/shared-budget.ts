@@ -170,7 +170,8 @@ export class SharedBudget extends Budget {
     for (const waiter of [...this.line]) {
       const waitMs = this.waitFor(waiter.request)
       const refusal = refusalOf(waiter.request, { waitMs, waiting: 0, settings: this.settings })
-      if (refusal !== undefined) waiter.fail(rateLimited(refusal, waitMs))
+      // The first look at the link may have released it.
+      if (refusal !== undefined && waiter.isWaiting) waiter.fail(rateLimited(refusal, waitMs))
     }
   }
 
