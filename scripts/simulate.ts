@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connectRedis, type RedisConnection } from '../src/shared/redis-connection.ts'
+import { connectRedis, type RedisConnection } from '../src/shared/redis-link.ts'
 import { type Outcome, type Simulation, simulate } from '../test/fixtures/budget-simulation.ts'
 
 /** Hours of simulated time. */

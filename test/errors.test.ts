@@ -7,80 +7,29 @@ import { ERROR_KINDS, type ErrorCode, ProxyError } from '../src/errors.ts'
 import { problem, sendProblem } from '../src/forward/problem.ts'
 import { sendRaw } from './fixtures/proxy.ts'
 
-/** As docs/errors.md says. */
-const STATUSES: Record<ErrorCode, number> = {
-  request_invalid: 400,
-  company_required: 400,
-  company_unknown: 404,
-  company_conflict: 409,
-  host_not_allowed: 403,
-  origin_not_allowed: 403,
-  header_required: 412,
-  key_required: 401,
-  method_not_allowed: 405,
-  access_denied: 403,
-  route_unknown: 404,
-  credentials_rejected: 502,
-  token_unavailable: 503,
-  upstream_unreachable: 502,
-  upstream_timeout: 504,
-  upstream_protocol: 502,
-  rate_limited: 429,
-  overloaded: 503,
-  shutting_down: 503,
-  list_too_long: 422,
-  list_not_a_list: 422,
-  audit_unavailable: 503,
-  recording_missing: 404,
-  loop_detected: 508,
-  internal_error: 500,
-}
+/** `test/repository.test.ts` compares codes and statuses with docs/errors.md. */
+const kinds = Object.entries(ERROR_KINDS) as [ErrorCode, (typeof ERROR_KINDS)[ErrorCode]][]
 
 /** RFC 9209 section 2.3. */
-const PROXY_STATUS_TYPES = new Set([
-  'dns_timeout',
-  'dns_error',
-  'destination_not_found',
-  'destination_unavailable',
-  'destination_ip_prohibited',
-  'destination_ip_unroutable',
-  'connection_refused',
-  'connection_terminated',
-  'connection_timeout',
-  'connection_read_timeout',
-  'connection_write_timeout',
-  'connection_limit_reached',
-  'tls_protocol_error',
-  'tls_certificate_error',
-  'tls_alert_received',
-  'http_request_error',
-  'http_request_denied',
-  'http_response_incomplete',
-  'http_response_timeout',
-  'http_upgrade_failed',
-  'http_protocol_error',
-  'proxy_internal_response',
-  'proxy_internal_error',
-  'proxy_configuration_error',
-  'proxy_loop_detected',
-])
+const PROXY_STATUS_TYPES = `
+  dns_timeout dns_error destination_not_found destination_unavailable destination_ip_prohibited
+  destination_ip_unroutable connection_refused connection_terminated connection_timeout connection_read_timeout
+  connection_write_timeout connection_limit_reached tls_protocol_error tls_certificate_error tls_alert_received
+  http_request_error http_request_denied http_response_incomplete http_response_timeout http_upgrade_failed
+  http_protocol_error proxy_internal_response proxy_internal_error proxy_configuration_error proxy_loop_detected
+`.split(/\s+/)
 
-t.test('Every code has its status, and there is no other', async (t) => {
-  t.strictSame(
-    Object.fromEntries(Object.entries(ERROR_KINDS).map(([code, kind]) => [code, kind.status])),
-    STATUSES,
-  )
-  for (const [code, kind] of Object.entries(ERROR_KINDS)) {
-    t.ok(PROXY_STATUS_TYPES.has(kind.proxyStatus), `${code}: ${kind.proxyStatus}`)
+t.test('Every code has a Proxy-Status, a title and help', async (t) => {
+  for (const [code, kind] of kinds) {
+    t.ok(PROXY_STATUS_TYPES.includes(kind.proxyStatus), `${code}: ${kind.proxyStatus}`)
     t.match(kind.title, /^[A-Z].*[^.]$/, `${code}: a title without a full stop`)
     t.match(kind.help, /^[A-Z].*\.$/s, `${code}: help in whole sentences`)
   }
 })
 
 t.test('A ProxyError takes from the table what it is not told', async (t) => {
-  for (const [code, status] of Object.entries(STATUSES) as [ErrorCode, number][]) {
+  for (const [code, { status, help, proxyStatus }] of kinds) {
     const error = new ProxyError(code, 'detail')
-    const { help, proxyStatus } = ERROR_KINDS[code]
     t.match(error, { name: 'ProxyError', message: 'detail', code, status, help, proxyStatus })
     t.ok(error instanceof Error && error.stack)
     t.equal(error.retryAfterSeconds, undefined)
@@ -97,26 +46,25 @@ function field(headers: readonly string[], name: string): string | undefined {
 }
 
 t.test('A problem says what happened in the body and in headers', async (t) => {
-  for (const [code, status] of Object.entries(STATUSES) as [ErrorCode, number][]) {
+  for (const [code, { status, title, help, proxyStatus }] of kinds) {
     const cause = new Error('cause-secret')
     const error = new ProxyError(code, `Détail “${code}”`, { cause })
     const { headers, body } = problem(error, { requestId: 'id-1', company: 'acme' })
     t.strictSame(JSON.parse(body), {
       type: `/_proxy/errors#${code}`,
-      title: ERROR_KINDS[code].title,
+      title,
       status,
       detail: `Détail “${code}”`,
       code,
       company: 'acme',
       requestId: 'id-1',
-      help: ERROR_KINDS[code].help,
+      help,
     })
     t.notMatch(body + headers.join(), 'cause-secret')
     t.equal(field(headers, 'Content-Type'), 'application/problem+json')
     t.equal(field(headers, 'Content-Length'), String(Buffer.byteLength(body)))
     t.equal(field(headers, 'Cache-Control'), 'no-store')
     t.equal(field(headers, 'Procore-Proxy-Error'), code)
-    const { proxyStatus } = ERROR_KINDS[code]
     t.equal(field(headers, 'Proxy-Status'), `procore-proxy; error=${proxyStatus}; details="D?tail ?${code}?"`)
     t.equal(field(headers, 'X-Request-Id'), 'id-1')
     t.equal(field(headers, 'Procore-Proxy-Company'), 'acme')

@@ -2,8 +2,7 @@
 import type { ServiceAccount } from '../config/config.ts'
 import type { Ask, Reply } from '../network/ask.ts'
 import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
-import { retryAfterMs } from '../network/retry-after.ts'
-import { TokenFailure } from './token-failure.ts'
+import { retryAfterMs } from '../network/response.ts'
 
 /** An access token as the login server gave it. */
 export interface IssuedToken {
@@ -12,6 +11,30 @@ export interface IssuedToken {
   readonly lifetimeMs: number
   /** How old the token already is, if another replica obtained it; absent means 0. */
   readonly ageMs?: number
+}
+
+/** `rejected` is final, because the login server refused the credentials. All other failures may pass. */
+export type TokenFailureReason = 'rejected' | 'unreachable' | 'timeout' | 'tls' | 'bad_status' | 'bad_body'
+
+type FailureOptions = ErrorOptions & Readonly<{ retryAfterMs?: number | undefined }>
+
+/** A token request that failed. `message` contains no secret and no part of the response body. */
+export class TokenFailure extends Error {
+  override readonly name = 'TokenFailure'
+  readonly reason: TokenFailureReason
+  /** From Retry-After. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(reason: TokenFailureReason, message: string, options: FailureOptions = {}) {
+    super(message, options)
+    this.reason = reason
+    this.retryAfterMs = options.retryAfterMs
+  }
+
+  /** True if the same credentials would fail again. */
+  get final(): boolean {
+    return this.reason === 'rejected'
+  }
 }
 
 const DEFAULT_LIFETIME_SECONDS = 900
@@ -25,14 +48,8 @@ const REQUEST_TIMEOUT_MS = 10_000
 /** The time limit for the connection alone, so that the error can name what blocks it, such as an outbound proxy. */
 export const LOGIN_CONNECT_MS = 8_000
 /** Error codes of a token endpoint (RFC 6749 section 5.2). Nothing else of a body is ever repeated. */
-const OAUTH_ERRORS = new Set([
-  'invalid_request',
-  'invalid_client',
-  'invalid_grant',
-  'unauthorized_client',
-  'unsupported_grant_type',
-  'invalid_scope',
-])
+const OAUTH_ERROR =
+  /^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$/
 
 /** Sends one token request; throws {@link TokenFailure}. The secret goes to the account's login origin only. */
 export async function requestToken(
@@ -41,24 +58,21 @@ export async function requestToken(
   signal: AbortSignal,
 ): Promise<IssuedToken> {
   const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
-  let reply: Reply
-  try {
-    reply = await ask({
-      origin: account.environment.loginUrl,
-      path: '/oauth/token',
-      method: 'POST',
-      headers: [...['Content-Type', 'application/x-www-form-urlencoded'], ...['Accept', 'application/json']],
-      body: new URLSearchParams({
-        grant_type: 'client_credentials',
-        client_id: account.clientId,
-        client_secret: account.clientSecret.reveal(),
-      }).toString(),
-      signal: AbortSignal.any([signal, timeout]),
-      mostBytes: MOST_BODY_BYTES,
-    })
-  } catch (error) {
+  const reply = await ask({
+    origin: account.environment.loginUrl,
+    path: '/oauth/token',
+    method: 'POST',
+    headers: [...['Content-Type', 'application/x-www-form-urlencoded'], ...['Accept', 'application/json']],
+    body: new URLSearchParams({
+      grant_type: 'client_credentials',
+      client_id: account.clientId,
+      client_secret: account.clientSecret.reveal(),
+    }).toString(),
+    signal: AbortSignal.any([signal, timeout]),
+    mostBytes: MOST_BODY_BYTES,
+  }).catch((error: unknown) => {
     throw connectionFailure(error, timeout.aborted)
-  }
+  })
   return readTokenReply(reply)
 }
 
@@ -67,7 +81,7 @@ export function readTokenReply({ status, head, text }: Reply, wallNowMs: number 
   const json = text === undefined ? undefined : parseObject(text)
   if (status === 400 || status === 401 || status === 403) {
     const oauthError = json?.['error']
-    const code = typeof oauthError === 'string' && OAUTH_ERRORS.has(oauthError) ? `, ${oauthError}` : ''
+    const code = typeof oauthError === 'string' && OAUTH_ERROR.test(oauthError) ? `, ${oauthError}` : ''
     throw new TokenFailure('rejected', `the login server refused the credentials (HTTP ${status}${code})`)
   }
   if (status !== 200) {
@@ -78,9 +92,10 @@ export function readTokenReply({ status, head, text }: Reply, wallNowMs: number 
   return readToken(text, json)
 }
 
+const nonsense = (what: string) => new TokenFailure('bad_body', `the login server's answer ${what}`)
+
 /** Reads the token of a response with status 200. */
 function readToken(text: string | undefined, json: Record<string, unknown> | undefined): IssuedToken {
-  const nonsense = (what: string) => new TokenFailure('bad_body', `the login server's answer ${what}`)
   if (text === undefined) throw nonsense(`is longer than ${MOST_BODY_BYTES / 1024} KiB`)
   if (text.trim() === '') throw nonsense('is empty')
   if (json === undefined) throw nonsense('is not a JSON object')
@@ -93,10 +108,10 @@ function readToken(text: string | undefined, json: Record<string, unknown> | und
   if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') {
     throw nonsense('has a token that is not a bearer token')
   }
-  return { value, lifetimeMs: lifetimeSeconds(json['expires_in'], nonsense) * 1000 }
+  return { value, lifetimeMs: lifetimeSeconds(json['expires_in']) * 1000 }
 }
 
-function lifetimeSeconds(expiresIn: unknown, nonsense: (what: string) => TokenFailure): number {
+function lifetimeSeconds(expiresIn: unknown): number {
   const seconds =
     typeof expiresIn === 'string' && expiresIn.trim() !== '' ? Number(expiresIn) : (expiresIn ?? Number.NaN)
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return DEFAULT_LIFETIME_SECONDS
@@ -106,27 +121,23 @@ function lifetimeSeconds(expiresIn: unknown, nonsense: (what: string) => TokenFa
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ''))
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined
+    const value: unknown = JSON.parse(text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject ? (value as Record<string, unknown>) : undefined
   } catch {
     return undefined
   }
 }
 
 function connectionFailure(error: unknown, timedOut: boolean): TokenFailure {
+  const failure = (reason: TokenFailureReason, message: string) =>
+    new TokenFailure(reason, message, { cause: error })
   if (error instanceof OutboundProxyError) {
-    return new TokenFailure('unreachable', `the login server could not be reached: ${error.message}`, {
-      cause: error,
-    })
+    return failure('unreachable', `the login server could not be reached: ${error.message}`)
   }
+  if (timedOut || isConnectTimeout(error))
+    return failure('timeout', 'the login server did not answer in time')
   const code = errorCode(error) ?? (error instanceof Error ? error.name : 'error')
-  if (timedOut || isConnectTimeout(error)) {
-    return new TokenFailure('timeout', 'the login server did not answer in time', { cause: error })
-  }
-  if (isTlsError(error)) {
-    return new TokenFailure('tls', `the login server's certificate was refused (${code})`, { cause: error })
-  }
-  return new TokenFailure('unreachable', `the login server could not be reached (${code})`, { cause: error })
+  if (isTlsError(error)) return failure('tls', `the login server's certificate was refused (${code})`)
+  return failure('unreachable', `the login server could not be reached (${code})`)
 }

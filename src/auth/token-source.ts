@@ -1,77 +1,69 @@
-// Keeps a valid token for one service account: renews it ahead of its end, one request at a time, and remembers
-// failures.
-import type { LRUCache } from 'lru-cache'
+// Keeps a valid token for each service account: renews it ahead of its end, one request at a time, and remembers failures.
 import type { ServiceAccount } from '../config/config.ts'
-import type { ProxyError } from '../errors.ts'
-import { refusalMemoryMs, retryDelayMs } from './backoff.ts'
-import { TokenFailure } from './token-failure.ts'
-import { callerLeft, FIRST_TOKEN_WAIT_MS, tokenUnavailable } from './token-unavailable.ts'
+import { ProxyError } from '../errors.ts'
+import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
+import { type IssuedToken, TokenFailure } from './request-token.ts'
 
-/** Monotonic times are of `performance.now()`; all times are in ms. */
-export interface LiveToken {
-  readonly value: string
-  readonly lifetimeMs: number
-  /** Monotonic: when it was requested. */
-  readonly issuedAt: number
-  /** The same by the wall clock, for people. */
-  readonly obtainedAt: number
-  /** Monotonic: from this time on it is renewed in the background. */
-  readonly renewAt: number
-  /** Monotonic: from this time on it is never sent. */
-  readonly endsAt: number
-  /** The same end by the wall clock, because the monotonic clock stops while a laptop sleeps. */
-  readonly wallEndsAt: number
+/** The input of a token request. */
+export interface TokenRequest {
+  readonly account: ServiceAccount
+  readonly signal: AbortSignal
+  /** A token that the API refused with 401, and that must not be given again; undefined for none. */
+  readonly refused: string | undefined
 }
 
-/** Whether a token may no longer be sent. */
-export function hasEnded(token: LiveToken, now: number): boolean {
-  return now >= token.endsAt || Date.now() >= token.wallEndsAt
-}
-
-/** Whether a token should be renewed. */
-export function isDue(token: LiveToken, now: number): boolean {
-  return now >= token.renewAt || Date.now() >= token.wallEndsAt - (token.endsAt - token.renewAt)
-}
-
-/** A token's age in ms; never negative, whatever happens to the wall clock. */
-export function ageMs(token: LiveToken): number {
-  return Math.max(0, performance.now() - token.issuedAt)
-}
+/** Makes one token request; throws TokenFailure. */
+export type RequestToken = (request: TokenRequest) => Promise<IssuedToken>
 
 /** What happened to an account's token, for logs and metrics. */
-export type TokenEvent =
-  | {
-      readonly type: 'issued'
-      readonly account: ServiceAccount
-      readonly tookMs: number
-      readonly lifetimeMs: number
-    }
-  | {
-      readonly type: 'failed'
-      readonly account: ServiceAccount
-      readonly tookMs: number
-      readonly failure: TokenFailure
-      /** Undefined if no retry is scheduled: the next request that needs a token makes one. */
-      readonly retryInMs: number | undefined
-    }
+export type TokenEvent = Readonly<{ account: ServiceAccount; tookMs: number }> &
+  (
+    | Readonly<{ type: 'issued'; lifetimeMs: number }>
+    /** `retryInMs` is undefined if no retry is scheduled: the next request that needs a token makes one. */
+    | Readonly<{ type: 'failed'; failure: TokenFailure; retryInMs: number | undefined }>
+  )
 
-/** The cache's entries by account key; its `fetchMethod` makes one token request with the source as context. */
-export type TokenCache = LRUCache<string, LiveToken, TokenSource>
-
-/**
- * What the status page shows about an account's token. `tried`: a token request was answered or failed since the
- * start.
- */
-export interface TokenState {
-  readonly token: LiveToken | undefined
-  readonly lastFailure: { readonly failure: TokenFailure; readonly at: number } | undefined
-  readonly tried: boolean
-}
-
+/** A token is renewed after this part of its lifetime. */
+export const RENEW_AFTER = 0.75
+/** The longest that a caller waits for a first token. */
+const FIRST_TOKEN_WAIT_MS = 15_000
 const FORCED_RENEWAL_INTERVAL_MS = 60_000
 const IDLE_LIFETIMES = 2
 const UNKNOWN_LIFETIME_MS = 900_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
+const TLS_HELP = `The login server presented a certificate that this machine does not trust. ${CA_HELP}`
+
+/** All times are in ms; monotonic ones are of `performance.now()`. */
+export type LiveToken = Readonly<ReturnType<typeof liveToken>>
+
+/** `askedAt` is measured before the request is sent, so that the token is never older than we think. */
+function liveToken({ value, lifetimeMs, ageMs = 0 }: IssuedToken, askedAt: number, askedAtWall: number) {
+  // It ends a little early, so that it does not end on its way to the API.
+  const usableMs = lifetimeMs - Math.min(5_000, lifetimeMs * 0.02)
+  return {
+    value,
+    lifetimeMs,
+    /** By the wall clock, for people. */
+    obtainedAt: Date.now() - ageMs,
+    /** Monotonic: from this time on it is renewed in the background. */
+    renewAt: askedAt - ageMs + lifetimeMs * RENEW_AFTER,
+    /** Monotonic: from this time on it is never sent. */
+    endsAt: askedAt - ageMs + usableMs,
+    /** The same end by the wall clock, because the monotonic clock stops while a laptop sleeps. */
+    wallEndsAt: askedAtWall - ageMs + usableMs,
+  }
+}
+
+function hasEnded(token: LiveToken, now: number): boolean {
+  return now >= token.endsAt || Date.now() >= token.wallEndsAt
+}
+
+function isDue(token: LiveToken, now: number): boolean {
+  return now >= token.renewAt || Date.now() >= token.wallEndsAt - (token.endsAt - token.renewAt)
+}
+
+/** What the status page shows about an account's token. */
+export type TokenState = ReturnType<TokenSource['state']>
 
 interface Waiter {
   readonly deadline: number
@@ -81,28 +73,28 @@ interface Waiter {
 
 export class TokenSource {
   readonly account: ServiceAccount
-  readonly #cache: TokenCache
+  readonly #request: RequestToken
   readonly #report: (event: TokenEvent) => void
   readonly #waiters = new Set<Waiter>()
+  readonly #closing = new AbortController()
   #timer: NodeJS.Timeout | undefined
+  /** The newest token; it may have ended. */
+  #token: LiveToken | undefined
   #attempting = false
-  #attemptedAt = 0
-  #closed = false
   #tried = false
   #lastUsedAt = 0
-  #lifetimeMs = UNKNOWN_LIFETIME_MS
   #failures = 0
   #refusals = 0
   /** Monotonic: no token request before this time. */
   #nextAttemptAt = 0
-  #lastFailure: { failure: TokenFailure; at: number } | undefined
+  #lastFailure: Readonly<{ failure: TokenFailure; at: number }> | undefined
   /** The token that the API refused with 401; it is never sent again. */
   #dropped: LiveToken | undefined
   #lastForcedAt = Number.NEGATIVE_INFINITY
 
-  constructor(account: ServiceAccount, cache: TokenCache, report: (event: TokenEvent) => void) {
+  constructor(account: ServiceAccount, request: RequestToken, report: (event: TokenEvent) => void) {
     this.account = account
-    this.#cache = cache
+    this.#request = request
     this.#report = report
   }
 
@@ -111,7 +103,7 @@ export class TokenSource {
     const now = performance.now()
     this.#lastUsedAt = now
     const token = this.#live(now)
-    if (token !== undefined && isDue(token, now) && now >= this.#nextAttemptAt) this.#attempt()
+    if (token !== undefined && isDue(token, now) && now >= this.#nextAttemptAt) void this.#attempt()
     return token
   }
 
@@ -120,13 +112,8 @@ export class TokenSource {
     return token !== this.#dropped && !hasEnded(token, performance.now())
   }
 
-  /** The value of the last token that the API refused with 401. It must not be taken from another replica again. */
-  get refused(): string | undefined {
-    return this.#dropped?.value
-  }
-
   #live(now: number): LiveToken | undefined {
-    const token = this.#cache.get(this.account.key)
+    const token = this.#token
     // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.
     return token === undefined || token === this.#dropped || hasEnded(token, now) ? undefined : token
   }
@@ -135,11 +122,11 @@ export class TokenSource {
   get(signal?: AbortSignal): Promise<LiveToken> {
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
-    if (this.#closed) return Promise.reject(this.#unavailable())
+    if (this.#closing.signal.aborted) return Promise.reject(this.#unavailable())
     if (signal?.aborted) return Promise.reject(callerLeft())
     const now = performance.now()
     if (!this.#attempting) {
-      if (now >= this.#nextAttemptAt) this.#attempt()
+      if (now >= this.#nextAttemptAt) void this.#attempt()
       else if (this.#lastFailure?.failure.final || this.#nextAttemptAt > now + FIRST_TOKEN_WAIT_MS) {
         return Promise.reject(this.#unavailable())
       } else this.#schedule(this.#nextAttemptAt)
@@ -147,29 +134,20 @@ export class TokenSource {
     return this.#wait(now + FIRST_TOKEN_WAIT_MS, signal)
   }
 
-  #wait(deadline: number, signal: AbortSignal | undefined): Promise<LiveToken> {
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', onAbort)
-        this.#waiters.delete(waiter)
-      }
-      const waiter: Waiter = {
-        deadline,
-        resolve: (token) => {
-          leave()
-          resolve(token)
-        },
-        reject: (error) => {
-          leave()
-          reject(error)
-        },
-      }
-      const onAbort = () => waiter.reject(callerLeft())
-      const timer = setTimeout(() => waiter.reject(this.#unavailable()), deadline - performance.now())
-      signal?.addEventListener('abort', onAbort, { once: true })
-      this.#waiters.add(waiter)
-    })
+  async #wait(deadline: number, signal: AbortSignal | undefined): Promise<LiveToken> {
+    const { promise, resolve, reject } = Promise.withResolvers<LiveToken>()
+    const waiter = { deadline, resolve, reject }
+    const onAbort = () => reject(callerLeft())
+    const timer = setTimeout(() => reject(this.#unavailable()), deadline - performance.now())
+    signal?.addEventListener('abort', onAbort, { once: true })
+    this.#waiters.add(waiter)
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      this.#waiters.delete(waiter)
+    }
   }
 
   /**
@@ -181,7 +159,7 @@ export class TokenSource {
     const live = this.#live(now)
     // By value: a login server may issue the same token again.
     if (live !== undefined && live.value !== refused.value) return Promise.resolve(live)
-    if (this.#closed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
+    if (this.#closing.signal.aborted || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
     if (live !== undefined) {
       if (now - this.#lastForcedAt < FORCED_RENEWAL_INTERVAL_MS) return undefined
       this.#lastForcedAt = now
@@ -196,7 +174,7 @@ export class TokenSource {
   /** Fetches a token if there is none. Counts as use of the account. Failures are reported, not thrown. */
   prefetch(): void {
     if (this.current() === undefined && !this.#attempting && performance.now() >= this.#nextAttemptAt) {
-      this.#attempt()
+      void this.#attempt()
     }
   }
 
@@ -207,62 +185,56 @@ export class TokenSource {
     this.#nextAttemptAt = 0
   }
 
-  /** One token request was answered or failed since the start. */
-  get tried(): boolean {
-    return this.#tried
-  }
-
-  state(): TokenState {
+  /** `tried`: a token request was answered or failed since the start. */
+  state() {
     return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
   }
 
   /** Stops renewals and ends a token request that is under way. */
   close(): void {
-    this.#closed = true
+    this.#closing.abort()
     clearTimeout(this.#timer)
-    this.#cache.delete(this.account.key)
+    this.#token = undefined
     for (const waiter of this.#waiters) waiter.reject(this.#unavailable())
   }
 
-  #attempt(): void {
-    if (this.#attempting || this.#closed) return
+  /** Makes one token request, unless one is under way. Never throws. */
+  async #attempt(): Promise<void> {
+    const { signal } = this.#closing
+    if (this.#attempting || signal.aborted) return
     this.#attempting = true
-    this.#attemptedAt = performance.now()
     clearTimeout(this.#timer)
-    this.#cache.fetch(this.account.key, { forceRefresh: true, context: this }).then(
-      (token) => this.#settled(() => token !== undefined && this.#issued(token)),
-      (error: unknown) =>
-        this.#settled(() =>
-          this.#failed(
-            error instanceof TokenFailure
-              ? error
-              : new TokenFailure('unreachable', 'the token request failed', { cause: error }),
-          ),
-        ),
-    )
-  }
-
-  #settled(then: () => void): void {
+    const askedAt = performance.now()
+    const askedAtWall = Date.now()
+    let outcome: LiveToken | TokenFailure
+    try {
+      const issued = await this.#request({ account: this.account, signal, refused: this.#dropped?.value })
+      outcome = liveToken(issued, askedAt, askedAtWall)
+      if (hasEnded(outcome, performance.now())) {
+        outcome = new TokenFailure('bad_body', "the login server's token had expired when it arrived")
+      }
+    } catch (error) {
+      const unknown = () => new TokenFailure('unreachable', 'the token request failed', { cause: error })
+      outcome = error instanceof TokenFailure ? error : unknown()
+    }
     this.#attempting = false
     this.#tried = true
-    if (!this.#closed) then()
+    if (signal.aborted) return
+    const tookMs = performance.now() - askedAt
+    if (outcome instanceof TokenFailure) this.#failed(outcome, tookMs)
+    else this.#issued(outcome, tookMs)
   }
 
-  #issued(token: LiveToken): void {
-    if (hasEnded(token, performance.now())) {
-      this.#failed(new TokenFailure('bad_body', "the login server's token had expired when it arrived"))
-      return
-    }
+  #issued(token: LiveToken, tookMs: number): void {
+    this.#token = token
     this.forgetFailures()
     this.#lastFailure = undefined
-    this.#lifetimeMs = token.lifetimeMs
     this.#schedule(token.renewAt)
-    const tookMs = performance.now() - this.#attemptedAt
     this.#report({ type: 'issued', account: this.account, tookMs, lifetimeMs: token.lifetimeMs })
     for (const waiter of this.#waiters) waiter.resolve(token)
   }
 
-  #failed(failure: TokenFailure): void {
+  #failed(failure: TokenFailure, tookMs: number): void {
     const now = performance.now()
     this.#lastFailure = { failure, at: Date.now() }
     const waitMs = failure.final
@@ -272,7 +244,6 @@ export class TokenSource {
     // Refused credentials are tried again for the next caller only, unless a token still lives.
     const isScheduled = !failure.final || this.#live(now) !== undefined
     if (isScheduled) this.#schedule(this.#nextAttemptAt)
-    const tookMs = now - this.#attemptedAt
     const retryInMs = isScheduled ? waitMs : undefined
     this.#report({ type: 'failed', account: this.account, tookMs, failure, retryInMs })
     for (const waiter of this.#waiters) {
@@ -285,18 +256,85 @@ export class TokenSource {
     const delay = Math.min(LONGEST_TIMER_MS, Math.max(0, at - performance.now()))
     this.#timer = setTimeout(() => {
       const now = performance.now()
+      const idleMs = IDLE_LIFETIMES * (this.#token?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
       if (now < at) this.#schedule(at)
-      else if (!this.#idle(now)) this.#attempt()
+      else if (this.#waiters.size > 0 || now - this.#lastUsedAt <= idleMs) void this.#attempt()
     }, delay)
     this.#timer.unref()
   }
 
-  #idle(now: number): boolean {
-    return this.#waiters.size === 0 && now - this.#lastUsedAt > IDLE_LIFETIMES * this.#lifetimeMs
+  /** The error for a request, after the last token request failed or while none has been answered. */
+  #unavailable(): ProxyError {
+    const { name, environment } = this.account
+    const failure = this.#lastFailure?.failure
+    const reason = failure ? `${failure.message}.` : `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
+    const detail = `Service account ${name} (${environment.name}): ${reason}`
+    if (failure?.final) return new ProxyError('credentials_rejected', detail, { cause: failure })
+    return new ProxyError('token_unavailable', detail, {
+      retryAfterSeconds: Math.max(1, Math.ceil((this.#nextAttemptAt - performance.now()) / 1000)),
+      ...(failure && { cause: failure }),
+      ...(failure?.reason === 'tls' && { help: TLS_HELP, proxyStatus: 'tls_certificate_error' }),
+      ...(failure?.cause instanceof OutboundProxyError && { help: failure.cause.help }),
+    })
+  }
+}
+
+/** The error of a request whose caller has disconnected; it is never sent to a caller. */
+function callerLeft(): ProxyError {
+  return new ProxyError('token_unavailable', 'The caller closed its connection.')
+}
+
+/**
+ * Milliseconds to wait after a failure that may pass: 500 ms, doubling to 60 s, with jitter over the upper half, and at
+ * least Retry-After, which counts for an hour at most. `failures` counts from 1; `random` is in [0, 1).
+ */
+export function retryDelayMs(failures: number, failure: TokenFailure, random: number): number {
+  const ceiling = Math.min(60_000, 500 * 2 ** (failures - 1))
+  const jittered = ceiling / 2 + (ceiling / 2) * random
+  return Math.max(jittered, Math.min(failure.retryAfterMs ?? 0, 3_600_000))
+}
+
+/** How many milliseconds refused credentials are remembered: 30 s, doubling to 10 min. `refusals` counts from 1. */
+export function refusalMemoryMs(refusals: number): number {
+  return Math.min(600_000, 30_000 * 2 ** (refusals - 1))
+}
+
+/** The sources of all service accounts; those of equal keys are one. */
+export class Tokens {
+  readonly #sources = new Map<string, TokenSource>()
+  readonly #request: RequestToken
+  readonly #report: (event: TokenEvent) => void
+
+  constructor(request: RequestToken, report: (event: TokenEvent) => void) {
+    this.#request = request
+    this.#report = report
   }
 
-  #unavailable(): ProxyError {
-    const retryInMs = this.#nextAttemptAt - performance.now()
-    return tokenUnavailable(this.account, this.#lastFailure?.failure, retryInMs)
+  /** The source of an account's tokens; accounts with equal keys share one. */
+  source(account: ServiceAccount): TokenSource {
+    let source = this.#sources.get(account.key)
+    if (source === undefined) {
+      source = new TokenSource(account, this.#request, this.#report)
+      this.#sources.set(account.key, source)
+    }
+    return source
+  }
+
+  sources(): Iterable<TokenSource> {
+    return this.#sources.values()
+  }
+
+  /** Closes the sources of all other accounts, after a reload. */
+  retain(accounts: readonly ServiceAccount[]): void {
+    const keys = new Set(accounts.map((account) => account.key))
+    for (const [key, source] of this.#sources) {
+      if (keys.has(key)) continue
+      this.#sources.delete(key)
+      source.close()
+    }
+  }
+
+  close(): void {
+    this.retain([])
   }
 }

@@ -1,7 +1,7 @@
 // The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
 import { styleText } from 'node:util'
+import type { TokenFailure } from '../auth/request-token.ts'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
-import type { TokenFailure } from '../auth/token-failure.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'

@@ -1,6 +1,6 @@
 // The command `explain`: says what the proxy would do with a request, and why.
 import { styleText } from 'node:util'
-import { Tokens } from '../auth/tokens.ts'
+import { Tokens } from '../auth/token-source.ts'
 import { explainCache } from '../cache/explain-cache.ts'
 import type { Config } from '../config/config.ts'
 import { Secret } from '../config/secret.ts'

@@ -1,7 +1,7 @@
 // The rate budgets of all service accounts and companies; they outlive reloads.
 import { LRUCache } from 'lru-cache'
 import type { Company, Config, RateLimitSettings, ServiceAccount } from '../config/config.ts'
-import { type Budget, LocalBudget } from './budget.ts'
+import { Budget } from './budget.ts'
 
 /**
  * The number of budgets that are kept for ids under `"*"`. Callers choose these ids, so the least recently used
@@ -20,7 +20,7 @@ export class Budgets {
   #ofCompanies = new Map<string, Budget>()
   readonly #ofAny = new LRUCache<string, Budget>({ max: MOST_OF_ANY })
 
-  constructor(config: Limits, open: OpenBudget = (_, settings) => new LocalBudget(settings)) {
+  constructor(config: Limits, open: OpenBudget = (_, settings) => new Budget(settings)) {
     this.#settings = config.rateLimit
     this.#open = open
     this.configure(config)

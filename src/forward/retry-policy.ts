@@ -1,5 +1,5 @@
 // Decides whether and when a request is sent again: pure functions.
-import { retryAfterMs } from '../network/retry-after.ts'
+import { retryAfterMs } from '../network/response.ts'
 import type { ResponseHead } from './call.ts'
 import { resetInMs, serverNowMs } from './rate-windows.ts'
 

@@ -2,8 +2,7 @@
 import type { Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { Client } from 'undici'
-import type { TokenSource } from '../auth/token-source.ts'
-import type { Tokens } from '../auth/tokens.ts'
+import type { TokenSource, Tokens } from '../auth/token-source.ts'
 import type {
   AnyCompany,
   Company,

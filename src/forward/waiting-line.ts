@@ -82,12 +82,10 @@ export class FairQueue<T> implements Iterable<T> {
 /** A waiting request. */
 export interface Waiter {
   readonly request: BudgetRequest
-  /** Aborts when its caller disconnects. */
-  readonly signal: AbortSignal
   /** False once it has left the line. */
   isWaiting: boolean
-  /** Called when its turn has come, or when it has to wait elsewhere. */
-  go(reservation: Reservation | Promise<Reservation>): void
+  /** Called when its turn has come. */
+  go(reservation: Reservation): void
   fail(error: ProxyError): void
 }
 
@@ -112,7 +110,6 @@ export class WaitingLine {
       }
       const waiter: Waiter = {
         request,
-        signal,
         isWaiting: true,
         go: (reservation) => {
           leave()

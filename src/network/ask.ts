@@ -1,11 +1,10 @@
 // Sends short requests to any origin and reads each response whole: token requests and the calls of `check`.
 import { Agent } from 'undici'
 import type { NetworkSettings } from '../config/config.ts'
-import { readBounded } from './bounded-body.ts'
 import { connector } from './connect.ts'
-import { decodeBody } from './decode-body.ts'
+import { decodeBody, readBounded } from './response.ts'
 
-export interface Question {
+interface Question {
   /** Scheme, host and port. */
   readonly origin: string
   readonly method: 'GET' | 'POST'
@@ -13,7 +12,6 @@ export interface Question {
   /** Name, value, name, value, …; without Host. */
   readonly headers: readonly string[]
   readonly body?: string
-  /** Aborts the request. */
   readonly signal: AbortSignal
   /** A longer response body is not kept. */
   readonly mostBytes: number
@@ -35,15 +33,10 @@ const CONNECTIONS = 16
 /** Token requests are rare. A connection is kept for those of the other companies, not for the next hour. */
 const KEEP_ALIVE_MS = 4_000
 
-export interface Asker {
-  readonly ask: Ask
-  /** Accepts no more requests; those under way are answered. */
-  close(): Promise<void>
-  destroy(): Promise<void>
-}
+export type Asker = ReturnType<typeof createAsker>
 
 /** `connectTimeoutMs` is for the connection alone; the request's signal limits the whole exchange. */
-export function createAsker(network: NetworkSettings, connectTimeoutMs: number): Asker {
+export function createAsker(network: NetworkSettings, connectTimeoutMs: number) {
   const agent = new Agent({
     connect: connector(network, connectTimeoutMs),
     connections: CONNECTIONS,
@@ -51,15 +44,14 @@ export function createAsker(network: NetworkSettings, connectTimeoutMs: number):
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     pipelining: 1,
   })
-  return {
-    ask: async ({ mostBytes, headers, ...question }) => {
-      const asked = [...headers, 'Accept-Encoding', 'identity']
-      const { statusCode, headers: head, body } = await agent.request({ ...question, headers: asked })
-      const bytes = await readBounded(body, mostBytes)
-      const text = bytes && decodeBody(bytes, String(head['content-encoding'] ?? ''), mostBytes)
-      return { status: statusCode, head, text }
-    },
-    close: () => agent.close(),
-    destroy: () => agent.destroy(),
+  const ask: Ask = async ({ mostBytes, headers, ...question }) => {
+    const asked = [...headers, 'Accept-Encoding', 'identity']
+    const { statusCode, headers: head, body } = await agent.request({ ...question, headers: asked })
+    const bytes = await readBounded(body, mostBytes)
+    const text = bytes && decodeBody(bytes, String(head['content-encoding'] ?? ''), mostBytes)
+    return { status: statusCode, head, text }
   }
+  /** Accepts no more requests; those under way are answered. */
+  const close = () => agent.close()
+  return { ask, close, destroy: () => agent.destroy() }
 }

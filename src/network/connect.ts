@@ -1,11 +1,10 @@
-// Opens connections to Procore, directly or in a tunnel through the outbound proxy, and decides which certificates
-// are trusted.
+// Opens connections to Procore, directly or in a tunnel through the outbound proxy, and decides which certificates are trusted.
 import type { Duplex } from 'node:stream'
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 import { buildConnector, Pool } from 'undici'
+import { isLoopbackHost } from '../config/addresses.ts'
 import type { NetworkSettings, OutboundProxy } from '../config/config.ts'
 import { isConnectTimeout, isTlsError, OutboundProxyError } from './connection-error.ts'
-import { proxyFor } from './outbound-proxy.ts'
 
 /**
  * Node tries a host's addresses one after the other and gives each of them, except the last, this much time. Node's
@@ -61,21 +60,17 @@ async function openTunnel(
   authority: string,
   timeoutMs: number,
 ): Promise<Duplex> {
-  const timeout = AbortSignal.timeout(timeoutMs)
-  const answer = await pool
-    .connect({
-      path: authority,
-      headers: {
-        host: authority,
-        // Invariant: the proxy's credentials go here and nowhere else. Token and secret go into the tunnel only.
-        ...(proxy.authorization && { 'proxy-authorization': proxy.authorization.reveal() }),
-      },
-      signal: timeout,
-    })
+  const signal = AbortSignal.timeout(timeoutMs)
+  const headers = {
+    host: authority,
+    // Invariant: the proxy's credentials go here and nowhere else. Token and secret go into the tunnel only.
+    ...(proxy.authorization && { 'proxy-authorization': proxy.authorization.reveal() }),
+  }
+  const { statusCode, socket } = await pool
+    .connect({ path: authority, headers, signal })
     .catch((error: unknown) => {
-      throw new OutboundProxyError(proxy, authority, reasonOf(error, timeout), error)
+      throw new OutboundProxyError(proxy, authority, reasonOf(error, signal), error)
     })
-  const { statusCode, socket } = answer
   if (statusCode >= 200 && statusCode <= 299) return socket
   socket.on('error', () => {}).destroy()
   throw new OutboundProxyError(proxy, authority, statusCode)
@@ -98,10 +93,25 @@ const contexts = new WeakMap<NetworkSettings, SecureContext>()
  * connection, because reading them all takes time.
  */
 function trusted(network: NetworkSettings): { readonly secureContext?: SecureContext } {
-  const { certificates } = network
-  if (certificates.length === 0) return {}
-  const secureContext =
-    contexts.get(network) ?? createSecureContext({ ca: [...getCACertificates('default'), ...certificates] })
+  if (network.certificates.length === 0) return {}
+  const ca = () => [...getCACertificates('default'), ...network.certificates]
+  const secureContext = contexts.get(network) ?? createSecureContext({ ca: ca() })
   contexts.set(network, secureContext)
   return { secureContext }
+}
+
+/** The proxy for an origin; undefined if it is reached directly. */
+export function proxyFor(
+  origin: string,
+  { proxy, noProxy }: Pick<NetworkSettings, 'proxy' | 'noProxy'>,
+): OutboundProxy | undefined {
+  const { protocol, hostname, port } = new URL(origin)
+  const host = hostname.replace(/\.$/, '')
+  // Invariant: plain HTTP, which is used for loopback only, never goes to a proxy.
+  if (protocol !== 'https:' || isLoopbackHost(host) || host.endsWith('.localhost')) return undefined
+  const isExempt = noProxy.some((entry) => {
+    if (entry.port !== undefined && entry.port !== Number(port || 443)) return false
+    return entry.host === '*' || host === entry.host || host.endsWith(`.${entry.host}`)
+  })
+  return isExempt ? undefined : proxy
 }

@@ -1,6 +1,6 @@
 // Counts requests and token events and writes the metrics page. prom-client takes 13 MB, so it is loaded when it is
 // first needed.
-import type { TokenFailureReason } from '../auth/token-failure.ts'
+import type { TokenFailureReason } from '../auth/request-token.ts'
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ERROR_KINDS, ProxyError } from '../errors.ts'
 import { isRead } from '../guards/access.ts'

@@ -1,5 +1,5 @@
 // Makes the status of the running proxy for one viewer.
-import type { TokenFailure } from '../auth/token-failure.ts'
+import type { TokenFailure } from '../auth/request-token.ts'
 import type { TokenSource } from '../auth/token-source.ts'
 import { listenText } from '../config/addresses.ts'
 import type { Company } from '../config/config.ts'

@@ -1,7 +1,7 @@
 // Puts all parts together: creates what outlives a configuration, and a new app for each configuration.
 import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
-import { type RequestToken, Tokens } from '../auth/tokens.ts'
+import { type RequestToken, Tokens } from '../auth/token-source.ts'
 import { isOff, ResponseCache, withCache } from '../cache/response-cache.ts'
 import type { Config } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
@@ -214,7 +214,7 @@ function sharedView(shared: Shared): SharedView {
 }
 
 function allTried(tokens: Tokens): boolean {
-  for (const source of tokens.sources()) if (!source.tried) return false
+  for (const source of tokens.sources()) if (!source.state().tried) return false
   return true
 }
 

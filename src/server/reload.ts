@@ -1,6 +1,6 @@
 // Applies a new configuration while requests run. New secrets are tried before the old ones are dropped.
-import { TokenFailure } from '../auth/token-failure.ts'
-import type { Tokens } from '../auth/tokens.ts'
+import { TokenFailure } from '../auth/request-token.ts'
+import type { Tokens } from '../auth/token-source.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Ask, type Asker, createAsker } from '../network/ask.ts'

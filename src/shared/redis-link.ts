@@ -1,103 +1,105 @@
 // Keeps a connection to Redis or Valkey, knows whether it works, and runs scripts within a time limit.
-import { hash } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
+import { isIP } from 'node:net'
+import { getCACertificates } from 'node:tls'
 import type { SharedSettings } from '../config/config.ts'
-import { connectRedis, type RedisConnection } from './redis-connection.ts'
 
-/** A Lua script that Redis runs as one step. */
-export interface Script {
-  readonly text: string
-  /** SHA-1 in hexadecimal, for EVALSHA. */
-  readonly sha: string
-}
+/**
+ * A Lua script that Redis runs as one step. Its first argument is the name of the replica. `keys` are named after what they
+ * hold; `sha` is the SHA-1 in hexadecimal, for EVALSHA.
+ */
+export const script = (keys: readonly string[], text: string) => ({ keys, text, sha: hash('sha1', text) })
+export type Script = Readonly<ReturnType<typeof script>>
 
-export function script(text: string): Script {
-  return { text, sha: hash('sha1', text) }
-}
+/** What an error of Redis begins with, and why Redis could not be used. `refused`: user, password or rights. */
+const REASONS = [
+  [/^no reply within/, 'timeout'],
+  [/^OOM/, 'full'],
+  [/^(READONLY|MISCONF|NOREPLICAS)/, 'read-only'],
+  [/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)/, 'refused'],
+  [/^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK) ?/, 'busy'],
+  [/^(ERR|WRONGTYPE|NOPROTO|UNKILLABLE)/, 'script'],
+] as const
 
-/** Why Redis could not be used. `full`: out of memory. `refused`: user, password or rights. `script`: any other error. */
-export type SharedErrorReason =
-  | 'connection'
-  | 'timeout'
-  | 'full'
-  | 'read-only'
-  | 'refused'
-  | 'busy'
-  | 'script'
+type SharedErrorReason = (typeof REASONS)[number][1] | 'connection'
 
 /** Redis cannot be used now. */
 export class SharedDownError extends Error {
   override readonly name = 'SharedDownError'
   readonly reason: SharedErrorReason
 
-  constructor(reason: SharedErrorReason, cause?: unknown) {
-    super(`Redis cannot be used (${reason})`, cause === undefined ? undefined : { cause })
+  constructor(cause: unknown) {
+    const message = cause instanceof Error ? cause.message : ''
+    const reason = REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? 'connection'
+    super(`Redis cannot be used (${reason})`, { cause })
     this.reason = reason
   }
 }
 
-/** Redis became unavailable, or is back after `downMs`. */
-export type LinkEvent =
-  | { readonly type: 'down'; readonly error: SharedDownError }
-  | { readonly type: 'up'; readonly downMs: number }
+/** The part of a logger that is used. */
+export type Log = Record<'info' | 'warn', (fields: object, message: string) => void>
 
 /** The interface for the users of Redis. */
 export type Link = Pick<RedisLink, 'isUp' | 'run'>
 
-export interface LinkOptions {
+interface LinkOptions {
   readonly settings: SharedSettings
   /** In PEM; trusted besides those that Node trusts. */
   readonly certificates: readonly string[]
-  /** This process's name in Redis. */
-  readonly replica: string
-  readonly report: (event: LinkEvent) => void
-  /** The wait before the first new attempt to connect, ms; default 1000. It doubles up to fourfold. */
-  readonly retryMs?: number
+  readonly log: Log
+  /** The wait before the first new attempt to connect, ms. It doubles up to fourfold. */
+  readonly retryMs: number
 }
 
-const RETRY_MS = 1_000
 /** After this long without an error, the retries start from the beginning. */
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
 
+const GOES_ON = {
+  split: 'each replica uses its part of the last known rate budget',
+  local: 'each replica uses the rate budget as if it were alone',
+  reject: 'requests are refused',
+} as const
+
 export class RedisLink {
   readonly #options: LinkOptions
+  /** This process's name in Redis. */
+  readonly #replica = randomBytes(6).toString('base64url')
   /** How often each kind of error occurred, for metrics. */
   readonly errors = new Map<SharedErrorReason, number>()
+  /** Undefined while Redis is not used. */
   #connection: RedisConnection | undefined
-  #isUp = false
   #isClosed = false
   #changedAt = performance.now()
-  /** The warning was logged, or is not due before the first attempt. */
-  #isKnownDown = false
-  readonly #firstRetryMs: number
+  #isWarned = false
   #retryMs: number
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: LinkOptions) {
     this.#options = options
-    this.#firstRetryMs = options.retryMs ?? RETRY_MS
-    this.#retryMs = this.#firstRetryMs
+    this.#retryMs = options.retryMs
   }
 
   /** False while Redis is not used; `run` then rejects immediately. */
   get isUp(): boolean {
-    return this.#isUp
+    return this.#connection !== undefined
   }
 
-  /** Connects for the first time; resolves when that worked or failed, after about two seconds at the latest. */
-  async start(): Promise<void> {
-    await this.#attempt()
-  }
-
-  /** Runs a script; rejects with {@link SharedDownError}, after the time limit at the latest. */
-  async run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+  /**
+   * Runs a script with the keys of one budget or account. Rejects with {@link SharedDownError}, after the time limit at the
+   * latest.
+   */
+  async run<T>(script: Script, owner: string, args: readonly (string | number)[]): Promise<T> {
     const connection = this.#connection
-    if (!this.#isUp || connection === undefined) throw new SharedDownError('connection')
-    const rest = [String(keys.length), ...keys, ...args.map(String)]
+    if (connection === undefined) throw new SharedDownError(undefined)
+    const { settings } = this.#options
+    // What is in braces keeps them in one slot of a cluster.
+    const keys = script.keys.map((name) => `${settings.prefix}:v1:{${owner}}:${name}`)
+    const rest = [String(keys.length), ...keys, this.#replica, ...args.map(String)]
     try {
-      return await within(this.#options.settings.timeoutMs, evaluate(connection, script, rest))
+      return (await within(settings.timeoutMs, 'reply', evaluate(connection, script, rest))) as T
     } catch (cause) {
-      const error = new SharedDownError(reasonOf(cause), cause)
+      const error = new SharedDownError(cause)
       // An error of an abandoned connection says nothing about the current one.
       if (connection === this.#connection) this.#fail(error)
       throw error
@@ -107,55 +109,124 @@ export class RedisLink {
   /** Ends the connection and all attempts to open one. */
   close(): void {
     this.#isClosed = true
-    this.#isUp = false
     clearTimeout(this.#timer)
     this.#connection?.destroy()
     this.#connection = undefined
   }
 
-  async #attempt(): Promise<void> {
-    const { settings, certificates, replica } = this.#options
+  /** Tries to connect; resolves when that worked or failed, after about two seconds at the latest. */
+  async connect(): Promise<void> {
+    const { settings, certificates } = this.#options
     let connection: RedisConnection | undefined
+    const onLost = (cause: unknown) => {
+      if (this.isUp && connection === this.#connection) this.#fail(new SharedDownError(cause))
+    }
     try {
-      connection = await connectRedis({ url: settings.url.reveal(), certificates, timeoutMs: CONNECT_MS })
+      const url = settings.url.reveal()
+      connection = await connectRedis({ url, certificates, timeoutMs: CONNECT_MS, onLost })
       // The test is a write, because a Redis that is full or read-only answers everything else.
-      const probe = ['SET', `${settings.prefix}:v1:probe:${replica}`, '1', 'PX', '1000']
-      await within(settings.timeoutMs, connection.send(probe))
+      const probe = ['SET', `${settings.prefix}:v1:probe:${this.#replica}`, '1', 'PX', '1000']
+      await within(settings.timeoutMs, 'reply', connection.send(probe))
       if (this.#isClosed) connection.destroy()
       else this.#succeed(connection)
     } catch (cause) {
       connection?.destroy()
-      if (!this.#isClosed) this.#fail(new SharedDownError(reasonOf(cause), cause))
+      if (!this.#isClosed) this.#fail(new SharedDownError(cause))
     }
   }
 
   #succeed(connection: RedisConnection): void {
     this.#connection = connection
-    connection.onLost((cause) => {
-      if (connection === this.#connection) this.#fail(new SharedDownError('connection', cause))
-    })
-    const downMs = performance.now() - this.#changedAt
+    const downMs = Math.round(performance.now() - this.#changedAt)
     this.#changedAt = performance.now()
-    this.#isUp = true
-    if (this.#isKnownDown) this.#options.report({ type: 'up', downMs })
-    this.#isKnownDown = false
+    if (this.#isWarned) {
+      const { log, settings } = this.#options
+      log.info({ host: hostOf(settings), downMs }, 'Redis is back: replicas share the rate budget again')
+    }
+    this.#isWarned = false
   }
 
-  #fail(error: SharedDownError): void {
-    this.errors.set(error.reason, (this.errors.get(error.reason) ?? 0) + 1)
+  #fail({ reason, cause }: SharedDownError): void {
+    const { log, retryMs, settings } = this.#options
+    this.errors.set(reason, (this.errors.get(reason) ?? 0) + 1)
+    if (this.isUp) {
+      const now = performance.now()
+      if (now - this.#changedAt > STABLE_MS) this.#retryMs = retryMs
+      this.#changedAt = now
+    }
     this.#connection?.destroy()
     this.#connection = undefined
-    const now = performance.now()
-    if (this.#isUp && now - this.#changedAt > STABLE_MS) this.#retryMs = this.#firstRetryMs
-    if (this.#isUp) this.#changedAt = now
-    this.#isUp = false
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#attempt(), this.#retryMs * (0.75 + Math.random() / 4))
+    this.#timer = setTimeout(() => void this.connect(), this.#retryMs * (0.75 + Math.random() / 4))
     this.#timer.unref()
-    this.#retryMs = Math.min(4 * this.#firstRetryMs, this.#retryMs * 2)
-    if (!this.#isKnownDown) this.#options.report({ type: 'down', error })
-    this.#isKnownDown = true
+    this.#retryMs = Math.min(4 * retryMs, this.#retryMs * 2)
+    if (this.#isWarned) return
+    this.#isWarned = true
+    const detail = cause instanceof Error ? cause.message : undefined
+    const message = `Redis cannot be used (${reason}): ${GOES_ON[settings.whenDown]} until it is back`
+    log.warn({ host: hostOf(settings), reason, detail }, message)
   }
+}
+
+/** Host and port, without the password. */
+const hostOf = ({ url }: SharedSettings) => new URL(url.reveal()).host
+
+/** A connection that is open. */
+export type RedisConnection = Awaited<ReturnType<typeof connectRedis>>
+
+interface ConnectOptions {
+  /** `redis://` or `rediss://`, with user and password where needed. */
+  readonly url: string
+  readonly certificates: readonly string[]
+  readonly timeoutMs: number
+  /** Called when the connection breaks or cannot be opened. */
+  readonly onLost?: (cause: unknown) => void
+}
+
+/** Opens a connection; rejects if that takes longer than `timeoutMs`. The client library is loaded with the first one. */
+export async function connectRedis({ url, certificates, timeoutMs, onLost = () => {} }: ConnectOptions) {
+  const { createClient } = await import('@redis/client')
+  const client = createClient({
+    url,
+    // Every Redis and Valkey supports version 2, and we need no more.
+    RESP: 2,
+    disableOfflineQueue: true,
+    // CLIENT SETINFO would need another permission.
+    disableClientInfo: true,
+    maintNotifications: 'disabled',
+    // The link has its own time limit.
+    commandOptions: { timeout: 0 },
+    // The link itself reconnects, so that the name is looked up again after a failover.
+    socket: { connectTimeout: timeoutMs, reconnectStrategy: false, ...tlsOptions(url, certificates) },
+  })
+  client.on('error', onLost)
+  /** Closes it immediately; commands in progress are rejected. */
+  const destroy = () => {
+    if (client.isOpen) client.destroy()
+  }
+  try {
+    // Connecting includes the greeting, for which the library has no limit.
+    await within(timeoutMs, 'connection', client.connect())
+  } catch (error) {
+    destroy()
+    throw error
+  }
+  /** Sends one command; rejects with Redis's error or that of the connection. */
+  const send = (command: readonly string[]): Promise<unknown> => client.sendCommand([...command])
+  return { send, destroy }
+}
+
+function tlsOptions(url: string, certificates: readonly string[]) {
+  const { protocol, hostname } = new URL(url)
+  if (protocol !== 'rediss:') return {}
+  const host = hostname.replace(/^\[|\]$/g, '')
+  return {
+    tls: true,
+    // Invariant: certificates are verified, whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+    rejectUnauthorized: true,
+    ...(isIP(host) === 0 && { servername: host }),
+    ...(certificates.length > 0 && { ca: [...getCACertificates('default'), ...certificates] }),
+  } as const
 }
 
 async function evaluate(connection: RedisConnection, script: Script, rest: string[]): Promise<unknown> {
@@ -168,30 +239,11 @@ async function evaluate(connection: RedisConnection, script: Script, rest: strin
   }
 }
 
-class TimeoutError extends Error {
-  override readonly name = 'TimeoutError'
-}
-
 /** Rejects after this many ms. A reply that has arrived but was not read yet still counts. */
-function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+function within<T>(ms: number, what: 'reply' | 'connection', promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const expire = () => void setImmediate(() => reject(new TimeoutError(`no reply within ${ms} ms`)))
+    const expire = () => void setImmediate(() => reject(new Error(`no ${what} within ${ms} ms`)))
     const timer = setTimeout(expire, ms)
     promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-}
-
-const REASONS: readonly [RegExp, SharedErrorReason][] = [
-  [/^OOM/, 'full'],
-  [/^(READONLY|MISCONF|NOREPLICAS)/, 'read-only'],
-  [/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)/, 'refused'],
-  [/^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK) ?/, 'busy'],
-  [/^(ERR|WRONGTYPE|NOPROTO|UNKILLABLE)/, 'script'],
-]
-
-function reasonOf(error: unknown): SharedErrorReason {
-  if (error instanceof TimeoutError) return 'timeout'
-  const message = error instanceof Error ? error.message : ''
-  // Redis puts its own errors before those of a script that it ran.
-  return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? 'connection'
 }

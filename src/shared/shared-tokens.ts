@@ -1,10 +1,10 @@
-// Shares token requests between replicas: one asks the login server, and the others read the token from Redis.
+// Shares token requests between replicas: one asks the login server, and the others read the token, encrypted, from Redis.
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { IssuedToken } from '../auth/request-token.ts'
-import { TokenFailure, type TokenFailureReason } from '../auth/token-failure.ts'
-import { RENEW_AFTER, type RequestToken, type TokenRequest } from '../auth/tokens.ts'
-import { type Link, type Script, SharedDownError } from './redis-link.ts'
-import { type Seal, sealOf } from './sealed.ts'
-import { LOCK, READ, STORE, TOKEN_KEYS } from './token-scripts.ts'
+import { TokenFailure } from '../auth/request-token.ts'
+import { RENEW_AFTER, type RequestToken, type TokenRequest } from '../auth/token-source.ts'
+import type { ServiceAccount } from '../config/config.ts'
+import { type Link, type Script, SharedDownError, script } from './redis-link.ts'
 
 /** A token request takes ten seconds at most; a lock whose owner died ends soon after. */
 const LOCK_MS = 12_000
@@ -14,30 +14,16 @@ const POLL_MS = 100
 /** Replicas that waited for a failed request share its failure. */
 const FAILURE_MS = 5_000
 
-interface StoredToken {
-  readonly value: string
-  readonly lifetimeMs: number
-  /** Redis's time. */
-  readonly issuedAt: number
-}
-
-interface StoredFailure {
-  readonly reason: TokenFailureReason
-  readonly message: string
-  readonly retryAfterMs: number | undefined
-  /** Redis's time. */
-  readonly at: number
-}
-
-/** `prefix`: what all keys begin with; `replica`: this process's name in Redis. */
-type SharedTokensOptions = Readonly<{ link: Link; prefix: string; replica: string }>
+/** `issuedAt` is by Redis's clock. */
+type StoredToken = Readonly<{ value: string; lifetimeMs: number; issuedAt: number }>
+/** `at` is by Redis's clock. */
+type StoredFailure = Pick<TokenFailure, 'reason' | 'message' | 'retryAfterMs'> & Readonly<{ at: number }>
 
 /** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
-export function shareTokens(request: RequestToken, options: SharedTokensOptions): RequestToken {
+export function shareTokens(request: RequestToken, link: Link): RequestToken {
   return async (asked) => {
-    if (!options.link.isUp) return request(asked)
     try {
-      return await new Exchange(request, asked, options).token()
+      return await new Exchange(request, asked, link).token()
     } catch (error) {
       if (error instanceof SharedDownError) return request(asked)
       throw error
@@ -49,36 +35,37 @@ export function shareTokens(request: RequestToken, options: SharedTokensOptions)
 class Exchange {
   readonly #request: RequestToken
   readonly #asked: TokenRequest
-  readonly #options: SharedTokensOptions
-  readonly #seal: Seal
-  readonly #keys: readonly string[]
+  readonly #link: Link
+  readonly #seal: ReturnType<typeof sealOf>
+  readonly #startedAt = performance.now()
 
-  constructor(request: RequestToken, asked: TokenRequest, options: SharedTokensOptions) {
+  constructor(request: RequestToken, asked: TokenRequest, link: Link) {
     this.#request = request
     this.#asked = asked
-    this.#options = options
+    this.#link = link
     this.#seal = sealOf(asked.account)
-    this.#keys = TOKEN_KEYS.map((name) => `${options.prefix}:v1:{${this.#seal.name}}:${name}`)
   }
 
   async token(): Promise<IssuedToken> {
     const { refused, signal } = this.#asked
     let since: number | undefined
     for (;;) {
-      const [now, sealed, failed] = (await this.#run(READ, [])) as [number, string, string]
+      const [now, sealed, failed] = await this.#run<[number, string, string]>(READ)
       since ??= now
-      const stored = this.#read<StoredToken>(sealed)
-      if (stored !== undefined && stored.value !== refused && isFresh(stored, now)) return issued(stored, now)
-      const failure = this.#read<StoredFailure>(failed)
-      if (failure !== undefined && failure.at >= since) throw failureOf(failure)
-      const isForced = stored !== undefined && stored.value === refused && isFresh(stored, now)
-      const { replica } = this.#options
-      const lock = [replica, LOCK_MS, sealed, isForced ? FORCED_INTERVAL_MS : 0]
-      const fence = Number(await this.#run(LOCK, lock))
+      const stored = this.#seal.open<StoredToken>(sealed)
+      const isFresh = stored !== undefined && now < stored.issuedAt + stored.lifetimeMs * RENEW_AFTER
+      const isRefused = stored?.value === refused
+      if (isFresh && !isRefused) return issued(stored, now)
+      const failure = this.#seal.open<StoredFailure>(failed)
+      if (failure !== undefined && failure.at >= since) {
+        throw new TokenFailure(failure.reason, failure.message, failure)
+      }
+      const forcedMs = isFresh ? FORCED_INTERVAL_MS : 0
+      const fence = await this.#run<number>(LOCK, LOCK_MS, sealed, forcedMs)
       if (fence > 0) return this.#logIn(fence, now)
       // The 401 that this token causes then reaches the caller.
       if (fence < 0 && stored !== undefined) return issued(stored, now)
-      await sleep(POLL_MS * (0.75 + Math.random() / 2))
+      await new Promise((resolve) => void setTimeout(resolve, POLL_MS * (0.75 + Math.random() / 2)))
       signal.throwIfAborted()
     }
   }
@@ -86,8 +73,8 @@ class Exchange {
   async #logIn(fence: number, now: number): Promise<IssuedToken> {
     try {
       const token = await this.#request(this.#asked)
-      const stored: StoredToken = { value: token.value, lifetimeMs: token.lifetimeMs, issuedAt: now }
-      await this.#store(fence, stored, token.lifetimeMs)
+      const { value, lifetimeMs } = token
+      await this.#store(fence, { value, lifetimeMs, issuedAt: now }, lifetimeMs)
       return token
     } catch (error) {
       if (error instanceof TokenFailure) {
@@ -100,39 +87,117 @@ class Exchange {
     }
   }
 
-  readonly #startedAt = performance.now()
-
   /** What Redis can't keep, others have to ask for themselves. */
   async #store(fence: number, what: StoredToken | StoredFailure, keepMs: number): Promise<void> {
-    const sealed = this.#seal.close(JSON.stringify(what))
     const kind = 'value' in what ? 'token' : 'failure'
-    const args = [this.#options.replica, fence, sealed, Math.max(1, Math.floor(keepMs)), kind]
-    await this.#run(STORE, args).catch(() => {})
+    const args = [fence, this.#seal.close(what), Math.max(1, Math.floor(keepMs)), kind]
+    await this.#run(STORE, ...args).catch(() => {})
   }
 
-  #run(script: Script, args: readonly (string | number)[]): Promise<unknown> {
-    return this.#options.link.run(script, this.#keys, args)
+  #run<T>(script: Script, ...args: (string | number)[]): Promise<T> {
+    return this.#link.run(script, this.#seal.name, args)
   }
-
-  /** Undefined if there is none, or another secret sealed it. */
-  #read<T>(sealed: string): T | undefined {
-    const text = sealed === '' ? undefined : this.#seal.open(sealed)
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, ms))
-}
-
-function isFresh({ issuedAt, lifetimeMs }: StoredToken, now: number): boolean {
-  return now < issuedAt + lifetimeMs * RENEW_AFTER
 }
 
 function issued({ value, lifetimeMs, issuedAt }: StoredToken, now: number): IssuedToken {
   return { value, lifetimeMs, ageMs: Math.max(0, now - issuedAt) }
 }
 
-function failureOf({ reason, message, retryAfterMs }: StoredFailure): TokenFailure {
-  return new TokenFailure(reason, message, { retryAfterMs })
+/** Keys of one account: the sealed token, who logs in now, the last fencing number, the last failure, renewals after a 401. */
+const KEYS = ['token', 'lock', 'fence', 'failure', 'forced'] as const
+
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+/** Replies: Redis's time, the sealed token, the sealed failure (both empty if there is none). */
+const READ = script(
+  KEYS,
+  `${NOW}
+return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[4]) or '' }
+`,
+)
+
+/**
+ * Takes the lock, unless the token is no longer the one that was found to be stale. ARGV: owner, ms until the lock ends by
+ * itself, the sealed token that was read, ms for which no other renewal after a 401 may follow (0: this is none).
+ * Replies: the fencing number; 0 if another replica holds the lock or there is a new token; -1 if a renewal after a
+ * 401 was made just before.
+ */
+const LOCK = script(
+  KEYS,
+  `${NOW}
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
+local locked = string.match(redis.call('GET', KEYS[2]) or '', ' (%d+)$')
+if locked and tonumber(locked) > now then return 0 end
+local forced = tonumber(ARGV[4])
+if forced > 0 then
+  if tonumber(redis.call('GET', KEYS[5]) or '0') > now then return -1 end
+  redis.call('SET', KEYS[5], string.format('%d', now + forced), 'PX', forced)
+end
+redis.call('SET', KEYS[2], string.format('%s %d', ARGV[1], now + ARGV[2]), 'PX', ARGV[2])
+local fence = redis.call('INCR', KEYS[3])
+redis.call('PEXPIRE', KEYS[3], 86400000)
+return fence
+`,
+)
+
+/**
+ * Stores a token or a failure, if no replica has taken the lock since, and gives the lock back. ARGV: owner, fencing
+ * number, sealed text, ms to keep it, 'token' or 'failure'.
+ */
+const STORE = script(
+  KEYS,
+  `
+local owner = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) %d+$')
+if owner == ARGV[1] then redis.call('DEL', KEYS[2]) end
+if redis.call('GET', KEYS[3]) ~= ARGV[2] then return end
+if ARGV[5] == 'token' then
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+  redis.call('DEL', KEYS[4])
+else
+  redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[4])
+end
+`,
+)
+
+const IV_BYTES = 12
+const TAG_BYTES = 16
+
+/**
+ * Encrypts and decrypts the data of one service account. Its name and its key can only be derived from the client
+ * secret (HKDF-SHA256, RFC 5869).
+ */
+export function sealOf({ environment, clientId, clientSecret }: ServiceAccount) {
+  const account = JSON.stringify([environment.loginUrl, clientId])
+  const derive = (use: string, bytes: number) =>
+    Buffer.from(hkdfSync('sha256', clientSecret.reveal(), account, `procore-proxy v1 ${use}`, bytes))
+  const key = derive('token key', 32)
+  const name = derive('token name', 16).toString('base64url')
+  return {
+    /** The account's name in Redis. Another secret gives another name, and neither reveals anything about the secret. */
+    name,
+    /** AES-256-GCM, in base64. */
+    close: (data: unknown) => {
+      const iv = randomBytes(IV_BYTES)
+      const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(name))
+      const sealed = Buffer.concat([cipher.update(JSON.stringify(data), 'utf8'), cipher.final()])
+      return Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString('base64')
+    },
+    /** Undefined if there is none, another secret sealed it, or the text was changed. */
+    open: <T>(sealed: string): T | undefined => {
+      const bytes = Buffer.from(sealed, 'base64')
+      try {
+        const options = { authTagLength: TAG_BYTES }
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), options)
+          .setAAD(Buffer.from(name))
+          .setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES))
+        const text = decipher.update(bytes.subarray(IV_BYTES + TAG_BYTES))
+        return JSON.parse(Buffer.concat([text, decipher.final()]).toString('utf8')) as T
+      } catch {
+        return undefined
+      }
+    },
+  }
 }

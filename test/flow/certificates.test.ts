@@ -46,7 +46,7 @@ t.test('a login server without one gets no secret', async (t) => {
       settings: (fake) => ({ environments: { fake: { apiUrl: fake.apiUrl, loginUrl: impostor.loginUrl } } }),
     })
     const [source] = server.tokens.sources()
-    while (source?.tried === false) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (source?.state().tried === false) await new Promise((resolve) => setTimeout(resolve, 5))
     t.equal(source?.state().lastFailure?.failure.reason, 'tls', name)
     t.equal(impostor.journal.entries.length, 0, `${name}: nothing arrived`)
     t.equal(fake.journal.entries.length, 0)

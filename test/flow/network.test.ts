@@ -118,7 +118,7 @@ t.test('a login server that it does not lead to: named, and tried again', async 
     }),
   })
   const [source] = server.tokens.sources()
-  while (source?.tried === false) await sleep(5)
+  while (source?.state().tried === false) await sleep(5)
   t.match(source?.state().lastFailure?.failure, {
     reason: 'unreachable',
     message: `the login server could not be reached: the outbound proxy ${proxy.url} wants other credentials (HTTP 407)`,
@@ -179,7 +179,7 @@ t.test('a CA file is for login and API, and without it nothing arrives', async (
   t.equal((await with_.get('/acme/rest/v1.0/me')).status, 200)
   const without = await startRig(t, { cold: true, fake: { tls: certificate('good') } })
   const [source] = without.server.tokens.sources()
-  while (source?.tried === false) await sleep(5)
+  while (source?.state().tried === false) await sleep(5)
   t.equal(source?.state().lastFailure?.failure.reason, 'tls')
   t.equal(without.fake.journal.entries.length, 0)
   for (const name of ['wrong-name', 'self-signed', 'expired']) {
@@ -189,7 +189,7 @@ t.test('a CA file is for login and API, and without it nothing arrives', async (
       settings: { network: { caFile } },
     })
     const [source] = bad.server.tokens.sources()
-    while (source?.tried === false) await sleep(5)
+    while (source?.state().tried === false) await sleep(5)
     t.equal(source?.state().lastFailure?.failure.reason, 'tls', name)
     t.equal(bad.fake.journal.entries.length, 0, `${name}: nothing arrived`)
   }

@@ -1,7 +1,8 @@
-// Covers src/forward/budget.ts, rate-windows.ts, held-endpoints.ts and waiting-line.ts, on a clock of its own.
+// Covers src/forward/budget.ts, rate-windows.ts and waiting-line.ts, on a clock of its own. What holds for shared budgets too is
+// in fixtures/budget-suite.ts.
 import t, { type Test } from 'tap'
 import type { RateLimitSettings } from '../../src/config/config.ts'
-import { LocalBudget } from '../../src/forward/budget.ts'
+import { Budget } from '../../src/forward/budget.ts'
 import { budgetBench, headOfSaid, refusal, type Said } from '../fixtures/budget-bench.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
@@ -18,7 +19,7 @@ function bench(t: Test, settings: Partial<RateLimitSettings> = {}, jitter = 0) {
   t.teardown(() => {
     Math.random = random
   })
-  return { ...budgetBench(new LocalBudget({ ...usual, ...settings })), time }
+  return { ...budgetBench(new Budget({ ...usual, ...settings })), time }
 }
 
 /** A bench that has learned of one window. */
@@ -28,19 +29,6 @@ function learned(t: Test, said: Said, settings: Partial<RateLimitSettings> = {},
   it.answer(said)
   return it
 }
-
-t.test('Before any answer a few requests go up to find out, after it as many as are left', async (t) => {
-  const it = bench(t)
-  t.equal(it.burst(100), 16)
-  const next = it.ask()
-  await it.time.settle()
-  t.notOk(next.settled)
-  it.answer({ limit: 100, remaining: 84, resetIn: 10 })
-  await it.time.settle()
-  t.ok(next.settled)
-  t.equal(it.burst(200), 84 - 16)
-  t.same(it.budget.state(), { limit: 100, remaining: 84, resetInMs: 10_000, waiting: 0, inFlight: 84 })
-})
 
 t.test('An API without rate headers is never held back', async (t) => {
   for (const said of [
@@ -55,22 +43,6 @@ t.test('An API without rate headers is never held back', async (t) => {
     t.equal(it.burst(500), 500, JSON.stringify(said))
     t.equal(it.budget.state().limit, undefined)
   }
-})
-
-t.test('What is in flight counts against what is left, but a lone request goes at once', async (t) => {
-  const it = learned(t, { limit: 25, remaining: 3, resetIn: 10 })
-  t.equal(it.burst(9), 3)
-  const fourth = it.ask()
-  it.answer({ limit: 25, remaining: 2, resetIn: 10 })
-  await it.time.settle()
-  t.notOk(fourth.settled, 'two are left, and two in flight')
-  it.leave()
-  await it.time.settle()
-  t.ok(fourth.settled, 'one of them never came to be answered')
-  it.answer({ limit: 25, remaining: 1, resetIn: 10 })
-  it.answer({ limit: 25, remaining: 1, resetIn: 10 })
-  t.equal(it.budget.state().inFlight, 0)
-  t.equal(it.burst(9), 1, 'the last one')
 })
 
 t.test('At zero requests wait until Reset, first come first served', async (t) => {
@@ -101,37 +73,6 @@ t.test('Several proxies of one budget do not start at the same moment', async (t
   t.ok(fate.settled)
 })
 
-t.test(
-  'Answers that overtake each other: the lowest is right, and an old window tells nothing',
-  async (t) => {
-    const it = learned(t, { limit: 25, remaining: 20, resetIn: 9 })
-    it.burst(3)
-    it.answer({ limit: 25, remaining: 17, resetIn: 9 })
-    it.answer({ limit: 25, remaining: 19, resetIn: 8 })
-    t.equal(it.budget.state().remaining, 17)
-    it.answer({ limit: 25, remaining: 24, resetIn: 19 })
-    t.equal(it.budget.state().remaining, 24, 'a window begins')
-    it.burst(1)
-    it.answer({ limit: 25, remaining: 1, resetIn: 9 })
-    t.equal(it.budget.state().remaining, 24, 'an answer of the window before')
-  },
-)
-
-t.test('Two windows: each is kept, and both have to allow', async (t) => {
-  const it = learned(t, { limit: 25, remaining: 10, resetIn: 10 })
-  it.burst(1)
-  it.answer({ limit: 3600, remaining: 4, resetIn: 1800 })
-  t.equal(it.budget.state().limit, 3600, 'the newest is shown')
-  t.equal(it.burst(100), 4)
-  for (const remaining of [8, 7, 6, 5]) it.answer({ limit: 25, remaining, resetIn: 10 })
-  t.equal(it.burst(100), 0, 'they used up the hour, which they did not show')
-  const fate = it.ask('a', 'GET /x', 3_600_000)
-  await it.time.pass(1_799_999)
-  t.notOk(fate.settled)
-  await it.time.pass(1)
-  t.ok(fate.settled)
-})
-
 t.test('A window that is not shown for longer than it lasts is forgotten', async (t) => {
   const it = learned(t, { limit: 50, remaining: 0, resetIn: 60 })
   await it.time.pass(60_000)
@@ -157,7 +98,7 @@ t.test('A limit that was changed takes the place of the old one', async (t) => {
 t.test('No more windows are kept than Procore can have', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 100 })
   for (let limit = 100; limit < 108; limit++) {
-    it.budget.observe('GET /x', 200, headOfSaid({ limit, remaining: 50, resetIn: limit * 5 }))
+    it.budget.learn('GET /x', 200, headOfSaid({ limit, remaining: 50, resetIn: limit * 5 }))
   }
   t.ok(it.burst(1), 'the oldest went')
 })
@@ -263,31 +204,6 @@ t.test('429 that asks for longer than any window is tried again after an hour', 
   t.equal(it.burst(1), 1)
 })
 
-t.test("An endpoint's own 429 holds back that endpoint only", async (t) => {
-  const it = learned(t, {
-    status: 429,
-    endpoint: 'POST /s',
-    limit: 25,
-    remaining: 9,
-    resetIn: 10,
-    retryAfter: '30',
-  })
-  const held = it.ask('a', 'POST /s')
-  await it.time.settle()
-  t.notOk(held.settled)
-  t.ok(it.burst(1, 'GET /s'), 'at once, past the one that waits')
-  it.answer({ limit: 25, remaining: 8, resetIn: 10 })
-  const other = it.ask('a', 'GET /s')
-  await it.time.settle()
-  t.ok(other.settled)
-  await it.time.pass(29_999)
-  t.notOk(held.settled)
-  await it.time.pass(1)
-  t.ok(held.settled)
-  t.same(it.time.timers(), { set: 0, holding: 0 })
-  t.ok(it.burst(1, 'POST /s'))
-})
-
 t.test('Those that wait for their endpoint take no place from others', async (t) => {
   const it = learned(
     t,
@@ -333,13 +249,6 @@ t.test('Held endpoints are bounded in number', async (t) => {
     [0, 1, 1000].map((i) => it.burst(1, `GET /${i}`)),
     [1, 0, 0],
   )
-})
-
-t.test('Callers take turns, each of them first come first served', async (t) => {
-  const it = learned(t, { limit: 25, remaining: 0, resetIn: 5 })
-  for (const caller of ['a', 'a', 'a', 'b', 'b', 'c']) it.ask(caller)
-  await it.time.pass(5_000)
-  t.strictSame(it.entered, ['a', 'b', 'c', 'a', 'b', 'a'])
 })
 
 t.test('A greedy caller does not shut out another', async (t) => {
@@ -399,20 +308,6 @@ t.test('Answers that do not come end no wait early, but bound it', async (t) => 
   t.strictSame(refusal(fate)?.[2], 1)
 })
 
-t.test('Waits are bounded in number', async (t) => {
-  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 }, { maxQueued: 2 })
-  const fates = ['a', 'b', 'c'].map((caller) => it.ask(caller))
-  await it.time.settle()
-  t.strictSame(fates.map(refusal), [
-    undefined,
-    undefined,
-    ['rate_limited', 'rateLimit.maxQueued requests wait for the rate budget already.', 30],
-  ])
-  fates[0]?.abort()
-  t.notOk(it.ask('d').settled)
-  t.equal(it.budget.waiting, 2)
-})
-
 t.test('A caller that goes away leaves the queue, and no timer', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
   const fates = ['a', 'b', 'c'].map((caller) => it.ask(caller))
@@ -429,16 +324,6 @@ t.test('A caller that goes away leaves the queue, and no timer', async (t) => {
   const late = it.ask('d')
   late.abort()
   late.abort()
-  t.equal(it.budget.waiting, 0)
-  const request = {
-    endpoint: 'x',
-    queueKey: 'e',
-    caller: '',
-    share: undefined,
-    deadline: performance.now() + 1e5,
-  }
-  const gone = it.budget.reserve(request, AbortSignal.abort())
-  await t.rejects(gone, 'gone before it began to wait')
   t.equal(it.budget.waiting, 0)
 })
 
@@ -458,15 +343,6 @@ t.test('when exhausted, reject: at once, with the time to come back', async (t) 
   const endpoint = it.ask('a', 'POST /s')
   await it.time.settle()
   t.strictSame(refusal(endpoint)?.[2], 12)
-})
-
-t.test('when exhausted, pass: everything goes, but the budget is still shown', async (t) => {
-  const it = learned(t, { status: 429, limit: 25, remaining: 0, resetIn: 8 }, { whenExhausted: 'pass' })
-  t.equal(it.burst(50), 50)
-  const again = it.ask()
-  await it.time.settle()
-  t.ok(again.settled && again.error === undefined, 'also one that is sent again')
-  t.match(it.budget.state(), { limit: 25, remaining: 0, inFlight: 51 })
 })
 
 t.test('A thousand that wait cost little', async (t) => {
@@ -489,24 +365,6 @@ t.test('A thousand that wait cost little', async (t) => {
   const tookMs = Number(process.hrtime.bigint() - began) / 1e6
   t.ok(tookMs < 2_000, `${tookMs.toFixed(0)} ms for 1000 joins, answers and leaves`)
   t.equal(it.budget.waiting, 0)
-})
-
-t.test('A share holds as soon as another caller is seen in the window; until then it is lent', async (t) => {
-  const it = learned(t, { limit: 20, remaining: 20, resetIn: 10 })
-  const small = { caller: 'small', share: 0.25 }
-  t.equal(it.burst(8, 'GET /x', small), 8, 'alone it may use all of the window')
-  const other = it.burst(3, 'GET /x', { caller: 'other' })
-  t.equal(other, 3)
-  t.equal(it.burst(1, 'GET /x', small), 0, 'it has had more than its quarter')
-  const fate = it.ask('small', 'GET /x', 60_000, small)
-  await it.time.settle()
-  t.notOk(fate.settled)
-  t.equal(it.burst(5, 'GET /x', { caller: 'other' }), 5, 'it blocks no other caller while it waits')
-  for (let i = 0; i < 16; i++) it.answer({ limit: 20, remaining: 19 - i, resetIn: 10 })
-  await it.time.pass(10_000)
-  t.ok(fate.settled, 'a new window')
-  it.burst(1, 'GET /x', { caller: 'other' })
-  t.equal(it.burst(9, 'GET /x', small), 4, 'a quarter of 20, the one that waited included')
 })
 
 t.test('A caller that waits counts as another one; a share is never less than one request', async (t) => {
@@ -563,23 +421,3 @@ t.test('A budget that is split leaves the other parts alone, in each window anew
     ],
   )
 })
-
-t.test('New settings keep what is known; `pass` lets go of those that wait', async (t) => {
-  const it = learned(t, { limit: 25, remaining: 0, resetIn: 30 })
-  const fate = it.ask()
-  it.budget.configure({ ...usual, whenExhausted: 'reject' })
-  await it.time.settle()
-  t.notOk(fate.settled)
-  t.equal(it.budget.isExhausted, true)
-  t.strictSame(refusal(await settled(it)), ['rate_limited', 'The rate budget is used up.', 30])
-  it.budget.configure({ ...usual, whenExhausted: 'pass' })
-  await it.time.settle()
-  t.ok(fate.settled && fate.error === undefined)
-  t.same(it.time.timers(), { set: 0, holding: 0 })
-})
-
-async function settled(it: ReturnType<typeof bench>) {
-  const fate = it.ask()
-  await it.time.settle()
-  return fate
-}

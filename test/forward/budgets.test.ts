@@ -35,10 +35,10 @@ t.test('The account counts by its login server and client id; the secret does no
 
 t.test('Ids under "*" are bounded in number, and push out no configured company', async (t) => {
   const opened: string[] = []
-  const { LocalBudget } = await import('../../src/forward/budget.ts')
+  const { Budget } = await import('../../src/forward/budget.ts')
   const budgets = new Budgets(testConfig({ companies: [acme], anyCompany: true }), (key, settings) => {
     opened.push(key)
-    return new LocalBudget(settings)
+    return new Budget(settings)
   })
   const known = budgets.get(account, '1')
   const first = budgets.get(account, '1000')

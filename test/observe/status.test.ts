@@ -1,6 +1,6 @@
 // Covers src/observe/{status,status-of}.ts and src/server/observation.ts: the status page, and who may see it.
 import t from 'tap'
-import { TokenFailure } from '../../src/auth/token-failure.ts'
+import { TokenFailure } from '../../src/auth/request-token.ts'
 import type { TokenSource, TokenState } from '../../src/auth/token-source.ts'
 import type { Config, ServiceAccount } from '../../src/config/config.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'

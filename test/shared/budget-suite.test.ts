@@ -1,7 +1,7 @@
 // The behavior of budgets, on the local one and on the one that is shared through Redis.
 import t from 'tap'
 import type { RateLimitSettings } from '../../src/config/config.ts'
-import { LocalBudget } from '../../src/forward/budget.ts'
+import { Budget } from '../../src/forward/budget.ts'
 import { SharedBudget } from '../../src/shared/shared-budget.ts'
 import { budgetBench } from '../fixtures/budget-bench.ts'
 import { budgetSuite } from '../fixtures/budget-suite.ts'
@@ -15,7 +15,7 @@ t.test('Local', async (t) => {
   budgetSuite(t, async (t, settings) => {
     const time = fakeTime(t)
     Date.parse = parse
-    return { ...budgetBench(new LocalBudget({ ...usual, ...settings })), time }
+    return { ...budgetBench(new Budget({ ...usual, ...settings })), time }
   })
 })
 
@@ -30,7 +30,7 @@ t.test('Shared', async (t) => {
     Date.parse = parse
     const budget = new SharedBudget(
       { ...usual, ...settings },
-      { link, prefix: `{${++opened}}`, replica: 'r', whenDown: 'split', holdMs: 60_000 },
+      { link, name: String(++opened), whenDown: 'split', holdMs: 60_000 },
     )
     return { ...budgetBench(budget), time }
   })

@@ -5,22 +5,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { Secret } from '../../src/config/secret.ts'
-import { connectRedis } from '../../src/shared/redis-connection.ts'
-import { type LinkEvent, RedisLink, script } from '../../src/shared/redis-link.ts'
+import { RESERVE, SETTLE } from '../../src/shared/budget-scripts.ts'
+import { connectRedis, RedisLink, script } from '../../src/shared/redis-link.ts'
+import { shareTokens } from '../../src/shared/shared-tokens.ts'
+import { testAccount } from '../fixtures/config.ts'
 import { hasRedis, startRedis } from '../fixtures/redis.ts'
 import { faultyWay } from '../fixtures/redis-faults.ts'
 
-const ADD = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
-const PUT = script("return redis.call('SET', KEYS[1], ARGV[1])")
+const ADD = script(['y'], "return redis.call('INCRBY', KEYS[1], ARGV[2])")
 
-async function linkTo(t: Test, url: string, timeoutMs = 3_000) {
-  const events: LinkEvent[] = []
-  const settings = { url: new Secret(url), prefix: 'test', timeoutMs, whenDown: 'split' } as const
-  const report = (event: LinkEvent) => void events.push(event)
-  const link = new RedisLink({ settings, certificates: [], replica: 'r', report, retryMs: 50 })
+async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test') {
+  /** What was logged: why Redis went, or that it is back. */
+  const events: string[] = []
+  const settings = { url: new Secret(url), prefix, timeoutMs, whenDown: 'split' } as const
+  const log = {
+    warn: (fields: object) => void events.push((fields as { reason: string }).reason),
+    info: () => void events.push('up'),
+  }
+  const link = new RedisLink({ settings, certificates: [], log, retryMs: 50 })
   t.teardown(() => link.close())
-  await link.start()
-  const add = (count = 1) => link.run(ADD, ['{x}:sum'], [count])
+  await link.connect()
+  const add = (count = 1) => link.run(ADD, 'x', [count])
   return { link, events, add }
 }
 
@@ -33,9 +38,6 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 const down = (reason: string | RegExp) => ({ name: 'SharedDownError', reason })
-
-const reasons = (events: readonly LinkEvent[]) =>
-  events.map((event) => (event.type === 'down' ? event.error.reason : 'up'))
 
 t.test('With a server', async (t) => {
   if (!hasRedis(t)) return
@@ -59,12 +61,11 @@ t.test('With a server', async (t) => {
     await t.rejects(add(), down('connection'))
     t.ok(performance.now() - began < 1_000, 'rejected at once')
     await until(() => (link.errors.get('connection') ?? 0) > 1)
-    t.strictSame(reasons(events), ['connection'])
+    t.strictSame(events, ['connection'])
     await redis.restart()
     await until(() => link.isUp)
     t.equal(await add(), 1)
-    t.strictSame(reasons(events), ['connection', 'up'])
-    t.match(events[1], { downMs: Number })
+    t.strictSame(events, ['connection', 'up'])
   })
 
   t.test('Slow, cut off without a reset, and reset', async (t) => {
@@ -87,7 +88,7 @@ t.test('With a server', async (t) => {
     way.reset()
     await until(() => !link.isUp)
     await until(() => link.isUp)
-    t.strictSame(reasons(events), ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
+    t.strictSame(events, ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
   })
 
   t.test('Full, and read-only as after a failover', async (t) => {
@@ -104,7 +105,7 @@ t.test('With a server', async (t) => {
     await t.rejects(add(), down('read-only'))
     await redis.send('REPLICAOF', 'NO', 'ONE')
     await until(() => link.isUp)
-    t.strictSame(reasons(events), ['full', 'up', 'read-only', 'up'])
+    t.strictSame(events, ['full', 'up', 'read-only', 'up'])
   })
 
   t.test('The rights that docs/replicas.md grants are enough, and others are missing', async (t) => {
@@ -115,17 +116,19 @@ t.test('With a server', async (t) => {
     t.match(user, '>secret')
     t.equal(await redis.send(...user.split(' ')), 'OK')
     const url = (password: string) => `redis://procore-proxy:${password}@127.0.0.1:${redis.port}`
-    const link = async () => (await linkTo(t, url('secret'))).link
-    t.equal(await (await link()).run(PUT, ['test:v1:{x}:y'], [1]), 'OK')
-    await t.rejects(
-      (await link()).run(ADD, ['test:v1:{x}:y'], [1]),
-      down(/./),
-      'a command that is not granted',
-    )
-    await t.rejects((await link()).run(PUT, ['other'], [1]), down(/./), 'a key that is not granted')
+    const { link, events, add } = await linkTo(t, url('secret'))
+    await link.run(RESERVE, 'x', [1_000, '1', 'caller', 0.5])
+    await link.run(SETTLE, 'x', ['1', 25, 3, 9_000, 5_000, 1])
+    const { signal } = new AbortController()
+    const logIn = async () => ({ value: 'token', lifetimeMs: 1_000 })
+    await shareTokens(logIn, link)({ account: testAccount(), signal, refused: undefined })
+    t.strictSame(events, [], 'all scripts run')
+    await t.rejects(add(), down(/./), 'a command that is not granted')
+    const other = await linkTo(t, url('secret'), 3_000, 'other')
+    t.equal(other.link.isUp, false, 'a key that is not granted')
     const wrong = await linkTo(t, url('wrong'))
     t.equal(wrong.link.isUp, false)
-    t.strictSame(reasons(wrong.events), ['refused'])
+    t.strictSame(wrong.events, ['refused'])
   })
 })
 
@@ -133,7 +136,7 @@ t.test('No server at the start is not fatal', async (t) => {
   const { link, events, add } = await linkTo(t, 'redis://127.0.0.1:1')
   t.equal(link.isUp, false)
   await t.rejects(add(), down('connection'))
-  t.strictSame(reasons(events), ['connection'])
+  t.strictSame(events, ['connection'])
   link.close()
   t.equal(link.isUp, false)
 })

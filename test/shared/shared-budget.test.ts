@@ -2,10 +2,11 @@
 import t, { type Test } from 'tap'
 import type { SharedSettings } from '../../src/config/config.ts'
 import type { BudgetRequest } from '../../src/forward/budget.ts'
+import { SharedDownError } from '../../src/shared/redis-link.ts'
 import { SharedBudget } from '../../src/shared/shared-budget.ts'
 import { budgetBench, headOfSaid, refusal } from '../fixtures/budget-bench.ts'
 import { simulate } from '../fixtures/budget-simulation.ts'
-import { fakeTime, watch } from '../fixtures/clock.ts'
+import { fakeTime } from '../fixtures/clock.ts'
 import { hasRedis, keepImmediate, startRedis, type TestRedis, TimedLink } from '../fixtures/redis.ts'
 
 const { parse } = Date
@@ -19,15 +20,16 @@ async function replicas(
   count: number,
   whenDown: SharedSettings['whenDown'] = 'split',
 ) {
-  const prefix = `{${++opened}}`
-  const links = Array.from({ length: count }, () => new TimedLink(redis.connection))
+  const name = String(++opened)
+  const links = Array.from({ length: count }, (_, nth) => new TimedLink(redis.connection, 'test', `r${nth}`))
   const time = fakeTime(t, () => links.some((link) => link.isBusy))
   keepImmediate()
   Date.parse = parse
-  const all = links.map((link, nth) => {
-    const options = { link, prefix, replica: `r${nth}`, whenDown, holdMs: 20_000 }
+  const all = links.map((link) => {
+    const options = { link, name, whenDown, holdMs: 20_000 }
     return { ...budgetBench(new SharedBudget(usual, options)), link }
   })
+  const stored = async () => String(await redis.send('GET', `test:v1:{${name}}:state`))
   const learn = async (said: Parameters<typeof headOfSaid>[0]) => {
     for (const it of all) it.ask()
     await time.settle()
@@ -39,7 +41,7 @@ async function replicas(
   }
   const setUp = (isUp: boolean) => void links.map((link) => Object.assign(link, { isUp }))
   const entered = () => all.map((it) => it.entered.length)
-  return { all, time, learn, setUp, entered, prefix }
+  return { all, time, learn, setUp, entered, stored }
 }
 
 type Replicas = Awaited<ReturnType<typeof replicas>>
@@ -118,9 +120,9 @@ t.test('Replicas', async (t) => {
     two?.ask('other', 'GET /x', 60_000, { caller: 'other' })
     await it.time.settle()
     t.equal(sum(it.entered()) - 2, 5, 'it holds up no other caller')
-    const fields = String(await redis.send('HKEYS', `${it.prefix}:sent`))
-    t.match(fields, '20:')
-    t.notMatch(fields, 'small', 'Redis does not learn their names')
+    const stored = await it.stored()
+    t.match(stored, '"20":')
+    t.notMatch(stored, 'small', 'Redis does not learn their names')
   })
 
   t.test('believe the clock of Redis, not their own', async (t) => {
@@ -207,7 +209,7 @@ t.test('Replicas', async (t) => {
     it.setUp(true)
     one?.answer({ limit: 25, remaining: 19, resetIn: 9 })
     await it.time.settle()
-    t.equal(await redis.send('HGET', `${it.prefix}:windows`, '25').then((w) => String(w).split(' ')[0]), '19')
+    t.match(JSON.parse(await it.stored()), { windows: { 25: { left: 19 } } })
   })
 
   t.test('do not fail where Redis fails while it is asked', async (t) => {
@@ -215,24 +217,16 @@ t.test('Replicas', async (t) => {
     await it.learn({ limit: 25, remaining: 20, resetIn: 9 })
     const [one] = it.all
     if (one === undefined) throw new Error('no replica')
-    const { run } = one.link
-    one.link.run = (...rest) => {
+    one.link.run = () => {
       one.link.isUp = false
-      return run.apply(one.link, rest)
+      return Promise.reject(new SharedDownError(undefined))
     }
     const fate = one.ask()
     await it.time.settle()
     t.ok(fate.settled && fate.error === undefined)
     one.link.isUp = true
     one.link.run = () => Promise.reject(new TypeError('a defect'))
-    const request = {
-      endpoint: 'x',
-      queueKey: 'x',
-      caller: '',
-      share: undefined,
-      deadline: performance.now() + 50,
-    }
-    const defect = watch(one.budget.reserve(request, new AbortController().signal))
+    const defect = one.ask('x', 'GET /x', 50)
     await it.time.pass(100)
     t.match(defect.error, { code: 'rate_limited' })
   })

@@ -1,0 +1,47 @@
+// Reads parts of responses: a body up to a limit, its text, and Retry-After.
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+
+/** Returns the body, or undefined if it is longer than `mostBytes`; the connection is then closed. */
+export async function readBounded(body: AsyncIterable<Buffer>, mostBytes: number) {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    // Leaving the loop destroys the body, and with it the connection.
+    if (bytes > mostBytes) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+const DECODERS = { gzip: gunzipSync, 'x-gzip': gunzipSync, deflate: inflateSync, br: brotliDecompressSync }
+
+/**
+ * Returns the body as text, decompressed and without a byte-order mark. Some servers compress without being asked to.
+ * Undefined if the text is longer than `mostBytes`. If the bytes cannot be decoded, they are returned as they are.
+ */
+export function decodeBody(bytes: Buffer, contentEncoding: string | undefined, mostBytes: number) {
+  const name = contentEncoding?.trim().toLowerCase() ?? ''
+  // Some servers forget to announce gzip. It begins with these two bytes, and JSON never does.
+  const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
+  const decoder = isGzip ? gunzipSync : DECODERS[name as keyof typeof DECODERS]
+  let decoded = bytes
+  try {
+    if (decoder !== undefined) decoded = decoder(bytes, { maxOutputLength: mostBytes })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined
+  }
+  return decoded.length > mostBytes ? undefined : new TextDecoder().decode(decoded)
+}
+
+/**
+ * Milliseconds from now, for seconds or an HTTP date (RFC 9110 section 10.2.3). Of several values the first counts.
+ * Undefined if the header is missing or makes no sense. `wallNowMs` is the server's time.
+ */
+export function retryAfterMs(header: string | readonly string[] | undefined, wallNowMs: number) {
+  const value = (typeof header === 'string' ? header : header?.[0])?.trim() ?? ''
+  if (/^\d+$/.test(value)) return Math.min(Number(value) * 1000, Number.MAX_SAFE_INTEGER)
+  // Date.parse accepts almost any text, but all three forms of an HTTP date begin with the day of the week.
+  const ms = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(value) ? Date.parse(value) - wallNowMs : Number.NaN
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined
+}
