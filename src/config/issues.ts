@@ -1,5 +1,5 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
-import type { z } from 'zod'
+import type { z } from 'zod/mini'
 import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema, type Settings } from './schema.ts'
 import { knownKeys, nodesAt } from './schema-nodes.ts'
