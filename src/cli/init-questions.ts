@@ -2,8 +2,8 @@
 import { resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { z } from 'zod/mini'
-import { readCompanyId } from '../config/company-url.ts'
 import type { Access } from '../config/config.ts'
+import { readCompanyId } from '../config/overrides.ts'
 import { origin } from '../config/schema-values.ts'
 import type { Options } from './options.ts'
 

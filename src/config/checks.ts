@@ -1,12 +1,10 @@
-// Checks that need more than one key: references, companies and addresses that clash, callers and cache rules.
+// Checks that need more than one key: references, companies and addresses that clash, callers, cache rules, open addresses.
 import { accessIn, checkRules } from './access-rules.ts'
-import { leadsTo, listenText } from './addresses.ts'
-import { checkGuard } from './check-guard.ts'
-import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
+import { isLoopbackHost, leadsTo, listenText } from './addresses.ts'
+import { BUILT_IN_ENVIRONMENTS } from './config.ts'
 import { isRawMap } from './issues.ts'
-import { namedCompanies, placedAccounts, placedAddresses } from './placed.ts'
 import { didYouMean, type Finding, keyOf, type Path, repeated } from './problems.ts'
-import type { Settings } from './schema.ts'
+import { namedCompanies, placedAccounts, placedAddresses, type Settings } from './schema.ts'
 
 /** What the checks look at. */
 export interface CheckInput {
@@ -218,4 +216,54 @@ function checkCache({ cache }: Settings): Finding[] {
     const path = ['cache', 'keep', index, 'whenExhausted']
     return [{ path, message: 'is shorter than `for`', fix: 'Write a longer duration, or leave it out' }]
   })
+}
+
+const KEYS = 'give callers keys (callers or guard.clientKeys)'
+const ALLOW =
+  'or, if something else in front of the proxy authenticates callers, set guard.allowUnauthenticated: true'
+
+/** Checks `listen`, `publicUrl` and `guard.allowedHosts`. */
+export function checkGuard({ settings, wrong }: CheckInput) {
+  const { guard, callers } = settings
+  // Mistakes within `guard` itself have been reported already.
+  const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))
+  const hasKeys = guard.clientKeys.length > 0 || Object.keys(callers).length > 0
+  if (hasKeys || isWrong) return { findings: [], warnings: [] }
+  const open = placedAddresses(settings).filter(
+    ({ address }) => address.kind === 'tcp' && !isLoopbackHost(address.host),
+  )
+  if (guard.allowUnauthenticated) {
+    const addresses = open.map(({ address }) => listenText(address)).join(', ')
+    const warning = `guard.allowUnauthenticated is on: anyone who can connect to ${addresses} can use your service accounts.`
+    return { findings: [], warnings: open.length === 0 ? [] : [warning] }
+  }
+  const findings = open.map(({ path, address }) => ({
+    path,
+    message: `${listenText(address)} is open to other machines, and anyone who can connect could use your service accounts`,
+    fix: `Listen on 127.0.0.1, or ${KEYS}, ${ALLOW}`,
+  }))
+  return { findings: [...findings, ...(guard.requireHeader ? [] : openNames(settings))], warnings: [] }
+}
+
+/** Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests. */
+function openNames(settings: Settings): Finding[] {
+  const { guard, publicUrl } = settings
+  const hosts = guard.allowedHosts.map((host, index): [Path, string] => [
+    ['guard', 'allowedHosts', index],
+    host,
+  ])
+  const urls: [Path, string | undefined][] = namedCompanies(settings).map(([name, company]) => [
+    ['companies', name, 'publicUrl'],
+    company.publicUrl,
+  ])
+  const plain = [[['publicUrl'], publicUrl] as const, ...urls].flatMap(([path, url]): [Path, string][] =>
+    url?.startsWith('http:') ? [[path, new URL(url).hostname]] : [],
+  )
+  return [...hosts, ...plain]
+    .filter(([, host]) => !isLoopbackHost(host))
+    .map(([path, host]) => ({
+      path,
+      message: `any web page could make a browser send requests to ${host}`,
+      fix: `Set guard.requireHeader: true, or ${KEYS}, ${ALLOW}`,
+    }))
 }

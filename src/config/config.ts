@@ -1,6 +1,7 @@
 // The resolved configuration, which the rest of the program reads. load.ts makes it; it is frozen and never changes.
+import { timingSafeEqual } from 'node:crypto'
+import { inspect } from 'node:util'
 import type { Settings } from './schema.ts'
-import type { Secret } from './secret.ts'
 
 /** A pair of Procore origins. Origins have no path and no trailing slash: `https://api.procore.com`. */
 export interface Environment {
@@ -210,4 +211,53 @@ export interface Config {
   readonly warnings: readonly string[]
   /** Absolute paths of the files whose changes reload the configuration: its file, every secret's file, `network.caFile`. */
   readonly watchedFiles: readonly string[]
+}
+
+/** The environments that need no configuration; `production` includes On-Demand Sandboxes. */
+export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
+  (
+    [
+      ['production', 'login.procore.com', 'api.procore.com', 'procore.com'],
+      ['sandbox', 'login-sandbox.procore.com', 'sandbox.procore.com', 'procore.com'],
+      ['monthly-sandbox', 'login-sandbox-monthly.procore.com', 'api-monthly.procore.com', 'procore.com'],
+      ['federal', 'login.procoregov.com', 'api.procoregov.com', 'procoregov.com'],
+    ] as const
+  ).map(([name, login, api, fileDomain]) =>
+    Object.freeze({ name, loginUrl: `https://${login}`, apiUrl: `https://${api}`, fileDomain }),
+  ),
+)
+
+/** Holds a client secret or a key; only {@link Secret.reveal} returns the value. */
+export class Secret {
+  readonly #value: string
+  #bytes: Buffer | undefined
+
+  constructor(value: string) {
+    this.#value = value
+  }
+
+  /** The value itself, for the one place that has to send it. */
+  reveal(): string {
+    return this.#value
+  }
+
+  /** Compares in a time that depends neither on where the two differ nor on the secret's length. */
+  equals(other: string): boolean {
+    this.#bytes ??= Buffer.from(this.#value)
+    const presented = Buffer.from(other)
+    const sameLength = presented.length === this.#bytes.length
+    return timingSafeEqual(this.#bytes, sameLength ? presented : this.#bytes) && sameLength
+  }
+
+  toString(): string {
+    return '[secret]'
+  }
+
+  toJSON(): string {
+    return '[secret]'
+  }
+
+  [inspect.custom](): string {
+    return '[secret]'
+  }
 }

@@ -1,9 +1,78 @@
-// Reads small files together with their permission bits, and explains failures.
+// Finds, reads and watches the configuration's files, and explains failures.
 import { isUtf8 } from 'node:buffer'
+import { statSync } from 'node:fs'
 import { open, readFile, realpath, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { homedir as osHomedir } from 'node:os'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
+
+/** What the search depends on. */
+export interface SearchContext {
+  /** The value of `--config`. */
+  readonly flag: string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  readonly homedir?: string | undefined
+  readonly platform?: NodeJS.Platform | undefined
+}
+
+/** A file to read; `namedBy` is the flag or variable that names it. */
+export interface FoundFile {
+  /** Absolute. */
+  readonly path: string
+  readonly namedBy: string | undefined
+}
+
+/** The home folder; undefined for users without one, such as systemd's dynamic users and unknown ids in containers. */
+export function homeFolder(ask: () => string = osHomedir): string | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
+}
+
+/** The absolute paths of the usual places, in the order in which they are tried. */
+export function usualPlaces({
+  env,
+  cwd,
+  homedir = homeFolder(),
+  platform = process.platform,
+}: SearchContext): string[] {
+  const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
+  if (platform === 'win32') {
+    if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
+    return places
+  }
+  // XDG Base Directory Specification: a relative path is invalid and must be ignored.
+  const xdg = env['XDG_CONFIG_HOME']
+  const base = xdg && isAbsolute(xdg) ? xdg : homedir && join(homedir, '.config')
+  if (base) places.push(join(base, 'procore-proxy', 'config.yaml'))
+  return [...places, '/etc/procore-proxy/config.yaml']
+}
+
+/** The file to read; undefined if none is named and none exists. */
+export function findConfigFile(context: SearchContext): FoundFile | undefined {
+  const { flag, env, cwd } = context
+  if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
+  const named = env['PROCORE_PROXY_CONFIG']
+  if (named) return { path: resolve(cwd, named), namedBy: 'PROCORE_PROXY_CONFIG' }
+  for (const path of usualPlaces(context)) {
+    if (exists(path)) return { path, namedBy: undefined }
+  }
+  return undefined
+}
+
+/** A file without permission to look at it exists too: reading it then fails, and no other file is used instead. */
+function exists(path: string): boolean {
+  try {
+    return !statSync(path).isDirectory()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code !== 'ENOENT' && code !== 'ENOTDIR'
+  }
+}
 
 /** Reads at most `maxBytes`, and the permission bits of the same open file (the lowest nine, e.g. `0o600`). */
 export async function readFileBytes(
@@ -104,4 +173,41 @@ export async function checkAuditFile(
   if (!(await isFolder(dirname(file))))
     return finding(`the folder ${dirname(file)} does not exist`, 'Create it, or correct the path')
   return (await isFolder(file)) ? finding(`${file} is a folder`, 'Name a file in it') : []
+}
+
+/**
+ * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
+ * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
+ * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * @param intervalMs the time between two checks.
+ * @returns a function that stops it.
+ */
+export function watchFiles(files: readonly string[], onChange: () => void, intervalMs = 500): () => void {
+  let settled = look(files)
+  let last = settled
+  const timer = setInterval(() => {
+    const now = look(files)
+    const isStill = now === last
+    last = now
+    // A half-finished save (an empty or missing file) is not a change yet. Wait until nothing changes any more.
+    if (!isStill || now === settled) return
+    settled = now
+    onChange()
+  }, intervalMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+/** A text that changes whenever a file is written, replaced, or given other permissions (which changes ctime). */
+function look(files: readonly string[]): string {
+  return files
+    .map((file) => {
+      try {
+        const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
+        return [dev, ino, size, mtimeNs, ctimeNs].join()
+      } catch (error) {
+        return String((error as NodeJS.ErrnoException).code)
+      }
+    })
+    .join(' ')
 }

@@ -1,8 +1,7 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod/mini'
 import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
-import { fileSchema, type Settings } from './schema.ts'
-import { knownKeys, nodesAt } from './schema-nodes.ts'
+import { fileSchema, jsonSchema, type Settings } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
@@ -176,4 +175,58 @@ function unknownKey(path: Path): Finding {
   const known = knownKeys(path.slice(0, -1))
   const fix = didYouMean(key, known).trim() || `The keys here are ${known.join(', ')}`
   return { path, message: UNKNOWN_KEY, fix }
+}
+
+/** The part of JSON Schema that this configuration uses. */
+export interface SchemaNode {
+  readonly $ref?: string
+  readonly title?: string
+  readonly description?: string
+  readonly type?: string | readonly string[]
+  readonly enum?: readonly unknown[]
+  readonly default?: unknown
+  readonly anyOf?: readonly SchemaNode[]
+  readonly properties?: Readonly<Record<string, SchemaNode>>
+  readonly additionalProperties?: SchemaNode | false
+  readonly required?: readonly string[]
+  readonly items?: SchemaNode
+}
+
+/** The schema of the whole file. */
+export interface RootNode extends SchemaNode {
+  readonly $defs: Readonly<Record<string, SchemaNode>>
+}
+
+let root: RootNode | undefined
+
+/** Made when it is first needed: a configuration without mistakes never needs it. */
+function rootNode(): RootNode {
+  root ??= jsonSchema() as unknown as RootNode
+  return root
+}
+
+/** A node, what it refers to, and the branches of its unions; the node itself comes first. */
+export function open(node: SchemaNode, whole = rootNode()): SchemaNode[] {
+  const target = node.$ref === undefined ? undefined : whole.$defs[node.$ref.replace('#/$defs/', '')]
+  return [node, ...(target ? [target] : []), ...(node.anyOf ?? [])].flatMap((one) =>
+    one === node ? [one] : open(one, whole),
+  )
+}
+
+/** Every node for the value at a path. */
+export function nodesAt(path: Path, whole = rootNode()): SchemaNode[] {
+  let nodes: SchemaNode[] = [whole]
+  for (const part of path) {
+    nodes = nodes.flatMap((node) => {
+      const properties = new Map(Object.entries(node.properties ?? {}))
+      const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
+      return next ? open(next, whole) : []
+    })
+  }
+  return nodes
+}
+
+/** The keys that are allowed in the map at a path; none if any name is. */
+export function knownKeys(path: Path): string[] {
+  return [...new Set(nodesAt(path).flatMap((node) => Object.keys(node.properties ?? {})))]
 }

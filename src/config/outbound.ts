@@ -2,11 +2,10 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
-import type { NetworkSettings, NoProxyEntry } from './config.ts'
+import { type NetworkSettings, type NoProxyEntry, Secret } from './config.ts'
 import { readFileBytes } from './files.ts'
 import { isMistake, keyOf, type Mistake, quoted } from './problems.ts'
 import type { Settings } from './schema.ts'
-import { Secret } from './secret.ts'
 
 /** The value of `network.proxy` that means no proxy, whatever HTTPS_PROXY says. */
 export const NO_PROXY_AT_ALL = 'none'

@@ -1,6 +1,5 @@
 // Applies flags and variables to the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
-import { readCompanyId } from './company-url.ts'
 import { isRawMap, type RawMap, valueAt } from './issues.ts'
 import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
@@ -208,4 +207,21 @@ function refersTo(value: unknown, name: string): boolean {
   return (
     (isRawMap(value) || Array.isArray(value)) && Object.values(value).some((item) => refersTo(item, name))
   )
+}
+
+/**
+ * Reads `7656`, `https://app.procore.com/7656/company/home/list` or
+ * `https://app.procore.com/webclients/host/companies/7656/…`; the scheme may be left out.
+ */
+export function readCompanyId(
+  input: string,
+): { readonly id: string } | { readonly problem: 'project' | 'unknown' } {
+  const text = input.trim()
+  if (/^\d{1,20}$/.test(text)) return { id: text }
+  const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)
+  const path = url !== null && /^https?:$/.test(url.protocol) ? url.pathname : ''
+  const [, id] =
+    /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path) ?? []
+  if (id !== undefined) return { id }
+  return { problem: /^\/\d+\/project(?:\/|$)/.test(path) ? 'project' : 'unknown' }
 }

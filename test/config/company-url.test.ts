@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readCompanyId } from '../../src/config/company-url.ts'
+import { readCompanyId } from '../../src/config/overrides.ts'
 
 t.test('a company id is read from the addresses that browsers show', async (t) => {
   const cases: [string, unknown][] = [

@@ -1,14 +1,14 @@
 import t from 'tap'
+import { readDocument } from '../../src/config/document.ts'
+import { readSettings } from '../../src/config/issues.ts'
+import { keyOf } from '../../src/config/problems.ts'
 import {
   checkPlainSecrets,
   checkSharedUrl,
   readCredentials,
   secretFlaw,
   sendsPasswordInClear,
-} from '../../src/config/credentials.ts'
-import { readDocument } from '../../src/config/document.ts'
-import { readSettings } from '../../src/config/issues.ts'
-import { keyOf } from '../../src/config/problems.ts'
+} from '../../src/config/secrets.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 const settingsOf = (yaml: string) => readSettings(readDocument(yaml).value).settings

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
 
 t.test('the built-in environments are those of the contract', async (t) => {
   const expected = `

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { knownKeys, nodesAt, open } from '../../src/config/schema-nodes.ts'
+import { knownKeys, nodesAt, open } from '../../src/config/issues.ts'
 
 t.test('the keys that may stand at a path are known, through names, unions and lists', async (t) => {
   const cases: Record<string, string[]> = {

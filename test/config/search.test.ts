@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { findConfigFile, homeFolder, usualPlaces } from '../../src/config/search.ts'
+import { findConfigFile, homeFolder, usualPlaces } from '../../src/config/files.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('the usual places are in the order of the contract', async (t) => {

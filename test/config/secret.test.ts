@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/config/config.ts'
 
 const secret = new Secret('s3cret')
 

@@ -2,7 +2,7 @@ import { chmodSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync }
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { watchFiles } from '../../src/config/watch.ts'
+import { watchFiles } from '../../src/config/files.ts'
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 /** Real files on a real disk have no fake clock: short looks, and long enough patience. */
