@@ -7,7 +7,7 @@ import { didYouMean, type Finding, keyOf, type Path, repeated } from './problems
 import { namedCompanies, placedAccounts, placedAddresses, type Settings } from './schema.ts'
 
 /** What the checks look at. */
-export interface CheckInput {
+interface CheckInput {
   readonly settings: Settings
   /** The values before the schema was applied. Something that is written wrongly still counts as existing. */
   readonly raw: unknown
@@ -64,15 +64,16 @@ function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
       message: `${name} is one of Procore's own environments and can't be redefined`,
       fix: `Give yours another name, such as my-${name}`,
     }))
-  const uses: [Path, string | undefined][] = [
-    [['environment'], settings.environment],
-    ...placedAccounts(settings).map(({ path, account }): [Path, string | undefined] => [
-      [...path, 'environment'],
-      account.environment,
-    ]),
-    ...Object.keys(settings.defaultAccess).map((name): [Path, string] => [['defaultAccess', name], name]),
-  ]
-  const unknowns = uses.flatMap(([path, name]) =>
+  const ofAccounts = placedAccounts(settings).map(({ path, account }) => ({
+    path: [...path, 'environment'],
+    name: account.environment,
+  }))
+  const ofAccess = Object.keys(settings.defaultAccess).map((name) => ({
+    path: ['defaultAccess', name],
+    name,
+  }))
+  const uses = [{ path: ['environment'], name: settings.environment }, ...ofAccounts, ...ofAccess]
+  const unknowns = uses.flatMap(({ path, name }) =>
     name === undefined || known.includes(name) ? [] : [unknown(path, name, 'environments', known)],
   )
   return [...redefined, ...unknowns, ...checkFileDomains(settings)]
@@ -94,9 +95,8 @@ function checkFileDomains({ environments }: Settings): Finding[] {
 /** The variable or flag sets the top of the file; an account that names its own environment keeps it. */
 function ineffectiveEnvironment({ settings, sources }: CheckInput): string[] {
   const source = sources.get('environment')
-  if (source === undefined) return []
-  return placedAccounts(settings).flatMap(({ path, account: { environment } }) =>
-    environment === undefined || environment === settings.environment
+  return placedAccounts(settings).flatMap(({ path, account: { environment = settings.environment } }) =>
+    source === undefined || environment === settings.environment
       ? []
       : [`${source} has no effect on ${keyOf(path)}, which names the environment ${environment} itself.`],
   )
@@ -117,9 +117,8 @@ function checkAccess({ settings, wrong }: CheckInput): Finding[] {
     const path = ['companies', name, 'rules']
     // Wrong rules have been replaced by others.
     if (company === undefined || isWrong(keyOf(path))) return []
-    const { serviceAccount: reference, rules = [] } = company
-    const account =
-      typeof reference === 'string' ? accounts.get(keyOf(['serviceAccounts', reference])) : reference
+    const { serviceAccount: own, rules = [] } = company
+    const account = typeof own === 'string' ? accounts.get(keyOf(['serviceAccounts', own])) : own
     const environment = account?.environment ?? settings.environment
     const isKnown = account !== undefined && !isWrong('defaultAccess')
     const access = isKnown ? accessIn(environment, company, settings.defaultAccess) : company.access
@@ -144,9 +143,8 @@ function checkIds({ settings, wrong }: CheckInput): Finding[] {
     // Invariant: a path prefix of digits means one company, whether it is read as a name or as an id.
     if (!/^\d+$/.test(name) || name === id) continue
     const [other] = companies.find(([, company]) => company.id === name) ?? []
-    const message = other
-      ? `the name is the id of ${other}`
-      : `the name consists of digits but is not the company's id ${id}`
+    const ownId = `the name consists of digits but is not the company's id ${id}`
+    const message = other ? `the name is the id of ${other}` : ownId
     const fix = `Choose a name with a letter in it, or use ${id}`
     findings.push({ path: ['companies', name], message, fix })
   }
@@ -223,7 +221,7 @@ const ALLOW =
   'or, if something else in front of the proxy authenticates callers, set guard.allowUnauthenticated: true'
 
 /** Checks `listen`, `publicUrl` and `guard.allowedHosts`. */
-export function checkGuard({ settings, wrong }: CheckInput) {
+function checkGuard({ settings, wrong }: CheckInput) {
   const { guard, callers } = settings
   // Mistakes within `guard` itself have been reported already.
   const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))
@@ -247,21 +245,20 @@ export function checkGuard({ settings, wrong }: CheckInput) {
 
 /** Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests. */
 function openNames(settings: Settings): Finding[] {
-  const { guard, publicUrl } = settings
-  const hosts = guard.allowedHosts.map((host, index): [Path, string] => [
-    ['guard', 'allowedHosts', index],
+  const hosts = settings.guard.allowedHosts.map((host, index) => ({
+    path: ['guard', 'allowedHosts', index],
     host,
-  ])
-  const urls: [Path, string | undefined][] = namedCompanies(settings).map(([name, company]) => [
-    ['companies', name, 'publicUrl'],
-    company.publicUrl,
-  ])
-  const plain = [[['publicUrl'], publicUrl] as const, ...urls].flatMap(([path, url]): [Path, string][] =>
-    url?.startsWith('http:') ? [[path, new URL(url).hostname]] : [],
+  }))
+  const ofCompanies = namedCompanies(settings).map(([name, { publicUrl: url }]) => ({
+    path: ['companies', name, 'publicUrl'],
+    url,
+  }))
+  const plain = [{ path: ['publicUrl'], url: settings.publicUrl }, ...ofCompanies].flatMap(({ path, url }) =>
+    url?.startsWith('http:') ? [{ path, host: new URL(url).hostname }] : [],
   )
   return [...hosts, ...plain]
-    .filter(([, host]) => !isLoopbackHost(host))
-    .map(([path, host]) => ({
+    .filter(({ host }) => !isLoopbackHost(host))
+    .map(({ path, host }) => ({
       path,
       message: `any web page could make a browser send requests to ${host}`,
       fix: `Set guard.requireHeader: true, or ${KEYS}, ${ALLOW}`,

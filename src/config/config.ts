@@ -1,7 +1,7 @@
 // The resolved configuration, which the rest of the program reads. load.ts makes it; it is frozen and never changes.
 import { timingSafeEqual } from 'node:crypto'
 import { inspect } from 'node:util'
-import type { Settings } from './schema.ts'
+import type { AccessSettings, Settings } from './schema.ts'
 
 /** A pair of Procore origins. Origins have no path and no trailing slash: `https://api.procore.com`. */
 export interface Environment {
@@ -32,7 +32,7 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
 
-export type Access = 'read-write' | 'read-only'
+export type Access = NonNullable<AccessSettings['access']>
 
 /** An access rule: the first one that matches a request decides. */
 export interface AccessRule {
@@ -64,15 +64,11 @@ export interface Company {
 /** The `"*"` entry, for ids that a request names and that no company has. */
 export type AnyCompany = Omit<Company, 'name' | 'id' | 'isDefault' | 'listen'>
 
-export interface UpstreamSettings {
+export interface UpstreamSettings
+  extends Readonly<Pick<Settings['upstream'], 'connections' | 'maxQueued' | 'retries'>> {
   readonly connectTimeoutMs: number
   /** Until the first byte of the response, then between bytes. */
   readonly responseTimeoutMs: number
-  /** The most connections to one API origin for one company. */
-  readonly connections: number
-  /** The most requests of one company that wait for a connection. */
-  readonly maxQueued: number
-  readonly retries: number
   /** `auto`: the proxy asks for gzip if the caller sends no Accept-Encoding, and unpacks it; absent means `off`. */
   readonly compression?: 'auto' | 'off'
 }
@@ -104,20 +100,13 @@ export interface NetworkSettings {
   readonly key: string
 }
 
-export interface RateLimitSettings {
-  readonly whenExhausted: 'wait' | 'reject' | 'pass'
+export interface RateLimitSettings extends Readonly<Omit<Settings['rateLimit'], 'maxWait'>> {
   readonly maxWaitMs: number
-  readonly maxQueued: number
 }
 
-export interface GuardSettings {
-  /** Lower case, no port, no trailing dot. */
-  readonly allowedHosts: readonly string[]
-  /** Serialized origins: `https://app.example`, no trailing slash. */
-  readonly allowedOrigins: readonly string[]
-  readonly requireHeader: boolean
+/** Hosts are lower case, without port or trailing dot; origins are serialized: `https://app.example`. */
+export interface GuardSettings extends Readonly<Omit<Settings['guard'], 'clientKeys'>> {
   readonly clientKeys: readonly Secret[]
-  readonly allowUnauthenticated: boolean
 }
 
 export type LogSettings = Readonly<Settings['log']>
@@ -137,10 +126,7 @@ export interface Caller {
   readonly rules: readonly AccessRule[]
   /** Project ids, as text; undefined for all. */
   readonly projects: readonly string[] | undefined
-  /**
-   * The largest part (0 to 1) of a rate window that it may use while others wait or have called within it; undefined
-   * for no limit.
-   */
+  /** The largest part (0 to 1) of a rate window that it may use while others wait or have called within it. */
   readonly share: number | undefined
 }
 
@@ -172,13 +158,12 @@ export interface CacheKeepRule {
 export type RecordingSettings = Readonly<Settings['recordings']>
 
 /** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
-export interface SharedSettings {
+export interface SharedSettings
+  extends Readonly<Pick<NonNullable<Settings['shared']>, 'prefix' | 'whenDown'>> {
   /** `redis://` or `rediss://`, with user and password if needed. */
   readonly url: Secret
-  readonly prefix: string
   /** The longest time that a request waits for it. */
   readonly timeoutMs: number
-  readonly whenDown: 'split' | 'local' | 'reject'
 }
 
 export interface Config {
@@ -213,7 +198,7 @@ export interface Config {
   readonly watchedFiles: readonly string[]
 }
 
-/** The environments that need no configuration; `production` includes On-Demand Sandboxes. */
+/** Procore's own environments, which need no configuration; `production` includes On-Demand Sandboxes. */
 export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
   (
     [
@@ -227,7 +212,7 @@ export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
   ),
 )
 
-/** Holds a client secret or a key; only {@link Secret.reveal} returns the value. */
+/** A client secret or a key. Every way to turn it into text gives `[secret]`; only {@link Secret.reveal} gives the value. */
 export class Secret {
   readonly #value: string
   #bytes: Buffer | undefined

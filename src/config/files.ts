@@ -17,12 +17,8 @@ export interface SearchContext {
   readonly platform?: NodeJS.Platform | undefined
 }
 
-/** A file to read; `namedBy` is the flag or variable that names it. */
-export interface FoundFile {
-  /** Absolute. */
-  readonly path: string
-  readonly namedBy: string | undefined
-}
+/** The absolute path of a file to read; `namedBy` is the flag or variable that names it. */
+export type FoundFile = Readonly<{ path: string; namedBy: string | undefined }>
 
 /** The home folder; undefined for users without one, such as systemd's dynamic users and unknown ids in containers. */
 export function homeFolder(ask: () => string = osHomedir): string | undefined {
@@ -34,12 +30,8 @@ export function homeFolder(ask: () => string = osHomedir): string | undefined {
 }
 
 /** The absolute paths of the usual places, in the order in which they are tried. */
-export function usualPlaces({
-  env,
-  cwd,
-  homedir = homeFolder(),
-  platform = process.platform,
-}: SearchContext): string[] {
+export function usualPlaces(context: SearchContext): string[] {
+  const { env, cwd, homedir = homeFolder(), platform = process.platform } = context
   const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
   if (platform === 'win32') {
     if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
@@ -58,10 +50,8 @@ export function findConfigFile(context: SearchContext): FoundFile | undefined {
   if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
   const named = env['PROCORE_PROXY_CONFIG']
   if (named) return { path: resolve(cwd, named), namedBy: 'PROCORE_PROXY_CONFIG' }
-  for (const path of usualPlaces(context)) {
-    if (exists(path)) return { path, namedBy: undefined }
-  }
-  return undefined
+  const path = usualPlaces(context).find(exists)
+  return path === undefined ? undefined : { path, namedBy: undefined }
 }
 
 /** A file without permission to look at it exists too: reading it then fails, and no other file is used instead. */
@@ -74,11 +64,13 @@ function exists(path: string): boolean {
   }
 }
 
+type Read<Key extends string, Value> = Readonly<Record<Key, Value> & { mode: number }>
+
 /** Reads at most `maxBytes`, and the permission bits of the same open file (the lowest nine, e.g. `0o600`). */
 export async function readFileBytes(
   path: string,
   maxBytes: number,
-): Promise<{ readonly bytes: Buffer; readonly mode: number } | Mistake> {
+): Promise<Read<'bytes', Buffer> | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
@@ -91,10 +83,7 @@ export async function readFileBytes(
 }
 
 /** Reads at most `maxBytes` of UTF-8 text. */
-export async function readTextFile(
-  path: string,
-  maxBytes: number,
-): Promise<{ readonly text: string; readonly mode: number } | Mistake> {
+export async function readTextFile(path: string, maxBytes: number): Promise<Read<'text', string> | Mistake> {
   const file = await readFileBytes(path, maxBytes)
   if ('message' in file) return file
   const [first, second] = file.bytes
@@ -106,24 +95,14 @@ export async function readTextFile(
 
 /** What a failed system call means for the user. */
 export function wordsFor(path: string, error: unknown): Mistake {
-  switch ((error as NodeJS.ErrnoException).code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return { message: `${path} does not exist`, fix: 'Create it, or correct the path' }
-    case 'EISDIR':
-      return { message: `${path} is a folder`, fix: 'Name a file' }
-    case 'EACCES':
-    case 'EPERM':
-      return {
-        message: `this user has no permission to read ${path}`,
-        fix: `Make this user the owner, then run ${chmod(path)}`,
-      }
-    default:
-      return {
-        message: `${path} can't be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
-        fix: 'Check the file and its disk',
-      }
-  }
+  const { code = 'unknown error' } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return { message: `${path} does not exist`, fix: 'Create it, or correct the path' }
+  if (code === 'EISDIR') return { message: `${path} is a folder`, fix: 'Name a file' }
+  if (code !== 'EACCES' && code !== 'EPERM')
+    return { message: `${path} can't be read (${code})`, fix: 'Check the file and its disk' }
+  const message = `this user has no permission to read ${path}`
+  return { message, fix: `Make this user the owner, then run ${chmod(path)}` }
 }
 
 /** The POSIX shell command that makes a file accessible to its owner only. */
@@ -163,7 +142,7 @@ export function isReadOnlyIn(mountinfo: string, path: string): boolean {
 
 /** Checks that the folder of the audit log exists; `folder` is where relative paths start. */
 export async function checkAuditFile(
-  audit: { readonly file: string } | undefined,
+  audit: { file: string } | undefined,
   folder: string,
 ): Promise<Finding[]> {
   if (audit === undefined) return []

@@ -13,20 +13,16 @@ export function isRawMap(value: unknown): value is RawMap {
 }
 
 /** The value that replaces a wrong one that is required or in a list, so that its neighbors are still checked. */
-const PLACEHOLDERS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies']
+const PLACEHOLDERS = new Map<string, unknown>([
+  ...TEXTS.map((key): [string, string] => [key, 'placeholder']),
   ['id', '0'],
-  ['serviceAccount', 'placeholder'],
-  ['clientId', 'placeholder'],
-  ['clientSecret', 'placeholder'],
-  ['key', 'placeholder'],
-  ['clientKeys', 'placeholder'],
   ['apiUrl', 'https://placeholder.invalid'],
   ['loginUrl', 'https://placeholder.invalid'],
   ['listen', '127.0.0.1:0'],
   ['allowedHosts', 'placeholder.invalid'],
   ['allowedOrigins', 'https://placeholder.invalid'],
   ['rules', { deny: '/rest/placeholder' }],
-  ['companies', 'placeholder'],
   ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
 ])
 
@@ -39,10 +35,7 @@ const MAX_ROUNDS = 200
  * Reads settings from raw values. Never throws. Wrong values are replaced by defaults or placeholders, so the settings
  * can't be used if there are findings.
  */
-export function readSettings(raw: unknown): {
-  readonly settings: Settings
-  readonly findings: readonly Finding[]
-} {
+export function readSettings(raw: unknown): { settings: Settings; findings: readonly Finding[] } {
   const findings = new Map<string, Finding>()
   if (!isRawMap(raw)) {
     const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'
@@ -60,7 +53,9 @@ export function readSettings(raw: unknown): {
       const whole = wholeOf(finding.path)
       wholes.set(keyOf(whole), whole)
     }
-    for (const path of wholes.values()) takeOut(value, path)
+    // If a required value has no placeholder, the map that it is missing from is removed.
+    for (let path of wholes.values())
+      while (path.length > 0 && !replace(value, path)) path = path.slice(0, -1)
   }
   return { settings: fileSchema.parse({}), findings: [...findings.values()] }
 }
@@ -71,12 +66,6 @@ function copy(value: unknown): unknown {
   const result: RawMap = Object.create(null)
   for (const [key, inner] of Object.entries(value)) result[key] = copy(inner)
   return result
-}
-
-/** Replaces or removes a wrong value; if a required one is missing, removes the map that it is missing from. */
-function takeOut(root: RawMap, wrong: Path): void {
-  let path = wrong
-  while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
 }
 
 /** Replaces a value by its placeholder, or removes it; false if there is nothing to do. */
@@ -116,15 +105,10 @@ function isRequired(path: Path): boolean {
   return nodesAt(path.slice(0, -1)).some((node) => node.required?.includes(String(path.at(-1))))
 }
 
-type Issue = z.core.$ZodIssue
-
 /** `foreign`: the value's type is another one than the schema is for. */
-interface Judgement {
-  readonly findings: readonly Finding[]
-  readonly foreign: boolean
-}
+type Judgement = Readonly<{ findings: readonly Finding[]; foreign: boolean }>
 
-function judge(issue: Issue, prefix: Path): Judgement {
+function judge(issue: z.core.$ZodIssue, prefix: Path): Judgement {
   const path = [...prefix, ...(issue.path as (string | number)[])]
   const here = issue.path.length === 0
   switch (issue.code) {
@@ -139,12 +123,12 @@ function judge(issue: Issue, prefix: Path): Judgement {
   }
 }
 
+/** How far a branch is from what was written. Unknown keys count more than any number of wrong values. */
+const misfit = (findings: readonly Finding[]) =>
+  findings.length + 1000 * findings.filter(({ message }) => [MISSING, UNKNOWN_KEY].includes(message)).length
+
 /** The findings of the branch of a union that was probably meant; the union's own if no branch stands out. */
-function closestBranch(
-  issue: Extract<Issue, { code: 'invalid_union' }>,
-  path: Path,
-  here: boolean,
-): Judgement {
+function closestBranch(issue: z.core.$ZodIssueInvalidUnion, path: Path, here: boolean): Judgement {
   const branches = issue.errors
     .map((issues) => issues.map((inner) => judge(inner, path)))
     .filter((judgements) => !judgements.some((judgement) => judgement.foreign))
@@ -155,12 +139,6 @@ function closestBranch(
     return { findings: [{ path, ...split(issue.message) }], foreign: here && first === undefined }
   }
   return { findings: first, foreign: false }
-}
-
-/** How far a branch is from what was written. Unknown keys count more than any number of wrong values. */
-function misfit(findings: readonly Finding[]): number {
-  const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
-  return findings.length + ofKeys.length * 1000
 }
 
 /** Takes a schema error's text into message and fix. Only maps have no wording of their own. */
@@ -193,9 +171,7 @@ export interface SchemaNode {
 }
 
 /** The schema of the whole file. */
-export interface RootNode extends SchemaNode {
-  readonly $defs: Readonly<Record<string, SchemaNode>>
-}
+export type RootNode = SchemaNode & { readonly $defs: Readonly<Record<string, SchemaNode>> }
 
 let root: RootNode | undefined
 

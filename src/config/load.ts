@@ -12,7 +12,7 @@ import {
   Secret,
   type ServiceAccount,
 } from './config.ts'
-import { type ConfigDocument, type Position, readDocument } from './document.ts'
+import { type Position, readDocument } from './document.ts'
 import { checkAuditFile, type FoundFile, findConfigFile, readTextFile, type SearchContext } from './files.ts'
 import { isRawMap, readSettings } from './issues.ts'
 import { networkSettings, readCaFile } from './outbound.ts'
@@ -98,21 +98,17 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
 /** A user who can write the file could direct the secrets to another login server. */
 function openToWriters(found: FoundFile | undefined, mode: number, platform: NodeJS.Platform): string[] {
   if (found === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
-  return [
-    `Other users can change ${found.path}, and could have your secrets sent elsewhere: chmod go-w ${found.path}`,
-  ]
+  const { path } = found
+  return [`Other users can change ${path}, and could have your secrets sent elsewhere: chmod go-w ${path}`]
 }
 
-async function readConfigFile(
-  found: FoundFile | undefined,
-): Promise<{ readonly document: ConfigDocument; readonly mode: number }> {
+async function readConfigFile(found: FoundFile | undefined) {
   if (found === undefined) return { document: readDocument(''), mode: 0 }
   const file = await readTextFile(found.path, MAX_FILE_BYTES)
   if (isMistake(file)) throw new ConfigError([{ key: found.namedBy ?? '', ...file }])
   const document = readDocument(file.text)
   // Nothing else can be said about text that is not YAML.
-  if (!document.readable)
-    throw new ConfigError(document.problems.map((problem) => placed(found.path, problem)))
+  if (!document.readable) throw new ConfigError(document.problems.map((one) => placed(found.path, one)))
   return { document, mode: file.mode }
 }
 
@@ -129,34 +125,27 @@ function noCompany(raw: unknown, found: FoundFile | undefined): Finding[] {
   const variables = 'PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET'
   if (found)
     return [{ path: ['companies'], message: 'no company is configured', fix: `Add one, or set ${variables}` }]
-  return [
-    {
-      path: [],
-      message: `there is no configuration: no file was found, and ${variables} are not set`,
-      fix: 'Run procore-proxy init to write a file, or procore-proxy demo to try it without a Procore account',
-    },
-  ]
+  const message = `there is no configuration: no file was found, and ${variables} are not set`
+  const fix =
+    'Run procore-proxy init to write a file, or procore-proxy demo to try it without a Procore account'
+  return [{ path: [], message, fix }]
 }
 
 /** What a Config is built from besides the settings. */
-export interface AssembleInput {
+export interface AssembleInput extends Pick<Config, 'file' | 'warnings' | 'watchedFiles'> {
   readonly settings: Settings
   /** By key path: client ids, client secrets, keys, and URLs with passwords. A missing value counts as empty. */
   readonly values: ReadonlyMap<string, string>
   /** From `network.caFile`, in PEM. */
   readonly certificates?: readonly string[]
-  readonly file: string | undefined
   /** Absolute; relative paths start here. */
   readonly folder: string
-  readonly warnings: readonly string[]
-  readonly watchedFiles: readonly string[]
 }
 
 /** Equal for two accounts exactly if login origin, client id and secret are equal. The secret cannot be derived from it. */
 export function accountKey(loginUrl: string, clientId: string, clientSecret: string): string {
   // A JSON array, so that no two different triples have the same text.
-  const text = JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret])
-  return hash('sha256', text, 'base64url')
+  return hash('sha256', JSON.stringify([new URL(loginUrl).origin, clientId, clientSecret]), 'base64url')
 }
 
 /** Builds a Config and freezes it deeply. The settings must have been checked. */
@@ -179,30 +168,22 @@ export function assembleConfig(input: AssembleInput): Config {
     accounts: [...accounts.values()],
     companies: namedCompanies(settings).map(([name, company]): Company => {
       const { id, default: isDefault, listen, publicUrl } = company
-      return { name, id, ...commonOf(input, accounts, [name, company]), isDefault, listen, publicUrl }
+      return { name, id, ...commonOf(settings, accounts, [name, company]), isDefault, listen, publicUrl }
     }),
-    anyCompany: any && commonOf(input, accounts, ['*', any]),
-    callers: Object.entries(settings.callers).map(
-      ([name, { companies, access, rules, projects, share }]): Caller => ({
-        name,
-        keys: keysOf(['callers', name]),
-        companies,
-        access,
-        rules: rules.map(resolveRule),
-        projects,
-        share,
-      }),
-    ),
+    anyCompany: any && commonOf(settings, accounts, ['*', any]),
+    callers: Object.entries(settings.callers).map(([name, caller]): Caller => {
+      const { companies, access, rules, projects, share } = caller
+      const keys = keysOf(['callers', name])
+      return { name, keys, companies, access, rules: rules.map(resolveRule), projects, share }
+    }),
     upstream: { ...upstream, connectTimeoutMs: connectTimeout, responseTimeoutMs: responseTimeout },
     network: networkSettings(settings.network, valueAt(['network', 'proxy']), certificates),
     rateLimit: { ...rateLimit, maxWaitMs: maxWait },
     cache: {
       coalesce: cache.coalesce,
-      keep: cache.keep.map(({ paths, for: forMs, whenExhausted = 0 }) => ({
-        patterns: paths,
-        forMs,
-        whenExhaustedMs: whenExhausted,
-      })),
+      keep: cache.keep.map(({ paths: patterns, for: forMs, whenExhausted: whenExhaustedMs = 0 }) => {
+        return { patterns, forMs, whenExhaustedMs }
+      }),
       refusalsMs: cache.refusals,
       sizeBytes: cache.size,
     },
@@ -225,39 +206,29 @@ export function assembleConfig(input: AssembleInput): Config {
   })
 }
 
-type Accounts = ReadonlyMap<string, ServiceAccount>
-
 /** By key path. */
-function accountsOf(settings: Settings, valueAt: (path: Path) => string): Accounts {
+function accountsOf(settings: Settings, valueAt: (path: Path) => string) {
   const own = Object.entries(settings.environments).map(([name, { fileDomain, ...rest }]): Environment => {
     return { name, ...rest, fileDomain: fileDomain ?? new URL(rest.apiUrl).hostname } as Environment
   })
   const environments = new Map([...BUILT_IN_ENVIRONMENTS, ...own].map((one) => [one.name, one]))
   return new Map(
-    placedAccounts(settings).map(({ path, name, account }) => {
+    placedAccounts(settings).map(({ path, name, account }): [string, ServiceAccount] => {
       const environment = environments.get(account.environment ?? settings.environment) as Environment
       const clientId = valueAt([...path, 'clientId'])
       const secret = valueAt([...path, 'clientSecret'])
-      const made: ServiceAccount = {
-        name,
-        environment,
-        clientId,
-        clientSecret: new Secret(secret),
-        key: accountKey(environment.loginUrl, clientId, secret),
-        secretFlaw: secretFlaw(secret),
-      }
-      return [keyOf(path), made]
+      const key = accountKey(environment.loginUrl, clientId, secret)
+      const [clientSecret, flaw] = [new Secret(secret), secretFlaw(secret)]
+      return [keyOf(path), { name, environment, clientId, clientSecret, key, secretFlaw: flaw }]
     }),
   )
 }
 
-type AnySettings = NonNullable<Settings['companies']['*']>
-
 /** What companies and `"*"` have in common. */
 function commonOf(
-  { settings }: AssembleInput,
-  accounts: Accounts,
-  [name, company]: readonly [string, AnySettings],
+  settings: Settings,
+  accounts: ReadonlyMap<string, ServiceAccount>,
+  [name, company]: readonly [string, NonNullable<Settings['companies']['*']>],
 ) {
   const { serviceAccount, rules = [], rewriteFileUrls } = company
   const isShared = typeof serviceAccount === 'string'

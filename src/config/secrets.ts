@@ -17,17 +17,15 @@ interface PlacedSecret {
 
 function placedSecrets(settings: Settings): PlacedSecret[] {
   const { network, shared } = settings
-  return [
-    ...placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
-      { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
-      { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
-    ]),
-    ...placedKeys(settings).map(({ path, source }): PlacedSecret => ({ path, kind: 'key', source })),
-    ...(network.proxy
-      ? [{ path: ['network', 'proxy'], kind: 'proxyUrl', source: network.proxy } as const]
-      : []),
-    ...(shared ? [{ path: ['shared', 'url'], kind: 'sharedUrl', source: shared.url } as const] : []),
-  ]
+  const accounts = placedAccounts(settings).flatMap(({ path, account }): PlacedSecret[] => [
+    { path: [...path, 'clientId'], kind: 'clientId', source: account.clientId },
+    { path: [...path, 'clientSecret'], kind: 'clientSecret', source: account.clientSecret },
+  ])
+  const keys = placedKeys(settings).map(({ path, source }): PlacedSecret => ({ path, kind: 'key', source }))
+  const all = [...accounts, ...keys]
+  if (network.proxy) all.push({ path: ['network', 'proxy'], kind: 'proxyUrl', source: network.proxy })
+  if (shared) all.push({ path: ['shared', 'url'], kind: 'sharedUrl', source: shared.url })
+  return all
 }
 
 /**
@@ -76,10 +74,9 @@ const JUDGES = {
   clientSecret: (): undefined => undefined,
   key: (value: string): Mistake | undefined => {
     // A value that fits in an HTTP header: printable ASCII, no space at either end (RFC 9110, section 5.5).
-    if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) {
-      const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
+    const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
+    if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value))
       return { message: "the key can't be sent in a header", fix }
-    }
     if (value.length < MIN_KEY_LENGTH)
       return { message: `the key has fewer than ${MIN_KEY_LENGTH} characters`, fix: KEY_FIX }
     if (new Set(value).size === 1) return { message: 'the key is one character repeated', fix: KEY_FIX }
@@ -92,19 +89,21 @@ const JUDGES = {
   sharedUrl: checkSharedUrl,
 }
 
+const FLAWS: readonly [RegExp, string][] = [
+  [/[\0\ufffd]/, 'The secret looks like UTF-16 text. Save it as UTF-8.'],
+  [/^\ufeff|\ufeff$/, 'The secret starts with a byte-order mark. Save it as UTF-8 without one.'],
+  [/^[\r\n]|[\r\n]$/, 'The secret has a line end too many. Remove empty lines before and after it.'],
+  [/^\s|\s$/, 'The secret has blanks before or after it. Remove them.'],
+  [
+    /^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s,
+    'The secret is in quotes, which count as part of it. Remove them.',
+  ],
+  [/[\r\n]/, 'The secret has a line end in it. Write it on one line.'],
+]
+
 /** A sentence about what is probably wrong with a secret, without any part of it; undefined if nothing is wrong. */
 export function secretFlaw(value: string): string | undefined {
-  if (value.includes('\0') || value.includes('\ufffd'))
-    return 'The secret looks like UTF-16 text. Save it as UTF-8.'
-  if (/^\ufeff|\ufeff$/.test(value))
-    return 'The secret starts with a byte-order mark. Save it as UTF-8 without one.'
-  if (/^[\r\n]|[\r\n]$/.test(value))
-    return 'The secret has a line end too many. Remove empty lines before and after it.'
-  if (/^\s|\s$/.test(value)) return 'The secret has blanks before or after it. Remove them.'
-  if (/^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s.test(value))
-    return 'The secret is in quotes, which count as part of it. Remove them.'
-  if (/[\r\n]/.test(value)) return 'The secret has a line end in it. Write it on one line.'
-  return undefined
+  return FLAWS.find(([pattern]) => pattern.test(value))?.[1]
 }
 
 const REDIS_FIX =
@@ -151,19 +150,18 @@ export function checkPlainSecrets(
   settings: Settings,
   wrong: ReadonlySet<string>,
   { file, mode, platform, isOverridden }: PlainSecretContext,
-): { readonly findings: readonly Finding[]; readonly warnings: readonly string[] } {
-  if (file === undefined || platform === 'win32' || !isOpenToOthers(mode))
-    return { findings: [], warnings: [] }
+) {
+  const isReadable = file !== undefined && platform !== 'win32' && isOpenToOthers(mode)
+  if (!isReadable) return { findings: [], warnings: [] }
   const others = `is written here, and other users can read this file (mode ${mode.toString(8)})`
   const plain = placedSecrets(settings).filter(
     ({ path, source }) => typeof source === 'string' && !wrong.has(keyOf(path)) && !isOverridden(path),
   )
   const isSecret = ({ kind, source }: PlacedSecret) =>
     kind === 'clientSecret' || (kind.endsWith('Url') && holdsCredentials(source as string))
+  const message = `a secret ${others}`
   return {
-    findings: plain
-      .filter(isSecret)
-      .map(({ path }) => ({ path, message: `a secret ${others}`, fix: chmod(file) })),
+    findings: plain.filter(isSecret).map(({ path }) => ({ path, message, fix: chmod(file) })),
     warnings: plain
       .filter(({ kind }) => kind === 'key')
       .map(({ path }) => `${file} ${keyOf(path)}: a key ${others}. ${chmod(file)}`),
@@ -209,9 +207,7 @@ function notEmpty(value: string, what: string, fix: string): string | Mistake {
   return value.trim() === '' ? { message: `${what} is empty`, fix } : value
 }
 
-function withoutNewline(text: string): string {
-  return text.replace(/\r?\n$/, '')
-}
+const withoutNewline = (text: string) => text.replace(/\r?\n$/, '')
 
 async function readFromFile(path: string, platform: NodeJS.Platform): Promise<string | Mistake> {
   const file = await readTextFile(path, MAX_SECRET_BYTES)
@@ -238,27 +234,24 @@ async function readFromProgram(
     running.child.stdin?.on('error', () => {}).end()
     return notEmpty(withoutNewline((await running).stdout), `the output of ${program}`, PRINT_FIX)
   } catch (error) {
-    return wordsFor(program, error as ExecFileException, timeout)
+    return failureOf(program, error as ExecFileException, timeout)
   }
 }
 
 /** What a failure means. The error's own message is not used, as it contains what the program wrote. */
-function wordsFor(program: string, error: ExecFileException, timeoutMs: number): Mistake {
-  if (String(error.code).startsWith('ERR_INVALID')) {
-    const message = `${JSON.stringify(program)} can't be started`
-    return { message, fix: 'Correct the program and its arguments' }
-  }
-  if (error.code === 'ENOENT') {
+function failureOf(program: string, { code, signal, killed }: ExecFileException, timeoutMs: number): Mistake {
+  if (String(code).startsWith('ERR_INVALID'))
+    return {
+      message: `${JSON.stringify(program)} can't be started`,
+      fix: 'Correct the program and its arguments',
+    }
+  if (code === 'ENOENT')
     return { message: `the program ${program} was not found`, fix: 'Install it, or write its full path' }
-  }
-  if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
     return { message: `${program} printed more than 64 KiB`, fix: PRINT_FIX }
-  }
-  if (error.killed) {
-    const message = `${program} did not finish within ${ms(timeoutMs)}`
-    return { message, fix: 'Make it faster, or increase its timeout' }
-  }
-  const end = typeof error.code === 'number' ? `exit status ${error.code}` : (error.signal ?? error.code)
+  const late = `${program} did not finish within ${ms(timeoutMs)}`
+  if (killed) return { message: late, fix: 'Make it faster, or increase its timeout' }
+  const end = typeof code === 'number' ? `exit status ${code}` : (signal ?? code)
   const fix = 'Run it by hand to see why, as its output is not shown here'
   return { message: `${program} failed (${end})`, fix }
 }
