@@ -72,12 +72,12 @@ const bad = (message: string, fix: string): Mistake => ({ message, fix })
 
 /** Checks the path of a unix socket. */
 export function checkSocketPath(path: string): Mistake | undefined {
-  const bytes = Buffer.byteLength(path)
-  const example = 'such as /run/procore-proxy.sock'
-  const start = `Write unix: and a path that starts with /, ${example.replace('/', 'unix:/')}`
-  if (!path.startsWith('/')) return bad(`${quoted(path)} is not an absolute path`, start)
+  const fix = 'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock'
+  if (!path.startsWith('/')) return bad(`${quoted(path)} is not an absolute path`, fix)
+  const example = 'Write the path of the socket, such as /run/procore-proxy.sock'
   if (path.includes('\0') || path.endsWith('/'))
-    return bad(`${quoted(path)} is not the path of a file`, `Write the path of the socket, ${example}`)
+    return bad(`${quoted(path)} is not the path of a file`, example)
+  const bytes = Buffer.byteLength(path)
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined
   const limit = `a unix socket's path can have ${MAX_SOCKET_PATH_BYTES} at most`
   return bad(`the path has ${bytes} bytes, and ${limit}`, 'Choose a shorter path')

@@ -16,7 +16,6 @@ import { OddNumber } from './document.ts'
 import { parseNoProxy } from './outbound.ts'
 import { isMistake, type Mistake, quoted } from './problems.ts'
 
-/** The message for a value that is not there. */
 export const MISSING = 'is missing'
 
 /**
@@ -60,7 +59,6 @@ const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value:
 /** Some values are text for the proxy but look like numbers to YAML. */
 const numberAsText = (input: unknown) => (typeof input === 'number' ? String(input) : input)
 
-/** `true` or `false`. */
 export const flag = (fallback = false) =>
   z.prefault(z.boolean({ error: isNot('true or false', 'Write true or false') }), fallback)
 
@@ -71,22 +69,20 @@ export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
 interface Quantity {
   readonly title: string
   readonly pattern: RegExp
-  /** Examples. */
-  readonly such: string
+  readonly examples: string
   readonly range: readonly [minimum: number, maximum: number]
   readonly show: (value: number) => string
   readonly read: (value: string) => number
 }
 
 /** A number with a unit; becomes a whole number of the smallest unit. */
-function quantity({ title, pattern, such, range: [minimum, maximum], show, read }: Quantity) {
-  const inRange = z.refine<string>((value) => read(value) >= minimum && read(value) <= maximum, {
-    error: says(
-      (input) => `${shown(input)} is out of range`,
-      `Write a ${title} from ${show(minimum)} to ${show(maximum)}`,
-    ),
-  })
-  const text = matching(pattern, `a ${title}`, `Write a number with a unit, such as ${such}`).check(inRange)
+function quantity({ title, pattern, examples, range: [minimum, maximum], show, read }: Quantity) {
+  const fix = `Write a ${title} from ${show(minimum)} to ${show(maximum)}`
+  const error = says((input) => `${shown(input)} is out of range`, fix)
+  const inRange = z.refine<string>((value) => read(value) >= minimum && read(value) <= maximum, { error })
+  const text = matching(pattern, `a ${title}`, `Write a number with a unit, such as ${examples}`).check(
+    inRange,
+  )
   const whole = z.transform((value: string) => Math.round(read(value)))
   return z.pipe(text, whole).register(z.globalRegistry, { title })
 }
@@ -99,7 +95,7 @@ export const duration = (minimumMs = 0) =>
   quantity({
     title: 'duration',
     pattern: /^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/,
-    such: '500ms, 10s, 2m or 1h',
+    examples: '500ms, 10s, 2m or 1h',
     range: [minimumMs, MAX_DURATION_MS],
     show: (value) => ms(value),
     read: (value) => ms(value as ms.StringValue),
@@ -111,21 +107,18 @@ const BYTES = new Map(Object.entries({ KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, 
 export const size = quantity({
   title: 'size',
   pattern: /^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/,
-  such: '64MB or 1GiB',
+  examples: '64MB or 1GiB',
   range: [1e6, 16e9],
   show: (value) => (value < 1e9 ? `${value / 1e6}MB` : `${value / 1e9}GB`),
   read: (value) => Number.parseInt(value, 10) * Number(BYTES.get(value.replace(/^\d+/, ''))),
 })
 
 const PERCENTAGE_FIX = 'Write a whole one from 1% to 100%, such as 25%'
+const percents = matching(/^(100|[1-9]\d?)%$/, 'a percentage', PERCENTAGE_FIX)
+const asPart = z.transform((value: string) => Number.parseInt(value, 10) / 100)
 
 /** Text such as `25%`; becomes a part, 0.01 to 1. */
-export const percentage = z
-  .pipe(
-    matching(/^(100|[1-9]\d?)%$/, 'a percentage', PERCENTAGE_FIX),
-    z.transform((value: string) => Number.parseInt(value, 10) / 100),
-  )
-  .register(z.globalRegistry, { title: 'percentage' })
+export const percentage = z.pipe(percents, asPart).register(z.globalRegistry, { title: 'percentage' })
 
 /** A whole number in a range. */
 export const count = (minimum: number, maximum: number) => {
@@ -140,13 +133,11 @@ export const plainText = (what: string) => {
   return z.string({ error }).check(z.minLength(1, { error: says('is empty', `Write ${what}`) }))
 }
 
-/** Text that matches a pattern. */
 export function matching(pattern: RegExp, what: string, fix: string) {
   const error = isNot(what, fix)
   return z.string({ error }).check(z.regex(pattern, { error, abort: true }))
 }
 
-/** A list of values of one kind. */
 export const list = <T extends z.ZodMiniType>(item: T, fix: string) =>
   z.array(item, { error: says('must be a list', fix) })
 
@@ -164,17 +155,13 @@ export const oneOf = <const T extends readonly z.ZodMiniType[]>(
   fix: string,
 ) => z.union(kinds, { error: says(message, fix) })
 
+const ENV_FIX = 'Write the name alone, without $ or braces, such as ACME_SECRET'
+
 /** Where a secret is kept; a timeout becomes milliseconds. */
 export const secretSource = oneOf(
   [
     plainText('the value itself'),
-    z.strictObject({
-      env: matching(
-        /^[A-Za-z_][A-Za-z0-9_]*$/,
-        'the name of a variable',
-        'Write the name alone, without $ or braces, such as ACME_SECRET',
-      ),
-    }),
+    z.strictObject({ env: matching(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a variable', ENV_FIX) }),
     z.strictObject({ file: plainText('the path of a file') }),
     z.strictObject({
       command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
@@ -203,21 +190,16 @@ export const noAddress = (otherwise: string) => (input: unknown) =>
 
 const LISTEN_FIX =
   'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377'
-const socketPath = parsed(
-  'a path',
-  'Write the path of the socket, such as /run/procore-proxy.sock',
-  unlessMistake(checkSocketPath),
+const SOCKET_FIX = 'Write the path of the socket, such as /run/procore-proxy.sock'
+const socketPath = parsed('a path', SOCKET_FIX, unlessMistake(checkSocketPath))
+const socket = z.pipe(
+  z.strictObject({ path: socketPath, mode: fileMode }),
+  z.transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
 )
 
 /** `host:port`, `[v6]:port`, `unix:/path` or `{path, mode}`; becomes a {@link ListenAddress}. */
 export const listenAddress = oneOf(
-  [
-    parsed('a listen address', LISTEN_FIX, parseListen),
-    z.pipe(
-      z.strictObject({ path: socketPath, mode: fileMode }),
-      z.transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
-    ),
-  ],
+  [parsed('a listen address', LISTEN_FIX, parseListen), socket],
   noAddress('is not a listen address'),
   LISTEN_FIX,
 ).register(z.globalRegistry, { id: 'listenAddress', title: 'listen address' })
@@ -238,10 +220,7 @@ function decimalId(title: string, fix: string) {
     .register(z.globalRegistry, { title, type: ['string', 'integer'], ...range })
 }
 
-/** Procore's id of a company. */
 export const companyId = decimalId('company id', 'Write its 1 to 20 digits, such as "7656"')
-
-/** Procore's id of a project. */
 export const projectId = decimalId('project id', 'Write its 1 to 20 digits, such as "316469"')
 
 const nameError = says('must be the name of a company', 'Write a name from companies, such as acme')
@@ -251,50 +230,36 @@ export const companyName = z
   .pipe(z.transform(numberAsText), z.string({ error: nameError }))
   .register(z.globalRegistry, { type: ['string', 'integer'] })
 
-/** An origin of Procore's; becomes its serialized form. */
-export const origin = parsed(
-  'an origin',
-  'Write a scheme and a host, such as https://api.example.com',
-  parseUpstreamOrigin,
-  'origin',
-)
-
 const URL_FIX = 'Write one, such as https://procore.example.com'
+const UPSTREAM_FIX = 'Write a scheme and a host, such as https://api.example.com'
+const HOST_FIX = 'Write a host name, such as proxy.example.com'
+const FILE_HOST_FIX = 'Write a host name, such as storage.example.com, or "*.example.com"'
+const FILE_HOST_TITLE = 'host name or `*.` and a host name'
+const ORIGIN_FIX = 'Write one, such as https://app.example.com'
+const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
+
+/** An origin of Procore's; becomes its serialized form. */
+export const origin = parsed('an origin', UPSTREAM_FIX, parseUpstreamOrigin, 'origin')
 
 /** The URL at which the proxy is reached from outside; becomes an origin and perhaps a path, without a slash at its end. */
 export const publicUrl = parsed('a URL', URL_FIX, parsePublicUrl, 'URL')
-
-const HOST_FIX = 'Write a host name, such as proxy.example.com'
 
 /** A host name or IP address; becomes lower case without a trailing dot. */
 export const hostName = parsed('a host name', HOST_FIX, parseHostName, 'host name')
 
 /** A host name, or `*.` and a host name; becomes lower case. */
-export const fileHost = parsed(
-  'a host name',
-  'Write a host name, such as storage.example.com, or "*.example.com"',
-  parseFileHost,
-  'host name or `*.` and a host name',
-)
+export const fileHost = parsed('a host name', FILE_HOST_FIX, parseFileHost, FILE_HOST_TITLE)
 
 /** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
 export const noProxyEntry = parsed('a host name', HOST_FIX, parseNoProxy, 'host name')
 
-const ORIGIN_FIX = 'Write one, such as https://app.example.com'
-
 /** An origin as browsers send it. */
 export const webOrigin = parsed('an origin', ORIGIN_FIX, unlessMistake(checkSerializedOrigin), 'origin')
 
-const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
-
 /** A path pattern of a rule. */
 export const pathPattern = parsed('a path pattern', PATTERN_FIX, unlessMistake(checkPattern), 'path pattern')
-
-const pathPatterns = oneOf(
-  [pathPattern, fullListOf(pathPattern, PATTERN_FIX)],
-  'must be a path pattern or a list of them',
-  PATTERN_FIX,
-)
+const patternLists = [pathPattern, fullListOf(pathPattern, PATTERN_FIX)] as const
+const pathPatterns = oneOf(patternLists, 'must be a path pattern or a list of them', PATTERN_FIX)
 
 const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
 const method = z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) })

@@ -16,11 +16,8 @@ const environmentName = z.string({
   error: v.says('must be the name of an environment', 'Write one, such as production or sandbox'),
 })
 const access = v.word(['read-write', 'read-only'])
-const accountName = v.matching(
-  /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
-  'a name',
-  'Use letters, digits, dots and dashes',
-)
+const ACCOUNT_FIX = 'Use letters, digits, dots and dashes'
+const accountName = v.matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'a name', ACCOUNT_FIX)
 const NAME_FIX = 'Use lower-case letters, digits and dashes, such as acme or acme-west'
 const simpleName = v.matching(/^[a-z0-9][a-z0-9-]*$/, 'a name', NAME_FIX)
 const RULES_FIX = 'Write a list, such as [{deny: /rest/v1.0/companies/**}]'
@@ -132,15 +129,15 @@ const shared = z.strictObject({
   whenDown: z.prefault(v.word(['split', 'local', 'reject']), 'split'),
 })
 
+const LISTEN_FIX = 'Write an address, or leave it out for 127.0.0.1:8377'
+const listenAddresses = v.fullListOf(v.listenAddress, LISTEN_FIX)
+
 /** The schema of the file. Unknown keys are errors; defaults are defined here and nowhere else. */
 export const fileSchema = z
   .strictObject({
     listen: z.prefault(
       v.oneOf(
-        [
-          v.listenAddress,
-          v.fullListOf(v.listenAddress, 'Write an address, or leave it out for 127.0.0.1:8377'),
-        ],
+        [v.listenAddress, listenAddresses],
         v.noAddress('is neither a listen address nor a list of them'),
         'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
       ),
@@ -214,17 +211,9 @@ export const fileSchema = z
 
 /** The settings after parsing: defaults are filled in, durations are in ms, addresses are parsed. */
 export type Settings = z.output<typeof fileSchema>
-
-/** Where a secret is kept; `timeout` in ms. */
 export type SecretSource = z.output<typeof v.secretSource>
-
-/** A company as written. */
 export type CompanySettings = z.output<typeof company>
-
-/** The access settings of a company or of `"*"`. */
 export type AccessSettings = Pick<CompanySettings, 'access' | 'rules'>
-
-/** A rule as written. */
 export type RuleSettings = z.output<typeof v.accessRule>
 
 /** The JSON Schema (draft 2020-12) of the file as a user writes it, without descriptions. */
@@ -257,21 +246,18 @@ function each<T>(path: Path, values: T | T[]): { path: Path; value: T }[] {
 
 /** Every address at which the API is served. */
 export function placedAddresses(settings: Settings) {
-  const shared = each(['listen'], settings.listen).map(({ path, value }) => ({ path, address: value }))
-  const own = namedCompanies(settings).flatMap(([name, { listen: address }]) =>
-    address === undefined ? [] : [{ path: ['companies', name, 'listen'], address }],
+  const own = namedCompanies(settings).flatMap(([name, { listen }]) =>
+    listen === undefined ? [] : each(['companies', name, 'listen'], listen),
   )
-  return [...shared, ...own]
+  return [...each(['listen'], settings.listen), ...own].map(({ path, value: address }) => ({ path, address }))
 }
 
 /** Every key of a caller, with a name or without; `owner` is the path of the caller. */
 export function placedKeys({ guard, callers }: Settings) {
   const clientKeys = ['guard', 'clientKeys']
-  const nameless = { owner: clientKeys, path: clientKeys, keys: guard.clientKeys }
-  const named = Object.entries(callers).map(([name, { key: keys }]) => {
-    return { owner: ['callers', name], path: ['callers', name, 'key'], keys }
-  })
-  return [nameless, ...named].flatMap(({ owner, path, keys }) =>
-    each(path, keys).map(({ path, value }) => ({ owner, path, source: value })),
+  const nameless = each(clientKeys, guard.clientKeys).map((key) => ({ ...key, owner: clientKeys }))
+  const named = Object.entries(callers).flatMap(([name, { key }]) =>
+    each(['callers', name, 'key'], key).map((one) => ({ ...one, owner: ['callers', name] })),
   )
+  return [...nameless, ...named].map(({ owner, path, value: source }) => ({ owner, path, source }))
 }
