@@ -66,7 +66,7 @@ export function accessIn(
 }
 
 /** The rules of a company or caller, where they are written, and what decides if none matches. */
-interface PlacedRules {
+export interface PlacedRules {
   readonly path: Path
   readonly rules: readonly RuleSettings[]
   /** Undefined if it is not known. */

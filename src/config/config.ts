@@ -110,9 +110,14 @@ export interface GuardSettings extends Readonly<Omit<Settings['guard'], 'clientK
 }
 
 export type LogSettings = Readonly<Settings['log']>
-
 /** What the status page remembers: how many requests, and whether with values of queries and beginnings of bodies. */
 export type InspectorSettings = Readonly<Settings['inspector']>
+/** Where the audit log is written (`audit:`); an absolute path. */
+export type AuditSettings = Readonly<NonNullable<Settings['audit']>>
+/** Whole lists in one request (`lists:`). */
+export type ListSettings = Readonly<Settings['lists']>
+/** Recorded calls: the names of members of JSON bodies whose values are masked (`recordings:`). */
+export type RecordingSettings = Readonly<Settings['recordings']>
 
 /** A caller with a name and permissions of its own (`callers:`). */
 export interface Caller {
@@ -130,15 +135,8 @@ export interface Caller {
   readonly share: number | undefined
 }
 
-/** Where the audit log is written (`audit:`); an absolute path. */
-export type AuditSettings = Readonly<NonNullable<Settings['audit']>>
-
-/** Whole lists in one request (`lists:`). */
-export type ListSettings = Readonly<Settings['lists']>
-
 /** Responses that are served again without asking Procore (`cache:`). All off by default. */
-export interface CacheSettings {
-  readonly coalesce: boolean
+export interface CacheSettings extends Readonly<Pick<Settings['cache'], 'coalesce'>> {
   readonly keep: readonly CacheKeepRule[]
   /** How long Procore's 403 and 404 are served again; 0 means not at all. */
   readonly refusalsMs: number
@@ -153,9 +151,6 @@ export interface CacheKeepRule {
   /** The greatest age while the budget is used up; 0 means no older than `forMs`. */
   readonly whenExhaustedMs: number
 }
-
-/** Recorded calls: the names of members of JSON bodies whose values are masked (`recordings:`). */
-export type RecordingSettings = Readonly<Settings['recordings']>
 
 /** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
 export interface SharedSettings

@@ -51,10 +51,8 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const sourceOf = (path: Path) =>
     path.map((_, index) => layered.sources.get(keyOf(path.slice(0, path.length - index)))).find(Boolean)
   const place = ({ path, message, fix }: Finding): Problem => {
-    const source = sourceOf(path)
-    return source === undefined
-      ? placed(file, { path, message, fix, ...document.locate(path) })
-      : { key: source, message, fix }
+    const key = sourceOf(path)
+    return key ? { key, message, fix } : placed(file, { path, message, fix, ...document.locate(path) })
   }
   const problems = [
     ...document.problems.map((problem) => placed(file, problem)),
@@ -66,7 +64,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     if (problems.length > 0) throw new ConfigError(problems)
     // A company that variables define only in part has placeholders for the rest.
     const known = layered.reported.size > 0 ? { ...settings, companies: {}, callers: {} } : settings
-    const watchedFiles = found ? [found.path] : []
+    const watchedFiles = file ? [file] : []
     return assembleConfig({ settings: known, values: new Map(), file, folder, warnings, watchedFiles })
   }
 
@@ -74,31 +72,21 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const ca = await readCaFile(settings, wrong, folder)
   const isOverridden = (path: Path) => sourceOf(path) !== undefined
   const plain = checkPlainSecrets(settings, wrong, { file, mode, platform, isOverridden })
-  const others = [
-    ...noCompany(layered.value, found),
-    ...credentials.findings,
-    ...ca.findings,
-    ...(await checkAuditFile(settings.audit, folder)),
-    ...plain.findings,
-  ]
-  problems.push(...layered.problems, ...others.map(place))
+  const others = [noCompany(layered.value, found), credentials.findings, ca.findings]
+  others.push(await checkAuditFile(settings.audit, folder), plain.findings)
+  problems.push(...layered.problems, ...others.flat().map(place))
   if (problems.length > 0) throw new ConfigError(problems)
   warnings.push(...credentials.warnings, ...plain.warnings)
-  return assembleConfig({
-    settings,
-    values: credentials.values,
-    certificates: ca.certificates,
-    file,
-    folder,
-    warnings: [...warnings, ...openToWriters(found, mode, platform)],
-    watchedFiles: [...(found ? [found.path] : []), ...credentials.files, ...ca.files],
-  })
+  warnings.push(...openToWriters(file, mode, platform))
+  const { values, files } = credentials
+  const { certificates } = ca
+  const watchedFiles = [...(file ? [file] : []), ...files, ...ca.files]
+  return assembleConfig({ settings, values, certificates, file, folder, warnings, watchedFiles })
 }
 
 /** A user who can write the file could direct the secrets to another login server. */
-function openToWriters(found: FoundFile | undefined, mode: number, platform: NodeJS.Platform): string[] {
-  if (found === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
-  const { path } = found
+function openToWriters(path: string | undefined, mode: number, platform: NodeJS.Platform): string[] {
+  if (path === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
   return [`Other users can change ${path}, and could have your secrets sent elsewhere: chmod go-w ${path}`]
 }
 
@@ -112,16 +100,14 @@ async function readConfigFile(found: FoundFile | undefined) {
   return { document, mode: file.mode }
 }
 
-function placed(file: string | undefined, { path, ...rest }: Finding & Position): Problem {
-  const { line, column, message, fix } = rest
-  return { ...(file === undefined ? {} : { file, line, column }), key: keyOf(path), message, fix }
+function placed(file: string | undefined, { path, line, column, ...rest }: Finding & Position): Problem {
+  return { ...(file === undefined ? {} : { file, line, column }), key: keyOf(path), ...rest }
 }
 
 function noCompany(raw: unknown, found: FoundFile | undefined): Finding[] {
   if (!isRawMap(raw)) return []
-  const companies = raw['companies']
-  const isEmpty = companies === undefined || (isRawMap(companies) && Object.keys(companies).length === 0)
-  if (!isEmpty) return []
+  const { companies = Object.create(null) } = raw
+  if (!isRawMap(companies) || Object.keys(companies).length > 0) return []
   const variables = 'PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET'
   if (found)
     return [{ path: ['companies'], message: 'no company is configured', fix: `Add one, or set ${variables}` }]

@@ -4,6 +4,7 @@ import { resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import ms from 'ms'
 import { isLoopbackHost } from './addresses.ts'
+import type { Config } from './config.ts'
 import { chmod, isOnReadOnlyMount, isOpenToOthers, readTextFile } from './files.ts'
 import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } from './problems.ts'
@@ -135,13 +136,9 @@ function sharedKeys(settings: Settings, values: ReadonlyMap<string, string>): Fi
   })
 }
 
-/** The configuration file that contains secrets as plain text. */
-export interface PlainSecretContext {
-  /** Absolute; undefined if there is no file. */
-  readonly file: string | undefined
+/** The configuration file that contains secrets as plain text; some values came from a flag or variable instead. */
+export interface PlainSecretContext extends Pick<Config, 'file'>, Pick<SecretContext, 'platform'> {
   readonly mode: number
-  readonly platform: NodeJS.Platform
-  /** Whether the value at a path came from a flag or variable. */
   isOverridden(path: Path): boolean
 }
 
@@ -186,9 +183,8 @@ export interface SecretContext {
 }
 
 /** The absolute path of a `{file}` secret; undefined for all other kinds. */
-export function secretFile(source: SecretSource, folder: string): string | undefined {
-  return typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
-}
+export const secretFile = (source: SecretSource, folder: string) =>
+  typeof source === 'object' && 'file' in source ? resolve(folder, source.file) : undefined
 
 /** The value of a secret, never empty; or a description of what is wrong that contains no part of it. */
 export async function readSecret(source: SecretSource, context: SecretContext): Promise<string | Mistake> {
@@ -203,10 +199,8 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
   return readFromProgram(source.command, source.timeout, context)
 }
 
-function notEmpty(value: string, what: string, fix: string): string | Mistake {
-  return value.trim() === '' ? { message: `${what} is empty`, fix } : value
-}
-
+const notEmpty = (value: string, what: string, fix: string): string | Mistake =>
+  value.trim() === '' ? { message: `${what} is empty`, fix } : value
 const withoutNewline = (text: string) => text.replace(/\r?\n$/, '')
 
 async function readFromFile(path: string, platform: NodeJS.Platform): Promise<string | Mistake> {
@@ -214,9 +208,8 @@ async function readFromFile(path: string, platform: NodeJS.Platform): Promise<st
   if ('message' in file) return file
   const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
   // On a read-only volume, such as a secret in Kubernetes, chmod is not possible.
-  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path))) {
+  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path)))
     return { message: `other users can read ${path} (mode ${file.mode.toString(8)})`, fix: chmod(path) }
-  }
   return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
 }
 
@@ -240,11 +233,9 @@ async function readFromProgram(
 
 /** What a failure means. The error's own message is not used, as it contains what the program wrote. */
 function failureOf(program: string, { code, signal, killed }: ExecFileException, timeoutMs: number): Mistake {
+  const unfit = `${JSON.stringify(program)} can't be started`
   if (String(code).startsWith('ERR_INVALID'))
-    return {
-      message: `${JSON.stringify(program)} can't be started`,
-      fix: 'Correct the program and its arguments',
-    }
+    return { message: unfit, fix: 'Correct the program and its arguments' }
   if (code === 'ENOENT')
     return { message: `the program ${program} was not found`, fix: 'Install it, or write its full path' }
   if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
