@@ -3,7 +3,7 @@
 import { COMMANDS } from '../src/cli/commands.ts'
 import type { OptionSpec } from '../src/cli/options.ts'
 import { METHODS } from '../src/config/access-rules.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../src/config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../src/config/config.ts'
 
 /** What an argument or the value of a flag can be: some words, or what `offers` names, or free text. */
 interface CompletedValue {

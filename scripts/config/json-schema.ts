@@ -1,6 +1,7 @@
 // The JSON Schema with a description for each key, which editors show.
+
+import type { RootNode, SchemaNode } from '../../src/config/issues.ts'
 import { jsonSchema } from '../../src/config/schema.ts'
-import type { RootNode, SchemaNode } from '../../src/config/schema-nodes.ts'
 import { DESCRIPTIONS } from './descriptions.ts'
 
 /** @throws if a key has no description. */

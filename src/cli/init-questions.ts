@@ -1,9 +1,9 @@
 // Asks the questions of `init` on a terminal and validates the answers.
 import { resolve } from 'node:path'
 import * as clack from '@clack/prompts'
-import type { z } from 'zod'
-import { readCompanyId } from '../config/company-url.ts'
+import type { z } from 'zod/mini'
 import type { Access } from '../config/config.ts'
+import { readCompanyId } from '../config/overrides.ts'
 import { origin } from '../config/schema-values.ts'
 import type { Options } from './options.ts'
 
@@ -124,7 +124,7 @@ export function checkCompany(answer: string | undefined): Error | undefined {
 
 /** Returns an Error if the text is not an origin that the proxy could log in to. */
 export function checkOrigin(answer: string | undefined): Error | undefined {
-  const schema: z.ZodType = origin
+  const schema: z.ZodMiniType = origin
   const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
   return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
 }

@@ -13,7 +13,10 @@ export const METHODS: readonly string[] = [...READS, ...WRITES]
 export const METHOD_WORDS = [...READS, ...WRITES, 'reads', 'writes'] as const
 
 const LONGEST_PATTERN = 256
-const EXAMPLE = 'such as /rest/v1.0/projects/*/users or /rest/**'
+const START_FIX =
+  'Start it with /rest/, /vapid/, /_proxy/files/ or /**, such as /rest/v1.0/projects/*/users or /rest/**'
+const CHARACTERS_FIX =
+  'Write only the path, without query and escapes, and * for characters that are not plain'
 const NO_PATH_CHARACTER = /[^A-Za-z0-9._~!$&'()+,=:@*/-]/
 
 /** Checks a path pattern, which must be written like the normalized paths that it is compared with. */
@@ -22,28 +25,14 @@ export function checkPattern(pattern: string): Mistake | undefined {
   if (pattern.length > LONGEST_PATTERN)
     return bad('is too long', `Write at most ${LONGEST_PATTERN} characters`)
   const odd = NO_PATH_CHARACTER.exec(pattern)?.[0]
-  if (odd !== undefined) {
-    return bad(
-      `contains ${JSON.stringify(odd)}`,
-      'Write only the path, without query and escapes, and * for characters that are not plain',
-    )
-  }
+  if (odd !== undefined) return bad(`contains ${JSON.stringify(odd)}`, CHARACTERS_FIX)
   if (pattern.includes('***')) return bad('contains more than two * in a row', 'Write * or **')
-  if (!/^\/(?:rest\/|vapid\/|_proxy\/files\/|\*\*)/.test(pattern)) {
-    return bad(
-      "can't match any path that is forwarded",
-      `Start it with /rest/, /vapid/, /_proxy/files/ or /**, ${EXAMPLE}`,
-    )
-  }
+  if (!/^\/(?:rest\/|vapid\/|_proxy\/files\/|\*\*)/.test(pattern))
+    return bad("can't match any path that is forwarded", START_FIX)
   if (pattern.includes('//'))
     return bad('contains a doubled slash', 'Write one slash: Procore reads several as one')
-  if (pattern.endsWith('/')) {
-    const bare = pattern.slice(0, -1)
-    return bad(
-      'ends with a slash, which Procore ignores',
-      `Write ${bare}, or ${pattern}** for everything below it`,
-    )
-  }
+  const fix = `Write ${pattern.slice(0, -1)}, or ${pattern}** for everything below it`
+  if (pattern.endsWith('/')) return bad('ends with a slash, which Procore ignores', fix)
   if (/\/\.\.?(?:\/|$)/.test(pattern)) return bad('contains a dot segment', 'Write the path without it')
   return undefined
 }
@@ -61,22 +50,17 @@ export function methodsOf(words: RuleSettings['methods']): readonly string[] | u
 
 /** A rule in the form that requests are judged by. */
 export function resolveRule(rule: RuleSettings): AccessRule {
+  const effect = 'allow' in rule ? 'allow' : 'deny'
   const patterns = ['allow' in rule ? rule.allow : rule.deny].flat()
-  return {
-    effect: 'allow' in rule ? 'allow' : 'deny',
-    methods: methodsOf(rule.methods),
-    patterns,
-    foldedPatterns: patterns.some((pattern) => pattern !== pattern.toLowerCase())
-      ? patterns.map((pattern) => pattern.toLowerCase())
-      : patterns,
-  }
+  const foldedPatterns = patterns.map((pattern) => pattern.toLowerCase())
+  return { effect, methods: methodsOf(rule.methods), patterns, foldedPatterns }
 }
 
 /** The access of a company: its own, else the environment's default, else read-write. */
 export function accessIn(
   environment: string,
   company: AccessSettings,
-  defaults: Readonly<Record<string, Access>>,
+  defaults: Record<string, Access>,
 ): Access {
   return company.access ?? new Map(Object.entries(defaults)).get(environment) ?? 'read-write'
 }
@@ -96,22 +80,14 @@ export function checkRules({ path, rules, access }: PlacedRules): Finding[] {
     const place = [...path, index]
     const before = resolved.slice(0, index)
     const covering = rule.patterns.map((pattern) => before.findIndex((one) => covers(one, pattern, rule)))
-    if (!covering.includes(-1)) {
-      const [first = 0] = covering
-      const message = `never decides anything, because rules[${first}] comes first and matches everything that it matches`
-      return [{ path: place, message, fix: 'Move it up, or remove one of the two' }]
-    }
-    return rule.effect === 'allow' ? suffixes(place, rule) : []
+    if (covering.includes(-1)) return rule.effect === 'allow' ? suffixes(place, rule) : []
+    const message = `never decides anything, because rules[${covering[0]}] comes first and matches everything that it matches`
+    return [{ path: place, message, fix: 'Move it up, or remove one of the two' }]
   })
   const onlyAllows = resolved.length > 0 && resolved.every(({ effect }) => effect === 'allow')
-  if (onlyAllows && access === 'read-write') {
-    findings.push({
-      path,
-      message: 'deny nothing: if no rule matches, access decides, and it is read-write',
-      fix: `Add {deny: /**} as the last rule, or write access: read-only`,
-    })
-  }
-  return findings
+  if (!onlyAllows || access !== 'read-write') return findings
+  const message = 'deny nothing: if no rule matches, access decides, and it is read-write'
+  return [...findings, { path, message, fix: 'Add {deny: /**} as the last rule, or write access: read-only' }]
 }
 
 function covers(earlier: AccessRule, pattern: string, { methods }: AccessRule): boolean {

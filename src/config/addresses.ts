@@ -37,9 +37,7 @@ export function localHost(host: string): string {
   return host === '0.0.0.0' ? '127.0.0.1' : '::1'
 }
 
-function withoutBrackets(host: string): string {
-  return host.replace(/^\[|\]$/g, '')
-}
+const withoutBrackets = (host: string) => host.replace(/^\[|\]$/g, '')
 
 /** A listen address as the configuration writes it. */
 export function listenText(address: ListenAddress): string {
@@ -60,6 +58,9 @@ export function leadsTo(origin: string, address: ListenAddress): boolean {
   return [host, address.host].includes('localhost') && [host, address.host].every(isDefaultLoopback)
 }
 
+/** Whether it is an IPv4 address or a host name, in lower case. */
+const isPlainHost = (host: string) => isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))
+
 /** Normalizes an IPv6 address, so that equal addresses have equal text. A zone (`%eth0`) is kept. */
 function canonicalIPv6(host: string): string {
   const [address = '', zone] = host.split('%')
@@ -67,28 +68,19 @@ function canonicalIPv6(host: string): string {
   return zone === undefined ? canonical : `${canonical}%${zone}`
 }
 
-function bad(message: string, fix: string): Mistake {
-  return { message, fix }
-}
+const bad = (message: string, fix: string): Mistake => ({ message, fix })
 
 /** Checks the path of a unix socket. */
 export function checkSocketPath(path: string): Mistake | undefined {
-  const bytes = Buffer.byteLength(path)
-  if (!path.startsWith('/'))
-    return bad(
-      `${quoted(path)} is not an absolute path`,
-      'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock',
-    )
+  const fix = 'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock'
+  if (!path.startsWith('/')) return bad(`${quoted(path)} is not an absolute path`, fix)
+  const example = 'Write the path of the socket, such as /run/procore-proxy.sock'
   if (path.includes('\0') || path.endsWith('/'))
-    return bad(
-      `${quoted(path)} is not the path of a file`,
-      'Write the path of the socket, such as /run/procore-proxy.sock',
-    )
+    return bad(`${quoted(path)} is not the path of a file`, example)
+  const bytes = Buffer.byteLength(path)
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined
-  return bad(
-    `the path has ${bytes} bytes, and a unix socket's path can have ${MAX_SOCKET_PATH_BYTES} at most`,
-    'Choose a shorter path',
-  )
+  const limit = `a unix socket's path can have ${MAX_SOCKET_PATH_BYTES} at most`
+  return bad(`the path has ${bytes} bytes, and ${limit}`, 'Choose a shorter path')
 }
 
 /** Reads `host:port`, `[v6]:port` or `unix:/path` (mode 600); otherwise says what is wrong. */
@@ -107,21 +99,16 @@ export function parseListen(text: string): ListenAddress | Mistake {
     return bad(`[${bracketed}] is not an IPv6 address`, 'Write one in brackets, such as "[::1]:8377"')
   }
   const host = plain.toLowerCase()
-  if (isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return { kind: 'tcp', host, port }
+  if (isPlainHost(host)) return { kind: 'tcp', host, port }
   if (host === '*') return bad('"*" is not a host', everyNetwork(port))
-  return bad(
-    `${quoted(plain)} is neither a host name nor an IP address`,
-    `Write one, such as 127.0.0.1:${port}`,
-  )
+  const message = `${quoted(plain)} is neither a host name nor an IP address`
+  return bad(message, `Write one, such as 127.0.0.1:${port}`)
 }
 
-function everyNetwork(port: number | string): string {
-  return `Write 127.0.0.1:${port} for this machine only, or 0.0.0.0:${port} for every network`
-}
-
-function badPort(port: string): Mistake {
-  return bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
-}
+const everyNetwork = (port: number | string) =>
+  `Write 127.0.0.1:${port} for this machine only, or 0.0.0.0:${port} for every network`
+const badPort = (port: string) =>
+  bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
 
 /** Explains what is wrong with a text that is not a listen address. */
 function noListenAddress(text: string): Mistake {
@@ -137,34 +124,24 @@ function noListenAddress(text: string): Mistake {
   if (port !== undefined) return badPort(port)
   if (host !== undefined)
     return bad(`${shown} has no port`, `Add one: ${host}:8377, or ${host}:0 for any free port`)
-  return bad(
-    `${shown} is not a listen address`,
-    'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
-  )
+  const fix = 'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377'
+  return bad(`${shown} is not a listen address`, fix)
 }
 
 /** The host and port of a URL, without a user name. */
 function authorityOf(text: string): string {
-  return text
-    .replace(/^[a-z][a-z0-9+.-]*:\/\//i, '')
-    .replace(/[/?#].*$/s, '')
-    .replace(/^.*@/s, '')
+  const [authority = ''] = text.replace(/^[a-z][a-z0-9+.-]*:\/\//i, '').split(/[/?#]/, 1)
+  return authority.replace(/^.*@/s, '')
 }
 
 /** Reads an http(s) origin and nothing else; returns its serialized form, `https://api.example`. */
 export function parseOrigin(text: string): string | Mistake {
-  const shown = quoted(text)
   const url = /^https?:\/\/[^/\\]/i.test(text) ? URL.parse(text) : null
-  if (url === null)
-    return bad(
-      `${shown} is not an http or https origin`,
-      'Write a scheme and a host, such as https://api.example.com',
-    )
+  const example = 'Write a scheme and a host, such as https://api.example.com'
+  if (url === null) return bad(`${quoted(text)} is not an http or https origin`, example)
   if (/^https?:\/\/[^/\\?#@\s]+\/?$/i.test(text)) return url.origin
-  return bad(
-    `${shown} is more than an origin`,
-    `Leave out the path, query, fragment and user name: ${url.origin}`,
-  )
+  const fix = `Leave out the path, query, fragment and user name: ${url.origin}`
+  return bad(`${quoted(text)} is more than an origin`, fix)
 }
 
 /** Reads a Procore origin: like {@link parseOrigin}, but plain http only to this machine. */
@@ -175,10 +152,8 @@ export function parseUpstreamOrigin(text: string): string | Mistake {
     return { ...origin, fix: origin.fix.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
   const { protocol, hostname } = new URL(origin)
   if (protocol === 'https:' || isLoopbackHost(hostname)) return origin
-  return bad(
-    `${quoted(text)} would send secrets unencrypted`,
-    `Write ${origin.replace('http:', 'https:')}; plain http is allowed to localhost, 127.0.0.0/8 and [::1] only`,
-  )
+  const fix = `Write ${origin.replace('http:', 'https:')}; plain http is allowed to localhost, 127.0.0.0/8 and [::1] only`
+  return bad(`${quoted(text)} would send secrets unencrypted`, fix)
 }
 
 /** Reads an http(s) URL of a host and perhaps a path; returns it without a slash at its end. */
@@ -187,16 +162,14 @@ export function parsePublicUrl(text: string): string | Mistake {
     /^(https?:\/\/[^/\\?#@\s]+)((?:\/[A-Za-z0-9._~-]+)*)\/?$/i.exec(text) ?? []
   const url = URL.parse(start)
   if (url !== null && !/\/\.{1,2}(?:\/|$)/.test(path)) return url.origin + path
-  return bad(
-    `${quoted(text)} is not the URL of a proxy`,
-    'Write a scheme, a host and at most a plain path, such as https://example.com/procore',
-  )
+  const fix = 'Write a scheme, a host and at most a plain path, such as https://example.com/procore'
+  return bad(`${quoted(text)} is not the URL of a proxy`, fix)
 }
 
 /** Reads a host name or IP address without scheme, port or wildcard; returns lower case, no trailing dot, `[v6]`. */
 export function parseHostName(text: string): string | Mistake {
   const host = text.toLowerCase().replace(/\.$/, '')
-  if (isIPv4(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return host
+  if (isPlainHost(host)) return host
   const bare = withoutBrackets(host)
   if (isIPv6Address(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
 
@@ -212,13 +185,12 @@ export function parseFileHost(text: string): string | Mistake {
   const name = text.startsWith('*.') ? text.slice(2) : text
   const host = parseHostName(name)
   if (isMistake(host)) return host
-  const isWhole = name !== text && !host.includes('.')
-  if (isWhole || host.startsWith('[') || (isIPv4(host) && name !== text))
-    return bad(
-      `${quoted(text)} is not a host that can be sent access tokens`,
-      'Write a host name, such as storage.example.com, or "*.example.com" for all hosts below it',
-    )
-  return name === text ? host : `*.${host}`
+  const isWildcard = name !== text
+  const isTooWide = isWildcard && (!host.includes('.') || isIPv4(host))
+  const fix = 'Write a host name, such as storage.example.com, or "*.example.com" for all hosts below it'
+  if (isTooWide || host.startsWith('['))
+    return bad(`${quoted(text)} is not a host that can be sent access tokens`, fix)
+  return isWildcard ? `*.${host}` : host
 }
 
 /** Checks a serialized http(s) origin, which must be exactly as browsers send it: `https://app.example`. */

@@ -1,15 +1,13 @@
-// Checks that need more than one key: references, companies and addresses that clash, callers and cache rules.
-import { accessIn, checkRules } from './access-rules.ts'
-import { leadsTo, listenText } from './addresses.ts'
-import { checkGuard } from './check-guard.ts'
-import { BUILT_IN_ENVIRONMENTS } from './environments.ts'
+// Checks that need more than one key: references, companies and addresses that clash, callers, cache rules, open addresses.
+import { accessIn, checkRules, type PlacedRules } from './access-rules.ts'
+import { isLoopbackHost, leadsTo, listenText } from './addresses.ts'
+import { BUILT_IN_ENVIRONMENTS } from './config.ts'
 import { isRawMap } from './issues.ts'
-import { namedCompanies, placedAccounts, placedAddresses } from './placed.ts'
 import { didYouMean, type Finding, keyOf, type Path, repeated } from './problems.ts'
-import type { Settings } from './schema.ts'
+import { namedCompanies, placedAccounts, placedAddresses, type Settings } from './schema.ts'
 
 /** What the checks look at. */
-export interface CheckInput {
+interface CheckInput {
   readonly settings: Settings
   /** The values before the schema was applied. Something that is written wrongly still counts as existing. */
   readonly raw: unknown
@@ -19,22 +17,24 @@ export interface CheckInput {
   readonly sources: ReadonlyMap<string, string>
 }
 
+interface Checking extends CheckInput {
+  say(path: Path, message: string, fix: string): void
+  readonly warnings: string[]
+}
+
 /** Runs all checks. */
 export function checkSettings(input: CheckInput) {
-  const guard = checkGuard(input)
-  const findings = [
-    ...checkEnvironments(input),
-    ...checkAccountReferences(input),
-    ...checkAccess(input),
-    ...checkIds(input),
-    ...checkDefaults(input.settings),
-    ...checkAddresses(input.settings),
-    ...checkLoops(input.settings),
-    ...checkCallers(input),
-    ...checkCache(input.settings),
-    ...guard.findings,
-  ].filter(({ path }) => !input.wrong.has(keyOf(path)))
-  return { findings, warnings: [...ineffectiveEnvironment(input), ...guard.warnings] }
+  const findings: Finding[] = []
+  const warnings: string[] = []
+  const say = (path: Path, message: string, fix: string) => {
+    if (!input.wrong.has(keyOf(path))) findings.push({ path, message, fix })
+  }
+  const checks = [
+    ...[checkEnvironments, checkFileDomains, checkAccountReferences, checkAccess, checkIds, checkDefaults],
+    ...[checkAddresses, checkLoops, checkCallers, checkCache, checkGuard],
+  ]
+  for (const check of checks) check({ ...input, say, warnings })
+  return { findings, warnings }
 }
 
 function keysOf(raw: unknown, key: string): string[] {
@@ -42,126 +42,105 @@ function keysOf(raw: unknown, key: string): string[] {
   return isRawMap(map) ? Object.keys(map) : []
 }
 
-const WHAT = {
-  environments: 'environment',
-  serviceAccounts: 'service account',
-  companies: 'company',
-} as const
-
-/** The problem of a name that refers to nothing in a section of the file. */
-function unknown(path: Path, name: string, section: keyof typeof WHAT, known: readonly string[]): Finding {
+/** Reports a name that refers to nothing in a section of the file. */
+function sayUnknown({ say }: Checking, path: Path, name: string, [what, section, known]: Section): void {
   const others = known.length > 0 ? `Known are ${known.join(', ')}; add others` : 'Add it'
-  const message = `there is no ${WHAT[section]} ${JSON.stringify(name)}`
-  return { path, message, fix: `${didYouMean(name, known)}${others} under ${section}` }
+  const fix = `${didYouMean(name, known)}${others} under ${section}`
+  say(path, `there is no ${what} ${JSON.stringify(name)}`, fix)
 }
+type Section = readonly [what: string, section: string, known: readonly string[]]
 
-function checkEnvironments({ settings, raw }: CheckInput): Finding[] {
+function checkEnvironments(checking: Checking): void {
+  const { settings, raw, sources, say, warnings } = checking
   const builtIn = BUILT_IN_ENVIRONMENTS.map(({ name }) => name)
   const own = keysOf(raw, 'environments')
   const known = [...new Set([...builtIn, ...own])]
-  const redefined = own
-    .filter((name) => builtIn.includes(name))
-    .map((name) => ({
-      path: ['environments', name],
-      message: `${name} is one of Procore's own environments and can't be redefined`,
-      fix: `Give yours another name, such as my-${name}`,
-    }))
-  const uses: [Path, string | undefined][] = [
-    [['environment'], settings.environment],
-    ...placedAccounts(settings).map(({ path, account }): [Path, string | undefined] => [
-      [...path, 'environment'],
-      account.environment,
-    ]),
-    ...Object.keys(settings.defaultAccess).map((name): [Path, string] => [['defaultAccess', name], name]),
-  ]
-  const unknowns = uses.flatMap(([path, name]) =>
-    name === undefined || known.includes(name) ? [] : [unknown(path, name, 'environments', known)],
-  )
-  return [...redefined, ...unknowns, ...checkFileDomains(settings)]
+  for (const name of own.filter((name) => builtIn.includes(name))) {
+    const message = `${name} is one of Procore's own environments and can't be redefined`
+    say(['environments', name], message, `Give yours another name, such as my-${name}`)
+  }
+  const check = (path: Path, name: string) => {
+    if (!known.includes(name)) sayUnknown(checking, path, name, ['environment', 'environments', known])
+  }
+  check(['environment'], settings.environment)
+  // The variable or flag sets the top of the file; an account that names its own environment keeps it.
+  const source = sources.get('environment')
+  for (const { path, account } of placedAccounts(settings)) {
+    const { environment } = account
+    if (environment === undefined) continue
+    check([...path, 'environment'], environment)
+    const what = `${keyOf(path)}, which names the environment ${environment} itself`
+    if (source && environment !== settings.environment) warnings.push(`${source} has no effect on ${what}.`)
+  }
+  for (const name of Object.keys(settings.defaultAccess)) check(['defaultAccess', name], name)
 }
 
 /** Access tokens are sent to every host below a file domain, so it must not be a whole top-level domain. */
-function checkFileDomains({ environments }: Settings): Finding[] {
-  return Object.entries(environments).flatMap(([name, { fileDomain, apiUrl }]) => {
+function checkFileDomains({ settings, say }: Checking): void {
+  for (const [name, { fileDomain, apiUrl }] of Object.entries(settings.environments)) {
     const { hostname } = new URL(apiUrl)
-    if (!fileDomain || /[.:]/.test(fileDomain) || fileDomain === hostname) return []
+    if (!fileDomain || /[.:]/.test(fileDomain) || fileDomain === hostname) continue
     // The files of a test server stay on this machine.
-    if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) return []
+    if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) continue
     const message = `${JSON.stringify(fileDomain)} is a top-level domain, and access tokens are sent to every host below it`
     const fix = `Write the domain of your files, or leave it out for ${hostname}`
-    return [{ path: ['environments', name, 'fileDomain'], message, fix }]
-  })
+    say(['environments', name, 'fileDomain'], message, fix)
+  }
 }
 
-/** The variable or flag sets the top of the file; an account that names its own environment keeps it. */
-function ineffectiveEnvironment({ settings, sources }: CheckInput): string[] {
-  const source = sources.get('environment')
-  if (source === undefined) return []
-  return placedAccounts(settings).flatMap(({ path, account: { environment } }) =>
-    environment === undefined || environment === settings.environment
-      ? []
-      : [`${source} has no effect on ${keyOf(path)}, which names the environment ${environment} itself.`],
-  )
-}
-
-function checkAccountReferences({ settings, raw }: CheckInput): Finding[] {
+function checkAccountReferences(checking: Checking): void {
+  const { settings, raw } = checking
   const known = keysOf(raw, 'serviceAccounts')
-  return Object.entries(settings.companies).flatMap(([company, { serviceAccount: name } = {}]) => {
-    if (typeof name !== 'string' || known.includes(name)) return []
-    return [unknown(['companies', company, 'serviceAccount'], name, 'serviceAccounts', known)]
-  })
+  for (const [company, { serviceAccount: name } = {}] of Object.entries(settings.companies)) {
+    const path = ['companies', company, 'serviceAccount']
+    if (typeof name === 'string' && !known.includes(name))
+      sayUnknown(checking, path, name, ['service account', 'serviceAccounts', known])
+  }
 }
 
-function checkAccess({ settings, wrong }: CheckInput): Finding[] {
+function checkAccess({ settings, wrong, say }: Checking): void {
   const isWrong = (start: string) => [...wrong].some((key) => key.startsWith(start))
-  const accounts = new Map(placedAccounts(settings).map((placed) => [keyOf(placed.path), placed.account]))
-  const ofCompanies = Object.entries(settings.companies).flatMap(([name, company]) => {
-    const path = ['companies', name, 'rules']
+  const check = (placed: PlacedRules) => {
     // Wrong rules have been replaced by others.
-    if (company === undefined || isWrong(keyOf(path))) return []
-    const { serviceAccount: reference, rules = [] } = company
-    const account =
-      typeof reference === 'string' ? accounts.get(keyOf(['serviceAccounts', reference])) : reference
+    if (isWrong(keyOf(placed.path))) return
+    for (const { path, message, fix } of checkRules(placed)) say(path, message, fix)
+  }
+  const accounts = new Map(Object.entries(settings.serviceAccounts))
+  for (const [name, company] of Object.entries(settings.companies)) {
+    if (company === undefined) continue
+    const { serviceAccount: own, rules = [] } = company
+    const account = typeof own === 'string' ? accounts.get(own) : own
     const environment = account?.environment ?? settings.environment
     const isKnown = account !== undefined && !isWrong('defaultAccess')
     const access = isKnown ? accessIn(environment, company, settings.defaultAccess) : company.access
-    return checkRules({ path, rules, access })
-  })
-  const ofCallers = Object.entries(settings.callers).flatMap(([name, { rules, access, projects }]) => {
-    const path = ['callers', name, 'rules']
+    check({ path: ['companies', name, 'rules'], rules, access })
+  }
+  for (const [name, { rules, access, projects }] of Object.entries(settings.callers)) {
     // A caller with projects needs rules to be allowed calls that name no project.
-    return isWrong(keyOf(path)) ? [] : checkRules({ path, rules, access: projects ? undefined : access })
-  })
-  return [...ofCompanies, ...ofCallers]
+    check({ path: ['callers', name, 'rules'], rules, access: projects ? undefined : access })
+  }
 }
 
-function checkIds({ settings, wrong }: CheckInput): Finding[] {
+function checkIds({ settings, wrong, say }: Checking): void {
   const companies = namedCompanies(settings).filter(([name]) => !wrong.has(keyOf(['companies', name, 'id'])))
-  const findings: Finding[] = repeated(companies, ([, { id }]) => id).map(([[name, { id }], [other]]) => ({
-    path: ['companies', name, 'id'],
-    message: `${id} is the id of ${other} too`,
-    fix: 'Correct one of the two ids, or remove one of the two companies',
-  }))
+  for (const [[name, { id }], [other]] of repeated(companies, ([, { id }]) => id)) {
+    const fix = 'Correct one of the two ids, or remove one of the two companies'
+    say(['companies', name, 'id'], `${id} is the id of ${other} too`, fix)
+  }
   for (const [name, { id }] of companies) {
     // Invariant: a path prefix of digits means one company, whether it is read as a name or as an id.
     if (!/^\d+$/.test(name) || name === id) continue
     const [other] = companies.find(([, company]) => company.id === name) ?? []
-    const message = other
-      ? `the name is the id of ${other}`
-      : `the name consists of digits but is not the company's id ${id}`
-    const fix = `Choose a name with a letter in it, or use ${id}`
-    findings.push({ path: ['companies', name], message, fix })
+    const ownId = `the name consists of digits but is not the company's id ${id}`
+    const message = other ? `the name is the id of ${other}` : ownId
+    say(['companies', name], message, `Choose a name with a letter in it, or use ${id}`)
   }
-  return findings
 }
 
-function checkDefaults(settings: Settings): Finding[] {
+function checkDefaults({ settings, say }: Checking): void {
   const [first, ...more] = namedCompanies(settings).filter(([, company]) => company.default)
-  return more.map(([name]) => ({
-    path: ['companies', name, 'default'],
-    message: `${first?.[0]} is the default company too`,
-    fix: 'Keep default: true on one of them',
-  }))
+  const message = `${first?.[0]} is the default company too`
+  for (const [name] of more) say(['companies', name, 'default'], message, 'Keep default: true on one of them')
 }
 
 /** Every address, including the one for metrics. */
@@ -170,52 +149,86 @@ function allAddresses(settings: Settings) {
   return [...placedAddresses(settings), ...(address ? [{ path: ['metrics', 'listen'], address }] : [])]
 }
 
-function checkAddresses(settings: Settings): Finding[] {
+function checkAddresses({ settings, say }: Checking): void {
   const fixed = allAddresses(settings).filter(({ address }) => address.kind === 'unix' || address.port !== 0)
-  return repeated(fixed, ({ address }) => listenText(address)).map(([{ path, address }, other]) => ({
-    path,
-    message: `${keyOf(other.path)} is ${listenText(address)} too`,
-    fix: 'Choose another port or path for one of them',
-  }))
+  for (const [{ path, address }, other] of repeated(fixed, ({ address }) => listenText(address))) {
+    const message = `${keyOf(other.path)} is ${listenText(address)} too`
+    say(path, message, 'Choose another port or path for one of them')
+  }
 }
 
 /** Finds an API or login server whose address is obviously the proxy's own. */
-function checkLoops(settings: Settings): Finding[] {
+function checkLoops({ settings, say }: Checking): void {
   const addresses = allAddresses(settings)
-  return Object.entries(settings.environments).flatMap(([name, environment]) =>
-    (['apiUrl', 'loginUrl'] as const).flatMap((key) => {
+  for (const [name, environment] of Object.entries(settings.environments)) {
+    for (const key of ['apiUrl', 'loginUrl'] as const) {
       const url = environment[key]
       const own = addresses.find(({ address }) => leadsTo(url, address))
-      const isPublic = URL.parse(settings.publicUrl ?? '')?.origin === url
-      if (own === undefined && !isPublic) return []
-      const what = own === undefined ? 'publicUrl' : keyOf(own.path)
-      const message = `${url} leads back to this proxy (${what})`
-      return [{ path: ['environments', name, key], message, fix: 'Write the address of the server itself' }]
-    }),
-  )
+      if (own === undefined && URL.parse(settings.publicUrl ?? '')?.origin !== url) continue
+      const message = `${url} leads back to this proxy (${own === undefined ? 'publicUrl' : keyOf(own.path)})`
+      say(['environments', name, key], message, 'Write the address of the server itself')
+    }
+  }
 }
 
-function checkCallers({ settings, raw }: CheckInput): Finding[] {
+function checkCallers(checking: Checking): void {
+  const { settings, raw, say } = checking
   const known = keysOf(raw, 'companies').filter((name) => name !== '*')
   const byId = new Map(namedCompanies(settings).map(([name, { id }]) => [id, name]))
   const hasAny = settings.companies['*'] !== undefined
-  return Object.entries(settings.callers).flatMap(([caller, { companies = [] }]) =>
-    companies.flatMap((name, index): Finding[] => {
+  for (const [caller, { companies = [] }] of Object.entries(settings.callers)) {
+    for (const [index, name] of companies.entries()) {
       const path = ['callers', caller, 'companies', index]
-      if (known.includes(name)) return []
       const named = byId.get(name)
-      if (named !== undefined)
-        return [{ path, message: `${name} is the id of ${named}`, fix: `Write its name: ${named}` }]
-      if (hasAny && /^\d{1,20}$/.test(name)) return []
-      return [unknown(path, name, 'companies', known)]
-    }),
-  )
+      if (known.includes(name)) continue
+      if (named !== undefined) say(path, `${name} is the id of ${named}`, `Write its name: ${named}`)
+      else if (!hasAny || !/^\d{1,20}$/.test(name))
+        sayUnknown(checking, path, name, ['company', 'companies', known])
+    }
+  }
 }
 
-function checkCache({ cache }: Settings): Finding[] {
-  return cache.keep.flatMap((rule, index) => {
-    if (rule.whenExhausted === undefined || rule.whenExhausted >= rule.for) return []
+function checkCache({ settings, say }: Checking): void {
+  for (const [index, { for: forMs, whenExhausted = forMs }] of settings.cache.keep.entries()) {
     const path = ['cache', 'keep', index, 'whenExhausted']
-    return [{ path, message: 'is shorter than `for`', fix: 'Write a longer duration, or leave it out' }]
-  })
+    if (whenExhausted < forMs) say(path, 'is shorter than `for`', 'Write a longer duration, or leave it out')
+  }
+}
+
+const KEYS = 'give callers keys (callers or guard.clientKeys)'
+const ALLOW =
+  'or, if something else in front of the proxy authenticates callers, set guard.allowUnauthenticated: true'
+
+/** Refuses configurations that other machines or web pages could reach without identifying themselves. */
+function checkGuard({ settings, wrong, say, warnings }: Checking): void {
+  const { guard, callers, publicUrl } = settings
+  // Mistakes within `guard` itself have been reported already.
+  const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))
+  if (isWrong || guard.clientKeys.length > 0 || Object.keys(callers).length > 0) return
+  const open = placedAddresses(settings).filter(
+    ({ address }) => address.kind === 'tcp' && !isLoopbackHost(address.host),
+  )
+  if (guard.allowUnauthenticated) {
+    const addresses = open.map(({ address }) => listenText(address)).join(', ')
+    const warning = `guard.allowUnauthenticated is on: anyone who can connect to ${addresses} can use your service accounts.`
+    if (open.length > 0) warnings.push(warning)
+    return
+  }
+  for (const { path, address } of open) {
+    const message = `${listenText(address)} is open to other machines, and anyone who can connect could use your service accounts`
+    say(path, message, `Listen on 127.0.0.1, or ${KEYS}, ${ALLOW}`)
+  }
+  if (guard.requireHeader) return
+  // Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests.
+  const check = (path: Path, host: string) => {
+    const message = `any web page could make a browser send requests to ${host}`
+    if (!isLoopbackHost(host)) say(path, message, `Set guard.requireHeader: true, or ${KEYS}, ${ALLOW}`)
+  }
+  for (const [index, host] of guard.allowedHosts.entries()) check(['guard', 'allowedHosts', index], host)
+  const checkUrl = (path: Path, url: string | undefined) => {
+    if (url?.startsWith('http:')) check(path, new URL(url).hostname)
+  }
+  checkUrl(['publicUrl'], publicUrl)
+  for (const [name, company] of namedCompanies(settings))
+    checkUrl(['companies', name, 'publicUrl'], company.publicUrl)
 }

@@ -1,6 +1,7 @@
 // The resolved configuration, which the rest of the program reads. load.ts makes it; it is frozen and never changes.
-import type { Settings } from './schema.ts'
-import type { Secret } from './secret.ts'
+import { timingSafeEqual } from 'node:crypto'
+import { inspect } from 'node:util'
+import type { AccessSettings, Settings } from './schema.ts'
 
 /** A pair of Procore origins. Origins have no path and no trailing slash: `https://api.procore.com`. */
 export interface Environment {
@@ -31,7 +32,7 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
 
-export type Access = 'read-write' | 'read-only'
+export type Access = NonNullable<AccessSettings['access']>
 
 /** An access rule: the first one that matches a request decides. */
 export interface AccessRule {
@@ -63,15 +64,11 @@ export interface Company {
 /** The `"*"` entry, for ids that a request names and that no company has. */
 export type AnyCompany = Omit<Company, 'name' | 'id' | 'isDefault' | 'listen'>
 
-export interface UpstreamSettings {
+export interface UpstreamSettings
+  extends Readonly<Pick<Settings['upstream'], 'connections' | 'maxQueued' | 'retries'>> {
   readonly connectTimeoutMs: number
   /** Until the first byte of the response, then between bytes. */
   readonly responseTimeoutMs: number
-  /** The most connections to one API origin for one company. */
-  readonly connections: number
-  /** The most requests of one company that wait for a connection. */
-  readonly maxQueued: number
-  readonly retries: number
   /** `auto`: the proxy asks for gzip if the caller sends no Accept-Encoding, and unpacks it; absent means `off`. */
   readonly compression?: 'auto' | 'off'
 }
@@ -103,26 +100,24 @@ export interface NetworkSettings {
   readonly key: string
 }
 
-export interface RateLimitSettings {
-  readonly whenExhausted: 'wait' | 'reject' | 'pass'
+export interface RateLimitSettings extends Readonly<Omit<Settings['rateLimit'], 'maxWait'>> {
   readonly maxWaitMs: number
-  readonly maxQueued: number
 }
 
-export interface GuardSettings {
-  /** Lower case, no port, no trailing dot. */
-  readonly allowedHosts: readonly string[]
-  /** Serialized origins: `https://app.example`, no trailing slash. */
-  readonly allowedOrigins: readonly string[]
-  readonly requireHeader: boolean
+/** Hosts are lower case, without port or trailing dot; origins are serialized: `https://app.example`. */
+export interface GuardSettings extends Readonly<Omit<Settings['guard'], 'clientKeys'>> {
   readonly clientKeys: readonly Secret[]
-  readonly allowUnauthenticated: boolean
 }
 
 export type LogSettings = Readonly<Settings['log']>
-
 /** What the status page remembers: how many requests, and whether with values of queries and beginnings of bodies. */
 export type InspectorSettings = Readonly<Settings['inspector']>
+/** Where the audit log is written (`audit:`); an absolute path. */
+export type AuditSettings = Readonly<NonNullable<Settings['audit']>>
+/** Whole lists in one request (`lists:`). */
+export type ListSettings = Readonly<Settings['lists']>
+/** Recorded calls: the names of members of JSON bodies whose values are masked (`recordings:`). */
+export type RecordingSettings = Readonly<Settings['recordings']>
 
 /** A caller with a name and permissions of its own (`callers:`). */
 export interface Caller {
@@ -136,22 +131,12 @@ export interface Caller {
   readonly rules: readonly AccessRule[]
   /** Project ids, as text; undefined for all. */
   readonly projects: readonly string[] | undefined
-  /**
-   * The largest part (0 to 1) of a rate window that it may use while others wait or have called within it; undefined
-   * for no limit.
-   */
+  /** The largest part (0 to 1) of a rate window that it may use while others wait or have called within it. */
   readonly share: number | undefined
 }
 
-/** Where the audit log is written (`audit:`); an absolute path. */
-export type AuditSettings = Readonly<NonNullable<Settings['audit']>>
-
-/** Whole lists in one request (`lists:`). */
-export type ListSettings = Readonly<Settings['lists']>
-
 /** Responses that are served again without asking Procore (`cache:`). All off by default. */
-export interface CacheSettings {
-  readonly coalesce: boolean
+export interface CacheSettings extends Readonly<Pick<Settings['cache'], 'coalesce'>> {
   readonly keep: readonly CacheKeepRule[]
   /** How long Procore's 403 and 404 are served again; 0 means not at all. */
   readonly refusalsMs: number
@@ -167,17 +152,13 @@ export interface CacheKeepRule {
   readonly whenExhaustedMs: number
 }
 
-/** Recorded calls: the names of members of JSON bodies whose values are masked (`recordings:`). */
-export type RecordingSettings = Readonly<Settings['recordings']>
-
 /** Redis or Valkey, by which replicas share one budget and one token (`shared:`). */
-export interface SharedSettings {
+export interface SharedSettings
+  extends Readonly<Pick<NonNullable<Settings['shared']>, 'prefix' | 'whenDown'>> {
   /** `redis://` or `rediss://`, with user and password if needed. */
   readonly url: Secret
-  readonly prefix: string
   /** The longest time that a request waits for it. */
   readonly timeoutMs: number
-  readonly whenDown: 'split' | 'local' | 'reject'
 }
 
 export interface Config {
@@ -210,4 +191,53 @@ export interface Config {
   readonly warnings: readonly string[]
   /** Absolute paths of the files whose changes reload the configuration: its file, every secret's file, `network.caFile`. */
   readonly watchedFiles: readonly string[]
+}
+
+/** Procore's own environments, which need no configuration; `production` includes On-Demand Sandboxes. */
+export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
+  (
+    [
+      ['production', 'login.procore.com', 'api.procore.com', 'procore.com'],
+      ['sandbox', 'login-sandbox.procore.com', 'sandbox.procore.com', 'procore.com'],
+      ['monthly-sandbox', 'login-sandbox-monthly.procore.com', 'api-monthly.procore.com', 'procore.com'],
+      ['federal', 'login.procoregov.com', 'api.procoregov.com', 'procoregov.com'],
+    ] as const
+  ).map(([name, login, api, fileDomain]) =>
+    Object.freeze({ name, loginUrl: `https://${login}`, apiUrl: `https://${api}`, fileDomain }),
+  ),
+)
+
+/** A client secret or a key. Every way to turn it into text gives `[secret]`; only {@link Secret.reveal} gives the value. */
+export class Secret {
+  readonly #value: string
+  #bytes: Buffer | undefined
+
+  constructor(value: string) {
+    this.#value = value
+  }
+
+  /** The value itself, for the one place that has to send it. */
+  reveal(): string {
+    return this.#value
+  }
+
+  /** Compares in a time that depends neither on where the two differ nor on the secret's length. */
+  equals(other: string): boolean {
+    this.#bytes ??= Buffer.from(this.#value)
+    const presented = Buffer.from(other)
+    const sameLength = presented.length === this.#bytes.length
+    return timingSafeEqual(this.#bytes, sameLength ? presented : this.#bytes) && sameLength
+  }
+
+  toString(): string {
+    return '[secret]'
+  }
+
+  toJSON(): string {
+    return '[secret]'
+  }
+
+  [inspect.custom](): string {
+    return '[secret]'
+  }
 }

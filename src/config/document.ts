@@ -1,21 +1,10 @@
 // Reads YAML text into plain values with their positions. Numbers that JavaScript would round or reformat stay text.
-import {
-  isAlias,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  type Scalar,
-  type YAMLMap,
-} from 'yaml'
+import * as yaml from 'yaml'
 import type { Finding, Path } from './problems.ts'
 
 /** A number that is not a plain, safe, canonical integer, as it was written. The schema decides what to do with it. */
 export class OddNumber {
   readonly source: string
-
   constructor(source: string) {
     this.source = source
   }
@@ -41,9 +30,9 @@ const MAX_DEPTH = 40
 
 /** Reads a configuration's text; never throws. */
 export function readDocument(text: string): ConfigDocument {
-  const lines = new LineCounter()
+  const lines = new yaml.LineCounter()
   const options = { intAsBigInt: true, uniqueKeys: false, prettyErrors: false, version: '1.2' } as const
-  const document = parseDocument(text, { ...options, lineCounter: lines })
+  const document = yaml.parseDocument(text, { ...options, lineCounter: lines })
   const at = (offset = 0): Position => {
     const { line, col } = lines.linePos(offset)
     return { line: Math.max(line, 1), column: Math.max(col, 1) }
@@ -57,15 +46,15 @@ export function readDocument(text: string): ConfigDocument {
   if (syntax.length > 0) return { value: undefined, readable: false, problems: syntax, locate: () => at() }
 
   const problems: (Finding & Position)[] = []
-  const position = (node: unknown) => at((isNode(node) && node.range?.[0]) || 0)
+  const position = (node: unknown) => at((yaml.isNode(node) && node.range?.[0]) || 0)
   const say = (node: unknown, path: Path, message: string, fix: string) =>
     problems.push({ path, ...position(node), message, fix })
   /** What an alias refers to, or the node itself. */
-  const resolve = (node: unknown): unknown => (isAlias(node) ? node.resolve(document) : node)
+  const resolve = (node: unknown): unknown => (yaml.isAlias(node) ? node.resolve(document) : node)
   /** A key as it is written; `7656:` and `"7656":` are the same key. */
   const keyText = (key: unknown): string | undefined => {
     const scalar = resolve(key)
-    if (!isScalar(scalar)) return undefined
+    if (!yaml.isScalar(scalar)) return undefined
     return typeof scalar.value === 'string' ? scalar.value : String(scalar.source)
   }
   let values = 0
@@ -76,16 +65,16 @@ export function readDocument(text: string): ConfigDocument {
       if (!problems.some(({ message }) => message === TOO_MUCH)) say(node, [], TOO_MUCH, TOO_MUCH_FIX)
       return null
     }
-    if (isAlias(node)) {
+    if (yaml.isAlias(node)) {
       const target = resolve(node)
       if (target === undefined) say(node, path, NO_ANCHOR, STAR_FIX)
       return convert(target, path)
     }
-    if (isMap(node)) return convertMap(node, path)
-    if (isSeq(node)) return node.items.map((item, index) => convert(item, [...path, index]))
-    return isScalar(node) ? scalarValue(node) : null
+    if (yaml.isMap(node)) return convertMap(node, path)
+    if (yaml.isSeq(node)) return node.items.map((item, index) => convert(item, [...path, index]))
+    return yaml.isScalar(node) ? scalarValue(node) : null
   }
-  const convertMap = (map: YAMLMap, path: Path) => {
+  const convertMap = (map: yaml.YAMLMap, path: Path) => {
     const result: Record<string, unknown> = Object.create(null)
     for (const { key, value } of map.items) {
       const name = keyText(key)
@@ -104,15 +93,9 @@ export function readDocument(text: string): ConfigDocument {
     let found: unknown = root
     for (const part of path) {
       const whole = resolve(node)
-      if (isMap(whole)) {
-        const pair = whole.items.find(({ key }) => keyText(key) === part)
-        if (pair === undefined) break
-        found = pair.key
-        node = pair.value
-      } else if (isSeq(whole)) {
-        node = whole.items[Number(part)]
-        found = node ?? found
-      } else break
+      const pair = yaml.isMap(whole) ? whole.items.find(({ key }) => keyText(key) === part) : undefined
+      node = yaml.isSeq(whole) ? whole.items[Number(part)] : pair?.value
+      found = pair?.key ?? node ?? found
     }
     return position(found)
   }
@@ -124,7 +107,7 @@ const STAR_FIX = 'Quote a key or value that starts with a star: "*"'
 const TOO_MUCH = 'this is too long or too deeply nested for a configuration'
 const TOO_MUCH_FIX = 'Write the values out instead of using aliases (*name) that contain each other'
 
-function scalarValue(scalar: Scalar): unknown {
+function scalarValue(scalar: yaml.Scalar): unknown {
   const { value } = scalar
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
   const source = String(scalar.source)

@@ -1,15 +1,76 @@
-// Reads small files together with their permission bits, and explains failures.
+// Finds, reads and watches the configuration's files, and explains failures.
 import { isUtf8 } from 'node:buffer'
+import { statSync } from 'node:fs'
 import { open, readFile, realpath, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { homedir as osHomedir } from 'node:os'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Finding, Mistake } from './problems.ts'
+
+/** What the search depends on. */
+export interface SearchContext {
+  /** The value of `--config`. */
+  readonly flag: string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  readonly homedir?: string | undefined
+  readonly platform?: NodeJS.Platform | undefined
+}
+
+/** The absolute path of a file to read; `namedBy` is the flag or variable that names it. */
+export type FoundFile = Readonly<{ path: string; namedBy: string | undefined }>
+
+/** The home folder; undefined for users without one, such as systemd's dynamic users and unknown ids in containers. */
+export function homeFolder(ask: () => string = osHomedir): string | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
+}
+
+/** The absolute paths of the usual places, in the order in which they are tried. */
+export function usualPlaces(context: SearchContext): string[] {
+  const { env, cwd, homedir = homeFolder(), platform = process.platform } = context
+  const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
+  if (platform === 'win32') {
+    if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
+    return places
+  }
+  // XDG Base Directory Specification: a relative path is invalid and must be ignored.
+  const xdg = env['XDG_CONFIG_HOME']
+  const base = xdg && isAbsolute(xdg) ? xdg : homedir && join(homedir, '.config')
+  if (base) places.push(join(base, 'procore-proxy', 'config.yaml'))
+  return [...places, '/etc/procore-proxy/config.yaml']
+}
+
+/** The file to read; undefined if none is named and none exists. */
+export function findConfigFile(context: SearchContext): FoundFile | undefined {
+  const { flag, env, cwd } = context
+  if (flag) return { path: resolve(cwd, flag), namedBy: '--config' }
+  const named = env['PROCORE_PROXY_CONFIG']
+  if (named) return { path: resolve(cwd, named), namedBy: 'PROCORE_PROXY_CONFIG' }
+  const path = usualPlaces(context).find(exists)
+  return path === undefined ? undefined : { path, namedBy: undefined }
+}
+
+/** A file without permission to look at it exists too: reading it then fails, and no other file is used instead. */
+function exists(path: string): boolean {
+  try {
+    return !statSync(path).isDirectory()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code !== 'ENOENT' && code !== 'ENOTDIR'
+  }
+}
+
+type Read<Key extends string, Value> = Readonly<Record<Key, Value> & { mode: number }>
 
 /** Reads at most `maxBytes`, and the permission bits of the same open file (the lowest nine, e.g. `0o600`). */
 export async function readFileBytes(
   path: string,
   maxBytes: number,
-): Promise<{ readonly bytes: Buffer; readonly mode: number } | Mistake> {
+): Promise<Read<'bytes', Buffer> | Mistake> {
   try {
     await using handle = await open(path, 'r')
     const { mode } = await handle.stat()
@@ -22,10 +83,7 @@ export async function readFileBytes(
 }
 
 /** Reads at most `maxBytes` of UTF-8 text. */
-export async function readTextFile(
-  path: string,
-  maxBytes: number,
-): Promise<{ readonly text: string; readonly mode: number } | Mistake> {
+export async function readTextFile(path: string, maxBytes: number): Promise<Read<'text', string> | Mistake> {
   const file = await readFileBytes(path, maxBytes)
   if ('message' in file) return file
   const [first, second] = file.bytes
@@ -37,24 +95,14 @@ export async function readTextFile(
 
 /** What a failed system call means for the user. */
 export function wordsFor(path: string, error: unknown): Mistake {
-  switch ((error as NodeJS.ErrnoException).code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return { message: `${path} does not exist`, fix: 'Create it, or correct the path' }
-    case 'EISDIR':
-      return { message: `${path} is a folder`, fix: 'Name a file' }
-    case 'EACCES':
-    case 'EPERM':
-      return {
-        message: `this user has no permission to read ${path}`,
-        fix: `Make this user the owner, then run ${chmod(path)}`,
-      }
-    default:
-      return {
-        message: `${path} can't be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
-        fix: 'Check the file and its disk',
-      }
-  }
+  const { code = 'unknown error' } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return { message: `${path} does not exist`, fix: 'Create it, or correct the path' }
+  if (code === 'EISDIR') return { message: `${path} is a folder`, fix: 'Name a file' }
+  if (code !== 'EACCES' && code !== 'EPERM')
+    return { message: `${path} can't be read (${code})`, fix: 'Check the file and its disk' }
+  const message = `this user has no permission to read ${path}`
+  return { message, fix: `Make this user the owner, then run ${chmod(path)}` }
 }
 
 /** The POSIX shell command that makes a file accessible to its owner only. */
@@ -94,7 +142,7 @@ export function isReadOnlyIn(mountinfo: string, path: string): boolean {
 
 /** Checks that the folder of the audit log exists; `folder` is where relative paths start. */
 export async function checkAuditFile(
-  audit: { readonly file: string } | undefined,
+  audit: { file: string } | undefined,
   folder: string,
 ): Promise<Finding[]> {
   if (audit === undefined) return []
@@ -104,4 +152,41 @@ export async function checkAuditFile(
   if (!(await isFolder(dirname(file))))
     return finding(`the folder ${dirname(file)} does not exist`, 'Create it, or correct the path')
   return (await isFolder(file)) ? finding(`${file} is a folder`, 'Name a file in it') : []
+}
+
+/**
+ * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
+ * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
+ * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * @param intervalMs the time between two checks.
+ * @returns a function that stops it.
+ */
+export function watchFiles(files: readonly string[], onChange: () => void, intervalMs = 500): () => void {
+  let settled = look(files)
+  let last = settled
+  const timer = setInterval(() => {
+    const now = look(files)
+    const isStill = now === last
+    last = now
+    // A half-finished save (an empty or missing file) is not a change yet. Wait until nothing changes any more.
+    if (!isStill || now === settled) return
+    settled = now
+    onChange()
+  }, intervalMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+/** A text that changes whenever a file is written, replaced, or given other permissions (which changes ctime). */
+function look(files: readonly string[]): string {
+  return files
+    .map((file) => {
+      try {
+        const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
+        return [dev, ino, size, mtimeNs, ctimeNs].join()
+      } catch (error) {
+        return String((error as NodeJS.ErrnoException).code)
+      }
+    })
+    .join(' ')
 }

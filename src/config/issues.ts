@@ -1,8 +1,7 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
-import type { z } from 'zod'
+import type { z } from 'zod/mini'
 import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
-import { fileSchema, type Settings } from './schema.ts'
-import { knownKeys, nodesAt } from './schema-nodes.ts'
+import { fileSchema, jsonSchema, type Settings } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
@@ -14,20 +13,16 @@ export function isRawMap(value: unknown): value is RawMap {
 }
 
 /** The value that replaces a wrong one that is required or in a list, so that its neighbors are still checked. */
-const PLACEHOLDERS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies']
+const PLACEHOLDERS = new Map<string, unknown>([
+  ...TEXTS.map((key): [string, string] => [key, 'placeholder']),
   ['id', '0'],
-  ['serviceAccount', 'placeholder'],
-  ['clientId', 'placeholder'],
-  ['clientSecret', 'placeholder'],
-  ['key', 'placeholder'],
-  ['clientKeys', 'placeholder'],
   ['apiUrl', 'https://placeholder.invalid'],
   ['loginUrl', 'https://placeholder.invalid'],
   ['listen', '127.0.0.1:0'],
   ['allowedHosts', 'placeholder.invalid'],
   ['allowedOrigins', 'https://placeholder.invalid'],
   ['rules', { deny: '/rest/placeholder' }],
-  ['companies', 'placeholder'],
   ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
 ])
 
@@ -40,10 +35,7 @@ const MAX_ROUNDS = 200
  * Reads settings from raw values. Never throws. Wrong values are replaced by defaults or placeholders, so the settings
  * can't be used if there are findings.
  */
-export function readSettings(raw: unknown): {
-  readonly settings: Settings
-  readonly findings: readonly Finding[]
-} {
+export function readSettings(raw: unknown): { settings: Settings; findings: readonly Finding[] } {
   const findings = new Map<string, Finding>()
   if (!isRawMap(raw)) {
     const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'
@@ -61,7 +53,9 @@ export function readSettings(raw: unknown): {
       const whole = wholeOf(finding.path)
       wholes.set(keyOf(whole), whole)
     }
-    for (const path of wholes.values()) takeOut(value, path)
+    // If a required value has no placeholder, the map that it is missing from is removed.
+    for (let path of wholes.values())
+      while (path.length > 0 && !replace(value, path)) path = path.slice(0, -1)
   }
   return { settings: fileSchema.parse({}), findings: [...findings.values()] }
 }
@@ -72,12 +66,6 @@ function copy(value: unknown): unknown {
   const result: RawMap = Object.create(null)
   for (const [key, inner] of Object.entries(value)) result[key] = copy(inner)
   return result
-}
-
-/** Replaces or removes a wrong value; if a required one is missing, removes the map that it is missing from. */
-function takeOut(root: RawMap, wrong: Path): void {
-  let path = wrong
-  while (path.length > 0 && !replace(root, path)) path = path.slice(0, -1)
 }
 
 /** Replaces a value by its placeholder, or removes it; false if there is nothing to do. */
@@ -117,15 +105,10 @@ function isRequired(path: Path): boolean {
   return nodesAt(path.slice(0, -1)).some((node) => node.required?.includes(String(path.at(-1))))
 }
 
-type Issue = z.core.$ZodIssue
-
 /** `foreign`: the value's type is another one than the schema is for. */
-interface Judgement {
-  readonly findings: readonly Finding[]
-  readonly foreign: boolean
-}
+type Judgement = Readonly<{ findings: readonly Finding[]; foreign: boolean }>
 
-function judge(issue: Issue, prefix: Path): Judgement {
+function judge(issue: z.core.$ZodIssue, prefix: Path): Judgement {
   const path = [...prefix, ...(issue.path as (string | number)[])]
   const here = issue.path.length === 0
   switch (issue.code) {
@@ -140,12 +123,12 @@ function judge(issue: Issue, prefix: Path): Judgement {
   }
 }
 
+/** How far a branch is from what was written. Unknown keys count more than any number of wrong values. */
+const misfit = (findings: readonly Finding[]) =>
+  findings.length + 1000 * findings.filter(({ message }) => [MISSING, UNKNOWN_KEY].includes(message)).length
+
 /** The findings of the branch of a union that was probably meant; the union's own if no branch stands out. */
-function closestBranch(
-  issue: Extract<Issue, { code: 'invalid_union' }>,
-  path: Path,
-  here: boolean,
-): Judgement {
+function closestBranch(issue: z.core.$ZodIssueInvalidUnion, path: Path, here: boolean): Judgement {
   const branches = issue.errors
     .map((issues) => issues.map((inner) => judge(inner, path)))
     .filter((judgements) => !judgements.some((judgement) => judgement.foreign))
@@ -156,12 +139,6 @@ function closestBranch(
     return { findings: [{ path, ...split(issue.message) }], foreign: here && first === undefined }
   }
   return { findings: first, foreign: false }
-}
-
-/** How far a branch is from what was written. Unknown keys count more than any number of wrong values. */
-function misfit(findings: readonly Finding[]): number {
-  const ofKeys = findings.filter(({ message }) => message === MISSING || message === UNKNOWN_KEY)
-  return findings.length + ofKeys.length * 1000
 }
 
 /** Takes a schema error's text into message and fix. Only maps have no wording of their own. */
@@ -176,4 +153,56 @@ function unknownKey(path: Path): Finding {
   const known = knownKeys(path.slice(0, -1))
   const fix = didYouMean(key, known).trim() || `The keys here are ${known.join(', ')}`
   return { path, message: UNKNOWN_KEY, fix }
+}
+
+/** The part of JSON Schema that this configuration uses. */
+export interface SchemaNode {
+  readonly $ref?: string
+  readonly title?: string
+  readonly description?: string
+  readonly type?: string | readonly string[]
+  readonly enum?: readonly unknown[]
+  readonly default?: unknown
+  readonly anyOf?: readonly SchemaNode[]
+  readonly properties?: Readonly<Record<string, SchemaNode>>
+  readonly additionalProperties?: SchemaNode | false
+  readonly required?: readonly string[]
+  readonly items?: SchemaNode
+}
+
+/** The schema of the whole file. */
+export type RootNode = SchemaNode & { readonly $defs: Readonly<Record<string, SchemaNode>> }
+
+let root: RootNode | undefined
+
+/** Made when it is first needed: a configuration without mistakes never needs it. */
+function rootNode(): RootNode {
+  root ??= jsonSchema() as unknown as RootNode
+  return root
+}
+
+/** A node, what it refers to, and the branches of its unions; the node itself comes first. */
+export function open(node: SchemaNode, whole = rootNode()): SchemaNode[] {
+  const target = node.$ref === undefined ? undefined : whole.$defs[node.$ref.replace('#/$defs/', '')]
+  return [node, ...(target ? [target] : []), ...(node.anyOf ?? [])].flatMap((one) =>
+    one === node ? [one] : open(one, whole),
+  )
+}
+
+/** Every node for the value at a path. */
+export function nodesAt(path: Path, whole = rootNode()): SchemaNode[] {
+  let nodes: SchemaNode[] = [whole]
+  for (const part of path) {
+    nodes = nodes.flatMap((node) => {
+      const properties = new Map(Object.entries(node.properties ?? {}))
+      const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
+      return next ? open(next, whole) : []
+    })
+  }
+  return nodes
+}
+
+/** The keys that are allowed in the map at a path; none if any name is. */
+export function knownKeys(path: Path): string[] {
+  return [...new Set(nodesAt(path).flatMap((node) => Object.keys(node.properties ?? {})))]
 }

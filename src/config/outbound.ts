@@ -2,11 +2,10 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
-import type { NetworkSettings, NoProxyEntry } from './config.ts'
+import { type NetworkSettings, type NoProxyEntry, Secret } from './config.ts'
 import { readFileBytes } from './files.ts'
 import { isMistake, keyOf, type Mistake, quoted } from './problems.ts'
 import type { Settings } from './schema.ts'
-import { Secret } from './secret.ts'
 
 /** The value of `network.proxy` that means no proxy, whatever HTTPS_PROXY says. */
 export const NO_PROXY_AT_ALL = 'none'
@@ -18,27 +17,21 @@ const URL_FIX =
  * Reads a proxy's URL. A missing scheme means http, as in curl. Messages contain no part of it, because it may
  * contain a password.
  */
-export function parseProxyUrl(
-  text: string,
-): { readonly origin: string; readonly authorization: string | undefined } | Mistake {
+export function parseProxyUrl(text: string): { origin: string; authorization: string | undefined } | Mistake {
   const scheme = /^\s*([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
   if (scheme !== undefined && !/^https?$/.test(scheme)) {
-    return {
-      message: `proxies with the scheme ${quoted(scheme)} are not supported`,
-      fix: 'Name an HTTP proxy (http:// or https://), or write none',
-    }
+    const message = `proxies with the scheme ${quoted(scheme)} are not supported`
+    return { message, fix: 'Name an HTTP proxy (http:// or https://), or write none' }
   }
   const url = URL.parse(scheme === undefined ? `http://${text.trim()}` : text)
-  if (url === null || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
+  if (url === null || url.pathname !== '/' || url.search !== '' || url.hash !== '')
     return { message: 'it is not the URL of a proxy', fix: URL_FIX }
-  }
   const { username, password, origin } = url
   if (username === '' && password === '') return { origin, authorization: undefined }
   const [user, word] = [username, password].map(decoded)
   // RFC 7617 section 2: no control characters, and no colon in the name.
-  if (user === undefined || word === undefined || /[\x00-\x1f\x7f]/.test(user + word) || user.includes(':')) {
+  if (user === undefined || word === undefined || /[\x00-\x1f\x7f]/.test(user + word) || user.includes(':'))
     return { message: "its user name or password can't be sent", fix: URL_FIX }
-  }
   return { origin, authorization: `Basic ${Buffer.from(`${user}:${word}`).toString('base64')}` }
 }
 
@@ -82,10 +75,10 @@ export async function readCaFile({ network }: Settings, wrong: ReadonlySet<strin
   const path = ['network', 'caFile']
   const nothing = { certificates: [], findings: [], files: [] }
   if (network.caFile === undefined || wrong.has(keyOf(path))) return nothing
-  const files = [resolve(folder, network.caFile)]
-  const certificates = await readCertificates(String(files[0]))
-  if ('message' in certificates) return { ...nothing, findings: [{ path, ...certificates }], files }
-  return { certificates, findings: [], files }
+  const file = resolve(folder, network.caFile)
+  const certificates = await readCertificates(file)
+  if ('message' in certificates) return { ...nothing, findings: [{ path, ...certificates }], files: [file] }
+  return { ...nothing, certificates, files: [file] }
 }
 
 async function readCertificates(file: string): Promise<readonly string[] | Mistake> {
@@ -96,11 +89,8 @@ async function readCertificates(file: string): Promise<readonly string[] | Mista
     // A file without PEM may be DER, which Windows saves by default.
     return (blocks ?? [read.bytes]).map((one) => new X509Certificate(one).toString())
   } catch {
-    const message = `${file} has ${blocks === null ? 'no' : 'a broken'} certificate in it`
-    return {
-      message,
-      fix: 'Save the CA certificate as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)',
-    }
+    const fix = 'Save the CA certificate as PEM (Base-64 encoded X.509, -----BEGIN CERTIFICATE-----)'
+    return { message: `${file} has ${blocks === null ? 'no' : 'a broken'} certificate in it`, fix }
   }
 }
 
@@ -111,13 +101,9 @@ export function networkSettings(
   certificates: readonly string[],
 ): NetworkSettings {
   const parsed = proxyUrl === '' || proxyUrl === NO_PROXY_AT_ALL ? undefined : parseProxyUrl(proxyUrl)
-  const proxy = parsed === undefined || isMistake(parsed) ? undefined : parsed
-  const text = JSON.stringify([proxy?.origin, proxy?.authorization, noProxy, certificates])
-  const authorization = proxy?.authorization === undefined ? undefined : new Secret(proxy.authorization)
-  return {
-    proxy: proxy && { origin: proxy.origin, authorization },
-    noProxy,
-    certificates,
-    key: hash('sha256', text, 'base64url'),
-  }
+  const { origin, authorization } = parsed === undefined || isMistake(parsed) ? {} : parsed
+  const text = JSON.stringify([origin, authorization, noProxy, certificates])
+  const secret = authorization === undefined ? undefined : new Secret(authorization)
+  const proxy = origin === undefined ? undefined : { origin, authorization: secret }
+  return { proxy, noProxy, certificates, key: hash('sha256', text, 'base64url') }
 }

@@ -1,6 +1,5 @@
 // Applies flags and variables to the values of the file, and remembers which of them a value came from.
 import { resolve } from 'node:path'
-import { readCompanyId } from './company-url.ts'
 import { isRawMap, type RawMap, valueAt } from './issues.ts'
 import { noProxyEntries } from './outbound.ts'
 import { keyOf, type Path, type Problem } from './problems.ts'
@@ -36,12 +35,8 @@ type Given = Readonly<{ name: string; value: unknown }>
 /** Applies flags and variables to `raw`, which is changed. A value that is not a map stays as it is. */
 export function applyOverrides(raw: unknown, context: Pick<Layer, 'flags' | 'env' | 'cwd'>) {
   const value: unknown = raw ?? Object.create(null)
-  const result: Omit<Layer, 'value' | keyof typeof context> = {
-    sources: new Map(),
-    reported: new Set(),
-    problems: [],
-    warnings: [],
-  }
+  const sets = { sources: new Map<string, string>(), reported: new Set<string>() }
+  const result: Omit<Layer, 'value' | keyof typeof context> = { ...sets, problems: [], warnings: [] }
   if (isRawMap(value)) {
     // A section with nothing below it (every line commented out) counts as left out.
     for (const [key, section] of Object.entries(value)) if (section === null) delete value[key]
@@ -73,9 +68,7 @@ function given(name: string, value: string | undefined) {
   return value?.trim() ? { name, value } : undefined
 }
 
-function variable({ env }: Layer, name: string) {
-  return given(name, env[name])
-}
+const variable = ({ env }: Layer, name: string) => given(name, env[name])
 
 function overrideListenAndLog(layer: Layer): void {
   const { flags } = layer
@@ -114,20 +107,16 @@ function overrideEnvironment(layer: Layer): void {
 /** These two variables are meant for every program on the machine, so the file takes precedence over them. */
 function defaultNetwork(layer: Layer): void {
   const either = (name: string) => variable(layer, name.toLowerCase()) ?? variable(layer, name)
-  const isSet = (key: string) => valueAt(layer.value, ['network', key]) !== undefined
+  const setDefault = (key: string, given: Given | undefined) => {
+    if (valueAt(layer.value, ['network', key]) === undefined) set(layer, ['network', key], given)
+  }
   const proxy = either('HTTPS_PROXY')
-  if (proxy && !isSet('proxy')) {
-    set(layer, ['network', 'proxy'], { name: proxy.name, value: mapOf('env', proxy.name) })
-  }
+  setDefault('proxy', proxy && { ...proxy, value: mapOf('env', proxy.name) })
   const none = either('NO_PROXY')
-  if (none && !isSet('noProxy')) {
-    set(layer, ['network', 'noProxy'], { name: none.name, value: noProxyEntries(none.value) })
-  }
+  setDefault('noProxy', none && { ...none, value: noProxyEntries(none.value) })
 }
 
-function mapOf(key: string, value: string): RawMap {
-  return Object.assign(Object.create(null), { [key]: value })
-}
+const mapOf = (key: string, value: string): RawMap => Object.assign(Object.create(null), { [key]: value })
 
 /** What flags and variables say about one company. */
 type Pieces = Readonly<Record<'companyId' | 'clientId' | 'clientSecret', Given | undefined>>
@@ -205,7 +194,21 @@ function ignorePiece(layer: Layer, name: string): void {
 /** Whether the file has `{env: NAME}` anywhere. */
 function refersTo(value: unknown, name: string): boolean {
   if (isRawMap(value) && value['env'] === name) return true
-  return (
-    (isRawMap(value) || Array.isArray(value)) && Object.values(value).some((item) => refersTo(item, name))
-  )
+  const items = isRawMap(value) || Array.isArray(value) ? Object.values(value) : []
+  return items.some((item) => refersTo(item, name))
+}
+
+/**
+ * Reads `7656`, `https://app.procore.com/7656/company/home/list` or
+ * `https://app.procore.com/webclients/host/companies/7656/…`; the scheme may be left out.
+ */
+export function readCompanyId(input: string): { id: string } | { problem: 'project' | 'unknown' } {
+  const text = input.trim()
+  if (/^\d{1,20}$/.test(text)) return { id: text }
+  const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)
+  const path = url !== null && /^https?:$/.test(url.protocol) ? url.pathname : ''
+  const [, id] =
+    /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path) ?? []
+  if (id !== undefined) return { id }
+  return { problem: /^\/\d+\/project(?:\/|$)/.test(path) ? 'project' : 'unknown' }
 }

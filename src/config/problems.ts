@@ -18,9 +18,8 @@ export interface Finding extends Mistake {
 export interface Problem extends Mistake {
   /** Absolute; absent if a flag or a variable is at fault. */
   readonly file?: string
-  /** Starts at 1. */
+  /** Starts at 1, like the column. */
   readonly line?: number
-  /** Starts at 1. */
   readonly column?: number
   /** The path of a key (`companies.acme.id`), the name of a variable, or a flag; empty if the YAML itself is broken. */
   readonly key: string
@@ -49,12 +48,11 @@ export function quoted(text: string): string {
 
 /** A path as messages show it: `companies."*".id`, `listen[1]`. */
 export function keyOf(path: Path): string {
-  let text = ''
-  for (const part of path) {
-    if (typeof part === 'number') text += `[${part}]`
-    else text += (text === '' ? '' : '.') + (/^[\w-]+$/.test(part) ? part : JSON.stringify(part))
-  }
-  return text
+  const parts = path.map((part) => {
+    if (typeof part === 'number') return `[${part}]`
+    return `.${/^[\w-]+$/.test(part) ? part : JSON.stringify(part)}`
+  })
+  return parts.join('').replace(/^\./, '')
 }
 
 /** "Did you mean …? " if one of the known words is close to the one that was written; empty otherwise. */
@@ -99,10 +97,8 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[]
 
   constructor(problems: readonly Problem[]) {
-    const last = Number.MAX_SAFE_INTEGER
-    const sorted = problems.toSorted(
-      (a, b) => (a.line ?? last) - (b.line ?? last) || (a.column ?? 0) - (b.column ?? 0),
-    )
+    const lineOf = ({ line = Number.MAX_SAFE_INTEGER }: Problem) => line
+    const sorted = problems.toSorted((a, b) => lineOf(a) - lineOf(b) || (a.column ?? 0) - (b.column ?? 0))
     const unique = new Map(sorted.map((problem) => [renderProblem(problem), problem]))
     super([...unique.keys()].join('\n'))
     this.problems = Object.freeze([...unique.values()])

@@ -1,6 +1,6 @@
 // Defines the kinds of values in the configuration, and the messages for values that do not fit.
 import ms from 'ms'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { checkPattern, METHOD_WORDS } from './access-rules.ts'
 import {
   checkSerializedOrigin,
@@ -16,7 +16,6 @@ import { OddNumber } from './document.ts'
 import { parseNoProxy } from './outbound.ts'
 import { isMistake, type Mistake, quoted } from './problems.ts'
 
-/** The message for a value that is not there. */
 export const MISSING = 'is missing'
 
 /**
@@ -41,19 +40,17 @@ export function shown(input: unknown): string {
 
 const isNot = (what: string, fix: string) => says((input) => `${shown(input)} is not ${what}`, fix)
 
-/** Text that `parse` turns into something else, or reports as a mistake. */
-function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mistake) {
-  return z.string({ error: says(`must be ${what}`, fix) }).transform((value, context): T => {
+/** Text that `parse` turns into something else, or reports as a mistake. The JSON Schema has the title. */
+function parsed<T>(what: string, fix: string, parse: (value: string) => T | Mistake, title?: string) {
+  const parsing = z.transform((value: string, context): T => {
     const result = parse(value)
     if (!isMistake(result)) return result
     context.issues.push({ code: 'custom', message: `${result.message}\n${result.fix}`, input: value })
     return z.NEVER
   })
+  const type = z.pipe(z.string({ error: says(`must be ${what}`, fix) }), parsing)
+  return title === undefined ? type : type.register(z.globalRegistry, { title })
 }
-
-/** Like {@link parsed}; the JSON Schema names what it is. */
-const titled = <T>(what: string, fix: string, parse: (value: string) => T | Mistake) =>
-  parsed(what, fix, parse).meta({ title: what.replace(/^an? /, '') })
 
 /** For values that are kept as they are: `judge` only checks them. */
 const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value: string) =>
@@ -62,9 +59,8 @@ const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value:
 /** Some values are text for the proxy but look like numbers to YAML. */
 const numberAsText = (input: unknown) => (typeof input === 'number' ? String(input) : input)
 
-/** `true` or `false`. */
 export const flag = (fallback = false) =>
-  z.boolean({ error: isNot('true or false', 'Write true or false') }).prefault(fallback)
+  z.prefault(z.boolean({ error: isNot('true or false', 'Write true or false') }), fallback)
 
 /** One of a few words. */
 export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
@@ -73,25 +69,22 @@ export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
 interface Quantity {
   readonly title: string
   readonly pattern: RegExp
-  /** Examples. */
-  readonly such: string
+  readonly examples: string
   readonly range: readonly [minimum: number, maximum: number]
   readonly show: (value: number) => string
   readonly read: (value: string) => number
 }
 
 /** A number with a unit; becomes a whole number of the smallest unit. */
-function quantity({ title, pattern, such, range: [minimum, maximum], show, read }: Quantity) {
-  const isInRange = (value: string) => read(value) >= minimum && read(value) <= maximum
-  return matching(pattern, `a ${title}`, `Write a number with a unit, such as ${such}`)
-    .refine(isInRange, {
-      error: says(
-        (input) => `${shown(input)} is out of range`,
-        `Write a ${title} from ${show(minimum)} to ${show(maximum)}`,
-      ),
-    })
-    .transform((value) => Math.round(read(value)))
-    .meta({ title })
+function quantity({ title, pattern, examples, range: [minimum, maximum], show, read }: Quantity) {
+  const fix = `Write a ${title} from ${show(minimum)} to ${show(maximum)}`
+  const error = says((input) => `${shown(input)} is out of range`, fix)
+  const inRange = z.refine<string>((value) => read(value) >= minimum && read(value) <= maximum, { error })
+  const text = matching(pattern, `a ${title}`, `Write a number with a unit, such as ${examples}`).check(
+    inRange,
+  )
+  const whole = z.transform((value: string) => Math.round(read(value)))
+  return z.pipe(text, whole).register(z.globalRegistry, { title })
 }
 
 /** Node's timers count up to 2^31-1 ms. With more, they fire immediately. */
@@ -102,7 +95,7 @@ export const duration = (minimumMs = 0) =>
   quantity({
     title: 'duration',
     pattern: /^\d{1,10}(\.\d{1,3})?(ms|s|m|h|d)$/,
-    such: '500ms, 10s, 2m or 1h',
+    examples: '500ms, 10s, 2m or 1h',
     range: [minimumMs, MAX_DURATION_MS],
     show: (value) => ms(value),
     read: (value) => ms(value as ms.StringValue),
@@ -110,93 +103,86 @@ export const duration = (minimumMs = 0) =>
 
 const BYTES = new Map(Object.entries({ KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }))
 
-/** Text such as `64MB` (1000 based) or `64MiB` (1024 based); becomes bytes. */
-export const size = (minimum: number, maximum: number) =>
-  quantity({
-    title: 'size',
-    pattern: /^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/,
-    such: '64MB or 1GiB',
-    range: [minimum, maximum],
-    show: (value) => (value < 1e9 ? `${value / 1e6}MB` : `${value / 1e9}GB`),
-    read: (value) => Number.parseInt(value, 10) * Number(BYTES.get(value.replace(/^\d+/, ''))),
-  })
+/** Text such as `64MB` (1000 based) or `64MiB` (1024 based), 1MB to 16GB; becomes bytes. */
+export const size = quantity({
+  title: 'size',
+  pattern: /^\d{1,6}(KB|MB|GB|KiB|MiB|GiB)$/,
+  examples: '64MB or 1GiB',
+  range: [1e6, 16e9],
+  show: (value) => (value < 1e9 ? `${value / 1e6}MB` : `${value / 1e9}GB`),
+  read: (value) => Number.parseInt(value, 10) * Number(BYTES.get(value.replace(/^\d+/, ''))),
+})
+
+const PERCENTAGE_FIX = 'Write a whole one from 1% to 100%, such as 25%'
+const percents = matching(/^(100|[1-9]\d?)%$/, 'a percentage', PERCENTAGE_FIX)
+const asPart = z.transform((value: string) => Number.parseInt(value, 10) / 100)
 
 /** Text such as `25%`; becomes a part, 0.01 to 1. */
-export const percentage = matching(
-  /^(100|[1-9]\d?)%$/,
-  'a percentage',
-  'Write a whole one from 1% to 100%, such as 25%',
-)
-  .transform((value) => Number.parseInt(value, 10) / 100)
-  .meta({ title: 'percentage' })
+export const percentage = z.pipe(percents, asPart).register(z.globalRegistry, { title: 'percentage' })
 
 /** A whole number in a range. */
 export const count = (minimum: number, maximum: number) => {
   const range = `a whole number from ${minimum} to ${maximum}`
   const error = isNot(range, `Write ${range}, without quotes`)
-  return z.int({ error }).min(minimum, { error }).max(maximum, { error })
+  return z.int({ error }).check(z.minimum(minimum, { error }), z.maximum(maximum, { error }))
 }
 
 /** Text that is not empty. */
 export const plainText = (what: string) => {
   const error = says(`must be ${what}`, `Write ${what} (in quotes if it looks like a number)`)
-  return z.string({ error }).min(1, { error: says('is empty', `Write ${what}`) })
+  return z.string({ error }).check(z.minLength(1, { error: says('is empty', `Write ${what}`) }))
 }
 
-/** Text that matches a pattern. */
 export function matching(pattern: RegExp, what: string, fix: string) {
   const error = isNot(what, fix)
-  return z.string({ error }).regex(pattern, { error, abort: true })
+  return z.string({ error }).check(z.regex(pattern, { error, abort: true }))
 }
 
-/** A list of values of one kind. */
-export const listOf = <T extends z.ZodType>(item: T, fix: string) =>
+export const list = <T extends z.ZodMiniType>(item: T, fix: string) =>
   z.array(item, { error: says('must be a list', fix) })
 
+/** A list that is empty if it is left out. */
+export const listOf = <T extends z.ZodMiniType>(item: T, fix: string) => z.prefault(list(item, fix), [])
+
 /** A list that has to have a value in it. */
-export const fullListOf = <T extends z.ZodType>(item: T, fix: string) =>
-  listOf(item, fix).min(1, { error: says('is an empty list', fix) })
+export const fullListOf = <T extends z.ZodMiniType>(item: T, fix: string) =>
+  list(item, fix).check(z.minLength(1, { error: says('is an empty list', fix) }))
 
 /** A value of one of several kinds. */
-export const oneOf = <const T extends readonly z.ZodType[]>(
+export const oneOf = <const T extends readonly z.ZodMiniType[]>(
   kinds: T,
   message: string | ((input: unknown) => string),
   fix: string,
 ) => z.union(kinds, { error: says(message, fix) })
 
+const ENV_FIX = 'Write the name alone, without $ or braces, such as ACME_SECRET'
+
 /** Where a secret is kept; a timeout becomes milliseconds. */
 export const secretSource = oneOf(
   [
     plainText('the value itself'),
-    z.strictObject({
-      env: matching(
-        /^[A-Za-z_][A-Za-z0-9_]*$/,
-        'the name of a variable',
-        'Write the name alone, without $ or braces, such as ACME_SECRET',
-      ),
-    }),
+    z.strictObject({ env: matching(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a variable', ENV_FIX) }),
     z.strictObject({ file: plainText('the path of a file') }),
     z.strictObject({
       command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
-      timeout: duration(1).prefault('10s'),
+      timeout: z.prefault(duration(1), '10s'),
     }),
   ],
   'is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
   'Write {env: NAME}, {file: PATH}, {command: [program, argument]}, or text (in quotes if it looks like a number)',
-).meta({ id: 'secret', title: 'secret' })
+).register(z.globalRegistry, { id: 'secret', title: 'secret' })
+
+const MODE_FIX = 'Write it in octal and in quotes, such as "660"'
+const octal = z.pipe(
+  z.transform((input) => (input instanceof OddNumber ? input.source : numberAsText(input))),
+  matching(/^(0|0o)?[67][0-7]{2}$/, 'a file mode that lets the owner read and write', MODE_FIX),
+)
+const fromOctal = z.transform((digits: string) => Number.parseInt(digits.replace(/^0o/, ''), 8))
 
 /** Octal digits, with or without quotes and a leading `0` or `0o`. */
 const fileMode = z
-  .preprocess(
-    (input) => (input instanceof OddNumber ? input.source : numberAsText(input)),
-    matching(
-      /^(0|0o)?[67][0-7]{2}$/,
-      'a file mode that lets the owner read and write',
-      'Write it in octal and in quotes, such as "660"',
-    ).transform((digits) => Number.parseInt(digits.replace(/^0o/, ''), 8)),
-  )
-  .prefault('600')
-  .meta({ title: 'file mode', type: ['string', 'integer'] })
+  .prefault(z.pipe(octal, fromOctal), '600')
+  .register(z.globalRegistry, { title: 'file mode', type: ['string', 'integer'] })
 
 /** The message for something that is no listen address; `otherwise` unless it is a port alone. */
 export const noAddress = (otherwise: string) => (input: unknown) =>
@@ -204,108 +190,84 @@ export const noAddress = (otherwise: string) => (input: unknown) =>
 
 const LISTEN_FIX =
   'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377'
-const socketPath = parsed(
-  'a path',
-  'Write the path of the socket, such as /run/procore-proxy.sock',
-  unlessMistake(checkSocketPath),
+const SOCKET_FIX = 'Write the path of the socket, such as /run/procore-proxy.sock'
+const socketPath = parsed('a path', SOCKET_FIX, unlessMistake(checkSocketPath))
+const socket = z.pipe(
+  z.strictObject({ path: socketPath, mode: fileMode }),
+  z.transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
 )
 
 /** `host:port`, `[v6]:port`, `unix:/path` or `{path, mode}`; becomes a {@link ListenAddress}. */
 export const listenAddress = oneOf(
-  [
-    parsed('a listen address', LISTEN_FIX, parseListen),
-    z
-      .strictObject({ path: socketPath, mode: fileMode })
-      .transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
-  ],
+  [parsed('a listen address', LISTEN_FIX, parseListen), socket],
   noAddress('is not a listen address'),
   LISTEN_FIX,
-).meta({ id: 'listenAddress', title: 'listen address' })
+).register(z.globalRegistry, { id: 'listenAddress', title: 'listen address' })
 
 /** A decimal string. An unquoted number is accepted as long as no digit is lost. */
-const decimalId = (what: string, fix: string) =>
-  z
-    .preprocess(
-      numberAsText,
-      z
-        .string({
-          error: (issue) => {
-            if (!(issue.input instanceof OddNumber)) return says(`is not ${what}`, fix)(issue)
-            const { source } = issue.input
-            return `${source} is a number that would not be kept as it is written\nQuote it: "${source}"`
-          },
-        })
-        .regex(/^\d{1,20}$/, { error: isNot(what, fix) }),
-    )
-    .meta({
-      title: what.replace(/^an? /, ''),
-      type: ['string', 'integer'],
-      minimum: 0,
-      maximum: Number.MAX_SAFE_INTEGER,
-    })
+function decimalId(title: string, fix: string) {
+  const text = z.string({
+    error: (issue) => {
+      if (!(issue.input instanceof OddNumber)) return says(`is not a ${title}`, fix)(issue)
+      const { source } = issue.input
+      return `${source} is a number that would not be kept as it is written\nQuote it: "${source}"`
+    },
+  })
+  const digits = text.check(z.regex(/^\d{1,20}$/, { error: isNot(`a ${title}`, fix) }))
+  const range = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
+  return z
+    .pipe(z.transform(numberAsText), digits)
+    .register(z.globalRegistry, { title, type: ['string', 'integer'], ...range })
+}
 
-/** Procore's id of a company. */
-export const companyId = decimalId('a company id', 'Write its 1 to 20 digits, such as "7656"')
+export const companyId = decimalId('company id', 'Write its 1 to 20 digits, such as "7656"')
+export const projectId = decimalId('project id', 'Write its 1 to 20 digits, such as "316469"')
 
-/** Procore's id of a project. */
-export const projectId = decimalId('a project id', 'Write its 1 to 20 digits, such as "316469"')
+const nameError = says('must be the name of a company', 'Write a name from companies, such as acme')
 
-/** The name of something in this file; an unquoted number is read as text. */
-export const reference = (what: string, fix: string) =>
-  z
-    .preprocess(numberAsText, z.string({ error: says(`must be ${what}`, fix) }))
-    .meta({ type: ['string', 'integer'] })
+/** The name of a company in this file; an unquoted number is read as text. */
+export const companyName = z
+  .pipe(z.transform(numberAsText), z.string({ error: nameError }))
+  .register(z.globalRegistry, { type: ['string', 'integer'] })
 
-/** An origin of Procore's; becomes its serialized form. */
-export const origin = titled(
-  'an origin',
-  'Write a scheme and a host, such as https://api.example.com',
-  parseUpstreamOrigin,
-)
-
-/** The URL at which the proxy is reached from outside; becomes an origin and perhaps a path, without a slash at its end. */
-export const publicUrl = titled('a URL', 'Write one, such as https://procore.example.com', parsePublicUrl)
-
+const URL_FIX = 'Write one, such as https://procore.example.com'
+const UPSTREAM_FIX = 'Write a scheme and a host, such as https://api.example.com'
 const HOST_FIX = 'Write a host name, such as proxy.example.com'
-
-/** A host name or IP address; becomes lower case without a trailing dot. */
-export const hostName = titled('a host name', HOST_FIX, parseHostName)
-
-/** A host name, or `*.` and a host name; becomes lower case. */
-export const fileHost = parsed(
-  'a host name',
-  'Write a host name, such as storage.example.com, or "*.example.com"',
-  parseFileHost,
-).meta({ title: 'host name or `*.` and a host name' })
-
-/** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
-export const noProxyEntry = titled('a host name', HOST_FIX, parseNoProxy)
-
-/** An origin as browsers send it. */
-export const webOrigin = titled(
-  'an origin',
-  'Write one, such as https://app.example.com',
-  unlessMistake(checkSerializedOrigin),
-)
-
+const FILE_HOST_FIX = 'Write a host name, such as storage.example.com, or "*.example.com"'
+const FILE_HOST_TITLE = 'host name or `*.` and a host name'
+const ORIGIN_FIX = 'Write one, such as https://app.example.com'
 const PATTERN_FIX = 'Write a path pattern, such as /rest/v1.0/projects/*/users or /rest/**'
 
-/** A path pattern of a rule. */
-export const pathPattern = titled('a path pattern', PATTERN_FIX, unlessMistake(checkPattern))
+/** An origin of Procore's; becomes its serialized form. */
+export const origin = parsed('an origin', UPSTREAM_FIX, parseUpstreamOrigin, 'origin')
 
-const pathPatterns = oneOf(
-  [pathPattern, fullListOf(pathPattern, PATTERN_FIX)],
-  'must be a path pattern or a list of them',
-  PATTERN_FIX,
-)
+/** The URL at which the proxy is reached from outside; becomes an origin and perhaps a path, without a slash at its end. */
+export const publicUrl = parsed('a URL', URL_FIX, parsePublicUrl, 'URL')
+
+/** A host name or IP address; becomes lower case without a trailing dot. */
+export const hostName = parsed('a host name', HOST_FIX, parseHostName, 'host name')
+
+/** A host name, or `*.` and a host name; becomes lower case. */
+export const fileHost = parsed('a host name', FILE_HOST_FIX, parseFileHost, FILE_HOST_TITLE)
+
+/** A host that is reached without the outbound proxy; becomes a NoProxyEntry. */
+export const noProxyEntry = parsed('a host name', HOST_FIX, parseNoProxy, 'host name')
+
+/** An origin as browsers send it. */
+export const webOrigin = parsed('an origin', ORIGIN_FIX, unlessMistake(checkSerializedOrigin), 'origin')
+
+/** A path pattern of a rule. */
+export const pathPattern = parsed('a path pattern', PATTERN_FIX, unlessMistake(checkPattern), 'path pattern')
+const patternLists = [pathPattern, fullListOf(pathPattern, PATTERN_FIX)] as const
+const pathPatterns = oneOf(patternLists, 'must be a path pattern or a list of them', PATTERN_FIX)
 
 const METHODS_FIX = `Write a list of ${METHOD_WORDS.join(', ')}, or leave it out for all`
 const method = z.enum(METHOD_WORDS, { error: isNot('a method that is forwarded', METHODS_FIX) })
-const methods = fullListOf(method, METHODS_FIX).optional()
+const methods = z.optional(fullListOf(method, METHODS_FIX))
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
 export const accessRule = oneOf(
   [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
   'must have either allow or deny',
   'Write {deny: /rest/v1.0/companies/**} or {allow: /rest/v1.0/projects/**, methods: [GET]}',
-).meta({ id: 'accessRule', title: 'access rule' })
+).register(z.globalRegistry, { id: 'accessRule', title: 'access rule' })

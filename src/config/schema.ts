@@ -1,5 +1,6 @@
 // The one schema of the configuration file: its keys, types and defaults. scripts/config/descriptions.ts describes them.
-import * as z from 'zod'
+import * as z from 'zod/mini'
+import type { Path } from './problems.ts'
 import * as v from './schema-values.ts'
 
 /** The name of the JSON Schema's file, which the package has in its folder `config`. */
@@ -9,26 +10,20 @@ export const SCHEMA_FILE = 'procore-proxy.schema.json'
 export const RESERVED_NAMES: readonly string[] = ['rest', 'vapid', 'oauth', '_proxy']
 
 /** A section of the file, all of whose keys may be left out. */
-const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.strictObject(shape).prefault({} as never)
+const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.prefault(z.strictObject(shape), {} as never)
 
 const environmentName = z.string({
   error: v.says('must be the name of an environment', 'Write one, such as production or sandbox'),
 })
 const access = v.word(['read-write', 'read-only'])
-const accountName = v.matching(
-  /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
-  'a name',
-  'Use letters, digits, dots and dashes',
-)
-const simpleName = v.matching(
-  /^[a-z0-9][a-z0-9-]*$/,
-  'a name',
-  'Use lower-case letters, digits and dashes, such as acme or acme-west',
-)
+const ACCOUNT_FIX = 'Use letters, digits, dots and dashes'
+const accountName = v.matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'a name', ACCOUNT_FIX)
+const NAME_FIX = 'Use lower-case letters, digits and dashes, such as acme or acme-west'
+const simpleName = v.matching(/^[a-z0-9][a-z0-9-]*$/, 'a name', NAME_FIX)
 const RULES_FIX = 'Write a list, such as [{deny: /rest/v1.0/companies/**}]'
 
 const account = z.strictObject({
-  environment: environmentName.optional(),
+  environment: z.optional(environmentName),
   clientId: v.secretSource,
   clientSecret: v.secretSource,
 })
@@ -40,10 +35,18 @@ const companyFields = {
       'must be the name of a service account or a service account itself',
       'Write a name from serviceAccounts, or {clientId: …, clientSecret: …}',
     )
-    .meta({ title: 'service account' }),
-  access: access.optional(),
-  rules: v.fullListOf(v.accessRule, RULES_FIX).optional(),
+    .register(z.globalRegistry, { title: 'service account' }),
+  access: z.optional(access),
+  rules: z.optional(v.fullListOf(v.accessRule, RULES_FIX)),
   rewriteFileUrls: v.flag(),
+}
+
+const NOT_LISTENING = {
+  path: ['publicUrl'],
+  error: v.says(
+    'is for requests that arrive at `listen`, which this company does not have',
+    'Add listen, or write publicUrl at the top of the file',
+  ),
 }
 
 const company = z
@@ -51,44 +54,41 @@ const company = z
     id: v.companyId,
     ...companyFields,
     default: v.flag(),
-    listen: v.listenAddress.optional(),
-    publicUrl: v.publicUrl.optional(),
+    listen: z.optional(v.listenAddress),
+    publicUrl: z.optional(v.publicUrl),
   })
-  .refine(({ listen, publicUrl }) => publicUrl === undefined || listen !== undefined, {
-    path: ['publicUrl'],
-    error: v.says(
-      'is for requests that arrive at `listen`, which this company does not have',
-      'Add listen, or write publicUrl at the top of the file',
-    ),
-  })
+  .check(z.refine(({ listen, publicUrl }) => publicUrl === undefined || listen !== undefined, NOT_LISTENING))
 
 const companyNamePattern = new RegExp(
   `^(?!(?:${RESERVED_NAMES.filter((name) => /^[a-z]/.test(name)).join('|')})$)[a-z0-9][a-z0-9-]*$`,
 )
 
+const names = z.superRefine((entries: object, context) => {
+  for (const name of Object.keys(entries)) {
+    if (name === '*' || companyNamePattern.test(name)) continue
+    const message = RESERVED_NAMES.includes(name)
+      ? `${v.shown(name)} is a reserved word, because paths of the proxy itself start with it`
+      : `${v.shown(name)} is not a company name`
+    context.addIssue({ code: 'custom', path: [name], message: `${message}\n${NAME_FIX}` })
+  }
+})
+
 const companies = z
-  .object({ '*': z.strictObject(companyFields).optional() })
-  .catchall(company)
-  .superRefine((entries, context) => {
-    for (const name of Object.keys(entries)) {
-      if (name === '*' || companyNamePattern.test(name)) continue
-      const message = RESERVED_NAMES.includes(name)
-        ? `${v.shown(name)} is a reserved word, because paths of the proxy itself start with it`
-        : `${v.shown(name)} is not a company name`
-      const fix = 'Use lower-case letters, digits and dashes, such as acme or acme-west'
-      context.addIssue({ code: 'custom', path: [name], message: `${message}\n${fix}` })
-    }
+  .prefault(
+    z.catchall(z.object({ '*': z.optional(z.strictObject(companyFields)) }), company).check(names),
+    {},
+  )
+  .register(z.globalRegistry, {
+    propertyNames: { anyOf: [{ const: '*' }, { pattern: companyNamePattern.source }] },
   })
-  .prefault({})
-  .meta({ propertyNames: { anyOf: [{ const: '*' }, { pattern: companyNamePattern.source }] } })
 
 const environment = z.strictObject({
   apiUrl: v.origin,
   loginUrl: v.origin,
-  fileDomain: v.hostName.optional(),
-  fileHosts: v
-    .fullListOf(v.fileHost, 'Write a list, such as [storage.example.com, "*.files.example.com"]')
-    .optional(),
+  fileDomain: z.optional(v.hostName),
+  fileHosts: z.optional(
+    v.fullListOf(v.fileHost, 'Write a list, such as [storage.example.com, "*.files.example.com"]'),
+  ),
 })
 
 const caller = z.strictObject({
@@ -98,140 +98,166 @@ const caller = z.strictObject({
       'is neither a secret nor a list of secrets',
       'Write {env: NAME} or {file: PATH}, or a list of them while you replace a key',
     )
-    .meta({ title: 'secret' }),
-  companies: v
-    .fullListOf(
-      v.reference('the name of a company', 'Write a name from companies, such as acme'),
-      'Write a list of company names, or leave it out for all companies',
-    )
-    .optional(),
-  access: access.prefault('read-write'),
-  rules: v.listOf(v.accessRule, RULES_FIX).prefault([]),
-  projects: v
-    .fullListOf(v.projectId, 'Write a list of ids, such as ["316469"], or leave it out for all projects')
-    .optional(),
-  share: v.percentage.optional(),
+    .register(z.globalRegistry, { title: 'secret' }),
+  companies: z.optional(
+    v.fullListOf(v.companyName, 'Write a list of company names, or leave it out for all companies'),
+  ),
+  access: z.prefault(access, 'read-write'),
+  rules: v.listOf(v.accessRule, RULES_FIX),
+  projects: z.optional(
+    v.fullListOf(v.projectId, 'Write a list of ids, such as ["316469"], or leave it out for all projects'),
+  ),
+  share: z.optional(v.percentage),
 })
 
 const keepRule = z.strictObject({
   paths: v.fullListOf(v.pathPattern, 'Write a list, such as [/rest/v1.0/projects]'),
   for: v.duration(1),
-  whenExhausted: v.duration(1).optional(),
+  whenExhausted: z.optional(v.duration(1)),
 })
 
 const audit = z.strictObject({
   file: v.plainText('the path of a file'),
-  what: v.word(['writes', 'all']).prefault('writes'),
+  what: z.prefault(v.word(['writes', 'all']), 'writes'),
 })
 
+const PREFIX_FIX = 'Use up to 64 letters, digits, dashes, dots and colons'
 const shared = z.strictObject({
   url: v.secretSource,
-  prefix: v
-    .matching(/^[\w.:-]{1,64}$/, 'a prefix of keys', 'Use up to 64 letters, digits, dashes, dots and colons')
-    .prefault('procore-proxy'),
-  timeout: v.duration(1).prefault('50ms'),
-  whenDown: v.word(['split', 'local', 'reject']).prefault('split'),
+  prefix: z.prefault(v.matching(/^[\w.:-]{1,64}$/, 'a prefix of keys', PREFIX_FIX), 'procore-proxy'),
+  timeout: z.prefault(v.duration(1), '50ms'),
+  whenDown: z.prefault(v.word(['split', 'local', 'reject']), 'split'),
 })
+
+const LISTEN_FIX = 'Write an address, or leave it out for 127.0.0.1:8377'
+const listenAddresses = v.fullListOf(v.listenAddress, LISTEN_FIX)
 
 /** The schema of the file. Unknown keys are errors; defaults are defined here and nowhere else. */
 export const fileSchema = z
   .strictObject({
-    listen: v
-      .oneOf(
-        [
-          v.listenAddress,
-          v.fullListOf(v.listenAddress, 'Write an address, or leave it out for 127.0.0.1:8377'),
-        ],
+    listen: z.prefault(
+      v.oneOf(
+        [v.listenAddress, listenAddresses],
         v.noAddress('is neither a listen address nor a list of them'),
         'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
-      )
-      .prefault('127.0.0.1:8377'),
-    publicUrl: v.publicUrl.optional(),
-    environment: environmentName.prefault('production'),
-    environments: z.record(simpleName, environment).prefault({}),
-    defaultAccess: z.record(z.string(), access).prefault({}),
-    serviceAccounts: z.record(accountName, account).prefault({}),
+      ),
+      '127.0.0.1:8377',
+    ),
+    publicUrl: z.optional(v.publicUrl),
+    environment: z.prefault(environmentName, 'production'),
+    environments: z.prefault(z.record(simpleName, environment), {}),
+    defaultAccess: z.prefault(z.record(z.string(), access), {}),
+    serviceAccounts: z.prefault(z.record(accountName, account), {}),
     companies,
-    callers: z.record(simpleName, caller).prefault({}),
+    callers: z.prefault(z.record(simpleName, caller), {}),
     upstream: section({
-      connectTimeout: v.duration(1).prefault('10s'),
-      responseTimeout: v.duration(1).prefault('120s'),
-      connections: v.count(1, 10_000).prefault(64),
-      maxQueued: v.count(0, 1_000_000).prefault(1000),
-      retries: v.count(0, 10).prefault(2),
-      compression: v.word(['auto', 'off']).prefault('auto'),
+      connectTimeout: z.prefault(v.duration(1), '10s'),
+      responseTimeout: z.prefault(v.duration(1), '120s'),
+      connections: z.prefault(v.count(1, 10_000), 64),
+      maxQueued: z.prefault(v.count(0, 1_000_000), 1000),
+      retries: z.prefault(v.count(0, 10), 2),
+      compression: z.prefault(v.word(['auto', 'off']), 'auto'),
     }),
     network: section({
-      proxy: v.secretSource.optional(),
-      noProxy: v.listOf(v.noProxyEntry, 'Write a list, such as [example.com]').optional(),
-      caFile: v.plainText('the path of a file').optional(),
+      proxy: z.optional(v.secretSource),
+      noProxy: z.optional(v.list(v.noProxyEntry, 'Write a list, such as [example.com]')),
+      caFile: z.optional(v.plainText('the path of a file')),
     }),
     rateLimit: section({
-      whenExhausted: v.word(['wait', 'reject', 'pass']).prefault('wait'),
-      maxWait: v.duration().prefault('60s'),
-      maxQueued: v.count(0, 1_000_000).prefault(1000),
+      whenExhausted: z.prefault(v.word(['wait', 'reject', 'pass']), 'wait'),
+      maxWait: z.prefault(v.duration(), '60s'),
+      maxQueued: z.prefault(v.count(0, 1_000_000), 1000),
     }),
     cache: section({
       coalesce: v.flag(),
-      keep: v
-        .listOf(keepRule, 'Write a list, such as [{paths: [/rest/v1.0/projects], for: 60s}]')
-        .prefault([]),
-      refusals: v.duration().prefault('0s'),
-      size: v.size(1e6, 16e9).prefault('64MB'),
+      keep: v.listOf(keepRule, 'Write a list, such as [{paths: [/rest/v1.0/projects], for: 60s}]'),
+      refusals: z.prefault(v.duration(), '0s'),
+      size: z.prefault(v.size, '64MB'),
     }),
     lists: section({
       enabled: v.flag(true),
-      perPage: v.count(1, 10_000).prefault(1000),
-      maxPages: v.count(1, 100_000).prefault(200),
-      maxProjects: v.count(1, 100_000).prefault(200),
-      concurrency: v.count(1, 100).prefault(2),
-      csvFormulas: v.word(['escape', 'keep']).prefault('escape'),
+      perPage: z.prefault(v.count(1, 10_000), 1000),
+      maxPages: z.prefault(v.count(1, 100_000), 200),
+      maxProjects: z.prefault(v.count(1, 100_000), 200),
+      concurrency: z.prefault(v.count(1, 100), 2),
+      csvFormulas: z.prefault(v.word(['escape', 'keep']), 'escape'),
     }),
     recordings: section({
-      redact: v
-        .listOf(v.plainText('the name of a member'), 'Write a list, such as [email, login]')
-        .prefault([]),
+      redact: v.listOf(v.plainText('the name of a member'), 'Write a list, such as [email, login]'),
     }),
-    audit: audit.optional(),
-    shared: shared.optional(),
+    audit: z.optional(audit),
+    shared: z.optional(shared),
     guard: section({
-      allowedHosts: v.listOf(v.hostName, 'Write a list, such as [proxy.example.com]').prefault([]),
-      allowedOrigins: v.listOf(v.webOrigin, 'Write a list, such as [https://app.example.com]').prefault([]),
+      allowedHosts: v.listOf(v.hostName, 'Write a list, such as [proxy.example.com]'),
+      allowedOrigins: v.listOf(v.webOrigin, 'Write a list, such as [https://app.example.com]'),
       requireHeader: v.flag(),
-      clientKeys: v.listOf(v.secretSource, 'Write a list, such as [{env: PROXY_KEY}]').prefault([]),
+      clientKeys: v.listOf(v.secretSource, 'Write a list, such as [{env: PROXY_KEY}]'),
       allowUnauthenticated: v.flag(),
     }),
-    metrics: section({ listen: v.listenAddress.optional() }),
+    metrics: section({ listen: z.optional(v.listenAddress) }),
     log: section({
-      level: v.word(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).prefault('info'),
-      format: v.word(['auto', 'json', 'readable']).prefault('auto'),
+      level: z.prefault(v.word(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info'),
+      format: z.prefault(v.word(['auto', 'json', 'readable']), 'auto'),
     }),
     inspector: section({
       enabled: v.flag(true),
-      requests: v.count(1, 10_000).prefault(200),
+      requests: z.prefault(v.count(1, 10_000), 200),
       showQueryValues: v.flag(),
       bodies: v.flag(),
     }),
-    shutdownTimeout: v.duration().prefault('30s'),
+    shutdownTimeout: z.prefault(v.duration(), '30s'),
   })
-  .meta({ title: 'procore-proxy configuration' })
+  .register(z.globalRegistry, { title: 'procore-proxy configuration' })
 
 /** The settings after parsing: defaults are filled in, durations are in ms, addresses are parsed. */
 export type Settings = z.output<typeof fileSchema>
-
-/** Where a secret is kept; `timeout` in ms. */
 export type SecretSource = z.output<typeof v.secretSource>
-
-/** A company as written. */
 export type CompanySettings = z.output<typeof company>
-
-/** The access settings of a company or of `"*"`. */
 export type AccessSettings = Pick<CompanySettings, 'access' | 'rules'>
-
-/** A rule as written. */
 export type RuleSettings = z.output<typeof v.accessRule>
 
 /** The JSON Schema (draft 2020-12) of the file as a user writes it, without descriptions. */
 export function jsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(fileSchema, { io: 'input' })
+}
+
+/** The companies that have a name, in the order of the file. */
+export function namedCompanies({ companies }: Settings): [string, CompanySettings][] {
+  return Object.entries(companies).filter(([name]) => name !== '*') as [string, CompanySettings][]
+}
+
+/** Every service account: shared ones first, then those of one company, which have the company's name. */
+export function placedAccounts(settings: Settings) {
+  const shared = Object.entries(settings.serviceAccounts).map(([name, account]) => {
+    return { path: ['serviceAccounts', name], name, account }
+  })
+  const inline = Object.entries(settings.companies).flatMap(([name, company]) => {
+    const account = company?.serviceAccount
+    return typeof account === 'object' ? [{ path: ['companies', name, 'serviceAccount'], name, account }] : []
+  })
+  return [...shared, ...inline]
+}
+
+/** A value, or each value of a list, with its path. */
+function each<T>(path: Path, values: T | T[]): { path: Path; value: T }[] {
+  if (!Array.isArray(values)) return [{ path, value: values }]
+  return values.map((value: T, index) => ({ path: [...path, index], value }))
+}
+
+/** Every address at which the API is served. */
+export function placedAddresses(settings: Settings) {
+  const own = namedCompanies(settings).flatMap(([name, { listen }]) =>
+    listen === undefined ? [] : each(['companies', name, 'listen'], listen),
+  )
+  return [...each(['listen'], settings.listen), ...own].map(({ path, value: address }) => ({ path, address }))
+}
+
+/** Every key of a caller, with a name or without; `owner` is the path of the caller. */
+export function placedKeys({ guard, callers }: Settings) {
+  const clientKeys = ['guard', 'clientKeys']
+  const nameless = each(clientKeys, guard.clientKeys).map((key) => ({ ...key, owner: clientKeys }))
+  const named = Object.entries(callers).flatMap(([name, { key }]) =>
+    each(['callers', name, 'key'], key).map((one) => ({ ...one, owner: ['callers', name] })),
+  )
+  return [...nameless, ...named].map(({ owner, path, value: source }) => ({ owner, path, source }))
 }

@@ -1,7 +1,6 @@
 // Identifies the caller by its key, and decides what it may call.
 import { isIPv6 } from 'node:net'
-import type { Caller, Config, GuardSettings } from '../config/config.ts'
-import type { Secret } from '../config/secret.ts'
+import type { Caller, Config, GuardSettings, Secret } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
   headerValues,

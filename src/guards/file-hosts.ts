@@ -1,7 +1,6 @@
 // Decides which hosts serve an environment's files and which of their paths may be fetched, and limits the look-ups of those hosts.
 import { isIP } from 'node:net'
-import type { Environment } from '../config/config.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS, type Environment } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { quote, readingsOf, readTarget } from '../routing/raw-request.ts'
 

@@ -1,9 +1,10 @@
 // Reads and writes the parts of HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/) that recordings use, one
 // entry on each line.
 import { isUtf8 } from 'node:buffer'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { VERSION } from '../observe/version.ts'
 
+const text = z.optional(z.string())
 const pairSchema = z.object({ name: z.string(), value: z.string() })
 
 /** Members that begin with `_` are custom ones, as the format allows; other tools pass over them. */
@@ -11,19 +12,19 @@ const entrySchema = z.object({
   request: z.object({
     method: z.string(),
     url: z.string(),
-    postData: z.object({ text: z.string().optional(), _encoding: z.string().optional() }).optional(),
+    postData: z.optional(z.object({ text, _encoding: text })),
   }),
   response: z.object({
     status: z.number(),
     statusText: z.string(),
     headers: z.array(pairSchema),
     content: z.object({
-      text: z.string().optional(),
-      encoding: z.string().optional(),
-      comment: z.string().optional(),
+      text,
+      encoding: text,
+      comment: text,
     }),
   }),
-  _procoreProxy: z.object({ bodySha256: z.string().optional(), omitted: z.string().optional() }).optional(),
+  _procoreProxy: z.optional(z.object({ bodySha256: text, omitted: text })),
 })
 
 const originsSchema = z.object({
@@ -34,7 +35,10 @@ const originsSchema = z.object({
 })
 
 const ownSchema = z.object({
-  company: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/), id: z.string().regex(/^\d{1,20}$/) }),
+  company: z.object({
+    name: z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/)),
+    id: z.string().check(z.regex(/^\d{1,20}$/)),
+  }),
   environment: originsSchema,
 })
 

@@ -1,6 +1,5 @@
 // Derives a configuration from a folder of recordings, so that replay needs neither a configuration nor an account.
-import type { Environment } from '../config/config.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS, type Environment } from '../config/config.ts'
 import type { RecordedCompany } from './har.ts'
 
 /** As in the configuration file: companies and environments as they were recorded ({@link recordedCompanies}), with accounts that are never logged in with. */

@@ -10,8 +10,7 @@ import {
   TokenFailure,
   type TokenFailureReason,
 } from '../../src/auth/request-token.ts'
-import type { ServiceAccount } from '../../src/config/config.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret, type ServiceAccount } from '../../src/config/config.ts'
 import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
 import { type Ask, createAsker, type Reply } from '../../src/network/ask.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'

@@ -7,7 +7,7 @@ import {
   ENVIRONMENTS,
   guessEnvironment,
 } from '../../src/cli/init-questions.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
 
 t.test('the company is an id or the address of one of its pages', async (t) => {
   for (const answer of ['7656', ' 562949953443325 ', 'https://app.procore.com/7656/company/home/list']) {

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
 import t from 'tap'
-import { accountKey, assembleConfig } from '../../src/config/assemble.ts'
 import { readDocument } from '../../src/config/document.ts'
 import { readSettings } from '../../src/config/issues.ts'
+import { accountKey, assembleConfig } from '../../src/config/load.ts'
 
 const assemble = (yaml: string, values: Record<string, string> = {}) =>
   assembleConfig({

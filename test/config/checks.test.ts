@@ -2,8 +2,8 @@ import t from 'tap'
 import { checkSettings } from '../../src/config/checks.ts'
 import { readDocument } from '../../src/config/document.ts'
 import { readSettings } from '../../src/config/issues.ts'
-import { namedCompanies, placedAccounts } from '../../src/config/placed.ts'
 import { keyOf } from '../../src/config/problems.ts'
+import { namedCompanies, placedAccounts } from '../../src/config/schema.ts'
 
 function check(yaml: string, sources: Record<string, string> = {}) {
   const raw = readDocument(yaml).value

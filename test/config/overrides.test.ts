@@ -1,6 +1,6 @@
 import t from 'tap'
 import { readDocument } from '../../src/config/document.ts'
-import { applyOverrides, type Flags } from '../../src/config/overrides.ts'
+import { applyOverrides, type Flags, readCompanyId } from '../../src/config/overrides.ts'
 
 function apply(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}) {
   const result = applyOverrides(readDocument(yaml).value, { env, flags, cwd: '/work' })
@@ -163,4 +163,21 @@ t.test('what is no map is left to the schema', async (t) => {
     apply('companies: { acme: { serviceAccount: 1 } }', all).value.companies.acme.serviceAccount,
     1,
   )
+})
+
+t.test('a company id is read from the addresses that browsers show', async (t) => {
+  const cases: [string, unknown][] = [
+    ['7656', { id: '7656' }],
+    [' 562949953443325\n', { id: '562949953443325' }],
+    ['https://app.procore.com/7656/company/home/list', { id: '7656' }],
+    ['app.procore.com/7656/company/home', { id: '7656' }],
+    ['https://us02.procore.com/webclients/host/companies/7656/tools/x?a=b', { id: '7656' }],
+    ['https://app.procore.com/7656/project/home', { problem: 'project' }],
+    ['https://app.procore.com/', { problem: 'unknown' }],
+    ['ftp://app.procore.com/7656/company', { problem: 'unknown' }],
+    ['acme', { problem: 'unknown' }],
+    ['1'.repeat(21), { problem: 'unknown' }],
+    ['', { problem: 'unknown' }],
+  ]
+  for (const [text, expected] of cases) t.strictSame(readCompanyId(text), expected, text)
 })

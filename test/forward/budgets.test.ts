@@ -1,6 +1,6 @@
 // Covers src/forward/budgets.ts.
 import t from 'tap'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/config/config.ts'
 import { Budgets } from '../../src/forward/budgets.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 

@@ -1,7 +1,6 @@
 // Covers src/forward/links.ts
 import t from 'tap'
-import type { Environment } from '../../src/config/config.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS, type Environment } from '../../src/config/config.ts'
 import { absoluteReference, rewriteFileUrl } from '../../src/forward/links.ts'
 
 const [PRODUCTION] = BUILT_IN_ENVIRONMENTS as [Environment]

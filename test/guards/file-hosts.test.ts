@@ -1,7 +1,6 @@
 // Covers src/guards/file-hosts.ts
 import t from 'tap'
-import type { Environment } from '../../src/config/config.ts'
-import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
+import { BUILT_IN_ENVIRONMENTS, type Environment } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
 

@@ -1,7 +1,6 @@
 // Covers src/guards/callers.ts
 import t from 'tap'
-import type { Caller } from '../../src/config/config.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { type Caller, Secret } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import {
   asksForKeys,

@@ -2,8 +2,8 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import type { NoProxyEntry } from '../../src/config/config.ts'
+import { Secret } from '../../src/config/config.ts'
 import { noProxyEntries, parseNoProxy } from '../../src/config/outbound.ts'
-import { Secret } from '../../src/config/secret.ts'
 import { proxyFor } from '../../src/network/connect.ts'
 import {
   errorCode,

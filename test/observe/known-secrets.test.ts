@@ -1,7 +1,6 @@
 // Covers src/observe/mask.ts: no known secret is shown, in whatever form it comes back.
 import t from 'tap'
-import type { Config } from '../../src/config/config.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { type Config, Secret } from '../../src/config/config.ts'
 import { KnownSecrets } from '../../src/observe/mask.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
 import { startRig } from '../fixtures/proxy.ts'

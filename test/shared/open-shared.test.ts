@@ -1,6 +1,6 @@
 // Covers src/shared/open-shared.ts: the parts put together, on a real Redis in real time.
 import t from 'tap'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/config/config.ts'
 import { Budgets } from '../../src/forward/budgets.ts'
 import { openShared } from '../../src/shared/open-shared.ts'
 import { headOfSaid } from '../fixtures/budget-bench.ts'

@@ -1,9 +1,9 @@
 // Covers src/shared/shared-tokens.ts, token-scripts.ts and sealed.ts, on a real Redis by a fake clock.
+
 import t, { type Test } from 'tap'
-import type { IssuedToken } from '../../src/auth/request-token.ts'
-import { TokenFailure } from '../../src/auth/request-token.ts'
+import { type IssuedToken, TokenFailure } from '../../src/auth/request-token.ts'
 import { Tokens } from '../../src/auth/token-source.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/config/config.ts'
 import { sealOf, shareTokens } from '../../src/shared/shared-tokens.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 import { testAccount, testEnvironment } from '../fixtures/config.ts'
