@@ -1,4 +1,4 @@
-// The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
+// The commands `check` (tokens, one harmless call for each company, and what to do) and `token` (the token alone).
 import { styleText } from 'node:util'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
 import type { TokenFailure } from '../auth/token-failure.ts'
@@ -7,9 +7,9 @@ import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
+import type { Options } from './commands.ts'
 import { companyNamed, readConfig } from './config.ts'
-import { EXIT } from './exit.ts'
-import type { Options } from './options.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 import { renderTable } from './table.ts'
 
 /** One thing that was checked. */
@@ -167,4 +167,20 @@ function fixesFor(status: number, text: string): string[] {
   if (status === 429)
     return ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
   return ['Procore seems to have a problem. See https://status.procore.com and try again later.']
+}
+
+export async function token(name: string, options: Options): Promise<void> {
+  if (process.stdout.isTTY && !options.show) {
+    throw usageError(
+      'a token that is printed on a terminal stays readable there: use a pipe or $(…), or add --show',
+    )
+  }
+  const config = await readConfig(options)
+  const { account } = companyNamed(config, name)
+  const { finding, token } = await askProcore(config, (ask) => checkAccount(account, ask))
+  if (token === undefined) {
+    const list = finding.fixes.map((fix) => `\n  - ${fix}`).join('')
+    throw new CommandError(`no token for ${name}: ${finding.detail}; what to do:${list}`)
+  }
+  process.stdout.write(`${token.value}\n`)
 }

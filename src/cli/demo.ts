@@ -1,13 +1,14 @@
-// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
+// The commands `demo` (a fake Procore, the proxy and a few plain requests) and `fake` (the fake Procore alone).
+
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'
-import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { DEMO_COMPANIES, type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import type { Options } from './commands.ts'
 import { withDraft } from './config.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
-import type { Options } from './options.ts'
 
 /** What each call shows, its method and path, and what else it sends. */
 const DEMO_CALLS: readonly [say: string, line: string, more?: RequestInit][] = [
@@ -152,4 +153,19 @@ async function showCall(
 function shorten(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ')
   return line.length > 140 ? `${line.slice(0, 140)}…` : line
+}
+
+export async function fake({ loginPort = 0, apiPort = 0 }: Options): Promise<void> {
+  const running = await startFakeProcore({ loginPort, apiPort }).catch((error: Error) => {
+    throw new CommandError(`the fake Procore cannot start: ${error.message}`)
+  })
+  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, () => running.close())
+  process.stdout.write(`A fake Procore, for a proxy with
+
+  PROCORE_LOGIN_URL=${running.loginUrl}
+  PROCORE_API_URL=${running.apiUrl}
+  PROCORE_CLIENT_ID=demo-client
+  PROCORE_CLIENT_SECRET=demo-secret
+  PROCORE_COMPANY_ID=${DEMO_COMPANIES[0]?.id}
+`)
 }

@@ -1,16 +1,21 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
-import { resolve } from 'node:path'
+
+import { randomBytes } from 'node:crypto'
+import { link, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
-import type { Config } from '../config/config.ts'
+import type { z } from 'zod'
+import { readCompanyId } from '../config/company-url.ts'
+import type { Access, Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import type { ConfigError } from '../config/problems.ts'
+import { SCHEMA_FILE } from '../config/schema.ts'
+import { origin } from '../config/schema-values.ts'
 import { findConfigFile } from '../config/search.ts'
 import { checkOnline, reportChecks } from './check.ts'
+import type { Options } from './commands.ts'
 import { withDraft } from './config.ts'
-import { EXIT, usageError } from './exit.ts'
-import { checkPlace, configText, undisturbed, writeWhole } from './init-file.ts'
-import { type Answers, answered, askAccount, askAll, Cancelled } from './init-questions.ts'
-import type { Options } from './options.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 
 const NO_TERMINAL = `init asks questions, and there is no terminal to ask them on. Instead, either
   set PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET (or PROCORE_CLIENT_SECRET_FILE); no file is needed then,
@@ -121,4 +126,250 @@ async function nextSteps(file: string): Promise<string> {
 /** The command that starts this program: from its sources in a clone, or as an installed program. */
 export function programName(url: string): string {
   return url.endsWith('.ts') ? 'npm run proxy --' : 'procore-proxy'
+}
+
+/** Everything that the file is written from. */
+export interface Answers {
+  readonly companyId: string
+  readonly access: Access
+  /** The name of a built-in environment, or one of the user's own. */
+  readonly environment: string | { readonly apiUrl: string; readonly loginUrl: string }
+  readonly clientId: string
+  readonly clientSecret: string | { readonly env: string } | { readonly file: string }
+}
+
+/** Thrown if the user presses Ctrl-C or Escape at a question. */
+export class Cancelled extends Error {}
+
+/** The answer to a question asked with clack; throws {@link Cancelled}. */
+export async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
+  const answer = await question
+  if (clack.isCancel(answer)) throw new Cancelled()
+  return answer as Exclude<T, symbol>
+}
+
+/** Asks all questions. */
+export async function askAll(options: Options): Promise<Answers> {
+  const company = await answered(
+    clack.text({
+      message: 'Company: its id, or its address in the browser',
+      placeholder: 'https://app.procore.com/7656/company/home/list',
+      validate: checkCompany,
+    }),
+  )
+  const reading = readCompanyId(company)
+  const environment = await askEnvironment(guessEnvironment(company))
+  const account = await askAccount(options)
+  const access = await answered(
+    clack.select<Access>({
+      message: 'What may tools do in this company?',
+      options: [
+        { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
+        { value: 'read-write', label: 'read and write' },
+      ],
+    }),
+  )
+  return { companyId: 'id' in reading ? reading.id : '', access, environment, ...account }
+}
+
+/** Asks for client id and secret. An empty answer keeps the client id that was given before. */
+export async function askAccount(
+  { secretEnv, secretFile }: Options,
+  before?: string,
+): Promise<Pick<Answers, 'clientId' | 'clientSecret'>> {
+  const id = await askText('Client id', checkCredential('client id'), before)
+  if (secretEnv !== undefined) return { clientId: id, clientSecret: { env: secretEnv } }
+  if (secretFile !== undefined) return { clientId: id, clientSecret: { file: resolve(secretFile) } }
+  const validate = checkCredential('client secret')
+  const secret = await answered(clack.password({ message: 'Client secret (not shown)', validate }))
+  return { clientId: id, clientSecret: secret.trim() }
+}
+
+type Validate = (answer: string | undefined) => Error | undefined
+
+/** Nothing is prefilled, because a pasted answer would be appended to it. An empty answer means `before`. */
+async function askText(question: string, validate: Validate, before?: string): Promise<string> {
+  if (before === undefined) return (await answered(clack.text({ message: question, validate }))).trim()
+  const answer = await answered(
+    clack.text({
+      message: `${question} (Enter keeps ${before})`,
+      placeholder: before,
+      defaultValue: before,
+      validate: (text) => ((text ?? '').trim() === '' ? undefined : validate(text)),
+    }),
+  )
+  return answer.trim() || before
+}
+
+/** Procore's environments, each with a few words. */
+export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: string }[] = [
+  { value: 'production', hint: 'app.procore.com, us02.procore.com and so on; On-Demand Sandboxes too' },
+  { value: 'sandbox', hint: 'Developer Sandbox: sandbox.procore.com, with credentials of its own' },
+  { value: 'monthly-sandbox', hint: 'takes production credentials' },
+  { value: 'federal', hint: 'procoregov.com' },
+]
+
+async function askEnvironment(guess: string | undefined): Promise<Answers['environment']> {
+  const name = await answered(
+    clack.select({
+      message: 'Environment',
+      initialValue: guess ?? 'production',
+      options: [...ENVIRONMENTS, { value: 'custom', label: 'another', hint: 'a gateway or a test server' }],
+    }),
+  )
+  if (name !== 'custom') return name
+  const apiUrl = await askText('URL of its API', checkOrigin)
+  return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }
+}
+
+/** The environment whose web pages have this address; undefined for a bare id. */
+export function guessEnvironment(answer: string): string | undefined {
+  const host = /([\w.-]+\.\w+)\//.exec(answer)?.[1]?.toLowerCase()
+  if (host === undefined) return undefined
+  if (host.endsWith('.procoregov.com')) return 'federal'
+  if (!host.endsWith('.procore.com')) return undefined
+  if (host.includes('monthly')) return 'monthly-sandbox'
+  return host.startsWith('sandbox.') ? 'sandbox' : 'production'
+}
+
+/** Returns an Error if the text names no company. */
+export function checkCompany(answer: string | undefined): Error | undefined {
+  const reading = readCompanyId(answer ?? '')
+  if ('id' in reading) return undefined
+  return new Error(
+    reading.problem === 'project'
+      ? "This is a project's address. Open the company's home page and paste its address."
+      : "Write the digits of the id, or paste the address that the browser shows on the company's home page.",
+  )
+}
+
+/** Returns an Error if the text is not an origin that the proxy could log in to. */
+export function checkOrigin(answer: string | undefined): Error | undefined {
+  const schema: z.ZodType = origin
+  const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
+  return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
+}
+
+/** Returns an Error if the text cannot be a client id or secret: it is empty, or contains spaces from pasting. */
+export function checkCredential(what: string): Validate {
+  return (answer) => {
+    const text = (answer ?? '').trim()
+    if (text === '') return new Error(`Write the ${what}: the app's page at developers.procore.com shows it.`)
+    if (/\s/.test(text)) return new Error(`A ${what} has no blanks: copy it once more.`)
+    return undefined
+  }
+}
+
+/** A commented configuration for one company. */
+export function configText({ companyId, access, environment, clientId, clientSecret }: Answers): string {
+  const custom = typeof environment === 'string' ? undefined : environment
+  const isPlain = typeof clientSecret === 'string'
+  const source = isPlain ? quote(clientSecret) : mapOf(clientSecret)
+  return `# yaml-language-server: $schema=./${SCHEMA_FILE}
+# Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
+# procore-proxy schema > ${SCHEMA_FILE}
+# ${isPlain ? 'It holds a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
+# A running proxy takes over changes by itself. procore-proxy check tries them.
+
+# Tools on this machine call http://127.0.0.1:8377.
+listen: 127.0.0.1:8377
+
+# production (On-Demand Sandboxes too), sandbox, monthly-sandbox, federal, or one of your own.
+environment: ${custom ? 'custom' : environment}
+${custom ? `environments:\n  custom: ${mapOf(custom)}\n` : ''}
+companies:
+  # The name is yours. It is used in URLs (/main/rest/v1.0/me), logs and metrics.
+  main:
+    id: ${quote(companyId)}
+    # read-only lets GET, HEAD and OPTIONS through; read-write lets writes through too.
+    access: ${access}
+    serviceAccount:
+      clientId: ${quote(clientId)}
+      # A variable, another file or a program can hold it instead: { env: NAME }, { file: PATH }, { command: [PROGRAM] }
+      clientSecret: ${source}
+  # Add another company here, with a name, an id and a serviceAccount of its own. If one account serves several
+  # companies, move it to \`serviceAccounts\` and name it in each company.
+`
+}
+
+/** JSON strings are valid YAML. */
+function quote(text: string): string {
+  return JSON.stringify(text)
+}
+
+function mapOf(values: object): string {
+  const pairs = Object.entries(values).map(([key, value]) => `${key}: ${quote(String(value))}`)
+  return `{ ${pairs.join(', ')} }`
+}
+
+/** Refuses a path that cannot be written, before any question is asked. */
+export async function checkPlace(file: string, force: boolean): Promise<void> {
+  const there = await lookAt(file)
+  if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
+  if (there !== undefined && !force) {
+    throw usageError(`${file} exists: overwrite it with --force, or name another with --output FILE`)
+  }
+  let folder = dirname(file)
+  while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
+  const probe = join(folder, draftName(file))
+  await writing(file, async () => {
+    await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
+    await rm(probe)
+  })
+}
+
+/** What is at this path; a dangling link counts as a file. */
+async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
+  try {
+    return (await lstat(path)).isDirectory() ? 'folder' : 'file'
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    return ['ENOENT', 'ENOTDIR'].includes(code) ? undefined : 'file'
+  }
+}
+
+function draftName(file: string): string {
+  return `.${basename(file)}.${randomBytes(6).toString('hex')}.tmp`
+}
+
+/**
+ * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
+ * Without `force`, a file that has appeared in the meantime is not overwritten.
+ */
+export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
+  await writing(file, async () => {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    // The target of a link is replaced, not the link.
+    const target = force ? await realpath(file).catch(() => file) : file
+    const draft = join(dirname(target), draftName(target))
+    try {
+      await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
+      // Unlike rename, link never replaces an existing file.
+      await (force ? rename(draft, target) : link(draft, target))
+    } finally {
+      await rm(draft, { force: true })
+    }
+  })
+}
+
+/** Writes without being interrupted by signals; throws CommandError if the file cannot be written. */
+function writing(file: string, work: () => Promise<void>): Promise<void> {
+  return undisturbed(work).catch(({ code }: NodeJS.ErrnoException) => {
+    const reason = `cannot be written (${code}): check its folder, or name another file with --output FILE`
+    const appeared = 'has appeared in the meantime; nothing was overwritten'
+    throw new CommandError(`${file} ${code === 'EEXIST' ? appeared : reason}`)
+  })
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Keeps signals from ending the process during work that takes a few milliseconds. */
+export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
+  const hold = () => {}
+  for (const signal of SIGNALS) process.on(signal, hold)
+  try {
+    return await work()
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, hold)
+  }
 }

@@ -9,10 +9,9 @@ import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/version.ts'
 import type { RecordingMode } from '../recordings/session.ts'
 import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
+import type { Options } from './commands.ts'
 import { readConfig, withDraft } from './config.ts'
-import { CommandError, EXIT, usageError } from './exit.ts'
-import type { Options } from './options.ts'
-import { goOnWithoutOutput } from './output.ts'
+import { CommandError, EXIT, goOnWithoutOutput, usageError } from './exit.ts'
 
 /** A reader of the log that has not taken its last lines by then does not get them. */
 const LONGEST_LAST_WRITE_MS = 1_000

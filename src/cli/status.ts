@@ -2,11 +2,11 @@
 import { styleText } from 'node:util'
 import { printable } from '../observe/readable.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
+import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError } from './exit.ts'
-import { askHealth, askLocal, isLoopbackUrl, localUrl } from './local.ts'
-import type { Options } from './options.ts'
 import { renderTable, wrapped } from './table.ts'
+import { askHealth, askLocal, isLoopbackUrl, localUrl } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
 

@@ -1,7 +1,7 @@
 // The command `usage`: streams an audit file in bounded memory, and prints its requests by caller, route, status and day.
 import { createReadStream } from 'node:fs'
+import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
-import type { Options } from './options.ts'
 
 /** What requests can be counted by. */
 const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const

@@ -1,8 +1,14 @@
-// The command `wait`: returns when a proxy is ready; for start-up scripts and container health checks.
+// The command `wait`, and how a proxy on this machine is found, asked, and told from other servers.
+
+import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CommandError } from './exit.ts'
-import { askHealth, localUrl } from './local.ts'
-import type { Options } from './options.ts'
+import { urlToHttpOptions } from 'node:url'
+import { listenText, localHost } from '../config/addresses.ts'
+import { readBounded } from '../network/bounded-body.ts'
+import { errorCode } from '../network/connection-error.ts'
+import type { Options } from './commands.ts'
+import { readConfig } from './config.ts'
+import { CommandError, usageError } from './exit.ts'
 
 const INTERVAL_MS = 100
 
@@ -22,4 +28,86 @@ export async function wait(options: Options): Promise<void> {
     else if (performance.now() < deadline || last === undefined) last = health.found
     await sleep(Math.min(INTERVAL_MS, Math.max(0, deadline - performance.now())))
   }
+}
+
+const DEFAULT_URL = 'http://127.0.0.1:8377'
+const MOST_BYTES = 16 * 1024 * 1024
+
+/** `http://HOST:PORT` or `unix:/path`: from the flag, else from the configuration's first address, else the default. */
+export async function localUrl({ url, config: file }: Options): Promise<string> {
+  if (url !== undefined) return checkedUrl(url)
+  const { listen } = await readConfig({ config: file }, { resolveSecrets: false })
+  const [address] = listen
+  if (address === undefined) return DEFAULT_URL
+  if (address.kind === 'unix') return listenText(address)
+  if (address.port === 0) {
+    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
+  }
+  return `http://${listenText({ ...address, host: localHost(address.host) })}`
+}
+
+/** True for a unix socket and for an address that only this machine reaches. */
+export function isLoopbackUrl(url: string): boolean {
+  return /^unix:|^https?:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|$)/i.test(url)
+}
+
+function checkedUrl(url: string): string {
+  if (/^unix:\/./.test(url)) return url
+  const origin = /^https?:\/\//i.test(url) ? URL.parse(url)?.origin : undefined
+  if (origin !== undefined && URL.parse(url)?.href === `${origin}/`) return origin
+  throw usageError(`--url ${url}: write http://HOST:PORT or unix:/PATH`)
+}
+
+/** GETs a path of the server at `url`; throws if it does not respond within `timeoutMs`. */
+export async function askLocal(
+  url: string,
+  { path, timeoutMs, headers = {} }: { path: string; timeoutMs: number; headers?: Record<string, string> },
+) {
+  // Health checks run this every few seconds, and loading undici takes longer than the request.
+  const { request } = await import(url.startsWith('https:') ? 'node:https' : 'node:http')
+  const place = url.startsWith('unix:') ? { socketPath: url.slice(5) } : urlToHttpOptions(new URL(url))
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      request({ ...place, path, headers, agent: false, signal }, resolve)
+        .on('error', reject)
+        .end()
+    })
+    const body = await readBounded(response, MOST_BYTES)
+    if (body === undefined) throw new Error('the response does not end')
+    return { status: response.statusCode!, headers: response.headers, body: body.toString() }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  }
+}
+
+/** What a health address of the server at a URL says. */
+type Health =
+  | { readonly kind: 'up' }
+  | { readonly kind: 'down' }
+  /** Another server answered, or none did; `found` completes "at URL: …". */
+  | { readonly kind: 'other'; readonly found: string }
+
+/** Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else. */
+export async function askHealth(url: string, check: 'live' | 'ready', timeoutMs: number): Promise<Health> {
+  try {
+    const { status, body, headers } = await askLocal(url, { path: `/_proxy/health/${check}`, timeoutMs })
+    if (headers['cache-control'] === 'no-store') {
+      if (status === 200 && body === 'up\n') return { kind: 'up' }
+      if (status === 503 && body === 'down\n') return { kind: 'down' }
+    }
+    const name = String(headers['server'] ?? '')
+      .replaceAll(/[^\x20-\x7e]/g, '')
+      .slice(0, 60)
+    const answer = `HTTP ${status}${name && `, ${name}`}`
+    return { kind: 'other', found: `another server answers there (${answer}), not procore-proxy` }
+  } catch (error) {
+    return { kind: 'other', found: whyNot(error) }
+  }
+}
+
+function whyNot(error: unknown): string {
+  const code = errorCode(error)
+  if (code === undefined) return 'it does not answer in time'
+  return code.startsWith('HPE_') ? 'what answers there does not speak HTTP' : `it cannot be reached (${code})`
 }

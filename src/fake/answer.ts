@@ -1,4 +1,4 @@
-// Describes the fake's responses, and writes them completely or only half.
+// The fake's responses: described, written completely or only half, and spoiled by faults.
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -78,4 +78,149 @@ export async function send(exchange: Exchange, answer: Answer, ending: Ending = 
 
 function* filler(bytes: number): Generator<Buffer> {
   for (let left = bytes; left > 0; left -= FILLER.length) yield FILLER.subarray(0, left)
+}
+
+/** One way to misbehave. Whatever it does not set stays normal. */
+export interface Fault {
+  /** How often it applies; always if absent. */
+  times?: number
+  /** Waits this long before anything else. */
+  delayMs?: number
+  status?: number
+  /** Added to the response, replacing fields of the same name. Hop-by-hop fields are sent as given. */
+  headers?: HeaderFields
+  body?: string | Buffer
+  /** Instead of `body`: so many bytes of filler, streamed; `Infinity` never ends. */
+  fillBytes?: number
+  /** Never answers (`true`, `before`), or stops after half of the body. */
+  hang?: boolean | 'before' | 'mid-body'
+  /** Resets the connection instead of answering (`true`, `before`), or after half of the body. */
+  reset?: boolean | 'before' | 'mid-body'
+  /** Raw bytes to send instead of an HTTP response; the connection then ends. */
+  raw?: string | Buffer
+  /** When the request body is read: `first`, before the fault (default), `alongside` or `never`. */
+  reads?: 'first' | 'alongside' | 'never'
+}
+
+/** A fault of the token endpoint. */
+export interface TokenFault extends Fault {
+  /** Changes the JSON of a granted token; `undefined` makes the body empty. */
+  mutate?: (body: Record<string, unknown>) => unknown
+}
+
+/** A fault of some of the API's (or storage's) requests. */
+export interface ApiFault extends Fault {
+  /** A prefix of the raw target, or a test; all requests if absent. */
+  match?: string | ((method: string, url: string) => boolean)
+  /** An error text, sent in the envelope of the path's version in place of `body`. */
+  message?: string
+}
+
+/** Procore's text for both windows (rate_limiting.md, 2025). */
+export const RATE_LIMIT_TEXT =
+  'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
+
+/** The fake's switches, all off at first. The first API rule that matches and is not used up applies. */
+export class Faults {
+  token: TokenFault | undefined
+  api: ApiFault[] = []
+  storage: ApiFault[] = []
+  readonly #struck = new WeakMap<Fault, number>()
+
+  /** Switches everything off. */
+  clear(): void {
+    this.token = undefined
+    this.api = []
+    this.storage = []
+  }
+
+  /** How often a fault has been applied. */
+  struck(fault: Fault): number {
+    return this.#struck.get(fault) ?? 0
+  }
+
+  /** The fault of a list for this request, counted. */
+  next<F extends ApiFault>(list: readonly F[], method: string, url: string): F | undefined {
+    const found = list.find((fault) => {
+      const { match = '', times = Number.POSITIVE_INFINITY } = fault
+      const hit = typeof match === 'string' ? url.startsWith(match) : match(method, url)
+      return hit && this.struck(fault) < times
+    })
+    if (found !== undefined) this.#struck.set(found, this.struck(found) + 1)
+    return found
+  }
+
+  /** The API answers 401, as for an invalid token. */
+  unauthorized(rule: ApiFault = {}): ApiFault {
+    return this.#add({ status: 401, message: 'The access token is invalid', ...rule })
+  }
+
+  /** The API answers 403, as for a company without the app. */
+  notConnected(rule: ApiFault = {}): ApiFault {
+    return this.#add({ status: 403, message: 'App is not connected to this company.', ...rule })
+  }
+
+  /** The API answers 429, with `Retry-After` if given. `X-Rate-Limit-*` stay correct unless the rule sets them. */
+  rateLimited(retryAfter?: number | string, rule: ApiFault = {}): ApiFault {
+    const later = retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }
+    const headers = mergeFields(later, rule.headers)
+    return this.#add({ status: 429, message: RATE_LIMIT_TEXT, ...rule, headers })
+  }
+
+  /** The API answers 503 with `Retry-After`. */
+  unavailable(retryAfter: number | string = 1, rule: ApiFault = {}): ApiFault {
+    const headers = mergeFields({ 'Retry-After': String(retryAfter) }, rule.headers)
+    return this.#add({ status: 503, message: 'Service Unavailable', ...rule, headers })
+  }
+
+  /** The API never answers, or stops halfway. */
+  hang(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
+    return this.#add({ hang: when, ...rule })
+  }
+
+  /** The API resets the connection, before or halfway through its response. */
+  reset(when: 'before' | 'mid-body' = 'before', rule: ApiFault = {}): ApiFault {
+    return this.#add({ reset: when, ...rule })
+  }
+
+  #add(fault: ApiFault): ApiFault {
+    this.api.push(fault)
+    return fault
+  }
+}
+
+/** Answers as the fault says. `base` headers are added to every response; `ordinary` makes the normal response. */
+export async function play(
+  exchange: Exchange,
+  fault: ApiFault,
+  base: HeaderFields,
+  ordinary: () => Promise<Answer>,
+): Promise<void> {
+  const { reads, delayMs, raw, reset, hang } = fault
+  if (reads === 'alongside') exchange.received().catch(() => undefined)
+  else if (reads !== 'never') await exchange.received()
+  if (delayMs) await sleep(delayMs, undefined, { signal: exchange.over })
+  if (raw !== undefined) return exchange.sendRaw(raw)
+  if (reset === true || reset === 'before') return exchange.reset()
+  if (hang === true || hang === 'before') return
+  const answer = ownAnswer(exchange.path, fault) ?? (await ordinary())
+  const headers = mergeFields(base, answer.headers, fault.headers)
+  const cut = reset ? 'reset' : 'whole'
+  await send(exchange, { ...answer, headers }, hang ? 'hang' : cut)
+}
+
+/** The response that a fault defines; undefined if it only delays, cuts off or adds headers. */
+function ownAnswer(path: string, fault: ApiFault): Answer | undefined {
+  const { status = 200, body, fillBytes, message } = fault
+  if (body !== undefined) return { status, body, headers: { 'Content-Type': typeOf(body) } }
+  if (fillBytes !== undefined) return { status, fillBytes }
+  if (message !== undefined) return apiError(path, status, message)
+  if (fault.status === undefined) return undefined
+  // There must be something to cut off halfway.
+  return fault.hang || fault.reset ? { status, fillBytes: 1000 } : { status, body: '' }
+}
+
+function typeOf(body: string | Buffer): string {
+  if (typeof body !== 'string') return 'application/octet-stream'
+  return `${body.trimStart().startsWith('<') ? 'text/html' : 'application/json'}; charset=utf-8`
 }

@@ -1,5 +1,5 @@
 // The companies of the fake with their projects, RFIs and budgets.
-import type { LongList } from './paging.ts'
+import type { LongList } from './routes.ts'
 
 /** A company of the fake. */
 export interface FakeCompany {

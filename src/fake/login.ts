@@ -1,7 +1,6 @@
 // The fake's login server: its clients, and the access tokens issued for their credentials.
 import { randomBytes } from 'node:crypto'
-import { type Answer, type HeaderFields, json, send } from './answer.ts'
-import { type Faults, play, type TokenFault } from './faults.ts'
+import { type Answer, type Faults, type HeaderFields, json, play, send, type TokenFault } from './answer.ts'
 import type { Exchange, Handler } from './listener.ts'
 
 /** A service account of the fake, and the companies that it may use. */

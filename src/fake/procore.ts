@@ -1,13 +1,11 @@
 // A fake Procore on loopback, for the demo and the tests: login server, API and file host, with faults on demand.
-import { createApi } from './api.ts'
+
+import { Faults } from './answer.ts'
+import { createApi, createStorage, type RateLimitOptions, RateLimits } from './api.ts'
 import { Data, type FakeCompany } from './data.ts'
-import { Faults } from './faults.ts'
-import { Journal, type ServerName } from './journal.ts'
-import { type Handler, type Listener, listen } from './listener.ts'
+import { type Handler, Journal, type Listener, listen, type ServerName } from './listener.ts'
 import { createLogin, type FakeClient, Tokens } from './login.ts'
-import type { PagingOptions } from './paging.ts'
-import { type RateLimitOptions, RateLimits } from './rate-limit.ts'
-import { createStorage } from './storage.ts'
+import type { PagingOptions } from './routes.ts'
 
 /** The settings of the fake. Everything has a default. */
 export interface FakeOptions {

@@ -1,7 +1,6 @@
 // What `explain` says is what the running proxy does.
 import t from 'tap'
-import { explainRequest } from '../../src/cli/explain.ts'
-import { imagineRequest } from '../../src/cli/explain-request.ts'
+import { explainRequest, imagineRequest } from '../../src/cli/explain.ts'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/server.ts'

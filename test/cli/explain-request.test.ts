@@ -1,6 +1,6 @@
 // The request that `explain` makes out of its arguments.
 import t from 'tap'
-import { imagineRequest } from '../../src/cli/explain-request.ts'
+import { imagineRequest } from '../../src/cli/explain.ts'
 import type { ListenAddress } from '../../src/config/config.ts'
 import { testConfig } from '../fixtures/config.ts'
 

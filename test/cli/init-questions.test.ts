@@ -6,7 +6,7 @@ import {
   checkOrigin,
   ENVIRONMENTS,
   guessEnvironment,
-} from '../../src/cli/init-questions.ts'
+} from '../../src/cli/init.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
 
 t.test('the company is an id or the address of one of its pages', async (t) => {

@@ -210,7 +210,7 @@ t.test('without a terminal it says how to do without', async (t) => {
 })
 
 t.test('no signal ends it in the middle of writing', async (t) => {
-  const file = new URL('../../src/cli/init-file.ts', import.meta.url)
+  const file = new URL('../../src/cli/init.ts', import.meta.url)
   const script = `
     const { undisturbed } = await import('${file}')
     const before = process.listenerCount('SIGTERM')

@@ -1,6 +1,6 @@
-// Covers src/cli/list-progress.ts.
+// Covers src/cli/list.ts.
 import t from 'tap'
-import { ListProgress } from '../../src/cli/list-progress.ts'
+import { ListProgress } from '../../src/cli/list.ts'
 
 t.test('progress is shown on a terminal, and missing projects anywhere', async (t) => {
   const shown = (isTTY: boolean) => {

@@ -3,8 +3,7 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { type Answer, apiError, type Ending, json, mergeFields, send } from '../../src/fake/answer.ts'
-import { Journal } from '../../src/fake/journal.ts'
-import { listen } from '../../src/fake/listener.ts'
+import { Journal, listen } from '../../src/fake/listener.ts'
 
 async function wire(t: Test, answer: Answer, method = 'GET', ending?: Ending): Promise<string> {
   const journal = new Journal()

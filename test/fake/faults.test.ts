@@ -1,12 +1,10 @@
-// Covers src/fake/faults.ts.
+// Covers src/fake/answer.ts.
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { json } from '../../src/fake/answer.ts'
-import { type ApiFault, Faults, play } from '../../src/fake/faults.ts'
-import { Journal } from '../../src/fake/journal.ts'
-import { listen } from '../../src/fake/listener.ts'
+import { type ApiFault, Faults, json, play } from '../../src/fake/answer.ts'
+import { Journal, listen } from '../../src/fake/listener.ts'
 
 async function start(t: Test, fault: ApiFault) {
   const journal = new Journal()

@@ -1,6 +1,6 @@
-// Covers src/fake/journal.ts.
+// Covers src/fake/listener.ts.
 import t from 'tap'
-import { Journal, type JournalEntry } from '../../src/fake/journal.ts'
+import { Journal, type JournalEntry } from '../../src/fake/listener.ts'
 
 function entry(fields: Partial<JournalEntry> = {}): JournalEntry {
   return {

@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { Journal } from '../../src/fake/journal.ts'
-import { type Handler, type Listener, listen } from '../../src/fake/listener.ts'
+import { type Handler, Journal, type Listener, listen } from '../../src/fake/listener.ts'
 
 const answerWhole: Handler = async ({ response, received }) => {
   await received()

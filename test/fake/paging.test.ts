@@ -1,6 +1,6 @@
-// Covers src/fake/paging.ts.
+// Covers src/fake/routes.ts.
 import t from 'tap'
-import { type PagingOptions, pageOf } from '../../src/fake/paging.ts'
+import { type PagingOptions, pageOf } from '../../src/fake/routes.ts'
 
 const V1 = '/rest/v1.0/projects'
 const V2 = '/rest/v2.0/companies/1/projects'

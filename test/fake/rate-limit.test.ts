@@ -1,6 +1,6 @@
-// Covers src/fake/rate-limit.ts.
+// Covers src/fake/api.ts.
 import t from 'tap'
-import { RateLimits } from '../../src/fake/rate-limit.ts'
+import { RateLimits } from '../../src/fake/api.ts'
 
 t.test('a reading shows the window nearest exhaustion', async (t) => {
   const limits = new RateLimits({ hourly: 5, spike: 3 }, () => 1_000_100)

@@ -1,4 +1,4 @@
-// Covers src/fake/storage.ts.
+// Covers src/fake/api.ts.
 import t from 'tap'
 import { startFake } from '../fixtures/fake.ts'
 
