@@ -17,7 +17,6 @@ export interface Finding {
   readonly kind: 'account' | 'company'
   readonly name: string
   readonly environment: string
-  /** The company's id. */
   readonly id?: string
   readonly ok: boolean
   readonly detail: string
@@ -62,11 +61,11 @@ export function reportChecks(
   ])
   const table = renderTable(['', 'kind', 'name', 'id', 'environment', 'result'], rows)
   const failures = findings.filter(({ ok }) => !ok)
-  return head + table + failures.map(whatToDo).join('')
-}
-
-function whatToDo({ kind, name, fixes }: Finding): string {
-  return `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`
+  const whatToDo = failures.map(
+    ({ kind, name, fixes }) =>
+      `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`,
+  )
+  return head + table + whatToDo.join('')
 }
 
 /** Tries accounts, then companies. */
@@ -87,10 +86,7 @@ export async function checkOnline(
 }
 
 /** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
-export async function askProcore<T>(
-  { network, upstream }: Config,
-  use: (ask: Ask) => Promise<T>,
-): Promise<T> {
+async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
   const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
   try {
     return await use(ask)
@@ -100,29 +96,29 @@ export async function askProcore<T>(
 }
 
 /** Gets one token. There is none if the finding is not ok. */
-export async function checkAccount(account: ServiceAccount, ask: Ask) {
+async function checkAccount(account: ServiceAccount, ask: Ask) {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
     const token = await requestToken(account, ask, new AbortController().signal)
     const detail = `token issued, valid for ${Math.round(token.lifetimeMs / 1000)} s`
     return { finding: { ...base, ok: true, detail, fixes: [] }, token }
   } catch (error) {
-    const failure = error as TokenFailure
-    const fixes = failure.final ? refusedCredentials(account) : [connectionFix(failure, account)]
-    return { finding: { ...base, ok: false, detail: failure.message, fixes }, token: undefined }
+    const fixes = accountFixes(error as TokenFailure, account)
+    return { finding: { ...base, ok: false, detail: (error as Error).message, fixes }, token: undefined }
   }
 }
 
 /** A visible flaw of the secret comes first, because resetting the secret would wipe the account's permissions. */
-function refusedCredentials({ secretFlaw }: ServiceAccount): string[] {
-  const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
-  return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
-}
-
-function connectionFix(failure: TokenFailure, { environment }: ServiceAccount): string {
-  if (failure.cause instanceof OutboundProxyError) return failure.cause.help
-  if (failure.reason === 'tls') return `This machine does not trust its certificate. ${CA_HELP}`
-  return `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`
+function accountFixes(failure: TokenFailure, { secretFlaw, environment }: ServiceAccount): string[] {
+  if (failure.final) {
+    const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
+    return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
+  }
+  if (failure.cause instanceof OutboundProxyError) return [failure.cause.help]
+  if (failure.reason === 'tls') return [`This machine does not trust its certificate. ${CA_HELP}`]
+  return [
+    `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`,
+  ]
 }
 
 async function checkCompany(
@@ -148,25 +144,21 @@ async function checkCompany(
       signal,
       mostBytes: MOST_ME_BYTES,
     })
-    const ok = status === 200
-    return {
-      ...base,
-      ok,
-      detail: `/rest/v1.0/me answered ${status}`,
-      fixes: ok ? [] : fixesFor(status, text),
-    }
+    const detail = `/rest/v1.0/me answered ${status}`
+    return { ...base, ok: status === 200, detail, fixes: companyFixes(status, text) }
   } catch (error) {
     const failure = upstreamError(signal.aborted ? new ResponseTimeoutError() : error)
     return { ...base, ok: false, detail: failure.message, fixes: [failure.help] }
   }
 }
 
-function fixesFor(status: number, text: string): string[] {
+function companyFixes(status: number, text: string): string[] {
+  if (status === 200) return []
   const causes = likelyCauses(status, text).map(({ cause, fix }) => `${cause} ${fix}`)
   if (causes.length > 0) return causes
-  if (status === 429)
-    return ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
-  return ['Procore seems to have a problem. See https://status.procore.com and try again later.']
+  return status === 429
+    ? ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
+    : ['Procore seems to have a problem. See https://status.procore.com and try again later.']
 }
 
 export async function token(name: string, options: Options): Promise<void> {

@@ -8,7 +8,7 @@ import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import type { Options } from './commands.ts'
 import { withDraft } from './config.ts'
-import { CommandError, EXIT, usageError } from './exit.ts'
+import { CommandError, usageError } from './exit.ts'
 
 /** What each call shows, its method and path, and what else it sends. */
 const DEMO_CALLS: readonly [say: string, line: string, more?: RequestInit][] = [
@@ -44,29 +44,28 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
   }
   const fake = await startFakeProcore()
   const listen = wanted ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
-  const server = await startProxy(fake, listen).catch(async (error: Error) => {
-    await fake.close()
-    throw new CommandError(error.message, error instanceof ConfigError ? EXIT.badConfig : EXIT.failure)
-  })
+  let server: ProxyServer | undefined
   const close = async () => {
-    await server.drain()
+    await server?.drain()
     await fake.close()
   }
-  const base = server.addresses()[0]?.url ?? ''
+  const print = (text: string) => process.stdout.write(`${text}\n`)
   try {
+    server = await buildProxy(fake, listen)
+    await server.listen().catch(({ message }: Error) => {
+      throw new CommandError(message)
+    })
+    await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+    const base = server.addresses()[0]?.url ?? ''
     print(introduction(fake, base))
     for (const call of DEMO_CALLS) print(await showCall(fake, base, call))
+    if (!once) print(invitation(base))
   } catch (error) {
     await close()
-    throw error
+    throw error instanceof ConfigError ? usageError(error.message) : error
   }
   if (once) return close()
-  print(invitation(base))
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
 }
 
 function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
@@ -87,8 +86,8 @@ function invitation(base: string): string {
 `
 }
 
-/** Runs the proxy with a configuration as a user would write it. */
-async function startProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
+/** A proxy with a configuration as a user would write it. */
+async function buildProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
   const settings = {
     listen,
     environment: 'fake',
@@ -104,15 +103,7 @@ async function startProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Pr
   const config = await withDraft(JSON.stringify(settings), (file) =>
     loadConfig({ flags: { config: file }, env: {}, cwd: process.cwd() }),
   )
-  const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
-  try {
-    await server.listen()
-  } catch (error) {
-    await server.drain()
-    throw error
-  }
-  await Promise.all([...server.tokens.sources()].map((source) => source.get()))
-  return server
+  return buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
 }
 
 function isFree(port: number): Promise<boolean> {

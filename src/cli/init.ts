@@ -1,8 +1,7 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
 
-import { randomBytes } from 'node:crypto'
-import { link, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { link, lstat, mkdir, mkdtemp, realpath, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { z } from 'zod'
 import { readCompanyId } from '../config/company-url.ts'
@@ -34,8 +33,14 @@ export async function init(options: Options): Promise<void> {
     const answers = await tried(await askAll(options), options)
     await writeWhole(file, configText(answers), force)
     clack.log.success(`Wrote ${file}. Only you can read it (mode 600).`)
-    warnOfVariables()
-    clack.outro(await nextSteps(file))
+    // Users are surprised by variables that they have forgotten.
+    const set = Object.keys(process.env).filter(
+      (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && process.env[name]?.trim(),
+    )
+    if (set.length > 0) {
+      clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
+    }
+    clack.outro(nextSteps(file))
   } catch (error) {
     if (!(error instanceof Cancelled)) throw error
     clack.cancel('Stopped. Nothing was written.')
@@ -49,10 +54,8 @@ async function tried(first: Answers, options: Options): Promise<Answers> {
   for (;;) {
     const config = await configOf(answers)
     if (config === undefined) return answers
-    const isWanted = await answered(
-      clack.confirm({ message: 'Check them now? (gets a token, calls /rest/v1.0/me)' }),
-    )
-    if (!isWanted) return answers
+    const message = 'Check them now? (gets a token, calls /rest/v1.0/me)'
+    if (!(await answered(clack.confirm({ message })))) return answers
     const findings = await checkOnline(config, config.companies, config.accounts)
     const text = reportChecks({ ...config, file: 'your answers' }, findings, false).trimEnd()
     if (findings.every(({ ok }) => ok)) {
@@ -60,28 +63,15 @@ async function tried(first: Answers, options: Options): Promise<Answers> {
       return answers
     }
     clack.log.error(text)
-    const next = await askWhatNow()
+    const next = await choose('What now?', [
+      { value: 'account', label: 'enter client id and secret again' },
+      { value: 'all', label: 'enter everything again' },
+      { value: 'write', label: 'write the file as it is', hint: 'if the fix is on Procore’s side' },
+    ])
     if (next === 'write') return answers
     if (next === 'all') answers = await askAll(options)
     else answers = { ...answers, ...(await askAccount(options, answers.clientId)) }
   }
-}
-
-function askWhatNow() {
-  return answered(
-    clack.select({
-      message: 'What now?',
-      options: [
-        { value: 'account' as const, label: 'enter client id and secret again' },
-        { value: 'all' as const, label: 'enter everything again' },
-        {
-          value: 'write' as const,
-          label: 'write the file as it is',
-          hint: 'if the fix is on Procore’s side',
-        },
-      ],
-    }),
-  )
 }
 
 /** The configuration that the file will give; undefined if the secret is not available yet. */
@@ -92,10 +82,9 @@ async function configOf(answers: Answers): Promise<Config | undefined> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('PROCORE_') || name === secretName,
   )
-  const flags = (config: string) => ({ flags: { config }, env: Object.fromEntries(kept), cwd: process.cwd() })
-  return undisturbed(() =>
-    withDraft(configText(answers), (file) => loadConfig(flags(file)).catch(warnOfProblems)),
-  )
+  const read = (file: string) =>
+    loadConfig({ flags: { config: file }, env: Object.fromEntries(kept), cwd: process.cwd() })
+  return undisturbed(() => withDraft(configText(answers), (file) => read(file).catch(warnOfProblems)))
 }
 
 function warnOfProblems({ problems }: ConfigError): undefined {
@@ -103,17 +92,8 @@ function warnOfProblems({ problems }: ConfigError): undefined {
   clack.log.warn(`It cannot be checked yet:\n${why}`)
 }
 
-/** Variables take precedence over the file, which surprises users who have forgotten that they set them. */
-function warnOfVariables(): void {
-  const set = Object.keys(process.env).filter(
-    (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
-  )
-  if (set.length === 0) return
-  clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
-}
-
-async function nextSteps(file: string): Promise<string> {
-  const found = await findConfigFile({ flag: undefined, env: process.env, cwd: process.cwd() })
+function nextSteps(file: string): string {
+  const found = findConfigFile({ flag: undefined, env: process.env, cwd: process.cwd() })
   const shown = /^[\w./@:+-]+$/.test(file) ? file : JSON.stringify(file)
   const flag = found?.path === file ? '' : ` --config ${shown}`
   const program = programName(import.meta.url)
@@ -129,7 +109,7 @@ export function programName(url: string): string {
 }
 
 /** Everything that the file is written from. */
-export interface Answers {
+interface Answers {
   readonly companyId: string
   readonly access: Access
   /** The name of a built-in environment, or one of the user's own. */
@@ -139,17 +119,19 @@ export interface Answers {
 }
 
 /** Thrown if the user presses Ctrl-C or Escape at a question. */
-export class Cancelled extends Error {}
+class Cancelled extends Error {}
 
-/** The answer to a question asked with clack; throws {@link Cancelled}. */
-export async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
+async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
   const answer = await question
   if (clack.isCancel(answer)) throw new Cancelled()
   return answer as Exclude<T, symbol>
 }
 
-/** Asks all questions. */
-export async function askAll(options: Options): Promise<Answers> {
+function choose<T extends string>(message: string, options: clack.Option<T>[], guess?: T): Promise<T> {
+  return answered(clack.select<T>({ message, options, ...(guess && { initialValue: guess }) }))
+}
+
+async function askAll(options: Options): Promise<Answers> {
   const company = await answered(
     clack.text({
       message: 'Company: its id, or its address in the browser',
@@ -160,20 +142,15 @@ export async function askAll(options: Options): Promise<Answers> {
   const reading = readCompanyId(company)
   const environment = await askEnvironment(guessEnvironment(company))
   const account = await askAccount(options)
-  const access = await answered(
-    clack.select<Access>({
-      message: 'What may tools do in this company?',
-      options: [
-        { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
-        { value: 'read-write', label: 'read and write' },
-      ],
-    }),
-  )
+  const access = await choose<Access>('What may tools do in this company?', [
+    { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
+    { value: 'read-write', label: 'read and write' },
+  ])
   return { companyId: 'id' in reading ? reading.id : '', access, environment, ...account }
 }
 
 /** Asks for client id and secret. An empty answer keeps the client id that was given before. */
-export async function askAccount(
+async function askAccount(
   { secretEnv, secretFile }: Options,
   before?: string,
 ): Promise<Pick<Answers, 'clientId' | 'clientSecret'>> {
@@ -188,21 +165,19 @@ export async function askAccount(
 type Validate = (answer: string | undefined) => Error | undefined
 
 /** Nothing is prefilled, because a pasted answer would be appended to it. An empty answer means `before`. */
-async function askText(question: string, validate: Validate, before?: string): Promise<string> {
-  if (before === undefined) return (await answered(clack.text({ message: question, validate }))).trim()
+async function askText(question: string, validate: Validate, before = ''): Promise<string> {
   const answer = await answered(
     clack.text({
-      message: `${question} (Enter keeps ${before})`,
-      placeholder: before,
-      defaultValue: before,
-      validate: (text) => ((text ?? '').trim() === '' ? undefined : validate(text)),
+      message: before ? `${question} (Enter keeps ${before})` : question,
+      ...(before && { placeholder: before, defaultValue: before }),
+      validate: (text = '') => (before && text.trim() === '' ? undefined : validate(text)),
     }),
   )
   return answer.trim() || before
 }
 
 /** Procore's environments, each with a few words. */
-export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: string }[] = [
+export const ENVIRONMENTS = [
   { value: 'production', hint: 'app.procore.com, us02.procore.com and so on; On-Demand Sandboxes too' },
   { value: 'sandbox', hint: 'Developer Sandbox: sandbox.procore.com, with credentials of its own' },
   { value: 'monthly-sandbox', hint: 'takes production credentials' },
@@ -210,13 +185,8 @@ export const ENVIRONMENTS: readonly { readonly value: string; readonly hint: str
 ]
 
 async function askEnvironment(guess: string | undefined): Promise<Answers['environment']> {
-  const name = await answered(
-    clack.select({
-      message: 'Environment',
-      initialValue: guess ?? 'production',
-      options: [...ENVIRONMENTS, { value: 'custom', label: 'another', hint: 'a gateway or a test server' }],
-    }),
-  )
+  const custom = { value: 'custom', label: 'another', hint: 'a gateway or a test server' }
+  const name = await choose('Environment', [...ENVIRONMENTS, custom], guess ?? 'production')
   if (name !== 'custom') return name
   const apiUrl = await askText('URL of its API', checkOrigin)
   return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }
@@ -224,8 +194,7 @@ async function askEnvironment(guess: string | undefined): Promise<Answers['envir
 
 /** The environment whose web pages have this address; undefined for a bare id. */
 export function guessEnvironment(answer: string): string | undefined {
-  const host = /([\w.-]+\.\w+)\//.exec(answer)?.[1]?.toLowerCase()
-  if (host === undefined) return undefined
+  const host = /([\w.-]+\.\w+)\//.exec(answer)?.[1]?.toLowerCase() ?? ''
   if (host.endsWith('.procoregov.com')) return 'federal'
   if (!host.endsWith('.procore.com')) return undefined
   if (host.includes('monthly')) return 'monthly-sandbox'
@@ -260,11 +229,11 @@ export function checkCredential(what: string): Validate {
   }
 }
 
-/** A commented configuration for one company. */
-export function configText({ companyId, access, environment, clientId, clientSecret }: Answers): string {
+/** A commented configuration for one company. JSON strings are valid YAML. */
+function configText({ companyId, access, environment, clientId, clientSecret }: Answers): string {
   const custom = typeof environment === 'string' ? undefined : environment
   const isPlain = typeof clientSecret === 'string'
-  const source = isPlain ? quote(clientSecret) : mapOf(clientSecret)
+  const source = isPlain ? JSON.stringify(clientSecret) : mapOf(clientSecret)
   return `# yaml-language-server: $schema=./${SCHEMA_FILE}
 # Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
 # procore-proxy schema > ${SCHEMA_FILE}
@@ -280,11 +249,11 @@ ${custom ? `environments:\n  custom: ${mapOf(custom)}\n` : ''}
 companies:
   # The name is yours. It is used in URLs (/main/rest/v1.0/me), logs and metrics.
   main:
-    id: ${quote(companyId)}
+    id: ${JSON.stringify(companyId)}
     # read-only lets GET, HEAD and OPTIONS through; read-write lets writes through too.
     access: ${access}
     serviceAccount:
-      clientId: ${quote(clientId)}
+      clientId: ${JSON.stringify(clientId)}
       # A variable, another file or a program can hold it instead: { env: NAME }, { file: PATH }, { command: [PROGRAM] }
       clientSecret: ${source}
   # Add another company here, with a name, an id and a serviceAccount of its own. If one account serves several
@@ -292,18 +261,16 @@ companies:
 `
 }
 
-/** JSON strings are valid YAML. */
-function quote(text: string): string {
-  return JSON.stringify(text)
-}
-
 function mapOf(values: object): string {
-  const pairs = Object.entries(values).map(([key, value]) => `${key}: ${quote(String(value))}`)
+  const pairs = Object.entries(values).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
   return `{ ${pairs.join(', ')} }`
 }
 
+/** The beginning of the name of the folder in which the file is written first. */
+const DRAFT = '.procore-proxy-'
+
 /** Refuses a path that cannot be written, before any question is asked. */
-export async function checkPlace(file: string, force: boolean): Promise<void> {
+async function checkPlace(file: string, force: boolean): Promise<void> {
   const there = await lookAt(file)
   if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
   if (there !== undefined && !force) {
@@ -311,11 +278,7 @@ export async function checkPlace(file: string, force: boolean): Promise<void> {
   }
   let folder = dirname(file)
   while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
-  const probe = join(folder, draftName(file))
-  await writing(file, async () => {
-    await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
-    await rm(probe)
-  })
+  await writing(file, async () => rmdir(await mkdtemp(join(folder, DRAFT))))
 }
 
 /** What is at this path; a dangling link counts as a file. */
@@ -328,26 +291,23 @@ async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
   }
 }
 
-function draftName(file: string): string {
-  return `.${basename(file)}.${randomBytes(6).toString('hex')}.tmp`
-}
-
 /**
  * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
  * Without `force`, a file that has appeared in the meantime is not overwritten.
  */
-export async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
+async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
   await writing(file, async () => {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     // The target of a link is replaced, not the link.
     const target = force ? await realpath(file).catch(() => file) : file
-    const draft = join(dirname(target), draftName(target))
+    const folder = await mkdtemp(join(dirname(target), DRAFT))
     try {
-      await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
+      const draft = join(folder, 'draft')
+      await writeFile(draft, text, { mode: 0o600, flush: true })
       // Unlike rename, link never replaces an existing file.
       await (force ? rename(draft, target) : link(draft, target))
     } finally {
-      await rm(draft, { force: true })
+      await rm(folder, { recursive: true, force: true })
     }
   })
 }
@@ -361,15 +321,14 @@ function writing(file: string, work: () => Promise<void>): Promise<void> {
   })
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
 /** Keeps signals from ending the process during work that takes a few milliseconds. */
 export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   const hold = () => {}
-  for (const signal of SIGNALS) process.on(signal, hold)
+  for (const signal of signals) process.on(signal, hold)
   try {
     return await work()
   } finally {
-    for (const signal of SIGNALS) process.off(signal, hold)
+    for (const signal of signals) process.off(signal, hold)
   }
 }

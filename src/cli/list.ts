@@ -8,7 +8,7 @@ import { Agent } from 'undici'
 import type { Config, ListenAddress } from '../config/config.ts'
 import { Secret } from '../config/secret.ts'
 import { type CollectRequest, collectList } from '../lists/collect.ts'
-import { createLogger } from '../observe/log.ts'
+import { createLogger, type Logger } from '../observe/log.ts'
 import { buildServer } from '../server.ts'
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
@@ -21,15 +21,17 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
   }
   const config = await readConfig(flags)
-  const progress = new ListProgress(process.stderr)
+  const progress = listProgress(process.stderr)
+  // The progress bar is fed from the log.
+  const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const part = output === undefined ? undefined : `${output}.part`
-  const { skipped, failure } = await withProxy(config, progress, (proxy) =>
+  const { skipped, failure } = await withProxy(config, log, (proxy) =>
     collectList({
       ...proxy,
       url: `${proxy.url}${prefix}/_proxy/${format}${route}`,
       output: () => (part === undefined ? process.stdout : createWriteStream(part)),
     }),
-  ).finally(() => progress.end())
+  ).finally(progress.end)
   if (failure !== undefined) {
     if (part !== undefined) await rm(part, { force: true })
     throw new CommandError(failure)
@@ -42,7 +44,7 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
 /** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */
 async function withProxy<T>(
   config: Config,
-  progress: ListProgress,
+  log: Logger,
   use: (proxy: Pick<CollectRequest, 'dispatcher' | 'url' | 'headers'>) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
@@ -52,8 +54,6 @@ async function withProxy<T>(
     ? { kind: 'unix', path, mode: 0o600 }
     : { kind: 'tcp', host: '127.0.0.1', port: 0 }
   const key = randomUUID()
-  // The progress bar is fed from the log.
-  const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const server = await buildServer(closedConfig(config, address, key), { log })
   const dispatcher = new Agent(hasSockets ? { connect: { socketPath: path } } : {})
   try {
@@ -80,8 +80,6 @@ function closedConfig(config: Config, address: ListenAddress, key: string): Conf
   }
 }
 
-const BAR = 30
-
 interface Line {
   readonly msg?: string
   readonly received?: number
@@ -90,46 +88,38 @@ interface Line {
   readonly projects?: readonly string[]
 }
 
-/** The destination of the proxy's log while a list is read. */
-export class ListProgress {
-  readonly #terminal: NodeJS.WriteStream
-  #rows = 0
-  #before = 0
-  #project = 0
+const BAR = 30
 
-  constructor(terminal: NodeJS.WriteStream) {
-    this.#terminal = terminal
-  }
-
-  /** Receives a line of the log, in JSON. */
-  write(text: string): void {
-    const line = JSON.parse(text) as Line
-    if (line.msg === 'a page of a list') this.#show(line)
-    else if (line.projects !== undefined) {
-      this.end()
-      this.#terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)
-    }
-  }
-
-  /** Removes the progress bar. */
-  end(): void {
-    if (this.#terminal.isTTY) this.#terminal.write('\r\x1b[K')
-  }
-
-  #show({ received = 0, total, project = { number: 1, of: 1 } }: Line): void {
-    if (project.number !== this.#project) {
-      this.#before = this.#rows
-      this.#project = project.number
-    }
-    this.#rows = this.#before + received
-    if (!this.#terminal.isTTY) return
+/** A destination for the proxy's log that shows the progress on a terminal, and the projects that are missing anywhere. */
+export function listProgress(terminal: NodeJS.WriteStream) {
+  let rows = 0
+  let before = 0
+  let current = 0
+  const show = ({ received = 0, total, project = { number: 1, of: 1 } }: Line) => {
+    if (project.number !== current) before = rows
+    current = project.number
+    rows = before + received
+    if (!terminal.isTTY) return
     const share = total ? Math.min(1, received / total) : 0
     const done = (project.number - 1 + share) / project.of
     const filled = Math.round(done * BAR)
     const bar = '█'.repeat(filled) + '░'.repeat(BAR - filled)
     const where = project.of > 1 ? `, project ${project.number} of ${project.of}` : ''
-    this.#terminal.write(
-      `\r\x1b[K${bar} ${Math.floor(done * 100)} %  ${this.#rows.toLocaleString('en')} rows${where}`,
-    )
+    const percent = `${Math.floor(done * 100)} %`
+    terminal.write(`\r\x1b[K${bar} ${percent}  ${rows.toLocaleString('en')} rows${where}`)
   }
+  /** Removes the progress bar. */
+  const end = () => {
+    if (terminal.isTTY) terminal.write('\r\x1b[K')
+  }
+  /** Receives a line of the log, in JSON. */
+  const write = (text: string) => {
+    const line = JSON.parse(text) as Line
+    if (line.msg === 'a page of a list') show(line)
+    else if (line.projects !== undefined) {
+      end()
+      terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)
+    }
+  }
+  return { write, end }
 }

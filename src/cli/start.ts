@@ -67,7 +67,7 @@ export function recordingMode({ record, replay, replayElseRecord }: Options): Re
  * recordings. Throws CommandError if the folder contains no recordings.
  */
 export async function readReplayConfig(folder: string, options: Options): Promise<Config> {
-  const hasFile = await findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
+  const hasFile = findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }

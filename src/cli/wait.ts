@@ -1,5 +1,4 @@
 // The command `wait`, and how a proxy on this machine is found, asked, and told from other servers.
-
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { urlToHttpOptions } from 'node:url'
@@ -11,6 +10,7 @@ import { readConfig } from './config.ts'
 import { CommandError, usageError } from './exit.ts'
 
 const INTERVAL_MS = 100
+const MOST_BYTES = 16 * 1024 * 1024
 
 export async function wait(options: Options): Promise<void> {
   const { timeout = 0, live } = options
@@ -22,39 +22,29 @@ export async function wait(options: Options): Promise<void> {
     if (leftMs <= 0)
       throw new CommandError(`no proxy is ready at ${url}: ${last ?? 'there was no time to ask'}`)
     const health = await askHealth(url, live ? 'live' : 'ready', leftMs)
-    if (health.kind === 'up') return
+    if (health === 'up') return
     // The last attempt may only have timed out. The reason before it says more.
-    if (health.kind === 'down') last = 'it is up, but not ready'
+    if (health === 'down') last = 'it is up, but not ready'
     else if (performance.now() < deadline || last === undefined) last = health.found
     await sleep(Math.min(INTERVAL_MS, Math.max(0, deadline - performance.now())))
   }
 }
-
-const DEFAULT_URL = 'http://127.0.0.1:8377'
-const MOST_BYTES = 16 * 1024 * 1024
 
 /** `http://HOST:PORT` or `unix:/path`: from the flag, else from the configuration's first address, else the default. */
 export async function localUrl({ url, config: file }: Options): Promise<string> {
   if (url !== undefined) return checkedUrl(url)
   const { listen } = await readConfig({ config: file }, { resolveSecrets: false })
   const [address] = listen
-  if (address === undefined) return DEFAULT_URL
+  if (address === undefined) return 'http://127.0.0.1:8377'
   if (address.kind === 'unix') return listenText(address)
-  if (address.port === 0) {
-    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
-  }
-  return `http://${listenText({ ...address, host: localHost(address.host) })}`
-}
-
-/** True for a unix socket and for an address that only this machine reaches. */
-export function isLoopbackUrl(url: string): boolean {
-  return /^unix:|^https?:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|$)/i.test(url)
+  if (address.port !== 0) return `http://${listenText({ ...address, host: localHost(address.host) })}`
+  throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
 }
 
 function checkedUrl(url: string): string {
   if (/^unix:\/./.test(url)) return url
-  const origin = /^https?:\/\//i.test(url) ? URL.parse(url)?.origin : undefined
-  if (origin !== undefined && URL.parse(url)?.href === `${origin}/`) return origin
+  const parsed = URL.parse(url)
+  if (/^https?:\/\//i.test(url) && parsed?.href === `${parsed?.origin}/`) return parsed.origin
   throw usageError(`--url ${url}: write http://HOST:PORT or unix:/PATH`)
 }
 
@@ -81,33 +71,30 @@ export async function askLocal(
   }
 }
 
-/** What a health address of the server at a URL says. */
-type Health =
-  | { readonly kind: 'up' }
-  | { readonly kind: 'down' }
-  /** Another server answered, or none did; `found` completes "at URL: …". */
-  | { readonly kind: 'other'; readonly found: string }
-
-/** Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else. */
-export async function askHealth(url: string, check: 'live' | 'ready', timeoutMs: number): Promise<Health> {
+/**
+ * Asks a health address without any key. A proxy is known by its exact answer; nothing secret goes to anything else.
+ * If another server answers or none does, `found` completes "at URL: …".
+ */
+export async function askHealth(
+  url: string,
+  check: 'live' | 'ready',
+  timeoutMs: number,
+): Promise<'up' | 'down' | { readonly found: string }> {
   try {
     const { status, body, headers } = await askLocal(url, { path: `/_proxy/health/${check}`, timeoutMs })
     if (headers['cache-control'] === 'no-store') {
-      if (status === 200 && body === 'up\n') return { kind: 'up' }
-      if (status === 503 && body === 'down\n') return { kind: 'down' }
+      if (status === 200 && body === 'up\n') return 'up'
+      if (status === 503 && body === 'down\n') return 'down'
     }
     const name = String(headers['server'] ?? '')
       .replaceAll(/[^\x20-\x7e]/g, '')
       .slice(0, 60)
     const answer = `HTTP ${status}${name && `, ${name}`}`
-    return { kind: 'other', found: `another server answers there (${answer}), not procore-proxy` }
+    return { found: `another server answers there (${answer}), not procore-proxy` }
   } catch (error) {
-    return { kind: 'other', found: whyNot(error) }
+    const code = errorCode(error)
+    if (code === undefined) return { found: 'it does not answer in time' }
+    if (code.startsWith('HPE_')) return { found: 'what answers there does not speak HTTP' }
+    return { found: `it cannot be reached (${code})` }
   }
-}
-
-function whyNot(error: unknown): string {
-  const code = errorCode(error)
-  if (code === undefined) return 'it does not answer in time'
-  return code.startsWith('HPE_') ? 'what answers there does not speak HTTP' : `it cannot be reached (${code})`
 }

@@ -1,11 +1,11 @@
 // Covers src/cli/list.ts.
 import t from 'tap'
-import { ListProgress } from '../../src/cli/list.ts'
+import { listProgress } from '../../src/cli/list.ts'
 
 t.test('progress is shown on a terminal, and missing projects anywhere', async (t) => {
   const shown = (isTTY: boolean) => {
     const texts: string[] = []
-    const progress = new ListProgress({ isTTY, write: (text: string) => texts.push(text) > 0 } as never)
+    const progress = listProgress({ isTTY, write: (text: string) => texts.push(text) > 0 } as never)
     const page = (received: number, number = 1, of = 1) =>
       progress.write(
         JSON.stringify({ msg: 'a page of a list', received, total: 4000, project: { number, of } }),
