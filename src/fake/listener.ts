@@ -38,26 +38,18 @@ export interface JournalEntry {
   answer: 'pending' | 'finished' | 'cut'
 }
 
-/** The received requests, oldest first. Contains credentials as sent, so use made-up ones only. */
+const MOST_ENTRIES = 20_000
+const MOST_BODIES = 500
+
+/** The received requests, oldest first, and the bodies of the last of them. It holds credentials as they were sent. */
 export class Journal {
-  readonly #limit: number
-  readonly #bodyLimit: number
   #waiting: { test: (entry: JournalEntry) => boolean; found: (entry: JournalEntry) => void }[] = []
-  /** In order of arrival. */
   entries: JournalEntry[] = []
 
-  /** Keeps at most `limit` entries, and bodies (of 64 KiB at most) for the last `bodyLimit` of them. */
-  constructor(limit = 20_000, bodyLimit = 500) {
-    this.#limit = limit
-    this.#bodyLimit = bodyLimit
-  }
-
-  /** What the API server received. */
   api(): JournalEntry[] {
     return this.entries.filter(({ server }) => server === 'api')
   }
 
-  /** What the storage server received. */
   storage(): JournalEntry[] {
     return this.entries.filter(({ server }) => server === 'storage')
   }
@@ -85,9 +77,9 @@ export class Journal {
   /** Adds a request whose head has arrived. */
   add(entry: JournalEntry): void {
     // A tenth at a time, so that a long run does not move the whole list for each request.
-    if (this.entries.length >= this.#limit) this.entries.splice(0, Math.ceil(this.#limit / 10))
+    if (this.entries.length >= MOST_ENTRIES) this.entries.splice(0, MOST_ENTRIES / 10)
     this.entries.push(entry)
-    delete this.entries.at(-1 - this.#bodyLimit)?.body
+    delete this.entries.at(-1 - MOST_BODIES)?.body
     this.changed(entry)
   }
 
@@ -102,18 +94,7 @@ export class Journal {
 }
 
 /** A request and its response. */
-export interface Exchange {
-  readonly entry: JournalEntry
-  readonly response: ServerResponse
-  /** The target up to its `?`, not decoded. */
-  readonly path: string
-  readonly query: URLSearchParams
-  /** Aborted once the response is over, whichever side ended it. */
-  readonly over: AbortSignal
-  /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
-  received(): Promise<Buffer>
-  /** Writes raw bytes and ends the connection. */
-  sendRaw(bytes: string | Buffer): void
+export interface Exchange extends ReturnType<typeof open> {
   /** Ends the connection with a TCP reset. */
   reset(): void
 }
@@ -125,20 +106,17 @@ export type Handler = (exchange: Exchange) => Promise<void>
 export type Listener = Awaited<ReturnType<typeof listen>>
 
 const KEPT_BYTES = 64 * 1024
-const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
+
+interface ListenOptions {
+  readonly port: number
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  readonly journal: Journal
+  readonly now: () => number
+}
 
 /** Starts a server; rejects if the port is in use. */
-export async function listen(
-  name: ServerName,
-  options: {
-    port: number
-    tls?: { cert: string; key: string } | undefined
-    journal: Journal
-    now: () => number
-  },
-  handler: Handler,
-) {
-  const server = options.tls === undefined ? createServer() : createTlsServer({ ...options.tls })
+export async function listen(name: ServerName, { port, tls, journal, now }: ListenOptions, handler: Handler) {
+  const server = tls === undefined ? createServer() : createTlsServer({ ...tls })
   // With TLS a request has only the TLS socket, but a reset needs the TCP socket below it.
   const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
   let serial = 0
@@ -156,17 +134,12 @@ export async function listen(
     /* c8 ignore next -- the socket broke before its request was handed over */
     if (connection === undefined) return
     const { method = '', url = '', rawHeaders, httpVersion } = request
-    const entry: JournalEntry = {
-      ...{ server: name, at: options.now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
-      ...{
-        headers: joinHeaders(rawHeaders),
-        bodyBytes: 0,
-        bodySha256: '',
-        aborted: false,
-        answer: 'pending',
-      },
-    }
-    const exchange = open(entry, request, response, options.journal)
+    const joined = Object.entries(headOf(rawHeaders)).map(([name, text]) => [name, [text].flat().join(', ')])
+    const headers = Object.fromEntries(joined)
+    const exchange = open(request, response, journal, {
+      ...{ server: name, at: now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
+      ...{ headers, bodyBytes: 0, bodySha256: '', aborted: false, answer: 'pending' },
+    })
     handler({ ...exchange, reset: () => void connection.socket.resetAndDestroy() }).catch((error: Error) => {
       if (!exchange.over.aborted) response.destroy(error)
     })
@@ -176,7 +149,7 @@ export async function listen(
   server.on('checkContinue', receive)
   // The server has no time limits, because tests hang and send slowly on purpose.
   Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
-  server.listen(options.port, '127.0.0.1')
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
@@ -192,12 +165,7 @@ export async function listen(
   }
 }
 
-function open(
-  entry: JournalEntry,
-  request: IncomingMessage,
-  response: ServerResponse,
-  journal: Journal,
-): Omit<Exchange, 'reset'> {
+function open(request: IncomingMessage, response: ServerResponse, journal: Journal, entry: JournalEntry) {
   journal.add(entry)
   const over = new AbortController()
   let body: Promise<Buffer> | undefined
@@ -216,23 +184,22 @@ function open(
   return {
     entry,
     response,
+    /** The target up to its `?`, not decoded. */
     path,
     query: new URLSearchParams(query.join('?')),
+    /** Aborted once the response is over, whichever side ended it. */
     over: over.signal,
-    received() {
+    /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
+    received(): Promise<Buffer> {
       if (body === undefined) {
         if (entry.headers['expect']?.toLowerCase() === '100-continue') response.writeContinue()
         body = readBody(request, entry, journal)
       }
       return body
     },
-    sendRaw: (bytes) => void request.socket.end(bytes),
+    /** Writes raw bytes and ends the connection. */
+    sendRaw: (bytes: string | Buffer) => void request.socket.end(bytes),
   }
-}
-
-function joinHeaders(rawHeaders: readonly string[]): Record<string, string> {
-  const joined = Object.entries(headOf(rawHeaders)).map(([name, text]) => [name, [text].flat().join(', ')])
-  return Object.fromEntries(joined)
 }
 
 /** Counts and hashes the whole body, and keeps only its beginning. */
@@ -246,7 +213,7 @@ async function readBody(request: IncomingMessage, entry: JournalEntry, journal: 
       entry.bodyBytes += chunk.length
     }
   } finally {
-    entry.bodySha256 = entry.bodyBytes === 0 ? NO_BYTES_SHA256 : hash.digest('hex')
+    entry.bodySha256 = hash.digest('hex')
     if (kept.length > 0) entry.body = Buffer.concat(kept).toString()
     journal.changed(entry)
   }

@@ -1,21 +1,20 @@
 // The API's endpoints, those of Procore that the demo and the tests need and some for tests only, and their pages.
 import { type Answer, apiError, json } from './answer.ts'
-import { redirectToFile } from './api.ts'
-import { budgetsOf, type Data, type FakeCompany, type Project, projectV1, projectV2, rfisOf } from './data.ts'
+import { budgetsOf, type LongList, type Project, projectV1, projectV2, rfisOf, type Shelf } from './data.ts'
 import type { Exchange } from './listener.ts'
-import type { IssuedToken, Tokens } from './login.ts'
+import type { IssuedToken } from './login.ts'
+import { redirectToFile } from './storage.ts'
 
 /** An accepted call. */
-export interface Call {
+export interface Call extends Shelf {
   readonly exchange: Exchange
-  readonly company: FakeCompany
   readonly token: IssuedToken
-  readonly data: Data
-  readonly tokens: Tokens
   readonly paging: PagingOptions
   readonly apiOrigin: () => string
   readonly storageOrigin: () => string
 }
+
+type PagedCall = Pick<Call, 'apiOrigin' | 'paging'> & { readonly exchange: Pick<Exchange, 'path' | 'query'> }
 
 /** `id` and `project` are what the path names, if it has these parts. */
 type Handle = (call: Call, project: Project, id: string) => Answer | Promise<Answer>
@@ -58,17 +57,13 @@ export async function answerRoute(call: Call): Promise<Answer> {
   const method = entry.method === 'HEAD' ? 'GET' : entry.method
   const route = ROUTES.find((one) => ['*', method].includes(one.method) && one.pattern.test(path))
   const { company = call.company.id, project: projectId, id = '' } = route?.pattern.exec(path)?.groups ?? {}
-  const project = call.data.projects(call.company).get(projectId ?? '')
+  const project = call.projects.get(projectId ?? '')
   const isKnown = company === call.company.id && (projectId === undefined || project !== undefined)
   return route !== undefined && isKnown ? route.answer(call, project as Project, id) : notFound(call)
 }
 
 function notFound({ exchange }: Call): Answer {
   return apiError(exchange.path, 404, 'Resource not found')
-}
-
-function page({ exchange: { path, query }, apiOrigin, paging }: Call, list: LongList): Answer {
-  return pageOf(list, { origin: apiOrigin(), path, query }, paging)
 }
 
 function showMe({ token }: Call): Answer {
@@ -83,21 +78,21 @@ function listProjects(call: Call): Answer {
   return page(call, projects)
 }
 
-function allProjects({ data, company }: Call, shape: (project: Project) => object): LongList {
-  const projects = [...data.projects(company).values()].map(shape)
+function allProjects(call: Call, shape: (project: Project) => object): LongList {
+  const projects = [...call.projects.values()].map(shape)
   return { length: projects.length, item: (index) => projects[index] }
 }
 
 function listRfis(call: Call): Answer {
-  const project = call.data.projects(call.company).get(call.exchange.query.get('project_id') ?? '')
+  const project = call.projects.get(call.exchange.query.get('project_id') ?? '')
   return project === undefined ? notFound(call) : page(call, rfisOf(project, call.company))
 }
 
 async function createProject(call: Call): Promise<Answer> {
-  const { company, data, apiOrigin } = call
+  const { company, addProject, apiOrigin } = call
   const name = await givenName(call)
   if (name === undefined) return json(422, { errors: { name: ["can't be blank"] } })
-  const project = data.addProject(company, name)
+  const project = addProject(name)
   const headers = { Location: `${apiOrigin()}/rest/v1.0/projects/${project.id}` }
   return json(201, projectV1(project, company), headers)
 }
@@ -107,8 +102,8 @@ async function changeProject(call: Call, project: Project): Promise<Answer> {
   return json(200, projectV1(project, call.company))
 }
 
-function removeProject({ company, data }: Call, project: Project): Answer {
-  data.projects(company).delete(project.id)
+function removeProject({ projects }: Call, { id }: Project): Answer {
+  projects.delete(id)
   return { status: 204 }
 }
 
@@ -157,21 +152,10 @@ export interface PagingOptions {
   readonly tooLarge?: 'cap' | 'refuse'
 }
 
-/** A list of which only the requested page is created. */
-export interface LongList {
-  readonly length: number
-  item(index: number): unknown
-}
-
-type Requested = { readonly origin: string; readonly path: string; readonly query: URLSearchParams }
-
 /** The page that `page` and `per_page` ask for, in the envelope of the path's version; links are absolute. */
-export function pageOf(
-  list: LongList,
-  { origin, path, query }: Requested,
-  options: PagingOptions = {},
-): Answer {
-  const { links = 'full', mostPerPage = 2000, tooLarge = 'cap' } = options
+export function page({ exchange, apiOrigin, paging }: PagedCall, list: LongList): Answer {
+  const { path, query } = exchange
+  const { links = 'full', mostPerPage = 2000, tooLarge = 'cap' } = paging
   const isVersion2 = path.startsWith('/rest/v2')
   const most = isVersion2 ? 100 : mostPerPage
   const asked = wholeNumber(query.get('per_page'), isVersion2 ? 10 : 20)
@@ -179,23 +163,23 @@ export function pageOf(
   const perPage = Math.min(asked, most)
   const page = wholeNumber(query.get('page'), 1)
   const last = Math.max(1, Math.ceil(list.length / perPage))
-  const link = (rel: string, to: number): string => {
+  const pages = {
+    first: 1,
+    ...(page > 1 && { prev: page - 1 }),
+    ...(page < last && { next: page + 1 }),
+    last,
+  }
+  const Link = Object.entries(pages).map(([rel, to]) => {
     const target = new URLSearchParams(links === 'bare' ? '' : query)
     target.set('page', String(to))
     target.set('per_page', String(perPage))
-    return `<${origin}${path}?${target}>; rel="${rel}"`
-  }
-  const before = page > 1 ? [link('prev', page - 1)] : []
-  const after = page < last ? [link('next', page + 1)] : []
-  const Link = [link('first', 1), ...before, ...after, link('last', last)].join(', ')
+    return `<${apiOrigin()}${path}?${target}>; rel="${rel}"`
+  })
   const start = (page - 1) * perPage
   const count = Math.max(0, Math.min(perPage, list.length - start))
   const items = Array.from({ length: count }, (_, index) => list.item(start + index))
-  const headers = {
-    Total: String(list.length),
-    'Per-Page': String(perPage),
-    ...(links !== 'none' && { Link }),
-  }
+  const sizes = { Total: String(list.length), 'Per-Page': String(perPage) }
+  const headers = { ...sizes, ...(links !== 'none' && { Link: Link.join(', ') }) }
   return json(200, isVersion2 ? { data: items } : items, headers)
 }
 
