@@ -87,8 +87,9 @@ export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number
     const path = exchange.path.replace(/(?<=.)\/$/, '')
     if (method === 'POST' && path === '/oauth/token') {
       const fault = faults.next(faults.token === undefined ? [] : [faults.token], method, path)
-      const grant = async (): Promise<Answer> => changed(await grantToken(exchange, tokens), fault)
-      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, grant)
+      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, () =>
+        grantToken(exchange, tokens, fault?.mutate),
+      )
     }
     await exchange.received()
     const headers = { 'Content-Type': 'text/html' }
@@ -96,20 +97,15 @@ export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number
   }
 }
 
-/** Credentials are accepted in a form only, because a Basic header is not documented. */
-async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
+/** Credentials are accepted in a form only, as the proxy sends them. */
+async function grantToken(exchange: Exchange, tokens: Tokens, mutate: Fault['mutate']): Promise<Answer> {
   const given = new URLSearchParams((await exchange.received()).toString())
   const grantType = given.get('grant_type')
   if (grantType === null) return oauthError(400, 'invalid_request')
   if (grantType !== 'client_credentials') return oauthError(400, 'unsupported_grant_type')
   const body = tokens.issue(given.get('client_id') ?? '', given.get('client_secret') ?? '')
-  return body === undefined ? oauthError(401, 'invalid_client') : json(200, body, NO_STORE)
-}
-
-function changed(answer: Answer, fault: Fault | undefined): Answer {
-  if (fault?.mutate === undefined || answer.status !== 200) return answer
-  const body: unknown = fault.mutate(JSON.parse(String(answer.body)) as Record<string, unknown>)
-  return { ...answer, body: JSON.stringify(body) ?? '' }
+  if (body === undefined) return oauthError(401, 'invalid_client')
+  return json(200, mutate === undefined ? body : mutate(body), NO_STORE)
 }
 
 function oauthError(status: number, error: keyof typeof TEXTS): Answer {

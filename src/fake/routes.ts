@@ -120,10 +120,8 @@ async function givenName({ exchange }: Call): Promise<string | undefined> {
 
 function showFile({ storageOrigin }: Call, _: Project, id: string): Answer {
   const link = (path: string): string => `${storageOrigin()}/${path}/files/${id}.pdf?companyId=1`
-  return json(200, {
-    ...{ id: Number(id), name: `${id}.pdf` },
-    ...{ url: link('api/v5'), direct_url: link('fas/api/v5') },
-  })
+  const links = { url: link('api/v5'), direct_url: link('fas/api/v5') }
+  return json(200, { id: Number(id), name: `${id}.pdf`, ...links })
 }
 
 function sendLarge({ exchange: { query } }: Call): Answer {
