@@ -1,5 +1,4 @@
 // The commands `demo` (a fake Procore, the proxy and a few plain requests) and `fake` (the fake Procore alone).
-
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'

@@ -1,5 +1,4 @@
 // How a command ends: the exit statuses, the error that carries one, and output that can no longer be written.
-
 /** 0: all is good. 2: the configuration or the command line is wrong. 1: anything else. */
 export const EXIT = { ok: 0, failure: 1, badConfig: 2 } as const
 

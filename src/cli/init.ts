@@ -1,5 +1,4 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
-
 import { link, lstat, mkdir, mkdtemp, realpath, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'

@@ -1,5 +1,4 @@
 // The companies of the fake with their projects, RFIs and budgets.
-
 /** A company of the fake. */
 export interface FakeCompany {
   /** Decimal digits, of any length. */

@@ -4,8 +4,7 @@ import { createApi, type RateLimitOptions, rateLimits } from './api.ts'
 import { type FakeCompany, fillShelf } from './data.ts'
 import { type Handler, Journal, type Listener, listen, type ServerName } from './listener.ts'
 import { createLogin, createTokens, type FakeClient } from './login.ts'
-import type { PagingOptions } from './routes.ts'
-import { createStorage } from './storage.ts'
+import { createStorage, type PagingOptions } from './routes.ts'
 
 /** The settings of the fake. Everything has a default. */
 export interface FakeOptions {
