@@ -1,7 +1,6 @@
 // The completion scripts for bash, zsh, fish and PowerShell, made from the table of commands. They ask the program for company names.
 
-import { COMMANDS } from '../src/cli/commands.ts'
-import type { OptionSpec } from '../src/cli/options.ts'
+import { COMMANDS, type OptionSpec } from '../src/cli/commands.ts'
 import { METHODS } from '../src/config/access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../src/config/config.ts'
 

@@ -1,6 +1,5 @@
 // The manual page, docs/procore-proxy.1, made from the same table as the help (roff, man(7)).
-import { COMMANDS, type CommandSpec } from '../src/cli/commands.ts'
-import type { OptionSpec } from '../src/cli/options.ts'
+import { COMMANDS, type CommandSpec, type OptionSpec } from '../src/cli/commands.ts'
 import { PROGRAM, SUMMARY } from '../src/cli/program.ts'
 
 /** The whole page. */

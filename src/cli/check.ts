@@ -1,4 +1,4 @@
-// The command `check`: gets tokens, makes one harmless call for each company, and prints a table with what to do.
+// The commands `check` (tokens, one harmless call for each company, and what to do) and `token` (the token alone).
 import { styleText } from 'node:util'
 import type { TokenFailure } from '../auth/request-token.ts'
 import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
@@ -7,9 +7,9 @@ import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
+import type { Options } from './commands.ts'
 import { companyNamed, readConfig } from './config.ts'
-import { EXIT } from './exit.ts'
-import type { Options } from './options.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 import { renderTable } from './table.ts'
 
 /** One thing that was checked. */
@@ -17,7 +17,6 @@ export interface Finding {
   readonly kind: 'account' | 'company'
   readonly name: string
   readonly environment: string
-  /** The company's id. */
   readonly id?: string
   readonly ok: boolean
   readonly detail: string
@@ -62,11 +61,11 @@ export function reportChecks(
   ])
   const table = renderTable(['', 'kind', 'name', 'id', 'environment', 'result'], rows)
   const failures = findings.filter(({ ok }) => !ok)
-  return head + table + failures.map(whatToDo).join('')
-}
-
-function whatToDo({ kind, name, fixes }: Finding): string {
-  return `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`
+  const whatToDo = failures.map(
+    ({ kind, name, fixes }) =>
+      `\n${kind} ${name}, what to do:\n${fixes.map((fix) => `  - ${fix}\n`).join('')}`,
+  )
+  return head + table + whatToDo.join('')
 }
 
 /** Tries accounts, then companies. */
@@ -87,10 +86,7 @@ export async function checkOnline(
 }
 
 /** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
-export async function askProcore<T>(
-  { network, upstream }: Config,
-  use: (ask: Ask) => Promise<T>,
-): Promise<T> {
+async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
   const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
   try {
     return await use(ask)
@@ -100,29 +96,29 @@ export async function askProcore<T>(
 }
 
 /** Gets one token. There is none if the finding is not ok. */
-export async function checkAccount(account: ServiceAccount, ask: Ask) {
+async function checkAccount(account: ServiceAccount, ask: Ask) {
   const base = { kind: 'account', name: account.name, environment: account.environment.name } as const
   try {
     const token = await requestToken(account, ask, new AbortController().signal)
     const detail = `token issued, valid for ${Math.round(token.lifetimeMs / 1000)} s`
     return { finding: { ...base, ok: true, detail, fixes: [] }, token }
   } catch (error) {
-    const failure = error as TokenFailure
-    const fixes = failure.final ? refusedCredentials(account) : [connectionFix(failure, account)]
-    return { finding: { ...base, ok: false, detail: failure.message, fixes }, token: undefined }
+    const fixes = accountFixes(error as TokenFailure, account)
+    return { finding: { ...base, ok: false, detail: (error as Error).message, fixes }, token: undefined }
   }
 }
 
 /** A visible flaw of the secret comes first, because resetting the secret would wipe the account's permissions. */
-function refusedCredentials({ secretFlaw }: ServiceAccount): string[] {
-  const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
-  return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
-}
-
-function connectionFix(failure: TokenFailure, { environment }: ServiceAccount): string {
-  if (failure.cause instanceof OutboundProxyError) return failure.cause.help
-  if (failure.reason === 'tls') return `This machine does not trust its certificate. ${CA_HELP}`
-  return `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`
+function accountFixes(failure: TokenFailure, { secretFlaw, environment }: ServiceAccount): string[] {
+  if (failure.final) {
+    const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
+    return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
+  }
+  if (failure.cause instanceof OutboundProxyError) return [failure.cause.help]
+  if (failure.reason === 'tls') return [`This machine does not trust its certificate. ${CA_HELP}`]
+  return [
+    `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`,
+  ]
 }
 
 async function checkCompany(
@@ -148,23 +144,35 @@ async function checkCompany(
       signal,
       mostBytes: MOST_ME_BYTES,
     })
-    const ok = status === 200
-    return {
-      ...base,
-      ok,
-      detail: `/rest/v1.0/me answered ${status}`,
-      fixes: ok ? [] : fixesFor(status, text),
-    }
+    const detail = `/rest/v1.0/me answered ${status}`
+    return { ...base, ok: status === 200, detail, fixes: companyFixes(status, text) }
   } catch (error) {
     const failure = upstreamError(signal.aborted ? new ResponseTimeoutError() : error)
     return { ...base, ok: false, detail: failure.message, fixes: [failure.help] }
   }
 }
 
-function fixesFor(status: number, text: string): string[] {
+function companyFixes(status: number, text: string): string[] {
+  if (status === 200) return []
   const causes = likelyCauses(status, text).map(({ cause, fix }) => `${cause} ${fix}`)
   if (causes.length > 0) return causes
-  if (status === 429)
-    return ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
-  return ['Procore seems to have a problem. See https://status.procore.com and try again later.']
+  return status === 429
+    ? ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
+    : ['Procore seems to have a problem. See https://status.procore.com and try again later.']
+}
+
+export async function token(name: string, options: Options): Promise<void> {
+  if (process.stdout.isTTY && !options.show) {
+    throw usageError(
+      'a token that is printed on a terminal stays readable there: use a pipe or $(…), or add --show',
+    )
+  }
+  const config = await readConfig(options)
+  const { account } = companyNamed(config, name)
+  const { finding, token } = await askProcore(config, (ask) => checkAccount(account, ask))
+  if (token === undefined) {
+    const list = finding.fixes.map((fix) => `\n  - ${fix}`).join('')
+    throw new CommandError(`no token for ${name}: ${finding.detail}; what to do:${list}`)
+  }
+  process.stdout.write(`${token.value}\n`)
 }

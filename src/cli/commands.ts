@@ -1,25 +1,49 @@
-// The table of commands: what each is for, its arguments and flags, and how to load the function that runs it.
+// The table of commands. The parser, the help, the man page and the completion scripts are made from it.
 import { InvalidArgumentError } from 'commander'
 import ms, { type StringValue } from 'ms'
-import * as options from './options.ts'
-import { CONFIG_OPTIONS, JSON_OUTPUT, type OptionSpec, type Options, URL_OF_PROXY } from './options.ts'
+import type { Flags } from '../config/overrides.ts'
 
-/** One argument, as in `<url>` or `[company...]`. */
-export interface ArgumentSpec {
-  readonly name: string
+type Switch = 'json' | 'offline' | 'live' | 'once' | 'show' | 'force' | 'csv' | 'companies'
+type Recordings = 'record' | 'replay' | 'replayElseRecord'
+type Text = 'url' | 'output' | 'secretEnv' | 'secretFile' | 'caller' | 'by' | 'format' | Recordings
+
+/** The values of every flag that was given; each command reads its own. `timeout` is in milliseconds. */
+export type Options = Flags &
+  Readonly<Partial<Record<Switch, boolean>>> &
+  Readonly<Partial<Record<Text, string>>> &
+  Readonly<Partial<Record<'timeout' | 'loginPort' | 'apiPort', number>>> & {
+    readonly header?: readonly string[]
+  }
+
+/** One flag, as in `-c, --config <file>`. A value may be given once, unless the flag is repeatable. */
+export interface OptionSpec {
+  readonly flags: string
+  /** One line for the help. */
   readonly about: string
   readonly choices?: readonly string[]
-  /** What a shell offers if there are no fixed choices. */
+  /** What a shell offers for the value if there are no fixed choices. */
+  readonly offers?: 'file' | 'folder'
+  readonly repeatable?: true
+  /** Reads the value; throws commander's InvalidArgumentError with what to write instead. */
+  readonly parse?: (text: string) => unknown
+  /** The value if the flag is missing, and how the help shows it, if differently. */
+  readonly fallback?: unknown
+  readonly shown?: string
+  /** Names of flags, in camel case, that exclude this one. */
+  readonly conflicts?: readonly string[]
+}
+
+/** One argument, as in `<url>` or `[company...]`. */
+interface ArgumentSpec extends Pick<OptionSpec, 'about' | 'choices'> {
+  readonly name: string
   readonly offers?: 'company' | 'method' | 'file'
 }
 
-/** One command. The texts are complete sentences, except for the summary. */
+/** One command. The texts are complete sentences, except for the summary in the list of commands. */
 export interface CommandSpec {
   readonly name: string
   readonly group: string
-  /** A few words for the list of commands. */
   readonly summary: string
-  /** One paragraph. */
   readonly about: string
   readonly arguments?: readonly ArgumentSpec[]
   readonly options?: readonly OptionSpec[]
@@ -27,10 +51,11 @@ export interface CommandSpec {
   readonly variables?: readonly string[]
   /** When each exit status occurs; empty if it does not. */
   readonly exits: readonly string[]
-  /** The page of the documentation. */
+  /** The pages of the documentation. */
   readonly docs: string
   /** Left out of the help. */
   readonly hidden?: true
+  /** Loads the command and runs it, so that a start loads nothing that it does not need. */
   readonly run: (words: readonly string[], options: Options) => Promise<void>
 }
 
@@ -50,11 +75,32 @@ const ACCOUNT = [
 const CONFIG_FILE = ['PROCORE_PROXY_CONFIG: the configuration file']
 const BAD_CONFIG = 'The configuration or the command line is wrong.'
 
+const CONFIG = option('-c, --config <file>', 'configuration file', { offers: 'file' })
+const JSON_OUTPUT = option('--json', 'print JSON')
+const URL_OF_PROXY = option(
+  '--url <url>',
+  'address of the running proxy, such as http://127.0.0.1:8377 or unix:/path (default: the configured one)',
+)
+/** The flags of commands that read a configuration; each beats the variable and the key of the same meaning. */
+const CONFIG_OPTIONS = [
+  CONFIG,
+  option('-l, --listen <address>', 'address to listen on, such as 127.0.0.1:8377 (repeatable)', {
+    repeatable: true,
+  }),
+  option(
+    '--environment <name>',
+    'production, sandbox, monthly-sandbox, federal, or one that the file defines',
+  ),
+  option('--company-id <id>', 'id of the only company, for use without a file'),
+  option('--client-id <id>', 'client id of the only company, for use without a file'),
+  option('--log-level <level>', 'least severe log lines to write', {
+    choices: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+  }),
+  option('--log-format <format>', 'format of log lines', { choices: ['auto', 'json', 'readable'] }),
+]
+
 export const COMMANDS: readonly CommandSpec[] = [
-  {
-    name: 'start',
-    group: RUN,
-    summary: 'run the proxy (the default command)',
+  command(RUN, 'start', 'run the proxy (the default command)', {
     about: `Runs the proxy in the foreground and prints each address that it listens on. It takes over a changed configuration or secret file by itself, and on SIGHUP. SIGTERM and SIGINT let the requests under way end first. With --record it also writes what passes to a folder; with --replay it answers from such a folder and connects to nothing.`,
     options: [
       ...CONFIG_OPTIONS,
@@ -70,11 +116,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['It stopped after a signal, and no request was cut off.', 'Anything else.', BAD_CONFIG],
     docs: 'docs/operations.md, docs/recordings.md',
     run: async (_, given) => (await import('./start.ts')).start(given),
-  },
-  {
-    name: 'demo',
-    group: RUN,
-    summary: 'try the proxy with a fake Procore; no account needed',
+  }),
+  command(RUN, 'demo', 'try the proxy with a fake Procore; no account needed', {
     about: `Starts a fake Procore and the proxy in front of it, makes a few calls, and shows for each what was sent, what Procore received and what came back. It then stays up for calls of your own. Nothing leaves this machine.`,
     options: [
       option('--once', 'end after the calls'),
@@ -86,11 +129,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['It ended by itself or by a signal.', 'It could not start.', 'The address is wrong.'],
     docs: 'docs/workstation.md',
     run: async (_, given) => (await import('./demo.ts')).demo(given),
-  },
-  {
-    name: 'init',
-    group: SET_UP,
-    summary: 'ask for an account and write a configuration file',
+  }),
+  command(SET_UP, 'init', 'ask for an account and write a configuration file', {
     about: `Asks for a company, a client id and a client secret, tries them if you want, and writes a configuration file that only you can read. The company is read-only unless you choose otherwise. It needs a terminal.`,
     options: [
       option('-o, --output <file>', 'file to write', { offers: 'file', fallback: 'procore-proxy.yaml' }),
@@ -106,11 +146,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     docs: 'docs/legacy-tool.md',
     run: async (_, given) => (await import('./init.ts')).init(given),
-  },
-  {
-    name: 'check',
-    group: SET_UP,
-    summary: 'try the configuration, and say how to fix what fails',
+  }),
+  command(SET_UP, 'check', 'try the configuration, and say how to fix what fails', {
     about: `Reads the configuration, gets a token for each service account, calls /rest/v1.0/me for each company, and prints a table. For each failure it says what to do. With company names or ids, only these companies are checked.`,
     arguments: [{ name: '[company...]', about: 'names or ids (default: all)', offers: 'company' }],
     options: [
@@ -123,11 +160,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['All is good.', 'A check failed.', BAD_CONFIG],
     docs: 'docs/errors.md',
     run: async (names, given) => (await import('./check.ts')).check(names, given),
-  },
-  {
-    name: 'explain',
-    group: SET_UP,
-    summary: 'say what the proxy would do with a request, without sending it',
+  }),
+  command(SET_UP, 'explain', 'say what the proxy would do with a request, without sending it', {
     about: `Prints which company a request would be for and why, the URL and headers that Procore would get, and whether the request is allowed. Nothing is sent and no secret is read. The URL may be a path, an address of the proxy, or an address of Procore's API.`,
     arguments: [
       { name: '<method>', about: 'such as GET', offers: 'method' },
@@ -153,22 +187,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['The request would be let through.', 'It would be refused.', BAD_CONFIG],
     docs: 'docs/configuration.md',
     run: async ([method = '', url = ''], given) => (await import('./explain.ts')).explain(method, url, given),
-  },
-  {
-    name: 'key',
-    group: SET_UP,
-    summary: 'make a key for a caller',
+  }),
+  command(SET_UP, 'key', 'make a key for a caller', {
     about: `Makes a random key for a caller and prints the lines to paste into the configuration. The key is printed this once and stored nowhere.`,
     arguments: [{ name: '<name>', about: "the caller's name, such as excel" }],
     examples: ['procore-proxy key excel'],
     exits: ['The key was printed.', '', 'The name is not valid.'],
     docs: 'docs/callers.md',
     run: async ([name = '']) => (await import('./key.ts')).key(name),
-  },
-  {
-    name: 'schema',
-    group: SET_UP,
-    summary: 'print the JSON Schema of the configuration file',
+  }),
+  command(SET_UP, 'schema', 'print the JSON Schema of the configuration file', {
     about: `Prints the JSON Schema of the configuration file, for editors and other programs.`,
     examples: ['procore-proxy schema > procore-proxy.schema.json'],
     exits: ['The schema was printed.'],
@@ -177,40 +205,31 @@ export const COMMANDS: readonly CommandSpec[] = [
       const file = await import('../../config/procore-proxy.schema.json', { with: { type: 'json' } })
       process.stdout.write(`${JSON.stringify(file.default, null, 2)}\n`)
     },
-  },
-  {
-    name: 'completion',
-    group: SET_UP,
-    summary: 'print a script that completes commands in your shell',
+  }),
+  command(SET_UP, 'completion', 'print a script that completes commands in your shell', {
     about: `Prints a script that completes commands, flags, their values, files and company names when you press Tab. Load it in the start-up file of your shell.`,
     arguments: [{ name: '[shell]', about: 'the shell', choices: SHELLS }],
-    options: [option('--companies', 'print the names of the configured companies instead'), options.CONFIG],
+    options: [option('--companies', 'print the names of the configured companies instead'), CONFIG],
     examples: ['source <(procore-proxy completion bash)', 'procore-proxy completion fish | source'],
     variables: CONFIG_FILE,
     exits: ['The script was printed.', '', 'There is no script for this shell.'],
     docs: 'docs/workstation.md',
     run: async ([shell], given) => (await import('./completion.ts')).completion(shell, given),
-  },
-  {
-    name: 'status',
-    group: USE,
-    summary: "show a running proxy's companies, tokens, budgets and last errors",
+  }),
+  command(USE, 'status', "show a running proxy's companies, tokens, budgets and last errors", {
     about: `Asks a running proxy for its status and prints it. Where the proxy asks for keys, one is taken from PROCORE_PROXY_KEY or, without --url, from the configuration.`,
-    options: [URL_OF_PROXY, options.CONFIG, JSON_OUTPUT],
+    options: [URL_OF_PROXY, CONFIG, JSON_OUTPUT],
     examples: ['procore-proxy status', 'procore-proxy status --url http://127.0.0.1:9000 --json'],
     variables: [...CONFIG_FILE, 'PROCORE_PROXY_KEY: a key for the proxy'],
     exits: ['The status was printed.', 'The proxy does not answer.', BAD_CONFIG],
     docs: 'docs/operations.md',
     run: async (_, given) => (await import('./status.ts')).status(given),
-  },
-  {
-    name: 'wait',
-    group: USE,
-    summary: 'return when a proxy is ready',
+  }),
+  command(USE, 'wait', 'return when a proxy is ready', {
     about: `Returns as soon as the proxy listens and has tried to get its tokens. Use it in start-up scripts and as a health check.`,
     options: [
       URL_OF_PROXY,
-      options.CONFIG,
+      CONFIG,
       option('--live', 'only wait until it answers at all; for liveness probes'),
       option('--timeout <duration>', 'how long to wait, such as 500ms, 30s or 2m', {
         parse: duration,
@@ -223,11 +242,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['The proxy is ready.', 'It is not ready in time.', BAD_CONFIG],
     docs: 'docs/sidecar.md',
     run: async (_, given) => (await import('./wait.ts')).wait(given),
-  },
-  {
-    name: 'token',
-    group: USE,
-    summary: 'print a fresh access token',
+  }),
+  command(USE, 'token', 'print a fresh access token', {
     about: `Gets a fresh access token for a company and prints nothing else, for a tool that can send a token but not get one. Such a tool bypasses the proxy and its rules. On a terminal the token is printed only with --show.`,
     arguments: [{ name: '<company>', about: 'name or id', offers: 'company' }],
     options: [...CONFIG_OPTIONS, option('--show', 'print it on a terminal too')],
@@ -235,12 +251,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     variables: ACCOUNT,
     exits: ['The token was printed.', 'There is no token.', BAD_CONFIG],
     docs: 'docs/workstation.md',
-    run: async ([company = ''], given) => (await import('./token.ts')).token(company, given),
-  },
-  {
-    name: 'list',
-    group: USE,
-    summary: 'write a whole list of the API as CSV, NDJSON or JSON',
+    run: async ([company = ''], given) => (await import('./check.ts')).token(company, given),
+  }),
+  command(USE, 'list', 'write a whole list of the API as CSV, NDJSON or JSON', {
     about: `Reads all pages of a list and writes them as one, without a running proxy. A * for the project id reads the list of every project. On a terminal it shows its progress. A file appears only when it is complete.`,
     arguments: [{ name: '<path>', about: 'path of the list, such as /acme/rest/v1.0/projects/*/rfis' }],
     options: [
@@ -256,11 +269,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['The list is complete.', 'Anything is missing.', BAD_CONFIG],
     docs: 'docs/lists.md',
     run: async ([path = ''], given) => (await import('./list.ts')).list(path, given),
-  },
-  {
-    name: 'usage',
-    group: USE,
-    summary: 'add up an audit file',
+  }),
+  command(USE, 'usage', 'add up an audit file', {
     about: `Adds up the lines of an audit file (\`audit.file\` in the configuration) and prints a table. Ids in paths are shown as {id}.`,
     arguments: [{ name: '<file>', about: 'the audit file', offers: 'file' }],
     options: [
@@ -278,11 +288,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['The table was printed.', 'The file cannot be read.', 'A column is unknown.'],
     docs: 'docs/callers.md',
     run: async ([file = ''], given) => (await import('./usage.ts')).usage(file, given),
-  },
-  {
-    name: 'fake',
-    group: RUN,
-    summary: 'start the fake Procore alone',
+  }),
+  command(RUN, 'fake', 'start the fake Procore alone', {
     about: `Starts the fake Procore alone, on loopback, and prints the variables for a proxy in front of it.`,
     options: [
       option('--login-port <port>', 'port of the login server', { parse: portNumber, fallback: 9001 }),
@@ -292,11 +299,21 @@ export const COMMANDS: readonly CommandSpec[] = [
     exits: ['It ended by a signal.', 'A port is taken.', 'A port is not valid.'],
     docs: 'docs/workstation.md',
     hidden: true,
-    run: async (_, given) => (await import('./fake.ts')).fake(given),
-  },
+    run: async (_, given) => (await import('./demo.ts')).fake(given),
+  }),
 ]
 
-/** One flag; `more` are its other properties. */
+/** One command; `more` has its other properties. */
+function command(
+  group: string,
+  name: string,
+  summary: string,
+  more: Omit<CommandSpec, 'group' | 'name' | 'summary'>,
+): CommandSpec {
+  return { group, name, summary, ...more }
+}
+
+/** One flag; `more` has its other properties. */
 function option(flags: string, about: string, more: Omit<OptionSpec, 'flags' | 'about'> = {}): OptionSpec {
   return { flags, about, ...more }
 }
@@ -309,14 +326,12 @@ function recording(flag: string, about: string): OptionSpec {
 }
 
 function portNumber(text: string): number {
-  const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
-  if (!(value <= 65_535)) throw new InvalidArgumentError('Write a port: 0 (any free one) to 65535.')
-  return value
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new InvalidArgumentError('Write a port: 0 (any free one) to 65535.')
 }
 
 /** Milliseconds of `30s`, `500ms`, `2m`. */
 function duration(text: string): number {
-  const value = /^\d+(\.\d+)?(ms|s|m|h)$/.test(text) ? ms(text as StringValue) : undefined
-  if (value === undefined) throw new InvalidArgumentError('Write a duration such as 30s or 500ms.')
-  return value
+  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(text)) return ms(text as StringValue)
+  throw new InvalidArgumentError('Write a duration such as 30s or 500ms.')
 }

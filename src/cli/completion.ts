@@ -1,9 +1,8 @@
 // The command `completion`: prints the script for a shell (scripts/completions.ts makes them), or the names of companies for it.
 import { ownFile } from '../observe/own-files.ts'
-import { SHELLS } from './commands.ts'
+import { type Options, SHELLS } from './commands.ts'
 import { readConfig } from './config.ts'
 import { usageError } from './exit.ts'
-import type { Options } from './options.ts'
 
 export async function completion(shell: string | undefined, options: Options): Promise<void> {
   if (options.companies)

@@ -1,13 +1,13 @@
-// The command `demo`: starts a fake Procore and the proxy, makes a few plain requests, and shows the results.
+// The commands `demo` (a fake Procore, the proxy and a few plain requests) and `fake` (the fake Procore alone).
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'
-import { type FakeProcore, startFakeProcore } from '../fake/procore.ts'
+import { DEMO_COMPANIES, type FakeProcore, startFakeProcore } from '../fake/procore.ts'
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
+import type { Options } from './commands.ts'
 import { withDraft } from './config.ts'
-import { CommandError, EXIT, usageError } from './exit.ts'
-import type { Options } from './options.ts'
+import { CommandError, usageError } from './exit.ts'
 
 /** What each call shows, its method and path, and what else it sends. */
 const DEMO_CALLS: readonly [say: string, line: string, more?: RequestInit][] = [
@@ -43,29 +43,28 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
   }
   const fake = await startFakeProcore()
   const listen = wanted ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
-  const server = await startProxy(fake, listen).catch(async (error: Error) => {
-    await fake.close()
-    throw new CommandError(error.message, error instanceof ConfigError ? EXIT.badConfig : EXIT.failure)
-  })
+  let server: ProxyServer | undefined
   const close = async () => {
-    await server.drain()
+    await server?.drain()
     await fake.close()
   }
-  const base = server.addresses()[0]?.url ?? ''
+  const print = (text: string) => process.stdout.write(`${text}\n`)
   try {
+    server = await buildProxy(fake, listen)
+    await server.listen().catch(({ message }: Error) => {
+      throw new CommandError(message)
+    })
+    await Promise.all([...server.tokens.sources()].map((source) => source.get()))
+    const base = server.addresses()[0]?.url ?? ''
     print(introduction(fake, base))
     for (const call of DEMO_CALLS) print(await showCall(fake, base, call))
+    if (!once) print(invitation(base))
   } catch (error) {
     await close()
-    throw error
+    throw error instanceof ConfigError ? usageError(error.message) : error
   }
   if (once) return close()
-  print(invitation(base))
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
 }
 
 function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
@@ -86,8 +85,8 @@ function invitation(base: string): string {
 `
 }
 
-/** Runs the proxy with a configuration as a user would write it. */
-async function startProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
+/** A proxy with a configuration as a user would write it. */
+async function buildProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
   const settings = {
     listen,
     environment: 'fake',
@@ -103,15 +102,7 @@ async function startProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Pr
   const config = await withDraft(JSON.stringify(settings), (file) =>
     loadConfig({ flags: { config: file }, env: {}, cwd: process.cwd() }),
   )
-  const server = await buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
-  try {
-    await server.listen()
-  } catch (error) {
-    await server.drain()
-    throw error
-  }
-  await Promise.all([...server.tokens.sources()].map((source) => source.get()))
-  return server
+  return buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
 }
 
 function isFree(port: number): Promise<boolean> {
@@ -152,4 +143,19 @@ async function showCall(
 function shorten(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ')
   return line.length > 140 ? `${line.slice(0, 140)}…` : line
+}
+
+export async function fake({ loginPort = 0, apiPort = 0 }: Options): Promise<void> {
+  const running = await startFakeProcore({ loginPort, apiPort }).catch((error: Error) => {
+    throw new CommandError(`the fake Procore cannot start: ${error.message}`)
+  })
+  closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, () => running.close())
+  process.stdout.write(`A fake Procore, for a proxy with
+
+  PROCORE_LOGIN_URL=${running.loginUrl}
+  PROCORE_API_URL=${running.apiUrl}
+  PROCORE_CLIENT_ID=demo-client
+  PROCORE_CLIENT_SECRET=demo-secret
+  PROCORE_COMPANY_ID=${DEMO_COMPANIES[0]?.id}
+`)
 }

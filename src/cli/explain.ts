@@ -1,8 +1,11 @@
 // The command `explain`: says what the proxy would do with a request, and why.
+import { METHODS } from 'node:http'
+import { isIP } from 'node:net'
 import { styleText } from 'node:util'
 import { Tokens } from '../auth/token-source.ts'
 import { explainCache } from '../cache/explain-cache.ts'
-import { type Config, Secret } from '../config/config.ts'
+import { listenText, localHost } from '../config/addresses.ts'
+import { BUILT_IN_ENVIRONMENTS, type Config, type ListenAddress, Secret } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { Budgets } from '../forward/budgets.ts'
 import { Departure } from '../forward/call.ts'
@@ -14,15 +17,15 @@ import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
 import { headerPairs, type Pair } from '../recordings/har.ts'
 import { judge, runtimeOf } from '../server/judge.ts'
+import type { Listener } from '../server/listeners.ts'
+import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { EXIT, usageError } from './exit.ts'
-import { type ImaginedRequest, imagineRequest } from './explain-request.ts'
-import type { Options } from './options.ts'
 
 /** The result of `explain`, which `--json` prints unchanged. */
 export interface Explanation {
   readonly verdict: 'forwarded' | 'answered' | 'refused'
-  /** What answers if the request is neither forwarded nor refused. */
+  /** Who answers, if the request is neither forwarded nor refused. */
   readonly answer?: string
   readonly refusal?: Pick<ProxyError, 'code' | 'status' | 'help'> & { readonly detail: string }
   readonly company?: Record<'name' | 'id' | 'environment' | 'why', string>
@@ -31,7 +34,6 @@ export interface Explanation {
   readonly upstream?: string
   /** Of those that are removed only the names, because the values may be secret. */
   readonly headers?: { readonly added: readonly Pair[]; readonly removed: readonly string[] }
-  /** What the cache would do with it. */
   readonly cache?: string
   readonly notes: readonly string[]
 }
@@ -100,7 +102,6 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
   }
 }
 
-/** A request that would be forwarded: its call, why it is for this company, its headers, and what the cache would do. */
 type Forwarded = Extract<Awaited<ReturnType<typeof judgeImagined>>, { kind: 'forward' }>
 
 const PLACEHOLDER_KEY = 'explain-does-not-read-any-key'
@@ -193,12 +194,87 @@ export function reportExplanation(explanation: Explanation): string {
   return rows
     .map(([label, text], index) => {
       const shown = label === rows[index - 1]?.[0] ? '' : label
-      return `${coloured(shown)}${' '.repeat(LABEL_WIDTH - shown.length)}${text}\n`
+      const style = label === 'refused' ? 'red' : label === 'forwarded' ? 'green' : 'bold'
+      return `${shown && styleText(style, shown)}${' '.repeat(LABEL_WIDTH - shown.length)}${text}\n`
     })
     .join('')
 }
 
-function coloured(label: string): string {
-  if (label === '') return ''
-  return styleText(label === 'refused' ? 'red' : label === 'forwarded' ? 'green' : 'bold', label)
+/** A request that is judged and never sent, and what was assumed about it. */
+type ImaginedRequest = ReturnType<typeof imagineRequest>
+
+/** Builds the request. The target stays byte for byte as written; a URL parser would normalize it. */
+export function imagineRequest(
+  config: Config,
+  { method, url, headerLines }: { method: string; url: string; headerLines: readonly string[] },
+) {
+  const verb = method.toUpperCase()
+  if (!METHODS.includes(verb)) throw usageError(`${method} is not an HTTP method`)
+  const headers = headerLines.flatMap(readHeader)
+  const { host, listener, ...place } = placeOf(config, url)
+  const list = readList(place.target)
+  const ip = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+  const hasHost = headers.some((each, index) => index % 2 === 0 && each.toLowerCase() === 'host')
+  const raw = {
+    method: verb,
+    httpVersion: '1.1',
+    rawHeaders: hasHost ? headers : ['Host', host, ...headers],
+    socket: { localAddress: isIP(ip) === 0 ? undefined : ip },
+  }
+  return { raw, target: list.target, listener, notes: [...place.notes, ...list.notes] }
+}
+
+function readHeader(line: string): [string, string] {
+  const [, name, value = ''] = /^([^:]+):(.*)$/s.exec(line) ?? []
+  if (name === undefined) throw usageError(`${JSON.stringify(line)} is not a header; write 'Name: value'`)
+  return [name, value.trim()]
+}
+
+/** Where the request arrives. A path and an address of the API are judged as if they were sent to the first address. */
+function placeOf({ listen, companies, accounts }: Config, url: string) {
+  const own = companies.flatMap(({ name, listen }) => (listen ? [{ address: listen, company: name }] : []))
+  const listeners: Listener[] = [...listen.map((address) => ({ address, company: undefined })), ...own]
+  const first = listeners[0]!
+  const firstHost = authorityOf(first.address)
+  if (url.startsWith('/')) return { host: firstHost, target: url, listener: first, notes: [] }
+  const [, scheme = '', authority = '', rest = ''] = /^(https?):\/\/([^/?#]+)([^#]*)/i.exec(url) ?? []
+  const target = rest.startsWith('/') ? rest : `/${rest}`
+  const origin = `${scheme}://${authority}`.toLowerCase()
+  const environments = [...BUILT_IN_ENVIRONMENTS, ...accounts.map(({ environment }) => environment)]
+  if (environments.some(({ apiUrl }) => apiUrl === origin)) {
+    const note = `${origin} is the API itself: judged as if sent to http://${firstHost} instead, with the company that path, query and headers name`
+    return { host: firstHost, target, listener: first, notes: [note] }
+  }
+  if (scheme.toLowerCase() !== 'http') {
+    throw usageError(
+      `${url} is neither a path such as /rest/v1.0/me, nor an http:// address of the proxy, nor an address of Procore's API`,
+    )
+  }
+  const host = authority.replace(/^.*@/, '')
+  const port = Number(/:(\d+)$/.exec(host)?.[1] ?? 80)
+  const on = (wanted: number) =>
+    listeners.find(({ address }) => address.kind === 'tcp' && address.port === wanted)
+  const note = `nothing listens on port ${port}; judged as if sent to ${firstHost}`
+  return { host, target, listener: on(port) ?? first, notes: on(port) || on(0) ? [] : [note] }
+}
+
+/** What a caller of this address sends as Host. */
+function authorityOf(address: ListenAddress): string {
+  if (address.kind === 'unix') return 'localhost'
+  return listenText({ ...address, host: localHost(address.host) }).replace(/:0$/, '')
+}
+
+/** A whole list (docs/lists.md) is judged page by page, as a request for the list itself. */
+function readList(target: string): { target: string; notes: string[] } {
+  const [, prefix = '', format = '', path, query = ''] =
+    /^(\/[^/?]+)?\/_proxy\/(csv|ndjson|json)(\/[^?]*)(?:\?(.*))?$/.exec(target) ?? []
+  if (path === undefined) return { target, notes: [] }
+  const parameters = query.split('&').filter((each) => each !== '' && !each.startsWith('_'))
+  const notes = [
+    `the proxy asks for the pages of this list one after another and answers with ${format.toUpperCase()}`,
+  ]
+  if (target.includes('*', prefix.length)) {
+    notes.push('* stands for each project of the company, one after another')
+  }
+  return { target: prefix + path + (parameters.length > 0 ? `?${parameters.join('&')}` : ''), notes }
 }

@@ -1,16 +1,20 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
-import { resolve } from 'node:path'
+
+import { link, lstat, mkdir, mkdtemp, realpath, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
-import type { Config } from '../config/config.ts'
+import type { z } from 'zod/mini'
+import type { Access, Config } from '../config/config.ts'
 import { findConfigFile } from '../config/files.ts'
 import { loadConfig } from '../config/load.ts'
+import { readCompanyId } from '../config/overrides.ts'
 import type { ConfigError } from '../config/problems.ts'
+import { SCHEMA_FILE } from '../config/schema.ts'
+import { origin } from '../config/schema-values.ts'
 import { checkOnline, reportChecks } from './check.ts'
+import type { Options } from './commands.ts'
 import { withDraft } from './config.ts'
-import { EXIT, usageError } from './exit.ts'
-import { checkPlace, configText, undisturbed, writeWhole } from './init-file.ts'
-import { type Answers, answered, askAccount, askAll, Cancelled } from './init-questions.ts'
-import type { Options } from './options.ts'
+import { CommandError, EXIT, usageError } from './exit.ts'
 
 const NO_TERMINAL = `init asks questions, and there is no terminal to ask them on. Instead, either
   set PROCORE_COMPANY_ID, PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET (or PROCORE_CLIENT_SECRET_FILE); no file is needed then,
@@ -29,8 +33,14 @@ export async function init(options: Options): Promise<void> {
     const answers = await tried(await askAll(options), options)
     await writeWhole(file, configText(answers), force)
     clack.log.success(`Wrote ${file}. Only you can read it (mode 600).`)
-    warnOfVariables()
-    clack.outro(await nextSteps(file))
+    // Users are surprised by variables that they have forgotten.
+    const set = Object.keys(process.env).filter(
+      (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && process.env[name]?.trim(),
+    )
+    if (set.length > 0) {
+      clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
+    }
+    clack.outro(nextSteps(file))
   } catch (error) {
     if (!(error instanceof Cancelled)) throw error
     clack.cancel('Stopped. Nothing was written.')
@@ -44,10 +54,8 @@ async function tried(first: Answers, options: Options): Promise<Answers> {
   for (;;) {
     const config = await configOf(answers)
     if (config === undefined) return answers
-    const isWanted = await answered(
-      clack.confirm({ message: 'Check them now? (gets a token, calls /rest/v1.0/me)' }),
-    )
-    if (!isWanted) return answers
+    const message = 'Check them now? (gets a token, calls /rest/v1.0/me)'
+    if (!(await answered(clack.confirm({ message })))) return answers
     const findings = await checkOnline(config, config.companies, config.accounts)
     const text = reportChecks({ ...config, file: 'your answers' }, findings, false).trimEnd()
     if (findings.every(({ ok }) => ok)) {
@@ -55,28 +63,15 @@ async function tried(first: Answers, options: Options): Promise<Answers> {
       return answers
     }
     clack.log.error(text)
-    const next = await askWhatNow()
+    const next = await choose('What now?', [
+      { value: 'account', label: 'enter client id and secret again' },
+      { value: 'all', label: 'enter everything again' },
+      { value: 'write', label: 'write the file as it is', hint: 'if the fix is on Procore’s side' },
+    ])
     if (next === 'write') return answers
     if (next === 'all') answers = await askAll(options)
     else answers = { ...answers, ...(await askAccount(options, answers.clientId)) }
   }
-}
-
-function askWhatNow() {
-  return answered(
-    clack.select({
-      message: 'What now?',
-      options: [
-        { value: 'account' as const, label: 'enter client id and secret again' },
-        { value: 'all' as const, label: 'enter everything again' },
-        {
-          value: 'write' as const,
-          label: 'write the file as it is',
-          hint: 'if the fix is on Procore’s side',
-        },
-      ],
-    }),
-  )
 }
 
 /** The configuration that the file will give; undefined if the secret is not available yet. */
@@ -87,10 +82,9 @@ async function configOf(answers: Answers): Promise<Config | undefined> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('PROCORE_') || name === secretName,
   )
-  const flags = (config: string) => ({ flags: { config }, env: Object.fromEntries(kept), cwd: process.cwd() })
-  return undisturbed(() =>
-    withDraft(configText(answers), (file) => loadConfig(flags(file)).catch(warnOfProblems)),
-  )
+  const read = (file: string) =>
+    loadConfig({ flags: { config: file }, env: Object.fromEntries(kept), cwd: process.cwd() })
+  return undisturbed(() => withDraft(configText(answers), (file) => read(file).catch(warnOfProblems)))
 }
 
 function warnOfProblems({ problems }: ConfigError): undefined {
@@ -98,17 +92,8 @@ function warnOfProblems({ problems }: ConfigError): undefined {
   clack.log.warn(`It cannot be checked yet:\n${why}`)
 }
 
-/** Variables take precedence over the file, which surprises users who have forgotten that they set them. */
-function warnOfVariables(): void {
-  const set = Object.keys(process.env).filter(
-    (name) => /^PROCORE_(?!PROXY_(?:CONFIG|KEY)$)/.test(name) && (process.env[name] ?? '').trim() !== '',
-  )
-  if (set.length === 0) return
-  clack.log.warn(`These variables are set and take precedence over the file: ${set.join(', ')}.`)
-}
-
-async function nextSteps(file: string): Promise<string> {
-  const found = await findConfigFile({ flag: undefined, env: process.env, cwd: process.cwd() })
+function nextSteps(file: string): string {
+  const found = findConfigFile({ flag: undefined, env: process.env, cwd: process.cwd() })
   const shown = /^[\w./@:+-]+$/.test(file) ? file : JSON.stringify(file)
   const flag = found?.path === file ? '' : ` --config ${shown}`
   const program = programName(import.meta.url)
@@ -121,4 +106,229 @@ async function nextSteps(file: string): Promise<string> {
 /** The command that starts this program: from its sources in a clone, or as an installed program. */
 export function programName(url: string): string {
   return url.endsWith('.ts') ? 'npm run proxy --' : 'procore-proxy'
+}
+
+/** Everything that the file is written from. */
+interface Answers {
+  readonly companyId: string
+  readonly access: Access
+  /** The name of a built-in environment, or one of the user's own. */
+  readonly environment: string | { readonly apiUrl: string; readonly loginUrl: string }
+  readonly clientId: string
+  readonly clientSecret: string | { readonly env: string } | { readonly file: string }
+}
+
+/** Thrown if the user presses Ctrl-C or Escape at a question. */
+class Cancelled extends Error {}
+
+async function answered<T>(question: Promise<T>): Promise<Exclude<T, symbol>> {
+  const answer = await question
+  if (clack.isCancel(answer)) throw new Cancelled()
+  return answer as Exclude<T, symbol>
+}
+
+function choose<T extends string>(message: string, options: clack.Option<T>[], guess?: T): Promise<T> {
+  return answered(clack.select<T>({ message, options, ...(guess && { initialValue: guess }) }))
+}
+
+async function askAll(options: Options): Promise<Answers> {
+  const company = await answered(
+    clack.text({
+      message: 'Company: its id, or its address in the browser',
+      placeholder: 'https://app.procore.com/7656/company/home/list',
+      validate: checkCompany,
+    }),
+  )
+  const reading = readCompanyId(company)
+  const environment = await askEnvironment(guessEnvironment(company))
+  const account = await askAccount(options)
+  const access = await choose<Access>('What may tools do in this company?', [
+    { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
+    { value: 'read-write', label: 'read and write' },
+  ])
+  return { companyId: 'id' in reading ? reading.id : '', access, environment, ...account }
+}
+
+/** Asks for client id and secret. An empty answer keeps the client id that was given before. */
+async function askAccount(
+  { secretEnv, secretFile }: Options,
+  before?: string,
+): Promise<Pick<Answers, 'clientId' | 'clientSecret'>> {
+  const id = await askText('Client id', checkCredential('client id'), before)
+  if (secretEnv !== undefined) return { clientId: id, clientSecret: { env: secretEnv } }
+  if (secretFile !== undefined) return { clientId: id, clientSecret: { file: resolve(secretFile) } }
+  const validate = checkCredential('client secret')
+  const secret = await answered(clack.password({ message: 'Client secret (not shown)', validate }))
+  return { clientId: id, clientSecret: secret.trim() }
+}
+
+type Validate = (answer: string | undefined) => Error | undefined
+
+/** Nothing is prefilled, because a pasted answer would be appended to it. An empty answer means `before`. */
+async function askText(question: string, validate: Validate, before = ''): Promise<string> {
+  const answer = await answered(
+    clack.text({
+      message: before ? `${question} (Enter keeps ${before})` : question,
+      ...(before && { placeholder: before, defaultValue: before }),
+      validate: (text = '') => (before && text.trim() === '' ? undefined : validate(text)),
+    }),
+  )
+  return answer.trim() || before
+}
+
+/** Procore's environments, each with a few words. */
+export const ENVIRONMENTS = [
+  { value: 'production', hint: 'app.procore.com, us02.procore.com and so on; On-Demand Sandboxes too' },
+  { value: 'sandbox', hint: 'Developer Sandbox: sandbox.procore.com, with credentials of its own' },
+  { value: 'monthly-sandbox', hint: 'takes production credentials' },
+  { value: 'federal', hint: 'procoregov.com' },
+]
+
+async function askEnvironment(guess: string | undefined): Promise<Answers['environment']> {
+  const custom = { value: 'custom', label: 'another', hint: 'a gateway or a test server' }
+  const name = await choose('Environment', [...ENVIRONMENTS, custom], guess ?? 'production')
+  if (name !== 'custom') return name
+  const apiUrl = await askText('URL of its API', checkOrigin)
+  return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }
+}
+
+/** The environment whose web pages have this address; undefined for a bare id. */
+export function guessEnvironment(answer: string): string | undefined {
+  const host = /([\w.-]+\.\w+)\//.exec(answer)?.[1]?.toLowerCase() ?? ''
+  if (host.endsWith('.procoregov.com')) return 'federal'
+  if (!host.endsWith('.procore.com')) return undefined
+  if (host.includes('monthly')) return 'monthly-sandbox'
+  return host.startsWith('sandbox.') ? 'sandbox' : 'production'
+}
+
+/** Returns an Error if the text names no company. */
+export function checkCompany(answer: string | undefined): Error | undefined {
+  const reading = readCompanyId(answer ?? '')
+  if ('id' in reading) return undefined
+  return new Error(
+    reading.problem === 'project'
+      ? "This is a project's address. Open the company's home page and paste its address."
+      : "Write the digits of the id, or paste the address that the browser shows on the company's home page.",
+  )
+}
+
+/** Returns an Error if the text is not an origin that the proxy could log in to. */
+export function checkOrigin(answer: string | undefined): Error | undefined {
+  const schema: z.ZodMiniType = origin
+  const [message, fix] = schema.safeParse((answer ?? '').trim()).error?.issues[0]?.message.split('\n') ?? []
+  return message === undefined ? undefined : new Error(`${message}. ${fix}.`)
+}
+
+/** Returns an Error if the text cannot be a client id or secret: it is empty, or contains spaces from pasting. */
+export function checkCredential(what: string): Validate {
+  return (answer) => {
+    const text = (answer ?? '').trim()
+    if (text === '') return new Error(`Write the ${what}: the app's page at developers.procore.com shows it.`)
+    if (/\s/.test(text)) return new Error(`A ${what} has no blanks: copy it once more.`)
+    return undefined
+  }
+}
+
+/** A commented configuration for one company. JSON strings are valid YAML. */
+function configText({ companyId, access, environment, clientId, clientSecret }: Answers): string {
+  const custom = typeof environment === 'string' ? undefined : environment
+  const isPlain = typeof clientSecret === 'string'
+  const source = isPlain ? JSON.stringify(clientSecret) : mapOf(clientSecret)
+  return `# yaml-language-server: $schema=./${SCHEMA_FILE}
+# Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
+# procore-proxy schema > ${SCHEMA_FILE}
+# ${isPlain ? 'It holds a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
+# A running proxy takes over changes by itself. procore-proxy check tries them.
+
+# Tools on this machine call http://127.0.0.1:8377.
+listen: 127.0.0.1:8377
+
+# production (On-Demand Sandboxes too), sandbox, monthly-sandbox, federal, or one of your own.
+environment: ${custom ? 'custom' : environment}
+${custom ? `environments:\n  custom: ${mapOf(custom)}\n` : ''}
+companies:
+  # The name is yours. It is used in URLs (/main/rest/v1.0/me), logs and metrics.
+  main:
+    id: ${JSON.stringify(companyId)}
+    # read-only lets GET, HEAD and OPTIONS through; read-write lets writes through too.
+    access: ${access}
+    serviceAccount:
+      clientId: ${JSON.stringify(clientId)}
+      # A variable, another file or a program can hold it instead: { env: NAME }, { file: PATH }, { command: [PROGRAM] }
+      clientSecret: ${source}
+  # Add another company here, with a name, an id and a serviceAccount of its own. If one account serves several
+  # companies, move it to \`serviceAccounts\` and name it in each company.
+`
+}
+
+function mapOf(values: object): string {
+  const pairs = Object.entries(values).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
+  return `{ ${pairs.join(', ')} }`
+}
+
+/** The beginning of the name of the folder in which the file is written first. */
+const DRAFT = '.procore-proxy-'
+
+/** Refuses a path that cannot be written, before any question is asked. */
+async function checkPlace(file: string, force: boolean): Promise<void> {
+  const there = await lookAt(file)
+  if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
+  if (there !== undefined && !force) {
+    throw usageError(`${file} exists: overwrite it with --force, or name another with --output FILE`)
+  }
+  let folder = dirname(file)
+  while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
+  await writing(file, async () => rmdir(await mkdtemp(join(folder, DRAFT))))
+}
+
+/** What is at this path; a dangling link counts as a file. */
+async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
+  try {
+    return (await lstat(path)).isDirectory() ? 'folder' : 'file'
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    return ['ENOENT', 'ENOTDIR'].includes(code) ? undefined : 'file'
+  }
+}
+
+/**
+ * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
+ * Without `force`, a file that has appeared in the meantime is not overwritten.
+ */
+async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
+  await writing(file, async () => {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    // The target of a link is replaced, not the link.
+    const target = force ? await realpath(file).catch(() => file) : file
+    const folder = await mkdtemp(join(dirname(target), DRAFT))
+    try {
+      const draft = join(folder, 'draft')
+      await writeFile(draft, text, { mode: 0o600, flush: true })
+      // Unlike rename, link never replaces an existing file.
+      await (force ? rename(draft, target) : link(draft, target))
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+}
+
+/** Writes without being interrupted by signals; throws CommandError if the file cannot be written. */
+function writing(file: string, work: () => Promise<void>): Promise<void> {
+  return undisturbed(work).catch(({ code }: NodeJS.ErrnoException) => {
+    const reason = `cannot be written (${code}): check its folder, or name another file with --output FILE`
+    const appeared = 'has appeared in the meantime; nothing was overwritten'
+    throw new CommandError(`${file} ${code === 'EEXIST' ? appeared : reason}`)
+  })
+}
+
+/** Keeps signals from ending the process during work that takes a few milliseconds. */
+export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  const hold = () => {}
+  for (const signal of signals) process.on(signal, hold)
+  try {
+    return await work()
+  } finally {
+    for (const signal of signals) process.off(signal, hold)
+  }
 }

@@ -2,25 +2,24 @@
 import { randomBytes } from 'node:crypto'
 import { usageError } from './exit.ts'
 
-/** Of randomness; 32 characters of base64url. */
-const KEY_BYTES = 24
-const NAME = /^[a-z0-9][a-z0-9-]*$/
+export async function key(name: string): Promise<void> {
+  process.stdout.write(keyInstructions(name, newKey()))
+}
 
 /** A new key: 192 random bits, in characters that need no quotes in a header, a shell or YAML. */
 export function newKey(): string {
   for (;;) {
-    const key = randomBytes(KEY_BYTES).toString('base64url')
+    const key = randomBytes(24).toString('base64url')
     // A key that begins with a dash would be taken for a flag.
     if (!key.startsWith('-')) return key
   }
 }
 
-/**
- * What `procore-proxy key NAME` prints: how to store the key, and the lines for the configuration. Throws CommandError for a
- * name that can't be a caller's.
- */
+/** What is printed. Throws CommandError for a name that can't be a caller's. */
 export function keyInstructions(name: string, key: string): string {
-  if (!NAME.test(name)) throw usageError('Write a name of small letters, digits and dashes, such as excel.')
+  if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
+    throw usageError('Write a name of small letters, digits and dashes, such as excel.')
+  }
   const variable = `${name.toUpperCase().replaceAll('-', '_')}_KEY`
   return `The key of ${name}, which is shown only once:
 
@@ -37,8 +36,4 @@ callers:
 
 ${name} sends it as "Procore-Proxy-Key: KEY", as "Authorization: Bearer KEY", or as the password of Basic authentication.
 `
-}
-
-export async function key(name: string): Promise<void> {
-  process.stdout.write(keyInstructions(name, newKey()))
 }

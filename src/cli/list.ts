@@ -7,12 +7,11 @@ import { join } from 'node:path'
 import { Agent } from 'undici'
 import { type Config, type ListenAddress, Secret } from '../config/config.ts'
 import { type CollectRequest, collectList } from '../lists/collect.ts'
-import { createLogger } from '../observe/log.ts'
+import { createLogger, type Logger } from '../observe/log.ts'
 import { buildServer } from '../server.ts'
+import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError, usageError } from './exit.ts'
-import { ListProgress } from './list-progress.ts'
-import type { Options } from './options.ts'
 
 /** Writes the list at `path`, such as `/acme/rest/v1.0/rfis?project_id=*`; throws CommandError where anything is missing. */
 export async function list(path: string, { format = 'csv', output, ...flags }: Options): Promise<void> {
@@ -21,15 +20,17 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
   }
   const config = await readConfig(flags)
-  const progress = new ListProgress(process.stderr)
+  const progress = listProgress(process.stderr)
+  // The progress bar is fed from the log.
+  const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const part = output === undefined ? undefined : `${output}.part`
-  const { skipped, failure } = await withProxy(config, progress, (proxy) =>
+  const { skipped, failure } = await withProxy(config, log, (proxy) =>
     collectList({
       ...proxy,
       url: `${proxy.url}${prefix}/_proxy/${format}${route}`,
       output: () => (part === undefined ? process.stdout : createWriteStream(part)),
     }),
-  ).finally(() => progress.end())
+  ).finally(progress.end)
   if (failure !== undefined) {
     if (part !== undefined) await rm(part, { force: true })
     throw new CommandError(failure)
@@ -42,7 +43,7 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
 /** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */
 async function withProxy<T>(
   config: Config,
-  progress: ListProgress,
+  log: Logger,
   use: (proxy: Pick<CollectRequest, 'dispatcher' | 'url' | 'headers'>) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
@@ -52,8 +53,6 @@ async function withProxy<T>(
     ? { kind: 'unix', path, mode: 0o600 }
     : { kind: 'tcp', host: '127.0.0.1', port: 0 }
   const key = randomUUID()
-  // The progress bar is fed from the log.
-  const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const server = await buildServer(closedConfig(config, address, key), { log })
   const dispatcher = new Agent(hasSockets ? { connect: { socketPath: path } } : {})
   try {
@@ -78,4 +77,48 @@ function closedConfig(config: Config, address: ListenAddress, key: string): Conf
     metricsListen: undefined,
     lists: { ...config.lists, enabled: true },
   }
+}
+
+interface Line {
+  readonly msg?: string
+  readonly received?: number
+  readonly total?: number
+  readonly project?: { readonly number: number; readonly of: number }
+  readonly projects?: readonly string[]
+}
+
+const BAR = 30
+
+/** A destination for the proxy's log that shows the progress on a terminal, and the projects that are missing anywhere. */
+export function listProgress(terminal: NodeJS.WriteStream) {
+  let rows = 0
+  let before = 0
+  let current = 0
+  const show = ({ received = 0, total, project = { number: 1, of: 1 } }: Line) => {
+    if (project.number !== current) before = rows
+    current = project.number
+    rows = before + received
+    if (!terminal.isTTY) return
+    const share = total ? Math.min(1, received / total) : 0
+    const done = (project.number - 1 + share) / project.of
+    const filled = Math.round(done * BAR)
+    const bar = '█'.repeat(filled) + '░'.repeat(BAR - filled)
+    const where = project.of > 1 ? `, project ${project.number} of ${project.of}` : ''
+    const percent = `${Math.floor(done * 100)} %`
+    terminal.write(`\r\x1b[K${bar} ${percent}  ${rows.toLocaleString('en')} rows${where}`)
+  }
+  /** Removes the progress bar. */
+  const end = () => {
+    if (terminal.isTTY) terminal.write('\r\x1b[K')
+  }
+  /** Receives a line of the log, in JSON. */
+  const write = (text: string) => {
+    const line = JSON.parse(text) as Line
+    if (line.msg === 'a page of a list') show(line)
+    else if (line.projects !== undefined) {
+      end()
+      terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)
+    }
+  }
+  return { write, end }
 }

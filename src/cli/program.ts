@@ -2,8 +2,7 @@
 import { styleText } from 'node:util'
 import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../observe/version.ts'
-import { COMMANDS, type CommandSpec } from './commands.ts'
-import type { OptionSpec, Options } from './options.ts'
+import { COMMANDS, type CommandSpec, type OptionSpec, type Options } from './commands.ts'
 
 export const PROGRAM = 'procore-proxy'
 export const SUMMARY = 'A local reverse proxy that logs in to Procore for programs that cannot.'
@@ -54,42 +53,36 @@ function addCommand(program: Command, spec: CommandSpec): void {
   for (const option of spec.options ?? []) command.addOption(toOption(option))
 }
 
-function toOption(spec: OptionSpec): Option {
+/** A flag given twice is an error, because one of its values would be ignored. */
+function toOption({ repeatable, ...spec }: OptionSpec): Option {
   const option = new Option(spec.flags, spec.about)
   if (spec.choices) option.choices(spec.choices)
   if (spec.fallback !== undefined) option.default(spec.fallback, spec.shown ?? String(spec.fallback))
   if (spec.conflicts) option.conflicts([...spec.conflicts])
-  if (option.required) option.argParser(reader(spec))
-  return option
-}
-
-/** Reads a value. A flag given twice is an error, because one of its values would be ignored. */
-function reader({ flags, choices, parse, repeatable }: OptionSpec) {
+  if (!option.required) return option
+  const parse = spec.choices ? option.parseArg : spec.parse
   let isGiven = false
-  return (text: string, before: unknown): unknown => {
-    if (choices?.includes(text) === false)
-      throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`)
-    const value = parse === undefined ? text : parse(text)
+  return option.argParser((text: string, before: unknown): unknown => {
+    const value = parse === undefined ? text : parse(text, undefined)
     if (repeatable) return [...((before as unknown[] | undefined) ?? []), value]
-    if (isGiven) throw new InvalidArgumentError(`Give ${flags.split(' ').at(-2)} only once.`)
+    if (isGiven) throw new InvalidArgumentError(`Give ${spec.flags.split(' ').at(-2)} only once.`)
     isGiven = true
     return value
-  }
+  })
 }
 
 /** The end of a command's help: examples, variables, exit statuses and the page to read. */
-export function helpSections({ examples, variables, exits, docs }: CommandSpec): string {
-  const indented = (lines: readonly string[]) => lines.map((line) => `  ${line}\n`).join('')
-  const sections = [
-    ['Examples:', indented(examples)],
-    ['Environment variables:', variables === undefined ? '' : indented(variables)],
-    ['Exit status:', indented(exits.flatMap((when, status) => (when === '' ? [] : `${status}  ${when}`)))],
-    ['Documentation:', indented([docs])],
-  ] as const
-  return sections
-    .map(([title, text]) => (text === '' ? '' : `\n${bold(title)}\n${text}`))
-    .join('')
-    .trimEnd()
+export function helpSections({ examples, variables = [], exits, docs }: CommandSpec): string {
+  const sections = {
+    'Examples:': examples,
+    'Environment variables:': variables,
+    'Exit status:': exits.flatMap((when, status) => (when === '' ? [] : `${status}  ${when}`)),
+    'Documentation:': [docs],
+  }
+  return Object.entries(sections)
+    .filter(([, lines]) => lines.length > 0)
+    .map(([title, lines]) => `\n${bold(title)}\n${lines.map((line) => `  ${line}`).join('\n')}`)
+    .join('\n')
 }
 
 function bold(text: string): string {

@@ -8,10 +8,9 @@ import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/version.ts'
 import type { RecordingMode } from '../recordings/session.ts'
 import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
+import type { Options } from './commands.ts'
 import { readConfig, withDraft } from './config.ts'
-import { CommandError, EXIT, usageError } from './exit.ts'
-import type { Options } from './options.ts'
-import { goOnWithoutOutput } from './output.ts'
+import { CommandError, EXIT, goOnWithoutOutput, usageError } from './exit.ts'
 
 /** A reader of the log that has not taken its last lines by then does not get them. */
 const LONGEST_LAST_WRITE_MS = 1_000
@@ -67,7 +66,7 @@ export function recordingMode({ record, replay, replayElseRecord }: Options): Re
  * recordings. Throws CommandError if the folder contains no recordings.
  */
 export async function readReplayConfig(folder: string, options: Options): Promise<Config> {
-  const hasFile = await findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
+  const hasFile = findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }

@@ -2,23 +2,29 @@
 import { styleText } from 'node:util'
 import { printable } from '../observe/readable.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
+import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError } from './exit.ts'
-import { askHealth, askLocal, isLoopbackUrl, localUrl } from './local.ts'
-import type { Options } from './options.ts'
 import { renderTable, wrapped } from './table.ts'
+import { askHealth, askLocal, localUrl } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
+/** A unix socket, and an address that only this machine reaches. */
+const ON_THIS_MACHINE = /^unix:|^https?:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|$)/i
 
 export async function status(options: Options): Promise<void> {
   const url = await localUrl(options)
   const health = await askHealth(url, 'live', TIMEOUT_MS)
-  if (health.kind === 'other') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
+  if (typeof health === 'object') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
   const headers = { 'procore-proxy-request': 'true', ...(await keyHeader(url, options)) }
   const { status, body } = await askLocal(url, { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers })
   const shown = fieldsOf(body)
   if (status !== 200 || !Array.isArray(shown.companies) || !Array.isArray(shown.accounts)) {
-    throw new CommandError(`${url} answered ${status}${problemText(shown.detail, shown.help)}`)
+    const { detail, help } = shown
+    // The proxy's explanation of a refusal. The body of another server is not shown.
+    const isOurs = typeof detail === 'string' && typeof help === 'string'
+    const why = isOurs ? printable(`: ${detail} ${help}`) : ', which is not the status of a procore-proxy'
+    throw new CommandError(`${url} answered ${status}${why}`)
   }
   const text = options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown as Status)
   process.stdout.write(text)
@@ -33,19 +39,13 @@ export async function status(options: Options): Promise<void> {
 async function keyHeader(url: string, { url: given, config: file }: Options) {
   const fromVariable = process.env['PROCORE_PROXY_KEY']
   if (fromVariable) return { 'procore-proxy-key': fromVariable }
-  if (given !== undefined || !isLoopbackUrl(url)) return {}
+  if (given !== undefined || !ON_THIS_MACHINE.test(url)) return {}
   // A user who cannot read the secrets may still ask a proxy that requires no key.
   const config = await readConfig({ config: file }).catch(() => undefined)
   const callers = config?.callers ?? []
   const caller = callers.find(({ companies }) => companies === undefined) ?? callers[0]
   const key = config?.guard.clientKeys[0] ?? caller?.keys[0]
   return key === undefined ? {} : { 'procore-proxy-key': key.reveal() }
-}
-
-/** The proxy's explanation of a refusal. The body of another server is not shown. */
-function problemText(detail: unknown, help: unknown): string {
-  if (typeof detail === 'string' && typeof help === 'string') return printable(`: ${detail} ${help}`)
-  return ', which is not the status of a procore-proxy'
 }
 
 /** The fields of a JSON object; none if it is another text. */
@@ -65,36 +65,25 @@ const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 export function reportStatus(url: string, shown: Status): string {
   const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts } = shown
   const { lastErrors, warnings } = shown
+  // Also where the output is no terminal.
+  const width = process.stdout.columns || 100
   const state = ready ? styleText('green', 'ready') : styleText('red', 'not ready')
+  const head = `procore-proxy ${printable(version)} at ${url}: ${state}, up ${span(uptimeSeconds)}, ${inFlight} in flight\n`
   const addresses = listeners.map(
     ({ url, company }) => `listening on ${url}${company === null ? '' : ` (${company})`}\n`,
   )
   const parts = [
-    `procore-proxy ${printable(version)} at ${url}: ${state}, up ${span(uptimeSeconds)}, ${inFlight} in flight\n`,
-    safe(addresses.join('')),
-    table(COMPANY_HEAD, companies.map(companyRow)),
-    table(ACCOUNT_HEAD, accounts.map(accountRow)),
+    addresses.join(''),
+    renderTable(COMPANY_HEAD, companies.map(companyRow), width),
+    renderTable(ACCOUNT_HEAD, accounts.map(accountRow), width),
   ]
-  if (lastErrors.length > 0) parts.push(`last errors\n${table(ERROR_HEAD, lastErrors.map(errorRow))}`)
-  if (warnings.length > 0) parts.push(`warnings\n${warnings.map(warningLines).join('')}`)
-  return parts.join('\n')
-}
-
-/** Also where the output is no terminal. */
-function width(): number {
-  return process.stdout.columns || 100
-}
-
-function table(head: readonly string[], rows: readonly string[][]): string {
-  return safe(renderTable(head, rows, width()))
-}
-
-function warningLines(text: string): string {
-  return `- ${wrapped(printable(text), width() - 2).join('\n  ')}\n`
-}
-
-function safe(text: string): string {
-  return text.split('\n').map(printable).join('\n')
+  if (lastErrors.length > 0) {
+    parts.push(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow), width)}`)
+  }
+  const items = warnings.map((text) => `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`)
+  if (items.length > 0) parts.push(`warnings\n${items.join('')}`)
+  const safe = (text: string) => text.split('\n').map(printable).join('\n')
+  return [head, ...parts.map(safe)].join('\n')
 }
 
 function companyRow(company: CompanyStatus): string[] {

@@ -15,26 +15,19 @@ export function renderTable(
   width: number = process.stdout.columns || Number.POSITIVE_INFINITY,
 ): string {
   const all = [head, ...rows]
-  const longest = head.map((_, column) => Math.max(...all.map((row) => lengthOf(row[column] ?? ''))))
-  const widths = narrowed(longest, width - GAP.length * (head.length - 1))
-  return all.map((row) => renderRow(row, widths)).join('')
-}
-
-function narrowed(widths: readonly number[], total: number): number[] {
-  const fitted = [...widths]
-  for (let excess = fitted.reduce((sum, each) => sum + each, 0) - total; excess > 0; excess--) {
-    const widest = Math.max(...fitted)
+  const widths = head.map((_, column) => Math.max(...all.map((row) => lengthOf(row[column] ?? ''))))
+  const total = widths.reduce((sum, each) => sum + each + GAP.length, -GAP.length)
+  for (let excess = total - width; excess > 0; excess--) {
+    const widest = Math.max(...widths)
     if (widest <= NARROWEST) break
-    fitted[fitted.lastIndexOf(widest)] = widest - 1
+    widths[widths.lastIndexOf(widest)] = widest - 1
   }
-  return fitted
-}
-
-function renderRow(row: readonly string[], widths: readonly number[]): string {
-  const cells = widths.map((width, column) => wrapped(row[column] ?? '', width))
-  const lines = Array.from({ length: Math.max(...cells.map((cell) => cell.length)) }, (_, line) =>
-    cells.map((cell, column) => padded(cell[line] ?? '', widths[column] ?? 0)).join(GAP),
-  )
+  const lines = all.flatMap((row) => {
+    const cells = widths.map((width, column) => wrapped(row[column] ?? '', width))
+    return Array.from({ length: Math.max(...cells.map((cell) => cell.length)) }, (_, line) =>
+      cells.map((cell, column) => padded(cell[line] ?? '', widths[column]!)).join(GAP),
+    )
+  })
   return lines.map((line) => `${line.trimEnd()}\n`).join('')
 }
 

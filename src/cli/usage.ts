@@ -1,7 +1,8 @@
 // The command `usage`: streams an audit file in bounded memory, and prints its requests by caller, route, status and day.
 import { createReadStream } from 'node:fs'
+import papaparse from 'papaparse'
+import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
-import type { Options } from './options.ts'
 
 /** What requests can be counted by. */
 const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const
@@ -34,8 +35,6 @@ export function usageColumns(text: string): readonly UsageColumn[] {
   throw usageError(`--by ${text}: ${JSON.stringify(unknown)} is not one of ${USAGE_COLUMNS.join(', ')}.`)
 }
 
-type Usage = Awaited<ReturnType<typeof addUpUsage>>
-
 /**
  * Adds up an audit file: a row for each combination of values of the columns, the most requests first, with the mean
  * duration. Skipped lines are damaged, or incomplete after a power cut. Throws the error of the file system if the file
@@ -52,7 +51,7 @@ export async function addUpUsage(file: string, by: readonly UsageColumn[] = ['ca
         skippedLines++
         continue
       }
-      let key = by.map((column) => columnOf(entry, column)).join('\t')
+      let key = by.map((column) => entry[column].replaceAll('\t', ' ')).join('\t')
       if (!groups.has(key) && groups.size >= MOST_GROUPS) key = by.map(() => OTHERS).join('\t')
       const group = groups.get(key) ?? { requests: 0, totalMs: 0 }
       group.requests++
@@ -69,12 +68,19 @@ export async function addUpUsage(file: string, by: readonly UsageColumn[] = ['ca
 }
 
 /** The result as CSV (RFC 4180) or as columns for a terminal, with a header row. */
-export function formatUsage({ by, rows }: Usage, format: 'table' | 'csv'): string {
+export function formatUsage(
+  { by, rows }: Awaited<ReturnType<typeof addUpUsage>>,
+  format: 'table' | 'csv',
+): string {
   const table = [
     [...by, 'requests', 'meanMs'],
     ...rows.map(({ values, requests, meanMs }) => [...values, String(requests), String(meanMs)]),
   ]
-  if (format === 'csv') return table.map((row) => `${row.map(csvField).join(',')}\r\n`).join('')
+  if (format === 'csv') {
+    // A quote in front of what a spreadsheet would run as a formula.
+    const safe = table.map((row) => row.map((text) => text.replace(/^(?=[=+\-@\t\r])/, "'")))
+    return `${papaparse.unparse(safe, { newline: '\r\n' })}\r\n`
+  }
   const widths = table[0]!.map((_, at) => table.reduce((most, row) => Math.max(most, row[at]!.length), 0))
   const pad = (text: string, at: number) =>
     at < by.length ? text.padEnd(widths[at]!) : text.padStart(widths[at]!)
@@ -83,34 +89,25 @@ export function formatUsage({ by, rows }: Usage, format: 'table' | 'csv'): strin
 
 /** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
 export function routeOf(path: string): string {
-  const mark = path.indexOf('?')
-  const bare = mark === -1 ? path : path.slice(0, mark)
+  const [bare = ''] = path.split('?', 1)
   return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
 }
 
-/** A line as the proxy writes it, if no value in it needs an escape; JSON.parse would take longer. */
-const PLAIN_LINE =
-  /^\{"time":"(?<time>[^"\\]*)","reqId":"[^"\\]*"(?:,"caller":"(?<caller>[^"\\]*)")?(?:,"company":"[^"\\]*")?(?:,"environment":"[^"\\]*")?,"method":"(?<method>[^"\\]*)","path":"(?<path>[^"\\]*)","status":(?:(?<status>\d+)|null),"durationMs":(?<durationMs>[\d.]+)(?:,"cause":"[^"\\]*")?\}$/
-
-/** The texts of a line, and its duration; undefined if it is damaged. */
+/** The columns of a line, and its duration; undefined if it is damaged. */
 function entryOf(line: string) {
-  const plain = PLAIN_LINE.exec(line)?.groups
-  let value: Record<string, unknown> | undefined = plain
   try {
-    value ??= JSON.parse(line) as Record<string, unknown>
+    const { time, caller, method, path, status, durationMs } = JSON.parse(line) as Record<string, unknown>
+    if (typeof time !== 'string' || typeof method !== 'string' || typeof path !== 'string') return undefined
+    return {
+      caller: String(caller ?? ''),
+      route: `${method} ${routeOf(path)}`,
+      status: String(status ?? ''),
+      day: time.slice(0, 10),
+      durationMs: typeof durationMs === 'number' ? durationMs : 0,
+    }
   } catch {
     return undefined
   }
-  const { time, caller = '', method, path, status, durationMs } = value ?? {}
-  if (typeof time !== 'string' || typeof method !== 'string' || typeof path !== 'string') return undefined
-  const ms = plain !== undefined || typeof durationMs === 'number' ? Number(durationMs) : 0
-  return { time, caller: String(caller), method, path, status: String(status ?? ''), durationMs: ms }
-}
-
-function columnOf(entry: NonNullable<ReturnType<typeof entryOf>>, column: UsageColumn): string {
-  if (column === 'day') return entry.time.slice(0, 10)
-  const text = column === 'route' ? `${entry.method} ${routeOf(entry.path)}` : entry[column]
-  return text.replaceAll('\t', ' ')
 }
 
 /** The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the beginning. */
@@ -122,10 +119,4 @@ async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
     yield lines
   }
   yield [rest]
-}
-
-/** Puts a quote in front of a text that a spreadsheet would run as a formula. */
-function csvField(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }

@@ -1,18 +1,66 @@
 // The fake's API server: checks token, company and budget, then calls a route.
 import { randomUUID } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
-import { type Answer, apiError, type HeaderFields, mergeFields } from './answer.ts'
-import type { FakeCompany } from './data.ts'
-import { type Faults, play, RATE_LIMIT_TEXT } from './faults.ts'
+import {
+  type Answer,
+  apiError,
+  type Faults,
+  type HeaderFields,
+  mergeFields,
+  play,
+  RATE_LIMIT_TEXT,
+} from './answer.ts'
+import type { Shelf } from './data.ts'
 import type { Handler } from './listener.ts'
-import type { IssuedToken } from './login.ts'
-import type { RateLimits, RateReading } from './rate-limit.ts'
+import type { Tokens } from './login.ts'
 import { answerRoute, type Call } from './routes.ts'
 
+/** Requests allowed in an hour and in the spike window of (by default) ten seconds; `Infinity` for no limit. */
+export interface RateLimitOptions {
+  hourly?: number
+  spike?: number
+  spikeSeconds?: number
+}
+
+type RateReading = ReturnType<ReturnType<typeof rateLimits>>
+
+/**
+ * Procore's two rate limits, hourly and spike, for each client and company (rate_limiting.md). The function counts one
+ * request and gives the window that is closest to exhaustion, whose `reset` is in whole seconds since 1970; undefined
+ * without limits. A window starts with its first request, so that no test runs across a boundary.
+ */
+export function rateLimits(
+  { hourly = 3600, spike = 100, spikeSeconds = 10 }: RateLimitOptions,
+  now: () => number,
+) {
+  const all = new Map<string, { limit: number; lengthMs: number; startedAt: number; used: number }[]>()
+  return (clientId: string, companyId: string) => {
+    const at = now()
+    const key = JSON.stringify([clientId, companyId])
+    const windows = all.get(key) ?? [
+      { limit: spike, lengthMs: spikeSeconds * 1000, startedAt: at, used: 0 },
+      { limit: hourly, lengthMs: 3_600_000, startedAt: at, used: 0 },
+    ]
+    all.set(key, windows)
+    for (const window of windows) {
+      if (at >= window.startedAt + window.lengthMs) Object.assign(window, { startedAt: at, used: 0 })
+    }
+    const exceeded = windows.some(({ used, limit }) => used >= limit)
+    if (!exceeded) for (const window of windows) window.used += 1
+    const [scarcest] = windows.toSorted((a, b) => a.limit - a.used - (b.limit - b.used))
+    const { limit, used, startedAt, lengthMs } = scarcest!
+    if (limit === Number.POSITIVE_INFINITY) return undefined
+    return { limit, remaining: limit - used, reset: Math.ceil((startedAt + lengthMs) / 1000), exceeded }
+  }
+}
+
 /** What the API server needs. */
-interface ApiDeps extends Omit<Call, 'exchange' | 'company' | 'token'> {
+interface ApiDeps extends Pick<Call, 'paging' | 'apiOrigin' | 'storageOrigin'> {
+  readonly tokens: Tokens
   readonly faults: Faults
-  readonly rateLimits: RateLimits
+  /** By company id. */
+  readonly shelves: ReadonlyMap<string, Shelf>
+  readonly spend: ReturnType<typeof rateLimits>
   readonly gzip: boolean
 }
 
@@ -22,30 +70,26 @@ const NO_COMPANY_TEXT =
 
 /** Answers every API request: faults first, then 401, 400 without a company, 403, 429, then the route. */
 export function createApi(deps: ApiDeps): Handler {
-  const { tokens, faults, rateLimits, data } = deps
+  const { tokens, faults, spend, shelves } = deps
   return async (exchange) => {
     const { entry, path } = exchange
-    const token = tokens.ofHeader(entry.headers['authorization'])
-    if (token !== undefined) entry.tokenSerial = token.serial
-    const company = token && companyOf(token, entry.headers['procore-company-id'])
+    const token = tokens.sentIn(entry)
+    const id = entry.headers['procore-company-id']
+    const isKnown = token !== undefined && id !== undefined && tokens.companiesOf(token.clientId).includes(id)
+    const shelf = isKnown ? shelves.get(id) : undefined
+    const isConnected = shelf !== undefined && shelf.company.connected !== false
     // Failed calls count against the budget too (rate_limiting.md).
-    const reading = token && company && rateLimits.spend(token.clientId, company.id)
+    const reading = isConnected && token ? spend(token.clientId, shelf.company.id) : undefined
     const ordinary = async (): Promise<Answer> => {
       if (token === undefined || !tokens.isAlive(token)) return unauthorized(path)
-      if (entry.headers['procore-company-id'] === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
-      if (company === undefined) return apiError(path, 403, 'App is not connected to this company.')
+      if (id === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
+      if (!isConnected) return apiError(path, 403, 'App is not connected to this company.')
       if (reading?.exceeded) return apiError(path, 429, RATE_LIMIT_TEXT)
-      const answer = await answerRoute({ ...deps, exchange, company, token })
+      const answer = await answerRoute({ ...deps, ...shelf, exchange, token })
       return deps.gzip && /\bgzip\b/.test(entry.headers['accept-encoding'] ?? '') ? gzipped(answer) : answer
     }
     const fault = faults.next(faults.api, entry.method, entry.url) ?? {}
     await play(exchange, fault, baseHeaders(reading), ordinary)
-  }
-
-  function companyOf(token: IssuedToken, id: string | undefined): FakeCompany | undefined {
-    if (id === undefined || !tokens.companiesOf(token.clientId).includes(id)) return undefined
-    const company = data.company(id)
-    return company?.connected === false ? undefined : company
   }
 }
 
@@ -64,7 +108,7 @@ function unauthorized(path: string): Answer {
   return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenge } }
 }
 
-function baseHeaders(reading: RateReading | undefined): HeaderFields {
+function baseHeaders(reading: RateReading): HeaderFields {
   const budget = reading && {
     'X-Rate-Limit-Limit': String(reading.limit),
     'X-Rate-Limit-Remaining': String(reading.remaining),

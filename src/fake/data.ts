@@ -1,6 +1,4 @@
 // The companies of the fake with their projects, RFIs and budgets.
-import type { LongList } from './paging.ts'
-
 /** A company of the fake. */
 export interface FakeCompany {
   /** Decimal digits, of any length. */
@@ -36,68 +34,45 @@ const SUBJECTS = [
   'Paint for the lobby',
 ]
 
-interface Shelf {
-  readonly company: FakeCompany
-  readonly projects: Map<string, Project>
-  nextId: bigint
-}
+/** A company with its projects by id, in order of creation. */
+export type Shelf = ReturnType<typeof fillShelf>
 
-/** The companies with their projects. */
-export class Data {
-  readonly #shelves: ReadonlyMap<string, Shelf>
-  readonly #now: () => number
-
-  constructor(companies: readonly FakeCompany[], now: () => number) {
-    this.#now = now
-    this.#shelves = new Map(companies.map((company, place) => [company.id, this.#fill(company, place)]))
-  }
-
-  /** A company by its id. */
-  company(id: string): FakeCompany | undefined {
-    return this.#shelves.get(id)?.company
-  }
-
-  /** A company's projects by id, in order of creation. */
-  projects({ id }: FakeCompany): Map<string, Project> {
-    return this.#shelves.get(id)!.projects
-  }
-
-  /** Adds a project to a company. */
-  addProject({ id }: FakeCompany, name: string): Project {
-    return this.#add(this.#shelves.get(id)!, name)
-  }
-
-  #fill(company: FakeCompany, place: number): Shelf {
-    // In the new regions, ids of projects and companies are larger than 32 bits.
-    const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
-    const nextId = first + BigInt(place) * 1_000_000n + 1n
-    const shelf = { company, projects: new Map<string, Project>(), nextId }
-    for (let index = place; index < place + (company.projects ?? 45); index += 1) {
-      this.#add(shelf, `${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`)
-    }
-    return shelf
-  }
-
-  #add(shelf: Shelf, name: string): Project {
-    const id = String(shelf.nextId++)
-    const city = CITIES[shelf.projects.size % CITIES.length]!
-    const createdAt = new Date(this.#now()).toISOString()
+/** Fills the shelf of a company; no two companies share ids if each has another `place`. */
+export function fillShelf(company: FakeCompany, place: number, now: () => number) {
+  // In the new regions, ids of projects and companies are larger than 32 bits.
+  const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
+  let nextId = first + BigInt(place) * 1_000_000n + 1n
+  const projects = new Map<string, Project>()
+  const addProject = (name: string): Project => {
+    const id = String(nextId++)
+    const city = CITIES[projects.size % CITIES.length]!
+    const createdAt = new Date(now()).toISOString()
     const project = { id, name, number: `P-${id.slice(-4)}`, city, active: true, createdAt }
-    shelf.projects.set(id, project)
+    projects.set(id, project)
     return project
   }
+  for (let index = place; index < place + (company.projects ?? 45); index += 1) {
+    addProject(`${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`)
+  }
+  return { company, projects, addProject }
+}
+
+/** A list of which only the requested page is created. */
+export interface LongList {
+  readonly length: number
+  item(index: number): unknown
 }
 
 /** A project in the shape of version 1. */
 export function projectV1(project: Project, company: FakeCompany): object {
   return {
-    id: number(project.id),
+    id: JSON.rawJSON(project.id),
     name: project.name,
     display_name: `${project.number} - ${project.name}`,
     project_number: project.number,
     city: project.city,
     active: project.active,
-    company: { id: number(company.id), name: company.name },
+    company: { id: JSON.rawJSON(company.id), name: company.name },
     created_at: project.createdAt,
   }
 }
@@ -111,13 +86,13 @@ export function projectV2({ id, name, number, active }: Project): object {
 export function rfisOf(project: Project, company: FakeCompany): LongList {
   const base = BigInt(project.id) * 1_000_000n + 1n
   const item = (index: number): object => ({
-    id: number(String(base + BigInt(index))),
+    id: JSON.rawJSON(String(base + BigInt(index))),
     number: String(index + 1),
     subject: SUBJECTS[index % SUBJECTS.length],
     status: index % 3 === 0 ? 'closed' : 'open',
     assignee:
       index % 5 === 4 ? null : { id: 100 + (index % PEOPLE.length), name: PEOPLE[index % PEOPLE.length] },
-    cost_impact: { status: 'yes_known', value: number(`${index % 7 === 0 ? '-' : ''}${index}.50`) },
+    cost_impact: { status: 'yes_known', value: JSON.rawJSON(`${index % 7 === 0 ? '-' : ''}${index}.50`) },
     questions: [{ id: index, body: 'Which one is right?' }],
     private: false,
     created_at: project.createdAt,
@@ -130,13 +105,8 @@ export function budgetsOf({ id, name }: Project): LongList {
   const item = (index: number): object => ({
     id: `${id}0${index + 1}`,
     name: `${name}, phase ${index + 1}`,
-    original_amount: number(`${(index + 1) * 1250}.00`),
+    original_amount: JSON.rawJSON(`${(index + 1) * 1250}.00`),
     currency: { iso_code: 'USD' },
   })
   return { length: 2, item }
-}
-
-/** A JSON number with all its digits, which a JavaScript number might lose. */
-function number(digits: string): unknown {
-  return JSON.rawJSON(digits)
 }

@@ -1,25 +1,100 @@
-// One HTTP server of the fake: records every request in the journal, then passes it to a handler.
+// One HTTP server of the fake, and the journal, which records every request that arrives at any of them.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { headOf } from '../forward/call.ts'
-import type { Journal, JournalEntry, ServerName } from './journal.ts'
+
+/** The fake's three servers. */
+export type ServerName = 'login' | 'api' | 'storage'
+
+/** One request as it arrived. The later fields are filled in while it proceeds. */
+export interface JournalEntry {
+  readonly server: ServerName
+  /** When the head arrived, in ms since 1970 by the fake's clock. */
+  readonly at: number
+  /** A number for the connection; two entries with the same number shared a socket. */
+  readonly socket: number
+  readonly httpVersion: string
+  readonly method: string
+  /** The request target, byte for byte. */
+  readonly url: string
+  readonly rawHeaders: readonly string[]
+  /** By lower-case name; values of repeated fields are joined with `, `. */
+  readonly headers: Readonly<Record<string, string>>
+  bodyBytes: number
+  /** The first 64 KiB of the body as UTF-8, once it has ended; absent if there was none. */
+  body?: string
+  /** SHA-256 in hex of the part of the body that arrived; empty until it ended or broke off. */
+  bodySha256: string
+  /** The caller disconnected before its body was complete. */
+  aborted: boolean
+  /** Which of the issued tokens (1, 2, …) was sent, valid or not. */
+  tokenSerial?: number
+  /** The status answered, once there is one. */
+  status?: number
+  /** `cut`: the connection ended before the answer did. */
+  answer: 'pending' | 'finished' | 'cut'
+}
+
+const MOST_ENTRIES = 20_000
+const MOST_BODIES = 500
+
+/** The received requests, oldest first, and the bodies of the last of them. It holds credentials as they were sent. */
+export class Journal {
+  #waiting: { test: (entry: JournalEntry) => boolean; found: (entry: JournalEntry) => void }[] = []
+  entries: JournalEntry[] = []
+
+  api(): JournalEntry[] {
+    return this.entries.filter(({ server }) => server === 'api')
+  }
+
+  storage(): JournalEntry[] {
+    return this.entries.filter(({ server }) => server === 'storage')
+  }
+
+  /** The token requests, including refused ones. */
+  tokenRequests(): JournalEntry[] {
+    return this.entries.filter(
+      ({ server, method, url }) =>
+        server === 'login' && method === 'POST' && /^\/oauth\/token\/?(?:\?|$)/.test(url),
+    )
+  }
+
+  /** Forgets everything so far. */
+  clear(): void {
+    this.entries = []
+  }
+
+  /** Resolves with the first entry, past or future, that passes the test; also tried when an entry changes. */
+  when(test: (entry: JournalEntry) => boolean): Promise<JournalEntry> {
+    const known = this.entries.find(test)
+    if (known !== undefined) return Promise.resolve(known)
+    return new Promise((found) => this.#waiting.push({ test, found }))
+  }
+
+  /** Adds a request whose head has arrived. */
+  add(entry: JournalEntry): void {
+    // A tenth at a time, so that a long run does not move the whole list for each request.
+    if (this.entries.length >= MOST_ENTRIES) this.entries.splice(0, MOST_ENTRIES / 10)
+    this.entries.push(entry)
+    delete this.entries.at(-1 - MOST_BODIES)?.body
+    this.changed(entry)
+  }
+
+  /** Notifies waiting tests that an entry has changed. */
+  changed(entry: JournalEntry): void {
+    this.#waiting = this.#waiting.filter(({ test, found }) => {
+      if (!test(entry)) return true
+      found(entry)
+      return false
+    })
+  }
+}
 
 /** A request and its response. */
-export interface Exchange {
-  readonly entry: JournalEntry
-  readonly response: ServerResponse
-  /** The target up to its `?`, not decoded. */
-  readonly path: string
-  readonly query: URLSearchParams
-  /** Aborted once the response is over, whichever side ended it. */
-  readonly over: AbortSignal
-  /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
-  received(): Promise<Buffer>
-  /** Writes raw bytes and ends the connection. */
-  sendRaw(bytes: string | Buffer): void
+export interface Exchange extends ReturnType<typeof open> {
   /** Ends the connection with a TCP reset. */
   reset(): void
 }
@@ -31,20 +106,17 @@ export type Handler = (exchange: Exchange) => Promise<void>
 export type Listener = Awaited<ReturnType<typeof listen>>
 
 const KEPT_BYTES = 64 * 1024
-const NO_BYTES_SHA256 = createHash('sha256').digest('hex')
+
+interface ListenOptions {
+  readonly port: number
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  readonly journal: Journal
+  readonly now: () => number
+}
 
 /** Starts a server; rejects if the port is in use. */
-export async function listen(
-  name: ServerName,
-  options: {
-    port: number
-    tls?: { cert: string; key: string } | undefined
-    journal: Journal
-    now: () => number
-  },
-  handler: Handler,
-) {
-  const server = options.tls === undefined ? createServer() : createTlsServer({ ...options.tls })
+export async function listen(name: ServerName, { port, tls, journal, now }: ListenOptions, handler: Handler) {
+  const server = tls === undefined ? createServer() : createTlsServer({ ...tls })
   // With TLS a request has only the TLS socket, but a reset needs the TCP socket below it.
   const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
   let serial = 0
@@ -62,17 +134,12 @@ export async function listen(
     /* c8 ignore next -- the socket broke before its request was handed over */
     if (connection === undefined) return
     const { method = '', url = '', rawHeaders, httpVersion } = request
-    const entry: JournalEntry = {
-      ...{ server: name, at: options.now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
-      ...{
-        headers: joinHeaders(rawHeaders),
-        bodyBytes: 0,
-        bodySha256: '',
-        aborted: false,
-        answer: 'pending',
-      },
-    }
-    const exchange = open(entry, request, response, options.journal)
+    const joined = Object.entries(headOf(rawHeaders)).map(([name, text]) => [name, [text].flat().join(', ')])
+    const headers = Object.fromEntries(joined)
+    const exchange = open(request, response, journal, {
+      ...{ server: name, at: now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
+      ...{ headers, bodyBytes: 0, bodySha256: '', aborted: false, answer: 'pending' },
+    })
     handler({ ...exchange, reset: () => void connection.socket.resetAndDestroy() }).catch((error: Error) => {
       if (!exchange.over.aborted) response.destroy(error)
     })
@@ -82,7 +149,7 @@ export async function listen(
   server.on('checkContinue', receive)
   // The server has no time limits, because tests hang and send slowly on purpose.
   Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
-  server.listen(options.port, '127.0.0.1')
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
@@ -98,12 +165,7 @@ export async function listen(
   }
 }
 
-function open(
-  entry: JournalEntry,
-  request: IncomingMessage,
-  response: ServerResponse,
-  journal: Journal,
-): Omit<Exchange, 'reset'> {
+function open(request: IncomingMessage, response: ServerResponse, journal: Journal, entry: JournalEntry) {
   journal.add(entry)
   const over = new AbortController()
   let body: Promise<Buffer> | undefined
@@ -122,23 +184,22 @@ function open(
   return {
     entry,
     response,
+    /** The target up to its `?`, not decoded. */
     path,
     query: new URLSearchParams(query.join('?')),
+    /** Aborted once the response is over, whichever side ended it. */
     over: over.signal,
-    received() {
+    /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
+    received(): Promise<Buffer> {
       if (body === undefined) {
         if (entry.headers['expect']?.toLowerCase() === '100-continue') response.writeContinue()
         body = readBody(request, entry, journal)
       }
       return body
     },
-    sendRaw: (bytes) => void request.socket.end(bytes),
+    /** Writes raw bytes and ends the connection. */
+    sendRaw: (bytes: string | Buffer) => void request.socket.end(bytes),
   }
-}
-
-function joinHeaders(rawHeaders: readonly string[]): Record<string, string> {
-  const joined = Object.entries(headOf(rawHeaders)).map(([name, text]) => [name, [text].flat().join(', ')])
-  return Object.fromEntries(joined)
 }
 
 /** Counts and hashes the whole body, and keeps only its beginning. */
@@ -152,7 +213,7 @@ async function readBody(request: IncomingMessage, entry: JournalEntry, journal: 
       entry.bodyBytes += chunk.length
     }
   } finally {
-    entry.bodySha256 = entry.bodyBytes === 0 ? NO_BYTES_SHA256 : hash.digest('hex')
+    entry.bodySha256 = hash.digest('hex')
     if (kept.length > 0) entry.body = Buffer.concat(kept).toString()
     journal.changed(entry)
   }

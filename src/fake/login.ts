@@ -1,8 +1,7 @@
 // The fake's login server: its clients, and the access tokens issued for their credentials.
 import { randomBytes } from 'node:crypto'
-import { type Answer, type HeaderFields, json, send } from './answer.ts'
-import { type Faults, play, type TokenFault } from './faults.ts'
-import type { Exchange, Handler } from './listener.ts'
+import { type Answer, type Fault, type Faults, type HeaderFields, json, play, send } from './answer.ts'
+import type { Exchange, Handler, JournalEntry } from './listener.ts'
 
 /** A service account of the fake, and the companies that it may use. */
 export interface FakeClient {
@@ -19,64 +18,49 @@ export interface IssuedToken {
   revoked: boolean
 }
 
+/** The login server's clients and tokens. */
+export type Tokens = ReturnType<typeof createTokens>
+
 /** Issues, recognises and revokes tokens. */
-export class Tokens {
-  readonly #clients: Map<string, FakeClient>
-  readonly #issued = new Map<string, IssuedToken>()
-  readonly #lifetimeMs: number
-  readonly #now: () => number
-
-  constructor(clients: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
-    this.#clients = new Map(clients.map((client) => [client.clientId, { ...client }]))
-    this.#lifetimeMs = lifetimeSeconds * 1000
-    this.#now = now
-  }
-
-  /** Issues a token for these credentials, as Procore's token endpoint answers; undefined if they are wrong. */
-  issue(clientId: string, clientSecret: string) {
-    if (this.#clients.get(clientId)?.clientSecret !== clientSecret) return undefined
-    const createdAt = this.#now()
-    const serial = this.#issued.size + 1
-    const expiresAt = createdAt + this.#lifetimeMs
-    const token = tokenText({ serial, exp: Math.floor(expiresAt / 1000) })
-    this.#issued.set(token, { serial, clientId, expiresAt, revoked: false })
-    const times = { expires_in: this.#lifetimeMs / 1000, created_at: Math.floor(createdAt / 1000) }
-    return { access_token: token, token_type: 'bearer', ...times }
-  }
-
-  /** The token of an `Authorization` header, valid or not. */
-  ofHeader(authorization = ''): IssuedToken | undefined {
-    return this.#issued.get(/^Bearer (\S+)$/i.exec(authorization)?.[1] ?? '')
-  }
-
-  /** Whether a token is neither revoked nor expired. */
-  isAlive(token: IssuedToken): boolean {
-    return !token.revoked && this.#now() < token.expiresAt
-  }
-
-  /** The companies that a client may use. */
-  companiesOf(clientId: string): readonly string[] {
-    return this.#clients.get(clientId)?.companyIds ?? []
-  }
-
-  /** Revokes all tokens, or those of one client. */
-  revokeAll(clientId?: string): void {
-    for (const token of this.#issued.values()) {
-      if (clientId === undefined || token.clientId === clientId) token.revoked = true
-    }
-  }
-
-  /** Gives a client a new secret and revokes its tokens; throws if there is no such client. */
-  resetSecret(clientId: string, newSecret: string): void {
-    const client = this.#clients.get(clientId)
-    if (client === undefined) throw new Error(`the fake Procore has no client ${clientId}`)
-    client.clientSecret = newSecret
-    this.revokeAll(clientId)
-  }
-
-  /** The texts of all issued tokens, oldest first. */
-  issued(): readonly string[] {
-    return [...this.#issued.keys()]
+export function createTokens(list: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
+  const clients = new Map(list.map((client) => [client.clientId, { ...client }]))
+  const issued = new Map<string, IssuedToken>()
+  return {
+    /** Issues a token for these credentials, as Procore's token endpoint answers; undefined if they are wrong. */
+    issue(clientId: string, clientSecret: string) {
+      if (clients.get(clientId)?.clientSecret !== clientSecret) return undefined
+      const createdAt = now()
+      const expiresAt = createdAt + lifetimeSeconds * 1000
+      const serial = issued.size + 1
+      const token = tokenText({ serial, exp: Math.floor(expiresAt / 1000) })
+      issued.set(token, { serial, clientId, expiresAt, revoked: false })
+      const times = { expires_in: lifetimeSeconds, created_at: Math.floor(createdAt / 1000) }
+      return { access_token: token, token_type: 'bearer', ...times }
+    },
+    /** The token that was sent in a request, valid or not; the entry then holds its number. */
+    sentIn(entry: Pick<JournalEntry, 'headers' | 'tokenSerial'>): IssuedToken | undefined {
+      const [, text = ''] = /^Bearer (\S+)$/i.exec(entry.headers['authorization'] ?? '') ?? []
+      const token = issued.get(text)
+      if (token !== undefined) entry.tokenSerial = token.serial
+      return token
+    },
+    /** Whether a token is neither revoked nor expired. */
+    isAlive: (token: IssuedToken) => !token.revoked && now() < token.expiresAt,
+    /** The companies that a client may use. */
+    companiesOf: (clientId: string) => clients.get(clientId)?.companyIds ?? [],
+    /** Revokes all tokens issued so far. */
+    revokeTokens() {
+      for (const token of issued.values()) token.revoked = true
+    },
+    /** Gives a client a new secret and revokes its tokens; throws if there is no such client. */
+    resetSecret(clientId: string, newSecret: string) {
+      const client = clients.get(clientId)
+      if (client === undefined) throw new Error(`the fake Procore has no client ${clientId}`)
+      client.clientSecret = newSecret
+      for (const token of issued.values()) token.revoked ||= token.clientId === clientId
+    },
+    /** The texts of all tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
+    issuedTokens: () => [...issued.keys()],
   }
 }
 
@@ -103,8 +87,9 @@ export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number
     const path = exchange.path.replace(/(?<=.)\/$/, '')
     if (method === 'POST' && path === '/oauth/token') {
       const fault = faults.next(faults.token === undefined ? [] : [faults.token], method, path)
-      const grant = async (): Promise<Answer> => changed(await grantToken(exchange, tokens), fault)
-      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, grant)
+      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, () =>
+        grantToken(exchange, tokens, fault?.mutate),
+      )
     }
     await exchange.received()
     const headers = { 'Content-Type': 'text/html' }
@@ -112,38 +97,19 @@ export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number
   }
 }
 
-/** Credentials are accepted in the body only, because a Basic header is not documented. */
-async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
-  const given = await parameters(exchange)
-  const grantType = given?.get('grant_type')
-  if (given === undefined || grantType === undefined) return oauthError(400, 'invalid_request')
+/** Credentials are accepted in a form only, as the proxy sends them. */
+async function grantToken(exchange: Exchange, tokens: Tokens, mutate: Fault['mutate']): Promise<Answer> {
+  const given = new URLSearchParams((await exchange.received()).toString())
+  const grantType = given.get('grant_type')
+  if (grantType === null) return oauthError(400, 'invalid_request')
   if (grantType !== 'client_credentials') return oauthError(400, 'unsupported_grant_type')
   const body = tokens.issue(given.get('client_id') ?? '', given.get('client_secret') ?? '')
-  return body === undefined ? oauthError(401, 'invalid_client') : json(200, body, NO_STORE)
-}
-
-function changed(answer: Answer, fault: TokenFault | undefined): Answer {
-  if (fault?.mutate === undefined || answer.status !== 200) return answer
-  const body: unknown = fault.mutate(JSON.parse(String(answer.body)) as Record<string, unknown>)
-  return { ...answer, body: JSON.stringify(body) ?? '' }
+  if (body === undefined) return oauthError(401, 'invalid_client')
+  return json(200, mutate === undefined ? body : mutate(body), NO_STORE)
 }
 
 function oauthError(status: number, error: keyof typeof TEXTS): Answer {
   const challenge = `Bearer realm="Doorkeeper", error="${error}", error_description="${TEXTS[error]}"`
   const headers = status === 401 ? { ...NO_STORE, 'WWW-Authenticate': challenge } : NO_STORE
   return json(status, { error, error_description: TEXTS[error] }, headers)
-}
-
-/** The body's parameters, in any of the three formats that Procore documents; undefined for other formats. */
-async function parameters(exchange: Exchange): Promise<Map<string, string> | undefined> {
-  const body = await exchange.received()
-  const type = exchange.entry.headers['content-type'] ?? ''
-  try {
-    const fields = type.startsWith('application/json')
-      ? Object.entries(JSON.parse(body.toString()) as object)
-      : await new Response(new Uint8Array(body), { headers: { 'content-type': type } }).formData()
-    return new Map([...fields].map(([name, value]) => [name, String(value)]))
-  } catch {
-    return undefined
-  }
 }

@@ -1,13 +1,10 @@
 // A fake Procore on loopback, for the demo and the tests: login server, API and file host, with faults on demand.
-import { createApi } from './api.ts'
-import { Data, type FakeCompany } from './data.ts'
-import { Faults } from './faults.ts'
-import { Journal, type ServerName } from './journal.ts'
-import { type Handler, type Listener, listen } from './listener.ts'
-import { createLogin, type FakeClient, Tokens } from './login.ts'
-import type { PagingOptions } from './paging.ts'
-import { type RateLimitOptions, RateLimits } from './rate-limit.ts'
-import { createStorage } from './storage.ts'
+import { Faults } from './answer.ts'
+import { createApi, type RateLimitOptions, rateLimits } from './api.ts'
+import { type FakeCompany, fillShelf } from './data.ts'
+import { type Handler, Journal, type Listener, listen, type ServerName } from './listener.ts'
+import { createLogin, createTokens, type FakeClient } from './login.ts'
+import { createStorage, type PagingOptions } from './routes.ts'
 
 /** The settings of the fake. Everything has a default. */
 export interface FakeOptions {
@@ -51,7 +48,8 @@ export async function startFakeProcore(options: FakeOptions = {}) {
   const clients = options.clients ?? [
     { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: companies.map(({ id }) => id) },
   ]
-  const tokens = new Tokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
+  const tokens = createTokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
+  const { revokeTokens, resetSecret, issuedTokens } = tokens
   const journal = new Journal()
   const faults = new Faults()
   const listeners = new Map<ServerName, Listener>()
@@ -66,9 +64,9 @@ export async function startFakeProcore(options: FakeOptions = {}) {
     listeners.set(name, await listen(name, { port, tls, journal, now }, handler))
   }
   const shared = { tokens, faults, storageOrigin: () => origin('storage') }
-  const data = new Data(companies, now)
-  const rateLimits = new RateLimits(options.rateLimit ?? {}, now)
-  const api = createApi({ ...shared, apiOrigin: () => origin('api'), data, rateLimits, paging, gzip })
+  const shelves = new Map(companies.map((company, place) => [company.id, fillShelf(company, place, now)]))
+  const spend = rateLimits(options.rateLimit ?? {}, now)
+  const api = createApi({ ...shared, apiOrigin: () => origin('api'), shelves, spend, paging, gzip })
   try {
     await start('login', loginPort, createLogin(tokens, faults, tokenDelayMs))
     await start('storage', 0, createStorage(shared))
@@ -84,12 +82,9 @@ export async function startFakeProcore(options: FakeOptions = {}) {
     storageUrl: origin('storage'),
     journal,
     faults,
-    /** Revokes all tokens issued so far. */
-    revokeTokens: () => tokens.revokeAll(),
-    /** Gives a client a new secret and revokes its tokens. */
-    resetSecret: (clientId: string, newSecret: string) => tokens.resetSecret(clientId, newSecret),
-    /** All tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
-    issuedTokens: () => tokens.issued(),
+    revokeTokens,
+    resetSecret,
+    issuedTokens,
     /** How many connections a server has open. */
     openSockets: (server: ServerName) => listeners.get(server)!.openSockets(),
     /** Ends all connections at once. */

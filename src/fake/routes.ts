@@ -1,22 +1,20 @@
-// The API's endpoints: those of Procore that the demo and the tests need, and some for tests only.
-import { type Answer, apiError, json } from './answer.ts'
-import { budgetsOf, type Data, type FakeCompany, type Project, projectV1, projectV2, rfisOf } from './data.ts'
-import type { Exchange } from './listener.ts'
+// The endpoints of the fake's API (those of Procore that the demo and the tests need, and some for tests only) and of its file host.
+import { createHmac, randomBytes } from 'node:crypto'
+import { type Answer, apiError, type Faults, json, play } from './answer.ts'
+import { budgetsOf, type LongList, type Project, projectV1, projectV2, rfisOf, type Shelf } from './data.ts'
+import type { Exchange, Handler } from './listener.ts'
 import type { IssuedToken, Tokens } from './login.ts'
-import { type LongList, type PagingOptions, pageOf } from './paging.ts'
-import { redirectToFile } from './storage.ts'
 
 /** An accepted call. */
-export interface Call {
+export interface Call extends Shelf {
   readonly exchange: Exchange
-  readonly company: FakeCompany
   readonly token: IssuedToken
-  readonly data: Data
-  readonly tokens: Tokens
   readonly paging: PagingOptions
   readonly apiOrigin: () => string
   readonly storageOrigin: () => string
 }
+
+type PagedCall = Pick<Call, 'apiOrigin' | 'paging'> & { readonly exchange: Pick<Exchange, 'path' | 'query'> }
 
 /** `id` and `project` are what the path names, if it has these parts. */
 type Handle = (call: Call, project: Project, id: string) => Answer | Promise<Answer>
@@ -59,17 +57,13 @@ export async function answerRoute(call: Call): Promise<Answer> {
   const method = entry.method === 'HEAD' ? 'GET' : entry.method
   const route = ROUTES.find((one) => ['*', method].includes(one.method) && one.pattern.test(path))
   const { company = call.company.id, project: projectId, id = '' } = route?.pattern.exec(path)?.groups ?? {}
-  const project = call.data.projects(call.company).get(projectId ?? '')
+  const project = call.projects.get(projectId ?? '')
   const isKnown = company === call.company.id && (projectId === undefined || project !== undefined)
   return route !== undefined && isKnown ? route.answer(call, project as Project, id) : notFound(call)
 }
 
 function notFound({ exchange }: Call): Answer {
   return apiError(exchange.path, 404, 'Resource not found')
-}
-
-function page({ exchange: { path, query }, apiOrigin, paging }: Call, list: LongList): Answer {
-  return pageOf(list, { origin: apiOrigin(), path, query }, paging)
 }
 
 function showMe({ token }: Call): Answer {
@@ -84,21 +78,21 @@ function listProjects(call: Call): Answer {
   return page(call, projects)
 }
 
-function allProjects({ data, company }: Call, shape: (project: Project) => object): LongList {
-  const projects = [...data.projects(company).values()].map(shape)
+function allProjects(call: Call, shape: (project: Project) => object): LongList {
+  const projects = [...call.projects.values()].map(shape)
   return { length: projects.length, item: (index) => projects[index] }
 }
 
 function listRfis(call: Call): Answer {
-  const project = call.data.projects(call.company).get(call.exchange.query.get('project_id') ?? '')
+  const project = call.projects.get(call.exchange.query.get('project_id') ?? '')
   return project === undefined ? notFound(call) : page(call, rfisOf(project, call.company))
 }
 
 async function createProject(call: Call): Promise<Answer> {
-  const { company, data, apiOrigin } = call
+  const { company, addProject, apiOrigin } = call
   const name = await givenName(call)
   if (name === undefined) return json(422, { errors: { name: ["can't be blank"] } })
-  const project = data.addProject(company, name)
+  const project = addProject(name)
   const headers = { Location: `${apiOrigin()}/rest/v1.0/projects/${project.id}` }
   return json(201, projectV1(project, company), headers)
 }
@@ -108,8 +102,8 @@ async function changeProject(call: Call, project: Project): Promise<Answer> {
   return json(200, projectV1(project, call.company))
 }
 
-function removeProject({ company, data }: Call, project: Project): Answer {
-  data.projects(company).delete(project.id)
+function removeProject({ projects }: Call, { id }: Project): Answer {
+  projects.delete(id)
   return { status: 204 }
 }
 
@@ -126,10 +120,8 @@ async function givenName({ exchange }: Call): Promise<string | undefined> {
 
 function showFile({ storageOrigin }: Call, _: Project, id: string): Answer {
   const link = (path: string): string => `${storageOrigin()}/${path}/files/${id}.pdf?companyId=1`
-  return json(200, {
-    ...{ id: Number(id), name: `${id}.pdf` },
-    ...{ url: link('api/v5'), direct_url: link('fas/api/v5') },
-  })
+  const links = { url: link('api/v5'), direct_url: link('fas/api/v5') }
+  return json(200, { id: Number(id), name: `${id}.pdf`, ...links })
 }
 
 function sendLarge({ exchange: { query } }: Call): Answer {
@@ -146,4 +138,98 @@ function echo({ exchange: { entry } }: Call): Answer {
 
 function received(entry: Exchange['entry']): { bytes: number; sha256: string } {
   return { bytes: entry.bodyBytes, sha256: entry.bodySha256 }
+}
+
+/** How lists are paged. Each variant is documented by Procore or was observed at some endpoint. */
+export interface PagingOptions {
+  /** `bare`: links contain only `page` and `per_page`, as in Procore's example; `none`: there are no links. Default `full`. */
+  readonly links?: 'full' | 'bare' | 'none'
+  /** The largest `per_page` of version 1; default 2000. Version 2 has 100. */
+  readonly mostPerPage?: number
+  /** What a larger `per_page` gets: the largest (default), or 422. */
+  readonly tooLarge?: 'cap' | 'refuse'
+}
+
+/** The page that `page` and `per_page` ask for, in the envelope of the path's version; links are absolute. */
+export function page({ exchange, apiOrigin, paging }: PagedCall, list: LongList): Answer {
+  const { path, query } = exchange
+  const { links = 'full', mostPerPage = 2000, tooLarge = 'cap' } = paging
+  const isVersion2 = path.startsWith('/rest/v2')
+  const most = isVersion2 ? 100 : mostPerPage
+  const asked = wholeNumber(query.get('per_page'), isVersion2 ? 10 : 20)
+  if (asked > most && tooLarge === 'refuse') return apiError(path, 422, `per_page must be at most ${most}`)
+  const perPage = Math.min(asked, most)
+  const page = wholeNumber(query.get('page'), 1)
+  const last = Math.max(1, Math.ceil(list.length / perPage))
+  const pages = {
+    first: 1,
+    ...(page > 1 && { prev: page - 1 }),
+    ...(page < last && { next: page + 1 }),
+    last,
+  }
+  const Link = Object.entries(pages).map(([rel, to]) => {
+    const target = new URLSearchParams(links === 'bare' ? '' : query)
+    target.set('page', String(to))
+    target.set('per_page', String(perPage))
+    return `<${apiOrigin()}${path}?${target}>; rel="${rel}"`
+  })
+  const start = (page - 1) * perPage
+  const count = Math.max(0, Math.min(perPage, list.length - start))
+  const items = Array.from({ length: count }, (_, index) => list.item(start + index))
+  const sizes = { Total: String(list.length), 'Per-Page': String(perPage) }
+  const headers = { ...sizes, ...(links !== 'none' && { Link: Link.join(', ') }) }
+  return json(200, isVersion2 ? { data: items } : items, headers)
+}
+
+function wholeNumber(text: string | null, otherwise: number): number {
+  return text !== null && /^[1-9]\d{0,8}$/.test(text) ? Number(text) : otherwise
+}
+
+const KEY = randomBytes(32)
+const FILE = /^\/(presigned|fas\/api\/v5\/files|api\/v5\/files)\/([\w.-]+)$/
+
+function signature(file: string): string {
+  return createHmac('sha256', KEY).update(file).digest('hex')
+}
+
+/** Redirects to a link below the file host that serves the file without a bearer. */
+function redirectToFile(storageOrigin: string, file: string): Answer {
+  const Location = `${storageOrigin}/presigned/${file}?expires=3600&sig=${signature(file)}`
+  return { status: 302, headers: { Location }, body: '' }
+}
+
+type Deps = { readonly tokens: Tokens; readonly faults: Faults; readonly storageOrigin: () => string }
+
+/**
+ * Answers `/presigned/FILE?sig=` (no bearer), `/fas/api/v5/files/FILE` (bearer, gives the file) and
+ * `/api/v5/files/FILE` (bearer, redirects to the presigned link).
+ */
+export function createStorage(deps: Deps): Handler {
+  return async (exchange) => {
+    const { entry } = exchange
+    const fault = deps.faults.next(deps.faults.storage, entry.method, entry.url) ?? {}
+    await play(exchange, fault, { Server: 'AmazonS3' }, async () => fileAnswer(exchange, deps))
+  }
+}
+
+function fileAnswer({ entry, path, query }: Exchange, { tokens, storageOrigin }: Deps): Answer {
+  const [, kind, file] = FILE.exec(path) ?? []
+  const { authorization } = entry.headers
+  if (file === undefined || !['GET', 'HEAD'].includes(entry.method)) {
+    return s3Error(404, 'NoSuchKey', 'The specified key does not exist.')
+  }
+  const pdf = { status: 200, headers: { 'Content-Type': 'application/pdf' }, body: `%PDF-1.7 fake ${file}\n` }
+  if (kind === 'presigned') {
+    if (authorization !== undefined) return s3Error(400, 'InvalidArgument', 'Only one auth mechanism allowed')
+    if (query.get('sig') === signature(file)) return pdf
+    return s3Error(403, 'SignatureDoesNotMatch', 'The request signature does not match.')
+  }
+  const token = tokens.sentIn(entry)
+  if (token === undefined || !tokens.isAlive(token)) return json(401, { message: 'Unauthorized' })
+  return kind?.startsWith('fas/') ? pdf : redirectToFile(storageOrigin(), file)
+}
+
+function s3Error(status: number, code: string, message: string): Answer {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`
+  return { status, headers: { 'Content-Type': 'application/xml' }, body }
 }

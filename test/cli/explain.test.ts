@@ -1,13 +1,15 @@
-// `explain` from outside: what it prints, its exit status, and that it needs neither secret nor network.
-
+// `explain`: what it prints and its exit status, that it needs neither secret nor network, and that it says what the running proxy does.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import t, { type Test } from 'tap'
-import { explainRequest, reportExplanation } from '../../src/cli/explain.ts'
-import { imagineRequest } from '../../src/cli/explain-request.ts'
+import { explainRequest, imagineRequest, reportExplanation } from '../../src/cli/explain.ts'
+import { resolveRule } from '../../src/config/access-rules.ts'
+import type { Config, ListenAddress } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/server.ts'
 import { runToEnd } from '../fixtures/cli.ts'
+import { testAccount, testConfig } from '../fixtures/config.ts'
+import { startRig } from '../fixtures/proxy.ts'
 
 t.jobs = 2
 
@@ -236,4 +238,131 @@ t.test('a caller is judged by its own rights, and its key is not read', async (t
   t.match(out, /^caller {4}excel$/m)
   t.notMatch(out, /Procore-Proxy-Key|explain-does-not-read/)
   t.match(await explain('GET', '/acme/rest/v1.0/me'), { code: 0, out: /the proxy asks for a key/ })
+})
+
+const tcp = (host: string, port: number): ListenAddress => ({ kind: 'tcp', host, port })
+const unix: ListenAddress = { kind: 'unix', path: '/run/x.sock', mode: 0o600 }
+const imagine = (listen: ListenAddress[], url: string, headers: string[] = []) =>
+  imagineRequest(testConfig({ listen }), { method: 'get', url, headerLines: headers })
+
+t.test('a path is asked of the first address', async (t) => {
+  const cases: [ListenAddress, string][] = [
+    [tcp('127.0.0.1', 8377), '127.0.0.1:8377'],
+    [tcp('0.0.0.0', 8377), '127.0.0.1:8377'],
+    [tcp('::', 8377), '[::1]:8377'],
+    [tcp('10.0.0.1', 0), '10.0.0.1'],
+    [unix, 'localhost'],
+  ]
+  for (const [address, host] of cases) {
+    const { raw, target, listener, notes } = imagine([address], '/rest/a?b', ['Accept: x:y ', 'Empty:'])
+    t.strictSame(raw.rawHeaders, ['Host', host, 'Accept', 'x:y', 'Empty', ''])
+    t.match({ method: raw.method, target, notes }, { method: 'GET', target: '/rest/a?b', notes: [] })
+    t.equal(listener.address, address)
+  }
+  t.strictSame(imagine([unix], '/rest/a', ['hOST: other']).raw.rawHeaders, ['hOST', 'other'])
+})
+
+t.test('a URL is asked of the address with its port, its bytes kept', async (t) => {
+  const listen = [unix, tcp('0.0.0.0', 80), tcp('127.0.0.1', 8377)]
+  const cases: [url: string, host: string, target: string, address: ListenAddress, ip: string | undefined][] =
+    [
+      ['http://localhost:8377', 'localhost:8377', '/', listen[2]!, undefined],
+      ['http://localhost:8377?a=b', 'localhost:8377', '/?a=b', listen[2]!, undefined],
+      ['HTTP://10.0.0.1/rest/../%2e//x?y#z', '10.0.0.1', '/rest/../%2e//x?y', listen[1]!, '10.0.0.1'],
+      ['http://u:p@[::1]:8377/rest', '[::1]:8377', '/rest', listen[2]!, '::1'],
+    ]
+  for (const [url, host, target, address, ip] of cases) {
+    const request = imagine(listen, url)
+    t.strictSame(request.raw.rawHeaders, ['Host', host], url)
+    t.equal(request.target, target, url)
+    t.equal(request.listener.address, address, url)
+    t.equal(request.raw.socket.localAddress, ip, url)
+    t.strictSame(request.notes, [], url)
+  }
+})
+
+t.test('a port without a listener is noted, unless any port may be meant', async (t) => {
+  const url = 'http://localhost:9999/rest'
+  t.strictSame(imagine([tcp('127.0.0.1', 8377)], url).notes, [
+    'nothing listens on port 9999; judged as if sent to 127.0.0.1:8377',
+  ])
+  t.strictSame(imagine([tcp('127.0.0.1', 0)], url).notes, [])
+})
+
+const judging =
+  (config: Config) =>
+  (url: string, method = 'GET', headerLines: string[] = []) =>
+    explainRequest(config, imagineRequest(config, { method, url, headerLines }))
+
+t.test('a company under "*" is judged by the rules of "*"', async (t) => {
+  const rules = [resolveRule({ deny: '/rest/secret' })]
+  const config = testConfig({ anyCompany: { account: testAccount(), access: 'read-only', rules } })
+  const explain = judging(config)
+  t.match(await explain('/123/rest/x'), {
+    verdict: 'forwarded',
+    company: { name: '123', id: '123', environment: 'lab' },
+    access: { allowed: true, why: /^No rule matches/ },
+    upstream: 'http://127.0.0.1:9/rest/x',
+  })
+  t.match(await explain('/123/rest/secret'), {
+    verdict: 'refused',
+    company: { name: '123' },
+    access: { allowed: false, why: /^Rule 1 / },
+  })
+})
+
+t.test('a file is fetched from its host, under rules for the path that callers use', async (t) => {
+  const config = testConfig({
+    environment: { apiUrl: 'https://api.example.test', fileDomain: 'example.test' },
+    companies: [{ name: 'acme', id: '7', rules: [resolveRule({ deny: '/_proxy/files/*/secret/**' })] }],
+  })
+  const explain = judging(config)
+  t.match(await explain('/acme/_proxy/files/a.example.test/x?y'), {
+    verdict: 'forwarded',
+    access: { allowed: true, why: /^No rule matches/ },
+    upstream: 'https://a.example.test/x?y',
+    headers: {
+      added: [{ value: 'a.example.test' }, { name: 'Procore-Company-Id' }, {}, { name: 'Authorization' }],
+    },
+  })
+  t.match(await explain('/acme/_proxy/files/a.example.test/secret/x'), {
+    verdict: 'refused',
+    access: { allowed: false, why: /^Rule 1 / },
+    upstream: 'https://a.example.test/secret/x',
+  })
+  t.match(await explain('/acme/_proxy/files/api.example.test/x'), { refusal: { code: 'request_invalid' } })
+})
+
+t.test('what is no refusal of a request is thrown', async (t) => {
+  const config = testConfig()
+  const request = imagineRequest(config, { method: 'GET', url: '/acme/rest/x', headerLines: [] })
+  const broken = { ...request, raw: { ...request.raw, rawHeaders: [undefined, ''] as unknown as string[] } }
+  await t.rejects(explainRequest(config, broken), TypeError)
+})
+
+t.test('it says what the running proxy does', async (t) => {
+  const rules = [{ deny: '/rest/v1.0/users/**' }, { allow: '/rest/v1.0/echo', methods: ['writes'] }]
+  const acme = { id: '7656', serviceAccount: 'app', access: 'read-only', rules }
+  const rig = await startRig(t, { settings: { companies: { acme } } })
+  const config = await loadConfig({ flags: { config: rig.file }, env: {}, cwd: '.', resolveSecrets: false })
+  const cases: ['GET' | 'POST' | 'DELETE', string, string[]][] = [
+    ['GET', '/rest/v1.0/me', []],
+    ['GET', '/rest/v1.0/users/5', []],
+    ['GET', '/rest/v1.0/%75sers/5', []],
+    ['GET', '/rest/v1.0//users/5/', []],
+    ['GET', '/acme/rest/v1.0/users/5', []],
+    ['DELETE', '/rest/v1.0/echo', []],
+    ['DELETE', '/rest/v1.0/other', []],
+    ['POST', '/rest/v1.0/echo', ['Content-Type: multipart/form-data']],
+    ['POST', '/rest/v1.0/other', []],
+    ['GET', '/unknown/rest/v1.0/me', []],
+    ['GET', '/rest/v1.0/me', ['X-HTTP-Method: PATCH']],
+  ]
+  for (const [method, path, lines] of cases) {
+    const said = await judging(config)(path, method, lines)
+    const headers = Object.fromEntries(lines.map((line) => line.split(': ')))
+    const answer = await rig.get(path, { method, headers })
+    t.equal(answer.headers['procore-proxy-error'], said.refusal?.code, `${method} ${path}`)
+    if (said.refusal) t.match(answer.json, { detail: said.refusal.detail })
+  }
 })

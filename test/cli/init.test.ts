@@ -1,4 +1,4 @@
-// `init`, on a terminal of its own: what it asks, what it shows, and the file it leaves.
+// `init`, on a terminal of its own: what it asks, what may be answered, what it shows, and the file it leaves.
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
@@ -11,13 +11,22 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { programName } from '../../src/cli/init.ts'
+import {
+  checkCompany,
+  checkCredential,
+  checkOrigin,
+  ENVIRONMENTS,
+  guessEnvironment,
+  programName,
+} from '../../src/cli/init.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
 import { startFakeProcore } from '../../src/fake/procore.ts'
 import { loadConfig } from '../../src/server.ts'
 import { COMMAND, MAIN, runToEnd } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2
+
 const needsTerminal = HAS_TERMINALS ? {} : { skip: 'no script(1) of util-linux here' }
 const UP = '\x1b[A'
 const DOWN = '\x1b[B'
@@ -210,7 +219,7 @@ t.test('without a terminal it says how to do without', async (t) => {
 })
 
 t.test('no signal ends it in the middle of writing', async (t) => {
-  const file = new URL('../../src/cli/init-file.ts', import.meta.url)
+  const file = new URL('../../src/cli/init.ts', import.meta.url)
   const script = `
     const { undisturbed } = await import('${file}')
     const before = process.listenerCount('SIGTERM')
@@ -229,4 +238,43 @@ t.test('names the command that the user has', async (t) => {
   t.equal(programName('file:///clone/src/cli/init.ts'), 'npm run proxy --')
   t.equal(programName('file:///usr/lib/node_modules/procore-proxy/dist/cli/init.js'), 'procore-proxy')
   t.ok(existsSync(new URL('../../config/procore-proxy.sample.yaml', import.meta.url)))
+})
+
+t.test('the company is an id or the address of one of its pages', async (t) => {
+  for (const answer of ['7656', ' 562949953443325 ', 'https://app.procore.com/7656/company/home/list']) {
+    t.equal(checkCompany(answer), undefined, answer)
+  }
+  for (const answer of [undefined, '', 'Acme Construction', '123456789012345678901']) {
+    t.match(checkCompany(answer), { message: /^Write the digits of the id, or paste/ }, String(answer))
+  }
+  t.match(checkCompany('https://app.procore.com/123/project/home'), { message: /a project's address/ })
+})
+
+t.test('the environment that an address belongs to', async (t) => {
+  const cases: [string, string | undefined][] = [
+    ['7656', undefined],
+    ['https://app.procore.com/7656/company/home/list', 'production'],
+    ['us02.procore.com/7656/company', 'production'],
+    ['https://SANDBOX.procore.com/7656/company/home', 'sandbox'],
+    ['https://api-sandbox-monthly.procore.com/7656/company/home', 'monthly-sandbox'],
+    ['https://app.procoregov.com/7656/company/home', 'federal'],
+    ['https://procore.example/7656/company/home', undefined],
+  ]
+  for (const [answer, name] of cases) t.equal(guessEnvironment(answer), name, answer)
+  const names = BUILT_IN_ENVIRONMENTS.map(({ name }) => name)
+  t.strictSame(
+    ENVIRONMENTS.map(({ value }) => value),
+    names,
+  )
+})
+
+t.test('client id, secret and origins', async (t) => {
+  const check = checkCredential('client id')
+  t.equal(check(' 0123abcd '), undefined)
+  t.match(check(undefined), { message: 'Write the client id: ' })
+  t.match(check(' '), { message: 'Write the client id: ' })
+  t.match(check('abc\ndef'), { message: 'A client id has no blanks: copy it once more.' })
+  t.equal(checkOrigin(' https://gateway.example '), undefined)
+  t.match(checkOrigin('http://gateway.example'), { message: /https.*\.$/ })
+  t.match(checkOrigin(undefined), Error)
 })

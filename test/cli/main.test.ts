@@ -1,4 +1,4 @@
-// The command line itself: version, help, mistakes, and output that cannot be written.
+// The command line itself: version, help, mistakes, and output that cannot be written; and that the program as a whole serves.
 import { type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
@@ -7,10 +7,12 @@ import { CommanderError } from 'commander'
 import t from 'tap'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { buildProgram, helpSections, withDefaultCommand } from '../../src/cli/program.ts'
-import { COMMAND, cleanEnv, NEEDS_IMPORT, run, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { COMMAND, cleanEnv, MAIN, NEEDS_IMPORT, run, runToEnd, startPlace } from '../fixtures/cli.ts'
+import { serves } from '../fixtures/program.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2
+
 const [program, ...words] = COMMAND
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
@@ -128,3 +130,5 @@ t.test('an unexpected error is printed with its stack', NEEDS_IMPORT, async (t) 
   const ended = await runToEnd(t, ['schema'], { cwd: folder, env })
   t.match(ended, { code: 1, err: /^procore-proxy: Error: boom\n +at / })
 })
+
+t.test('it serves', async (t) => serves(t, await startPlace(t), MAIN))

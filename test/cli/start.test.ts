@@ -173,26 +173,6 @@ async function hangOne({ fake }: Place, t: Test, url: string, delayMs: number) {
   return under
 }
 
-/** Prints what is loaded of OpenTelemetry; its api is loaded with the metrics in any case. */
-const TELLS_WHAT_IS_LOADED = `data:text/javascript,${encodeURIComponent(`
-  import { registerHooks } from 'node:module'
-  registerHooks({ resolve(specifier, context, next) {
-    const found = next(specifier, context)
-    const name = /@opentelemetry\\/(?!api)[^/]+/.exec(found.url)?.[0]
-    if (name) process.stderr.write('loaded ' + name + '\\n')
-    return found
-  } })
-`)}`
-
-t.test('nothing of OpenTelemetry is loaded without an endpoint', async (t) => {
-  const { folder } = await startPlace(t)
-  const env = { NODE_OPTIONS: `--import=${TELLS_WHAT_IS_LOADED}` }
-  const proxy = run(t, [], { cwd: folder, env })
-  await get(t, await proxy.ready(), '/acme/rest/v1.0/me')
-  proxy.kill('SIGTERM')
-  t.match(await proxy.end(), { code: 0, err: '' })
-})
-
 t.test('a request under way finishes; what is new is refused meanwhile', async (t) => {
   const started = await startProxy(t)
   const { proxy, url } = started

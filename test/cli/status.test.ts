@@ -1,9 +1,10 @@
-// `status`, from outside.
+// `status`, from outside; and tables for a terminal.
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { reportStatus } from '../../src/cli/status.ts'
+import { renderTable } from '../../src/cli/table.ts'
 import type { Status } from '../../src/observe/status.ts'
 import { freePort, run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
 import { sendRaw } from '../fixtures/proxy.ts'
@@ -164,4 +165,29 @@ t.test('a status without the usual, and with what no terminal should see', async
   t.match(text, /^a +1 +x +read-write, 2 rules +8 +3 +1, 2 wait +3 of 10$/m)
   t.match(text, /^then +GET \/x\\u009b2J +- +overloaded +too\\u001b\[31m many$/m)
   t.notMatch(text, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/)
+})
+
+t.test('columns are as wide as their widest cell', async (t) => {
+  t.equal(renderTable(['a', 'name'], [['1', 'x'], ['22']], 80), 'a   name\n1   x\n22\n')
+})
+
+t.test('colours take no room', async (t) => {
+  t.equal(renderTable(['', 'x'], [['\x1b[32mok\x1b[39m', '1']], 80), '    x\n\x1b[32mok\x1b[39m  1\n')
+})
+
+t.test('if a row is too wide, the widest columns are narrowed, and their cells wrapped', async (t) => {
+  const text = renderTable(['id', 'detail'], [['562949953443325', 'one two three four five six seven']], 35)
+  const lines = [
+    'id               detail',
+    '562949953443325  one two three four',
+    '                 five six seven',
+  ]
+  t.equal(text, `${lines.join('\n')}\n`)
+  for (const line of text.split('\n')) t.ok(line.length <= 35)
+  const long = renderTable(['id'], [['x'.repeat(30)]], 20)
+  t.match(long, `${'x'.repeat(20)}\n${'x'.repeat(10)}\n`, 'or in a long word')
+})
+
+t.test('no column is made too narrow to read', async (t) => {
+  t.match(renderTable(['a', 'b'], [['x'.repeat(40), 'y'.repeat(40)]], 5), /^x{12} {2}y{12}$/m)
 })

@@ -1,5 +1,6 @@
-// Covers src/fake/api.ts: who passes the checks, and what every response carries.
+// Covers src/fake/api.ts: who passes the checks, what every response carries, and the rate limits.
 import t from 'tap'
+import { rateLimits } from '../../src/fake/api.ts'
 import { startFake } from '../fixtures/fake.ts'
 
 const ME = '/rest/v1.0/me'
@@ -70,4 +71,38 @@ t.test('a fault comes before all checks and keeps the common headers', async (t)
   const { status, headers } = await call(ME, { company: null, bearer: 'x' })
   t.match([status, headers.get('retry-after'), headers.get('x-request-id')], [503, '4', /./])
   t.equal((await call(ME)).status, 200)
+})
+
+t.test('a reading shows the window nearest exhaustion', async (t) => {
+  const limits = rateLimits({ hourly: 5, spike: 3 }, () => 1_000_100)
+  t.same(limits('a', '1'), { limit: 3, remaining: 2, reset: 1011, exceeded: false })
+  limits('a', '1')
+  t.same(limits('a', '1'), { limit: 3, remaining: 0, reset: 1011, exceeded: false })
+  t.same(limits('a', '1'), { limit: 3, remaining: 0, reset: 1011, exceeded: true })
+})
+
+t.test('a window that is over begins anew, and the hour goes on', async (t) => {
+  let now = 0
+  const limits = rateLimits({ hourly: 3, spike: 2 }, () => now)
+  limits('a', '1')
+  limits('a', '1')
+  t.equal(limits('a', '1')?.exceeded, true)
+  now = 10_000
+  t.same(limits('a', '1'), { limit: 3, remaining: 0, reset: 3600, exceeded: false })
+  now = 3_600_000
+  t.match(limits('a', '1'), { limit: 2, remaining: 1 })
+})
+
+t.test('each client and each company has a budget of its own, by default 100 and 3600', async (t) => {
+  const limits = rateLimits({}, () => 0)
+  limits('a', '1')
+  t.match(limits('a', '2'), { limit: 100, remaining: 99 })
+  t.match(limits('b', '1'), { limit: 100, remaining: 99 })
+  const hourly = rateLimits({ spike: Number.POSITIVE_INFINITY }, () => 0)
+  t.match(hourly('a', '1'), { limit: 3600, remaining: 3599 })
+})
+
+t.test('without limits there is no reading', async (t) => {
+  const none = Number.POSITIVE_INFINITY
+  t.equal(rateLimits({ hourly: none, spike: none }, () => 0)('a', '1'), undefined)
 })

@@ -1,21 +1,14 @@
-// Covers src/fake/listener.ts: what is seen and recorded of raw requests.
+// Covers src/fake/listener.ts: what is seen and recorded of raw requests, and the journal.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import t, { type Test } from 'tap'
-import { Journal } from '../../src/fake/journal.ts'
-import { type Handler, type Listener, listen } from '../../src/fake/listener.ts'
+import t from 'tap'
+import { type Handler, Journal, type JournalEntry, type Listener, listen } from '../../src/fake/listener.ts'
+import { startListener } from '../fixtures/fake.ts'
 
 const answerWhole: Handler = async ({ response, received }) => {
   await received()
   response.end('ok')
-}
-
-async function start(t: Test, handler: Handler = answerWhole) {
-  const journal = new Journal()
-  const listener = await listen('api', { port: 0, journal, now: () => 42 }, handler)
-  t.teardown(() => listener.close())
-  return { journal, listener }
 }
 
 async function dial({ port }: Listener, bytes: string): Promise<Socket> {
@@ -26,7 +19,7 @@ async function dial({ port }: Listener, bytes: string): Promise<Socket> {
 }
 
 t.test('a request is recorded byte for byte, with body and hash', async (t) => {
-  const { journal, listener } = await start(t)
+  const { journal, listener } = await startListener(t, answerWhole)
   const target = '/a/%2e%2E//b?x=%zz&filters%5B%5D=1'
   const socket = await dial(
     listener,
@@ -43,7 +36,7 @@ t.test('a request is recorded byte for byte, with body and hash', async (t) => {
 })
 
 t.test('of a large body the beginning is kept and all of it hashed', async (t) => {
-  const { journal, listener } = await start(t)
+  const { journal, listener } = await startListener(t, answerWhole)
   const text = 'x'.repeat(200_000)
   const answer = await fetch(`http://127.0.0.1:${listener.port}/`, { method: 'POST', body: text })
   t.equal(await answer.text(), 'ok')
@@ -53,7 +46,7 @@ t.test('of a large body the beginning is kept and all of it hashed', async (t) =
 })
 
 t.test('a body that breaks off is recorded as aborted', async (t) => {
-  const { journal, listener } = await start(t)
+  const { journal, listener } = await startListener(t, answerWhole)
   const socket = await dial(listener, 'PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc')
   await journal.when(({ method }) => method === 'PUT')
   socket.destroy()
@@ -62,7 +55,7 @@ t.test('a body that breaks off is recorded as aborted', async (t) => {
 })
 
 t.test('100 Continue goes out once the body is wanted', async (t) => {
-  const { listener } = await start(t)
+  const { listener } = await startListener(t, answerWhole)
   const socket = await dial(
     listener,
     'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
@@ -74,7 +67,7 @@ t.test('100 Continue goes out once the body is wanted', async (t) => {
 })
 
 t.test('a handler that fails ends the connection', async (t) => {
-  const { journal, listener } = await start(t, async () => {
+  const { journal, listener } = await startListener(t, async () => {
     throw new Error('made up')
   })
   await t.rejects(fetch(`http://127.0.0.1:${listener.port}/`))
@@ -82,7 +75,7 @@ t.test('a handler that fails ends the connection', async (t) => {
 })
 
 t.test('close() ends idle and busy connections, and a taken port is an error', async (t) => {
-  const { journal, listener } = await start(t, async () => undefined)
+  const { journal, listener } = await startListener(t, async () => undefined)
   const options = { port: listener.port, journal, now: Date.now }
   await t.rejects(listen('api', options, answerWhole), { code: 'EADDRINUSE' })
   const socket = await dial(listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
@@ -94,4 +87,46 @@ t.test('close() ends idle and busy connections, and a taken port is an error', a
   await listener.close()
   await ended
   t.equal(listener.openSockets(), 0)
+})
+
+function entry(fields: Partial<JournalEntry> = {}): JournalEntry {
+  return {
+    ...{ server: 'api', at: 0, socket: 1, httpVersion: '1.1', method: 'GET', url: '/', rawHeaders: [] },
+    ...{ headers: {}, bodyBytes: 0, bodySha256: '', aborted: false, answer: 'pending' },
+    ...fields,
+  }
+}
+
+t.test('entries are told apart by server, and token requests by method and path', async (t) => {
+  const journal = new Journal()
+  const post = (url: string) => entry({ server: 'login', method: 'POST', url })
+  const tokens = [post('/oauth/token'), post('/oauth/token/'), post('/oauth/token?a=1')]
+  const others = [post('/oauth/revoke'), entry({ server: 'login', url: '/oauth/token' })]
+  for (const one of [...tokens, ...others, entry(), entry({ server: 'storage' })]) journal.add(one)
+  t.equal(journal.api().length, 1)
+  t.equal(journal.storage().length, 1)
+  t.same(journal.tokenRequests(), tokens)
+  journal.clear()
+  t.equal(journal.entries.length, 0)
+})
+
+t.test('beyond its limits the oldest entries and bodies go', async (t) => {
+  const journal = new Journal()
+  for (let at = 0; at < 20_500; at += 1) journal.add(entry({ at, body: 'abc' }))
+  t.match([journal.entries.length, journal.entries[0]], [18_500, { at: 2_000 }])
+  const kept = journal.entries.filter(({ body }) => body !== undefined)
+  t.match([kept.length, kept[0]], [500, { at: 20_000 }])
+})
+
+t.test('when() gives a past entry, a coming one, or one that changes to fit', async (t) => {
+  const journal = new Journal()
+  const coming = journal.when(({ url }) => url === '/coming')
+  const changing = journal.when(({ aborted }) => aborted)
+  const one = entry({ url: '/coming' })
+  journal.add(one)
+  t.equal(await coming, one)
+  t.equal(await journal.when(({ url }) => url === '/coming'), one)
+  one.aborted = true
+  journal.changed(one)
+  t.equal(await changing, one)
 })

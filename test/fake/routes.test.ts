@@ -1,6 +1,8 @@
-// Covers src/fake/routes.ts: the endpoints as a caller with a valid token sees them.
+// Covers src/fake/routes.ts and src/fake/data.ts: the endpoints as a caller with a valid token sees them, their pages, and the file host.
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { fillShelf } from '../../src/fake/data.ts'
+import { type PagingOptions, page } from '../../src/fake/routes.ts'
 import { startFake } from '../fixtures/fake.ts'
 
 const { fake, call, json, token } = await startFake(t, { rateLimit: { spike: 1000 } })
@@ -104,4 +106,98 @@ t.test('status and echo', async (t) => {
   const echo = await json('/rest/v1.0/echo/a%2Fb?c[]=%20', { method: 'PUT', body: 'abc' })
   t.match(echo, { method: 'PUT', url: '/rest/v1.0/echo/a%2Fb?c[]=%20', bytes: 3, body: 'abc' })
   t.ok(echo.rawHeaders.includes(`Bearer ${token}`))
+})
+
+const V1 = '/rest/v1.0/projects'
+const V2 = '/rest/v2.0/companies/1/projects'
+
+function paged(
+  query: string,
+  { path = V1, length = 12, ...paging }: PagingOptions & { path?: string; length?: number } = {},
+) {
+  const exchange = { path, query: new URLSearchParams(query) }
+  const list = { length, item: (index: number) => index }
+  const answer = page({ exchange, apiOrigin: () => 'http://api.test', paging }, list)
+  return { ...answer, headers: answer.headers ?? {}, body: JSON.parse(String(answer.body)) }
+}
+
+t.test('a middle page links first, prev, next and last, with the rest of the query', async (t) => {
+  const { body, headers } = paged('company_id=1&page=2&per_page=5')
+  const link = (n: number, rel: string) =>
+    `<http://api.test${V1}?company_id=1&page=${n}&per_page=5>; rel="${rel}"`
+  t.same(body, [5, 6, 7, 8, 9])
+  t.match(headers, {
+    Link: [link(1, 'first'), link(1, 'prev'), link(3, 'next'), link(3, 'last')].join(', '),
+    Total: '12',
+    'Per-Page': '5',
+  })
+})
+
+t.test('the ends have no prev or next, and an empty list has one page', async (t) => {
+  t.notMatch(paged('').headers['Link'], 'prev')
+  t.notMatch(paged('page=3&per_page=5').headers['Link'], 'next')
+  t.same(paged('page=9').body, [])
+  t.equal(String(paged('', { length: 0 }).headers['Link']).split(', ').length, 2)
+})
+
+t.test('sizes that are too large are cut or refused, and nonsense counts as the usual one', async (t) => {
+  t.equal(paged('per_page=10000').headers['Per-Page'], '2000')
+  t.equal(paged('per_page=1000', { path: V2 }).headers['Per-Page'], '100')
+  t.equal(paged('per_page=10', { mostPerPage: 5 }).headers['Per-Page'], '5')
+  t.match(paged('per_page=10', { mostPerPage: 5, tooLarge: 'refuse' }), {
+    status: 422,
+    body: { errors: [/at most 5/] },
+  })
+  for (const nonsense of ['0', '-1', 'x', ''])
+    t.equal(paged(`per_page=${nonsense}`).headers['Per-Page'], '20')
+})
+
+t.test('version 2 has an envelope, and links may be less than Procore documents', async (t) => {
+  t.same(paged('page=2', { path: V2 }).body, { data: [10, 11] })
+  t.match(
+    paged('a=1&per_page=5', { links: 'bare' }).headers['Link'],
+    `<http://api.test${V1}?page=2&per_page=5>; rel="next"`,
+  )
+  t.notOk('Link' in paged('', { links: 'none' }).headers)
+})
+
+t.test('each company has its own projects, and an id is never used again', async (t) => {
+  const one = fillShelf({ id: '1', name: 'One' }, 0, () => 0)
+  const two = fillShelf({ id: GLOBEX, name: 'Two', projects: 3 }, 1, () => 0)
+  t.equal(one.projects.size, 45)
+  t.same([...two.projects.keys()], ['562949955000001', '562949955000002', '562949955000003'])
+  const first = one.addProject('new')
+  t.equal(one.projects.get(first.id)?.name, 'new')
+  one.projects.delete(first.id)
+  t.not(one.addProject('newer').id, first.id)
+})
+
+t.test('a presigned link serves its own file, but not to a bearer', async (t) => {
+  const { fake, call } = await startFake(t)
+  const redirect = await call(`${fake.storageUrl}/api/v5/files/7.pdf`)
+  t.equal(redirect.status, 302)
+  const link = redirect.headers.get('location') ?? ''
+  const file = await fetch(link)
+  t.match([file.status, await file.text()], [200, '%PDF-1.7 fake 7.pdf'])
+  const refused = await call(link)
+  t.match([refused.status, await refused.text()], [400, '<Code>InvalidArgument</Code>'])
+  for (const wrong of [
+    link.replace(/sig=.*/, 'sig=x'),
+    link.replace(/\?.*/, ''),
+    link.replace('7.pdf', '8.pdf'),
+  ])
+    t.equal((await fetch(wrong)).status, 403)
+})
+
+t.test('the file host requires a valid bearer for the rest, and has faults of its own', async (t) => {
+  const { fake, call } = await startFake(t)
+  const url = `${fake.storageUrl}/fas/api/v5/files/7.pdf`
+  t.equal((await fetch(url)).status, 401)
+  const { status, headers } = await call(url)
+  t.match([status, headers.get('server')], [200, 'AmazonS3'])
+  t.equal(fake.journal.storage().at(-1)?.tokenSerial, 1)
+  t.equal((await call(url, { method: 'PUT' })).status, 404)
+  fake.faults.storage.push({ status: 503, times: 1 })
+  t.equal((await call(`${fake.storageUrl}/else`)).status, 503)
+  t.equal((await call(`${fake.storageUrl}/else`)).status, 404)
 })
