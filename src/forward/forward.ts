@@ -1,8 +1,8 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
-import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import { excerptOf } from '../observe/recorded-body.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
 import {
   type BodyOptions,

@@ -2,8 +2,8 @@
 // it.
 import { randomUUID } from 'node:crypto'
 import type { ListenAddress } from '../config/config.ts'
-import type { Bodies } from './excerpt.ts'
 import type { LikelyCause } from './likely-causes.ts'
+import type { Bodies } from './recorded-body.ts'
 
 const PLAIN = /^[\w.-]{1,128}$/
 

@@ -21,13 +21,16 @@ import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.t
 import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
-import { registerErrorDocs } from './error-docs.ts'
 import { type Judgement, judge, type ListRequest, type Runtime } from './judge.ts'
 import type { Drain } from './listeners.ts'
 import type { Audits, Observation } from './observation.ts'
-import { registerMetrics, registerStatus } from './own-pages.ts'
-import type { OwnPlaces } from './own-places.ts'
-import { registerPage } from './page.ts'
+import {
+  type OwnPlaces,
+  registerErrorDocs,
+  registerMetrics,
+  registerPage,
+  registerStatus,
+} from './own-pages.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 
 export interface RequestContext {

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { RecordedDetail } from '../../src/observe/recorded-request.ts'
+import type { RecordedDetail } from '../../src/observe/recorder.ts'
 import { openSocket, type Rig, type RigOptions, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const ECHO = '/acme/rest/v1.0/echo'

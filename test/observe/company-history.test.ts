@@ -1,8 +1,8 @@
-// Covers src/observe/{company-history,saved}.ts: counts, and refusals of Procore's with their warnings.
+// Covers src/observe/{metrics,exchange}.ts: counts, and refusals of Procore's with their warnings.
 import t from 'tap'
 import { type Exchange, savedBy, startExchange } from '../../src/observe/exchange.ts'
 import { createLogger } from '../../src/observe/log.ts'
-import { CompanyHistory, countsByClass } from '../../src/observe/metrics.ts'
+import { CompanyHistory } from '../../src/observe/metrics.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
 function start() {
@@ -28,10 +28,14 @@ t.test('requests are counted by class of status, by caller, and by how they were
   for (const status of [200, 204, 302, 404, 503, null]) add({ status, caller: 'excel' })
   add({ status: 200, cacheStatus: 'procore-proxy; hit; ttl=4' })
   add({ status: 200, group: undefined })
-  t.strictSame(history.counts('acme'), { '2xx': 3, '3xx': 1, '4xx': 1, '5xx': 1, none: 1 })
-  t.strictSame(history.counts('other'), countsByClass(undefined))
-  t.strictSame(history.saved('acme'), { coalesced: 0, kept: 1, refusal: 0 })
-  t.strictSame(history.saved('other'), { coalesced: 0, kept: 0, refusal: 0 })
+  t.match(history.of('acme'), {
+    requests: { '2xx': 3, '3xx': 1, '4xx': 1, '5xx': 1, none: 1 },
+    saved: { coalesced: 0, kept: 1, refusal: 0 },
+  })
+  t.match(history.of('other'), {
+    requests: { '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
+    saved: { coalesced: 0, kept: 0, refusal: 0 },
+  })
   t.equal(history.requestsOfCaller('excel'), 6)
   t.equal(history.requestsOfCaller('other'), 0)
 })
@@ -40,16 +44,20 @@ t.test('Procore’s refusals are counted until it answers otherwise', async (t) 
   const { history, add } = start()
   add({ status: 403 })
   add({ status: 401 })
-  t.match(history.refusals('acme'), { status: 401, count: 2, causes: Array(5).fill({ cause: /./ }) })
+  t.match(history.of('acme').refusals, { status: 401, count: 2, causes: Array(5).fill({ cause: /./ }) })
   const refusal = { cause: 'The app is not connected to this company.', fix: 'Connect it.' }
   add({ status: 403, refusal })
   add({ status: 404, upstreamMs: undefined })
   add({ status: 403, cause: 'access_denied' })
   add({ status: 500 })
-  t.match(history.refusals('acme'), { status: 403, count: 3, causes: [refusal] }, 'the proxy’s own are none')
+  t.match(
+    history.of('acme').refusals,
+    { status: 403, count: 3, causes: [refusal] },
+    'the proxy’s own are none',
+  )
   add({ status: 302 })
-  t.equal(history.refusals('acme'), undefined)
-  t.equal(history.refusals('other'), undefined)
+  t.equal(history.of('acme').refusals, undefined)
+  t.equal(history.of('other').refusals, undefined)
 })
 
 t.test('the log warns once in ten minutes for each status and company', async (t) => {

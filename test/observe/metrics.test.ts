@@ -1,8 +1,8 @@
-// Covers src/observe/{metrics,metrics-registry,metric-definitions}.ts, from outside where that is possible.
+// Covers src/observe/{metrics,metrics-registry}.ts, from outside where that is possible.
 import t from 'tap'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { Metrics } from '../../src/observe/metrics.ts'
-import { VERSION } from '../../src/observe/version.ts'
+import { VERSION } from '../../src/observe/own-files.ts'
 import { EVERYTHING } from '../../src/observe/viewer.ts'
 import { testConfig } from '../fixtures/config.ts'
 import { testLive } from '../fixtures/live.ts'

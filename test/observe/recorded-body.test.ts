@@ -1,9 +1,14 @@
-// Covers src/observe/{excerpt,recorded-body}.ts: how much of a body is kept, and what of that is shown.
+// Covers src/observe/recorded-body.ts: how much of a body is kept, and what of that is shown.
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
-import { Bodies, Excerpt, excerptOf, MOST_EXCERPT_BYTES } from '../../src/observe/excerpt.ts'
-import { recordedBody } from '../../src/observe/recorded-body.ts'
+import {
+  Bodies,
+  Excerpt,
+  excerptOf,
+  MOST_EXCERPT_BYTES,
+  recordedBody,
+} from '../../src/observe/recorded-body.ts'
 
 /** The excerpt of a body that passes by in pieces of so many bytes. */
 function passed(body: string | Buffer, headers: string[], pieceBytes = Number.POSITIVE_INFINITY): Excerpt {

@@ -1,4 +1,4 @@
-// Covers src/server/own-pages.ts, health.ts and error-docs.ts: what the proxy serves of itself, and where.
+// Covers src/server/own-pages.ts and app.ts: what the proxy serves of itself, and where.
 import t from 'tap'
 import { sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
