@@ -5,7 +5,7 @@ import type { TokenFailureReason } from '../auth/token-failure.ts'
 import type { TokenState } from '../auth/token-source.ts'
 import type { ServiceAccount } from '../config/config.ts'
 import { ERROR_KINDS } from '../errors.ts'
-import { type RetryReason, SAVED_BY } from './exchange.ts'
+import { RETRY_REASONS, SAVED_BY } from './exchange.ts'
 import { NO_COMPANY, STATUS_CLASSES } from './metrics.ts'
 import type { CompanyLoad, LastReload, Live } from './status.ts'
 import { companiesSeenBy, EVERYTHING, seesAll, seesCompany, type Viewer } from './viewer.ts'
@@ -84,7 +84,6 @@ const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 const LAG_RESOLUTION_MS = 50
 /** The most series that begin at zero, however many callers and companies there are. */
 const MOST_ZEROS = 2_000
-const RETRY_REASONS: RetryReason[] = ['401', '429', '503', 'connection']
 const FAILURES: TokenFailureReason[] = ['rejected', 'unreachable', 'timeout', 'tls', 'bad_status', 'bad_body']
 
 /** Labels and value of one series; a gauge without a value is left out. */

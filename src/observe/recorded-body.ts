@@ -1,4 +1,5 @@
 // Keeps the beginning of a body, if `inspector.bodies` is on, and makes what the page shows of it.
+import { headerValues } from '../routing/raw-request.ts'
 import { maskBody } from './mask-body.ts'
 
 /**
@@ -20,19 +21,22 @@ export class Excerpt {
   readonly type: string | undefined
   readonly charset: string | undefined
   readonly isText: boolean
-  /** Content-Encoding as sent; undefined if there is none. */
-  readonly coding: string | undefined
+  /** Content-Encoding as sent. */
+  readonly coding: string
   /** The beginning of the body. */
   kept: Buffer = Buffer.alloc(0)
   /** Bytes passed on so far. */
   total = 0
   #ended = false
 
-  constructor(contentType = '', contentEncoding?: string) {
+  /** The headers are flat (name, value, …). */
+  constructor(headers: readonly string[]) {
+    const [contentType = ''] = headerValues(headers, 'content-type')
     this.type = MEDIA_TYPE.exec(contentType)?.[1]?.toLowerCase()
     this.charset = /;\s*charset\s*=\s*"?([\w.:-]{1,40})/i.exec(contentType)?.[1]?.toLowerCase()
     this.isText = this.type !== undefined && TEXT.test(this.type)
-    this.coding = contentEncoding?.slice(0, 40)
+    // One header for each coding says the same as a list.
+    this.coding = headerValues(headers, 'content-encoding').join(', ').slice(0, 40)
   }
 
   /** All of the body came, and all of it is kept. */
@@ -75,49 +79,30 @@ export class Bodies {
   }
 }
 
-/** Begins the excerpt of a body. The headers are flat (name, value, …). */
-export function excerptOf(headers: readonly string[]): Excerpt {
-  const valuesOf = (wanted: string) =>
-    headers.filter((_, at) => at % 2 === 1 && headers[at - 1]?.toLowerCase() === wanted)
-  const codings = valuesOf('content-encoding')
-  // One header for each coding says the same as a list.
-  return new Excerpt(valuesOf('content-type')[0], codings.length === 0 ? undefined : codings.join(', '))
-}
-
-export interface RecordedBody {
-  /** The media type without parameters; undefined if the headers name none. */
-  readonly type: string | undefined
-  /** The length of the body as the caller sent or received it, possibly compressed. */
-  readonly bytes: number
-  /** The beginning of it, at most 2 KiB; undefined if it is not shown. */
-  readonly text: string | undefined
-  /** Why it is not shown. */
-  readonly hidden: string | undefined
-  /** `text` is all of the body. */
-  readonly whole: boolean
-  /** Something in `text` was replaced by `*`. */
-  readonly masked: boolean
-}
-
-/** Undefined if there was no body. */
-export function recordedBody(
-  excerpt: Excerpt | undefined,
-  showQueryValues: boolean,
-): RecordedBody | undefined {
+/** What is shown of a body; undefined if there was none. `hidden` says why its text is not shown. */
+export function recordedBody(excerpt: Excerpt | undefined, showQueryValues: boolean) {
   if (excerpt === undefined || excerpt.total === 0) return undefined
-  const { type = '', total: bytes } = excerpt
+  const { type, total } = excerpt
   const read = readText(excerpt)
-  if (typeof read === 'string') {
-    return { type: excerpt.type, bytes, text: undefined, hidden: read, whole: false, masked: false }
+  const isHidden = typeof read === 'string'
+  const { text: whole, isWhole } = isHidden ? { text: undefined, isWhole: false } : read
+  const text = whole && maskBody(whole, { type: type ?? '', cut: !isWhole, showQueryValues })
+  return {
+    type,
+    /** The length of the body as the caller sent or received it, possibly compressed. */
+    bytes: total,
+    text,
+    hidden: isHidden ? read : undefined,
+    /** `text` is all of the body. */
+    whole: isWhole,
+    /** Something in `text` was replaced by `*`. */
+    masked: text !== whole,
   }
-  const { text: whole, isWhole } = read
-  const text = maskBody(whole, { type, cut: !isWhole, showQueryValues })
-  return { type, bytes, text, hidden: undefined, whole: isWhole, masked: text !== whole }
 }
 
 /** The text, or why it is not shown. */
 function readText(excerpt: Excerpt): { readonly text: string; readonly isWhole: boolean } | string {
-  const { type, charset, coding = '' } = excerpt
+  const { type, charset, coding } = excerpt
   if (type === undefined) return 'of no known type'
   if (!excerpt.isText) return 'binary'
   // Of another charset the names would not be recognised, and what stands under them would be shown.

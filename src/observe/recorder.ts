@@ -8,7 +8,7 @@ import { likelyCauses } from './likely-causes.ts'
 import { errorText, tenths } from './log.ts'
 import { maskHeader, maskQuery } from './mask.ts'
 import { BUCKET_MS, Series } from './metrics.ts'
-import { type Bodies, type RecordedBody, recordedBody } from './recorded-body.ts'
+import { type Bodies, recordedBody } from './recorded-body.ts'
 import type { ErrorStatus } from './status.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
@@ -135,38 +135,75 @@ export class Recorder {
   }
 
   /** The newest requests that the viewer may see and that came after `seq`, newest first: at most 200, and 1 MB. */
-  requests(viewer: Viewer = EVERYTHING, after = 0): RecordedRequest[] {
-    const shown: RecordedRequest[] = []
+  requests(viewer: Viewer = EVERYTHING, after = 0) {
+    const chosen: Entry[] = []
     let bytes = 0
     for (const entry of this.#entries.toReversed()) {
-      if (entry.seq <= after || shown.length === MOST_LISTED) break
+      if (entry.seq <= after || chosen.length === MOST_LISTED) break
       if (!seesRequest(viewer, entry.exchange)) continue
       bytes += entry.bytes - (entry.bodies?.cost ?? 0)
-      if (bytes > MOST_LISTED_BYTES && shown.length > 0) break
-      shown.push(this.#shown(entry))
+      if (bytes > MOST_LISTED_BYTES && chosen.length > 0) break
+      chosen.push(entry)
     }
-    return shown
+    return chosen.map((entry) => this.#shown(entry))
   }
 
-  /**
-   * One request with its bodies: the newest with this id, or the one with `seq`, because callers may use an id twice.
-   */
-  request(id: string, seq?: number, viewer: Viewer = EVERYTHING): RecordedDetail | undefined {
-    const entry = this.#entries.findLast(
+  /** One request with its bodies: the newest with this id, or the one with `seq`, as callers may use an id twice. */
+  request(id: string, seq?: number, viewer: Viewer = EVERYTHING) {
+    const found = this.#entries.findLast(
       ({ exchange, seq: own }) =>
         exchange.reqId === id && (seq === undefined || own === seq) && seesRequest(viewer, exchange),
     )
-    if (entry === undefined) return undefined
+    if (found === undefined) return undefined
     const { showQueryValues } = this.#settings
     return {
-      ...this.#shown(entry),
-      requestBody: recordedBody(entry.bodies?.request, showQueryValues),
-      answerBody: recordedBody(entry.bodies?.answer, showQueryValues),
+      ...this.#shown(found),
+      requestBody: recordedBody(found.bodies?.request, showQueryValues),
+      /** As passed to the caller. The proxy's own responses are not kept. */
+      answerBody: recordedBody(found.bodies?.answer, showQueryValues),
     }
   }
 
-  #shown(entry: Entry): RecordedRequest {
-    return shownRequest(entry, this.#deps, this.#settings.showQueryValues)
+  /** A request that has ended, ready to be shown. Holds no value of a request header. */
+  #shown({ seq, exchange, names, connection, failure: error, bodies }: Entry) {
+    const { showQueryValues } = this.#settings
+    const { added, removed } = this.#deps
+    const { reqId: id, at, method, company, why, caller, status, cacheStatus, pages, refusal } = exchange
+    const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip, retryReasons = [] } = exchange
+    const masked = showQueryValues ? (text: string) => text : maskQuery
+    const headers = (exchange.answerHeaders ?? []).flatMap((value, at, flat) =>
+      at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
+    )
+    const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
+    const saved = savedBy(cacheStatus)
+    const procores = status !== null && isProcores(exchange)
+    const answeredBy = saved ? 'cache' : procores ? 'procore' : 'proxy'
+    return {
+      /** Grows by one with each request: ask for what came after the last one you know. */
+      seq,
+      ...{ id, at, method, company, why, caller, status, cacheStatus, saved, pages, bytesIn, bytesOut },
+      error,
+      /** Whether the beginnings of its bodies are kept; `/_proxy/requests/ID` shows them. */
+      bodies: bodies !== undefined,
+      listener: listener && listenText(listener),
+      target: masked(exchange.target),
+      upstreamUrl: upstreamUrl && masked(upstreamUrl),
+      /** Names of the headers that the proxy added, and of those of the caller's that it removed. */
+      added: sentAt === undefined ? [] : added(askedGzip),
+      removed: sentAt === undefined ? [] : removed(names, connection),
+      answeredBy: status === null ? undefined : answeredBy,
+      /** Why Procore may have refused it: the exact cause if its text gives it. */
+      causes: refusal ? [refusal] : procores ? likelyCauses(status) : [],
+      timing: timingOf(exchange),
+      /** One reason for each time it was sent again. */
+      retries: retryReasons,
+      /** As passed to the caller. */
+      responseHeaders: headers.map(
+        ([name, value]) => [name, showQueryValues ? value : maskHeader(name, value)] as const,
+      ),
+      /** The one that Procore's support asks for. Where Procore sends none, the header holds our own. */
+      procoreRequestId: procoreRequestId === id ? undefined : procoreRequestId,
+    }
   }
 
   /** The last ten minutes of each company that was called and that the viewer may see. */
@@ -199,55 +236,6 @@ function failureOf({ cause, error }: Exchange) {
   if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }
   const detail = error === undefined ? 'The caller closed its connection.' : errorText(error)
   return { code: cause, detail, help: undefined }
-}
-
-/** A request that has ended, ready to be shown. Holds no value of a request header. */
-type RecordedRequest = ReturnType<typeof shownRequest>
-
-/** With the bodies, which lists leave out; undefined if there was none, or if `inspector.bodies` is off. */
-export interface RecordedDetail extends RecordedRequest {
-  readonly requestBody: RecordedBody | undefined
-  /** As passed to the caller. The proxy's own responses are not kept. */
-  readonly answerBody: RecordedBody | undefined
-}
-
-function shownRequest(entry: Entry, { added, removed }: RecorderDeps, showQueryValues: boolean) {
-  const { seq, exchange, names, connection, failure: error, bodies } = entry
-  const { reqId: id, at, method, company, why, caller, status, cacheStatus, pages, refusal } = exchange
-  const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip, retryReasons = [] } = exchange
-  const masked = showQueryValues ? (text: string) => text : maskQuery
-  const headers = (exchange.answerHeaders ?? []).flatMap((value, at, flat) =>
-    at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
-  )
-  const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
-  const saved = savedBy(cacheStatus)
-  const procores = status !== null && isProcores(exchange)
-  const answeredBy = saved ? 'cache' : procores ? 'procore' : 'proxy'
-  return {
-    /** Grows by one with each request: ask for what came after the last one you know. */
-    seq,
-    ...{ id, at, method, company, why, caller, status, cacheStatus, saved, pages, bytesIn, bytesOut, error },
-    /** Whether the beginnings of its bodies are kept; `/_proxy/requests/ID` shows them. */
-    bodies: bodies !== undefined,
-    listener: listener && listenText(listener),
-    target: masked(exchange.target),
-    upstreamUrl: upstreamUrl && masked(upstreamUrl),
-    /** Names of the headers that the proxy added, and of those of the caller's that it removed. */
-    added: sentAt === undefined ? [] : added(askedGzip),
-    removed: sentAt === undefined ? [] : removed(names, connection),
-    answeredBy: status === null ? undefined : answeredBy,
-    /** Why Procore may have refused it: the exact cause if its text gives it. */
-    causes: refusal ? [refusal] : procores ? likelyCauses(status) : [],
-    timing: timingOf(exchange),
-    /** One reason for each time it was sent again. */
-    retries: retryReasons,
-    /** As passed to the caller. */
-    responseHeaders: headers.map(
-      ([name, value]) => [name, showQueryValues ? value : maskHeader(name, value)] as const,
-    ),
-    /** The one that Procore's support asks for. Where Procore sends none, the header holds our own. */
-    procoreRequestId: procoreRequestId === id ? undefined : procoreRequestId,
-  }
 }
 
 /** Where the time went, in ms; the parts may add up to less than the whole. */

@@ -24,13 +24,7 @@ import type { CallerConnection, CallerConnections } from './connections.ts'
 import { type Judgement, judge, type ListRequest, type Runtime } from './judge.ts'
 import type { Drain } from './listeners.ts'
 import type { Audits, Observation } from './observation.ts'
-import {
-  type OwnPlaces,
-  registerErrorDocs,
-  registerMetrics,
-  registerPage,
-  registerStatus,
-} from './own-pages.ts'
+import { type OwnPlaces, registerOwnPages } from './own-pages.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 
 export interface RequestContext {
@@ -191,11 +185,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     },
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer
-  const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
-  registerMetrics(app, pages)
-  registerStatus(app, pages)
-  registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
-  registerErrorDocs(app)
+  const detach = (request: FastifyRequest) => requestContext(request).end()
+  registerOwnPages(app, { observation, viewer, detach, hasPublicUrl: runtime.config.publicUrl !== undefined })
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)

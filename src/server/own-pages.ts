@@ -1,5 +1,4 @@
 // The proxy's own pages: metrics, status, the error codes, and the page at /_proxy/ with its data and events.
-
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
@@ -28,36 +27,45 @@ export interface OwnPageDeps {
   readonly observation: Observation
   /** Who made the request, by its address, host name and key. */
   readonly viewer: (request: FastifyRequest) => Viewer
+  /** The request counts as ended from now on, although its response continues. */
+  readonly detach: (request: FastifyRequest) => void
+  /** Whether callers may use another URL than the one that arrives here. */
+  readonly hasPublicUrl: boolean
 }
 
-/** Sends JSON that must not be stored, without any known secret. */
-export function sendJson(reply: FastifyReply, { secrets }: Observation, value: unknown): FastifyReply {
-  return reply
-    .header('cache-control', 'no-store')
-    .type('application/json; charset=utf-8')
-    .send(secrets.conceal(JSON.stringify(value)))
-}
-
-/** `/_proxy/metrics`, in the Prometheus text format. */
-export function registerMetrics(app: FastifyInstance, { observation, viewer }: OwnPageDeps): void {
+/** Registers metrics, status, and docs/errors.md as a page, all of which are always there, and the page at /_proxy/. */
+export function registerOwnPages(app: FastifyInstance, deps: OwnPageDeps): void {
+  const { observation, viewer } = deps
   app.get('/_proxy/metrics', async (request, reply) => {
     const { text, type } = await observation.metrics.text(viewer(request))
     return reply.header('cache-control', 'no-store').type(type).send(observation.secrets.conceal(text))
   })
-}
-
-/** `/_proxy/status`, as JSON. */
-export function registerStatus(app: FastifyInstance, { observation, viewer }: OwnPageDeps): void {
   app.get('/_proxy/status', async (request, reply) =>
     sendJson(reply, observation, observation.status(viewer(request))),
   )
+  app.get('/_proxy/errors', async (_request, reply) =>
+    reply
+      .headers({
+        'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        'cache-control': 'no-cache',
+      })
+      .type('text/html; charset=utf-8')
+      .send(ownFile('page/errors.html')),
+  )
+  registerPage(app, deps)
+}
+
+/** Sends JSON that must not be stored, without any known secret. */
+function sendJson(reply: FastifyReply, { secrets }: Observation, value: unknown): FastifyReply {
+  reply.header('cache-control', 'no-store').type('application/json; charset=utf-8')
+  return reply.send(secrets.conceal(JSON.stringify(value)))
 }
 
 /**
  * Only the page's own files may run, be loaded or be called. A page of another origin cannot frame it, keep a
  * reference to its window, or load any of its files.
  */
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+const SECURITY_HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -70,31 +78,25 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 
 const SCRIPTS = ['page', 'again', 'companies', 'detail', 'dom', 'har', 'plots', 'requests']
 
-const FILES: readonly (readonly [path: string, file: string, type: string])[] = [
-  ['/_proxy/', 'page.html', 'text/html; charset=utf-8'],
-  ['/_proxy/page.css', 'page.css', 'text/css; charset=utf-8'],
-  ...SCRIPTS.map((name) => [`/_proxy/${name}.js`, `${name}.js`, 'text/javascript; charset=utf-8'] as const),
+/** Path, file and media type. */
+const FILES: readonly (readonly [string, string, string])[] = [
+  ['', 'page.html', 'html'],
+  ['page.css', 'page.css', 'css'],
+  ...SCRIPTS.map((name) => [`${name}.js`, `${name}.js`, 'javascript'] as const),
 ]
 
-export interface PageDeps extends OwnPageDeps {
-  /** The request counts as ended from now on, although its response continues. */
-  readonly detach: (request: FastifyRequest) => void
-  /** Whether callers may use another URL than the one that arrives here. */
-  readonly hasPublicUrl: boolean
-}
-
-/** Registers the page and the data that it requests. */
-export function registerPage(
+function registerPage(
   app: FastifyInstance,
-  { observation, viewer, detach, hasPublicUrl }: PageDeps,
+  { observation, viewer, detach, hasPublicUrl }: OwnPageDeps,
 ): void {
   const { streams } = observation
-  const judge = async (_request: FastifyRequest, reply: FastifyReply) => {
-    if (!observation.recorder.enabled)
-      throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
-    reply.headers(SECURITY_HEADERS)
+  const options = {
+    preHandler: async (_request: FastifyRequest, reply: FastifyReply) => {
+      if (!observation.recorder.enabled)
+        throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
+      reply.headers(SECURITY_HEADERS)
+    },
   }
-  const options = { preHandler: judge }
   for (const path of ['/', '/_proxy']) {
     app.get(path, options, async ({ originalUrl }, reply) => {
       // Another server in front may have removed a path, so that only a relative URL is right.
@@ -103,9 +105,10 @@ export function registerPage(
     })
   }
   for (const [path, file, type] of FILES) {
-    app.get(path, options, async (_request, reply) => reply.type(type).send(ownFile(`page/${file}`)))
+    app.get(`/_proxy/${path}`, options, async (_request, reply) =>
+      reply.type(`text/${type}; charset=utf-8`).send(ownFile(`page/${file}`)),
+    )
   }
-
   app.get('/_proxy/requests', options, async (request, reply) =>
     sendJson(reply, observation, { requests: observation.recorder.requests(viewer(request)) }),
   )
@@ -130,18 +133,5 @@ export function registerPage(
     raw.writeHead(200, { 'content-type': 'text/event-stream' })
     detach(request)
     streams.open(raw, viewer(request))
-  })
-}
-
-/** Serves docs/errors.md as a page, whether the inspector is on or not. */
-export function registerErrorDocs(app: FastifyInstance): void {
-  app.get('/_proxy/errors', (_request, reply) => {
-    reply
-      .headers({
-        'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        'cache-control': 'no-cache',
-      })
-      .type('text/html; charset=utf-8')
-      .send(ownFile('page/errors.html'))
   })
 }

@@ -2,16 +2,9 @@
 import t from 'tap'
 import { errors } from 'undici'
 import { ProxyError } from '../../src/errors.ts'
-import {
-  type Exchange,
-  endExchange,
-  newRequestId,
-  requestIdOf,
-  startExchange,
-} from '../../src/observe/exchange.ts'
-import { createLogger, errorText, type Logger, logExchange } from '../../src/observe/log.ts'
+import { type Exchange, endExchange, requestIdOf, startExchange } from '../../src/observe/exchange.ts'
+import { createLogger, errorText, type Logger, logExchange, readableLine } from '../../src/observe/log.ts'
 import { maskQuery } from '../../src/observe/mask.ts'
-import { readableLine } from '../../src/observe/readable.ts'
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
@@ -281,5 +274,5 @@ t.test('A request id is the caller’s where it is a plain one', async (t) => {
   const made = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
   const bad = ['', ' ', 'a b', 'a\n', 'a\r\nX: 1', '<script>', 'é', 'a,b', 'a/b', `${long}x`, '"', '$(x)']
   for (const id of [...bad, undefined, ['a', 'b'], []]) t.match(requestIdOf(id), made, JSON.stringify(id))
-  t.not(newRequestId(), newRequestId())
+  t.not(requestIdOf(), requestIdOf())
 })

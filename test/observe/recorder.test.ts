@@ -4,7 +4,7 @@ import type { InspectorSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { maskHeader } from '../../src/observe/mask.ts'
-import { Bodies, excerptOf } from '../../src/observe/recorded-body.ts'
+import { Bodies, Excerpt } from '../../src/observe/recorded-body.ts'
 import { Recorder } from '../../src/observe/recorder.ts'
 import { EVERYTHING, type Viewer } from '../../src/observe/viewer.ts'
 import { fakeTime } from '../fixtures/clock.ts'
@@ -191,7 +191,7 @@ t.test('bounded in number and in bytes; readers ask for what is new', async (t) 
 function bodiesOf(text: string): Bodies {
   const bodies = new Bodies()
   for (const way of ['request', 'answer'] as const) {
-    bodies[way] = excerptOf(['Content-Type', 'text/plain'])
+    bodies[way] = new Excerpt(['Content-Type', 'text/plain'])
     bodies[way]?.add(Buffer.from(text))
     bodies[way]?.end()
   }
