@@ -25,12 +25,6 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
 
-export function duration(seconds) {
-  if (seconds === null) return 'unknown time'
-  if (seconds < 120) return `${seconds} s`
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
-}
-
 export function milliseconds(ms) {
   if (ms === null || ms === undefined) return '–'
   return ms < 10 ? String(ms) : String(Math.round(ms))

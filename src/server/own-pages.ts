@@ -76,7 +76,7 @@ const SECURITY_HEADERS = {
   'cache-control': 'no-store',
 }
 
-const SCRIPTS = ['page', 'again', 'companies', 'detail', 'dom', 'har', 'plots', 'requests']
+const SCRIPTS = ['page', 'companies', 'detail', 'dom', 'requests']
 
 /** Path, file and media type. */
 const FILES: readonly (readonly [string, string, string])[] = [
