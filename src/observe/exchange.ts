@@ -35,7 +35,6 @@ export class Exchange {
   readonly startedAt = performance.now()
   /** The same moment by the wall clock. */
   readonly at = Date.now()
-  /** The address that it came in by. */
   listener: ListenAddress | undefined
   /** The caller's headers (name, value, …). Only the names outlive the request. */
   rawHeaders: readonly string[] | undefined
@@ -92,7 +91,6 @@ export class Exchange {
   }
 }
 
-/** Starts the record of a request. `target` is its raw request target. */
 export function startExchange(reqId: string, method: string, target: string): Exchange {
   return new Exchange(reqId, method, target)
 }

@@ -186,13 +186,12 @@ export interface Live {
 interface StatusParts {
   readonly live: Live
   readonly history: CompanyHistory
-  /** Those that the viewer may see. */
   readonly errors: readonly ErrorStatus[]
   readonly lastReload: LastReload | undefined
   readonly viewer?: Viewer
 }
 
-/** The status as the viewer may see it. */
+/** The status as the viewer may see it; `errors` are those that it may see. */
 export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHING }: StatusParts): Status {
   const { version, ready, config, shared, logLinesLost } = live
   const everything = seesAll(viewer)
@@ -200,7 +199,7 @@ export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHIN
   const used = new Set(visible.map(({ account }) => account.key))
   const accounts = live.tokens.filter(({ account }) => everything || used.has(account.key)).map(accountStatus)
   const loads = new Map(live.loads.map((load) => [load.company, load]))
-  const companies = visible.map((company) => companyStatus(company, loads.get(company.name), history))
+  const companies = visible.map((company) => companyStatus(company, history, loads.get(company.name)))
   const seesListener = (company: string | null) =>
     company === null ? viewer.companies === undefined : seesCompany(viewer, company)
   return {
@@ -242,11 +241,7 @@ function isoTime(ms: number): string {
 /** How many consecutive refusals mean that a company no longer works. A single 404 is normal. */
 const PERSISTENT_AFTER: Readonly<Record<number, number>> = { 401: 3, 403: 3, 404: 10 }
 
-function companyStatus(
-  company: Company,
-  load: CompanyLoad | undefined,
-  history: CompanyHistory,
-): CompanyStatus {
+function companyStatus(company: Company, history: CompanyHistory, load?: CompanyLoad): CompanyStatus {
   const { name, id, account, access, rules, isDefault, listen } = company
   const { limit, remaining, resetInMs } = load?.budget ?? {}
   const { requests, saved, refusals } = history.of(name)
@@ -291,20 +286,18 @@ function accountStatus(source: TokenSource): AccountStatus {
     ageSeconds: token ? seconds(Date.now() - token.obtainedAt) : null,
     expiresInSeconds: token ? seconds(token.endsAt - performance.now()) : null,
     lifetimeSeconds: token ? seconds(token.lifetimeMs) : null,
-    lastFailure: lastFailure ? failureStatus(lastFailure) : null,
+    lastFailure: failureStatus(lastFailure),
   }
 }
 
-function failureStatus({
-  failure,
-  at,
-}: NonNullable<TokenState['lastFailure']>): AccountStatus['lastFailure'] {
-  const { reason, message: detail, final, cause } = failure
+function failureStatus(last: TokenState['lastFailure']): AccountStatus['lastFailure'] {
+  if (last === undefined) return null
+  const { reason, message: detail, final, cause } = last.failure
   let help: string = ERROR_KINDS.token_unavailable.help
   if (cause instanceof OutboundProxyError) help = cause.help
   else if (final) help = REFUSED_CREDENTIALS.map(causeText).join(' ')
   else if (reason === 'tls') help = CA_HELP
-  return { at: isoTime(at), reason, detail, help }
+  return { at: isoTime(last.at), reason, detail, help }
 }
 
 /** A refusal that is older, and that was none of many, is no warning any more. */
@@ -318,10 +311,9 @@ function refusalWarning({ name, refusals }: CompanyStatus): string[] {
   return [`${what} ${causes.length === 1 ? 'Cause' : 'Likely causes'}: ${causes.map(causeText).join(' ')}`]
 }
 
-function tokenWarning({ name, environment, token, lastFailure }: AccountStatus): string[] {
-  if (lastFailure === null) return []
-  const { detail, help } = lastFailure
-  return [`The token of service account ${name} (${environment}) is ${token}: ${detail}. ${help}`]
+function tokenWarning({ name, environment, token, lastFailure: last }: AccountStatus): string[] {
+  if (last === null) return []
+  return [`The token of service account ${name} (${environment}) is ${token}: ${last.detail}. ${last.help}`]
 }
 
 function reloadWarning(last: LastReload | undefined): string[] {

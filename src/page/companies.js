@@ -1,8 +1,6 @@
 // The health of the proxy in one line, its warnings, and a card for each company with plots of the last ten minutes.
 import { at, causeList, clock, draw, make, milliseconds, plural, setText, sum } from './dom.js'
 
-const FAILING = ['rejected', 'unavailable', 'renewal failing']
-
 const TOKEN_SIGNS = {
   valid: ['ok', '✓'],
   'renewal failing': ['warn', '!'],
@@ -19,7 +17,7 @@ export function showStatus(status) {
   setText(at('version'), status.version)
   const { companies, accounts, warnings, shared } = status
   const names = (list) => list.map(({ name }) => name).join(', ')
-  const failing = accounts.filter(({ token }) => FAILING.includes(token))
+  const failing = accounts.filter(({ token }) => /warn|bad/.test(TOKEN_SIGNS[token]?.[0]))
   const used = companies.filter(({ budget }) => budget?.remaining === 0)
   const refused = companies.filter(({ refusals }) => refusals?.persistent)
   const problems = []
@@ -167,9 +165,8 @@ function minuteRow([minute, parts]) {
 }
 
 function showCompanies({ companies, accounts }) {
-  const names = new Set(companies.map(({ name }) => name))
   for (const [name, card] of cards) {
-    if (names.has(name)) continue
+    if (companies.some((company) => company.name === name)) continue
     card.element.remove()
     cards.delete(name)
   }
