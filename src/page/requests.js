@@ -94,20 +94,13 @@ export function addRequests(requests) {
     showCount()
     return
   }
-  nameOptions(requests)
+  for (const name of ['company', 'caller']) for (const request of requests) addOption(name, request[name])
   const added = requests.map((request) => ({ request, row: rowOf(request) }))
   for (const { request, row } of added) row.hidden = !isWanted(request)
   at('list').tBodies[0].prepend(...added.map(({ row }) => row))
   entries = [...added, ...entries]
   for (const { row } of entries.splice(MOST_ROWS)) row.remove()
   showCount()
-}
-
-function nameOptions(requests) {
-  for (const { company, caller } of requests) {
-    addOption('company', company)
-    addOption('caller', caller)
-  }
 }
 
 function addOption(name, value) {
@@ -156,7 +149,15 @@ export function startFilters() {
 
 /** Saves the requests to a file. Bodies are fetched if they are kept. */
 async function saveHar(requests) {
-  const text = JSON.stringify(harOf(requests, await detailsOf(requests)), null, 2)
+  const details = await detailsOf(requests)
+  const log = {
+    version: '1.2',
+    creator: { name: 'procore-proxy', version: at('version').textContent },
+    comment:
+      'Values of request headers are not recorded, of bodies at most the beginning; query values may be masked.',
+    entries: requests.toReversed().map((request) => entryOf(request, details.get(request.seq) ?? {})),
+  }
+  const text = JSON.stringify({ log }, null, 2)
   const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }))
   const name = `procore-proxy-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}.har`
   make('a', { href: url, download: name }).click()
@@ -175,18 +176,6 @@ async function detailsOf(requests) {
   }
   await Promise.all([fetchNext(), fetchNext(), fetchNext(), fetchNext()])
   return details
-}
-
-function harOf(requests, details) {
-  return {
-    log: {
-      version: '1.2',
-      creator: { name: 'procore-proxy', version: at('version').textContent },
-      comment:
-        'Values of request headers are not recorded, of bodies at most the beginning; query values may be masked.',
-      entries: requests.toReversed().map((request) => entryOf(request, details.get(request.seq) ?? {})),
-    },
-  }
 }
 
 const NONE = { cookies: [], headersSize: -1, httpVersion: 'HTTP/1.1' }
