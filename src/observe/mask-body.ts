@@ -43,7 +43,7 @@ function looksLikeJson(text: string): boolean {
   return /^\s*[{[]/.test(text)
 }
 
-function readJson(text: string, mask: BodyMask, nested: number): MaskedJson {
+function readJson(text: string, mask: BodyMask, nested: number) {
   return maskJson(text, mask.cut, {
     isSecretName,
     maskName: (name, cut) => maskInline(name, { ...mask, cut }),
@@ -132,17 +132,12 @@ export interface JsonMasks {
   readonly maskValue: (value: string, cut: boolean) => string
 }
 
-export interface MaskedJson {
-  readonly text: string
-  /** The text is not JSON, so the rest became `*`. */
-  readonly broken: boolean
-}
-
 /**
  * One or several JSON texts, with `"*"` for each value with a suspicious name. `true`, `false` and `null` stay,
- * because they reveal nothing. `cut` means that the end of the text is missing.
+ * because they reveal nothing. `cut` means that the end of the text is missing. If the text is `broken`, that is, not
+ * JSON, the rest became `*`.
  */
-export function maskJson(text: string, cut: boolean, masks: JsonMasks): MaskedJson {
+export function maskJson(text: string, cut: boolean, masks: JsonMasks) {
   return new Reader(text, cut, masks).read()
 }
 
@@ -173,7 +168,7 @@ class Reader {
     this.#masks = masks
   }
 
-  read(): MaskedJson {
+  read(): { readonly text: string; readonly broken: boolean } {
     while (this.#at < this.#text.length) {
       const blank = this.#peek(BLANK)
       if (blank !== undefined) this.#show(blank)
@@ -197,18 +192,16 @@ class Reader {
       return true
     }
     if (expects === 'value') return this.#value(char)
-    if (expects === 'name') return this.#name()
+    if (expects === 'name') {
+      const name = this.#string(this.#masks.maskName)
+      this.#isSecret = name !== undefined && this.#masks.isSecretName(name)
+      this.#expects = ':'
+      return name !== undefined
+    }
     if (char !== expects) return false
     this.#show(char)
     this.#expects = expects === ',' && this.#closers.at(-1) === '}' ? 'name' : 'value'
     return true
-  }
-
-  #name(): boolean {
-    const name = this.#string(this.#masks.maskName)
-    this.#isSecret = name !== undefined && this.#masks.isSecretName(name)
-    this.#expects = ':'
-    return name !== undefined
   }
 
   #value(char: string): boolean {
