@@ -1,7 +1,7 @@
 // Makes the tables of docs/operations.md: metrics from their definitions, status fields from their interfaces.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { METRICS, type MetricDefinition } from '../src/observe/metric-definitions.ts'
+import { METRICS, type MetricDefinition } from '../src/observe/metrics-registry.ts'
 
 /** docs/operations.md with its generated parts renewed. */
 export function metricsPage(root: string): string {

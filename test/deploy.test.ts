@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { metricsPage } from '../scripts/operations.ts'
-import { METRICS, type MetricDefinition } from '../src/observe/metric-definitions.ts'
+import { METRICS, type MetricDefinition } from '../src/observe/metrics-registry.ts'
 
 const root = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')

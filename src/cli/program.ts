@@ -1,7 +1,7 @@
 // Builds the parser and the help texts from the table of commands.
 import { styleText } from 'node:util'
 import { Argument, Command, InvalidArgumentError, Option } from 'commander'
-import { VERSION } from '../observe/version.ts'
+import { VERSION } from '../observe/own-files.ts'
 import { COMMANDS, type CommandSpec, type OptionSpec, type Options } from './commands.ts'
 
 export const PROGRAM = 'procore-proxy'

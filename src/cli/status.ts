@@ -1,6 +1,6 @@
 // The command `status`: asks a running proxy for its status and prints it.
 import { styleText } from 'node:util'
-import { printable } from '../observe/readable.ts'
+import { printable } from '../observe/mask.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'

@@ -1,8 +1,8 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
-import { excerptOf } from '../observe/excerpt.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import { Excerpt } from '../observe/recorded-body.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
 import {
   type BodyOptions,
@@ -41,7 +41,7 @@ export async function deliver(
   const plan = planBody(status, upstream.head, bodyOptions)
   const headers = responseHeaders(upstream.rawHeaders, context, plan)
   exchange.answerHeaders = headers
-  if (exchange.bodies !== undefined) exchange.bodies.answer = excerptOf(headers)
+  if (exchange.bodies !== undefined) exchange.bodies.answer = new Excerpt(headers)
   const writeHead = (all: readonly string[] = headers) => {
     try {
       response.writeHead(status, reasonPhrase(upstream.statusText), all as string[])
@@ -292,7 +292,7 @@ async function fail(error: unknown, { call, response, context, beforeEnd }: Fail
 
 function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {
   const { bodies } = exchange
-  if (bodies !== undefined) bodies.request = excerptOf(request.rawHeaders)
+  if (bodies !== undefined) bodies.request = new Excerpt(request.rawHeaders)
   return new RequestBody(request, (bytes, piece) => {
     exchange.bytesIn += bytes
     if (piece === undefined) bodies?.request?.end()

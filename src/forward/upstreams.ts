@@ -14,7 +14,7 @@ import type {
 import { ProxyError } from '../errors.ts'
 import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { type Connector, connector } from '../network/connect.ts'
-import type { BudgetView, CompanyLoad } from '../observe/live.ts'
+import type { BudgetView, CompanyLoad } from '../observe/status.ts'
 import type { Attempt } from './attempt.ts'
 import type { Budget } from './budget.ts'
 import type { Budgets } from './budgets.ts'

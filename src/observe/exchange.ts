@@ -1,20 +1,14 @@
-// The record of one request and its response, which is filled in step by step. Log, metrics, recorder and audit read
-// it.
+// The record of one request and its response, which is filled in step by step. Log, metrics, recorder and audit read it.
 import { randomUUID } from 'node:crypto'
 import type { ListenAddress } from '../config/config.ts'
-import type { Bodies } from './excerpt.ts'
 import type { LikelyCause } from './likely-causes.ts'
+import type { Bodies } from './recorded-body.ts'
 
 const PLAIN = /^[\w.-]{1,128}$/
 
-/** A new request id. */
-export function newRequestId(): string {
-  return randomUUID()
-}
-
 /** The caller's id if it is safe to print and repeat, else a new one. */
-export function requestIdOf(header: string | string[] | undefined): string {
-  return typeof header === 'string' && PLAIN.test(header) ? header : newRequestId()
+export function requestIdOf(header?: string | string[]): string {
+  return typeof header === 'string' && PLAIN.test(header) ? header : randomUUID()
 }
 
 export const SAVED_BY = ['coalesced', 'kept', 'refusal'] as const
@@ -29,7 +23,8 @@ export function savedBy(cacheStatus: string | undefined): SavedBy | undefined {
 }
 
 /** Why a request was sent again. */
-export type RetryReason = '401' | '429' | '503' | 'connection'
+export const RETRY_REASONS = ['401', '429', '503', 'connection'] as const
+export type RetryReason = (typeof RETRY_REASONS)[number]
 
 /** Times come from `performance.now()`, in ms, unless they say otherwise. */
 export class Exchange {
@@ -40,7 +35,6 @@ export class Exchange {
   readonly startedAt = performance.now()
   /** The same moment by the wall clock. */
   readonly at = Date.now()
-  /** The address that it came in by. */
   listener: ListenAddress | undefined
   /** The caller's headers (name, value, …). Only the names outlive the request. */
   rawHeaders: readonly string[] | undefined
@@ -97,7 +91,6 @@ export class Exchange {
   }
 }
 
-/** Starts the record of a request. `target` is its raw request target. */
 export function startExchange(reqId: string, method: string, target: string): Exchange {
   return new Exchange(reqId, method, target)
 }

@@ -58,24 +58,23 @@ const BY_STATUS: Readonly<Record<number, readonly LikelyCause[]>> = {
 }
 
 /** What Procore's messages say; the first that matches holds. */
-const BY_MESSAGE: Partial<Record<Name, RegExp>> = {
-  notConnected:
-    /\bnot connected to (?:this|the) company\b|\bapp(?:lication)? is not (?:connected|installed)\b/i,
-  headerLost: /missing procore-company-id/i,
-  contactChanged: /\bnot an active contact\b/i,
-  toolOff:
-    /\btool is (?:not enabled|disabled|not active|turned off)\b|\bnot enabled for (?:this|the) (?:project|company)\b/i,
-  toolNotPermitted:
-    /\b(?:do(?:es)?n't|do(?:es)? not) have (?:the )?(?:\w+ )?(?:permissions?|access)\b|\binsufficient permissions?\b/i,
-}
+const BY_MESSAGE: readonly (readonly [RegExp, Name])[] = [
+  [/\bnot connected to (?:this|the) company\b/i, 'notConnected'],
+  [/\bapp(?:lication)? is not (?:connected|installed)\b/i, 'notConnected'],
+  [/missing procore-company-id/i, 'headerLost'],
+  [/\bnot an active contact\b/i, 'contactChanged'],
+  [/\btool is (?:not enabled|disabled|not active|turned off)\b/i, 'toolOff'],
+  [/\bnot enabled for (?:this|the) (?:project|company)\b/i, 'toolOff'],
+  [/\b(?:doesn't|don't|do(?:es)? not) have (?:the )?(?:\w+ )?(?:permissions?|access)\b/i, 'toolNotPermitted'],
+  [/\binsufficient permissions?\b/i, 'toolNotPermitted'],
+]
 
 /** The cause that the body of a 401, 403 or 404 gives, in any of Procore's formats; undefined if it gives none. */
 export function causeOf(status: number, bodyText: string): LikelyCause | undefined {
   if (BY_STATUS[status] === undefined) return undefined
   const messages = messagesOf(bodyText)
-  const patterns = Object.entries(BY_MESSAGE) as [Name, RegExp][]
-  const found = patterns.find(([, pattern]) => messages.some((message) => pattern.test(message)))
-  return found && causesOf(found[0])[0]
+  const found = BY_MESSAGE.find(([pattern]) => messages.some((message) => pattern.test(message)))
+  return found && causesOf(found[1])[0]
 }
 
 /** The cause that the body gives, else the likely causes of the status; none for other statuses. */

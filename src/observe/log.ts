@@ -1,11 +1,10 @@
 // The log: pino's JSON for machines, readable lines for people, and one line for each request.
 import type { Writable } from 'node:stream'
-import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import { type DestinationStream, type Logger, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
 import { listenText } from '../config/addresses.ts'
 import type { LogSettings } from '../config/config.ts'
 import type { Exchange } from './exchange.ts'
-import { maskQuery } from './mask.ts'
-import { readableLine } from './readable.ts'
+import { maskQuery, printable } from './mask.ts'
 
 export type { Logger } from 'pino'
 
@@ -28,7 +27,9 @@ export class LogOutput {
   #lines: string[] = []
   #characters = 0
   #timer: NodeJS.Timeout | undefined
-  #lost = 0
+  readonly isTTY: boolean
+  /** Lines that could not be written since the start. */
+  lost = 0
   /** How many of the lost lines have been reported. */
   #reported = 0
   /** The last write failed, so that the output may end in the middle of a line. */
@@ -38,18 +39,10 @@ export class LogOutput {
 
   constructor(stream: LogStream) {
     this.#stream = stream
+    this.isTTY = stream.isTTY === true
     // Without a listener, the error of a closed pipe or a full disk would end the process.
     stream.on('error', () => {})
     process.on('exit', () => this.flushSync())
-  }
-
-  get isTTY(): boolean {
-    return this.#stream.isTTY === true
-  }
-
-  /** Lines that could not be written since the start. */
-  get lost(): number {
-    return this.#lost
   }
 
   write(line: string): void {
@@ -71,14 +64,18 @@ export class LogOutput {
     this.#lines = []
     this.#characters = 0
     if (this.#stream.writableLength > MOST_WAITING_BYTES) {
-      this.#lost += lines.length
+      this.lost += lines.length
       return
     }
     const text = (this.#isTorn ? '\n' : '') + lines.join('')
     this.#stream.write(text, (error) => {
       this.#isTorn = error != null
-      if (error) this.#lost += lines.length
-      else if (this.#lost > this.#reported) this.#report()
+      if (error) this.lost += lines.length
+      else if (this.lost > this.#reported) {
+        const lines = this.lost - this.#reported
+        this.#reported = this.lost
+        this.onLost(lines)
+      }
     })
   }
 
@@ -90,12 +87,6 @@ export class LogOutput {
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
-
-  #report(): void {
-    const lines = this.#lost - this.#reported
-    this.#reported = this.#lost
-    this.onLost(lines)
-  }
 }
 
 /**
@@ -104,24 +95,23 @@ export class LogOutput {
  */
 export function createLogger(
   settings: LogSettings,
-  output: (DestinationStream & { readonly isTTY?: boolean }) | LogOutput = new LogOutput(process.stdout),
+  output: DestinationStream & { isTTY?: boolean; flushSync?: () => void } = new LogOutput(process.stdout),
   conceal: (text: string) => string = (text) => text,
 ): Logger {
   const isReadable = settings.format === 'readable' || (settings.format === 'auto' && output.isTTY === true)
-  const log = pino(
-    {
-      level: settings.level,
-      base: null,
-      timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      // Errors of Node and undici may contain requests and headers, so only their messages and codes are logged.
-      serializers: { error: errorText },
-    },
-    {
-      write: (line) => output.write(conceal(isReadable ? readableLine(line) : line)),
-      ...(output instanceof LogOutput && { flushSync: () => output.flushSync() }),
-    },
-  )
+  const destination = {
+    write: (line: string) => output.write(conceal(isReadable ? readableLine(line) : line)),
+    flushSync: () => output.flushSync?.(),
+  }
+  const options: LoggerOptions = {
+    level: settings.level,
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    // Errors of Node and undici may contain requests and headers, so only their messages and codes are logged.
+    serializers: { error: errorText },
+  }
+  const log = pino(options, destination)
   if (output instanceof LogOutput) {
     output.onLost = (lines) =>
       log.warn({ lines }, 'log lines were lost: the output was not read in time, was closed, or was full')
@@ -134,12 +124,10 @@ export function errorText(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
     if (!(at instanceof Error)) {
-      messages.push(
-        typeof at === 'object' || typeof at === 'function' ? `not an Error (${typeof at})` : String(at),
-      )
+      messages.push(/object|function/.test(typeof at) ? `not an Error (${typeof at})` : String(at))
       break
     }
-    const code = (at as NodeJS.ErrnoException).code
+    const { code } = at as NodeJS.ErrnoException
     const text = at.message || at.name
     messages.push(typeof code === 'string' && !text.includes(code) ? `${text} (${code})` : text)
     at = at.cause
@@ -150,16 +138,14 @@ export function errorText(error: unknown): string {
 /** Machines request these every few seconds. */
 const PROBE = /\/_proxy\/(?:health\/(?:live|ready)|metrics)(?:\?|$)/
 
-/** `warn` if the proxy refused the request or broke it off, `debug` for probes and scrapes, `info` for all others. */
-function levelOf(exchange: Exchange): 'warn' | 'info' | 'debug' {
-  const { cause, own } = exchange
-  if (cause !== undefined && cause !== 'caller_gone') return 'warn'
-  return own && PROBE.test(exchange.target) ? 'debug' : 'info'
-}
-
-/** Writes the line of a request that has ended. Query values are masked. Level `debug` adds how it was treated. */
+/**
+ * Writes the line of a request that has ended: as a warning if the proxy refused the request or broke it off. Query
+ * values are masked. Level `debug` adds how it was treated.
+ */
 export function logExchange(log: Logger, exchange: Exchange): void {
-  const level = levelOf(exchange)
+  const { cause, own } = exchange
+  const isFailure = cause !== undefined && cause !== 'caller_gone'
+  const level = isFailure ? 'warn' : own && PROBE.test(exchange.target) ? 'debug' : 'info'
   if (!log.isLevelEnabled(level)) return
   const { upstreamMs, pages } = exchange
   log[level](
@@ -177,7 +163,7 @@ export function logExchange(log: Logger, exchange: Exchange): void {
       retries: exchange.retries,
       pages: pages === 0 ? undefined : pages,
       cache: exchange.cacheStatus,
-      cause: exchange.cause,
+      cause,
       error: exchange.error,
       procoreCause: exchange.refusal?.cause,
       ...(log.isLevelEnabled('debug') && treatment(exchange)),
@@ -200,4 +186,32 @@ function treatment({ listener, why, queuedMs, tokenMs, retryReasons, upstreamUrl
 /** Milliseconds to a tenth. */
 export function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
+}
+
+/** One JSON line as `HH:MM:SS LEVEL message key=value …`. A line that is not JSON is returned unchanged. */
+export function readableLine(line: string): string {
+  let record: Record<string, unknown>
+  try {
+    record = JSON.parse(line) as Record<string, unknown>
+  } catch {
+    return line
+  }
+  const { time, level, msg, ...fields } = record
+  const clock = typeof time === 'string' ? time.slice(11, 19) : ''
+  const message = msg === 'request' ? requestText(fields) : String(msg ?? '')
+  const rest = Object.entries(fields).map(([key, value]) => `${key}=${fieldText(value)}`)
+  return `${printable([clock, String(level).toUpperCase().padEnd(5), message, ...rest].join(' '))}\n`
+}
+
+/** `GET /rest/v1.0/me 200 12ms`; removes from `fields` what it says. */
+function requestText(fields: Record<string, unknown>): string {
+  const { method, path, status, durationMs } = fields
+  for (const key of ['method', 'path', 'status', 'durationMs', 'reqId']) delete fields[key]
+  for (const key of ['retries', 'bytesIn', 'bytesOut']) if (fields[key] === 0) delete fields[key]
+  return `${method} ${path} ${status} ${durationMs}ms`
+}
+
+function fieldText(value: unknown): string {
+  const plain = typeof value === 'string' ? value : JSON.stringify(value)
+  return /^[^\s"]+$/.test(plain) ? plain : JSON.stringify(value)
 }

@@ -1,4 +1,4 @@
-// Masks what may be secret in any text that leaves the proxy: query values, header values, and known secrets.
+// Makes text safe to show: masks what may be secret (query values, header values, known secrets), and escapes what affects a terminal.
 import type { Config } from '../config/config.ts'
 
 /** The target with every query value replaced by `*`, because values may be signatures or personal data. */
@@ -18,6 +18,14 @@ export function maskHeader(name: string, value: string): string {
   if (!value.includes('?')) return value
   if (!value.includes('://') && !/link|location|refresh/i.test(name)) return value
   return value.replace(/\?[^\s<>"',;]*/g, maskQuery)
+}
+
+/** Control characters, including those of Latin-1, and characters that change the writing direction. */
+const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g
+
+/** The text with an escape for each character that could affect a terminal. */
+export function printable(text: string): string {
+  return text.replace(STEERS_A_TERMINAL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** A shorter secret would hide too much other text. */

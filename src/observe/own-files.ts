@@ -9,3 +9,5 @@ export function ownFile(name: string): string {
   const path = name.startsWith('page/') ? `../${name}` : `../../${name}`
   return readFileSync(new URL(path, import.meta.url), 'utf8')
 }
+
+export const VERSION: string = (JSON.parse(ownFile('package.json')) as { version: string }).version

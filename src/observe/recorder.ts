@@ -1,122 +1,22 @@
 // Keeps the last requests, the last errors, and the last ten minutes of each company, for page and status.
+import { listenText } from '../config/addresses.ts'
 import type { InspectorSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import type { Bodies } from './excerpt.ts'
-import type { Exchange } from './exchange.ts'
+import { type Exchange, isProcores, savedBy } from './exchange.ts'
+import { likelyCauses } from './likely-causes.ts'
 import { errorText, tenths } from './log.ts'
-import { maskQuery } from './mask.ts'
-import { countsByClass, increment, STATUS_CLASSES, type StatusCounts, statusClass } from './metrics.ts'
-import { recordedBody } from './recorded-body.ts'
-import {
-  type HeaderChanges,
-  type Kept,
-  type RecordedDetail,
-  type RecordedFailure,
-  type RecordedRequest,
-  shownRequest,
-} from './recorded-request.ts'
+import { maskHeader, maskQuery } from './mask.ts'
+import { BUCKET_MS, Series } from './metrics.ts'
+import { type Bodies, recordedBody } from './recorded-body.ts'
+import type { ErrorStatus } from './status.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
-/** The last ten minutes of a company; all ids of `"*"` are one. */
-export interface CompanySeries {
-  readonly company: string
-  readonly bucketSeconds: number
-  /** Oldest first, without gaps; the last one is still being filled. */
-  readonly buckets: readonly SeriesBucket[]
-}
-
-export interface SeriesBucket {
-  /** Unix time in ms at which it begins. */
-  readonly at: number
-  /** `none`: no response was sent. */
-  readonly counts: StatusCounts
-  /** The whole duration, to within a quarter; null if there was no request. */
-  readonly p50Ms: number | null
-  readonly p95Ms: number | null
-  /** The remaining rate budget at the first request of the bucket; in the last bucket, the current one. */
-  readonly budgetRemaining: number | null
-}
-
-const BUCKETS = 60
-export const BUCKET_MS = 10_000
-
-/** Latencies are counted in classes, each a quarter wider than the one before: 0.5 ms to 20 minutes in 64 numbers. */
-const LATENCY_CLASSES = 64
-const CLASSES_PER_OCTAVE = 3
-const LEAST_MS = 0.5
-
-interface Bucket {
-  readonly at: number
-  readonly counts: Uint32Array
-  readonly latencies: Uint32Array
-  readonly budgetRemaining: number | undefined
-}
-
-export class Series {
-  /** A ring, by the time at which a bucket begins. */
-  readonly #buckets: (Bucket | undefined)[] = new Array(BUCKETS)
-
-  /** Counts a request that has ended. `budgetRemaining` is asked once for each bucket. */
-  add({ at, durationMs, status }: Exchange, budgetRemaining: () => number | undefined): void {
-    const begin = Math.floor((at + durationMs) / BUCKET_MS) * BUCKET_MS
-    const place = (begin / BUCKET_MS) % BUCKETS
-    let bucket = this.#buckets[place]
-    if (bucket?.at !== begin) {
-      const counts = new Uint32Array(STATUS_CLASSES.length)
-      const latencies = new Uint32Array(LATENCY_CLASSES)
-      bucket = { at: begin, counts, latencies, budgetRemaining: budgetRemaining() }
-      this.#buckets[place] = bucket
-    }
-    increment(bucket.counts, statusClass(status))
-    increment(bucket.latencies, latencyClass(durationMs))
-  }
-
-  /** The buckets up to `now`, a Unix time in ms. */
-  read(now: number, remainingNow: number | undefined): SeriesBucket[] {
-    const last = now - (now % BUCKET_MS)
-    return Array.from({ length: BUCKETS }, (_, index) => {
-      const at = last - (BUCKETS - 1 - index) * BUCKET_MS
-      const kept = this.#buckets[(at / BUCKET_MS) % BUCKETS]
-      const bucket = kept?.at === at ? kept : undefined
-      return {
-        at,
-        counts: countsByClass(bucket?.counts),
-        p50Ms: quantile(bucket?.latencies, 0.5),
-        p95Ms: quantile(bucket?.latencies, 0.95),
-        budgetRemaining: (at === last ? remainingNow : bucket?.budgetRemaining) ?? null,
-      }
-    })
-  }
-}
-
-function latencyClass(ms: number): number {
-  if (ms <= LEAST_MS) return 0
-  return Math.min(LATENCY_CLASSES - 1, Math.ceil(Math.log2(ms / LEAST_MS) * CLASSES_PER_OCTAVE))
-}
-
-/** The upper end of the class that holds the quantile. */
-function quantile(latencies: Uint32Array | undefined, share: number): number | null {
-  if (latencies === undefined) return null
-  const wanted = Math.max(1, Math.ceil(latencies.reduce((sum, count) => sum + count, 0) * share))
-  let seen = 0
-  const found = latencies.findIndex((count) => {
-    seen += count
-    return seen >= wanted
-  })
-  return tenths(LEAST_MS * 2 ** (found / CLASSES_PER_OCTAVE))
-}
-
-/** What `/_proxy/status` shows of a request that went wrong. */
-export interface RecordedError
-  extends RecordedFailure,
-    Pick<Exchange, 'at' | 'method' | 'company' | 'caller' | 'status'> {
-  readonly id: string
-  /** Query values are always masked. */
-  readonly target: string
-}
-
-export interface RecorderDeps extends HeaderChanges {
+interface RecorderDeps {
+  /** Names of the headers that forwarding adds. */
+  readonly added: (askedGzip: boolean) => readonly string[]
+  /** Which of the caller's headers are not sent on; `connection` is the value of Connection. */
+  readonly removed: (names: readonly string[], connection: string | undefined) => readonly string[]
   /** What is left of a company's rate budget, by the name that it counts under. */
   readonly budgetRemaining: (group: string) => number | undefined
 }
@@ -129,7 +29,13 @@ const ENTRY_BYTES = 512
 const MOST_LISTED = 200
 const MOST_LISTED_BYTES = 1024 * 1024
 
-interface Entry extends Kept {
+interface Entry {
+  readonly seq: number
+  readonly exchange: Exchange
+  /** Names of the caller's headers. */
+  readonly names: readonly string[]
+  readonly connection: string | undefined
+  readonly failure: ReturnType<typeof failureOf>
   bodies: Bodies | undefined
   /** Roughly its size in memory, and as JSON. */
   bytes: number
@@ -229,42 +135,79 @@ export class Recorder {
   }
 
   /** The newest requests that the viewer may see and that came after `seq`, newest first: at most 200, and 1 MB. */
-  requests(viewer: Viewer = EVERYTHING, after = 0): RecordedRequest[] {
-    const shown: RecordedRequest[] = []
+  requests(viewer: Viewer = EVERYTHING, after = 0) {
+    const chosen: Entry[] = []
     let bytes = 0
     for (const entry of this.#entries.toReversed()) {
-      if (entry.seq <= after || shown.length === MOST_LISTED) break
+      if (entry.seq <= after || chosen.length === MOST_LISTED) break
       if (!seesRequest(viewer, entry.exchange)) continue
       bytes += entry.bytes - (entry.bodies?.cost ?? 0)
-      if (bytes > MOST_LISTED_BYTES && shown.length > 0) break
-      shown.push(this.#shown(entry))
+      if (bytes > MOST_LISTED_BYTES && chosen.length > 0) break
+      chosen.push(entry)
     }
-    return shown
+    return chosen.map((entry) => this.#shown(entry))
   }
 
-  /**
-   * One request with its bodies: the newest with this id, or the one with `seq`, because callers may use an id twice.
-   */
-  request(id: string, seq?: number, viewer: Viewer = EVERYTHING): RecordedDetail | undefined {
-    const entry = this.#entries.findLast(
+  /** One request with its bodies: the newest with this id, or the one with `seq`, as callers may use an id twice. */
+  request(id: string, seq?: number, viewer: Viewer = EVERYTHING) {
+    const found = this.#entries.findLast(
       ({ exchange, seq: own }) =>
         exchange.reqId === id && (seq === undefined || own === seq) && seesRequest(viewer, exchange),
     )
-    if (entry === undefined) return undefined
+    if (found === undefined) return undefined
     const { showQueryValues } = this.#settings
     return {
-      ...this.#shown(entry),
-      requestBody: recordedBody(entry.bodies?.request, showQueryValues),
-      answerBody: recordedBody(entry.bodies?.answer, showQueryValues),
+      ...this.#shown(found),
+      requestBody: recordedBody(found.bodies?.request, showQueryValues),
+      /** As passed to the caller. The proxy's own responses are not kept. */
+      answerBody: recordedBody(found.bodies?.answer, showQueryValues),
     }
   }
 
-  #shown(entry: Entry): RecordedRequest {
-    return shownRequest(entry, this.#deps, this.#settings.showQueryValues)
+  /** A request that has ended, ready to be shown. Holds no value of a request header. */
+  #shown({ seq, exchange, names, connection, failure: error, bodies }: Entry) {
+    const { showQueryValues } = this.#settings
+    const { added, removed } = this.#deps
+    const { reqId: id, at, method, company, why, caller, status, cacheStatus, pages, refusal } = exchange
+    const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip, retryReasons = [] } = exchange
+    const masked = showQueryValues ? (text: string) => text : maskQuery
+    const headers = (exchange.answerHeaders ?? []).flatMap((value, at, flat) =>
+      at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
+    )
+    const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
+    const saved = savedBy(cacheStatus)
+    const procores = status !== null && isProcores(exchange)
+    const answeredBy = saved ? 'cache' : procores ? 'procore' : 'proxy'
+    return {
+      /** Grows by one with each request: ask for what came after the last one you know. */
+      seq,
+      ...{ id, at, method, company, why, caller, status, cacheStatus, saved, pages, bytesIn, bytesOut },
+      error,
+      /** Whether the beginnings of its bodies are kept; `/_proxy/requests/ID` shows them. */
+      bodies: bodies !== undefined,
+      listener: listener && listenText(listener),
+      target: masked(exchange.target),
+      upstreamUrl: upstreamUrl && masked(upstreamUrl),
+      /** Names of the headers that the proxy added, and of those of the caller's that it removed. */
+      added: sentAt === undefined ? [] : added(askedGzip),
+      removed: sentAt === undefined ? [] : removed(names, connection),
+      answeredBy: status === null ? undefined : answeredBy,
+      /** Why Procore may have refused it: the exact cause if its text gives it. */
+      causes: refusal ? [refusal] : procores ? likelyCauses(status) : [],
+      timing: timingOf(exchange),
+      /** One reason for each time it was sent again. */
+      retries: retryReasons,
+      /** As passed to the caller. */
+      responseHeaders: headers.map(
+        ([name, value]) => [name, showQueryValues ? value : maskHeader(name, value)] as const,
+      ),
+      /** The one that Procore's support asks for. Where Procore sends none, the header holds our own. */
+      procoreRequestId: procoreRequestId === id ? undefined : procoreRequestId,
+    }
   }
 
   /** The last ten minutes of each company that was called and that the viewer may see. */
-  series(viewer: Viewer = EVERYTHING): CompanySeries[] {
+  series(viewer: Viewer = EVERYTHING) {
     return [...this.#series]
       .filter(([company]) => seesCompany(viewer, company))
       .map(([company, series]) => ({
@@ -275,31 +218,39 @@ export class Recorder {
   }
 
   /** The last requests that the proxy refused or that failed, newest first. Kept even if the inspector is off. */
-  errors(viewer: Viewer = EVERYTHING): RecordedError[] {
-    return this.#errors
-      .filter(({ exchange }) => seesRequest(viewer, exchange))
-      .toReversed()
-      .map(({ exchange, failure }) => {
-        const { at, reqId: id, method, target, company, caller, status } = exchange
-        const procores = { code: 'upstream_status', detail: `Procore answered ${status}.`, help: undefined }
-        return {
-          ...(failure ?? procores),
-          at,
-          id,
-          method,
-          target: maskQuery(target),
-          company,
-          caller,
-          status,
-        }
-      })
+  errors(viewer: Viewer = EVERYTHING): ErrorStatus[] {
+    const visible = this.#errors.filter(({ exchange }) => seesRequest(viewer, exchange))
+    return visible.toReversed().map(({ exchange, failure }) => {
+      const { at, reqId: requestId, method, target, status, company = null, caller = null } = exchange
+      const path = maskQuery(target)
+      const shown = { at: new Date(at).toISOString(), requestId, method, path, company, caller, status }
+      if (failure !== undefined) return { ...shown, ...failure, help: failure.help ?? null }
+      return { ...shown, code: 'upstream_status', detail: `Procore answered ${status}.`, help: null }
+    })
   }
 }
 
-/** The error as text, because an error object may contain headers. */
-function failureOf({ cause, error }: Exchange): RecordedFailure | undefined {
+/** The error as text, because an error object may contain headers. `code` is an error code, or `caller_gone`. */
+function failureOf({ cause, error }: Exchange) {
   if (cause === undefined) return undefined
   if (error instanceof ProxyError) return { code: error.code, detail: error.message, help: error.help }
   const detail = error === undefined ? 'The caller closed its connection.' : errorText(error)
   return { code: cause, detail, help: undefined }
+}
+
+/** Where the time went, in ms; the parts may add up to less than the whole. */
+function timingOf({ startedAt, sentAt, queuedMs, tokenMs, upstreamMs, durationMs }: Exchange) {
+  const untilSent = sentAt === undefined ? durationMs : sentAt - startedAt
+  const shown = (ms: number) => Math.max(0, tenths(ms))
+  return {
+    /** Waited for the rate budget, or for as long as Procore asked. */
+    queuedMs: shown(queuedMs),
+    tokenMs: shown(tokenMs),
+    /** Waited for a connection; attempts before the last are included. */
+    connectMs: sentAt === undefined ? 0 : shown(untilSent - queuedMs - tokenMs),
+    /** From sending it to the first byte of the response, and from there to its end; undefined if none came. */
+    upstreamMs: upstreamMs === undefined ? undefined : shown(upstreamMs),
+    bodyMs: upstreamMs === undefined ? undefined : shown(durationMs - untilSent - upstreamMs),
+    totalMs: shown(durationMs),
+  }
 }

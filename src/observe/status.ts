@@ -1,8 +1,13 @@
-// The response of `/_proxy/status`, which `procore-proxy status` prints. No field contains a secret.
-import type { Access } from '../config/config.ts'
+// The status of the running proxy: what `/_proxy/status` sends and `procore-proxy status` prints. No field contains a secret.
+import type { TokenSource, TokenState } from '../auth/token-source.ts'
+import { listenText } from '../config/addresses.ts'
+import type { Access, Company, Config } from '../config/config.ts'
+import { ERROR_KINDS } from '../errors.ts'
+import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import type { SavedBy } from './exchange.ts'
-import type { LikelyCause } from './likely-causes.ts'
-import type { StatusClass } from './metrics.ts'
+import { causeText, type LikelyCause, REFUSED_CREDENTIALS } from './likely-causes.ts'
+import type { CompanyHistory, StatusClass } from './metrics.ts'
+import { companiesSeenBy, EVERYTHING, seesAll, seesCompany, type Viewer } from './viewer.ts'
 
 // status fields: docs/operations.md shows from here …
 
@@ -134,3 +139,184 @@ export interface ErrorStatus {
 }
 
 // … to here.
+
+/** What is left of a company's rate budget, according to Procore's responses; undefined before the first one. */
+export interface BudgetView {
+  readonly limit: number | undefined
+  readonly remaining: number | undefined
+  readonly resetInMs: number | undefined
+}
+
+/** The requests of a company that have not ended. All ids of `"*"` count as one, with the smallest of their budgets. */
+export interface CompanyLoad {
+  /** Its name, or `*`. */
+  readonly company: string
+  readonly inFlight: number
+  readonly waitingForBudget: number
+  readonly waitingForConnection: number
+  readonly budget: BudgetView
+}
+
+/** The last reload. `at` is a Unix time in ms; `errors` say why the old configuration stays in force. */
+export interface LastReload {
+  readonly at: number
+  readonly ok: boolean
+  readonly errors: readonly string[]
+}
+
+/** The current state of the running proxy. Each property is computed when it is read. */
+export interface Live {
+  readonly version: string
+  readonly config: Config
+  readonly ready: boolean
+  /** Requests that have not ended, those for the proxy's own pages included. */
+  readonly inFlight: number
+  readonly listeners: readonly { readonly url: string; readonly company: string | undefined }[]
+  readonly tokens: readonly TokenSource[]
+  /** One of each company. */
+  readonly loads: readonly CompanyLoad[]
+  /** What is left of the rate budget of one company, by the name it counts under. */
+  readonly budgetRemaining: (group: string) => number | undefined
+  readonly logLinesLost: number
+  /** The budget that replicas share, with failed commands by kind; undefined if nothing is shared. */
+  readonly shared: { readonly up: boolean; readonly errors: Readonly<Record<string, number>> } | undefined
+  readonly cache: NonNullable<Status['cache']>
+}
+
+interface StatusParts {
+  readonly live: Live
+  readonly history: CompanyHistory
+  readonly errors: readonly ErrorStatus[]
+  readonly lastReload: LastReload | undefined
+  readonly viewer?: Viewer
+}
+
+/** The status as the viewer may see it; `errors` are those that it may see. */
+export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHING }: StatusParts): Status {
+  const { version, ready, config, shared, logLinesLost } = live
+  const everything = seesAll(viewer)
+  const visible = companiesSeenBy(config, viewer)
+  const used = new Set(visible.map(({ account }) => account.key))
+  const accounts = live.tokens.filter(({ account }) => everything || used.has(account.key)).map(accountStatus)
+  const loads = new Map(live.loads.map((load) => [load.company, load]))
+  const companies = visible.map((company) => companyStatus(company, history, loads.get(company.name)))
+  const seesListener = (company: string | null) =>
+    company === null ? viewer.companies === undefined : seesCompany(viewer, company)
+  return {
+    version,
+    node: process.versions.node,
+    startedAt: isoTime(performance.timeOrigin),
+    uptimeSeconds: Math.floor(process.uptime()),
+    ready,
+    inFlight: everything ? live.inFlight : companies.reduce((sum, { inFlight }) => sum + inFlight, 0),
+    listeners: live.listeners
+      .map(({ url, company = null }) => ({ url, company }))
+      .filter(({ company }) => seesListener(company)),
+    companies,
+    accounts,
+    callers: config.callers
+      .filter(({ name }) => everything || name === viewer.caller)
+      .map(({ name, companies = null, projects = null, access }) => {
+        return { name, companies, projects, access, requests: history.requestsOfCaller(name) }
+      }),
+    lastReload: lastReload
+      ? { at: isoTime(lastReload.at), ok: lastReload.ok, errors: everything ? lastReload.errors : [] }
+      : null,
+    shared: shared ? { up: shared.up } : null,
+    cache: everything ? live.cache : null,
+    logLinesLost,
+    lastErrors: errors,
+    warnings: [
+      ...(everything ? [...config.warnings, ...reloadWarning(lastReload)] : []),
+      ...accounts.flatMap(tokenWarning),
+      ...companies.flatMap(refusalWarning),
+    ],
+  }
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+/** How many consecutive refusals mean that a company no longer works. A single 404 is normal. */
+const PERSISTENT_AFTER: Readonly<Record<number, number>> = { 401: 3, 403: 3, 404: 10 }
+
+function companyStatus(company: Company, history: CompanyHistory, load?: CompanyLoad): CompanyStatus {
+  const { name, id, account, access, rules, isDefault, listen } = company
+  const { limit, remaining, resetInMs } = load?.budget ?? {}
+  const { requests, saved, refusals } = history.of(name)
+  const { status = 0, count = 0 } = refusals ?? {}
+  const hasWorked = requests['2xx'] + requests['3xx'] > 0
+  const persistent = !hasWorked || count >= (PERSISTENT_AFTER[status] as number)
+  return {
+    name,
+    id: id || null,
+    environment: account.environment.name,
+    account: account.name,
+    access,
+    rules: rules.length,
+    default: isDefault,
+    listen: listen ? listenText(listen) : null,
+    inFlight: load?.inFlight ?? 0,
+    queued: (load?.waitingForBudget ?? 0) + (load?.waitingForConnection ?? 0),
+    requests,
+    saved,
+    refusals: refusals
+      ? { status, count, at: isoTime(refusals.at), persistent, causes: refusals.causes }
+      : null,
+    budget:
+      limit === undefined || remaining === undefined
+        ? null
+        : { limit, remaining, resetSeconds: resetInMs === undefined ? null : Math.ceil(resetInMs / 1000) },
+  }
+}
+
+function accountStatus(source: TokenSource): AccountStatus {
+  const { name, environment } = source.account
+  const { token, lastFailure, tried } = source.state()
+  const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000))
+  let state: TokenStatus
+  if (token !== undefined) state = lastFailure === undefined ? 'valid' : 'renewal failing'
+  else if (lastFailure !== undefined) state = lastFailure.failure.final ? 'rejected' : 'unavailable'
+  else state = tried ? 'idle' : 'waiting'
+  return {
+    name,
+    environment: environment.name,
+    token: state,
+    ageSeconds: token ? seconds(Date.now() - token.obtainedAt) : null,
+    expiresInSeconds: token ? seconds(token.endsAt - performance.now()) : null,
+    lifetimeSeconds: token ? seconds(token.lifetimeMs) : null,
+    lastFailure: failureStatus(lastFailure),
+  }
+}
+
+function failureStatus(last: TokenState['lastFailure']): AccountStatus['lastFailure'] {
+  if (last === undefined) return null
+  const { reason, message: detail, final, cause } = last.failure
+  let help: string = ERROR_KINDS.token_unavailable.help
+  if (cause instanceof OutboundProxyError) help = cause.help
+  else if (final) help = REFUSED_CREDENTIALS.map(causeText).join(' ')
+  else if (reason === 'tls') help = CA_HELP
+  return { at: isoTime(last.at), reason, detail, help }
+}
+
+/** A refusal that is older, and that was none of many, is no warning any more. */
+const REFUSAL_WARNING_MS = 10 * 60_000
+
+function refusalWarning({ name, refusals }: CompanyStatus): string[] {
+  if (refusals === null) return []
+  const { status, at, persistent, causes } = refusals
+  if (!persistent && Date.now() - Date.parse(at) > REFUSAL_WARNING_MS) return []
+  const what = `Procore answered ${status} for ${name} at ${at}.`
+  return [`${what} ${causes.length === 1 ? 'Cause' : 'Likely causes'}: ${causes.map(causeText).join(' ')}`]
+}
+
+function tokenWarning({ name, environment, token, lastFailure: last }: AccountStatus): string[] {
+  if (last === null) return []
+  return [`The token of service account ${name} (${environment}) is ${token}: ${last.detail}. ${last.help}`]
+}
+
+function reloadWarning(last: LastReload | undefined): string[] {
+  if (last === undefined || last.ok) return []
+  return [`The last reload failed, and the old configuration stays in force: ${last.errors.join(' ')}`]
+}

@@ -1,8 +1,5 @@
-// The health of the proxy in one line, its warnings, and a card for each company.
-import { at, causeList, clock, duration, make, milliseconds, plural, setText, sum } from './dom.js'
-import { bucketTotal, plots } from './plots.js'
-
-const FAILING = ['rejected', 'unavailable', 'renewal failing']
+// The health of the proxy in one line, its warnings, and a card for each company with plots of the last ten minutes.
+import { at, causeList, clock, draw, make, milliseconds, plural, setText, sum } from './dom.js'
 
 const TOKEN_SIGNS = {
   valid: ['ok', '✓'],
@@ -20,7 +17,7 @@ export function showStatus(status) {
   setText(at('version'), status.version)
   const { companies, accounts, warnings, shared } = status
   const names = (list) => list.map(({ name }) => name).join(', ')
-  const failing = accounts.filter(({ token }) => FAILING.includes(token))
+  const failing = accounts.filter(({ token }) => /warn|bad/.test(TOKEN_SIGNS[token]?.[0]))
   const used = companies.filter(({ budget }) => budget?.remaining === 0)
   const refused = companies.filter(({ refusals }) => refusals?.persistent)
   const problems = []
@@ -60,6 +57,12 @@ function showWarnings({ warnings, companies }) {
   const fresh = items.map(({ textContent }) => textContent).join('\n')
   const shown = [...list.children].map(({ textContent }) => textContent).join('\n')
   if (shown !== fresh) list.replaceChildren(...items)
+}
+
+function duration(seconds) {
+  if (seconds === null) return 'unknown time'
+  if (seconds < 120) return `${seconds} s`
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
 }
 
 const cards = new Map()
@@ -162,9 +165,8 @@ function minuteRow([minute, parts]) {
 }
 
 function showCompanies({ companies, accounts }) {
-  const names = new Set(companies.map(({ name }) => name))
   for (const [name, card] of cards) {
-    if (names.has(name)) continue
+    if (companies.some((company) => company.name === name)) continue
     card.element.remove()
     cards.delete(name)
   }
@@ -180,4 +182,93 @@ function showCompanies({ companies, accounts }) {
 
 export function showSeries(series) {
   for (const { company, buckets } of series) cards.get(company)?.showSeries(buckets)
+}
+
+// --- plots -------------------------------------------------------------------------------------------------------------
+
+const WIDTH = 300
+const HEIGHT = 60
+/** The smallest range of an axis. */
+const LEAST_BUCKETS = 12
+
+const bucketTotal = ({ counts }) => sum(Object.values(counts))
+
+/** Requests, latency and rate budget from the first request on, without what has nothing to show. */
+function plots(buckets) {
+  const first = buckets.findIndex((bucket) => bucketTotal(bucket) > 0)
+  if (first === -1) return []
+  const shown = buckets.slice(Math.min(first, buckets.length - LEAST_BUCKETS))
+  return [trafficPlot(shown), latencyPlot(shown), budgetPlot(shown)].filter((plot) => plot !== undefined)
+}
+
+/** `title` names what is plotted, `most` is the upper end of the axis, and `label` describes the plot in words. */
+function figure({ title, label, most, buckets }, ...shapes) {
+  const look = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' }
+  const svg = draw('svg', { ...look, 'aria-label': label }, ...shapes)
+  const minutes = Math.round((buckets.length * 10) / 60)
+  const axis = make('div', { class: 'axis' }, make('span', {}, most), make('span', {}, '0'))
+  const plot = make('div', { class: 'plot' }, axis, svg)
+  const times = [make('span', {}, `${minutes} min ago`), make('span', {}, 'now')]
+  return make('figure', {}, make('figcaption', {}, title), plot, make('div', { class: 'times' }, ...times))
+}
+
+function trafficPlot(buckets) {
+  const most = Math.max(...buckets.map(bucketTotal))
+  const step = WIDTH / buckets.length
+  const shapes = buckets.flatMap(({ counts }, index) => {
+    let y = HEIGHT
+    const parts = [
+      [counts['2xx'] + counts['3xx'], 'var(--bar)'],
+      [counts['4xx'], 'url(#hatch)'],
+      [counts['5xx'] + counts.none, 'var(--bad)'],
+    ].filter(([count]) => count > 0)
+    return parts.map(([count, fill]) => {
+      const height = (count / most) * (HEIGHT - 2)
+      y -= height
+      return draw('rect', { x: index * step, y, width: step * 0.85, height, fill })
+    })
+  })
+  const count = (...names) => sum(buckets.flatMap(({ counts }) => names.map((name) => counts[name])))
+  const label = `Requests in the last ten minutes: ${sum(buckets.map(bucketTotal))}, ${count('4xx')} with status 4xx, ${count('5xx', 'none')} failed; at most ${most} in ten seconds.`
+  return figure({ title: 'Requests per 10 s', label, most: String(most), buckets }, ...shapes)
+}
+
+/** A line with gaps for missing values. A single value is a short dash. */
+function line(values, most, look = { stroke: 'var(--bar)' }) {
+  const step = WIDTH / values.length
+  let path = ''
+  values.forEach((value, index) => {
+    if (value === null) return
+    const x = ((index + 0.1) * step).toFixed(1)
+    const y = (HEIGHT - 2 - (value / most) * (HEIGHT - 4)).toFixed(1)
+    const isGap = index === 0 || values[index - 1] === null
+    path += `${isGap ? 'M' : 'L'}${x} ${y}h${(step * 0.8).toFixed(1)}`
+  })
+  const width = { 'stroke-width': 2, 'vector-effect': 'non-scaling-stroke' }
+  return draw('path', { d: path, fill: 'none', ...width, ...look })
+}
+
+function latencyPlot(buckets) {
+  const upper = buckets.map(({ p95Ms }) => p95Ms)
+  const most = Math.max(...upper)
+  const last = buckets.findLast(({ p95Ms }) => p95Ms !== null)
+  const label = `Latency in the last ten minutes: lately half within ${last.p50Ms} ms and 95 % within ${last.p95Ms} ms; 95th percentile at most ${most} ms.`
+  const middle = buckets.map(({ p50Ms }) => p50Ms)
+  const dashed = { stroke: 'var(--text)', 'stroke-dasharray': '3 2' }
+  const lines = [line(middle, most), line(upper, most, dashed)]
+  return figure({ title: 'Latency (- - 95 %)', label, most: `${milliseconds(most)} ms`, buckets }, ...lines)
+}
+
+function budgetPlot(buckets) {
+  // Between two responses the value does not change.
+  let known = null
+  const values = buckets.map(({ budgetRemaining }) => {
+    known = budgetRemaining ?? known
+    return known
+  })
+  const seen = values.filter((value) => value !== null)
+  if (seen.length === 0) return undefined
+  const most = Math.max(1, ...seen)
+  const label = `Rate budget in the last ten minutes: now ${seen.at(-1)} left, at least ${Math.min(...seen)}, at most ${most}.`
+  return figure({ title: 'Budget left', label, most: String(most), buckets }, line(values, most))
 }

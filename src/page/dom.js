@@ -1,34 +1,23 @@
 // Creates elements and text. The page shows untrusted data, so it only ever becomes text, never markup.
 
-const SVG = 'http://www.w3.org/2000/svg'
-
 export const at = (id) => document.getElementById(id)
 
-/** An element with attributes; children are elements or text. */
-export function make(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children)
-}
+const creator =
+  (namespace) =>
+  (tag, attributes = {}, ...children) => {
+    const element = document.createElementNS(namespace, tag)
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
+    element.append(...children)
+    return element
+  }
 
-/** The same in SVG. */
-export function draw(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, tag), attributes, children)
-}
-
-function filled(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
-  element.append(...children)
-  return element
-}
+/** Each makes an element with attributes; children are elements or text. */
+export const make = creator('http://www.w3.org/1999/xhtml')
+export const draw = creator('http://www.w3.org/2000/svg')
 
 /** Does nothing if the element already has the text, so that a screen reader does not repeat it. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
-}
-
-export function duration(seconds) {
-  if (seconds === null) return 'unknown time'
-  if (seconds < 120) return `${seconds} s`
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
 }
 
 export function milliseconds(ms) {

@@ -1,8 +1,7 @@
 // The page at /_proxy/: connects to the proxy's stream of events and shows what comes.
 import { showHealth, showSeries, showStatus } from './companies.js'
 import { at, setText } from './dom.js'
-import { saveHar } from './har.js'
-import { addRequests, replaceRequests, shownRequests, startFilters } from './requests.js'
+import { addRequests, replaceRequests, startFilters } from './requests.js'
 
 /** The status arrives every two seconds. Without it, the connection is dead even if there was no error. */
 const SILENCE_MS = 15_000
@@ -53,6 +52,5 @@ function showConnection(isLive, text) {
 }
 
 startFilters()
-at('har').addEventListener('click', () => saveHar(shownRequests()))
 at('close').addEventListener('click', () => at('detail').close())
 connect()

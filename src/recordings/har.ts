@@ -2,7 +2,7 @@
 // entry on each line.
 import { isUtf8 } from 'node:buffer'
 import * as z from 'zod/mini'
-import { VERSION } from '../observe/version.ts'
+import { VERSION } from '../observe/own-files.ts'
 
 const text = z.optional(z.string())
 const pairSchema = z.object({ name: z.string(), value: z.string() })

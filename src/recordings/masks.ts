@@ -1,5 +1,5 @@
 // Masks what must not be in a recording: in queries, in URLs within text, and in JSON bodies.
-import { maskJson } from '../observe/mask-json.ts'
+import { maskJson } from '../observe/mask-body.ts'
 
 /** Names of query parameters whose values are credentials: those of signed URLs (AWS, Google, Azure) and their like. */
 const SECRET_PARAMETER =

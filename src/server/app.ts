@@ -1,5 +1,6 @@
 // Builds the Fastify instance of one configuration: a hook judges each request, routes answer it, and one handler
 // answers errors.
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import httpProxy from '@fastify/http-proxy'
 import {
@@ -21,13 +22,10 @@ import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.t
 import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
-import { registerErrorDocs } from './error-docs.ts'
 import { isHealth, type Judgement, judge, LIVE, type ListRequest, READY, type Runtime } from './judge.ts'
 import type { Drain } from './listeners.ts'
 import type { Audits, Observation } from './observation.ts'
-import { registerMetrics, registerStatus } from './own-pages.ts'
-import type { OwnPlaces } from './own-places.ts'
-import { registerPage } from './page.ts'
+import { type OwnPlaces, registerOwnPages } from './own-pages.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
 
 /** What the hooks found out about a request, for the route that answers it. */
@@ -138,11 +136,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     },
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer
-  const pages = { observation, viewer, detach: (request: FastifyRequest) => requestContext(request).end() }
-  registerMetrics(app, pages)
-  registerStatus(app, pages)
-  registerPage(app, { ...pages, hasPublicUrl: runtime.config.publicUrl !== undefined })
-  registerErrorDocs(app)
+  const detach = (request: FastifyRequest) => requestContext(request).end()
+  registerOwnPages(app, { observation, viewer, detach, hasPublicUrl: runtime.config.publicUrl !== undefined })
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)

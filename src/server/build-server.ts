@@ -8,18 +8,17 @@ import { Budgets } from '../forward/budgets.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
-import type { SharedView } from '../observe/live.ts'
 import type { Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
+import { VERSION } from '../observe/own-files.ts'
 import type { Recorder } from '../observe/recorder.ts'
-import { VERSION } from '../observe/version.ts'
 import type { RecordingMode } from '../recordings/session.ts'
 import type { Shared } from '../shared/open-shared.ts'
 import { buildApp } from './app.ts'
 import { type Runtime, runtimeOf } from './judge.ts'
 import { Drain, Listeners } from './listeners.ts'
 import { Audits, Observation } from './observation.ts'
-import { OwnPlaces } from './own-places.ts'
+import { OwnPlaces } from './own-pages.ts'
 import { openRecordings } from './recordings.ts'
 import { accountsInUse, LoginAsker, Reloader } from './reload.ts'
 
@@ -208,7 +207,7 @@ async function openSharedState(config: Config, log: Logger): Promise<Shared | un
   return await openShared({ ...config, shared }, log)
 }
 
-function sharedView(shared: Shared): SharedView {
+function sharedView(shared: Shared) {
   const { isUp, errors } = shared.state()
   return { up: isUp, errors: Object.fromEntries(errors) }
 }

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
-import { newRequestId } from '../observe/exchange.ts'
+import { requestIdOf } from '../observe/exchange.ts'
 import type { Listener } from './listeners.ts'
 
 /** How many requests may wait behind the current one on a connection (pipelining). More close the connection. */
@@ -256,7 +256,7 @@ function detailOf({ code }: NodeJS.ErrnoException): string {
 }
 
 function refuse(socket: Socket, error: ProxyError): void {
-  const { headers, body } = problem(error, { requestId: newRequestId() })
+  const { headers, body } = problem(error, { requestId: requestIdOf() })
   const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
   for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
   socket.on('error', () => {})

@@ -1,5 +1,4 @@
-// Sends the server-sent events that keep open pages up to date. The streams outlive a reload and are bounded in
-// number and memory.
+// Sends the server-sent events that keep open pages up to date. The streams outlive a reload and are bounded in number and memory.
 import type { ServerResponse } from 'node:http'
 import { ProxyError } from '../errors.ts'
 import type { Viewer } from '../observe/viewer.ts'
@@ -34,11 +33,6 @@ export class EventStreams {
     this.#observation = observation
   }
 
-  /** The number of open streams. */
-  get size(): number {
-    return this.#streams.size
-  }
-
   /** Throws `overloaded` if too many are open. */
   judge(): void {
     if (this.#streams.size < MOST_STREAMS) return
@@ -61,8 +55,8 @@ export class EventStreams {
       clearTimeout(this.#timer)
       this.#timer = undefined
     })
-    const { keepsBodies } = recorder
     const status = this.#observation.status(viewer)
+    const { keepsBodies } = recorder
     response.write(this.#event('hello', { status, series: recorder.series(viewer), requests, keepsBodies }))
   }
 
@@ -88,10 +82,8 @@ export class EventStreams {
     const { recorder } = this.#observation
     let text = ''
     const requests = recorder.requests(viewer, stream.seq)
-    if (requests[0] !== undefined) {
-      stream.seq = requests[0].seq
-      text += this.#event('requests', requests)
-    }
+    if (requests.length > 0) text += this.#event('requests', requests)
+    stream.seq = requests[0]?.seq ?? stream.seq
     if (ticks % STATUS_TICKS === 0) text += this.#event('status', this.#observation.status(viewer))
     if (ticks % SERIES_TICKS === 0) text += this.#event('series', recorder.series(viewer))
     return text

@@ -28,8 +28,8 @@ import {
   optionsAnswer,
   readHost,
 } from '../guards/headers.ts'
-import { Bodies } from '../observe/excerpt.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
+import { Bodies } from '../observe/recorded-body.ts'
 import type { Viewer } from '../observe/viewer.ts'
 import {
   type Choice,

@@ -6,7 +6,7 @@ import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
 import type { IContainer, IPodSpec } from 'kubernetes-models/v1'
 import t from 'tap'
 import { parse } from 'yaml'
-import { VERSION } from '../../src/observe/version.ts'
+import { VERSION } from '../../src/observe/own-files.ts'
 import { loadConfig } from '../../src/server.ts'
 import { freePort, get, run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import {

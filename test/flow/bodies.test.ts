@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { RecordedDetail } from '../../src/observe/recorded-request.ts'
+import type { Recorder } from '../../src/observe/recorder.ts'
 import { openSocket, type Rig, type RigOptions, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const ECHO = '/acme/rest/v1.0/echo'
@@ -15,7 +15,7 @@ const startWith = (t: Test, options: RigOptions = {}, bodies = true) =>
   startRig(t, { ...options, settings: { inspector: { bodies }, ...options.settings } })
 
 /** The detail of the newest request, as the page gets it, once the proxy is done with it. */
-async function newest(rig: Rig, count = 1): Promise<RecordedDetail> {
+async function newest(rig: Rig, count = 1): Promise<NonNullable<ReturnType<Recorder['request']>>> {
   while (rig.server.recorder.requests().length < count) await new Promise((resolve) => setTimeout(resolve, 5))
   const [request] = (await rig.get('/_proxy/requests')).json.requests
   return (await rig.get(`/_proxy/requests/${request.id}/${request.seq}`)).json

@@ -1,4 +1,4 @@
-// Covers src/observe/{mask-body,mask-json}.ts: what looks secret in a body is `*`, wherever it is and wherever it is cut off.
+// Covers src/observe/mask-body.ts: what looks secret in a body is `*`, wherever it is and wherever it is cut off.
 import fc from 'fast-check'
 import t from 'tap'
 import { type BodyMask, isSecretName, maskBody } from '../../src/observe/mask-body.ts'

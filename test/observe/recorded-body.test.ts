@@ -1,13 +1,12 @@
-// Covers src/observe/{excerpt,recorded-body}.ts: how much of a body is kept, and what of that is shown.
+// Covers src/observe/recorded-body.ts: how much of a body is kept, and what of that is shown.
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
-import { Bodies, Excerpt, excerptOf, MOST_EXCERPT_BYTES } from '../../src/observe/excerpt.ts'
-import { recordedBody } from '../../src/observe/recorded-body.ts'
+import { Bodies, Excerpt, MOST_EXCERPT_BYTES, recordedBody } from '../../src/observe/recorded-body.ts'
 
 /** The excerpt of a body that passes by in pieces of so many bytes. */
 function passed(body: string | Buffer, headers: string[], pieceBytes = Number.POSITIVE_INFINITY): Excerpt {
-  const excerpt = excerptOf(headers)
+  const excerpt = new Excerpt(headers)
   const bytes = Buffer.from(body)
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     // Used anew by the sender as soon as it was given.
@@ -44,7 +43,7 @@ t.test('2 KiB are kept, whatever the pieces are, in bytes of their own', async (
 })
 
 t.test('a body that did not come to its end is not whole', async (t) => {
-  const excerpt = new Excerpt('text/plain', undefined)
+  const excerpt = new Excerpt(['Content-Type', 'text/plain'])
   excerpt.add(Buffer.from('abc'))
   t.match(recordedBody(excerpt, false), { text: 'abc', whole: false, bytes: 3 })
   excerpt.end()

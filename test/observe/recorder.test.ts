@@ -1,10 +1,10 @@
-// Covers src/observe/{recorder,recorded-request,series,mask}.ts: what is remembered of requests, and what never is.
+// Covers src/observe/{recorder,metrics,mask}.ts: what is remembered of requests, and what never is.
 import t from 'tap'
 import type { InspectorSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
-import { Bodies, excerptOf } from '../../src/observe/excerpt.ts'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { maskHeader } from '../../src/observe/mask.ts'
+import { Bodies, Excerpt } from '../../src/observe/recorded-body.ts'
 import { Recorder } from '../../src/observe/recorder.ts'
 import { EVERYTHING, type Viewer } from '../../src/observe/viewer.ts'
 import { fakeTime } from '../fixtures/clock.ts'
@@ -137,7 +137,7 @@ t.test('refusals and failures are remembered with their help; own pages are not'
     ['company_unknown', 'host_not_allowed', 'upstream_protocol', 'upstream_status'],
     'who left is no error',
   )
-  t.match(errors.at(-1), { code: 'company_unknown', target: '/unknown/rest/v1.0/me?a=*', status: 404 })
+  t.match(errors.at(-1), { code: 'company_unknown', path: '/unknown/rest/v1.0/me?a=*', status: 404 })
   t.notMatch(JSON.stringify([shown, errors]), 'query0')
 })
 
@@ -191,7 +191,7 @@ t.test('bounded in number and in bytes; readers ask for what is new', async (t) 
 function bodiesOf(text: string): Bodies {
   const bodies = new Bodies()
   for (const way of ['request', 'answer'] as const) {
-    bodies[way] = excerptOf(['Content-Type', 'text/plain'])
+    bodies[way] = new Excerpt(['Content-Type', 'text/plain'])
     bodies[way]?.add(Buffer.from(text))
     bodies[way]?.end()
   }
@@ -312,8 +312,11 @@ t.test('a viewer sees the requests, errors and series of its own companies and c
     [{ companies: new Set(), caller: undefined }, '', ''],
   ]
   for (const [viewer, ids, companies] of cases) {
-    for (const list of [one.requests(viewer), one.errors(viewer)])
-      t.equal(list.map(({ id }) => id).join(''), ids)
+    const listed = [
+      one.requests(viewer).map(({ id }) => id),
+      one.errors(viewer).map((error) => error.requestId),
+    ]
+    for (const list of listed) t.equal(list.join(''), ids)
     const series = one.series(viewer)
     t.equal(series.map(({ company }) => company).join(), companies)
     for (const { reqId = '' } of seen)

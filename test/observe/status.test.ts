@@ -1,4 +1,4 @@
-// Covers src/observe/{status,status-of}.ts and src/server/observation.ts: the status page, and who may see it.
+// Covers src/observe/status.ts and src/server/observation.ts: the status page, and who may see it.
 import t from 'tap'
 import { TokenFailure } from '../../src/auth/request-token.ts'
 import type { TokenSource, TokenState } from '../../src/auth/token-source.ts'
@@ -6,8 +6,7 @@ import type { Config, ServiceAccount } from '../../src/config/config.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import { CompanyHistory } from '../../src/observe/metrics.ts'
-import type { Status } from '../../src/observe/status.ts'
-import { statusOf } from '../../src/observe/status-of.ts'
+import { type Status, statusOf } from '../../src/observe/status.ts'
 import { testAccount, testConfig } from '../fixtures/config.ts'
 import { testLive } from '../fixtures/live.ts'
 import { ACME, GLOBEX, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'

@@ -1,6 +1,6 @@
-// Covers src/server/own-pages.ts, health.ts and error-docs.ts: what the proxy serves of itself, and where.
+// Covers src/server/own-pages.ts and app.ts: what the proxy serves of itself, and where.
 import t from 'tap'
-import { sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { startRig } from '../fixtures/proxy.ts'
 
 const KEY = 'a-key-of-sixteen-or-more'
 
@@ -9,25 +9,15 @@ t.test('metrics.listen serves health and metrics to any Host without a key, and 
     settings: { metrics: { listen: '127.0.0.1:0' }, guard: { clientKeys: [KEY] } },
   })
   fake.journal.clear()
-  const base =
-    server
-      .addresses()
-      .map((each) => each.url)
-      .find((each) => each !== url) ?? ''
+  const base = server.addresses().find((each) => each.url !== url)?.url ?? ''
   const headers = { host: '10.1.2.3' }
   for (const path of ['/_proxy/health/live', '/_proxy/health/ready?strict=1', '/_proxy/metrics']) {
     t.equal((await get(path, { base, headers })).status, 200, path)
   }
   t.match((await get('/_proxy/metrics', { base })).text, /^procore_proxy_requests_total/m)
   const key = { 'procore-proxy-key': KEY }
-  for (const path of [
-    '/',
-    '/_proxy/',
-    '/_proxy/status',
-    '/_proxy/errors',
-    '/acme/rest/v1.0/me',
-    '/oauth/token',
-  ]) {
+  const own = ['/', '/_proxy/', '/_proxy/status', '/_proxy/errors']
+  for (const path of [...own, '/acme/rest/v1.0/me', '/oauth/token']) {
     for (const method of ['GET', 'POST'] as const) {
       const answer = await get(path, { base, headers: key, method })
       t.match(answer, { status: 404, json: { code: 'route_unknown' } }, `${method} ${path}`)
@@ -48,24 +38,6 @@ t.test('the page of errors is always there, and each problem links to its part',
     headers: { 'content-type': /^text\/html/, 'content-security-policy': String },
   })
   t.match(page.text, `id="${hash.slice(1)}"`)
-})
-
-t.test('"/" and "/_proxy" lead to the page where it is on', async (t) => {
-  const { get, port, reload, fake } = await startRig(t)
-  for (const path of ['/', '/_proxy']) {
-    const { status, headers } = await get(path)
-    t.match(
-      [status, new URL(String(headers['location']), `http://localhost${path}`).pathname],
-      [302, /\/_proxy\/$/],
-      path,
-    )
-  }
-  t.match(
-    await sendRaw(port, 'GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),
-    /^HTTP\/1\.1 (?:302|404)/,
-  )
-  await reload(settingsFor(fake, { inspector: { enabled: false } }))
-  t.match(await get('/'), { status: 404, json: { code: 'route_unknown' } })
 })
 
 t.test('strictly ready is a proxy with a token of each account', async (t) => {
