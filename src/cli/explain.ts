@@ -1,7 +1,7 @@
 // The command `explain`: says what the proxy would do with a request, and why.
 import { styleText } from 'node:util'
 import { Tokens } from '../auth/tokens.ts'
-import { explainCache } from '../cache/explain-cache.ts'
+import { explainCache } from '../cache/cache-request.ts'
 import type { Config } from '../config/config.ts'
 import { Secret } from '../config/secret.ts'
 import { ProxyError } from '../errors.ts'
