@@ -7,7 +7,7 @@ import { watchFiles } from '../config/watch.ts'
 import { createLogger, type Logger, LogOutput } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/version.ts'
-import type { RecordingMode } from '../recordings/session.ts'
+import type { RecordingMode } from '../recordings/replay.ts'
 import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
 import { readConfig, withDraft } from './config.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
@@ -73,7 +73,7 @@ export async function readReplayConfig(folder: string, options: Options): Promis
     return readConfig(options, { resolveSecrets: false })
   }
   const { recordedCompanies } = await import('../recordings/har-file.ts')
-  const { replayDocument } = await import('../recordings/replay-config.ts')
+  const { replayDocument } = await import('../recordings/replay.ts')
   const recordings = await recordedCompanies(folder).catch((error: Error) => {
     throw usageError(`--replay ${folder}: ${error.message}`)
   })

@@ -1,12 +1,11 @@
-// Covers src/recordings/session.ts: whole sessions through the proxy, recorded, and replayed with no network.
+// Covers src/recordings/replay.ts: whole sessions through the proxy, recorded, and replayed with no network.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sdk from '@procore/js-sdk'
 import t, { type Test } from 'tap'
 import { recordedCompanies } from '../../src/recordings/har-file.ts'
-import { replayDocument } from '../../src/recordings/replay-config.ts'
-import type { RecordingMode } from '../../src/recordings/session.ts'
+import { type RecordingMode, replayDocument } from '../../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
 import { startRig } from '../fixtures/proxy.ts'

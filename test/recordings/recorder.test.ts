@@ -1,4 +1,4 @@
-// Covers src/recordings/recorder.ts, har-entry.ts, recorded-request.ts and body-copy.ts
+// Covers src/recordings/recorder.ts and entry.ts
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'

@@ -1,16 +1,14 @@
-// Covers src/recordings/replay.ts and replay-config.ts
+// Covers src/recordings/replay.ts
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
 import { RequestBody } from '../../src/forward/request-body.ts'
-import { stored } from '../../src/recordings/har.ts'
-import { readFolder, recordedCompanies } from '../../src/recordings/har-file.ts'
+import { recordedCompanies, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
 import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
-import { RecordedAnswers, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
-import { replayDocument } from '../../src/recordings/replay-config.ts'
+import { RecordedAnswers, replayDocument, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
 import { bytesOf, type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 
 interface Recorded {
@@ -50,7 +48,7 @@ async function record(t: Test, all: readonly Recorded[], redact: readonly string
 
 async function read(folder: string, redact: readonly string[] = []): Promise<RecordedAnswers> {
   const answers = new RecordedAnswers(new MemberMask(redact))
-  for (const recording of await readFolder(folder)) answers.addAll(recording)
+  await answers.addFolder(folder)
   return answers
 }
 
