@@ -72,9 +72,9 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }
-  const { recordedCompanies } = await import('../recordings/har-file.ts')
+  const { readFolder } = await import('../recordings/har-file.ts')
   const { replayDocument } = await import('../recordings/replay.ts')
-  const recordings = await recordedCompanies(folder).catch((error: Error) => {
+  const recordings = await readFolder(folder).catch((error: Error) => {
     throw usageError(`--replay ${folder}: ${error.message}`)
   })
   if (recordings.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)

@@ -44,7 +44,7 @@ export async function entryOf(
   const { match, body: sent } = matchOfCall(call, requestBody, mask)
   const type = headerValue(response.head, 'content-type') ?? ''
   const unpacked = await decompressed(responseBody, headerValue(response.head, 'content-encoding'))
-  const body = unpacked.bytes === undefined ? unpacked : maskedBody(unpacked.bytes, type, mask)
+  const body = typeof unpacked === 'string' ? unpacked : maskedBody(unpacked, type, mask)
   const headers = headerPairs(response.rawHeaders)
     .filter(({ name }) => !NOT_RECORDED.test(name) && !isSecretName(name))
     .map(({ name, value }) => ({ name, value: maskText(value) }))
@@ -80,22 +80,22 @@ export async function entryOf(
     timings: { send: 0, wait: rounded(waitMs), receive: rounded(receiveMs) },
     _procoreProxy: {
       bodySha256: match.bodySha256,
-      ...(body.omitted !== undefined && { omitted: body.omitted }),
+      ...(typeof body === 'string' && { omitted: body }),
     },
   }
-  const bodies = [sent, body].flatMap(({ bytes }) => (bytes === undefined ? [] : plainForms(bytes)))
-  return { entry, texts: [plain(call.path), ...bodies] }
+  const bodies = [sent, body].filter((each) => typeof each !== 'string')
+  return { entry, texts: [plain(call.path), ...bodies.flatMap(plainForms)] }
 }
 
-function postDataOf({ bytes, omitted }: MaskedBody, mimeType: string) {
-  if (bytes === undefined) return { mimeType, text: '', comment: omitted }
-  const { text, encoding } = harText(bytes)
+function postDataOf(body: MaskedBody, mimeType: string) {
+  if (typeof body === 'string') return { mimeType, text: '', comment: body }
+  const { text, encoding } = harText(body)
   return { mimeType, text, ...(encoding !== undefined && { _encoding: encoding }) }
 }
 
-function contentOf({ bytes, omitted }: MaskedBody, mimeType: string) {
-  if (bytes === undefined) return { size: 0, mimeType, comment: omitted }
-  return { size: bytes.length, mimeType, ...harText(bytes) }
+function contentOf(body: MaskedBody, mimeType: string) {
+  if (typeof body === 'string') return { size: 0, mimeType, comment: body }
+  return { size: body.length, mimeType, ...harText(body) }
 }
 
 function rounded(ms: number): number {
@@ -135,11 +135,12 @@ export function matchOfCall(
   mask: MemberMask,
 ): { match: RequestMatch; body: MaskedBody } {
   const { method, path, upstream } = call
-  const body = withMask(copy, contentTypeOf(call), mask)
+  const { bytes } = copy
+  const body = bytes === undefined ? TOO_LONG : maskedBody(bytes, contentTypeOf(call), mask)
   const isApi = upstream.origin === upstream.environment.apiUrl
   const target = (isApi ? '' : upstream.origin) + withMaskedQuery(path)
-  const bodySha256 = copy.length === 0 ? '' : (body.bytes && hash('sha256', body.bytes)) || copy.digest()
-  return { match: { method, target, bodySha256 }, body }
+  const digest = typeof body === 'string' ? copy.digest() : hash('sha256', body)
+  return { match: { method, target, bodySha256: copy.length === 0 ? '' : digest }, body }
 }
 
 /** Describes a recorded entry. */
@@ -228,20 +229,11 @@ export class BodyCopy {
   }
 }
 
-/** A body as it is recorded. `bytes` is undefined if there is none, or if `omitted` says why it is not recorded. */
-interface MaskedBody {
-  readonly bytes: Buffer | undefined
-  readonly omitted: string | undefined
-}
+/** A body as it is recorded, or a sentence that says why it is not. */
+type MaskedBody = Buffer | string
 
 const TOO_LONG = 'The body is longer than 8 MiB, so it was not recorded.'
 const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members could not be masked.'
-
-function withMask(copy: BodyCopy, contentType: string, mask: MemberMask): MaskedBody {
-  if (copy.length === 0) return { bytes: undefined, omitted: undefined }
-  const { bytes } = copy
-  return bytes === undefined ? { bytes, omitted: TOO_LONG } : maskedBody(bytes, contentType, mask)
-}
 
 /** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
 function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask): MaskedBody {
@@ -249,18 +241,18 @@ function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask): Maske
   const isForm = /x-www-form-urlencoded/i.test(contentType)
   const text = bytes.toString('utf8')
   // Bytes that are not UTF-8 cannot be masked without changing all of them.
-  if (!isJson && !isForm && !Buffer.from(text).equals(bytes)) return { bytes, omitted: undefined }
+  if (!isJson && !isForm && !Buffer.from(text).equals(bytes)) return bytes
   const masked = isForm ? mask.maskedForm(text) : isJson ? mask.masked(text) : text
-  if (masked === undefined) return { bytes: undefined, omitted: NOT_MASKABLE }
+  if (masked === undefined) return NOT_MASKABLE
   const all = isForm ? masked : maskText(masked)
-  return { bytes: all === text ? bytes : Buffer.from(all), omitted: undefined }
+  return all === text ? bytes : Buffer.from(all)
 }
 
 /** The body without its compression, as HAR requires it, and so that secrets and members can be found in it. */
 async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> {
   const { bytes } = copy
-  if (bytes === undefined) return { bytes, omitted: TOO_LONG }
-  if (bytes.length === 0 || /^(?:[\s,]|identity)*$/i.test(encoding)) return { bytes, omitted: undefined }
+  if (bytes === undefined) return TOO_LONG
+  if (bytes.length === 0 || /^(?:[\s,]|identity)*$/i.test(encoding)) return bytes
   const plan = planBody(200, { 'content-encoding': encoding }, { unpack: true, replace: undefined })
   const unpacked = new BodyCopy(false)
   try {
@@ -269,11 +261,10 @@ async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> 
       unpacked.add(chunk)
       return true
     })
-    const whole = unpacked.bytes
-    return { bytes: whole, omitted: whole === undefined ? TOO_LONG : undefined }
+    return unpacked.bytes ?? TOO_LONG
   } catch {
-    const undone = `The body could not be decompressed (${encoding}), so it was not recorded.`
-    return { bytes: undefined, omitted: unpacked.length > MOST_BODY_BYTES ? TOO_LONG : undone }
+    if (unpacked.length > MOST_BODY_BYTES) return TOO_LONG
+    return `The body could not be decompressed (${encoding}), so it was not recorded.`
   } finally {
     unpacked.release()
   }

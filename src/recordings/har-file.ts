@@ -79,26 +79,13 @@ export class RecordingError extends Error {
 
 /** Every recording in a folder, in the order of names. Throws a RecordingError for a file that can't be read. */
 export async function readFolder(folder: string): Promise<Recording[]> {
-  const recordings: Recording[] = []
-  for (const file of await filesIn(folder)) recordings.push(parsed(file, await readFile(file)))
-  return recordings
-}
-
-/**
- * The companies with recordings in a folder. Only the beginning of each file is read. Throws a RecordingError for a file
- * that can't be read.
- */
-export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
-  const companies: RecordedCompany[] = []
-  for (const file of await filesIn(folder)) {
-    companies.push((await layoutOf(file))?.company ?? parsed(file, await readFile(file)))
-  }
-  return companies
-}
-
-async function filesIn(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
-  return names.sort().map((name) => join(folder, name))
+  const recordings: Recording[] = []
+  for (const name of names.sort()) {
+    const file = join(folder, name)
+    recordings.push(parsed(file, await readFile(file)))
+  }
+  return recordings
 }
 
 function parsed(file: string, bytes: Buffer): Recording {

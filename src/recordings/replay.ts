@@ -51,7 +51,7 @@ export async function openSession(
   })
   const sends = {
     record: withRecorder(send, recorder),
-    replay: replaySend(answers),
+    replay: (call: Call) => answers.answer(call),
     'replay-else-record': replayElseRecord(answers, send, recorder),
   }
   return {
@@ -62,11 +62,6 @@ export async function openSession(
     /** Writes everything that has not been written yet. */
     flush: () => recorder.flush(),
   }
-}
-
-/** Answers from recordings only, and never sends anything. */
-export function replaySend(answers: RecordedAnswers): Send {
-  return (call) => answers.answer(call, call.body)
 }
 
 /** Answers from recordings. A missing call is sent and recorded. */
@@ -141,10 +136,10 @@ export class RecordedAnswers {
     else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
   }
 
-  /** The response to a call with this body. Throws `recording_missing`, which names the most similar recordings. */
+  /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
   async answer(
     call: Call,
-    body: Iterable<Buffer> | AsyncIterable<Buffer> | null | undefined,
+    body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body,
   ): Promise<UpstreamResponse> {
     const copy = new BodyCopy(true)
     try {

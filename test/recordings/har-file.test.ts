@@ -9,7 +9,6 @@ import {
   type RecordedCompany,
   RecordingError,
   readFolder,
-  recordedCompanies,
 } from '../../src/recordings/har-file.ts'
 
 const ACME: RecordedCompany = {
@@ -75,9 +74,9 @@ t.test(
     const { folder, file, add } = start(t)
     await add(line(200))
     writeFileSync(file, JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), null, 2))
-    t.match(await recordedCompanies(folder), [ACME])
+    t.match(await readFolder(folder), [ACME])
     await add(line(201))
-    t.match(await recordedCompanies(folder), [ACME])
+    t.match(await readFolder(folder), [ACME])
     t.strictSame(await statuses(folder), [[200, 201]])
     t.match(readFileSync(file, 'utf8'), /"custom":"kept"/)
   },

@@ -5,10 +5,10 @@ import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
 import { RequestBody } from '../../src/forward/request-body.ts'
-import { recordedCompanies, stored } from '../../src/recordings/har-file.ts'
+import { readFolder, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
 import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
-import { RecordedAnswers, replayDocument, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
+import { RecordedAnswers, replayDocument, replayElseRecord } from '../../src/recordings/replay.ts'
 import { bytesOf, type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 
 interface Recorded {
@@ -54,7 +54,8 @@ async function read(folder: string, redact: readonly string[] = []): Promise<Rec
 
 async function replayOf(t: Test, all: readonly Recorded[], redact: readonly string[] = []) {
   const folder = await record(t, all, redact)
-  const send = replaySend(await read(folder, redact))
+  const answers = await read(folder, redact)
+  const send = (call: Call) => answers.answer(call)
   return {
     folder,
     send,
@@ -240,7 +241,7 @@ t.test('replay-else-record asks only for what is missing, and plays that from th
   t.equal(await ask(callOf('/rest/b')), 'asked')
   t.equal(await ask(withBody('/rest/a', 'another body')), 'posted')
   const again = await read(folder)
-  t.equal(await textOf(await replaySend(again)(callOf('/rest/b'))), 'asked', 'the folder was added to')
+  t.equal(await textOf(await again.answer(callOf('/rest/b'))), 'asked', 'the folder was added to')
 
   const broken = withBody('/rest/a', 'x')
   broken.body?.destroy(new Error('the caller broke off'))
@@ -277,7 +278,7 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
     { company: { name: 'acme', id: '7656' }, environment },
     { request: { method: 'GET', url: 'https://api.procore.com/damaged' }, parse },
   )
-  const send = replaySend(answers)
+  const send = (call: Call) => answers.answer(call)
   await t.rejects(send(callOf('/damaged')), { code: 'recording_missing', help: /damaged/ })
   t.equal(await textOf(await send(callOf('/rest/a'))), 'GET undefined')
   t.equal(await textOf(await send(withBody('/rest/a', 'body'))), 'POST body')
@@ -290,7 +291,7 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
     { call: callOf('/rest/a') },
     { call: callOf('/rest/a', { company: '8', environment: 'http://127.0.0.1:9001' }) },
   ])
-  t.strictSame(replayDocument(await recordedCompanies(folder)), {
+  t.strictSame(replayDocument(await readFolder(folder)), {
     environments: {
       'recorded-production': {
         apiUrl: 'http://127.0.0.1:9001',
