@@ -140,11 +140,10 @@ export class CollectedResponse implements UpstreamResponse {
   readonly #source: UpstreamResponse
   readonly #options: CollectOptions
   readonly #whole = Promise.withResolvers<boolean>()
-  #isCollecting = true
-  /** Everything that arrived; once it is no longer collected, what the caller has not read. */
-  #pieces: Buffer[] = []
-  /** How many of the pieces the caller has read. */
-  #read = 0
+  /** Everything that arrived; undefined once that does not fit. */
+  #all: Buffer[] | undefined = []
+  /** What the caller has not read. */
+  #unread: Buffer[] = []
   /** How much of the shared memory is taken. */
   #held = 0
   #body: Buffer | undefined
@@ -182,37 +181,40 @@ export class CollectedResponse implements UpstreamResponse {
   /** The whole body, in memory of its own (a slice of Buffer's pool would retain the whole pool). */
   body(): Buffer {
     if (this.#body === undefined) {
-      const unread = lengthOf(this.#pieces.slice(this.#read))
-      this.#body = Buffer.allocUnsafeSlow(lengthOf(this.#pieces))
+      const pieces = this.#all ?? []
+      this.#body = Buffer.allocUnsafeSlow(lengthOf(pieces))
       let at = 0
-      for (const piece of this.#pieces) at += piece.copy(this.#body, at)
+      for (const piece of pieces) at += piece.copy(this.#body, at)
+      this.#all = [this.#body]
       // What a slow caller has yet to read is a part of the same memory.
-      this.#pieces = unread === 0 ? [] : [this.#body.subarray(-unread)]
-      this.#read = 0
+      const unread = lengthOf(this.#unread)
+      this.#unread = unread === 0 ? [] : [this.#body.subarray(-unread)]
     }
     return this.#body
   }
 
   whole(most: number): Buffer | undefined {
-    if (!this.isComplete || !this.#isCollecting || lengthOf(this.#pieces) > most) return undefined
-    const body = this.body()
-    this.#read = this.#pieces.length
-    return body
+    if (!this.isComplete || this.#all === undefined || lengthOf(this.#all) > most) return undefined
+    this.#unread = []
+    return this.body()
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     for (;;) {
       if (this.#aborted !== undefined) throw this.#aborted
-      if (this.#read < this.#pieces.length) {
-        if (this.#isCallerReady) {
-          this.#isCallerReady = write(this.#next())
-          continue
+      const next = this.#isCallerReady ? this.#unread.shift() : undefined
+      if (next !== undefined) {
+        if (this.#all === undefined) this.#giveBack(next.length)
+        this.#isCallerReady = write(next)
+        continue
+      }
+      if (this.#unread.length === 0) {
+        if (this.#end === 'complete') return
+        if (this.#end !== undefined) throw this.#end
+        if (this.#isSourceStopped) {
+          this.#isSourceStopped = false
+          this.#source.resume()
         }
-      } else if (this.#end === 'complete') return
-      else if (this.#end !== undefined) throw this.#end
-      else if (this.#isSourceStopped) {
-        this.#isSourceStopped = false
-        this.#source.resume()
       }
       await this.#wake.promise
     }
@@ -228,7 +230,7 @@ export class CollectedResponse implements UpstreamResponse {
     if (this.#aborted !== undefined) return
     this.#aborted = reason
     this.#signal()
-    if (this.#isCollecting) this.#options.onAbort()
+    if (this.#all !== undefined) this.#options.onAbort()
     else {
       this.#giveBack(this.#held)
       this.stop(reason)
@@ -242,36 +244,25 @@ export class CollectedResponse implements UpstreamResponse {
     this.#finish(reason)
   }
 
-  #next(): Buffer {
-    const piece = this.#pieces[this.#read]!
-    if (this.#isCollecting) this.#read++
-    else {
-      this.#pieces.shift()
-      this.#giveBack(piece.length)
-    }
-    return piece
-  }
-
   #take(piece: Buffer): boolean {
     if (this.#end !== undefined) return true
     const { mostBytes, memory } = this.#options
-    if (this.#isCollecting && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
+    if (this.#all && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
       this.#held += piece.length
+      this.#all.push(piece)
     } else {
-      if (this.#isCollecting) this.#passOn()
       this.#isSourceStopped = true
+      if (this.#all !== undefined) this.#passOn()
     }
-    this.#pieces.push(piece)
+    this.#unread.push(piece)
     this.#signal()
     return !this.#isSourceStopped
   }
 
   /** It does not fit: from here on, only what its caller has not read is held. */
   #passOn(): void {
-    this.#isCollecting = false
-    this.#pieces.splice(0, this.#read)
-    this.#read = 0
-    this.#giveBack(this.#held - lengthOf(this.#pieces))
+    this.#all = undefined
+    this.#giveBack(this.#held - lengthOf(this.#unread))
     this.#whole.resolve(false)
     if (this.#aborted !== undefined) this.stop(new CallerGoneError())
   }
@@ -279,13 +270,10 @@ export class CollectedResponse implements UpstreamResponse {
   #finish(end: 'complete' | Error): void {
     if (this.#end !== undefined) return
     this.#end = end
-    if (end !== 'complete') {
-      this.#pieces = []
-      this.#read = 0
-    }
+    if (end !== 'complete') this.#unread = []
     // If it is only passed on, what is held is what the caller has yet to read.
-    if (end !== 'complete' || this.#isCollecting) this.#giveBack(this.#held)
-    this.#whole.resolve(end === 'complete' && this.#isCollecting)
+    if (end !== 'complete' || this.#all !== undefined) this.#giveBack(this.#held)
+    this.#whole.resolve(end === 'complete' && this.#all !== undefined)
     this.#signal()
   }
 
