@@ -1,15 +1,14 @@
 // Covers src/recordings/replay.ts
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
-import { RequestBody } from '../../src/forward/request-body.ts'
 import { readFolder, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
-import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
+import { CallRecorder } from '../../src/recordings/recorder.ts'
 import { RecordedAnswers, replayDocument, replayElseRecord } from '../../src/recordings/replay.ts'
-import { bytesOf, type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
+import { bytesOf, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
+import { startRecorder, withBody } from '../fixtures/recordings.ts'
 
 interface Recorded {
   readonly call: Call
@@ -18,31 +17,11 @@ interface Recorded {
   readonly headers?: readonly string[]
 }
 
-function withBody(path: string, body: string | Buffer, parts: CallParts = {}): Call {
-  const bytes = Buffer.from(body)
-  const pieces = [bytes.subarray(0, 3), bytes.subarray(3)].filter(({ length }) => length > 0)
-  return callOf(path, { method: 'POST', ...parts, body: new RequestBody(Readable.from(pieces), () => {}) })
-}
-
 async function record(t: Test, all: readonly Recorded[], redact: readonly string[] = []): Promise<string> {
-  const folder = join(t.testdir(), 'recordings')
-  const recorder = new CallRecorder(folder, new MemberMask(redact), {
-    holdsSecret: () => false,
-    warn: (message) => t.fail(message),
-  })
-  const { send, sent } = fakeSend()
-  const recording = withRecorder(async (call) => {
-    if (call.body !== null) for await (const _ of call.body);
-    return send(call)
-  }, recorder)
-  for (const { call, body = '[]', status, headers } of all) {
-    const before = sent.length
-    const response = recording(call)
-    while (sent.length === before) await settle()
-    sent.at(-1)?.answer(body, status, headers)
-    await textOf(await response)
-  }
+  const { folder, pass, recorder, warnings } = startRecorder(join(t.testdir(), 'recordings'), { redact })
+  for (const { call, body, status, headers } of all) await pass(call, body, status, headers)
   await recorder.flush()
+  t.strictSame(warnings, [])
   return folder
 }
 
