@@ -101,7 +101,8 @@ function cellsOf(row: Row, columns: readonly string[], known: ReadonlySet<string
     if (known.has(name) || !isNested(value)) cells.set(name, value)
     else {
       for (const [key, inner] of Object.entries(value)) {
-        if (!Object.hasOwn(row, `${name}.${key}`)) cells.set(`${name}.${key}`, inner)
+        const full = `${name}.${key}`
+        if (!cells.has(full)) cells.set(full, inner)
       }
     }
   }

@@ -88,10 +88,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
 // --- the pages ---------------------------------------------------------------------------------------------------------
 
 /** How the pages of this request's list are read, and the page that was requested last. */
-function openList(
-  { runtime, send, shared }: AppDeps,
-  request: FastifyRequest,
-): { reader: ListReader; latestPage: () => Forwarded } {
+function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest) {
   const { exchange, list, connection } = requestContext(request)
   // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
@@ -117,7 +114,8 @@ function openList(
     return await askPage({ send, shared }, call, buffers).finally(() => departures.delete(departure))
   }
   const { companyId, apiOrigin, caller } = list
-  const reader = { ...runtime.config.lists, companyId, apiOrigin, projects: caller?.projects, ask }
+  const projects = caller?.projects
+  const reader: ListReader = { ...runtime.config.lists, companyId, apiOrigin, projects, ask }
   return { reader, latestPage: () => latest }
 }
 
