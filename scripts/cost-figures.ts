@@ -11,7 +11,7 @@ import { BUILT_IN_ENVIRONMENTS, type CacheSettings, type Environment } from '../
 import { startFakeProcore } from '../src/fake/procore.ts'
 import { StoredResponse } from '../src/forward/call.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
-import { openSession, type RecordingMode } from '../src/recordings/session.ts'
+import { openSession, type RecordingMode } from '../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
 import { callOf, flat, textOf } from '../test/fixtures/calls.ts'
 

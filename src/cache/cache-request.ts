@@ -1,7 +1,7 @@
 // Decides which calls the cache may answer, with which key, and how old a response the caller accepts.
 import type { CacheKeepRule, CacheSettings } from '../config/config.ts'
-import type { Call, UpstreamResponse } from '../forward/call.ts'
-import { matchesPattern } from '../guards/access.ts'
+import type { Call, ResponseHead } from '../forward/call.ts'
+import { isRead, matchesPattern } from '../guards/access.ts'
 import { headerValues } from '../routing/raw-request.ts'
 
 /** A call that the cache may answer. */
@@ -33,43 +33,42 @@ export function companyKeyOf({ upstream, companyId }: Call): string {
  * a range, or conditional (RFC 9110 sections 13 and 14).
  */
 export function cacheRequestOf(call: Call): CacheRequest | undefined {
-  const { upstream } = call
-  if (call.method !== 'GET' || call.body !== null || upstream.origin !== upstream.environment.apiUrl)
-    return undefined
+  const { method, path, body, upstream, rawHeaders } = call
+  if (method !== 'GET' || body !== null || upstream.origin !== upstream.environment.apiUrl) return undefined
   let accept = ''
   let encoding = ''
   let control = ''
-  for (let at = 0; at + 1 < call.rawHeaders.length; at += 2) {
-    const name = (call.rawHeaders[at] as string).toLowerCase().replaceAll('_', '-')
-    const value = call.rawHeaders[at + 1] as string
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!.toLowerCase().replaceAll('_', '-')
+    const value = rawHeaders[at + 1]!
     if (name === 'accept') accept += `,${value}`
     else if (name === 'accept-encoding') encoding += `,${value}`
     else if (name === 'cache-control' || name === 'pragma') control += `,${value}`
     else if (name === 'range' || name.startsWith('if-') || REROUTES.test(name)) return undefined
   }
   const companyKey = companyKeyOf(call)
-  const mark = call.path.indexOf('?')
-  return {
-    key: [companyKey, upstream.tokens.account.key, call.path, accept, encoding, call.gzip].join('\n'),
-    companyKey,
-    pathname: mark === -1 ? call.path : call.path.slice(0, mark),
-    ...askedOf(control),
-  }
+  const key = [companyKey, upstream.tokens.account.key, path, accept, encoding, call.gzip].join('\n')
+  return { key, companyKey, pathname: pathnameOf(path), ...askedOf(control) }
+}
+
+function pathnameOf(path: string): string {
+  return path.split('?', 1)[0] as string
 }
 
 /** Reads the caller's Cache-Control (RFC 9111 section 5.2.1) and its forerunner Pragma (section 5.4). */
 function askedOf(control: string): Pick<CacheRequest, 'maxAgeMs' | 'noStore'> {
-  if (control === '') return { maxAgeMs: Number.POSITIVE_INFINITY, noStore: false }
-  const directives = control
-    .toLowerCase()
-    .split(',')
-    .map((each) => each.trim())
+  const directives = namesOf(control)
   const noStore = directives.includes('no-store')
   if (noStore || directives.includes('no-cache')) return { maxAgeMs: 0, noStore }
-  const maxAge = directives
-    .map((each) => /^max-age="?(\d+)"?$/.exec(each)?.[1])
-    .find((each) => each !== undefined)
-  return { maxAgeMs: maxAge === undefined ? Number.POSITIVE_INFINITY : Number(maxAge) * 1000, noStore }
+  const ages = directives.flatMap((each) => /^max-age="?(\d+)"?$/.exec(each)?.[1] ?? [])
+  return { maxAgeMs: Number(ages[0] ?? Number.POSITIVE_INFINITY) * 1000, noStore }
+}
+
+/** The lower-case members of a list, such as that of Cache-Control or Vary. */
+function namesOf(list: string): string[] {
+  if (list === '') return []
+  const names = list.toLowerCase().split(',')
+  return names.map((name) => name.trim())
 }
 
 /** The first rule of `keep` that matches this path (raw, without query). */
@@ -81,41 +80,41 @@ export function keepRuleOf(settings: CacheSettings, pathname: string): CacheKeep
 export type VaryField = readonly [name: string, value: string]
 
 /** Those that the key holds, and those that never go up as the caller sent them: for Procore they are the same. */
-const SAME_FOR_ALL = new Set([
-  'accept',
-  'accept-encoding',
-  'authorization',
-  'cookie',
-  'origin',
-  'host',
-  'referer',
-])
+const SAME_FOR_ALL = /^(?:accept|accept-encoding|authorization|cookie|origin|host|referer)?$/
 
 /** `Vary: *`: the response serves no other request (RFC 9111 section 4.1). */
-export function variesByAnything({ head }: UpstreamResponse): boolean {
-  return namesOf(head['vary']).includes('*')
+export function variesByAnything(head: ResponseHead): boolean {
+  return namesOf(String(head['vary'] ?? '')).includes('*')
 }
 
-/** What a response with this `Vary` depends on, with the values of the request that it was made for. */
-export function varyFields(
-  vary: string | string[] | undefined,
-  rawHeaders: readonly string[],
-): readonly VaryField[] {
-  return namesOf(vary)
-    .filter((name) => name !== '' && !SAME_FOR_ALL.has(name))
-    .map((name): VaryField => [name, headerValues(rawHeaders, name).join(',')])
-}
-
-function namesOf(vary: string | string[] | undefined): string[] {
-  return vary === undefined
-    ? []
-    : String(vary)
-        .toLowerCase()
-        .split(',')
-        .map((name) => name.trim())
+/** What a response with this head depends on, with the values of the request that it was made for. */
+export function varyFields(head: ResponseHead, rawHeaders: readonly string[]): readonly VaryField[] {
+  const names = namesOf(String(head['vary'] ?? '')).filter((name) => !SAME_FOR_ALL.test(name))
+  return names.map((name) => [name, headerValues(rawHeaders, name).join(',')])
 }
 
 /** Whether a request with these headers would have got the same response. */
 export function matchesVary(fields: readonly VaryField[], rawHeaders: readonly string[]): boolean {
   return fields.every(([name, value]) => headerValues(rawHeaders, name).join(',') === value)
+}
+
+/** For `explain`: sentences that say what the cache would do, or undefined if nothing configured concerns the call. */
+export function explainCache(settings: CacheSettings, call: Call): string | undefined {
+  const { coalesce, refusalsMs } = settings
+  const rule = keepRuleOf(settings, pathnameOf(call.path))
+  if (!coalesce && refusalsMs === 0 && rule === undefined) return undefined
+  if (cacheRequestOf(call) === undefined) {
+    return isRead(call.method)
+      ? 'Not used for this request.'
+      : 'If it succeeds, everything kept of this company is dropped.'
+  }
+  const sentences: string[] = []
+  if (rule !== undefined) {
+    const { forMs, whenExhaustedMs } = rule
+    const older = `, and up to ${whenExhaustedMs / 1000} s old while the rate budget is used up`
+    sentences.push(`A response is given again for ${forMs / 1000} s${whenExhaustedMs > forMs ? older : ''}.`)
+  }
+  if (refusalsMs > 0) sentences.push(`A 403 or 404 is given again for ${refusalsMs / 1000} s.`)
+  if (coalesce) sentences.push('Equal requests under way at the same time go to Procore once.')
+  return sentences.join(' ')
 }

@@ -1,20 +1,28 @@
-// Sends one request to Procore for several equal calls. If a caller disconnects, the others still get the whole
-// response.
-import { type Call, CallerGoneError, Departure, type Send, type UpstreamResponse } from '../forward/call.ts'
+// Sends one request to Procore for several equal calls, and collects the response while it streams to the first of them.
+import {
+  type Call,
+  CallerGoneError,
+  Departure,
+  type ResponseHead,
+  type Send,
+  type UpstreamResponse,
+} from '../forward/call.ts'
 import type { CacheRequest } from './cache-request.ts'
-import { CollectedResponse, type CollectOptions } from './collected-response.ts'
 
-export interface FlightOptions extends Pick<CollectOptions, 'memory' | 'mostBytes'> {
+interface CollectOptions {
+  /** A response that does not fit is not collected. */
+  readonly mostBytes: number
+  /** What all responses that are being collected take together. `take` returns false if there is no room. */
+  readonly memory: { take(bytes: number): boolean; give(bytes: number): void }
+  /** Its caller reads no more of it, but it is still collected. */
+  readonly onAbort: () => void
+}
+
+interface FlightOptions extends Omit<CollectOptions, 'onAbort'> {
   readonly send: Send
   /** Whether a response is worth collecting: to be kept, or for followers. */
   readonly isWanted: (response: UpstreamResponse) => boolean
 }
-
-/**
- * The error if there was no response; undefined if others cannot use the response because it was too long, broke off,
- * or must not be shared.
- */
-export type Outcome = WholeResponse | Error | undefined
 
 /** A response with its body, which is complete. */
 export interface WholeResponse {
@@ -25,6 +33,13 @@ export interface WholeResponse {
   readonly sentAt: number
 }
 
+/**
+ * The error if there was no response; undefined if others cannot use the response because it was too long, broke off,
+ * or must not be shared.
+ */
+type Outcome = WholeResponse | Error | undefined
+
+/** If one of its callers disconnects, the others still get the whole response. */
 export class Flight {
   readonly request: CacheRequest
   /** The call that it began with. */
@@ -45,14 +60,11 @@ export class Flight {
     this.leader = leader
   }
 
-  /** What has come of it. */
   get outcome(): Promise<Outcome> {
     return this.#outcome.promise
   }
 
-  /**
-   * Sends the leader's call and streams the response to it. Throws CallerGoneError as soon as the leader disconnects.
-   */
+  /** Sends the leader's call and streams the response to it. Throws CallerGoneError as soon as the leader disconnects. */
   lead(options: FlightOptions): Promise<UpstreamResponse> {
     return unlessGone(this.leader.departure, this.#send(options), () => this.#leaderLeft())
   }
@@ -75,11 +87,8 @@ export class Flight {
         this.#outcome.resolve(undefined)
         return response
       }
-      const collected = new CollectedResponse(response, {
-        mostBytes,
-        memory,
-        onAbort: () => this.#leaderLeft(),
-      })
+      const onAbort = () => this.#leaderLeft()
+      const collected = new CollectedResponse(response, { mostBytes, memory, onAbort })
       this.#collected = collected
       if (!this.#hasLeader) collected.abort(new CallerGoneError())
       const sentAt = this.leader.exchange.sentAt ?? this.startedAt
@@ -117,4 +126,170 @@ function unlessGone<T>(departure: Departure, promise: Promise<T>, onLeave?: () =
     gone.reject(new CallerGoneError())
   })
   return Promise.race([promise, gone.promise])
+}
+
+/**
+ * Reads the source at full speed while it fits, so that a slow caller does not delay others that wait for the whole
+ * response. If it does not fit, it is only passed on, at the pace of its caller.
+ */
+export class CollectedResponse implements UpstreamResponse {
+  readonly status: number
+  readonly statusText: string
+  readonly rawHeaders: readonly string[]
+  readonly head: ResponseHead
+  readonly #source: UpstreamResponse
+  readonly #options: CollectOptions
+  readonly #whole = Promise.withResolvers<boolean>()
+  /** Everything that arrived; undefined once that does not fit. */
+  #all: Buffer[] | undefined = []
+  /** What the caller has not read. */
+  #unread: Buffer[] = []
+  /** How much of the shared memory is taken. */
+  #held = 0
+  #body: Buffer | undefined
+  #wake = Promise.withResolvers<void>()
+  #end: 'complete' | Error | undefined
+  /** Why the caller reads no more. */
+  #aborted: Error | undefined
+  #isSourceStopped = false
+  #isCallerReady = true
+
+  constructor(source: UpstreamResponse, options: CollectOptions) {
+    this.status = source.status
+    this.statusText = source.statusText
+    this.rawHeaders = source.rawHeaders
+    this.head = source.head
+    this.#source = source
+    this.#options = options
+    const reading = source.pipe((chunk) => this.#take(chunk))
+    reading.then(
+      () => this.#finish('complete'),
+      (error: Error) => this.#finish(error),
+    )
+    if (source.isComplete) this.#finish('complete')
+  }
+
+  get isComplete(): boolean {
+    return this.#end === 'complete'
+  }
+
+  /** Whether the whole body was collected: it did not break off, and fits. */
+  get isWhole(): Promise<boolean> {
+    return this.#whole.promise
+  }
+
+  /** The whole body, in memory of its own (a slice of Buffer's pool would retain the whole pool). */
+  body(): Buffer {
+    if (this.#body === undefined) {
+      const pieces = this.#all ?? []
+      this.#body = Buffer.allocUnsafeSlow(lengthOf(pieces))
+      let at = 0
+      for (const piece of pieces) at += piece.copy(this.#body, at)
+      this.#all = [this.#body]
+      // What a slow caller has yet to read is a part of the same memory.
+      const unread = lengthOf(this.#unread)
+      this.#unread = unread === 0 ? [] : [this.#body.subarray(-unread)]
+    }
+    return this.#body
+  }
+
+  whole(most: number): Buffer | undefined {
+    if (!this.isComplete || this.#all === undefined || lengthOf(this.#all) > most) return undefined
+    this.#unread = []
+    return this.body()
+  }
+
+  async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
+    for (;;) {
+      if (this.#aborted !== undefined) throw this.#aborted
+      const next = this.#isCallerReady ? this.#unread.shift() : undefined
+      if (next !== undefined) {
+        if (this.#all === undefined) this.#giveBack(next.length)
+        this.#isCallerReady = write(next)
+        continue
+      }
+      if (this.#unread.length === 0) {
+        if (this.#end === 'complete') return
+        if (this.#end !== undefined) throw this.#end
+        if (this.#isSourceStopped) {
+          this.#isSourceStopped = false
+          this.#source.resume()
+        }
+      }
+      await this.#wake.promise
+    }
+  }
+
+  resume(): void {
+    this.#isCallerReady = true
+    this.#signal()
+  }
+
+  /** Its caller reads no more. It is still collected to the end, unless no other caller waits or it does not fit. */
+  abort(reason: Error): void {
+    if (this.#aborted !== undefined) return
+    this.#aborted = reason
+    this.#signal()
+    if (this.#all !== undefined) this.#options.onAbort()
+    else {
+      this.#giveBack(this.#held)
+      this.stop(reason)
+    }
+  }
+
+  /** Ends it for its caller and for those who wait for the whole. */
+  stop(reason: Error): void {
+    if (this.#end !== undefined) return
+    this.#source.abort(reason)
+    this.#finish(reason)
+  }
+
+  #take(piece: Buffer): boolean {
+    if (this.#end !== undefined) return true
+    const { mostBytes, memory } = this.#options
+    if (this.#all && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
+      this.#held += piece.length
+      this.#all.push(piece)
+    } else {
+      this.#isSourceStopped = true
+      if (this.#all !== undefined) this.#passOn()
+    }
+    this.#unread.push(piece)
+    this.#signal()
+    return !this.#isSourceStopped
+  }
+
+  /** It does not fit: from here on, only what its caller has not read is held. */
+  #passOn(): void {
+    this.#all = undefined
+    this.#giveBack(this.#held - lengthOf(this.#unread))
+    this.#whole.resolve(false)
+    if (this.#aborted !== undefined) this.stop(new CallerGoneError())
+  }
+
+  #finish(end: 'complete' | Error): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    if (end !== 'complete') this.#unread = []
+    // If it is only passed on, what is held is what the caller has yet to read.
+    if (end !== 'complete' || this.#all !== undefined) this.#giveBack(this.#held)
+    this.#whole.resolve(end === 'complete' && this.#all !== undefined)
+    this.#signal()
+  }
+
+  /** A piece that did not fit was never counted in what is held. */
+  #giveBack(bytes: number): void {
+    const given = Math.min(bytes, this.#held)
+    this.#held -= given
+    this.#options.memory.give(given)
+  }
+
+  #signal(): void {
+    this.#wake.resolve()
+    this.#wake = Promise.withResolvers()
+  }
+}
+
+function lengthOf(pieces: readonly Buffer[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }

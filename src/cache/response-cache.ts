@@ -1,5 +1,5 @@
-// Saves calls to Procore: equal GETs at the same time are sent once, and responses are kept as long as the
-// configuration says.
+// Saves calls to Procore: equal GETs at the same time are sent once, and responses are kept as configured.
+import { LRUCache } from 'lru-cache'
 import type { CacheSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
@@ -11,22 +11,26 @@ import {
   type UpstreamResponse,
 } from '../forward/call.ts'
 import { isRead } from '../guards/access.ts'
-import { ageOnArrivalMs, hitStatus, reusableHeaders, statusHeaders } from './cache-headers.ts'
 import {
   type CacheRequest,
   cacheRequestOf,
   companyKeyOf,
   keepRuleOf,
   matchesVary,
+  type VaryField,
   variesByAnything,
   varyFields,
 } from './cache-request.ts'
 import { Flight, type WholeResponse } from './flight.ts'
-import { ageMsOf, type KeptResponse, KeptResponses } from './kept-responses.ts'
 
 /** A `Send` that asks Procore only where it has to. The cache outlives it: after a reload, another one uses it too. */
 export function withCache(send: Send, cache: ResponseCache): Send {
   return (call) => cache.send(call, send)
+}
+
+/** Whether nothing is shared or kept, so that calls need not ask the cache. */
+export function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
+  return !coalesce && keep.length === 0 && refusalsMs === 0
 }
 
 /** Errors of calls that were never sent. A write that ended with any other error may have been carried out. */
@@ -46,7 +50,7 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
  */
 export class ResponseCache {
   readonly #isExhausted: (call: Call) => boolean
-  readonly #kept: KeptResponses
+  #kept: KeptResponses
   #settings: CacheSettings
   readonly #flights = new Set<Flight>()
   /** By key, the flight that equal calls join. */
@@ -64,23 +68,23 @@ export class ResponseCache {
     this.#settings = settings
     // Writes are not looked at while the cache is off, so what is under way then is not kept.
     if (isOff(settings)) for (const flight of this.#flights) this.#outdate(flight)
-    this.#kept.retain(settings.sizeBytes, (kept) => ageMsOf(kept) < this.#lifetimes(kept).mostMs)
+    const before = this.#kept
+    this.#kept = new KeptResponses(settings.sizeBytes, before.underWayBytes)
+    for (const [key, { value }] of before.dump()) {
+      if (ageMsOf(value) < this.#lifetimes(value).mostMs) this.#kept.set(key, value)
+    }
   }
 
   /** What it holds, and what of responses under way that may be shared or kept has arrived. */
   stats(): { entries: number; bytes: number; underWay: number; underWayBytes: number } {
-    return { ...this.#kept.stats, underWay: this.#flights.size }
+    const { size, calculatedSize, underWayBytes } = this.#kept
+    return { entries: size, bytes: calculatedSize, underWay: this.#flights.size, underWayBytes }
   }
 
-  /**
-   * Forgets everything of a company. Responses in progress still reach their callers, but are neither kept nor
-   * joined.
-   */
+  /** Forgets everything of a company. Responses in progress still reach their callers, but are neither kept nor joined. */
   drop(companyKey: string): void {
     this.#kept.drop(companyKey)
-    for (const flight of this.#flights) {
-      if (flight.request.companyKey === companyKey) this.#outdate(flight)
-    }
+    for (const flight of this.#flights) if (flight.request.companyKey === companyKey) this.#outdate(flight)
   }
 
   /** Answers the call from a kept response or one in progress, or sends it. */
@@ -99,18 +103,13 @@ export class ResponseCache {
     const hit = this.#hit(call, request)
     if (hit !== undefined) return hit
     const forwarded = request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss'
-    if (request.noStore) return this.#marked(call, await send(call), forwarded)
+    if (request.noStore) return marked(call, await send(call), forwarded)
     const flight = this.#joinable.get(request.key)
-    if (flight === undefined || isTooOld(flight, request)) {
-      return this.#marked(call, await this.#lead(call, request, send), forwarded)
+    // The response would be too old for the caller if it was given right after the flight began.
+    if (flight === undefined || performance.now() - flight.startedAt >= request.maxAgeMs) {
+      return marked(call, await this.#lead(call, request, send), forwarded)
     }
-    return (await this.#follow(flight, call)) ?? this.#marked(call, await send(call), forwarded)
-  }
-
-  #marked(call: Call, response: UpstreamResponse, status: string, ageMs?: number): UpstreamResponse {
-    const headers = statusHeaders(status, ageMs)
-    call.exchange.cacheStatus = headers[1]
-    return responseWith(response, { rawHeaders: [...response.rawHeaders, ...headers] })
+    return (await this.#follow(flight, call)) ?? marked(call, await send(call), forwarded)
   }
 
   /** Kept responses of the company are stale once Procore has, or may have, carried out a write. */
@@ -133,9 +132,8 @@ export class ResponseCache {
     if (ageMs >= mostMs) this.#kept.delete(request.key)
     if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
     if (ageMs >= freshMs && !this.#isExhausted(call)) return undefined
-    const isRefusal = kept.status !== 200
-    const response = new StoredResponse(kept.status, kept.statusText, kept.rawHeaders, kept.body)
-    return this.#marked(call, response, hitStatus(freshMs - ageMs, isRefusal), ageMs)
+    const by = kept.status === 200 ? 'hit' : 'hit; detail=refusal'
+    return marked(call, storedOf(kept), `${by}; ttl=${Math.floor((freshMs - ageMs) / 1000)}`, ageMs)
   }
 
   /** The response of an equal call in progress; undefined if this call has to be sent by itself. */
@@ -144,13 +142,9 @@ export class ResponseCache {
     // The reason why one caller's call was not sent need not apply to another caller.
     if (outcome instanceof Error && call.queueKey === flight.leader.queueKey) throw outcome
     if (outcome === undefined || outcome instanceof Error) return undefined
-    const { response, body, sentAt } = outcome
-    const vary = varyFields(response.head['vary'], flight.leader.rawHeaders)
-    if (!matchesVary(vary, call.rawHeaders)) return undefined
-    const ageMs = ageOnArrivalMs(response) + performance.now() - sentAt
-    const { status, statusText, rawHeaders } = response
-    const shared = new StoredResponse(status, statusText, reusableHeaders(rawHeaders), body())
-    return this.#marked(call, shared, 'fwd=miss; collapsed', ageMs)
+    const kept = keptOf(flight, outcome)
+    if (!matchesVary(kept.vary, call.rawHeaders)) return undefined
+    return marked(call, storedOf(kept), 'fwd=miss; collapsed', ageMsOf(kept))
   }
 
   #lead(call: Call, request: CacheRequest, send: Send): Promise<UpstreamResponse> {
@@ -164,8 +158,8 @@ export class ResponseCache {
     })
     return flight.lead({
       send,
-      memory: this.#kept,
-      mostBytes: this.#kept.mostBytes,
+      memory: { take: (bytes) => this.#kept.take(bytes), give: (bytes) => this.#kept.give(bytes) },
+      mostBytes: this.#kept.maxEntrySize,
       isWanted: (response) => this.#isWanted(request, response),
     })
   }
@@ -174,7 +168,7 @@ export class ResponseCache {
   #isWanted({ key, pathname }: CacheRequest, response: UpstreamResponse): boolean {
     const isKept = this.#mayBeKept(pathname, response)
     if (!isKept && response.status < 500 && response.status !== 429) this.#kept.delete(key)
-    return isKept || (this.#settings.coalesce && !variesByAnything(response))
+    return isKept || (this.#settings.coalesce && !variesByAnything(response.head))
   }
 
   /** Its response still reaches its callers, but is not kept, and no other call joins it. */
@@ -187,53 +181,119 @@ export class ResponseCache {
     if (this.#joinable.get(flight.request.key) === flight) this.#joinable.delete(flight.request.key)
   }
 
-  #mayBeKept(pathname: string, response: UpstreamResponse): boolean {
+  #mayBeKept(pathname: string, { status, head }: UpstreamResponse): boolean {
     // A cookie is meant for one caller, and so may be what comes with it (RFC 9111 section 7.3).
-    if (response.head['set-cookie'] !== undefined || variesByAnything(response)) return false
-    return this.#lifetimes({ pathname, status: response.status }).mostMs > 0
+    if (head['set-cookie'] !== undefined || variesByAnything(head)) return false
+    return this.#lifetimes({ pathname, status }).mostMs > 0
   }
 
-  #keep({ request, leader, isOutdated }: Flight, { response, body, sentAt }: WholeResponse): void {
-    const { key, companyKey, pathname } = request
-    if (isOutdated || !this.#mayBeKept(pathname, response)) return
+  #keep(flight: Flight, whole: WholeResponse): void {
+    const { key, pathname } = flight.request
+    if (flight.isOutdated || !this.#mayBeKept(pathname, whole.response)) return
     const before = this.#kept.get(key)
-    if (before !== undefined && before.sentAt > sentAt) return
-    const { status, statusText, rawHeaders, head } = response
-    const vary = varyFields(head['vary'], leader.rawHeaders)
-    this.#kept.set(key, {
-      companyKey,
-      pathname,
-      status,
-      statusText,
-      rawHeaders: reusableHeaders(rawHeaders),
-      body: body(),
-      vary,
-      sentAt,
-      sentAtWall: Date.now() - (performance.now() - sentAt),
-      ageOnArrivalMs: ageOnArrivalMs(response),
-    })
+    if (before === undefined || before.sentAt <= whole.sentAt) this.#kept.set(key, keptOf(flight, whole))
   }
 
   /** How long a response is fresh, and how long it is served while the budget is used up. */
-  #lifetimes({ pathname, status }: Pick<KeptResponse, 'pathname' | 'status'>): {
-    freshMs: number
-    mostMs: number
-  } {
-    if (status === 403 || status === 404) {
-      return { freshMs: this.#settings.refusalsMs, mostMs: this.#settings.refusalsMs }
-    }
+  #lifetimes({ pathname, status }: Pick<KeptResponse, 'pathname' | 'status'>) {
+    const { refusalsMs } = this.#settings
+    if (status === 403 || status === 404) return { freshMs: refusalsMs, mostMs: refusalsMs }
     const rule = status === 200 ? keepRuleOf(this.#settings, pathname) : undefined
     if (rule === undefined) return { freshMs: 0, mostMs: 0 }
     return { freshMs: rule.forMs, mostMs: Math.max(rule.forMs, rule.whenExhaustedMs) }
   }
 }
 
-/** Whether nothing is shared or kept, so that calls need not ask the cache. */
-export function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
-  return !coalesce && keep.length === 0 && refusalsMs === 0
+/**
+ * The response with Cache-Status (RFC 9211; our member goes last, closest to the caller) and Age (RFC 9111 section 5.1),
+ * unless it was fetched for this request.
+ */
+function marked(call: Call, response: UpstreamResponse, status: string, ageMs?: number): UpstreamResponse {
+  const member = `procore-proxy; ${status}`
+  call.exchange.cacheStatus = member
+  const age = ageMs === undefined ? [] : ['Age', String(Math.max(0, Math.floor(ageMs / 1000)))]
+  return responseWith(response, { rawHeaders: [...response.rawHeaders, 'Cache-Status', member, ...age] })
 }
 
-/** Whether the response is too old for the caller, because a flight may have been answered right after it began. */
-function isTooOld(flight: Flight, { maxAgeMs }: CacheRequest): boolean {
-  return performance.now() - flight.startedAt >= maxAgeMs
+// --- what is kept ------------------------------------------------------------------------------------------------------
+
+/** A complete response from Procore. */
+export interface KeptResponse extends Pick<CacheRequest, 'companyKey' | 'pathname'> {
+  readonly status: number
+  readonly statusText: string
+  /** Name, value, …, in Latin-1; without headers that applied to the first response only. */
+  readonly rawHeaders: readonly string[]
+  readonly body: Buffer
+  readonly vary: readonly VaryField[]
+  /** When Procore was asked (`performance.now()`), and by the wall clock, which also advances while a laptop sleeps. */
+  readonly sentAt: number
+  readonly sentAtWall: number
+  readonly ageOnArrivalMs: number
+}
+
+/** They belong to the first response alone: its budget, its request id, its age on arrival. */
+const OF_THE_FIRST_ALONE = /^(?:age|x-rate-limit-.*|x-request-id)$/i
+
+function keptOf({ request, leader }: Flight, { response, body, sentAt }: WholeResponse): KeptResponse {
+  const { status, statusText, rawHeaders, head } = response
+  const age = /^\d{1,10}$/.exec(String(head['age']))
+  return {
+    companyKey: request.companyKey,
+    pathname: request.pathname,
+    status,
+    statusText,
+    rawHeaders: rawHeaders.filter((_, at) => !OF_THE_FIRST_ALONE.test(rawHeaders[at - (at % 2)]!)),
+    body: body(),
+    vary: varyFields(head, leader.rawHeaders),
+    sentAt,
+    sentAtWall: Date.now() - (performance.now() - sentAt),
+    ageOnArrivalMs: Number(age ?? 0) * 1000,
+  }
+}
+
+function storedOf({ status, statusText, rawHeaders, body }: KeptResponse): StoredResponse {
+  return new StoredResponse(status, statusText, rawHeaders, body)
+}
+
+/** How old it is, by whichever clock says more (RFC 9111 section 4.2.3). */
+function ageMsOf({ sentAt, sentAtWall, ageOnArrivalMs }: KeptResponse): number {
+  return ageOnArrivalMs + Math.max(0, performance.now() - sentAt, Date.now() - sentAtWall)
+}
+
+/** The approximate memory of an entry besides its texts and body. */
+const OVERHEAD_BYTES = 1024
+
+/** The kept responses within a limit in bytes, which also includes responses that are being collected. */
+export class KeptResponses extends LRUCache<string, KeptResponse> {
+  /** Of responses that are being collected. */
+  underWayBytes: number
+
+  constructor(sizeBytes: number, underWayBytes = 0) {
+    super({
+      maxSize: sizeBytes,
+      // One response, with what comes with it, may take at most a sixteenth.
+      maxEntrySize: Math.floor(sizeBytes / 16),
+      sizeCalculation: ({ body, rawHeaders }, key) =>
+        rawHeaders.reduce((sum, { length }) => sum + length, body.length + OVERHEAD_BYTES + key.length * 2),
+    })
+    this.underWayBytes = underWayBytes
+  }
+
+  /** Deletes everything of one company. */
+  drop(companyKey: string): void {
+    for (const [key, kept] of [...this.entries()]) if (kept.companyKey === companyKey) this.delete(key)
+  }
+
+  /** Makes room for a response that is being collected. The least recently used entries are deleted first. */
+  take(bytes: number): boolean {
+    const most = this.maxSize - this.underWayBytes - bytes
+    if (most < 0) return false
+    while (this.calculatedSize > most) this.pop()
+    this.underWayBytes += bytes
+    return true
+  }
+
+  give(bytes: number): void {
+    this.underWayBytes -= bytes
+  }
 }

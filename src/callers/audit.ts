@@ -34,38 +34,20 @@ const MOST_KEPT = 1_000
 /** One write to the file, in characters. */
 const LONGEST_BATCH = 64 * 1024
 
-/** For tests: a clock in milliseconds, and how long to wait before a file that failed is opened again. */
-interface AuditTiming {
-  readonly now?: () => number
-  readonly retryAfterMs?: number
-}
-
 /** Opens the audit file for appending. Throws the error of the file system if it can't be opened. */
-export async function openAudit(
-  { file }: Pick<AuditSettings, 'file'>,
-  log: Log,
-  timing: AuditTiming = {},
-): Promise<Audit> {
-  const audit = new Audit(file, log, timing)
+export async function openAudit({ file }: Pick<AuditSettings, 'file'>, log: Log): Promise<Audit> {
+  const audit = new Audit(file, log)
   await audit.open()
   return audit
-}
-
-interface Waiting {
-  readonly line: string
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
 }
 
 export class Audit {
   readonly #file: string
   readonly #log: Log
-  readonly #now: () => number
-  readonly #retryAfterMs: number
   #handle: FileHandle | undefined
   /** The file ends in the middle of a line, which the next write has to complete first. */
   #isTorn = false
-  #waiting: Waiting[] = []
+  #waiting: ({ readonly line: string } & PromiseWithResolvers<void>)[] = []
   #kept: string[] = []
   #lost = 0
   /** A queue, so that only one operation on the file runs at a time. */
@@ -77,11 +59,9 @@ export class Audit {
   #sync: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor(file: string, log: Log, timing: AuditTiming) {
+  constructor(file: string, log: Log) {
     this.#file = file
     this.#log = log
-    this.#now = timing.now ?? (() => performance.now())
-    this.#retryAfterMs = timing.retryAfterMs ?? RETRY_AFTER_MS
   }
 
   /**
@@ -89,14 +69,14 @@ export class Audit {
    * `audit_unavailable` if it can't be written: break off the answer to a write, and let a read go on.
    */
   record(entry: AuditEntry): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.push({ line: `${JSON.stringify(entry)}\n`, resolve, reject })
+    const written = Promise.withResolvers<void>()
+    this.#waiting.push({ line: `${JSON.stringify(entry)}\n`, ...written })
     if (!this.#isScheduled) {
       this.#isScheduled = true
       // All lines of one turn of the event loop, and those that came during the write before, go together.
       setImmediate(() => this.#next(() => this.#flush()))
     }
-    return promise
+    return written.promise
   }
 
   /** Throws `audit_unavailable` while the file can't be written. Call it before a write is forwarded. */
@@ -155,18 +135,20 @@ export class Audit {
     this.#isScheduled = false
     while (this.#waiting.length > 0) {
       const batch = this.#takeBatch()
+      const lines = batch.map(({ line }) => line)
       try {
-        await this.#write(batch.map(({ line }) => line).join(''))
+        await this.#write(lines.join(''))
         for (const { resolve } of batch) resolve()
       } catch (error) {
         this.#fail(error)
-        this.#keep(batch)
+        this.#kept.push(...lines)
+        this.#lost += this.#kept.splice(0, this.#kept.length - MOST_KEPT).length
         for (const { reject } of batch) reject(unavailable(error))
       }
     }
   }
 
-  #takeBatch(): Waiting[] {
+  #takeBatch() {
     let length = 0
     const end = this.#waiting.findIndex(({ line }) => {
       length += line.length
@@ -182,7 +164,7 @@ export class Audit {
     for (let at = 0; at < bytes.length; ) {
       const { bytesWritten } = await handle.write(bytes, at)
       at += bytesWritten
-      this.#isTorn = at < bytes.length ? bytes[at - 1] !== 0x0a : false
+      this.#isTorn = bytes[at - 1] !== 0x0a
     }
     this.#sync ??= setTimeout(() => {
       this.#sync = undefined
@@ -193,7 +175,7 @@ export class Audit {
 
   #fail(error: unknown): void {
     this.#failure = error
-    const now = this.#now()
+    const now = performance.now()
     if (now - this.#warnedAt >= WARN_AFTER_MS) {
       this.#warnedAt = now
       this.#log.warn({ file: this.#file, err: error }, 'The audit file can’t be written: writes are refused.')
@@ -202,15 +184,7 @@ export class Audit {
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       void this.#next(() => this.#tryAgain())
-    }, this.#retryAfterMs).unref()
-  }
-
-  #keep(batch: readonly Waiting[]): void {
-    this.#kept.push(...batch.map(({ line }) => line))
-    const over = this.#kept.length - MOST_KEPT
-    if (over <= 0) return
-    this.#kept.splice(0, over)
-    this.#lost += over
+    }, RETRY_AFTER_MS).unref()
   }
 
   /** Reopens the file and writes the lines that were kept. */
@@ -224,12 +198,11 @@ export class Audit {
       this.#fail(error)
       return
     }
-    const late = this.#kept.length
-    this.#kept = []
     if (this.#failure !== undefined) {
-      const fields = { file: this.#file, late, lost: this.#lost }
+      const fields = { file: this.#file, late: this.#kept.length, lost: this.#lost }
       this.#log.info(fields, 'The audit file can be written again.')
     }
+    this.#kept = []
     this.#lost = 0
     this.#failure = undefined
     this.#warnedAt = Number.NEGATIVE_INFINITY

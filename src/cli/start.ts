@@ -1,4 +1,5 @@
 // The command `start`: runs the proxy until a signal arrives, and applies changed configurations.
+
 import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
@@ -6,8 +7,8 @@ import { findConfigFile, watchFiles } from '../config/files.ts'
 import { createLogger, type Logger, LogOutput } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
-import type { RecordingMode } from '../recordings/session.ts'
-import { buildServer, type ProxyServer, type ServerDeps } from '../server.ts'
+import type { RecordingMode } from '../recordings/replay.ts'
+import { buildServer, type ProxyServer, type ServerDeps } from '../server/build-server.ts'
 import type { Options } from './commands.ts'
 import { readConfig, withDraft } from './config.ts'
 import { CommandError, EXIT, goOnWithoutOutput, usageError } from './exit.ts'
@@ -70,9 +71,9 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }
-  const { recordedCompanies } = await import('../recordings/har-file.ts')
-  const { replayDocument } = await import('../recordings/replay-config.ts')
-  const recordings = await recordedCompanies(folder).catch((error: Error) => {
+  const { readFolder } = await import('../recordings/har-file.ts')
+  const { replayDocument } = await import('../recordings/replay.ts')
+  const recordings = await readFolder(folder).catch((error: Error) => {
     throw usageError(`--replay ${folder}: ${error.message}`)
   })
   if (recordings.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)

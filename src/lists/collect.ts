@@ -3,7 +3,6 @@ import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Dispatcher, request } from 'undici'
 
-/** A list to be collected. */
 export interface CollectRequest {
   readonly dispatcher: Dispatcher
   /** The address of the list at the proxy: `http://127.0.0.1:8377/acme/_proxy/csv/rest/v1.0/projects`. */
@@ -13,27 +12,21 @@ export interface CollectRequest {
   readonly output: () => Writable
 }
 
-/** The result. */
-export interface Collected {
-  /** The number of skipped projects. */
-  readonly skipped: number
-  /** Why the list is missing or broke off; undefined if it is complete. */
-  readonly failure: string | undefined
-}
-
 /** Enough for the proxy's own problem responses. */
 const MOST_ERROR_TEXT = 500
 
-/** Writes the list to the output. Never rejects: an error on either side becomes the `failure` of the result. */
-export async function collectList({ dispatcher, url, headers, output }: CollectRequest): Promise<Collected> {
+/**
+ * Writes the list to the output, and counts the skipped projects. Never rejects: `failure` says why the list is missing
+ * or broke off; it is undefined if the list is complete.
+ */
+export async function collectList({ dispatcher, url, headers, output }: CollectRequest) {
   try {
     // The proxy has its own time limits. A list may wait for the rate budget for as long as they allow.
-    const response = await request(url, { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 })
-    if (response.statusCode !== 200) {
-      return { skipped: 0, failure: problemText(response.statusCode, await response.body.text()) }
-    }
-    await pipeline(response.body, output())
-    return { skipped: Number(response.trailers['procore-proxy-skipped'] ?? 0), failure: undefined }
+    const options = { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 }
+    const { statusCode, body, trailers } = await request(url, options)
+    if (statusCode !== 200) return { skipped: 0, failure: problemText(statusCode, await body.text()) }
+    await pipeline(body, output())
+    return { skipped: Number(trailers['procore-proxy-skipped'] ?? 0), failure: undefined }
   } catch (error) {
     return { skipped: 0, failure: `The list is not complete: ${(error as Error).message}.` }
   }

@@ -1,10 +1,59 @@
-// Reads a list page by page. Each page is a request like any other.
+// Reads a list page by page, or once for each project. Each page is a request like any other.
+import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { StoredResponse, type UpstreamResponse } from '../forward/call.ts'
-import type { PageBody } from './page-buffers.ts'
-import { firstPage, nextPage, rowsBefore, smallerPage, totalOf } from './paging.ts'
-import { type Rows, readRows, SeenIds } from './rows.ts'
-import type { ListTarget } from './target.ts'
+import type { BodySource } from '../forward/response-body.ts'
+import { idText, isRow, type Rows, readRows, SeenIds } from './rows.ts'
+import {
+  firstPage,
+  forProject,
+  type ListTarget,
+  nextPage,
+  rowsBefore,
+  smallerPage,
+  totalOf,
+} from './target.ts'
+
+/** Longer pages are refused, because a page is held in memory. */
+const MOST_PAGE_BYTES = 16 * 1024 * 1024
+const FIRST_BYTES = 512 * 1024
+
+/** A body in borrowed memory. */
+export interface PageBody {
+  /** Undefined if the body is longer than 16 MiB. */
+  readonly bytes: Buffer | undefined
+  /** Gives the memory back. The bytes must not be read after this. */
+  readonly release: () => void
+}
+
+/**
+ * Reads a body to its end; `giveUp` is called if it is too long. Rejects if it breaks off. The memory comes from the
+ * `free` buffers of the list, because V8 lets 64 MB of buffers accumulate before it collects them.
+ */
+export async function readBody(free: Buffer[], source: BodySource, giveUp: () => void): Promise<PageBody> {
+  let buffer = free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
+  let length = 0
+  const done = source.pipe((piece) => {
+    const before = length
+    length += piece.length
+    if (length > MOST_PAGE_BYTES) {
+      if (before <= MOST_PAGE_BYTES) giveUp()
+      return true
+    }
+    if (length > buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(2 * length, MOST_PAGE_BYTES))
+      buffer.copy(larger, 0, 0, before)
+      buffer = larger
+    }
+    piece.copy(buffer, before)
+    return true
+  })
+  await done.catch((error) => {
+    if (length <= MOST_PAGE_BYTES) throw error
+  })
+  const bytes = length > MOST_PAGE_BYTES ? undefined : buffer.subarray(0, length)
+  return { bytes, release: () => void free.push(buffer) }
+}
 
 /** The complete response for one page. */
 export interface PageAnswer {
@@ -12,18 +61,18 @@ export interface PageAnswer {
   readonly body: PageBody
 }
 
-/** How pages are requested. */
-export interface PageReader {
+/** How the pages of a list are requested. */
+export interface ListReader extends ListSettings {
   /** Sends the request for this path and query of the API. Throws `ProxyError` if it may not be sent or fails. */
   readonly ask: (url: string) => Promise<PageAnswer>
   /** `https://api.procore.com`; links to pages are followed there and nowhere else. */
   readonly apiOrigin: string
-  readonly perPage: number
-  /** The limits of one list. */
-  readonly maxPages: number
+  readonly companyId: string
+  /** The caller's projects (ids as text); undefined for all. */
+  readonly projects: readonly string[] | undefined
 }
 
-export interface Page {
+interface Page {
   readonly rows: Rows
   /** False for a row that has appeared before. Call it once for each row. */
   readonly isNew: (row: unknown) => boolean
@@ -35,10 +84,9 @@ export interface Page {
   readonly release: () => void
 }
 
-/** Procore answered a page with something other than success. */
+/** Procore answered a page with something other than success. `response` is that answer, as it arrived. */
 export class PageRefusedError extends Error {
   override readonly name = 'PageRefusedError'
-  /** The response as it arrived. */
   readonly response: StoredResponse
 
   constructor(url: string, { response, body }: PageAnswer) {
@@ -48,55 +96,38 @@ export class PageRefusedError extends Error {
   }
 }
 
-/**
- * Yields the pages of a list. Throws {@link PageRefusedError}, `list_not_a_list`, `list_too_long`, and what `ask`
- * throws. The list is complete only if the generator ends normally.
- */
-export async function* readPages(reader: PageReader, target: ListTarget): AsyncGenerator<Page, void> {
+/** Yields the pages of a list for one project or none. It is complete only if the generator ends normally. */
+async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerator<Page, void> {
+  const { ask, apiOrigin: origin, maxPages } = reader
+  const tooManyPages = () =>
+    new ProxyError('list_too_long', `The list has more than ${maxPages} pages (\`lists.maxPages\`).`)
   const seen = new SeenIds()
   let url = firstPage(target, reader.perPage)
-  let answer = await reader.ask(url)
+  let answer = await ask(url)
   // If Procore refuses the page size, ask for smaller pages.
-  for (
-    let smaller = smallerPage(url);
-    answer.response.status === 422 && smaller !== undefined;
-    smaller = smallerPage(url)
-  ) {
-    url = smaller
-    answer = await reader.ask(url)
+  for (let next = smallerPage(url); answer.response.status === 422 && next; next = smallerPage(url)) {
+    url = next
+    answer = await ask(url)
   }
   const first = url
   let received = rowsBefore(first)
-  for (let count = 1; ; count += 1) {
+  for (let count = 1; ; count++) {
     const rows = rowsOf(url, answer)
     received += rows.length
     const { head } = answer.response
     const total = totalOf(head)
     // `Total` shows before the first row whether the list is too long.
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
-    if (count === 1 && toCome >= reader.maxPages) throw tooManyPages(reader)
-    const next = nextPage({
-      first,
-      current: url,
-      head,
-      origin: reader.apiOrigin,
-      received,
-      rows: rows.length,
-    })
-    yield {
-      rows,
-      isNew: (row) => seen.isNew(row),
-      received,
-      total,
-      hasNext: next !== undefined,
-      release: answer.body.release,
-    }
+    if (count === 1 && toCome >= maxPages) throw tooManyPages()
+    const next = nextPage({ first, current: url, head, origin, received, rows: rows.length })
+    const { release } = answer.body
+    yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined, release }
     if (next === undefined) return
-    if (count >= reader.maxPages) throw tooManyPages(reader)
+    if (count >= maxPages) throw tooManyPages()
     if (next === url)
       throw new ProxyError('upstream_protocol', 'A page of the list names itself as the next page.')
     url = next
-    answer = await reader.ask(url)
+    answer = await ask(url)
   }
 }
 
@@ -112,6 +143,80 @@ function rowsOf(url: string, answer: PageAnswer): Rows {
   return readRows(url.split('?', 1)[0] as string, bytes)
 }
 
-function tooManyPages({ maxPages }: PageReader): ProxyError {
-  return new ProxyError('list_too_long', `The list has more than ${maxPages} pages (\`lists.maxPages\`).`)
+/** A skipped project, with the status of its refusal. */
+export interface Skipped {
+  readonly project_id: unknown
+  readonly status: number
+}
+
+/**
+ * A page of a list; for a target with `*`, with its project (`id` as the API writes it, its position from 1, and the
+ * number of projects), or a skipped project.
+ */
+export type Batch =
+  | { readonly page: Page; readonly project?: { id: unknown; number: number; of: number } }
+  | { readonly skipped: Skipped }
+
+/**
+ * Yields the list page by page; for a target with `*`, project by project in their order, a few of them read at the same
+ * time. Throws {@link PageRefusedError}, `list_not_a_list`, `list_too_long`, and what `ask` throws.
+ */
+export async function* readList(reader: ListReader, target: ListTarget): AsyncGenerator<Batch, void> {
+  if (!target.isForEachProject) {
+    for await (const page of readPages(reader, target)) yield { page }
+    return
+  }
+  const ids = await projectIds(reader, target)
+  const start = (id: unknown) => {
+    const pages = readPages(reader, forProject(target, idText(id) ?? ''))
+    const first = pages.next()
+    // This promise may reject long before it is awaited.
+    first.catch(() => undefined)
+    return { pages, first }
+  }
+  const underWay = ids.slice(0, reader.concurrency).map(start)
+  try {
+    for (const [at, id] of ids.entries()) {
+      const { pages, first } = underWay[0]!
+      const project = { id, number: at + 1, of: ids.length }
+      const status = await first.then(() => undefined, refusalStatus)
+      if (status !== undefined) yield { skipped: { project_id: id, status } }
+      else {
+        for (let step = await first; !step.done; step = await pages.next())
+          yield { page: step.value, project }
+      }
+      underWay.shift()
+      underWay.push(...ids.slice(at + reader.concurrency, at + reader.concurrency + 1).map(start))
+    }
+  } finally {
+    for (const { pages } of underWay) pages.return().catch(() => undefined)
+  }
+}
+
+/** The status for which a project is skipped. Every other error ends the list. */
+function refusalStatus(error: unknown): number {
+  if (error instanceof ProxyError && error.code === 'access_denied') return error.status
+  const status = error instanceof PageRefusedError ? error.response.status : undefined
+  if (status === 403 || status === 404) return status
+  throw error
+}
+
+/** The ids of the company's projects as the API writes them, at most `maxProjects`. */
+async function projectIds(reader: ListReader, target: ListTarget): Promise<readonly unknown[]> {
+  const { companyId, projects, maxProjects } = reader
+  const list = { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${companyId}`] }
+  const ids: unknown[] = []
+  for await (const { rows, isNew, total, release } of readPages(reader, list)) {
+    for (const row of rows) {
+      const id = isRow(row) && isNew(row) ? row['id'] : undefined
+      const text = idText(id)
+      if (text !== undefined && projects?.includes(text) !== false) ids.push(id)
+    }
+    release()
+    if (ids.length > maxProjects || (projects === undefined && (total ?? 0) > maxProjects)) {
+      const detail = `The company has more than ${maxProjects} projects (\`lists.maxProjects\`).`
+      throw new ProxyError('list_too_long', detail)
+    }
+  }
+  return ids
 }

@@ -1,7 +1,6 @@
 // Reads the rows of a page, keeps all digits of numbers, and leaves out rows that have appeared before.
 import { ProxyError } from '../errors.ts'
-import { isVersion2 } from './paging.ts'
-import { findMember, splitArray } from './split.ts'
+import { isVersion2 } from './target.ts'
 
 declare global {
   /** ECMAScript's "JSON.parse source text access", which Node has and TypeScript's library does not know yet. */
@@ -14,10 +13,7 @@ declare global {
 /** A row that is an object, as all of Procore's are. */
 export type Row = Readonly<Record<string, unknown>>
 
-/**
- * Text that may contain a number that JavaScript would write differently: long ones, `1.50`, `1e5`, `-0` and
- * `0.0000001`. A false match only costs time.
- */
+/** Text that may contain a number that JavaScript would write differently. A false match only costs time. */
 const INEXACT = /[\d.]{16}|\.\d*0(?!\d)|\d[eE][+-]?\d|(?:^|[:,[\s])-0(?:$|[,}\]\s])|0\.000000/
 
 /** JavaScript writes a number of this form with at most 15 characters as it came. */
@@ -50,49 +46,47 @@ export function isRow(value: unknown): value is Row {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value)
 }
 
+/** The row as an object. */
+export function asRow(row: unknown): Row {
+  return isRow(row) ? row : { value: row }
+}
+
 /** The row with its project's id first, unless it has one of its own. */
 export function withProject(projectId: unknown, row: unknown): Row {
-  const members = isRow(row) ? row : { value: row }
-  return { project_id: projectId, ...members }
+  return { project_id: projectId, ...asRow(row) }
 }
 
 /** Remembers ids, because pages shift while they are read, and a row may then appear twice. */
 export class SeenIds {
-  readonly #numbers = new NumberSet()
+  /**
+   * Positive numbers, in 10 to 20 bytes each: the long-lived objects of a `Set` would let V8's memory grow. Open
+   * addressing; 0 is a free place.
+   */
+  #numbers = new Float64Array(1024)
+  #size = 0
   readonly #texts = new Set<string>()
 
   /** False if a row with this `id` has appeared before. A row without an id is always new. */
   isNew(row: unknown): boolean {
     const id = isRow(row) ? row['id'] : undefined
-    if (typeof id === 'number' && id > 0) return this.#numbers.add(id)
+    if (typeof id === 'number' && id > 0) return this.#add(id)
     const text = idText(id)
     if (text === undefined) return true
-    if (/^[1-9]\d{0,14}$/.test(text)) return this.#numbers.add(Number(text))
+    if (/^[1-9]\d{0,14}$/.test(text)) return this.#add(Number(text))
     const before = this.#texts.size
     return this.#texts.add(text).size > before
   }
-}
 
-/** A set of positive numbers in 10 to 20 bytes each. The long-lived objects of a `Set` would let V8's memory grow. */
-class NumberSet {
-  /** Open addressing; 0 is a free place. */
-  #places = new Float64Array(1024)
-  #size = 0
-
-  /** False if the number is there already. */
-  add(number: number): boolean {
-    const place = placeOf(this.#places, number)
-    if (this.#places[place] === number) return false
-    this.#places[place] = number
-    this.#size += 1
-    if (this.#size * 5 > this.#places.length * 4) this.#grow()
+  #add(number: number): boolean {
+    const place = placeOf(this.#numbers, number)
+    if (this.#numbers[place] === number) return false
+    this.#numbers[place] = number
+    this.#size++
+    if (this.#size * 5 <= this.#numbers.length * 4) return true
+    const larger = new Float64Array(this.#numbers.length * 2)
+    for (const each of this.#numbers) if (each !== 0) larger[placeOf(larger, each)] = each
+    this.#numbers = larger
     return true
-  }
-
-  #grow(): void {
-    const larger = new Float64Array(this.#places.length * 2)
-    for (const number of this.#places) if (number !== 0) larger[placeOf(larger, number)] = number
-    this.#places = larger
   }
 }
 
@@ -128,4 +122,86 @@ function keepDigits(_key: string, value: unknown, context?: { readonly source?: 
 
 function notAList(): ProxyError {
   return new ProxyError('list_not_a_list', 'The response at this path is not a JSON array.')
+}
+
+// --- finding the elements of an array without parsing them, so that a page is never in memory as objects ---------------
+
+const [SPACE, QUOTE, COMMA, COLON, BACKSLASH] = [0x20, 0x22, 0x2c, 0x3a, 0x5c]
+const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
+
+/**
+ * The positions of the elements of the array that starts at `start`: begin, end, begin, end, … Undefined if there is
+ * no complete array. The content of the elements is not checked.
+ */
+export function splitArray(json: Buffer, start = 0): readonly number[] | undefined {
+  const places: number[] = []
+  let at = skipSpace(json, start)
+  if (json[at] !== OPEN_ARRAY) return undefined
+  at = skipSpace(json, at + 1)
+  if (json[at] === CLOSE_ARRAY) return places
+  for (;;) {
+    const end = endOfValue(json, at)
+    if (end <= at) return undefined
+    places.push(at, end)
+    at = skipSpace(json, end)
+    if (json[at] === CLOSE_ARRAY) return places
+    if (json[at] !== COMMA) return undefined
+    at = skipSpace(json, at + 1)
+  }
+}
+
+/** Where the value of a member of the object begins; undefined if the JSON is no object or has no such member. */
+export function findMember(json: Buffer, name: string): number | undefined {
+  let at = skipSpace(json, 0)
+  for (let next = OPEN_OBJECT; json[at] === next; next = COMMA) {
+    at = skipSpace(json, at + 1)
+    const end = json[at] === QUOTE ? endOfString(json, at) : -1
+    if (end === -1) return undefined
+    const isFound = json.toString('utf8', at + 1, end) === name
+    at = skipSpace(json, end + 1)
+    if (json[at] !== COLON) return undefined
+    at = skipSpace(json, at + 1)
+    if (isFound) return at
+    at = skipSpace(json, Math.max(at, endOfValue(json, at)))
+  }
+  return undefined
+}
+
+/** The place after the value that begins at `start`; -1 if it has no end. */
+function endOfValue(json: Buffer, start: number): number {
+  let depth = 0
+  for (let at = start; at < json.length; at += 1) {
+    const byte = json[at] as number
+    if (byte === QUOTE) {
+      at = endOfString(json, at)
+      if (at === -1) return -1
+      if (depth === 0) return at + 1
+    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+      depth += 1
+    } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+      // A number or a word ends where the array around it does.
+      if (depth === 0) return at
+      depth -= 1
+      if (depth === 0) return at + 1
+    } else if (depth === 0 && (byte === COMMA || byte <= SPACE)) {
+      return at
+    }
+  }
+  return -1
+}
+
+/** The place of the quote that ends the string; -1 if there is none. */
+function endOfString(json: Buffer, start: number): number {
+  for (let end = json.indexOf(QUOTE, start + 1); end !== -1; end = json.indexOf(QUOTE, end + 1)) {
+    let slashes = 0
+    while (json[end - 1 - slashes] === BACKSLASH) slashes += 1
+    if (slashes % 2 === 0) return end
+  }
+  return -1
+}
+
+function skipSpace(json: Buffer, start: number): number {
+  let at = start
+  while ((json[at] as number) <= SPACE) at += 1
+  return at
 }

@@ -1,12 +1,12 @@
-// Reads the address of a list: its form, the API's path and query, and the proxy's own parameters.
+// Reads the address of a list, and finds its next page: by the Link header (RFC 8288), else by counting up to Total.
 import { ProxyError } from '../errors.ts'
+import { headerValue, type ResponseHead } from '../forward/call.ts'
 
 export const LIST_FORMS = ['csv', 'ndjson', 'json'] as const
-export type ListForm = (typeof LIST_FORMS)[number]
 
 /** What a caller asks for. */
 export interface ListTarget {
-  readonly form: ListForm
+  readonly form: (typeof LIST_FORMS)[number]
   /** The API's raw path. `*` instead of a project id means every project. */
   readonly path: string
   /** The raw `name=value` pairs of the query that go to the API. */
@@ -30,12 +30,14 @@ export function readListTarget(url: string): ListTarget {
       'Write /_proxy/csv/, /_proxy/ndjson/ or /_proxy/json/ and the path of a list: /_proxy/csv/rest/v1.0/projects.'
     throw new ProxyError('route_unknown', 'No path of the API follows the form of the list.', { help })
   }
-  const all = query.split('&').filter((pair) => pair !== '')
+  // The proxy's own parameters begin with `_` and are not sent to the API.
+  const isOwn = (pair: string) => keyIn(pair).startsWith('_')
+  const all = pairsIn(query)
   const own = new Map(all.filter(isOwn).map((pair) => [keyIn(pair), valueIn(pair)]))
   const pairs = all.filter((pair) => !isOwn(pair))
   const columns = own.get('_columns')?.split(',')
   return {
-    form: form as ListForm,
+    form: form as ListTarget['form'],
     path,
     pairs,
     isForEachProject: EACH_PROJECT.test(path) || pairs.some(isEachProject),
@@ -50,24 +52,122 @@ export function forProject(target: ListTarget, projectId: string): ListTarget {
   return { ...target, path: target.path.replace(EACH_PROJECT, `$1${projectId}`), pairs }
 }
 
-/** The decoded name of a pair of a query. */
-export function keyIn(pair: string): string {
+function isEachProject(pair: string): boolean {
+  return keyIn(pair) === 'project_id' && valueIn(pair) === '*'
+}
+
+// --- pages -------------------------------------------------------------------------------------------------------------
+
+/** The largest `per_page` of version 2 of the API, and the smallest that is tried after a 422. */
+const SMALLEST_CAP = 100
+const LINK = /<([^<>]*)>([^<]*)/g
+const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))/i
+
+/** True for paths of version 2, whose lists come in an envelope and in pages of at most 100. */
+export function isVersion2(path: string): boolean {
+  return /\/v2(?:\.\d+)?\//.test(path)
+}
+
+/** The path and query of the first page. `perPage` applies if the caller gave no `per_page`. */
+export function firstPage({ path, pairs }: ListTarget, perPage: number): string {
+  if (pairs.some((pair) => keyIn(pair) === 'per_page')) return withQuery(path, pairs)
+  const size = isVersion2(path) ? Math.min(perPage, SMALLEST_CAP) : perPage
+  return withQuery(path, [...pairs, `per_page=${size}`])
+}
+
+/** The same page with half of its `per_page`, at least 100; undefined if it is no larger than that. */
+export function smallerPage(url: string): string | undefined {
+  const size = numberIn(url, 'per_page')
+  if (size === undefined || size <= SMALLEST_CAP) return undefined
+  return replaced(url, 'per_page', Math.max(SMALLEST_CAP, Math.floor(size / 2)))
+}
+
+/** The number of rows before this page. */
+export function rowsBefore(url: string): number {
+  return ((numberIn(url, 'page') ?? 1) - 1) * (numberIn(url, 'per_page') ?? 0)
+}
+
+/** How many rows the list has, as `Total` says. */
+export function totalOf(head: ResponseHead): number | undefined {
+  return wholeNumber(headerValue(head, 'total'))
+}
+
+interface PageRead {
+  readonly first: string
+  readonly current: string
+  readonly head: ResponseHead
+  readonly origin: string
+  readonly received: number
+  readonly rows: number
+}
+
+/**
+ * The path and query of the page after `current`; undefined at the end of the list. `received` counts the rows of the
+ * list up to the end of this page, `rows` those of this page.
+ */
+export function nextPage(page: PageRead): string | undefined {
+  const linked = byLink(page)
+  if (linked !== undefined) return linked
+  const total = totalOf(page.head)
+  // An empty page ends the list, because Total may count rows that the service account cannot see.
+  if (total === undefined || page.received >= total || page.rows === 0) return undefined
+  return replaced(page.current, 'page', (numberIn(page.current, 'page') ?? 1) + 1)
+}
+
+/** Follows `rel="next"` within the list's own path, and adds parameters of the caller that Procore's links may lack. */
+function byLink({ first, current, head, origin }: PageRead): string | undefined {
+  const reference = nextReference([head['link'] ?? []].flat().join(', '))
+  const url = reference === undefined ? null : URL.parse(reference, origin + current)
+  const [path] = split(current)
+  if (url?.origin !== origin || url.pathname !== new URL(origin + path).pathname) return undefined
+  const pairs = pairsIn(url.search.slice(1))
+  const given = new Set(pairs.map(keyIn)).add('page')
+  return withQuery(path, [...pairs, ...split(first)[1].filter((pair) => !given.has(keyIn(pair)))])
+}
+
+function nextReference(link: string): string | undefined {
+  for (const [, reference, parameters] of link.matchAll(LINK)) {
+    const [, quoted, bare] = REL.exec(parameters ?? '') ?? []
+    if ((quoted ?? bare ?? '').toLowerCase().split(/\s+/).includes('next')) return reference
+  }
+  return undefined
+}
+
+// --- queries -----------------------------------------------------------------------------------------------------------
+
+function split(url: string): [path: string, pairs: readonly string[]] {
+  const [path = '', ...query] = url.split('?')
+  return [path, pairsIn(query.join('?'))]
+}
+
+function pairsIn(query: string): string[] {
+  return query.split('&').filter((pair) => pair !== '')
+}
+
+function withQuery(path: string, pairs: readonly string[]): string {
+  return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`
+}
+
+function replaced(url: string, key: string, value: number): string {
+  const [path, pairs] = split(url)
+  return withQuery(path, [...pairs.filter((pair) => keyIn(pair) !== key), `${key}=${value}`])
+}
+
+function numberIn(url: string, key: string): number | undefined {
+  const [value] = split(url)[1].filter((pair) => keyIn(pair) === key)
+  return wholeNumber(value && valueIn(value))
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+}
+
+function keyIn(pair: string): string {
   return decode(pair.split('=', 1)[0] as string)
 }
 
-/** The decoded value of a pair of a query. */
-export function valueIn(pair: string): string {
-  const equals = pair.indexOf('=')
-  return equals === -1 ? '' : decode(pair.slice(equals + 1))
-}
-
-/** The proxy's own parameters begin with `_` and are not sent to the API. */
-function isOwn(pair: string): boolean {
-  return keyIn(pair).startsWith('_')
-}
-
-function isEachProject(pair: string): boolean {
-  return keyIn(pair) === 'project_id' && valueIn(pair) === '*'
+function valueIn(pair: string): string {
+  return decode(pair.split('=').slice(1).join('='))
 }
 
 function decode(text: string): string {

@@ -1,5 +1,5 @@
-// Reads and writes the files in a folder of recordings: each file completely or not at all, and readable by its owner
-// only.
+// Reads and writes recordings: a folder of files in HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), one a company.
+import { isUtf8 } from 'node:buffer'
 import { existsSync } from 'node:fs'
 import {
   access,
@@ -15,47 +15,81 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HAR_END, harStart, isOwnLayout, type RecordedCompany, type Recording, readHar } from './har.ts'
+import * as z from 'zod/mini'
+import { VERSION } from '../observe/own-files.ts'
 
-const MODE = 0o600
-const FOLDER_MODE = 0o700
-/** The longest first line. */
-const MOST_START_BYTES = 16 * 1024
+const text = z.optional(z.string())
+const pairSchema = z.object({ name: z.string(), value: z.string() })
+
+/** Members that begin with `_` are custom ones, as the format allows; other tools pass over them. */
+const entrySchema = z.object({
+  request: z.object({
+    method: z.string(),
+    url: z.string(),
+    postData: z.optional(z.object({ text, _encoding: text })),
+  }),
+  response: z.object({
+    status: z.number(),
+    statusText: z.string(),
+    headers: z.array(pairSchema),
+    content: z.object({
+      text,
+      encoding: text,
+      comment: text,
+    }),
+  }),
+  _procoreProxy: z.optional(z.object({ bodySha256: text, omitted: text })),
+})
+
+const ownSchema = z.object({
+  company: z.object({
+    name: z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/)),
+    id: z.string().check(z.regex(/^\d{1,20}$/)),
+  }),
+  environment: z.object({
+    name: z.string(),
+    apiUrl: z.string(),
+    loginUrl: z.string(),
+    fileDomain: z.string(),
+  }),
+})
+
+const harSchema = z.object({ log: z.object({ _procoreProxy: ownSchema, entries: z.array(entrySchema) }) })
+
+/** The part of an entry that replay needs. */
+export type RecordedEntry = z.infer<typeof entrySchema>
+
+/** The company of a file and its environment, so that replay needs no configuration. */
+export type RecordedCompany = z.infer<typeof ownSchema>
+
+/** A header, or a parameter of a query. */
+export type Pair = Readonly<z.infer<typeof pairSchema>>
+
+/** An entry that is parsed only when it is replayed, so that thousands of them do not slow down the start. */
+export interface StoredEntry extends Pick<RecordedEntry, 'request' | '_procoreProxy'> {
+  parse(): RecordedEntry
+}
+
+export interface Recording extends RecordedCompany {
+  readonly entries: readonly StoredEntry[]
+}
 
 /** A file that is not a recording: damaged, from another program, or of another company. `message` names the file and the fix. */
 export class RecordingError extends Error {
   override readonly name = 'RecordingError'
 }
 
-/**
- * Every recording in a folder, in the order of names.
- * @throws {RecordingError} for a file that can't be read.
- */
+// --- reading -----------------------------------------------------------------------------------------------------------
+
+/** Every recording in a folder, in the order of names. Throws a RecordingError for a file that can't be read. */
 export async function readFolder(folder: string): Promise<Recording[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
   const recordings: Recording[] = []
-  for (const name of await namesIn(folder)) recordings.push(await readRecording(join(folder, name)))
-  return recordings
-}
-
-/**
- * The companies with recordings in a folder. Only the beginning of each file is read. @throws {RecordingError} for a
- * file that can't be read.
- */
-export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
-  const companies: RecordedCompany[] = []
-  for (const name of await namesIn(folder)) {
+  for (const name of names.sort()) {
     const file = join(folder, name)
-    companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
+    recordings.push(parsed(file, await readFile(file)))
   }
-  return companies
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  return (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.')).sort()
-}
-
-async function readRecording(file: string): Promise<Recording> {
-  return parsed(file, await readFile(file))
+  return recordings
 }
 
 function parsed(file: string, bytes: Buffer): Recording {
@@ -68,26 +102,108 @@ function parsed(file: string, bytes: Buffer): Recording {
   }
 }
 
-export function fileOf(folder: string, company: RecordedCompany): string {
-  return join(folder, `${company.company.name}.har`)
+/** Throws an Error that says what is wrong with the file. */
+function readHar(bytes: Buffer): Recording {
+  const lineEnd = bytes.indexOf('\n')
+  const start = bytes.toString('utf8', 0, Math.max(0, lineEnd))
+  if (!isOwnLayout(start) || bytes.toString('utf8', bytes.length - HAR_END.length) !== HAR_END) {
+    return recordingOf(bytes.toString('utf8'))
+  }
+  const lines = bytes.subarray(lineEnd + 1, -HAR_END.length)
+  const entries: StoredEntry[] = []
+  for (let at = 0; at < lines.length; ) {
+    const newline = lines.indexOf('\n', at)
+    // Before it is a comma, except at the end.
+    const end = newline === -1 ? lines.length : newline - 1
+    entries.push(storedLine(lines.subarray(at, end)))
+    at = end + 2
+  }
+  return { ...recordingOf(start + HAR_END), entries }
 }
 
-/** Makes the folder if it is missing. @throws {RecordingError} if no recordings can be written to it. */
+function recordingOf(text: string): Recording {
+  const { log } = harSchema.parse(JSON.parse(text))
+  return { ...log._procoreProxy, entries: log.entries.map(stored) }
+}
+
+/** An entry that has already been parsed. */
+export function stored(entry: RecordedEntry): StoredEntry {
+  return { request: entry.request, _procoreProxy: entry._procoreProxy, parse: () => entry }
+}
+
+/** What a line has to begin and end with for its request to be known without parsing all of it. */
+const LINE_START =
+  /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
+const LINE_END = /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?\})\}$/
+const MOST_START_LENGTH = 8 * 1024
+const MOST_END_LENGTH = 512
+
+function storedLine(line: Buffer): StoredEntry {
+  const start = LINE_START.exec(line.toString('utf8', 0, MOST_START_LENGTH))
+  const end = LINE_END.exec(line.toString('utf8', Math.max(0, line.length - MOST_END_LENGTH)))
+  const parse = () => entrySchema.parse(JSON.parse(line.toString('utf8')))
+  if (start === null || end === null) return stored(parse())
+  const request = { method: JSON.parse(start[1] as string), url: JSON.parse(start[2] as string) }
+  return { request, _procoreProxy: JSON.parse(end[1] as string), parse }
+}
+
+// --- our layout: a line for the company, a line for each entry, so that files are added to without being parsed --------
+
+/** What each file of ours ends with, after the last entry. */
+export const HAR_END = '\n]}}\n'
+/** The longest first line. */
+const MOST_START_BYTES = 16 * 1024
+
+/** Its first line, up to the entries. */
+export function harStart({ company, environment }: RecordedCompany): string {
+  const { name, apiUrl, loginUrl, fileDomain } = environment
+  const log = {
+    version: '1.2',
+    creator: { name: 'procore-proxy', version: VERSION },
+    _procoreProxy: { company, environment: { name, apiUrl, loginUrl, fileDomain } },
+    entries: [],
+  }
+  return `${JSON.stringify({ log }).slice(0, -']}}'.length)}\n`
+}
+
+function isOwnLayout(line: string): boolean {
+  return line.startsWith('{"log":{"version":"1.2","creator":{') && line.endsWith(',"entries":[')
+}
+
+/** The company and the end of the entries of a file in our layout; undefined for other files. */
+async function layoutOf(file: string) {
+  await using handle = await open(file)
+  const textAt = async (position: number, length: number): Promise<string> => {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
+    return buffer.toString('utf8', 0, bytesRead)
+  }
+  const end = (await handle.stat()).size - HAR_END.length
+  const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
+  if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
+  const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
+  return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
+}
+
+// --- writing: each file completely or not at all, and readable by its owner only ---------------------------------------
+
+const MODE = 0o600
+const FOLDER_MODE = 0o700
+
+/** Makes the folder if it is missing. Throws a RecordingError if no recordings can be written to it. */
 export async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
     await access(folder, constants.W_OK | constants.X_OK)
   } catch (cause) {
-    throw new RecordingError(`Recordings cannot be written to ${folder}: ${(cause as Error).message}`, {
-      cause,
-    })
+    const message = `Recordings cannot be written to ${folder}: ${(cause as Error).message}`
+    throw new RecordingError(message, { cause })
   }
 }
 
 /**
  * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
- * another program formatted the file. The old file stays until the new one is complete. @throws {RecordingError} if
- * the file is of another company or not a recording; an Error of Node if it cannot be written.
+ * another program formatted the file. The old file stays until the new one is complete. Throws a RecordingError if the
+ * file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
   folder: string,
@@ -95,8 +211,9 @@ export async function appendEntries(
   lines: readonly string[],
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
-  const file = fileOf(folder, company)
-  const temporary = join(folder, `.${company.company.name}.${process.pid}.tmp`)
+  const { name } = company.company
+  const file = join(folder, `${name}.har`)
+  const temporary = join(folder, `.${name}.${process.pid}.tmp`)
   try {
     const { end, isEmpty } = await copyOfEntries(file, temporary, company)
     await writeEnd(temporary, end, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END)
@@ -120,7 +237,11 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
   let lines: string[] = []
   if (existsSync(file)) {
     const layout = await layoutOf(file)
-    checkCompany(file, layout?.company ?? (await readRecording(file)), company)
+    const found = (layout?.company ?? parsed(file, await readFile(file))).company.id
+    if (found !== company.company.id) {
+      const other = `recordings of the company ${found}, not ${company.company.id}`
+      throw new RecordingError(`${file} holds ${other}. Record to another folder.`)
+    }
     if (layout !== undefined) {
       await copyFile(file, copy, constants.COPYFILE_FICLONE)
       await chmod(copy, MODE)
@@ -134,23 +255,20 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
   return { end: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }
 
-/** The company and the end of the entries of a file in our format; undefined for other files. */
-async function layoutOf(file: string) {
-  await using handle = await open(file)
-  const textAt = async (position: number, length: number): Promise<string> => {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
-    return buffer.toString('utf8', 0, bytesRead)
-  }
-  const end = (await handle.stat()).size - HAR_END.length
-  const start = (await textAt(0, MOST_START_BYTES)).split('\n', 1)[0] as string
-  if (!isOwnLayout(start) || (await textAt(end, HAR_END.length)) !== HAR_END) return undefined
-  const { company, environment } = parsed(file, Buffer.from(start + HAR_END))
-  return { company: { company, environment }, end, isEmpty: end <= Buffer.byteLength(start) + 1 }
+// --- values ------------------------------------------------------------------------------------------------------------
+
+/** Flat headers as HAR lists them. */
+export function headerPairs(flat: readonly string[]): Pair[] {
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [{ name, value: flat[at + 1]! }] : []))
 }
 
-function checkCompany(file: string, found: RecordedCompany, wanted: RecordedCompany): void {
-  if (found.company.id === wanted.company.id) return
-  throw new RecordingError(
-    `${file} holds recordings of the company ${found.company.id}, not ${wanted.company.id}. Record to another folder.`,
-  )
+/** A body as text if it is UTF-8, else in base64. */
+export function harText(body: Buffer): { text: string; encoding?: 'base64' } {
+  if (isUtf8(body) && !body.includes(0)) return { text: body.toString('utf8') }
+  return { text: body.toString('base64'), encoding: 'base64' }
+}
+
+/** The bytes of a body that {@link harText} made. */
+export function bytesOf(text: string, encoding: string | undefined): Buffer {
+  return Buffer.from(text, encoding === 'base64' ? 'base64' : 'utf8')
 }

@@ -1,9 +1,7 @@
 // Records calls: collects each complete response with its request, and writes them to a folder within a second.
-import { type Call, responseWith, type Send } from '../forward/call.ts'
-import { BodyCopy } from './body-copy.ts'
-import type { RecordedCompany, RecordedEntry } from './har.ts'
-import { type Exchanged, entryOf } from './har-entry.ts'
-import { appendEntries } from './har-file.ts'
+import { responseWith, type Send } from '../forward/call.ts'
+import { BodyCopy, type Exchanged, entryOf } from './entry.ts'
+import { appendEntries, type RecordedCompany, type RecordedEntry } from './har-file.ts'
 import type { MemberMask } from './masks.ts'
 
 export interface RecorderDeps {
@@ -26,6 +24,7 @@ export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
   readonly #mask: MemberMask
+  /** By the company's name. */
   readonly #waiting = new Map<string, { readonly company: RecordedCompany; readonly lines: string[] }>()
   #waitingLength = 0
   #timer: NodeJS.Timeout | undefined
@@ -61,23 +60,21 @@ export class CallRecorder {
   }
 
   async #record(exchanged: Exchanged): Promise<void> {
-    const { call } = exchanged
+    const { exchange, companyName: name, companyId: id, upstream } = exchanged.call
     const { entry, texts } = await entryOf(exchanged, this.#mask)
     const line = JSON.stringify(entry)
     if ([line, ...texts].some(this.#deps.holdsSecret)) {
-      this.#deps.warn('A response was not recorded, because it or its request holds a secret.', {
-        reqId: call.exchange.reqId,
-      })
+      const { reqId } = exchange
+      this.#deps.warn('A response was not recorded, because it or its request holds a secret.', { reqId })
       return
     }
     if (this.#waitingLength + line.length > MOST_WAITING_LENGTH) {
       throw new Error('too much waits to be written')
     }
-    const company = companyOf(call)
-    const key = company.company.name
-    const waiting = this.#waiting.get(key) ?? { company, lines: [] }
+    const company: RecordedCompany = { company: { name, id }, environment: upstream.environment }
+    const waiting = this.#waiting.get(name) ?? { company, lines: [] }
     waiting.lines.push(line)
-    this.#waiting.set(key, waiting)
+    this.#waiting.set(name, waiting)
     this.#waitingLength += line.length
     this.#deps.onRecorded?.(company, entry)
     this.#flushAfter(WRITE_AFTER_MS)
@@ -104,42 +101,36 @@ export class CallRecorder {
   }
 }
 
-function companyOf({ companyName, companyId, upstream }: Call): RecordedCompany {
-  return { company: { name: companyName, id: companyId }, environment: upstream.environment }
-}
-
 /** Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded. */
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
-    const requestBody = new BodyCopy(call.body !== null)
-    const responseBody = new BodyCopy(false)
-    call.body?.observe((piece) => requestBody.add(piece))
+    const bodies = { requestBody: new BodyCopy(call.body !== null), responseBody: new BodyCopy(false) }
+    call.body?.observe((piece) => bodies.requestBody.add(piece))
     const startedAt = Date.now()
     const sentAt = performance.now()
     const releaseAndThrow = (error: unknown): never => {
-      release({ requestBody, responseBody })
+      release(bodies)
       throw error
     }
     const response = await send(call).catch(releaseAndThrow)
     const waitMs = performance.now() - sentAt
     const ended = () => {
       const receiveMs = performance.now() - sentAt - waitMs
-      const exchanged = { call, response, requestBody, responseBody, startedAt, waitMs, receiveMs }
       // A response that came before the end of the request's body does not answer that request.
-      if (call.body === null || call.body.isComplete) recorder.add(exchanged)
-      else release(exchanged)
+      if (call.body !== null && !call.body.isComplete) release(bodies)
+      else recorder.add({ call, response, ...bodies, startedAt, waitMs, receiveMs })
     }
     return responseWith(response, {
       whole: (most) => {
         const body = response.whole?.(most)
         if (body === undefined) return undefined
-        responseBody.add(body)
+        bodies.responseBody.add(body)
         ended()
         return body
       },
       pipe: async (write) => {
         const copy = (chunk: Buffer) => {
-          responseBody.add(chunk)
+          bodies.responseBody.add(chunk)
           return write(chunk)
         }
         await response.pipe(copy).catch(releaseAndThrow)

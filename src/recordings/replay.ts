@@ -1,155 +1,67 @@
-// Answers from recordings: the nth of several equal requests gets the nth response, and the last one from then on.
+// Opens a folder of recordings to record, to replay, or both. Of several equal requests the nth gets the nth response.
+import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
+import type { Environment, RecordingSettings } from '../config/config.ts'
+import { BUILT_IN_ENVIRONMENTS } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, type Send, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import { RequestBody } from '../forward/request-body.ts'
-import { BodyCopy, MOST_BODY_BYTES } from './body-copy.ts'
-import { bytesOf, type RecordedCompany, type RecordedEntry, type Recording, type StoredEntry } from './har.ts'
-import { withMask } from './har-entry.ts'
-import type { MemberMask } from './masks.ts'
-import { contentTypeOf, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './recorded-request.ts'
-import { type CallRecorder, withRecorder } from './recorder.ts'
+import { BodyCopy, MOST_BODY_BYTES, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
+import {
+  bytesOf,
+  makeFolder,
+  type RecordedCompany,
+  type RecordedEntry,
+  RecordingError,
+  readFolder,
+  type StoredEntry,
+  stored,
+} from './har-file.ts'
+import { MemberMask } from './masks.ts'
+import { CallRecorder, type RecorderDeps, withRecorder } from './recorder.ts'
 
-interface Answers {
-  readonly apiUrl: string
-  readonly match: RequestMatch
-  readonly entries: StoredEntry[]
-  next: number
+/** What the command line asks for. */
+export interface RecordingMode {
+  readonly mode: 'record' | 'replay' | 'replay-else-record'
+  /** The folder of the recordings. It is created if it is missing, unless it is only replayed. */
+  readonly folder: string
 }
 
-/** The recordings in a folder, ready for replay. They outlive a reload. */
-export class RecordedAnswers {
-  readonly #byKey = new Map<string, Answers>()
-  readonly #mask: MemberMask
+/** Calls that are recorded or answered from recordings. They outlive a reload. */
+export type Recordings = Awaited<ReturnType<typeof openSession>>
 
-  constructor(mask: MemberMask) {
-    this.#mask = mask
+/**
+ * Opens the folder; `deps.send` sends what is not replayed. Throws a RecordingError for a file that is not a recording,
+ * and for a folder that cannot be read or made.
+ */
+export async function openSession(
+  { mode, folder }: RecordingMode,
+  { redact }: RecordingSettings,
+  { send, ...deps }: Omit<RecorderDeps, 'onRecorded'> & { readonly send: Send },
+) {
+  const mask = new MemberMask(redact)
+  const answers = new RecordedAnswers(mask)
+  // What a folder already holds can be replayed although nothing can be added.
+  if (mode === 'record' || (mode === 'replay-else-record' && !existsSync(folder))) await makeFolder(folder)
+  if (mode !== 'record') await answers.addFolder(folder)
+  const recorder = new CallRecorder(folder, mask, {
+    ...deps,
+    // What is only recorded is not held in memory.
+    ...(mode !== 'record' && { onRecorded: (company, entry) => answers.add(company, stored(entry)) }),
+  })
+  const sends = {
+    record: withRecorder(send, recorder),
+    replay: (call: Call) => answers.answer(call),
+    'replay-else-record': replayElseRecord(answers, send, recorder),
   }
-
-  addAll(recording: Recording): void {
-    for (const entry of recording.entries) this.add(recording, entry)
+  return {
+    send: sends[mode],
+    /** False if nothing is ever sent to Procore. */
+    needsTokens: mode !== 'replay',
+    configure: (next: RecordingSettings) => mask.configure(next.redact),
+    /** Writes everything that has not been written yet. */
+    flush: () => recorder.flush(),
   }
-
-  add(company: RecordedCompany, entry: StoredEntry): void {
-    const match = matchOfEntry(entry, company)
-    const key = matchKey(company.company.id, match)
-    const known = this.#byKey.get(key)
-    if (known !== undefined) known.entries.push(entry)
-    else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
-  }
-
-  /** The response to a call with this body. Throws `recording_missing`, which names the most similar recordings. */
-  async answer(
-    call: Call,
-    body: Iterable<Buffer> | AsyncIterable<Buffer> | null | undefined,
-  ): Promise<UpstreamResponse> {
-    const copy = new BodyCopy(true)
-    try {
-      for await (const piece of body ?? []) copy.add(piece)
-      return this.#answer(call, copy)
-    } finally {
-      copy.release()
-    }
-  }
-
-  #answer(call: Call, copy: BodyCopy): UpstreamResponse {
-    const match = matchOfCall(call, withMask(copy, contentTypeOf(call.rawHeaders), this.#mask), copy)
-    const answers = this.#byKey.get(matchKey(call.companyId, match))
-    if (answers === undefined) throw this.#missing(call, match)
-    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)] as StoredEntry
-    answers.next++
-    const omitted = entry._procoreProxy?.omitted
-    if (omitted !== undefined) throw missing(match, omitted)
-    return responseOf(parsed(entry, match), call, answers.apiUrl)
-  }
-
-  #missing({ companyId, companyName }: Call, match: RequestMatch): ProxyError {
-    const prefix = `${companyId}\n`
-    const recorded = [...this.#byKey]
-      .filter(([key]) => key.startsWith(prefix))
-      .map(([, answers]) => answers.match)
-    return missing(match, nearest(match, recorded, companyName))
-  }
-}
-
-function parsed(entry: StoredEntry, match: RequestMatch): RecordedEntry {
-  try {
-    return entry.parse()
-  } catch {
-    throw missing(match, 'Its recording is damaged. Delete its line from the file, and record it again.')
-  }
-}
-
-function missing({ method, target }: RequestMatch, help: string): ProxyError {
-  const message = `No response to ${method} ${target} has been recorded.`
-  return new ProxyError('recording_missing', message, { help })
-}
-
-const MOST_NAMED = 3
-const MOST_LENGTH = 200
-
-/** What to do about a missing recording, in a sentence or two; names those that are most similar, to show what differs. */
-function nearest(missing: RequestMatch, recorded: readonly RequestMatch[], company: string): string {
-  const record = 'Record it with --record, or start with --replay-else-record.'
-  if (recorded.length === 0) return `Nothing is recorded for the company ${company}. ${record}`
-  if (recorded.some(({ method, target }) => method === missing.method && target === missing.target)) {
-    return `The same request is recorded with another body. ${record}`
-  }
-  const named = recorded
-    .map((match) => ({ match, score: likeness(match, missing) }))
-    .sort((a, b) => b.score - a.score)
-    .map(({ match }) => `${match.method} ${shortened(match.target)}`)
-  return `The nearest recordings are: ${[...new Set(named)].slice(0, MOST_NAMED).join(', ')}. ${record}`
-}
-
-/** An equal path counts most, then the length of the common beginning, then the method. */
-function likeness(a: RequestMatch, b: RequestMatch): number {
-  const isSamePath = pathOf(a.target) === pathOf(b.target)
-  return (isSamePath ? 10_000 : 0) + sameStart(a.target, b.target) + (a.method === b.method ? 0.5 : 0)
-}
-
-function sameStart(a: string, b: string): number {
-  let at = 0
-  while (at < a.length && at < b.length && a.charCodeAt(at) === b.charCodeAt(at)) at++
-  return at
-}
-
-function pathOf(target: string): string {
-  return target.split('?', 1)[0] as string
-}
-
-function shortened(target: string): string {
-  return target.length > MOST_LENGTH ? `${target.slice(0, MOST_LENGTH)}…` : target
-}
-
-/** These headers described the body as it was transferred. */
-const OF_THE_WIRE = /^(?:content-encoding|transfer-encoding|content-length)$/i
-
-function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: string): UpstreamResponse {
-  const { status, statusText, headers, content } = response
-  const body = bytesOf(content.text ?? '', content.encoding)
-  const rawHeaders: string[] = []
-  for (const { name, value } of headers) {
-    const isLength = /^content-length$/i.test(name)
-    if (isLength && call.method !== 'HEAD') rawHeaders.push(name, String(body.length))
-    else if (isLength || !OF_THE_WIRE.test(name))
-      rawHeaders.push(name, atThisApi(name, value, call, recordedApiUrl))
-  }
-  // Log and metrics count it as Procore's response.
-  call.exchange.sentAt = performance.now()
-  call.exchange.upstreamMs = 0
-  return new StoredResponse(status, statusText, rawHeaders, body)
-}
-
-/** Links to the API where it was recorded become links to the API that is configured now. */
-function atThisApi(name: string, value: string, { upstream }: Call, recordedApiUrl: string): string {
-  if (recordedApiUrl === upstream.environment.apiUrl || !/^(?:link|location)$/i.test(name)) return value
-  return value.replaceAll(`${recordedApiUrl}/`, `${upstream.environment.apiUrl}/`)
-}
-
-/** Answers from recordings only, and never sends anything. */
-export function replaySend(answers: RecordedAnswers): Send {
-  return (call) => answers.answer(call, call.body)
 }
 
 /** Answers from recordings. A missing call is sent and recorded. */
@@ -157,15 +69,14 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
   const recording = withRecorder(send, recorder)
   return async (call) => {
     const body = call.body === null ? undefined : await readStart(call.body)
-    // A body that is too long to hold is streamed to Procore, so its digest is known too late.
-    const answer =
-      body?.isWhole === false ? undefined : await answers.answer(call, body?.pieces).catch(undefinedIfMissing)
-    return answer ?? (await recording(body === undefined ? call : { ...call, body: body.again() }))
+    try {
+      // A body that is too long to hold is streamed to Procore, so its digest is known too late.
+      if (body?.isWhole !== false) return await answers.answer(call, body?.pieces)
+    } catch (error) {
+      if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
+    }
+    return await recording(body === undefined ? call : { ...call, body: body.again() })
   }
-}
-
-function undefinedIfMissing(error: unknown): undefined {
-  if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
 }
 
 /** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
@@ -188,4 +99,172 @@ async function readStart(body: RequestBody) {
   // The caller's bytes were counted when they arrived.
   const again = () => new RequestBody(Readable.from(all(), { objectMode: false }), () => {})
   return { pieces, isWhole, again }
+}
+
+// --- the answers -------------------------------------------------------------------------------------------------------
+
+interface Answers {
+  readonly apiUrl: string
+  readonly match: RequestMatch
+  readonly entries: StoredEntry[]
+  next: number
+}
+
+/** The recordings in a folder, ready for replay. */
+export class RecordedAnswers {
+  readonly #byKey = new Map<string, Answers>()
+  readonly #mask: MemberMask
+
+  constructor(mask: MemberMask) {
+    this.#mask = mask
+  }
+
+  /** Throws a RecordingError if the folder or one of its files can't be read. */
+  async addFolder(folder: string): Promise<void> {
+    const recordings = await readFolder(folder).catch((cause: Error) => {
+      if (cause instanceof RecordingError) throw cause
+      throw new RecordingError(`The folder ${folder} cannot be read: ${cause.message}`, { cause })
+    })
+    for (const recording of recordings) for (const entry of recording.entries) this.add(recording, entry)
+  }
+
+  add(company: RecordedCompany, entry: StoredEntry): void {
+    const match = matchOfEntry(entry, company)
+    const key = matchKey(company.company.id, match)
+    const known = this.#byKey.get(key)
+    if (known !== undefined) known.entries.push(entry)
+    else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
+  }
+
+  /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
+  async answer(
+    call: Call,
+    body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body,
+  ): Promise<UpstreamResponse> {
+    const copy = new BodyCopy(true)
+    try {
+      for await (const piece of body ?? []) copy.add(piece)
+      return this.#answer(call, matchOfCall(call, copy, this.#mask).match)
+    } finally {
+      copy.release()
+    }
+  }
+
+  #answer(call: Call, match: RequestMatch): UpstreamResponse {
+    const answers = this.#byKey.get(matchKey(call.companyId, match))
+    if (answers === undefined) throw missing(match, this.#nearest(call, match))
+    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)]!
+    answers.next++
+    const omitted = entry._procoreProxy?.omitted
+    if (omitted !== undefined) throw missing(match, omitted)
+    let parsed: RecordedEntry
+    try {
+      parsed = entry.parse()
+    } catch {
+      throw missing(match, 'Its recording is damaged. Delete its line from the file, and record it again.')
+    }
+    return responseOf(parsed, call, answers.apiUrl)
+  }
+
+  /** What to do about a missing recording, in a sentence or two; names those that are most similar, to show what differs. */
+  #nearest({ companyId, companyName }: Call, wanted: RequestMatch): string {
+    const record = 'Record it with --record, or start with --replay-else-record.'
+    const recorded = [...this.#byKey]
+      .filter(([key]) => key.startsWith(`${companyId}\n`))
+      .map(([, { match }]) => ({ ...match, likeness: likeness(match, wanted) }))
+    if (recorded.length === 0) return `Nothing is recorded for the company ${companyName}. ${record}`
+    if (recorded.some(({ method, target }) => method === wanted.method && target === wanted.target)) {
+      return `The same request is recorded with another body. ${record}`
+    }
+    recorded.sort((a, b) => b.likeness - a.likeness)
+    const named = new Set(recorded.map(({ method, target }) => `${method} ${shortened(target)}`))
+    return `The nearest recordings are: ${[...named].slice(0, MOST_NAMED).join(', ')}. ${record}`
+  }
+}
+
+function missing({ method, target }: RequestMatch, help: string): ProxyError {
+  const message = `No response to ${method} ${target} has been recorded.`
+  return new ProxyError('recording_missing', message, { help })
+}
+
+const MOST_NAMED = 3
+const MOST_LENGTH = 200
+
+/** An equal path counts most, then the length of the common beginning, then the method. */
+function likeness(a: RequestMatch, b: RequestMatch): number {
+  const isSamePath = a.target.split('?', 1)[0] === b.target.split('?', 1)[0]
+  let start = 0
+  while (start < a.target.length && a.target[start] === b.target[start]) start++
+  return (isSamePath ? 10_000 : 0) + start + (a.method === b.method ? 0.5 : 0)
+}
+
+function shortened(target: string): string {
+  return target.length > MOST_LENGTH ? `${target.slice(0, MOST_LENGTH)}…` : target
+}
+
+function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: string): UpstreamResponse {
+  const { status, statusText, headers, content } = response
+  const { apiUrl } = call.upstream.environment
+  const body = bytesOf(content.text ?? '', content.encoding)
+  const rawHeaders: string[] = []
+  for (const { name, value } of headers) {
+    // These headers described the body as it was transferred.
+    if (/^(?:content-encoding|transfer-encoding)$/i.test(name)) continue
+    const isLength = /^content-length$/i.test(name) && call.method !== 'HEAD'
+    // Links to the API where it was recorded become links to the API that is configured now.
+    const isLink = /^(?:link|location)$/i.test(name)
+    const now = isLink ? value.replaceAll(`${recordedApiUrl}/`, `${apiUrl}/`) : value
+    rawHeaders.push(name, isLength ? String(body.length) : now)
+  }
+  // Log and metrics count it as Procore's response.
+  call.exchange.sentAt = performance.now()
+  call.exchange.upstreamMs = 0
+  return new StoredResponse(status, statusText, rawHeaders, body)
+}
+
+// --- without a configuration -------------------------------------------------------------------------------------------
+
+/**
+ * The configuration file that a folder of recordings stands for: companies and environments as they were recorded, with
+ * accounts that are never logged in with.
+ */
+export function replayDocument(recorded: readonly RecordedCompany[]) {
+  const environments = new Map<string, Environment>()
+  const companies = recorded.map(({ company, environment }) => {
+    const name = nameFor(environment, environments)
+    environments.set(name, environment)
+    return [company.name, { id: company.id, serviceAccount: name }] as const
+  })
+  const unknown = [...environments].filter(([, environment]) => !isBuiltIn(environment))
+  const account = { clientId: 'replay', clientSecret: 'replay' }
+  return {
+    environments: Object.fromEntries(unknown.map(([name, environment]) => [name, origins(environment)])),
+    serviceAccounts: Object.fromEntries(
+      environments.keys().map((environment) => [environment, { environment, ...account }]),
+    ),
+    companies: Object.fromEntries(companies),
+  }
+}
+
+/** Its own, unless another environment of the recordings has that: a fake Procore gets a new port at each start. */
+function nameFor(environment: Environment, taken: ReadonlyMap<string, Environment>): string {
+  const isBuiltInName = BUILT_IN_ENVIRONMENTS.some(({ name }) => name === environment.name)
+  const base = isBuiltInName && !isBuiltIn(environment) ? `recorded-${environment.name}` : environment.name
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? base : `${base}-${number}`
+    const other = taken.get(name)
+    if (other === undefined || isSame(other, environment)) return name
+  }
+}
+
+function isBuiltIn(environment: Environment): boolean {
+  return BUILT_IN_ENVIRONMENTS.some((each) => each.name === environment.name && isSame(each, environment))
+}
+
+function isSame(a: Environment, b: Environment): boolean {
+  return a.apiUrl === b.apiUrl && a.loginUrl === b.loginUrl && a.fileDomain === b.fileDomain
+}
+
+function origins({ apiUrl, loginUrl, fileDomain }: Environment): object {
+  return { apiUrl, loginUrl, ...(fileDomain !== new URL(apiUrl).hostname && { fileDomain }) }
 }

@@ -1,20 +1,34 @@
 // Answers GET and HEAD /_proxy/csv/…, /ndjson/… and /json/… with whole lists, each page of which is a request of its own.
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, Departure } from '../forward/call.ts'
-import { deliver, type Forwarded } from '../forward/forward.ts'
+import { breakOff, deliver, type Forwarded } from '../forward/forward.ts'
 import { planBody } from '../forward/headers.ts'
 import { upstreamError } from '../forward/problem.ts'
 import { transformed } from '../forward/response-body.ts'
-import { oneAhead } from '../lists/ahead.ts'
-import { listText, writerFor } from '../lists/list-text.ts'
-import { PageBuffers } from '../lists/page-buffers.ts'
-import { type PageAnswer, PageRefusedError } from '../lists/pages.ts'
-import { type ProjectReader, readList, type Skipped } from '../lists/projects.ts'
+import {
+  type Batch,
+  type ListReader,
+  type PageAnswer,
+  PageRefusedError,
+  readBody,
+  readList,
+  type Skipped,
+} from '../lists/pages.ts'
+import { idText, withProject } from '../lists/rows.ts'
 import { LIST_FORMS, readListTarget } from '../lists/target.ts'
+import { type ListWriter, writerFor } from '../lists/writer.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import type { Logger } from '../observe/log.ts'
 import { type AppDeps, requestContext } from './app.ts'
+
+/** How many rows are parsed at the same time. */
+const ROWS_AT_A_TIME = 10
+/** How many projects a warning names. */
+const MOST_NAMED = 20
 
 /** Adds the routes of lists. */
 export function registerLists(app: FastifyInstance, deps: AppDeps): void {
@@ -34,27 +48,31 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   const skipped: Skipped[] = []
   const { reader, latestPage } = openList(deps, request)
   const text = listText({
-    batches: oneAhead(readList(reader, target)),
+    // One page is read ahead, while the one before it is written.
+    batches: Readable.from(readList(reader, target), { highWaterMark: 1 }),
     writer,
     skipped,
     path: target.path,
     response: reply.raw,
     log: deps.shared.log,
-    brokeOff: (error) => setFailure(exchange, error),
+    exchange,
   })
+  // Nothing is prepared in advance here: the page that is read ahead is enough.
+  const stream = Readable.from(text, { highWaterMark: 0 })
   try {
-    const first = await text.next()
+    // Throws the error if there is one before the first rows.
+    await once(stream, 'readable')
     reply.type(writer.contentType).header('Cache-Control', 'no-store')
     if (request.method === 'HEAD') {
-      await text.return()
+      stream.destroy()
+      exchange.bytesOut = 0
       return reply.send('')
     }
     // HTTP/1.0 has neither chunks nor trailers.
     if (target.isForEachProject && request.raw.httpVersion !== '1.0') {
       reply.trailer('Procore-Proxy-Skipped', async () => String(skipped.length))
     }
-    // Nothing is prepared in advance here: the page that is read ahead is enough.
-    return reply.send(Readable.from(counted(exchange, first, text), { highWaterMark: 0 }))
+    return reply.send(stream)
   } catch (error) {
     if (!(error instanceof PageRefusedError)) throw error
     const { call, context } = latestPage()
@@ -67,30 +85,14 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   }
 }
 
-/** The text from its beginning; its bytes are counted for the log line of the list. */
-async function* counted(
-  exchange: Exchange,
-  first: IteratorResult<string, void>,
-  rest: AsyncGenerator<string, void>,
-): AsyncGenerator<string, void> {
-  const start = first.value ?? ''
-  exchange.bytesOut += Buffer.byteLength(start)
-  yield start
-  for await (const text of rest) {
-    exchange.bytesOut += Buffer.byteLength(text)
-    yield text
-  }
-}
+// --- the pages ---------------------------------------------------------------------------------------------------------
 
 /** How the pages of this request's list are read, and the page that was requested last. */
-function openList(
-  { runtime, send, shared }: AppDeps,
-  request: FastifyRequest,
-): { reader: ProjectReader; latestPage: () => Forwarded } {
+function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest) {
   const { exchange, list, connection } = requestContext(request)
   // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
-  const buffers = new PageBuffers()
+  const buffers: Buffer[] = []
   // Several projects are read at the same time, each page with a departure of its own.
   const departures = new Set<Departure>()
   let hasLeft = false
@@ -112,22 +114,24 @@ function openList(
     return await askPage({ send, shared }, call, buffers).finally(() => departures.delete(departure))
   }
   const { companyId, apiOrigin, caller } = list
-  const reader = { ...runtime.config.lists, companyId, apiOrigin, projects: caller?.projects, ask }
+  const projects = caller?.projects
+  const reader: ListReader = { ...runtime.config.lists, companyId, apiOrigin, projects, ask }
   return { reader, latestPage: () => latest }
 }
 
 async function askPage(
   { send, shared }: Pick<AppDeps, 'send' | 'shared'>,
   call: Call,
-  buffers: PageBuffers,
+  buffers: Buffer[],
 ): Promise<PageAnswer> {
   let status: number | null = null
   try {
     const response = await send(call)
     // Rows are read without the compression that the proxy asks for; a refusal is passed on unchanged.
-    const plan = response.status < 300 ? planBody(response.status, response.head, UNPACKED) : undefined
+    const unpacked = { unpack: true, replace: undefined }
+    const plan = response.status < 300 ? planBody(response.status, response.head, unpacked) : undefined
     const source = plan === undefined ? response : transformed(response, plan)
-    const body = await buffers.read(source, () => response.abort(new Error('the page is too long')))
+    const body = await readBody(buffers, source, () => response.abort(new Error('the page is too long')))
     call.exchange.bytesOut += body.bytes?.length ?? 0
     status = response.status
     return { response, body }
@@ -139,10 +143,101 @@ async function askPage(
   }
 }
 
-const UNPACKED = { unpack: true, replace: undefined }
-
 function setFailure(exchange: Exchange, error: unknown): void {
   const failure = upstreamError(error)
   exchange.error = failure
   exchange.cause = failure.code
+}
+
+// --- the text ----------------------------------------------------------------------------------------------------------
+
+interface ListOutput {
+  readonly batches: AsyncIterable<Batch>
+  readonly writer: ListWriter
+  /** Filled with the skipped projects. */
+  readonly skipped: Skipped[]
+  readonly path: string
+  readonly response: ServerResponse
+  readonly log: Logger
+  readonly exchange: Exchange
+}
+
+/**
+ * Yields the text, a few rows at a time. An error before the first rows is thrown before any text is yielded. A later
+ * error is thrown too, and destroys the stream that is made from the text, so that the list never ends cleanly.
+ */
+async function* listText(output: ListOutput): AsyncGenerator<string, void> {
+  const { batches, writer, skipped, path, response, log, exchange } = output
+  let hasBegun = false
+  let pending = ''
+  const take = (added: string) => {
+    const text = pending + added
+    pending = ''
+    exchange.bytesOut += Buffer.byteLength(text)
+    return text
+  }
+  try {
+    for await (const batch of batches) {
+      if ('skipped' in batch) {
+        skipped.push(batch.skipped)
+        pending += writer.missing(batch.skipped)
+        continue
+      }
+      const { page, project } = batch
+      const hasMore = page.hasNext || (project !== undefined && project.number < project.of)
+      const rows = () =>
+        Iterator.from(page.rows).map((row) => (project === undefined ? row : withProject(project.id, row)))
+      if (!hasBegun && page.rows.length > 0) pending += writer.begin(rows(), hasMore)
+      for (const part of inParts(rows().filter(page.isNew))) {
+        const text = take(writer.rows(part))
+        hasBegun = true
+        yield text
+      }
+      page.release()
+      log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
+    }
+    if (!hasBegun) pending += writer.begin([], false)
+    yield take(writer.end())
+  } catch (error) {
+    if (!hasBegun || error instanceof CallerGoneError) throw error
+    setFailure(exchange, error)
+    yield take(writer.missing(reasonOf(error)))
+    await flushed(response)
+    breakOff(response)
+    throw error
+  } finally {
+    if (skipped.length > 0) {
+      const named = skipped.slice(0, MOST_NAMED)
+      const projects = named.map(({ project_id, status }) => `${idText(project_id)} (${status})`)
+      log.warn({ path, skipped: skipped.length, projects }, 'projects were passed over in a list')
+    }
+  }
+}
+
+/** Handles a few rows at a time, so that their objects can be freed before the next ones are parsed. */
+function* inParts(rows: Iterable<unknown>): Generator<unknown[], void> {
+  let part: unknown[] = []
+  for (const row of rows) {
+    part.push(row)
+    if (part.length < ROWS_AT_A_TIME) continue
+    yield part
+    part = []
+  }
+  if (part.length > 0) yield part
+}
+
+/** The error for an NDJSON caller: the status, and for the proxy's own errors also the code. */
+function reasonOf(error: unknown): object {
+  if (error instanceof PageRefusedError) return { status: error.response.status, detail: error.message }
+  if (!(error instanceof ProxyError)) return { code: 'internal_error', status: 500 }
+  return { code: error.code, status: error.status, detail: error.message, help: error.help }
+}
+
+/** Waits until everything written has been sent, because a response that is broken off discards its buffer. */
+async function flushed({ socket }: ServerResponse): Promise<void> {
+  if (socket === null || socket.destroyed) return
+  await new Promise<void>((resolve) => {
+    socket.once('close', resolve)
+    socket.write('', () => resolve())
+  })
 }

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import { send } from '../forward/send.ts'
 import type { Logger } from '../observe/log.ts'
 import type { KnownSecrets } from '../observe/mask.ts'
-import type { RecordingMode, Recordings } from '../recordings/session.ts'
+import type { RecordingMode, Recordings } from '../recordings/replay.ts'
 
 interface RecordingsDeps {
   readonly config: Config
@@ -17,7 +17,7 @@ export async function openRecordings(
   { config, log, secrets }: RecordingsDeps,
 ): Promise<Recordings> {
   if (mode === undefined) return { send, needsTokens: true, configure: () => {}, flush: async () => {} }
-  const { openSession } = await import('../recordings/session.ts')
+  const { openSession } = await import('../recordings/replay.ts')
   return await openSession(mode, config.recordings, {
     send,
     holdsSecret: (text) => secrets.isIn(text),

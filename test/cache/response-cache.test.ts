@@ -1,6 +1,7 @@
 // Covers src/cache/response-cache.ts
 import t, { type Test } from 'tap'
-import { ResponseCache, withCache } from '../../src/cache/response-cache.ts'
+import { explainCache } from '../../src/cache/cache-request.ts'
+import { type KeptResponse, KeptResponses, ResponseCache, withCache } from '../../src/cache/response-cache.ts'
 import type { CacheSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { CallerGoneError, type UpstreamResponse } from '../../src/forward/call.ts'
@@ -436,4 +437,95 @@ t.test('what one caller forgets, others ask for anew: drop() by company', async 
   t.equal(cache.stats().entries, 1)
   cache.drop('https://api.procore.com 7656')
   t.equal(cache.stats().entries, 0)
+})
+
+t.test('explain says what the cache would do', async (t) => {
+  const keep = [{ patterns: [PROJECTS], forMs: 60_000, whenExhaustedMs: 0 }]
+  const longer = [{ patterns: [PROJECTS], forMs: 1_500, whenExhaustedMs: 600_000 }]
+  const all = { ...OFF, coalesce: true, keep: longer, refusalsMs: 30_000 }
+  const cases: readonly [CacheSettings, ReturnType<typeof callOf>, string | undefined][] = [
+    [OFF, callOf(PROJECTS), undefined],
+    [{ ...OFF, keep }, callOf('/rest/v1.0/me'), undefined],
+    [{ ...OFF, keep }, callOf(`${PROJECTS}?page=2`), 'A response is given again for 60 s.'],
+    [
+      all,
+      callOf(PROJECTS),
+      'A response is given again for 1.5 s, and up to 600 s old while the rate budget is used up. A 403 or 404 is given again for 30 s. Equal requests under way at the same time go to Procore once.',
+    ],
+    [all, callOf(PROJECTS, { method: 'HEAD' }), 'Not used for this request.'],
+    [all, callOf(PROJECTS, { headers: ['Range', 'bytes=0-'] }), 'Not used for this request.'],
+    [
+      all,
+      callOf(PROJECTS, { method: 'POST' }),
+      'If it succeeds, everything kept of this company is dropped.',
+    ],
+  ]
+  for (const [settings, call, wanted] of cases) t.equal(explainCache(settings, call), wanted)
+})
+
+// --- kept responses
+
+function kept(bytes: number, companyKey = 'acme'): KeptResponse {
+  return {
+    companyKey,
+    pathname: '/rest/v1.0/projects',
+    status: 200,
+    statusText: 'OK',
+    rawHeaders: ['Content-Type', 'application/json'],
+    body: Buffer.alloc(bytes),
+    vary: [],
+    sentAt: 0,
+    sentAtWall: 0,
+    ageOnArrivalMs: 0,
+  }
+}
+
+t.test('all of it stays within the size, and the least used goes first', async (t) => {
+  const store = new KeptResponses(1_600_000)
+  for (let at = 0; at < 100; at++) {
+    store.set(`key ${at}`, kept(90_000))
+    store.get('key 0')
+    t.ok(store.calculatedSize <= 1_600_000)
+  }
+  t.equal(store.size, 17)
+  t.ok(store.get('key 0'))
+  t.notOk(store.get('key 1'))
+})
+
+t.test('one answer takes at most a sixteenth', async (t) => {
+  const store = new KeptResponses(1_600_000)
+  t.equal(store.maxEntrySize, 100_000)
+  store.set('key', kept(98_000))
+  t.ok(store.get('key'))
+  store.set('key', kept(99_900))
+  t.notOk(store.get('key'), 'its headers count, and the old one is gone')
+})
+
+t.test('what is under way takes the place of what is kept', async (t) => {
+  const store = new KeptResponses(160_000)
+  for (let at = 0; at < 20; at++) store.set(`key ${at}`, kept(7_000))
+  const before = store.calculatedSize
+  t.ok(store.take(100_000))
+  t.ok(store.calculatedSize <= 60_000)
+  t.ok(store.calculatedSize < before)
+  t.notOk(store.take(60_001))
+  t.ok(store.take(60_000))
+  t.match(store, { size: 0, calculatedSize: 0, underWayBytes: 160_000 })
+  store.give(160_000)
+  t.ok(store.take(1))
+})
+
+t.test('everything of one company is dropped', async (t) => {
+  const store = new KeptResponses(1_600_000)
+  store.set('a', kept(1))
+  store.set('b', kept(1))
+  store.set('c', kept(1, 'globex'))
+  store.set('a', kept(2))
+  store.drop('acme')
+  store.drop('unknown')
+  t.match([store.get('a'), store.get('b')], [undefined, undefined])
+  t.ok(store.get('c'))
+  store.set('a', kept(1))
+  store.drop('acme')
+  t.equal(store.size, 1, 'also what was kept again since')
 })

@@ -114,8 +114,9 @@ t.test(
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async (t) => {
     const clock = { now: 0 }
+    t.intercept(performance, 'now', { value: () => clock.now })
     const { log, lines } = logger()
-    const audit = await openAudit({ file: '/dev/full' }, log, { now: () => clock.now })
+    const audit = await openAudit({ file: '/dev/full' }, log)
     await t.rejects(audit.record(entry('a')), { code: 'audit_unavailable', status: 503 })
     t.throws(() => audit.assertWritable(), { code: 'audit_unavailable', retryAfterSeconds: 1 })
     for (let i = 0; i < 5; i++) await t.rejects(audit.record(entry('b')), { code: 'audit_unavailable' })
@@ -131,7 +132,7 @@ t.test(
 t.test('A folder that goes and comes back is found by itself, and no line is lost', async (t) => {
   const file = place(t)
   const { log, lines } = logger()
-  const audit = await openAudit({ file }, log, { retryAfterMs: 1 })
+  const audit = await openAudit({ file }, log)
   rmSync(join(file, '..'), { recursive: true })
   await audit.reopen()
   t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })

@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 import { readReplayConfig, recordingMode } from '../../src/cli/start.ts'
-import { HAR_END, harStart } from '../../src/recordings/har.ts'
+import { HAR_END, harStart } from '../../src/recordings/har-file.ts'
 import { runToEnd } from '../fixtures/cli.ts'
 import { testAccount } from '../fixtures/config.ts'
 

@@ -1,12 +1,11 @@
-// Covers src/recordings/session.ts: whole sessions through the proxy, recorded, and replayed with no network.
+// Covers src/recordings/replay.ts: whole sessions through the proxy, recorded, and replayed with no network.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sdk from '@procore/js-sdk'
 import t, { type Test } from 'tap'
-import { recordedCompanies } from '../../src/recordings/har-file.ts'
-import { replayDocument } from '../../src/recordings/replay-config.ts'
-import type { RecordingMode } from '../../src/recordings/session.ts'
+import { readFolder } from '../../src/recordings/har-file.ts'
+import { type RecordingMode, replayDocument } from '../../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
 import { startRig } from '../fixtures/proxy.ts'
@@ -51,7 +50,7 @@ async function session(t: Test, url: string): Promise<void> {
 /** A proxy that needs nothing but the folder. */
 async function startReplay(t: Test, folder: string, mode: RecordingMode['mode'] = 'replay') {
   const file = join(t.testdirName, 'replay.yaml')
-  const document = { listen: '127.0.0.1:0', ...replayDocument(await recordedCompanies(folder)) }
+  const document = { listen: '127.0.0.1:0', ...replayDocument(await readFolder(folder)) }
   writeFileSync(file, JSON.stringify(document), { mode: 0o600 })
   const config = await loadConfig({ flags: { config: file }, env: {}, cwd: t.testdirName })
   const log = createLogger({ level: 'info', format: 'json' }, { write: () => {} })

@@ -1,14 +1,14 @@
-// Covers src/recordings/har-file.ts and src/recordings/har.ts
+// Covers src/recordings/har-file.ts
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { bytesOf, harText, type RecordedCompany, readHar } from '../../src/recordings/har.ts'
 import {
   appendEntries,
-  fileOf,
+  bytesOf,
+  harText,
+  type RecordedCompany,
   RecordingError,
   readFolder,
-  recordedCompanies,
 } from '../../src/recordings/har-file.ts'
 
 const ACME: RecordedCompany = {
@@ -33,7 +33,7 @@ function start(t: Test) {
   const folder = join(t.testdir(), 'new', 'recordings')
   return {
     folder,
-    file: fileOf(folder, ACME),
+    file: join(folder, 'acme.har'),
     add: (...lines: string[]) => appendEntries(folder, ACME, lines),
   }
 }
@@ -74,9 +74,9 @@ t.test(
     const { folder, file, add } = start(t)
     await add(line(200))
     writeFileSync(file, JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), null, 2))
-    t.match(await recordedCompanies(folder), [ACME])
+    t.match(await readFolder(folder), [ACME])
     await add(line(201))
-    t.match(await recordedCompanies(folder), [ACME])
+    t.match(await readFolder(folder), [ACME])
     t.strictSame(await statuses(folder), [[200, 201]])
     t.match(readFileSync(file, 'utf8'), /"custom":"kept"/)
   },
@@ -142,7 +142,7 @@ t.test('bodies come back byte for byte, as text where they are text', async (t) 
 })
 
 t.test('entries are parsed when they are played, whatever is in them', async (t) => {
-  const { file, add } = start(t)
+  const { folder, add } = start(t)
   const entry = (url: string, text: string, own: object) =>
     JSON.stringify({
       startedDateTime: '2026-01-01T00:00:00.000Z',
@@ -158,7 +158,7 @@ t.test('entries are parsed when they are played, whatever is in them', async (t)
     entry(`https://a/${'x'.repeat(10_000)}`, odd, { _procoreProxy: { bodySha256: 'a0' } }),
     entry('https://a/c', odd, {}),
   )
-  const { entries } = readHar(readFileSync(file))
+  const [{ entries } = { entries: [] }] = await readFolder(folder)
   t.match(entries, [
     { request: { url: 'https://a/"quoted"' }, _procoreProxy: { bodySha256: 'a0' } },
     { request: { url: 'https://a/b' }, _procoreProxy: { bodySha256: '', omitted: 'too long' } },

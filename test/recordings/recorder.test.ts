@@ -1,54 +1,24 @@
-// Covers src/recordings/recorder.ts, har-entry.ts, recorded-request.ts and body-copy.ts
+// Covers src/recordings/recorder.ts and entry.ts
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Call } from '../../src/forward/call.ts'
-import { RequestBody } from '../../src/forward/request-body.ts'
-import { MemberMask } from '../../src/recordings/masks.ts'
-import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
-import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
+import { withRecorder } from '../../src/recordings/recorder.ts'
+import { callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { watch } from '../fixtures/clock.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
+import { startRecorder, withBody } from '../fixtures/recordings.ts'
 
 const SECRET = 'a-very/secret "secret"'
 const PATH = '/rest/v1.0/projects?page=1'
 
-/** Reads the body as undici would, and then lets the test answer. */
 function start(t: Test, redact: readonly string[] = []) {
-  const folder = join(t.testdir(), 'recordings')
-  const warnings: string[] = []
-  const mask = new MemberMask(redact)
-  const recorder = new CallRecorder(folder, mask, {
-    holdsSecret: (text) => [SECRET, JSON.stringify(SECRET).slice(1, -1)].some((form) => text.includes(form)),
-    warn: (message) => warnings.push(message),
-  })
-  const { send, sent } = fakeSend()
-  const recording = withRecorder(async (call) => {
-    if (call.body !== null) for await (const _ of call.body);
-    return send(call)
-  }, recorder)
-  const pass = async (
-    call: Call,
-    body: string | Buffer = '[]',
-    status = 200,
-    headers: readonly string[] = [],
-  ) => {
-    const before = sent.length
-    const response = recording(call)
-    while (sent.length === before) await settle()
-    sent.at(-1)?.answer(body, status, headers)
-    return await textOf(await response)
-  }
+  const secrets = [SECRET, JSON.stringify(SECRET).slice(1, -1)]
+  const started = startRecorder(join(t.testdir(), 'recordings'), { redact, secrets })
+  const { folder, recorder } = started
   return {
-    folder,
-    warnings,
-    mask,
-    recorder,
-    recording,
-    sent,
-    pass,
+    ...started,
     /** The entries on disk, of a file that follows the format. */
     async entries(name = 'acme') {
       await recorder.flush()
@@ -62,14 +32,6 @@ function start(t: Test, redact: readonly string[] = []) {
         .map((name) => readFileSync(join(folder, name), 'utf8'))
         .join(''),
   }
-}
-
-function withBody(path: string, body: string | Buffer, parts: CallParts = {}): Call {
-  return callOf(path, {
-    method: 'POST',
-    ...parts,
-    body: new RequestBody(Readable.from([Buffer.from(body)]), () => {}),
-  })
 }
 
 t.test('what passes is written as HAR 1.2, one file for each company', async (t) => {
@@ -265,7 +227,7 @@ t.test('longer bodies are marked', async (t) => {
 })
 
 t.test('what breaks off or fails is not recorded', async (t) => {
-  const { recording, sent, pass, entries } = start(t)
+  const { recorder, recording, sent, pass, entries } = start(t)
   const call = async (path: string, method = 'GET') => {
     const response = recording(callOf(path, { method }))
     await settle()
@@ -286,10 +248,10 @@ t.test('what breaks off or fails is not recorded', async (t) => {
   t.match(reading.error, { message: 'broke off' })
 
   // A response before all of the request's body was sent says nothing of that request.
-  const early = withBody('/rest/early', 'x')
-  const answered = withRecorderThatReadsNothing(t)
-  t.equal(await answered.pass(early), 'refused')
-  t.strictSame(await answered.names(), [])
+  const { send, sent: unread } = fakeSend()
+  const early = withRecorder(send, recorder)(withBody('/rest/early', 'x'))
+  unread[0]?.answer('refused', 413)
+  t.equal(await textOf(await early), 'refused')
 
   await pass(callOf('/rest/whole'))
   t.strictSame(
@@ -297,23 +259,6 @@ t.test('what breaks off or fails is not recorded', async (t) => {
     ['/rest/whole'],
   )
 })
-
-function withRecorderThatReadsNothing(t: Test) {
-  const folder = join(t.testdirName, 'nothing')
-  const recorder = new CallRecorder(folder, new MemberMask([]), { holdsSecret: () => false, warn: () => {} })
-  const { send, sent } = fakeSend()
-  return {
-    async pass(call: Call) {
-      const response = withRecorder(send, recorder)(call)
-      sent[0]?.answer('refused', 413)
-      return await textOf(await response)
-    },
-    async names() {
-      await recorder.flush()
-      return readFolderSafely(folder)
-    },
-  }
-}
 
 t.test('a folder that can not be written to is tried again, with one warning', async (t) => {
   const { pass, recorder, entries, folder, warnings } = start(t)

@@ -1,17 +1,14 @@
-// Covers src/recordings/replay.ts and replay-config.ts
+// Covers src/recordings/replay.ts
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
-import { RequestBody } from '../../src/forward/request-body.ts'
-import { stored } from '../../src/recordings/har.ts'
-import { readFolder, recordedCompanies } from '../../src/recordings/har-file.ts'
+import { readFolder, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
-import { CallRecorder, withRecorder } from '../../src/recordings/recorder.ts'
-import { RecordedAnswers, replayElseRecord, replaySend } from '../../src/recordings/replay.ts'
-import { replayDocument } from '../../src/recordings/replay-config.ts'
-import { bytesOf, type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
+import { CallRecorder } from '../../src/recordings/recorder.ts'
+import { RecordedAnswers, replayDocument, replayElseRecord } from '../../src/recordings/replay.ts'
+import { bytesOf, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
+import { startRecorder, withBody } from '../fixtures/recordings.ts'
 
 interface Recorded {
   readonly call: Call
@@ -20,43 +17,24 @@ interface Recorded {
   readonly headers?: readonly string[]
 }
 
-function withBody(path: string, body: string | Buffer, parts: CallParts = {}): Call {
-  const bytes = Buffer.from(body)
-  const pieces = [bytes.subarray(0, 3), bytes.subarray(3)].filter(({ length }) => length > 0)
-  return callOf(path, { method: 'POST', ...parts, body: new RequestBody(Readable.from(pieces), () => {}) })
-}
-
 async function record(t: Test, all: readonly Recorded[], redact: readonly string[] = []): Promise<string> {
-  const folder = join(t.testdir(), 'recordings')
-  const recorder = new CallRecorder(folder, new MemberMask(redact), {
-    holdsSecret: () => false,
-    warn: (message) => t.fail(message),
-  })
-  const { send, sent } = fakeSend()
-  const recording = withRecorder(async (call) => {
-    if (call.body !== null) for await (const _ of call.body);
-    return send(call)
-  }, recorder)
-  for (const { call, body = '[]', status, headers } of all) {
-    const before = sent.length
-    const response = recording(call)
-    while (sent.length === before) await settle()
-    sent.at(-1)?.answer(body, status, headers)
-    await textOf(await response)
-  }
+  const { folder, pass, recorder, warnings } = startRecorder(join(t.testdir(), 'recordings'), { redact })
+  for (const { call, body, status, headers } of all) await pass(call, body, status, headers)
   await recorder.flush()
+  t.strictSame(warnings, [])
   return folder
 }
 
 async function read(folder: string, redact: readonly string[] = []): Promise<RecordedAnswers> {
   const answers = new RecordedAnswers(new MemberMask(redact))
-  for (const recording of await readFolder(folder)) answers.addAll(recording)
+  await answers.addFolder(folder)
   return answers
 }
 
 async function replayOf(t: Test, all: readonly Recorded[], redact: readonly string[] = []) {
   const folder = await record(t, all, redact)
-  const send = replaySend(await read(folder, redact))
+  const answers = await read(folder, redact)
+  const send = (call: Call) => answers.answer(call)
   return {
     folder,
     send,
@@ -242,7 +220,7 @@ t.test('replay-else-record asks only for what is missing, and plays that from th
   t.equal(await ask(callOf('/rest/b')), 'asked')
   t.equal(await ask(withBody('/rest/a', 'another body')), 'posted')
   const again = await read(folder)
-  t.equal(await textOf(await replaySend(again)(callOf('/rest/b'))), 'asked', 'the folder was added to')
+  t.equal(await textOf(await again.answer(callOf('/rest/b'))), 'asked', 'the folder was added to')
 
   const broken = withBody('/rest/a', 'x')
   broken.body?.destroy(new Error('the caller broke off'))
@@ -279,7 +257,7 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
     { company: { name: 'acme', id: '7656' }, environment },
     { request: { method: 'GET', url: 'https://api.procore.com/damaged' }, parse },
   )
-  const send = replaySend(answers)
+  const send = (call: Call) => answers.answer(call)
   await t.rejects(send(callOf('/damaged')), { code: 'recording_missing', help: /damaged/ })
   t.equal(await textOf(await send(callOf('/rest/a'))), 'GET undefined')
   t.equal(await textOf(await send(withBody('/rest/a', 'body'))), 'POST body')
@@ -292,7 +270,7 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
     { call: callOf('/rest/a') },
     { call: callOf('/rest/a', { company: '8', environment: 'http://127.0.0.1:9001' }) },
   ])
-  t.strictSame(replayDocument(await recordedCompanies(folder)), {
+  t.strictSame(replayDocument(await readFolder(folder)), {
     environments: {
       'recorded-production': {
         apiUrl: 'http://127.0.0.1:9001',
