@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { ERROR_KINDS, type ErrorCode, ProxyError } from '../src/errors.ts'
 import { problem, sendProblem } from '../src/forward/problem.ts'
 import { sendRaw } from './fixtures/proxy.ts'
+import { words } from './fixtures/words.ts'
 
 /** As docs/errors.md says. */
 const STATUSES: Record<ErrorCode, number> = {
@@ -37,33 +38,14 @@ const STATUSES: Record<ErrorCode, number> = {
 }
 
 /** RFC 9209 section 2.3. */
-const PROXY_STATUS_TYPES = new Set([
-  'dns_timeout',
-  'dns_error',
-  'destination_not_found',
-  'destination_unavailable',
-  'destination_ip_prohibited',
-  'destination_ip_unroutable',
-  'connection_refused',
-  'connection_terminated',
-  'connection_timeout',
-  'connection_read_timeout',
-  'connection_write_timeout',
-  'connection_limit_reached',
-  'tls_protocol_error',
-  'tls_certificate_error',
-  'tls_alert_received',
-  'http_request_error',
-  'http_request_denied',
-  'http_response_incomplete',
-  'http_response_timeout',
-  'http_upgrade_failed',
-  'http_protocol_error',
-  'proxy_internal_response',
-  'proxy_internal_error',
-  'proxy_configuration_error',
-  'proxy_loop_detected',
-])
+const PROXY_STATUS_TYPES = new Set(words`
+  dns_timeout dns_error destination_not_found destination_unavailable destination_ip_prohibited
+  destination_ip_unroutable connection_refused connection_terminated connection_timeout
+  connection_read_timeout connection_write_timeout connection_limit_reached tls_protocol_error
+  tls_certificate_error tls_alert_received http_request_error http_request_denied http_response_incomplete
+  http_response_timeout http_upgrade_failed http_protocol_error proxy_internal_response proxy_internal_error
+  proxy_configuration_error proxy_loop_detected
+`)
 
 t.test('Every code has its status, and there is no other', async (t) => {
   t.strictSame(

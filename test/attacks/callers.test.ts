@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { attack, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { ConfigFolder, oneCompany } from '../fixtures/config-folder.ts'
 import { ACME, type Rig, type Settings, startRig } from '../fixtures/proxy.ts'
+import { words } from '../fixtures/words.ts'
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const PATH = '/acme/rest/v1.0/echo'
@@ -24,21 +25,10 @@ t.test(
     const { port } = rig
     const table: [hosts: readonly string[], verdict: string, why: string][] = [
       [
-        [
-          'evil.com',
-          `evil.com:${port}`,
-          '0.0.0.0',
-          `0.0.0.0:${port}`,
-          '[::]',
-          '[::ffff:127.0.0.1]',
-          '[::ffff:7f00:1]',
-          '[0:0:0:0:0:0:0:1]',
-          '[::127.0.0.1]',
-          '127.0.0.1.nip.io',
-          'localtest.me',
-          'localhost.localdomain',
-          'ip6-localhost',
-        ],
+        words`
+          evil.com evil.com:${port} 0.0.0.0 0.0.0.0:${port} [::] [::ffff:127.0.0.1] [::ffff:7f00:1]
+          [0:0:0:0:0:0:0:1] [::127.0.0.1] 127.0.0.1.nip.io localtest.me localhost.localdomain ip6-localhost
+        `,
         '403 host_not_allowed',
         'another name or address',
       ],
@@ -58,21 +48,10 @@ t.test(
         'python-sdk GHSA-4w35-279q-9x9p: a prefix match up to the colon',
       ],
       [
-        [
-          '2130706433',
-          '0x7f000001',
-          '0x7f.0.0.1',
-          '0177.0.0.1',
-          '017700000001',
-          '127.1',
-          '127.0.1',
-          '127.0.0.01',
-          '127.0.0.0x1',
-          '127.0.0.256',
-          '127.0.0.1.1',
-          '128.0.0.1',
-          '1127.0.0.1',
-        ],
+        words`
+          2130706433 0x7f000001 0x7f.0.0.1 0177.0.0.1 017700000001 127.1 127.0.1 127.0.0.01 127.0.0.0x1
+          127.0.0.256 127.0.0.1.1 128.0.0.1 1127.0.0.1
+        `,
         '403 host_not_allowed',
         'IPv4 in any but its one canonical spelling',
       ],
@@ -147,20 +126,10 @@ t.test('every address of the proxy, and every method, asks for a good Host', asy
 
 t.test('loopback names are allowed in every honest spelling', async (t) => {
   const rig = await start(t)
-  for (const host of [
-    'localhost',
-    'LOCALHOST',
-    'LocalHost.',
-    'localhost:',
-    'localhost:1',
-    'localhost:65535',
-    '127.0.0.1',
-    '127.255.255.254:99',
-    '[::1]',
-    '[::1]:8377',
-    'acme.localhost',
-    'ACME.LocalHost.:99',
-  ]) {
+  for (const host of words`
+    localhost LOCALHOST LocalHost. localhost: localhost:1 localhost:65535 127.0.0.1 127.255.255.254:99 [::1]
+    [::1]:8377 acme.localhost ACME.LocalHost.:99
+  `) {
     const outcome = await attack(rig, request([`Host: ${host}`]))
     t.equal(outcome.verdict, '200', host)
     t.equal(outcome.seen[0]?.headers['host'], new URL(rig.fake.apiUrl).host, 'and the API sees its own')
@@ -174,15 +143,10 @@ t.test('a listed host is compared whole, never as a pattern, suffix or prefix', 
   for (const host of ['proxy.example', 'PROXY.Example.', 'proxy.example:1']) {
     t.equal((await attack(rig, request([`Host: ${host}`]))).verdict, '200', host)
   }
-  for (const host of [
-    'proxyxexample',
-    'sub.proxy.example',
-    '.proxy.example',
-    'evilproxy.example',
-    'proxy.example.evil.com',
-    'proxy.example..',
-    'example',
-  ]) {
+  for (const host of words`
+    proxyxexample sub.proxy.example .proxy.example evilproxy.example proxy.example.evil.com proxy.example..
+    example
+  `) {
     const { verdict, seen } = await attack(rig, request([`Host: ${host}`]))
     t.equal(verdict, '403 host_not_allowed', host)
     t.equal(seen.length, 0)
@@ -219,14 +183,9 @@ t.test(
   'forwarding headers are never believed (fastify CVE-2026-3635, oauth2-proxy CVE-2026-40575), nor passed on',
   async (t) => {
     const rig = await start(t)
-    const names = [
-      'X-Forwarded-Host',
-      'X_Forwarded_Host',
-      'Forwarded',
-      'X-Forwarded-Server',
-      'X-Forwarded-Uri',
-      'X-Forwarded-Proto',
-    ]
+    const names = words`
+      X-Forwarded-Host X_Forwarded_Host Forwarded X-Forwarded-Server X-Forwarded-Uri X-Forwarded-Proto
+    `
     for (const name of names) {
       const value = name === 'Forwarded' ? 'host=localhost' : 'localhost'
       const refused = await attack(rig, request(['Host: evil.com', `${name}: ${value}`]))
@@ -492,19 +451,12 @@ t.test('the health addresses answer any Host without key, and say nothing but up
       }
     }
   }
-  for (const path of [
-    '/_proxy/health/live/',
-    '/_proxy/health/live/../../status',
-    '/_proxy/health/live/x',
-    '/_proxy/health/live%2f..%2f..%2fstatus',
-    '/_proxy/health/live;/status',
-    '/_proxy/health%2flive',
-    '/_proxy/status?/_proxy/health/live',
-    '//_proxy/health/live',
-    'http://evil.com/_proxy/health/live',
-    '/acme/rest/v1.0/me?/_proxy/health/live',
-    '/_PROXY/health/live',
-  ]) {
+  for (const path of words`
+    /_proxy/health/live/ /_proxy/health/live/../../status /_proxy/health/live/x
+    /_proxy/health/live%2f..%2f..%2fstatus /_proxy/health/live;/status /_proxy/health%2flive
+    /_proxy/status?/_proxy/health/live //_proxy/health/live http://evil.com/_proxy/health/live
+    /acme/rest/v1.0/me?/_proxy/health/live /_PROXY/health/live
+  `) {
     const { verdict, seen } = await attack(rig, request(['Host: evil.com'], path))
     t.match(verdict, /^40[03] (?:host_not_allowed|request_invalid)$/, `${path} is none of them`)
     t.equal(seen.length, 0)
@@ -545,14 +497,7 @@ t.test(
   async (t) => {
     const rig = await start(t, { listen: '0.0.0.0:0', guard: { clientKeys: ['a-client-key-of-16'] } })
     const key = 'Procore-Proxy-Key: a-client-key-of-16'
-    for (const host of [
-      'evil.com',
-      '0.0.0.0',
-      `0.0.0.0:${rig.port}`,
-      '[::]',
-      '10.0.0.1',
-      '[::ffff:127.0.0.1]',
-    ]) {
+    for (const host of words`evil.com 0.0.0.0 0.0.0.0:${rig.port} [::] 10.0.0.1 [::ffff:127.0.0.1]`) {
       const { verdict, seen } = await attack(rig, request([`Host: ${host}`, key]))
       t.equal(verdict, '403 host_not_allowed', host)
       t.equal(seen.length, 0)

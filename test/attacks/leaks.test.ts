@@ -7,6 +7,7 @@ import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attack
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type RigOptions, settingsFor, startRig } from '../fixtures/proxy.ts'
 import { startRawUpstream } from '../fixtures/raw-upstream.ts'
+import { words } from '../fixtures/words.ts'
 
 /** Made to be found again wherever they turn up. */
 const CLIENT = { clientId: 'leak-client-id', clientSecret: 'L3ak/cl1ent+s3cret=="x' }
@@ -264,14 +265,9 @@ t.test(
       }),
     )
     await call('/acme/rest/v1.0/me')
-    for (const path of [
-      '/_proxy/health/live',
-      '/_proxy/status',
-      '/_proxy/metrics',
-      '/_proxy/',
-      '/oauth/token',
-      '/oauth/token/info',
-    ]) {
+    for (const path of words`
+      /_proxy/health/live /_proxy/status /_proxy/metrics /_proxy/ /oauth/token /oauth/token/info
+    `) {
       answers.push((await attack(rig, getOf(path, key), { patienceMs: 500 })).text)
     }
     t.ok(fake.issuedTokens().length > 0)

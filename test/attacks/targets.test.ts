@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attacker.ts'
 import { ACME, GLOBEX, type Rig, type Settings, startRig } from '../fixtures/proxy.ts'
+import { words } from '../fixtures/words.ts'
 
 const INVALID = '400 request_invalid'
 const start = (t: Test, settings: Settings = {}): Promise<Rig> => startRig(t, { fake: UNLIMITED!, settings })
@@ -39,40 +40,23 @@ t.test(
   async (t) => {
     const rig = await start(t)
     const up = '/rest/v1.0/echo?x=1'
-    for (const own of [
-      'http://localhost',
-      'HTTP://LOCALHOST',
-      'https://localhost',
-      'http://localhost:80',
-      'http://localhost:',
-    ]) {
+    for (const own of words`
+      http://localhost HTTP://LOCALHOST https://localhost http://localhost:80 http://localhost:
+    `) {
       await passes(t, rig, `${own}/acme${up}`, up)
     }
-    for (const target of [
-      'http://evil.com/acme/rest/v1.0/me',
-      'http://localhost.evil.com/acme/rest/v1.0/me',
-      'http://localhost@evil.com/acme/rest/v1.0/me',
-      'http://evil.com@localhost/acme/rest/v1.0/me',
-      'http://user:pass@localhost/acme/rest/v1.0/me',
-      'http://localhost:1/acme/rest/v1.0/me',
-      'http://localhost:8/acme/rest/v1.0/me',
-      'https://localhost:80/acme/rest/v1.0/me',
-      'http://localhost./acme/rest/v1.0/me',
-      'http://127.0.0.1/acme/rest/v1.0/me',
-      'http://localhost\\@evil.com/acme/rest/v1.0/me',
-      'http://localhost%2eevil.com/acme/rest/v1.0/me',
-      'http://localhost?/acme/rest/v1.0/me',
-      'http://localhost#/acme/rest/v1.0/me',
-      'http://localhost',
-      'http:///acme/rest/v1.0/me',
-      'http:/acme/rest/v1.0/me',
-      'http:acme/rest/v1.0/me',
-      'ftp://localhost/acme/rest/v1.0/me',
-      'ws://localhost/acme/rest/v1.0/me',
-      'file:///etc/passwd',
-      'javascript:alert(1)',
-      'http://169.254.169.254/latest/meta-data/',
-    ]) {
+    for (const target of words`
+      http://evil.com/acme/rest/v1.0/me http://localhost.evil.com/acme/rest/v1.0/me
+      http://localhost@evil.com/acme/rest/v1.0/me http://evil.com@localhost/acme/rest/v1.0/me
+      http://user:pass@localhost/acme/rest/v1.0/me http://localhost:1/acme/rest/v1.0/me
+      http://localhost:8/acme/rest/v1.0/me https://localhost:80/acme/rest/v1.0/me
+      http://localhost./acme/rest/v1.0/me http://127.0.0.1/acme/rest/v1.0/me
+      http://localhost\\@evil.com/acme/rest/v1.0/me http://localhost%2eevil.com/acme/rest/v1.0/me
+      http://localhost?/acme/rest/v1.0/me http://localhost#/acme/rest/v1.0/me http://localhost
+      http:///acme/rest/v1.0/me http:/acme/rest/v1.0/me http:acme/rest/v1.0/me
+      ftp://localhost/acme/rest/v1.0/me ws://localhost/acme/rest/v1.0/me file:///etc/passwd
+      javascript:alert(1) http://169.254.169.254/latest/meta-data/
+    `) {
       await refused(t, rig, target, INVALID)
     }
     await refused(t, rig, rig.fake.apiUrl + up, INVALID, 'the API itself')
@@ -95,17 +79,7 @@ t.test('authority-form and asterisk-form are not forwarded; CONNECT opens no tun
     t.ok(connect.closed, 'and what follows is not read')
     t.equal(connect.seen.length, 0)
   }
-  for (const method of [
-    'TRACE',
-    'TRACK',
-    'DEBUG',
-    'PROPFIND',
-    'get',
-    'PURGE',
-    'SEARCH',
-    'QUERY',
-    'M-SEARCH',
-  ]) {
+  for (const method of words`TRACE TRACK DEBUG PROPFIND get PURGE SEARCH QUERY M-SEARCH`) {
     const outcome = await attack(
       rig,
       head(`${method} /acme/rest/v1.0/echo HTTP/1.1`, 'Host: localhost', 'Connection: close'),
@@ -123,21 +97,11 @@ t.test(
   'a doubled slash at the start names no other host (fast-proxy #42, Angular CVE-2025-62427)',
   async (t) => {
     const rig = await start(t)
-    for (const target of [
-      '//evil.com/rest/v1.0/me',
-      '//acme/rest/v1.0/me',
-      '///rest/v1.0/me',
-      '/%2frest/v1.0/me',
-      '/%2Fevil.com/rest/v1.0/me',
-      '/%252f/rest/v1.0/me',
-      '/\\evil.com/rest/v1.0/me',
-      '\\\\evil.com/rest/v1.0/me',
-      '/%5cevil.com/rest/v1.0/me',
-      '/%5C%5Cevil.com/rest',
-      '/%255cevil.com/rest/v1.0/me',
-      '/%09/evil.com/rest/v1.0/me',
-      '/%0a/evil.com/rest/v1.0/me',
-    ]) {
+    for (const target of words`
+      //evil.com/rest/v1.0/me //acme/rest/v1.0/me ///rest/v1.0/me /%2frest/v1.0/me /%2Fevil.com/rest/v1.0/me
+      /%252f/rest/v1.0/me /\\evil.com/rest/v1.0/me \\\\evil.com/rest/v1.0/me /%5cevil.com/rest/v1.0/me
+      /%5C%5Cevil.com/rest /%255cevil.com/rest/v1.0/me /%09/evil.com/rest/v1.0/me /%0a/evil.com/rest/v1.0/me
+    `) {
       await refused(t, rig, target, INVALID)
     }
     for (const target of ['/acme//rest/v1.0/me', '/acme/%2frest/v1.0/me', '//', '/%2e%2e//evil.com/rest/']) {
@@ -176,26 +140,13 @@ t.test(
         await refused(t, rig, `/acme/rest/x${slash}${dots}%3ba=b/y`, INVALID)
       }
     }
-    for (const target of [
-      '/..',
-      '/../rest/v1.0/me',
-      '/acme/../globex/rest/v1.0/me',
-      '/acme/rest/../../globex/rest/v1.0/me',
-      '/acme/rest/..?x=1',
-      '/acme/rest/..%20/x',
-      '/acme/rest/..%3f',
-      '/acme/rest/%20../x',
-      '/acme/rest/..%23',
-      '/acme/rest/%25c0%25ae%25c0%25ae/x',
-      '/acme/rest/.%0a./x',
-      '/acme/rest/%09../x',
-      '/acme/rest/.%0d%0a/x',
-      '/acme/rest/..%00/x',
-      '/acme/rest/..%2500/x',
-      '/%2e%2e/rest/v1.0/me',
-      '/acme/_proxy/../rest/v1.0/me',
-      '/_proxy/../rest/v1.0/me',
-    ]) {
+    for (const target of words`
+      /.. /../rest/v1.0/me /acme/../globex/rest/v1.0/me /acme/rest/../../globex/rest/v1.0/me /acme/rest/..?x=1
+      /acme/rest/..%20/x /acme/rest/..%3f /acme/rest/%20../x /acme/rest/..%23
+      /acme/rest/%25c0%25ae%25c0%25ae/x /acme/rest/.%0a./x /acme/rest/%09../x /acme/rest/.%0d%0a/x
+      /acme/rest/..%00/x /acme/rest/..%2500/x /%2e%2e/rest/v1.0/me /acme/_proxy/../rest/v1.0/me
+      /_proxy/../rest/v1.0/me
+    `) {
       await refused(t, rig, target, INVALID)
     }
   },
@@ -203,15 +154,11 @@ t.test(
 
 t.test('dots that are no segment of their own, and dots in a query, pass as they are', async (t) => {
   const rig = await start(t)
-  for (const up of [
-    '/rest/v1.0/echo/a..b/..c/d../...',
-    '/rest/v1.0/echo/.hidden/a.',
-    '/rest/v1.0/echo/%2ehidden/a%2e',
-    '/rest/v1.0/echo/....//x',
-    '/rest/v1.0/echo?p=../../x&q=/./%2e%2e/',
-    '/rest/v1.0/echo/%E2%80%A5/x',
-    '/rest/v1.0/echo/a;b=..c/x',
-  ]) {
+  for (const up of words`
+    /rest/v1.0/echo/a..b/..c/d../... /rest/v1.0/echo/.hidden/a. /rest/v1.0/echo/%2ehidden/a%2e
+    /rest/v1.0/echo/....//x /rest/v1.0/echo?p=../../x&q=/./%2e%2e/ /rest/v1.0/echo/%E2%80%A5/x
+    /rest/v1.0/echo/a;b=..c/x
+  `) {
     await passes(t, rig, `/acme${up}`, up)
   }
 })
@@ -314,33 +261,13 @@ t.test('very long targets and headers are refused quickly, and the connection do
 
 t.test('reserved words and other paths are no way to the API, nor past it', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/acme',
-    '/acme/',
-    '/rest',
-    '/acme/rest',
-    '/REST/v1.0/me',
-    '/acme/Rest/v1.0/me',
-    '/acme/%72est/v1.0/me',
-    '/%61cme/rest/v1.0/me',
-    '/acme%2frest/v1.0/me',
-    '/acme/rest%2fv1.0/me',
-    '/acme;/rest/v1.0/me',
-    '/acme/;/rest/v1.0/me',
-    '/acme/rest;x/v1.0/me',
-    '/acme/restx/v1.0/me',
-    '/acme/globex/rest/v1.0/me',
-    '/acme/acme/rest/v1.0/me',
-    '/acme/7656/rest/v1.0/me',
-    '/acme/oauth/authorize',
-    '/oauth/applications',
-    '/oauth/token/../rest/v1.0/me',
-    '/admin',
-    '/_proxyx/rest/v1.0/me',
-    '/rest_/v1.0/me',
-    '/users/sign_in',
-    '/index.html',
-  ]) {
+  for (const target of words`
+    /acme /acme/ /rest /acme/rest /REST/v1.0/me /acme/Rest/v1.0/me /acme/%72est/v1.0/me /%61cme/rest/v1.0/me
+    /acme%2frest/v1.0/me /acme/rest%2fv1.0/me /acme;/rest/v1.0/me /acme/;/rest/v1.0/me /acme/rest;x/v1.0/me
+    /acme/restx/v1.0/me /acme/globex/rest/v1.0/me /acme/acme/rest/v1.0/me /acme/7656/rest/v1.0/me
+    /acme/oauth/authorize /oauth/applications /oauth/token/../rest/v1.0/me /admin /_proxyx/rest/v1.0/me
+    /rest_/v1.0/me /users/sign_in /index.html
+  `) {
     await refused(
       t,
       rig,
@@ -351,34 +278,17 @@ t.test('reserved words and other paths are no way to the API, nor past it', asyn
   for (const word of ['rest', 'vapid', 'oauth', '_proxy']) {
     await refused(t, rig, `/${word}/rest/v1.0/me`, /^40[04] /, 'a reserved word is never a company')
   }
-  for (const name of [
-    'evil',
-    'constructor',
-    '__proto__',
-    'toString',
-    'hasOwnProperty',
-    '999',
-    '07656',
-    '7656.0',
-    '+7656',
-  ]) {
+  for (const name of words`evil constructor __proto__ toString hasOwnProperty 999 07656 7656.0 +7656`) {
     await refused(t, rig, `/${name}/rest/v1.0/me`, /^404 (?:company_unknown|route_unknown)$/)
   }
 })
 
 t.test('own pages can’t be reached by a spelling that is judged as another path', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/%5fproxy/status',
-    '/_proxy%2fstatus',
-    '/_proxy/%73tatus',
-    '/x/y/_proxy/health/live',
-    '/acme/globex/_proxy/health/live',
-    '/rest/_proxy/health/live',
-    '/acme/rest/_proxy/status',
-    '/_proxy/unknown',
-    '/oauth/token/unknown',
-  ]) {
+  for (const target of words`
+    /%5fproxy/status /_proxy%2fstatus /_proxy/%73tatus /x/y/_proxy/health/live /acme/globex/_proxy/health/live
+    /rest/_proxy/health/live /acme/rest/_proxy/status /_proxy/unknown /oauth/token/unknown
+  `) {
     const { verdict, answers, seen } = await attack(rig, getOf(target))
     t.not(verdict, 'nothing', `${target} is answered, and no connection hangs`)
     const owned = answers[0]?.body === 'up\n'
@@ -456,14 +366,11 @@ t.test(
       '/acme/rest/v1.0/x?%company_id=999',
       /^(?:400 request_invalid|409 company_conflict)$/,
     )
-    for (const up of [
-      `/rest/v2.0/companies/${ACME}/projects`,
-      '/rest/v2.0/companies/%37656/projects',
-      '/rest/v1.0/projects?company_id=%37656',
-      '/rest/v1.0/projects?company_id=',
-      '/rest/v1.0/echo?note=company_id%3D999',
-      '/rest/v1.0/echo/companies/me',
-    ]) {
+    for (const up of words`
+      /rest/v2.0/companies/${ACME}/projects /rest/v2.0/companies/%37656/projects
+      /rest/v1.0/projects?company_id=%37656 /rest/v1.0/projects?company_id=
+      /rest/v1.0/echo?note=company_id%3D999 /rest/v1.0/echo/companies/me
+    `) {
       await passes(t, rig, `/acme${up}`, up)
     }
   },
@@ -559,16 +466,10 @@ t.test(
   'headers by which a server would read another path or method do not go up, in any spelling',
   async (t) => {
     const rig = await start(t)
-    for (const name of [
-      'X-Original-URL',
-      'X-Rewrite-URL',
-      'X-Original-URI',
-      'X-Original-Method',
-      'X-Forwarded-Uri',
-      'X_Original_Url',
-      'X-Override-URL',
-      'X-Original-Host',
-    ]) {
+    for (const name of words`
+      X-Original-URL X-Rewrite-URL X-Original-URI X-Original-Method X-Forwarded-Uri X_Original_Url
+      X-Override-URL X-Original-Host
+    `) {
       const { verdict, seen } = await attack(
         rig,
         getOf('/acme/rest/v1.0/echo', `${name}: /rest/v2.0/companies/999`),

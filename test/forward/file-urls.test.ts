@@ -3,6 +3,7 @@ import t from 'tap'
 import type { Environment } from '../../src/config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
 import { absoluteReference, rewriteFileUrl } from '../../src/forward/links.ts'
+import { words } from '../fixtures/words.ts'
 
 const [PRODUCTION] = BUILT_IN_ENVIRONMENTS as [Environment]
 const BASE = { origin: 'http://localhost:8377', prefix: '/acme' }
@@ -61,15 +62,9 @@ t.test('everything else stays', async (t) => {
 })
 
 t.test('what the proxy would refuse, or what needs no bearer, stays too', async (t) => {
-  for (const rest of [
-    '/rest/v1.0/me',
-    '/a/../b',
-    '//x',
-    '/%zz',
-    '/a\ud800',
-    '/x?a=1&X-Amz-Signature=2',
-    '/x?AWSAccessKeyId=1&Signature=2',
-  ]) {
+  for (const rest of words`
+    /rest/v1.0/me /a/../b //x /%zz /a\ud800 /x?a=1&X-Amz-Signature=2 /x?AWSAccessKeyId=1&Signature=2
+  `) {
     t.equal(rewrite(`https://storage.procore.com${rest}`), undefined, rest)
   }
 })

@@ -4,6 +4,7 @@ import type { Environment } from '../../src/config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/environments.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
+import { words } from '../fixtures/words.ts'
 
 const builtIn = (name: string) => BUILT_IN_ENVIRONMENTS.find((one) => one.name === name) as Environment
 const PRODUCTION = builtIn('production')
@@ -100,15 +101,9 @@ t.test('plain http and ports are for localhost alone, and for a plain http API a
   t.equal(fileOrigin('localhost', LOCAL), 'http://localhost')
   t.equal(fileOrigin('LOCALHOST:9003', LOCAL), 'http://localhost:9003')
   t.equal(fileOrigin('localhost:9002', LOCAL), undefined, 'the login server')
-  for (const host of [
-    'localhost:0',
-    'localhost:080',
-    'localhost:65536',
-    'localhost:99999',
-    'localhost:',
-    '127.0.0.1:9003',
-    'localhost:1:2',
-  ]) {
+  for (const host of words`
+    localhost:0 localhost:080 localhost:65536 localhost:99999 localhost: 127.0.0.1:9003 localhost:1:2
+  `) {
     t.equal(fileOrigin(host, LOCAL), undefined, host)
   }
   t.equal(fileOrigin('a.localhost', LOCAL), 'https://a.localhost', 'resolved by who knows whom')
@@ -164,38 +159,14 @@ t.test('the path is kept byte for byte, under the rules of every path', async (t
 })
 
 t.test('paths of the API can’t be had under another name of it', async (t) => {
-  for (const path of [
-    '/rest/v1.0/companies',
-    '/REST/v1.0/me',
-    '/vapid/projects',
-    '/%72est/x',
-    '/%2572est/x',
-    '/rest%2fv1.0/me',
-    '/rest;x/me',
-    '/oauth/token/info',
-    '/rest',
-    '/webclients/host/x',
-    '/WebClients/x',
-    '/%77ebclients/x',
-    '/562949953443325/project/home',
-    '/%37656/x',
-    '/7656;a/x',
-    '/7656.json',
-    '/7656',
-    '/%20rest/x',
-    '/rest%3fx',
-  ]) {
+  for (const path of words`
+    /rest/v1.0/companies /REST/v1.0/me /vapid/projects /%72est/x /%2572est/x /rest%2fv1.0/me /rest;x/me
+    /oauth/token/info /rest /webclients/host/x /WebClients/x /%77ebclients/x /562949953443325/project/home
+    /%37656/x /7656;a/x /7656.json /7656 /%20rest/x /rest%3fx
+  `) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'access_denied', path)
   }
-  for (const path of [
-    '/restful/x',
-    '/a/rest/x',
-    '/rest-1/x',
-    '/oauthor',
-    '/7a/x',
-    '/a/7656/x',
-    '/webclients2',
-  ]) {
+  for (const path of words`/restful/x /a/rest/x /rest-1/x /oauthor /7a/x /a/7656/x /webclients2`) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'fetched', path)
   }
 })
@@ -205,13 +176,9 @@ t.test('an operator can list the hosts that serve files', async (t) => {
   for (const host of ['storage.procore.com', 'a.files.procore.com', 'a.b.files.procore.com']) {
     t.equal(fileOrigin(host, narrow), `https://${host}`)
   }
-  for (const host of [
-    'procore.com',
-    'x.procore.com',
-    'files.procore.com',
-    'x.storage.procore.com',
-    'xfiles.procore.com',
-  ]) {
+  for (const host of words`
+    procore.com x.procore.com files.procore.com x.storage.procore.com xfiles.procore.com
+  `) {
     t.equal(fileOrigin(host, narrow), undefined, host)
   }
   t.throws(() => readFileTarget('/_proxy/files/x.procore.com/a', narrow), {

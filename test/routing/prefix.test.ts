@@ -2,6 +2,7 @@
 import t from 'tap'
 import { companyTable, cutPrefix, isForwardedPath, isOwnPath } from '../../src/routing/company.ts'
 import { testConfig } from '../fixtures/config.ts'
+import { words } from '../fixtures/words.ts'
 
 const table = companyTable(testConfig())
 const open = companyTable(testConfig({ anyCompany: true }))
@@ -23,31 +24,11 @@ t.test('The name or id of a company is cut where a known route follows', async (
 })
 
 t.test('Any other path comes back whole', async (t) => {
-  const paths = [
-    '/',
-    '/rest/v1.0/me',
-    '/rest/rest/x',
-    '/rest',
-    '/acme',
-    '/acme/',
-    '/acme/foo',
-    '/acme/rest',
-    '/acme//rest/x',
-    '/acme/acme/rest/x',
-    '/acme/%72est/x',
-    '/favicon.ico',
-    '/foo/bar',
-    '/Acme/rest/x',
-    '/ac%6de/rest/x',
-    '/-acme/rest/x',
-    '/_acme/rest/x',
-    '/acme;x/rest/x',
-    '/oauth/token',
-    '/_proxy/status',
-    '/_proxy/rest/x',
-    '/oauth/rest/x',
-    '/vapid/rest/x',
-  ]
+  const paths = words`
+    / /rest/v1.0/me /rest/rest/x /rest /acme /acme/ /acme/foo /acme/rest /acme//rest/x /acme/acme/rest/x
+    /acme/%72est/x /favicon.ico /foo/bar /Acme/rest/x /ac%6de/rest/x /-acme/rest/x /_acme/rest/x
+    /acme;x/rest/x /oauth/token /_proxy/status /_proxy/rest/x /oauth/rest/x /vapid/rest/x
+  `
   for (const path of paths) t.same(cutPrefix(table, path), { prefix: '', path, company: undefined }, path)
 })
 
@@ -76,15 +57,7 @@ t.test("A prefix that is one company's name and another's id is refused", async 
 })
 
 t.test('The proxy answers a few paths itself and forwards two trees', async (t) => {
-  for (const path of [
-    '/',
-    '/_proxy',
-    '/_proxy/',
-    '/_proxy/status',
-    '/oauth/token',
-    '/oauth/token/info',
-    '/oauth/revoke',
-  ]) {
+  for (const path of words`/ /_proxy /_proxy/ /_proxy/status /oauth/token /oauth/token/info /oauth/revoke`) {
     t.ok(isOwnPath(path), path)
     t.notOk(isForwardedPath(path), path)
   }
@@ -92,15 +65,7 @@ t.test('The proxy answers a few paths itself and forwards two trees', async (t) 
     t.ok(isForwardedPath(path), path)
     t.notOk(isOwnPath(path), path)
   }
-  for (const path of [
-    '/rest',
-    '/restx/',
-    '/REST/x',
-    '/_proxyx',
-    '/oauth/',
-    '/oauth/token/',
-    '/oauth/authorize',
-  ]) {
+  for (const path of words`/rest /restx/ /REST/x /_proxyx /oauth/ /oauth/token/ /oauth/authorize`) {
     t.notOk(isOwnPath(path) || isForwardedPath(path), path)
   }
 })

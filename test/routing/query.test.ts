@@ -1,6 +1,7 @@
 // Covers src/routing/raw-request.ts
 import t from 'tap'
 import { COMPANY_ID, METHOD_OVERRIDE, queryValues } from '../../src/routing/raw-request.ts'
+import { words } from '../fixtures/words.ts'
 
 t.test('A parameter is found wherever and however it is written', async (t) => {
   const cases: [query: string, values: string[]][] = [
@@ -46,19 +47,10 @@ t.test('A parameter is found wherever and however it is written', async (t) => {
 })
 
 t.test('What can be no other key, or is its value, must be decodable', async (t) => {
-  const queries = [
-    '?company_id=%zz',
-    '?company_id=%',
-    '?company_id=%ff',
-    '?company_id[]=7%c0%ae',
-    '?company_id%zz=7',
-    '?company_id%ff=7',
-    '?%ffcompany_id=7',
-    '?%company_id=7',
-    '?company%zz_id=7',
-    '?company%ff_id=7',
-    '?company%5fid%=7',
-  ]
+  const queries = words`
+    ?company_id=%zz ?company_id=% ?company_id=%ff ?company_id[]=7%c0%ae ?company_id%zz=7 ?company_id%ff=7
+    ?%ffcompany_id=7 ?%company_id=7 ?company%zz_id=7 ?company%ff_id=7 ?company%5fid%=7
+  `
   for (const query of queries) {
     t.throws(() => queryValues(query, COMPANY_ID), { code: 'request_invalid' }, query)
   }
