@@ -1,10 +1,17 @@
-// Covers src/guards/callers.ts
+// Covers src/guards/callers.ts: what a caller may do
 import fc from 'fast-check'
 import t from 'tap'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Caller } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { decideCaller, judgeCaller, mayUseCompany, visibleCompanies } from '../../src/guards/callers.ts'
+import {
+  decideCaller,
+  judgeCaller,
+  mayUseCompany,
+  mayUseProject,
+  namedProjects,
+  visibleCompanies,
+} from '../../src/guards/callers.ts'
 import { words } from '../fixtures/words.ts'
 
 interface Short extends Partial<Omit<Caller, 'rules'>> {
@@ -198,4 +205,14 @@ t.test('No random spelling of a project gets past', async () => {
     }),
     { numRuns: 5_000 },
   )
+})
+
+t.test('The projects of path and query are named, and compared as text', async (t) => {
+  t.same(namedProjects('/rest/v1.0/projects/5/x', '?project_id=7'), { ids: ['5', '7'], isConfined: true })
+  t.ok(mayUseProject(undefined, '5'))
+  t.ok(mayUseProject(['5'], '5'))
+  t.notOk(mayUseProject(['5'], '05'))
+  t.same(namedProjects('/rest/v1.0/x', '?filters[project_id]=7'), { ids: ['7'], isConfined: false })
+  t.same(namedProjects('/rest/v1.0/x', ''), { ids: [], isConfined: false })
+  t.equal(namedProjects('/rest/%25252525', ''), undefined)
 })

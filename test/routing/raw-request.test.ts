@@ -1,7 +1,19 @@
 // Covers src/routing/raw-request.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { readTarget } from '../../src/routing/raw-request.ts'
+import {
+  COMPANY_ID,
+  decodeBytes,
+  decodeFully,
+  headerValues,
+  METHOD_OVERRIDE,
+  queriesOf,
+  queryValues,
+  quote,
+  readingsOf,
+  readTarget,
+  segmentsAfter,
+} from '../../src/routing/raw-request.ts'
 import { words } from '../fixtures/words.ts'
 
 const AUTHORITY = 'localhost:8377'
@@ -173,4 +185,170 @@ t.test('A path without escapes is accepted exactly where nothing is wrong with i
     }),
     { numRuns: 5000 },
   )
+})
+
+t.test('A plain path has one reading, others have more', async (t) => {
+  const cases: [path: string, readings: string[]][] = [
+    ['/rest/v1.0/me', ['/rest/v1.0/me']],
+    ['/rest/v1.0/Me', ['/rest/v1.0/me']],
+    ['/rest/v1.0/me/', ['/rest/v1.0/me/', '/rest/v1.0/me']],
+    ['/rest//me', ['/rest//me', '/rest/me']],
+    ['/rest/me.json', ['/rest/me.json', '/rest/me']],
+    ['/rest/me.tar.gz', ['/rest/me.tar.gz', '/rest/me.tar', '/rest/me']],
+    ['/rest/.json', ['/rest/.json', '/rest']],
+    ['/rest/a;b/c;d', ['/rest/a;b/c;d', '/rest/a/c']],
+    ['/rest/%61', ['/rest/%61', '/rest/a']],
+    ['/rest/%2561', ['/rest/%2561', '/rest/%61', '/rest/a']],
+    ['/rest/a%2Fb', ['/rest/a%2fb', '/rest/a/b']],
+    ['/rest/%C3%BC', ['/rest/%c3%bc', '/rest/Ã¼'.toLowerCase()]],
+    ['/rest/a%3Fb%23', ['/rest/a%3fb%23', '/rest/a?b#', '/rest/a']],
+    ['/rest/%25zz%2561', ['/rest/%25zz%2561', '/rest/%zz%61', '/rest/%zza']],
+    ['/rest/a%20%0A', ['/rest/a%20%0a', '/rest/a \n', '/rest/a']],
+  ]
+  for (const [path, readings] of cases) t.same(readingsOf(path), readings, path)
+})
+
+t.test('What is too long or escaped too often has none', async (t) => {
+  t.equal(readingsOf('/rest/%25252561'), undefined)
+  t.ok(readingsOf('/rest/%252561')?.includes('/rest/a'))
+  t.equal(readingsOf(`/${'a'.repeat(4096)}`), undefined)
+  t.same(readingsOf(`/${'a'.repeat(4095)}`)?.length, 1)
+  for (const odd of ['.', ';', '/', '%', '%25', '%2e', ' ']) {
+    const startedAt = performance.now()
+    readingsOf(`/${odd.repeat(4095 / odd.length)}`)
+    t.ok(performance.now() - startedAt < 250, odd)
+  }
+})
+
+t.test('The segments after a name are found in every reading', async (t) => {
+  const cases: [path: string, segments: string[]][] = [
+    ['/rest/v1.0/me', []],
+    ['/rest/v1.0/companies', []],
+    ['/rest/v1.0/companies/', []],
+    ['/rest/v1.0/companies/7/projects', ['7']],
+    ['/rest/v1.0/companies//7/projects', ['7']],
+    ['/rest/v1.0/companies/7/companies/8', ['7', '8']],
+    ['/rest/companies/companies/8', ['companies', '8']],
+    ['/rest/v1.0/companies%2f999', ['999']],
+    ['/rest/v1.0/companies%252f999', ['999']],
+    ['/rest/v1.0/%2563ompanies/999', ['999']],
+    ['/rest/v1.0/companies;a/999', ['999']],
+    ['/rest/v1.0/companies;a;b=c/999;d', ['999']],
+    ['/rest/v1.0/companies%3ba/999', ['999']],
+    ['/rest/v1.0/Companies/999', ['999']],
+    ['/rest/v1.0/companies%20/999', ['999']],
+    ['/rest/v1.0/compan%0aies/999', ['999']],
+    ['/rest/mycompanies/7', []],
+    ['/rest/companiesx/7', []],
+  ]
+  for (const [path, segments] of cases) t.same(segmentsAfter(readingsOf(path)!, 'companies'), segments, path)
+})
+
+t.test('What a server that decodes too early would take for a query is a query', async (t) => {
+  t.same(queriesOf('/rest/a', '?b'), ['?b'])
+  t.same(queriesOf('/rest/a%3Fc=1', ''), ['', '?c=1'])
+  t.same(queriesOf('/rest/a%253Fc=1', '?b'), ['?b', '?c=1'])
+})
+
+t.test('A parameter is found wherever and however it is written', async (t) => {
+  const cases: [query: string, values: string[]][] = [
+    ['', []],
+    ['?', []],
+    ['?a=1', []],
+    ['?a=%20', []],
+    ['?company_id=7', ['7']],
+    ['?a=1&company_id=7&b', ['7']],
+    ['?company_id=7&company_id=8', ['7', '8']],
+    ['?a=1;company_id=7', ['7']],
+    ['?company_id=7;a=1', ['7']],
+    ['?company_id[]=7', ['7']],
+    ['?company_id%5B%5D=7', ['7']],
+    ['?company_id[x]=7', ['7']],
+    ['?company_id]=7', ['7']],
+    ['?[company_id]=7', ['7']],
+    ['?company%5fid=7', ['7']],
+    ['?%63ompany_id=%37', ['7']],
+    ['?company_id=+7', [' 7']],
+    ['?company_id=7%268', ['7&8']],
+    ['?company_id=a=b', ['a=b']],
+    ['?+company_id=7', ['7']],
+    ['?company_id%20=7', ['7']],
+    ['?company_id%00=7', ['7']],
+    ['?company_id', []],
+    ['?company_id=', []],
+    ['?company_id=&company_id=7', ['7']],
+    ['?company%255fid=7', ['7']],
+    ['?company%25255fid=7', ['7']],
+    ['?Company_ID=7', ['7']],
+    ['?COMPANY%5FID[]=7', ['7']],
+    ['?company_ids=7', []],
+    ['?my_company_id=7', []],
+    ['?filters[company_id]=7', []],
+    ['?a=company_id', []],
+    ['?a=company_id=7', []],
+    ['?a=%zz&company_id=7', ['7']],
+    ['?%zz=1&company_id=7', ['7']],
+    ['?%ff=1', []],
+  ]
+  for (const [query, values] of cases) t.same(queryValues(query, COMPANY_ID), values, query)
+})
+
+t.test('What can be no other key, or is its value, must be decodable', async (t) => {
+  const queries = words`
+    ?company_id=%zz ?company_id=% ?company_id=%ff ?company_id[]=7%c0%ae ?company_id%zz=7 ?company_id%ff=7
+    ?%ffcompany_id=7 ?%company_id=7 ?company%zz_id=7 ?company%ff_id=7 ?company%5fid%=7
+  `
+  for (const query of queries) {
+    t.throws(() => queryValues(query, COMPANY_ID), { code: 'request_invalid' }, query)
+  }
+})
+
+t.test('The override of the method is found in the same spellings', async (t) => {
+  for (const query of ['?_method=put', '?a=1;_METHOD=put', '?%5Fmethod=put', '?%255Fmethod[]=put']) {
+    t.same(queryValues(query, METHOD_OVERRIDE), ['put'], query)
+  }
+  t.same(queryValues('?http_method=put', METHOD_OVERRIDE), [])
+})
+
+t.test('Escapes are decoded once or fully, byte by byte', async (t) => {
+  const cases: [text: string, once: string, fully: string][] = [
+    ['abc', 'abc', 'abc'],
+    ['%61%2F', 'a/', 'a/'],
+    ['%2561', '%61', 'a'],
+    ['%25%36%31', '%61', 'a'],
+    ['%zz%2', '%zz%2', '%zz%2'],
+    ['%c3%a9', '\xc3\xa9', '\xc3\xa9'],
+  ]
+  for (const [text, once, fully] of cases) t.same([decodeBytes(text), decodeFully(text)], [once, fully], text)
+})
+
+t.test('Escapes of escapes cost no more than they are long', async (t) => {
+  const before = performance.now()
+  t.equal(decodeFully(`%${'25'.repeat(100_000)}2e`), '.')
+  t.ok(performance.now() - before < 2_000)
+})
+
+t.test('A quoted value is short and holds nothing that a log or terminal would act on', async (t) => {
+  const cases: [string, string][] = [
+    ['evil.com', '"evil.com"'],
+    ['', '""'],
+    ['a"b\r\nc\u001b[31m', '"abc[31m"'],
+    ['a\u202eb\u2066c\ufeff\u0085', '"abc"'],
+    ['x'.repeat(80), `"${'x'.repeat(80)}"`],
+    ['x'.repeat(5000), `"${'x'.repeat(80)}…"`],
+    [`${'x'.repeat(79)}😀`, `"${'x'.repeat(79)}\ufffd…"`],
+  ]
+  for (const [value, quoted] of cases) t.equal(quote(value), quoted)
+})
+
+t.test('Every value of a header is given, in any case of its name and in order', async (t) => {
+  const raw = ['Host', 'a', 'X-Thing', '1', 'HOST', '', 'host', 'c', 'Hostt', 'd']
+  t.same(headerValues(raw, 'host'), ['a', '', 'c'])
+  t.same(headerValues(raw, 'x-thing'), ['1'])
+})
+
+t.test('A header that is missing has no values', async (t) => {
+  t.same(headerValues(['A', 'host'], 'host'), [])
+  t.same(headerValues([], 'host'), [])
+  t.same(headerValues(['host'], 'host'), [], 'a name without a value is no header')
 })
