@@ -18,100 +18,94 @@ function start(t: Test, settings: Settings = {}): Promise<Rig> {
 const request = (lines: readonly string[], target = PATH, method = 'GET', version = '1.1') =>
   head(`${method} ${target} HTTP/${version}`, ...lines, 'Connection: close')
 
-t.test(
-  'DNS rebinding (Kubernetes #8871, Ollama CVE-2024-28224, Vite GHSA-vg6x-rcgg-rjx6, MCP CVE-2026-42559): no foreign Host',
-  async (t) => {
-    const rig = await start(t)
-    const { port } = rig
-    const table: [hosts: readonly string[], verdict: string, why: string][] = [
-      [
-        words`
+// Kubernetes #8871, Ollama CVE-2024-28224, Vite GHSA-vg6x-rcgg-rjx6, MCP CVE-2026-42559
+t.test('DNS rebinding: no foreign Host', async (t) => {
+  const rig = await start(t)
+  const { port } = rig
+  const table: [hosts: readonly string[], verdict: string, why: string][] = [
+    [
+      words`
           evil.com evil.com:${port} 0.0.0.0 0.0.0.0:${port} [::] [::ffff:127.0.0.1] [::ffff:7f00:1]
           [0:0:0:0:0:0:0:1] [::127.0.0.1] 127.0.0.1.nip.io localtest.me localhost.localdomain ip6-localhost
         `,
-        '403 host_not_allowed',
-        'another name or address',
-      ],
-      [
-        ['localhost.evil.com', '127.0.0.1.evil.com', '127a0b0c1', 'localhost-evil.com', 'localhosts'],
-        '403 host_not_allowed',
-        'kubectl tests 11 and 12: a pattern without an end, or with a dot that means any character',
-      ],
-      [
-        ['evillocalhost', `evillocalhost:${port}`, 'evil-localhost', 'evil127.0.0.1', 'notlocalhost:3000'],
-        '403 host_not_allowed',
-        'http-proxy-middleware CVE-2026-55602: a pattern without a beginning',
-      ],
-      [
-        ['127.0.0.1:evil.com', 'localhost:evil.com', 'localhost:80:evil.com', '127.0.0.1:80@evil.com'],
-        '400 request_invalid',
-        'python-sdk GHSA-4w35-279q-9x9p: a prefix match up to the colon',
-      ],
-      [
-        words`
+      '403 host_not_allowed',
+      'another name or address',
+    ],
+    [
+      ['localhost.evil.com', '127.0.0.1.evil.com', '127a0b0c1', 'localhost-evil.com', 'localhosts'],
+      '403 host_not_allowed',
+      'kubectl tests 11 and 12: a pattern without an end, or with a dot that means any character',
+    ],
+    [
+      ['evillocalhost', `evillocalhost:${port}`, 'evil-localhost', 'evil127.0.0.1', 'notlocalhost:3000'],
+      '403 host_not_allowed',
+      'http-proxy-middleware CVE-2026-55602: a pattern without a beginning',
+    ],
+    [
+      ['127.0.0.1:evil.com', 'localhost:evil.com', 'localhost:80:evil.com', '127.0.0.1:80@evil.com'],
+      '400 request_invalid',
+      'python-sdk GHSA-4w35-279q-9x9p: a prefix match up to the colon',
+    ],
+    [
+      words`
           2130706433 0x7f000001 0x7f.0.0.1 0177.0.0.1 017700000001 127.1 127.0.1 127.0.0.01 127.0.0.0x1
           127.0.0.256 127.0.0.1.1 128.0.0.1 1127.0.0.1
         `,
-        '403 host_not_allowed',
-        'IPv4 in any but its one canonical spelling',
-      ],
-      [['localhost..', '127.0.0.1..', 'evil.com.'], '403 host_not_allowed', 'more than the one trailing dot'],
+      '403 host_not_allowed',
+      'IPv4 in any but its one canonical spelling',
+    ],
+    [['localhost..', '127.0.0.1..', 'evil.com.'], '403 host_not_allowed', 'more than the one trailing dot'],
+    [
+      ['.localhost', '..localhost', 'evil.localhost', 'acme.evil.localhost'],
+      '',
+      'no company before .localhost',
+    ],
+    [['acme.localhost.evil.com', 'localhost.evil', 'acme.localhostx'], '403 host_not_allowed', 'not its end'],
+    [
       [
-        ['.localhost', '..localhost', 'evil.localhost', 'acme.evil.localhost'],
+        'user@localhost',
+        'localhost@evil.com',
+        'user:pass@localhost',
+        'localhost#evil.com',
+        'localhost/evil.com',
+        'localhost?evil.com',
+        'localhost\\evil.com',
+        'localhost, evil.com',
+        'localhost evil.com',
+        'localhost\tevil.com',
+        'http://localhost',
+        'localhost%2eevil.com',
+        '%6cocalhost',
+        '[::1%25lo]',
+        '[::1',
+        '::1',
+        '[localhost]',
+        'localhost::',
+        'localhost:0',
+        'localhost:-1',
+        'localhost:65536',
+        'localhost:080',
+        'localhost:0x50',
+        '.',
         '',
-        'no company before .localhost',
+        'localho\xe5\xb7\xa5t',
+        '\xef\xbd\x8cocalhost',
+        'localhost\xe3\x80\x82',
       ],
-      [
-        ['acme.localhost.evil.com', 'localhost.evil', 'acme.localhostx'],
-        '403 host_not_allowed',
-        'not its end',
-      ],
-      [
-        [
-          'user@localhost',
-          'localhost@evil.com',
-          'user:pass@localhost',
-          'localhost#evil.com',
-          'localhost/evil.com',
-          'localhost?evil.com',
-          'localhost\\evil.com',
-          'localhost, evil.com',
-          'localhost evil.com',
-          'localhost\tevil.com',
-          'http://localhost',
-          'localhost%2eevil.com',
-          '%6cocalhost',
-          '[::1%25lo]',
-          '[::1',
-          '::1',
-          '[localhost]',
-          'localhost::',
-          'localhost:0',
-          'localhost:-1',
-          'localhost:65536',
-          'localhost:080',
-          'localhost:0x50',
-          '.',
-          '',
-          'localho\xe5\xb7\xa5t',
-          '\xef\xbd\x8cocalhost',
-          'localhost\xe3\x80\x82',
-        ],
-        '400 request_invalid',
-        'no host[:port]: userinfo, separators, escapes, ports, IDN',
-      ],
-    ]
-    for (const [hosts, verdict, why] of table) {
-      for (const host of hosts) {
-        const outcome = await attack(rig, request([`Host: ${host}`]))
-        if (verdict !== '') t.equal(outcome.verdict, verdict, `${host}: ${why}`)
-        else
-          t.match(outcome.verdict, /^(?:403 host_not_allowed|404 company_unknown|400 request_invalid)$/, host)
-        t.equal(outcome.seen.length, 0, `${host}: nothing goes up`)
-      }
+      '400 request_invalid',
+      'no host[:port]: userinfo, separators, escapes, ports, IDN',
+    ],
+  ]
+  for (const [hosts, verdict, why] of table) {
+    for (const host of hosts) {
+      const outcome = await attack(rig, request([`Host: ${host}`]))
+      if (verdict !== '') t.equal(outcome.verdict, verdict, `${host}: ${why}`)
+      else
+        t.match(outcome.verdict, /^(?:403 host_not_allowed|404 company_unknown|400 request_invalid)$/, host)
+      t.equal(outcome.seen.length, 0, `${host}: nothing goes up`)
     }
-  },
-)
+  }
+})
 
 t.test('every address of the proxy, and every method, asks for a good Host', async (t) => {
   const rig = await start(t)
@@ -179,29 +173,27 @@ t.test('no Host, two Hosts, and HTTP/1.0 without one are refused (RFC 9112 secti
   )
 })
 
-t.test(
-  'forwarding headers are never believed (fastify CVE-2026-3635, oauth2-proxy CVE-2026-40575), nor passed on',
-  async (t) => {
-    const rig = await start(t)
-    const names = words`
+// fastify CVE-2026-3635, oauth2-proxy CVE-2026-40575
+t.test('forwarding headers are never believed, nor passed on', async (t) => {
+  const rig = await start(t)
+  const names = words`
       X-Forwarded-Host X_Forwarded_Host Forwarded X-Forwarded-Server X-Forwarded-Uri X-Forwarded-Proto
     `
-    for (const name of names) {
-      const value = name === 'Forwarded' ? 'host=localhost' : 'localhost'
-      const refused = await attack(rig, request(['Host: evil.com', `${name}: ${value}`]))
-      t.equal(refused.verdict, '403 host_not_allowed', `${name} does not make a wrong Host acceptable`)
-      const passed = await attack(rig, request(['Host: localhost', `${name}: evil.com`]))
-      t.equal(passed.verdict, '200', `${name} does not spoil one`)
-      t.notMatch(passed.seen[0]?.rawHeaders.join('\n'), /evil\.com/, `${name} stays here`)
-    }
-    const paged = await attack(
-      rig,
-      request(['Host: localhost', 'X-Forwarded-Host: evil.com'], '/acme/rest/v1.0/projects?per_page=1'),
-    )
-    t.match(paged.answers[0]?.values('link')[0], /<http:\/\/localhost\//, 'nor does it get into links')
-    t.notMatch(paged.text, /evil/)
-  },
-)
+  for (const name of names) {
+    const value = name === 'Forwarded' ? 'host=localhost' : 'localhost'
+    const refused = await attack(rig, request(['Host: evil.com', `${name}: ${value}`]))
+    t.equal(refused.verdict, '403 host_not_allowed', `${name} does not make a wrong Host acceptable`)
+    const passed = await attack(rig, request(['Host: localhost', `${name}: evil.com`]))
+    t.equal(passed.verdict, '200', `${name} does not spoil one`)
+    t.notMatch(passed.seen[0]?.rawHeaders.join('\n'), /evil\.com/, `${name} stays here`)
+  }
+  const paged = await attack(
+    rig,
+    request(['Host: localhost', 'X-Forwarded-Host: evil.com'], '/acme/rest/v1.0/projects?per_page=1'),
+  )
+  t.match(paged.answers[0]?.values('link')[0], /<http:\/\/localhost\//, 'nor does it get into links')
+  t.notMatch(paged.text, /evil/)
+})
 
 /** Header lines of a web page's request that must be refused. */
 const FOREIGN: readonly (readonly string[])[] = [
@@ -340,38 +332,35 @@ t.test('`Origin: null` is any sandboxed page, so it can’t be listed', async (t
   }
 })
 
-t.test(
-  'requireHeader: a form or an image of a web page can’t send it, so nothing passes without',
-  async (t) => {
-    const rig = await start(t, { guard: { requireHeader: true } })
-    const good = 'Procore-Proxy-Request: true'
-    for (const lines of [
-      [],
-      ['Procore-Proxy-Request:'],
-      ['Procore-Proxy-Request: false'],
-      ['Procore-Proxy-Request: TRUE'],
-      ['Procore-Proxy-Request: true, true'],
-      ['Procore_Proxy_Request: true'],
-      ['X-Procore-Proxy-Request: true'],
-      [good, good],
-      [good, 'procore-proxy-request: false'],
+t.test('requireHeader: a form or an image of a page can’t send it, so none passes without', async (t) => {
+  const rig = await start(t, { guard: { requireHeader: true } })
+  const good = 'Procore-Proxy-Request: true'
+  for (const lines of [
+    [],
+    ['Procore-Proxy-Request:'],
+    ['Procore-Proxy-Request: false'],
+    ['Procore-Proxy-Request: TRUE'],
+    ['Procore-Proxy-Request: true, true'],
+    ['Procore_Proxy_Request: true'],
+    ['X-Procore-Proxy-Request: true'],
+    [good, good],
+    [good, 'procore-proxy-request: false'],
+  ]) {
+    for (const [path, method] of [
+      [PATH, 'GET'],
+      [PATH, 'POST'],
+      ['/_proxy/status', 'GET'],
+      ['/oauth/token', 'POST'],
     ]) {
-      for (const [path, method] of [
-        [PATH, 'GET'],
-        [PATH, 'POST'],
-        ['/_proxy/status', 'GET'],
-        ['/oauth/token', 'POST'],
-      ]) {
-        const outcome = await attack(rig, request(['Host: localhost', ...lines], path, method))
-        t.equal(outcome.verdict, '412 header_required', `${method} ${path} ${lines.join(' ')}`)
-        t.equal(outcome.seen.length, 0)
-      }
+      const outcome = await attack(rig, request(['Host: localhost', ...lines], path, method))
+      t.equal(outcome.verdict, '412 header_required', `${method} ${path} ${lines.join(' ')}`)
+      t.equal(outcome.seen.length, 0)
     }
-    const passed = await attack(rig, request(['Host: localhost', good]))
-    t.equal(passed.verdict, '200')
-    t.notOk(passed.seen[0]?.headers['procore-proxy-request'], 'it stays here')
-  },
-)
+  }
+  const passed = await attack(rig, request(['Host: localhost', good]))
+  t.equal(passed.verdict, '200')
+  t.notOk(passed.seen[0]?.headers['procore-proxy-request'], 'it stays here')
+})
 
 t.test('clientKeys: the right key, in the right header, once; and it is never repeated', async (t) => {
   const keys = ['k3y-0ne-of-the-office', 'k3y-tw0-of-the-robot']
@@ -463,45 +452,40 @@ t.test('the health addresses answer any Host without key, and say nothing but up
   }
 })
 
-t.test(
-  'the story of a rebound page (Ollama CVE-2024-28224): evil.com now resolves to 127.0.0.1, and reads nothing',
-  async (t) => {
-    const rig = await start(t)
-    const host = `Host: evil.com:${rig.port}`
-    const origin = `Origin: http://evil.com:${rig.port}`
-    const page = ['Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors', 'Sec-Fetch-Dest: empty']
-    const steps: [string, string[], string, string][] = [
-      ['GET', page, PATH, 'a fetch, which to the browser is of the same origin'],
-      ['POST', [...page, origin, 'Content-Type: application/json'], PATH, 'a write'],
-      ['GET', ['Sec-Fetch-Site: none', 'Sec-Fetch-Mode: navigate'], '/_proxy/', 'a visit to the status page'],
-      ['GET', page, '/_proxy/status', 'the companies and their tokens'],
-      ['POST', [...page, origin], '/oauth/token', 'a token'],
-      ['GET', [], PATH, 'a browser without Fetch Metadata'],
-    ]
-    for (const [method, lines, path, what] of steps) {
-      const outcome = await attack(rig, request([host, ...lines], path, method))
-      t.equal(outcome.verdict, '403 host_not_allowed', what)
-      t.equal(outcome.seen.length, 0)
-      t.notMatch(outcome.text, new RegExp(`acme|globex|${ACME}|access_token`), 'and learns nothing')
-    }
-    const zero = await attack(
-      rig,
-      request([`Host: 0.0.0.0:${rig.port}`, `Origin: http://evil.com`], PATH, 'POST'),
-    )
-    t.match(zero.verdict, /^403/, 'the "0.0.0.0 day" of browsers')
-  },
-)
+// Ollama CVE-2024-28224
+t.test('the story of a rebound page: evil.com now resolves to 127.0.0.1, and reads nothing', async (t) => {
+  const rig = await start(t)
+  const host = `Host: evil.com:${rig.port}`
+  const origin = `Origin: http://evil.com:${rig.port}`
+  const page = ['Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors', 'Sec-Fetch-Dest: empty']
+  const steps: [string, string[], string, string][] = [
+    ['GET', page, PATH, 'a fetch, which to the browser is of the same origin'],
+    ['POST', [...page, origin, 'Content-Type: application/json'], PATH, 'a write'],
+    ['GET', ['Sec-Fetch-Site: none', 'Sec-Fetch-Mode: navigate'], '/_proxy/', 'a visit to the status page'],
+    ['GET', page, '/_proxy/status', 'the companies and their tokens'],
+    ['POST', [...page, origin], '/oauth/token', 'a token'],
+    ['GET', [], PATH, 'a browser without Fetch Metadata'],
+  ]
+  for (const [method, lines, path, what] of steps) {
+    const outcome = await attack(rig, request([host, ...lines], path, method))
+    t.equal(outcome.verdict, '403 host_not_allowed', what)
+    t.equal(outcome.seen.length, 0)
+    t.notMatch(outcome.text, new RegExp(`acme|globex|${ACME}|access_token`), 'and learns nothing')
+  }
+  const zero = await attack(
+    rig,
+    request([`Host: 0.0.0.0:${rig.port}`, `Origin: http://evil.com`], PATH, 'POST'),
+  )
+  t.match(zero.verdict, /^403/, 'the "0.0.0.0 day" of browsers')
+})
 
-t.test(
-  'a listener on every address is no way around the Host: its own address is, a rebound name is not',
-  async (t) => {
-    const rig = await start(t, { listen: '0.0.0.0:0', guard: { clientKeys: ['a-client-key-of-16'] } })
-    const key = 'Procore-Proxy-Key: a-client-key-of-16'
-    for (const host of words`evil.com 0.0.0.0 0.0.0.0:${rig.port} [::] 10.0.0.1 [::ffff:127.0.0.1]`) {
-      const { verdict, seen } = await attack(rig, request([`Host: ${host}`, key]))
-      t.equal(verdict, '403 host_not_allowed', host)
-      t.equal(seen.length, 0)
-    }
-    t.equal((await attack(rig, request(['Host: 127.0.0.1', key]))).verdict, '200')
-  },
-)
+t.test('a listener on every address is no way around the Host: a rebound name is refused', async (t) => {
+  const rig = await start(t, { listen: '0.0.0.0:0', guard: { clientKeys: ['a-client-key-of-16'] } })
+  const key = 'Procore-Proxy-Key: a-client-key-of-16'
+  for (const host of words`evil.com 0.0.0.0 0.0.0.0:${rig.port} [::] 10.0.0.1 [::ffff:127.0.0.1]`) {
+    const { verdict, seen } = await attack(rig, request([`Host: ${host}`, key]))
+    t.equal(verdict, '403 host_not_allowed', host)
+    t.equal(seen.length, 0)
+  }
+  t.equal((await attack(rig, request(['Host: 127.0.0.1', key]))).verdict, '200')
+})

@@ -109,18 +109,15 @@ t.test('A target with a control character, space, fragment or byte beyond ASCII 
   }
 })
 
-t.test(
-  'A path of nothing but nested escapes is judged in time that grows with its length alone',
-  async (t) => {
-    const nested = `/${'%25'.repeat(5000)}2e`
-    t.equal(
-      readTarget(nested, AUTHORITY).path,
-      nested,
-      'it decodes to many percent signs, which is no dot segment',
-    )
-    t.throws(() => readTarget(`/a/%${'25'.repeat(20_000)}2e/b`, AUTHORITY), invalid)
-  },
-)
+t.test('A path of nothing but nested escapes is judged in time linear in its length', async (t) => {
+  const nested = `/${'%25'.repeat(5000)}2e`
+  t.equal(
+    readTarget(nested, AUTHORITY).path,
+    nested,
+    'it decodes to many percent signs, which is no dot segment',
+  )
+  t.throws(() => readTarget(`/a/%${'25'.repeat(20_000)}2e/b`, AUTHORITY), invalid)
+})
 
 /** Decodes once, keeping what is no escape: deliberately another way than that of the source. */
 function decodeLeniently(text: string): string {
@@ -150,25 +147,22 @@ const escapes = words`% 2 5 e E f c 3b 00 %25 %2e %2F %5C %252e %32 %65`
 const piece = fc.constantFrom('.', '..', '/', ';', 'a', 'rest', '\\', ...escapes)
 const randomPath = fc.array(piece, { maxLength: 14 }).map((pieces) => `/${pieces.join('')}`)
 
-t.test(
-  'No accepted path holds a dot segment, backslash, NUL or leading double slash after any decoding',
-  async () => {
-    fc.assert(
-      fc.property(randomPath, (path) => {
-        let accepted = true
-        try {
-          const target = readTarget(path, AUTHORITY)
-          if (target.path !== path || target.query !== '') throw new Error('the bytes changed')
-        } catch (error) {
-          if ((error as { code?: string }).code !== 'request_invalid') throw error
-          accepted = false
-        }
-        return !accepted || oracle(path) === undefined
-      }),
-      { numRuns: 20_000 },
-    )
-  },
-)
+t.test('No accepted path decodes to a dot segment, backslash, NUL or leading double slash', async () => {
+  fc.assert(
+    fc.property(randomPath, (path) => {
+      let accepted = true
+      try {
+        const target = readTarget(path, AUTHORITY)
+        if (target.path !== path || target.query !== '') throw new Error('the bytes changed')
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'request_invalid') throw error
+        accepted = false
+      }
+      return !accepted || oracle(path) === undefined
+    }),
+    { numRuns: 20_000 },
+  )
+})
 
 t.test('A path without escapes is accepted exactly where nothing is wrong with it', async () => {
   const plain = fc.array(fc.constantFrom('.', '..', '/', ';', 'a', 'rest', '\\', '...'), { maxLength: 10 })
