@@ -1,6 +1,7 @@
 // The server as a whole: its own pages, and the order in which a request is judged.
 import t from 'tap'
 import { sendRaw, startRig } from './fixtures/proxy.ts'
+import { words } from './fixtures/words.ts'
 
 t.test('tools that insist on logging in get a placeholder, which opens nothing', async (t) => {
   const { fake, get, port } = await startRig(t)
@@ -91,12 +92,7 @@ t.test('a caller is judged by host and origin, then target, key, company and acc
 t.test('a listed origin may read refusals too', async (t) => {
   const origin = 'https://app.example'
   const { get } = await startRig(t, { settings: { guard: { allowedOrigins: [origin] } } })
-  for (const path of [
-    '/acme/rest/v1.0/me',
-    '/unknown/rest/v1.0/me',
-    '/_proxy/nothing',
-    '/oauth/token/info',
-  ]) {
+  for (const path of words`/acme/rest/v1.0/me /unknown/rest/v1.0/me /_proxy/nothing /oauth/token/info`) {
     const answer = await get(path, { headers: { origin } })
     t.equal(answer.headers['access-control-allow-origin'], origin, path)
   }

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { type Rig, startRig } from '../fixtures/proxy.ts'
 import { type RawRequest, startRawUpstream } from '../fixtures/raw-upstream.ts'
+import { words } from '../fixtures/words.ts'
 
 const INVALID = '400 request_invalid'
 const PATH = '/acme/rest/v1.0/echo'
@@ -18,7 +19,7 @@ const goneOn: string[] = []
 
 /** Sends the bytes, whose first request must be refused and not go up. */
 async function refused(t: Test, rig: Rig, bytes: string, what: string): Promise<void> {
-  const { verdict, seen, closed, rest, verdicts } = await attack(rig, bytes, { lingerMs: 30 })
+  const { verdict, seen, closed, rest, verdicts } = await attack(rig, bytes, { lingerMs: 1_000 })
   t.equal(verdict, INVALID, what)
   t.equal(rest, '')
   t.notOk(
@@ -52,28 +53,20 @@ t.test('CL.TE and TE.CL: Content-Length with Transfer-Encoding is refused in eit
 t.test('TE.TE: any Transfer-Encoding but exactly "chunked" is refused', async (t) => {
   const rig = await start(t)
   for (const value of [
-    'xchunked',
+    ...words`
+      xchunked identity chunked, ,chunked chunked;q=1 "chunked" 'chunked' chunke chunked\0 ch\xffunked
+      trailers deflate
+    `,
     'x chunked',
     'chunked, identity',
     'identity, chunked',
-    'identity',
     'gzip, chunked',
     'chunked, chunked',
-    'chunked,',
-    ',chunked',
-    'chunked;q=1',
     'chunked\t,x',
-    '"chunked"',
-    "'chunked'",
-    'chunke',
     'chunked\x0b',
     'chunked\x0c',
-    'chunked\0',
     'chunked\xa0',
-    'ch\xffunked',
     '',
-    'trailers',
-    'deflate',
   ]) {
     for (const more of [[], ['Content-Length: 5']]) {
       await refused(
@@ -227,7 +220,7 @@ t.test('chunks: extensions do not go up, huge or broken ones end the request', a
     const { verdicts, seen, closed } = await attack(rig, post(te), {
       later: [chunks + SMUGGLED],
       patienceMs: 1_000,
-      lingerMs: 30,
+      lingerMs: 1_000,
     })
     t.ok(closed, `${what}: the connection ends`)
     t.notMatch(verdicts.join(), '200', `${what}: no success`)
@@ -312,7 +305,7 @@ t.test('pipelined requests are each judged by themselves, and answered in order'
   )
   const broken = await attack(rig, `${keep('/acme/rest/v1.0/echo/ok')}${keep('/acme/rest/x y')}${SMUGGLED}`, {
     answers: 2,
-    lingerMs: 50,
+    lingerMs: 1_000,
   })
   t.ok(broken.closed, 'what is no request ends the connection')
   t.ok(

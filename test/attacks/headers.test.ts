@@ -3,33 +3,18 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { ACME, type Rig, startRig } from '../fixtures/proxy.ts'
+import { words } from '../fixtures/words.ts'
 
 const PATH = '/acme/rest/v1.0/echo'
 const start = (t: Test): Promise<Rig> => startRig(t, { fake: UNLIMITED! })
 
 /** Every name of CONTRACT section 5, with one of each wildcard. */
 const NEVER_UP = [
-  ...[
-    'Authorization',
-    'Cookie',
-    'Cookie2',
-    'Forwarded',
-    'X-Real-IP',
-    'Referer',
-    'TE',
-    'Trailer',
-    'Keep-Alive',
-  ],
+  ...words`Authorization Cookie Cookie2 Forwarded X-Real-IP Referer TE Trailer Keep-Alive`,
   ...['Proxy-Authorization', 'Proxy-Authenticate', 'Proxy-Connection', 'Proxy-Status', 'Proxy-Anything'],
   ...['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'X-Forwarded-Port', 'X-Forwarded-Uri'],
   ...['Sec-Fetch-Mode', 'Sec-Fetch-Dest', 'Sec-CH-UA', 'Sec-GPC', 'Sec-WebSocket-Key'],
-  ...[
-    'Procore-Proxy-Key',
-    'Procore-Proxy-Request',
-    'Procore-Proxy-Company',
-    'Procore-Proxy-X',
-    'HTTP2-Settings',
-  ],
+  ...words`Procore-Proxy-Key Procore-Proxy-Request Procore-Proxy-Company Procore-Proxy-X HTTP2-Settings`,
 ]
 const spellings = (name: string) => [
   name,

@@ -89,12 +89,9 @@ t.test('Without a key, or with those of two callers, nothing is told', async (t)
 
 t.test('A caller learns no other company from errors and status', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/rest/v1.0/me',
-    '/nowhere/rest/v1.0/me',
-    '/acme/rest/v1.0/x?company_id=1',
-    '/_proxy/status',
-  ]) {
+  for (const target of words`
+    /rest/v1.0/me /nowhere/rest/v1.0/me /acme/rest/v1.0/x?company_id=1 /_proxy/status
+  `) {
     const { text } = await call(rig, EXCEL, target)
     t.notMatch(text, new RegExp(`globex|${GLOBEX}`), target)
   }

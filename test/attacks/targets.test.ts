@@ -163,19 +163,14 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
     await refused(t, rig, target, INVALID)
   }
   for (const byte of [
-    '\0',
-    '\x01',
+    ...words`
+      \0 \x01 \x1f \x7f \xff \xc3\xa9 #x \x85
+    `,
     '\x0b',
     '\x0c',
-    '\x1f',
-    '\x7f',
     '\t',
     ' x',
     '\xa0',
-    '\xff',
-    '\xc3\xa9',
-    '#x',
-    '\x85',
     '\r',
   ]) {
     await refused(t, rig, `/acme/rest/v1.0/echo${byte}`, INVALID)
@@ -202,22 +197,10 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
 t.test('overlong and broken percent escapes in a path are refused', async (t) => {
   const rig = await start(t)
   for (const broken of [
-    '%c0%ae%c0%ae',
-    '%c0%af',
-    '%e0%80%af',
-    '%f0%80%80%af',
-    '%c1%9c',
-    '%fe',
-    '%ff',
-    '%ed%a0%80',
-    '%f4%90%80%80',
-    '%80',
-    '%',
-    '%2',
-    '%zz',
-    '%2g',
-    '%u002e',
-    '%-1',
+    ...words`
+      %c0%ae%c0%ae %c0%af %e0%80%af %f0%80%80%af %c1%9c %fe %ff %ed%a0%80 %f4%90%80%80 %80 % %2 %zz %2g %u002e
+      %-1
+    `,
     '% 2e',
   ]) {
     await refused(t, rig, `/acme/rest/v1.0/echo/${broken}/x`, INVALID)
@@ -240,7 +223,7 @@ t.test('very long targets and headers are refused quickly, and the connection do
     `GET /${'x'.repeat(1_000_000)}`,
     `${'G'.repeat(100_000)}`,
   ]) {
-    const { verdict, seen, closed } = await attack(rig, bytes, { lingerMs: 200 })
+    const { verdict, seen, closed } = await attack(rig, bytes, { lingerMs: 1_000 })
     t.match(verdict, /^(?:400 request_invalid|nothing)$/)
     t.ok(closed, 'closed')
     t.equal(seen.length, 0)
@@ -382,27 +365,7 @@ t.test('two callers whose targets look alike never share an upstream', async (t)
 t.test('what is not refused goes up once, as the bytes that were sent, for the company meant', async (t) => {
   const rig = await start(t)
   const piece = fc.constantFrom(
-    ...[
-      '/',
-      '//',
-      '.',
-      '..',
-      '%2e',
-      '%2E',
-      '%2f',
-      '%5c',
-      '\\',
-      ';',
-      '%25',
-      '25',
-      '%',
-      '?',
-      '&',
-      '=',
-      '#',
-      '@',
-      ':',
-    ],
+    ...words`/ // . .. %2e %2E %2f %5c \\ ; %25 25 % ? & = # @ :`,
     ...[
       'companies',
       'company_id',
@@ -455,12 +418,7 @@ t.test('headers that would change path or method for a server do not go up, howe
     t.equal(verdict, '200')
     t.notMatch(seen[0]?.rawHeaders.join('\n'), /999/, name)
   }
-  for (const name of [
-    'X-HTTP-Method-Override',
-    'X-HTTP-Method',
-    'X-Method-Override',
-    'X_Http_Method_Override',
-  ]) {
+  for (const name of words`X-HTTP-Method-Override X-HTTP-Method X-Method-Override X_Http_Method_Override`) {
     const { verdict, seen } = await attack(rig, getOf('/acme/rest/v1.0/echo', `${name}: DELETE`))
     t.equal(verdict, '403 access_denied', `a read with ${name}`)
     t.equal(seen.length, 0)

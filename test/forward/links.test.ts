@@ -41,38 +41,20 @@ t.test('URLs of the API origin come to the proxy, with the caller’s prefix', a
 
 t.test('URLs of any other origin stay as they are', async (t) => {
   for (const reference of [
-    'https://api.procore.com.evil.example/x',
-    'https://api.procore.comx',
-    'https://api.procore.com@evil.example/x',
-    'https://api.procore.com:443@evil.example/',
-    'https://api.procore.com:x@evil.example/',
-    'https://user@api.procore.com/x',
-    'https://user:pw@api.procore.com/x',
-    'https://:pw@api.procore.com/x',
-    'https://api.procore.com:8443/x',
-    'https://api.procore.com:99999/x',
-    'https://api.procore.com./x',
-    'https://login.procore.com/x',
-    'http://api.procore.com/x',
-    'ftp://api.procore.com/x',
-    'javascript://api.procore.com/%0aalert(1)',
-    'mailto:a@api.procore.com',
-    'https:/api.procore.com/x',
-    'https:api.procore.com/x',
-    'https://',
-    '//',
-    '///api.procore.com/x',
-    '//evil.example/x',
-    '/\\evil.example/x',
-    '/\\api.procore.com/x',
-    '\\\\api.procore.com\\x',
-    'https:\\\\api.procore.com\\x',
-    'https://api.procore.com\\@evil.example/x',
-    'https://api.procore.com\\.evil.example/x',
-    'https://api.procore.com:443\\@evil.example/x',
-    'https://[bad/x',
+    ...words`
+      https://api.procore.com.evil.example/x https://api.procore.comx https://api.procore.com@evil.example/x
+      https://api.procore.com:443@evil.example/ https://api.procore.com:x@evil.example/
+      https://user@api.procore.com/x https://user:pw@api.procore.com/x https://:pw@api.procore.com/x
+      https://api.procore.com:8443/x https://api.procore.com:99999/x https://api.procore.com./x
+      https://login.procore.com/x http://api.procore.com/x ftp://api.procore.com/x
+      javascript://api.procore.com/%0aalert(1) mailto:a@api.procore.com https:/api.procore.com/x
+      https:api.procore.com/x https:// // ///api.procore.com/x //evil.example/x /\\evil.example/x
+      /\\api.procore.com/x \\\\api.procore.com\\x https:\\\\api.procore.com\\x
+      https://api.procore.com\\@evil.example/x https://api.procore.com\\.evil.example/x
+      https://api.procore.com:443\\@evil.example/x https://[bad/x
+      https://storage.example/file?next=https://api.procore.com/x
+    `,
     ' https://api.procore.com/x',
-    'https://storage.example/file?next=https://api.procore.com/x',
   ]) {
     t.equal(rewriteUrl(reference, API, PREFIXED), reference, reference)
     t.equal(rewriteUrl(reference, API, BARE), reference, reference)
@@ -139,17 +121,7 @@ t.test('A hostile Link takes no time', async (t) => {
 
 t.test('Whatever comes: only what led to the API is changed, and then it leads to the proxy', async () => {
   const piece = fc.constantFrom(
-    ...[
-      'https:',
-      'HTTPS:',
-      'http:',
-      '/',
-      '//',
-      '\\\\',
-      'api.procore.com',
-      'API.PROCORE.COM',
-      '.evil.example',
-    ],
+    ...words`https: HTTPS: http: / // \\\\ api.procore.com API.PROCORE.COM .evil.example`,
     ...['@', ':443', ':80', ':', '?', '#', '.', '..', 'x', '%2e', ' ', '\t'],
   )
   fc.assert(
@@ -193,29 +165,19 @@ t.test('the URL of a file becomes the proxy’s own', async (t) => {
 
 t.test('everything else stays', async (t) => {
   for (const value of [
+    ...words`
+      https:// https://storage.procore.com/\u0085 https://storage.procore.com\\x
+      https://storage.procore.com/a\\b //storage.procore.com/a http://storage.procore.com/a
+      ftp://storage.procore.com/a https:/storage.procore.com/a https://api.procore.com/rest/v1.0/me
+      https://login.procore.com/x https://sandbox.procore.com/x https://evilprocore.com/x
+      https://procore.com.evil.example/x https://procore.com@evil.example/x https://user@storage.procore.com/x
+      https://storage.procore.com:443/x https://storage.procore.com./x
+      https://evil.example/x?https://storage.procore.com/ https://s3.amazonaws.com/x
+    `,
     '',
-    'https://',
     'see https://storage.procore.com/a',
     'https://storage.procore.com/a b',
     'https://storage.procore.com/a\n',
-    'https://storage.procore.com/\u0085',
-    'https://storage.procore.com\\x',
-    'https://storage.procore.com/a\\b',
-    '//storage.procore.com/a',
-    'http://storage.procore.com/a',
-    'ftp://storage.procore.com/a',
-    'https:/storage.procore.com/a',
-    'https://api.procore.com/rest/v1.0/me',
-    'https://login.procore.com/x',
-    'https://sandbox.procore.com/x',
-    'https://evilprocore.com/x',
-    'https://procore.com.evil.example/x',
-    'https://procore.com@evil.example/x',
-    'https://user@storage.procore.com/x',
-    'https://storage.procore.com:443/x',
-    'https://storage.procore.com./x',
-    'https://evil.example/x?https://storage.procore.com/',
-    'https://s3.amazonaws.com/x',
   ]) {
     t.equal(rewrite(value), undefined, JSON.stringify(value))
   }

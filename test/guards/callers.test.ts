@@ -71,40 +71,13 @@ function mayBeCalled(value: string): boolean {
 
 t.test('Nothing outside the list passes, whatever the Host is made of', async (t) => {
   const pieces = fc.constantFrom(
+    ...words`localhost LOCALHOST 127 0 1 255 256 01 0x7f 127.0.0.1 [::1] [ ] ::`,
     ...[
-      'localhost',
-      'LOCALHOST',
-      '127',
-      '0',
-      '1',
-      '255',
-      '256',
-      '01',
-      '0x7f',
-      '127.0.0.1',
-      '[::1]',
-      '[',
-      ']',
-      '::',
-    ],
-    ...[
-      '.',
-      '.',
-      '.',
-      ':',
-      ':80',
-      '@',
+      ...words`
+        . . . : :80 @ , evil com proxy.example - \0 %2e / [::]
+      `,
       ' ',
-      ',',
-      'evil',
-      'com',
-      'proxy.example',
-      '-',
-      '\0',
       '\t',
-      '%2e',
-      '/',
-      '[::]',
     ],
   )
   const octets = fc.array(fc.oneof(fc.nat(300).map(String), fc.constant('127')), {

@@ -17,12 +17,7 @@ const LOCAL: Environment = {
 }
 
 t.test('a name in the environment’s domain serves files, by https', async (t) => {
-  for (const host of [
-    'procore.com',
-    'storage.procore.com',
-    'a.b-c.procore.com',
-    'xn--bcher-kva.procore.com',
-  ]) {
+  for (const host of words`procore.com storage.procore.com a.b-c.procore.com xn--bcher-kva.procore.com`) {
     t.equal(fileOrigin(host, PRODUCTION), `https://${host}`)
   }
   t.equal(fileOrigin('Storage.PROCORE.com', PRODUCTION), 'https://storage.procore.com', 'in one spelling')

@@ -8,6 +8,7 @@ import {
   optionsAnswer,
   readHost,
 } from '../../src/guards/headers.ts'
+import { words } from '../fixtures/words.ts'
 
 const invalid = { name: 'ProxyError', code: 'request_invalid' }
 
@@ -37,57 +38,21 @@ t.test('A Host is read in lower case, without its trailing dot, its port apart',
 
 t.test('Anything that is not exactly host[:port] is refused', async (t) => {
   const values = [
+    ...words`
+      . :80 localhost:0 localhost:080 localhost:65536 localhost:99999 localhost:123456 localhost:http
+      localhost:80:80 localhost:-1 localhost:+80 127.0.0.1:evil.com user@localhost localhost@evil.com
+      user:pw@localhost:80 localhost,localhost localhost/x localhost?x localhost#x localhost\\x
+      http://localhost %6cocalhost localhost%00 localhost\0 ::1 [::1 ::1] [] [::1]x [::1]. [::1]:: localhost::
+      localhost:80: [::1]:80: : [fe80::1%eth0] [localhost] [[::1]] loc\u212alhost \u212a ﬂ löcalhost *
+      *.localhost
+    `,
     '',
-    '.',
-    ':80',
-    'localhost:0',
-    'localhost:080',
-    'localhost:65536',
-    'localhost:99999',
-    'localhost:123456',
-    'localhost:http',
-    'localhost:80:80',
-    'localhost:-1',
-    'localhost:+80',
-    '127.0.0.1:evil.com',
-    'user@localhost',
-    'localhost@evil.com',
-    'user:pw@localhost:80',
     'local host',
     ' localhost',
     'localhost ',
     'localhost\t',
     'localhost\n',
     'localhost, evil.com',
-    'localhost,localhost',
-    'localhost/x',
-    'localhost?x',
-    'localhost#x',
-    'localhost\\x',
-    'http://localhost',
-    '%6cocalhost',
-    'localhost%00',
-    'localhost\0',
-    '::1',
-    '[::1',
-    '::1]',
-    '[]',
-    '[::1]x',
-    '[::1].',
-    '[::1]::',
-    'localhost::',
-    'localhost:80:',
-    '[::1]:80:',
-    ':',
-    '[fe80::1%eth0]',
-    '[localhost]',
-    '[[::1]]',
-    'loc\u212alhost',
-    '\u212a',
-    'ﬂ',
-    'löcalhost',
-    '*',
-    '*.localhost',
   ]
   for (const value of values) t.throws(() => readHost(['Host', value], '1.1'), invalid, JSON.stringify(value))
 })

@@ -177,12 +177,11 @@ t.test('No way of choosing a company lets another id through in the header', asy
 
 t.test('Ids that a request names twice the same are fine', async (t) => {
   for (const [way, request] of waysToAcme) {
-    for (const path of [
-      '/rest/v1.0/companies/7656/x?company_id=7656',
-      '/rest/v1.0/companies/7656;v=1/x?company_id[]=7656&company_id=&q=company_id',
-      '/rest/v1.0/companies/me',
-      '/rest/x?filters[company_id]=999&x=%zz',
-    ]) {
+    for (const path of words`
+      /rest/v1.0/companies/7656/x?company_id=7656
+      /rest/v1.0/companies/7656;v=1/x?company_id[]=7656&company_id=&q=company_id /rest/v1.0/companies/me
+      /rest/x?filters[company_id]=999&x=%zz
+    `) {
       t.equal(request(path).name, 'acme', `${way}: ${path}`)
     }
   }
@@ -487,18 +486,13 @@ t.test('"*" serves every canonical id that no company has', async (t) => {
   t.equal(companyOfId(table, '7656')?.name, 'acme', 'a configured id stays with its company')
   t.equal(companyOfId(table, '99999999999999999999')?.id, '99999999999999999999', 'twenty digits')
   for (const id of [
+    ...words`
+      0 07 +7 acme 1e3 ٣ 999999999999999999999 *
+    `,
     '',
-    '0',
-    '07',
-    '+7',
     ' 7',
     '7 ',
     '7\n',
-    'acme',
-    '1e3',
-    '٣',
-    '999999999999999999999',
-    '*',
   ]) {
     t.equal(companyOfId(table, id), undefined, JSON.stringify(id))
   }
