@@ -1,48 +1,46 @@
 // The server as a whole: its own pages, and the order in which a request is judged.
 import t from 'tap'
 import { sendRaw, startRig } from './fixtures/proxy.ts'
+import { words } from './fixtures/words.ts'
 
-t.test(
-  'tools that insist on logging in get a placeholder, which opens nothing and is never sent on',
-  async (t) => {
-    const { fake, get, port } = await startRig(t)
-    fake.journal.clear()
-    for (const path of ['/oauth/token', '/acme/oauth/token', '/oauth/token?grant_type=password']) {
-      const form = await get(path, {
-        method: 'POST',
-        headers: { 'content-type': 'application/x-www-form-urlencoded' },
-        body: 'grant_type=client_credentials&client_id=made&client_secret=up',
-      })
-      t.equal(form.status, 200, path)
-      t.match(form.json, {
-        access_token: 'procore-proxy-placeholder',
-        token_type: 'bearer',
-        expires_in: 7200,
-      })
-      t.match(form.headers, { 'cache-control': 'no-store', 'content-type': /^application\/json/ })
-    }
-    const login = new FormData()
-    login.set('grant_type', 'authorization_code')
-    const multipart = await fetch(`http://127.0.0.1:${port}/oauth/token`, { method: 'POST', body: login })
-    t.equal(multipart.status, 200, 'multipart')
-    const json = await get('/oauth/token', {
+t.test('tools that insist on logging in get a placeholder, which opens nothing', async (t) => {
+  const { fake, get, port } = await startRig(t)
+  fake.journal.clear()
+  for (const path of ['/oauth/token', '/acme/oauth/token', '/oauth/token?grant_type=password']) {
+    const form = await get(path, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: 'Basic bWFkZTp1cA==' },
-      body: '{broken',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: 'grant_type=client_credentials&client_id=made&client_secret=up',
     })
-    t.equal(json.status, 200, 'whatever the body is')
-    t.match((await get('/oauth/token/info')).json, { expires_in_seconds: 7200, scopes: [] })
-    t.equal((await get('/oauth/revoke', { method: 'POST', body: 'token=x' })).status, 200)
-    t.equal(fake.journal.entries.length, 0)
-    const used = await get('/acme/rest/v1.0/echo', {
-      headers: { authorization: 'Bearer procore-proxy-placeholder' },
+    t.equal(form.status, 200, path)
+    t.match(form.json, {
+      access_token: 'procore-proxy-placeholder',
+      token_type: 'bearer',
+      expires_in: 7200,
     })
-    t.notMatch(used.text, 'placeholder', 'the placeholder is dropped on the way up')
-    t.equal((await get('/unknown/oauth/token', { method: 'POST' })).status, 200, 'and tells of no company')
-    t.equal((await get('/oauth/token')).status, 404, 'only POST')
-    t.equal((await get('/oauth/authorize')).headers['procore-proxy-error'], 'route_unknown')
-  },
-)
+    t.match(form.headers, { 'cache-control': 'no-store', 'content-type': /^application\/json/ })
+  }
+  const login = new FormData()
+  login.set('grant_type', 'authorization_code')
+  const multipart = await fetch(`http://127.0.0.1:${port}/oauth/token`, { method: 'POST', body: login })
+  t.equal(multipart.status, 200, 'multipart')
+  const json = await get('/oauth/token', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: 'Basic bWFkZTp1cA==' },
+    body: '{broken',
+  })
+  t.equal(json.status, 200, 'whatever the body is')
+  t.match((await get('/oauth/token/info')).json, { expires_in_seconds: 7200, scopes: [] })
+  t.equal((await get('/oauth/revoke', { method: 'POST', body: 'token=x' })).status, 200)
+  t.equal(fake.journal.entries.length, 0)
+  const used = await get('/acme/rest/v1.0/echo', {
+    headers: { authorization: 'Bearer procore-proxy-placeholder' },
+  })
+  t.notMatch(used.text, 'placeholder', 'the placeholder is dropped on the way up')
+  t.equal((await get('/unknown/oauth/token', { method: 'POST' })).status, 200, 'and tells of no company')
+  t.equal((await get('/oauth/token')).status, 404, 'only POST')
+  t.equal((await get('/oauth/authorize')).headers['procore-proxy-error'], 'route_unknown')
+})
 
 t.test('health says up or down to every caller and every Host', async (t) => {
   const { port } = await startRig(t, {
@@ -65,44 +63,36 @@ t.test('health says up or down to every caller and every Host', async (t) => {
   t.match(head, /\r\n\r\n$/)
 })
 
-t.test(
-  'a caller is judged by its host and origin, then its target, its key, the company and access',
-  async (t) => {
-    const { get, fake } = await startRig(t, {
-      settings: {
-        companies: { acme: { id: '7656', serviceAccount: 'app', access: 'read-only' } },
-        guard: { clientKeys: ['the-key-of-a-test'] },
-      },
-    })
-    fake.journal.clear()
-    const all = { host: 'evil.com', origin: 'http://evil.com.evil' }
-    const key = { 'procore-proxy-key': 'the-key-of-a-test' }
-    const order: [string, Record<string, string>, string][] = [
-      ['/unknown/rest/..%2fx', all, 'host_not_allowed'],
-      ['/unknown/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
-      ['/unknown/rest/..%2fx', {}, 'request_invalid'],
-      ['/unknown/rest/x', {}, 'key_required'],
-      ['/unknown/rest/x', key, 'company_unknown'],
-      ['/acme/rest/x', key, 'access_denied'],
-    ]
-    for (const [path, headers, code] of order) {
-      const answer = await get(path, { method: 'DELETE', headers })
-      t.equal(answer.headers['procore-proxy-error'], code)
-      t.equal(answer.json.code, code)
-    }
-    t.equal(fake.journal.entries.length, 0)
-  },
-)
+t.test('a caller is judged by host and origin, then target, key, company and access', async (t) => {
+  const { get, fake } = await startRig(t, {
+    settings: {
+      companies: { acme: { id: '7656', serviceAccount: 'app', access: 'read-only' } },
+      guard: { clientKeys: ['the-key-of-a-test'] },
+    },
+  })
+  fake.journal.clear()
+  const all = { host: 'evil.com', origin: 'http://evil.com.evil' }
+  const key = { 'procore-proxy-key': 'the-key-of-a-test' }
+  const order: [string, Record<string, string>, string][] = [
+    ['/unknown/rest/..%2fx', all, 'host_not_allowed'],
+    ['/unknown/rest/..%2fx', { ...all, host: 'localhost' }, 'origin_not_allowed'],
+    ['/unknown/rest/..%2fx', {}, 'request_invalid'],
+    ['/unknown/rest/x', {}, 'key_required'],
+    ['/unknown/rest/x', key, 'company_unknown'],
+    ['/acme/rest/x', key, 'access_denied'],
+  ]
+  for (const [path, headers, code] of order) {
+    const answer = await get(path, { method: 'DELETE', headers })
+    t.equal(answer.headers['procore-proxy-error'], code)
+    t.equal(answer.json.code, code)
+  }
+  t.equal(fake.journal.entries.length, 0)
+})
 
 t.test('a listed origin may read refusals too', async (t) => {
   const origin = 'https://app.example'
   const { get } = await startRig(t, { settings: { guard: { allowedOrigins: [origin] } } })
-  for (const path of [
-    '/acme/rest/v1.0/me',
-    '/unknown/rest/v1.0/me',
-    '/_proxy/nothing',
-    '/oauth/token/info',
-  ]) {
+  for (const path of words`/acme/rest/v1.0/me /unknown/rest/v1.0/me /_proxy/nothing /oauth/token/info`) {
     const answer = await get(path, { headers: { origin } })
     t.equal(answer.headers['access-control-allow-origin'], origin, path)
   }

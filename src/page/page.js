@@ -9,6 +9,8 @@ const AGAIN_MS = 3_000
 
 let source
 let watchdog
+/** What arrived while a button of the mouse is pressed. */
+let held
 
 function connect() {
   clearTimeout(watchdog)
@@ -17,7 +19,9 @@ function connect() {
   const on = (name, show) =>
     source.addEventListener(name, ({ data }) => {
       watch(SILENCE_MS)
-      show(JSON.parse(data))
+      const act = () => show(JSON.parse(data))
+      if (held) held.push(act)
+      else act()
     })
   on('hello', ({ status, series, requests, keepsBodies }) => {
     showConnection(true, 'Live')
@@ -51,6 +55,21 @@ function showConnection(isLive, text) {
   setText(connection.querySelector('.text'), text)
 }
 
+/** Nothing may move while a button is pressed: a browser drops a click that ends on another row than it began on. */
+function holdWhilePressed() {
+  addEventListener('pointerdown', ({ button }) => {
+    if (button === 0) held ??= []
+  })
+  const release = () => {
+    const acts = held ?? []
+    held = undefined
+    for (const act of acts) act()
+  }
+  // The click comes right after this event.
+  for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => setTimeout(release))
+}
+
+holdWhilePressed()
 startFilters()
 at('close').addEventListener('click', () => at('detail').close())
 connect()

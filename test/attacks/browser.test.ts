@@ -44,7 +44,7 @@ async function newPage(t: Test) {
 const start = (t: Test): Promise<Rig> => startRig(t, { fake: UNLIMITED! })
 
 t.test(
-  'Speculation rules of a foreign page reach the API by neither prefetch nor prerender',
+  'Speculation rules of a foreign page reach the API neither by prefetch nor prerender',
   { skip },
   async (t) => {
     const rig = await start(t)

@@ -7,6 +7,7 @@ import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attack
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type RigOptions, settingsFor, startRig } from '../fixtures/proxy.ts'
 import { startRawUpstream } from '../fixtures/raw-upstream.ts'
+import { words } from '../fixtures/words.ts'
 
 /** Made to be found again wherever they turn up. */
 const CLIENT = { clientId: 'leak-client-id', clientSecret: 'L3ak/cl1ent+s3cret=="x' }
@@ -45,240 +46,221 @@ function holdsNone(t: Test, texts: Readonly<Record<string, string>>, secrets: re
   }
 }
 
-t.test(
-  'a redirect is passed on, never followed: the bearer stays with the API (Go CVE-2023-45289, Deno CVE-2025-21620)',
-  async (t) => {
-    const thief = await startRawUpstream(
-      t,
-      (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
-    )
-    const rig = await startRig(t, { fake: UNLIMITED! })
-    const locations = [
-      `${thief.url}/steal`,
-      `//${new URL(thief.url).host}/steal`,
-      `${rig.fake.storageUrl}/fas/api/v5/files/1.pdf`,
-      `${rig.fake.apiUrl}@${new URL(thief.url).host}/steal`,
-      `/\\${new URL(thief.url).host}/steal`,
-      `${rig.fake.apiUrl}/rest/v1.0/me`,
-    ]
-    for (const status of [300, 301, 302, 303, 305, 307, 308]) {
-      for (const location of locations) {
-        for (const method of ['GET', 'POST', 'DELETE']) {
-          rig.fake.faults.clear()
-          rig.fake.faults.api.push({
-            match: '/rest/v1.0/moved',
-            status,
-            headers: { Location: location, Refresh: `0; url=${thief.url}` },
-            body: 'moved',
-          })
-          const outcome = await attack(
-            rig,
-            head(
-              `${method} /acme/rest/v1.0/moved HTTP/1.1`,
-              'Host: localhost',
-              'Connection: close',
-              'Content-Length: 0',
-            ),
-          )
-          t.equal(outcome.verdict, `${status}`)
-          t.equal(outcome.seen.length, 1, 'sent once')
-          t.notMatch(outcome.text, /bearer/i)
-          if (location.startsWith(thief.url)) t.strictSame(outcome.answers[0]?.values('location'), [location])
-        }
-      }
-    }
-    t.equal(thief.requests.length, 0, 'the other origin saw nothing')
-    t.equal(rig.fake.journal.storage().length, 0, 'nor did the file host')
-  },
-)
-
-t.test(
-  'no Host, target or header of a caller sends the bearer elsewhere (SSRF; Entra PR #3794’s class)',
-  async (t) => {
-    const thief = await startRawUpstream(
-      t,
-      (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
-    )
-    const rig = await startRig(t, { fake: UNLIMITED! })
-    const { host, port } = new URL(thief.url)
-    for (const bytes of [
-      getOf(`${thief.url}/acme/rest/v1.0/me`),
-      head('GET /acme/rest/v1.0/me HTTP/1.1', `Host: ${host}`, 'Connection: close'),
-      head(`GET ${thief.url}/acme/rest/v1.0/me HTTP/1.1`, `Host: ${host}`, 'Connection: close'),
-      getOf(`//${host}/rest/v1.0/me`),
-      getOf(`/acme/rest/@${host}/`),
-      getOf(`/acme/rest/v1.0/http://${host}/`),
-      getOf(`/${host}/rest/v1.0/me`),
-      getOf(`/acme/rest/v1.0/me?url=${thief.url}`),
-      getOf(
-        '/acme/rest/v1.0/me',
-        `X-Forwarded-Host: ${host}`,
-        `Forwarded: host=${host}`,
-        `X-Original-URL: ${thief.url}`,
-        `X-Rewrite-URL: ${thief.url}`,
-      ),
-      getOf(
-        '/acme/rest/v1.0/me',
-        `Procore-Proxy-Upstream: ${thief.url}`,
-        `Procore-Proxy-Environment: sandbox`,
-      ),
-      getOf(`/_proxy/files/${host}/steal`),
-      getOf(`/acme/_proxy/files/${host}/steal`),
-      getOf(`/acme/_proxy/files/127.0.0.1:${port}/steal`),
-      getOf(`/acme/_proxy/files/${host}%2fsteal`),
-      head(`CONNECT ${host} HTTP/1.1`, `Host: ${host}`),
-    ]) {
-      const { text } = await attack(rig, bytes, { patienceMs: 1_000 })
-      t.notMatch(text, new RegExp(rig.fake.issuedTokens().join('|')))
-    }
-    t.equal(thief.requests.length, 0)
-    for (const entry of rig.fake.journal.api()) t.equal(entry.headers['host'], new URL(rig.fake.apiUrl).host)
-  },
-)
-
-t.test(
-  'a login server that redirects does not get the secret sent on (307 and 308 keep method and body)',
-  async (t) => {
-    const thief = await startRawUpstream(
-      t,
-      (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
-    )
-    for (const status of [301, 302, 303, 307, 308]) {
-      const rig = await startRig(t, {
-        fake: UNLIMITED!,
-        cold: true,
-        before: (fake) => {
-          fake.faults.token = { status, headers: { Location: `${thief.url}/oauth/token` }, body: '' }
-        },
-      })
-      while (!rig.logText().includes('token request failed')) await sleep(5)
-      await sleep(50)
-      const outcome = await attack(rig, getOf('/acme/rest/v1.0/me'), { patienceMs: 100 })
-      t.match(outcome.verdict, /^(?:nothing|50[23] (?:token_unavailable|credentials_rejected))$/, `${status}`)
-      t.equal(outcome.seen.length, 0, 'no token, no request')
-      holdsNone(t, { answer: outcome.text, log: rig.logText() }, ['demo-secret'])
-    }
-    t.equal(thief.requests.length, 0)
-  },
-)
-
-t.test(
-  'everything fails at trace level, and neither log nor responses contain a secret, token, key or signature',
-  async (t) => {
-    const rig = await startRig(t, {
-      fake: FAKE,
-      logLevel: 'trace',
-      settings: {
-        serviceAccounts: { app: CLIENT },
-        guard: { clientKeys: KEYS },
-        upstream: { responseTimeout: '500ms', connections: 2, maxQueued: 1, retries: 0 },
-        rateLimit: { whenExhausted: 'reject', maxWait: '1s' },
-      },
-    })
-    const { fake } = rig
-    const key = `Procore-Proxy-Key: ${KEYS[0]}`
-    const answers: string[] = []
-    const say = async (bytes: string): Promise<Outcome> => {
-      const outcome = await attack(rig, bytes, { patienceMs: 1_200 })
-      answers.push(outcome.text)
-      return outcome
-    }
-    const call = (path: string, ...lines: string[]) => say(getOf(path, key, ...lines))
-    const sig = 'l3ak-signature-of-a-file'
-    const secrets = [
-      CLIENT.clientSecret,
-      ...KEYS,
-      sig,
-      'l3ak-callers-own-bearer',
-      'l3ak-callers-cookie',
-      'l3ak-body-of-token',
-    ]
-    t.equal((await call('/acme/rest/v1.0/me')).verdict, '200')
-    await call(
-      `/acme/rest/v1.0/files/1?sig=${sig}&X-Amz-Signature=${sig}&access_token=${sig}`,
-      'Authorization: Bearer l3ak-callers-own-bearer',
-      'Cookie: a=l3ak-callers-cookie',
-    )
-    await call(`/nowhere?sig=${sig}`, 'Referer: http://x/?sig=l3ak-callers-cookie')
-    await call(`/acme/rest/../x?sig=${sig};x=${sig}&${sig}=1`.replace(`&${sig}=1`, ''))
-    await call(`/acme/rest/v1.0/x?company_id=999&sig=${sig}`)
-    await say(getOf(`/acme/rest/v1.0/me?sig=${sig}`, `Procore-Proxy-Key: ${KEYS[0]}wrong`))
-    await say(getOf('/acme/rest/v1.0/me', key, `Procore-Proxy-Key: ${KEYS[1]}`))
-    await say(
-      getOf(
-        '/acme/rest/v1.0/me',
-        key,
-        `Origin: http://evil.com`,
-        'Authorization: Bearer l3ak-callers-own-bearer',
-      ),
-    )
-    await say(`GET /acme/rest/v1.0/me?sig=${sig} HTTP/1.1\r\nHost: localhost\r\n${key}\r\nbad header\r\n\r\n`)
-    await say(`GET /${'x'.repeat(40_000)}?sig=${sig} HTTP/1.1\r\nHost: localhost\r\n${key}\r\n\r\n`)
-    const faults = [
-      () => fake.faults.reset('before'),
-      () => fake.faults.reset('mid-body'),
-      () => fake.faults.hang('before'),
-      () => fake.faults.unauthorized(),
-      () => fake.faults.notConnected(),
-      () => fake.faults.rateLimited(1),
-      () => fake.faults.unavailable(1),
-      () => void fake.faults.api.push({ raw: 'rubbish\r\n\r\n' }),
-      () => void fake.faults.api.push({ raw: `HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n` }),
-      () =>
-        void fake.faults.api.push({
-          status: 302,
-          headers: { Location: `https://s3.example/x?sig=${sig}`, 'Set-Cookie': `s=${sig}` },
-          body: '',
-        }),
-    ]
-    for (const fault of faults) {
-      fake.faults.clear()
-      fault()
-      const outcome = await call('/acme/rest/v1.0/projects', 'Authorization: Bearer l3ak-callers-own-bearer')
-      // Procore's own Location is for the caller; it must not get into the log.
-      if (outcome.answers[0]?.status === 302) answers.pop()
-    }
-    fake.faults.clear()
-    fake.faults.hang('before')
-    answers.push(
-      ...(
-        await Promise.all(
-          Array.from({ length: 8 }, () =>
-            attack(rig, getOf('/acme/rest/v1.0/me', key), { patienceMs: 1_200 }),
+// Go CVE-2023-45289, Deno CVE-2025-21620
+t.test('a redirect is passed on, never followed: the bearer stays with the API', async (t) => {
+  const thief = await startRawUpstream(
+    t,
+    (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
+  )
+  const rig = await startRig(t, { fake: UNLIMITED! })
+  const locations = [
+    `${thief.url}/steal`,
+    `//${new URL(thief.url).host}/steal`,
+    `${rig.fake.storageUrl}/fas/api/v5/files/1.pdf`,
+    `${rig.fake.apiUrl}@${new URL(thief.url).host}/steal`,
+    `/\\${new URL(thief.url).host}/steal`,
+    `${rig.fake.apiUrl}/rest/v1.0/me`,
+  ]
+  for (const status of [300, 301, 302, 303, 305, 307, 308]) {
+    for (const location of locations) {
+      for (const method of ['GET', 'POST', 'DELETE']) {
+        rig.fake.faults.clear()
+        rig.fake.faults.api.push({
+          match: '/rest/v1.0/moved',
+          status,
+          headers: { Location: location, Refresh: `0; url=${thief.url}` },
+          body: 'moved',
+        })
+        const outcome = await attack(
+          rig,
+          head(
+            `${method} /acme/rest/v1.0/moved HTTP/1.1`,
+            'Host: localhost',
+            'Connection: close',
+            'Content-Length: 0',
           ),
         )
-      ).map(({ text }) => text),
-    )
-    fake.faults.clear()
-    fake.faults.token = { status: 500, body: '{"access_token":"l3ak-body-of-token"}' }
-    fake.revokeTokens()
-    await call('/acme/rest/v1.0/me')
-    fake.faults.token = { status: 200, body: '<html>l3ak-body-of-token</html>' }
-    fake.revokeTokens()
-    await call('/acme/rest/v1.0/me')
-    fake.faults.token = undefined
-    await rig.reload(
-      settingsFor(fake, {
-        serviceAccounts: { app: { ...CLIENT, clientSecret: `${CLIENT.clientSecret}2` } },
-        guard: { clientKeys: KEYS },
-      }),
-    )
-    await call('/acme/rest/v1.0/me')
-    for (const path of [
-      '/_proxy/health/live',
-      '/_proxy/status',
-      '/_proxy/metrics',
-      '/_proxy/',
-      '/oauth/token',
-      '/oauth/token/info',
-    ]) {
-      answers.push((await attack(rig, getOf(path, key), { patienceMs: 500 })).text)
+        t.equal(outcome.verdict, `${status}`)
+        t.equal(outcome.seen.length, 1, 'sent once')
+        t.notMatch(outcome.text, /bearer/i)
+        if (location.startsWith(thief.url)) t.strictSame(outcome.answers[0]?.values('location'), [location])
+      }
     }
-    t.ok(fake.issuedTokens().length > 0)
-    t.ok(rig.log().length > 20, 'the log said much')
-    holdsNone(t, { log: rig.logText(), answers: answers.join('\n') }, [...secrets, ...fake.issuedTokens()])
-  },
-)
+  }
+  t.equal(thief.requests.length, 0, 'the other origin saw nothing')
+  t.equal(rig.fake.journal.storage().length, 0, 'nor did the file host')
+})
+
+// SSRF; Entra PR #3794’s class
+t.test('no Host, target or header of a caller sends the bearer elsewhere', async (t) => {
+  const thief = await startRawUpstream(
+    t,
+    (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
+  )
+  const rig = await startRig(t, { fake: UNLIMITED! })
+  const { host, port } = new URL(thief.url)
+  for (const bytes of [
+    getOf(`${thief.url}/acme/rest/v1.0/me`),
+    head('GET /acme/rest/v1.0/me HTTP/1.1', `Host: ${host}`, 'Connection: close'),
+    head(`GET ${thief.url}/acme/rest/v1.0/me HTTP/1.1`, `Host: ${host}`, 'Connection: close'),
+    getOf(`//${host}/rest/v1.0/me`),
+    getOf(`/acme/rest/@${host}/`),
+    getOf(`/acme/rest/v1.0/http://${host}/`),
+    getOf(`/${host}/rest/v1.0/me`),
+    getOf(`/acme/rest/v1.0/me?url=${thief.url}`),
+    getOf(
+      '/acme/rest/v1.0/me',
+      `X-Forwarded-Host: ${host}`,
+      `Forwarded: host=${host}`,
+      `X-Original-URL: ${thief.url}`,
+      `X-Rewrite-URL: ${thief.url}`,
+    ),
+    getOf('/acme/rest/v1.0/me', `Procore-Proxy-Upstream: ${thief.url}`, `Procore-Proxy-Environment: sandbox`),
+    getOf(`/_proxy/files/${host}/steal`),
+    getOf(`/acme/_proxy/files/${host}/steal`),
+    getOf(`/acme/_proxy/files/127.0.0.1:${port}/steal`),
+    getOf(`/acme/_proxy/files/${host}%2fsteal`),
+    head(`CONNECT ${host} HTTP/1.1`, `Host: ${host}`),
+  ]) {
+    const { text } = await attack(rig, bytes, { patienceMs: 1_000 })
+    t.notMatch(text, new RegExp(rig.fake.issuedTokens().join('|')))
+  }
+  t.equal(thief.requests.length, 0)
+  for (const entry of rig.fake.journal.api()) t.equal(entry.headers['host'], new URL(rig.fake.apiUrl).host)
+})
+
+// 307 and 308 keep method and body.
+t.test('a login server that redirects does not get the secret sent on', async (t) => {
+  const thief = await startRawUpstream(
+    t,
+    (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
+  )
+  for (const status of [301, 302, 303, 307, 308]) {
+    const rig = await startRig(t, {
+      fake: UNLIMITED!,
+      cold: true,
+      before: (fake) => {
+        fake.faults.token = { status, headers: { Location: `${thief.url}/oauth/token` }, body: '' }
+      },
+    })
+    while (!rig.logText().includes('token request failed')) await sleep(5)
+    await sleep(50)
+    const outcome = await attack(rig, getOf('/acme/rest/v1.0/me'), { patienceMs: 100 })
+    t.match(outcome.verdict, /^(?:nothing|50[23] (?:token_unavailable|credentials_rejected))$/, `${status}`)
+    t.equal(outcome.seen.length, 0, 'no token, no request')
+    holdsNone(t, { answer: outcome.text, log: rig.logText() }, ['demo-secret'])
+  }
+  t.equal(thief.requests.length, 0)
+})
+
+// Nor a token, key or signature.
+t.test('everything fails at trace level, and neither log nor responses contain a secret', async (t) => {
+  const rig = await startRig(t, {
+    fake: FAKE,
+    logLevel: 'trace',
+    settings: {
+      serviceAccounts: { app: CLIENT },
+      guard: { clientKeys: KEYS },
+      upstream: { responseTimeout: '500ms', connections: 2, maxQueued: 1, retries: 0 },
+      rateLimit: { whenExhausted: 'reject', maxWait: '1s' },
+    },
+  })
+  const { fake } = rig
+  const key = `Procore-Proxy-Key: ${KEYS[0]}`
+  const answers: string[] = []
+  const say = async (bytes: string): Promise<Outcome> => {
+    const outcome = await attack(rig, bytes, { patienceMs: 1_200 })
+    answers.push(outcome.text)
+    return outcome
+  }
+  const call = (path: string, ...lines: string[]) => say(getOf(path, key, ...lines))
+  const sig = 'l3ak-signature-of-a-file'
+  const secrets = [
+    CLIENT.clientSecret,
+    ...KEYS,
+    sig,
+    'l3ak-callers-own-bearer',
+    'l3ak-callers-cookie',
+    'l3ak-body-of-token',
+  ]
+  t.equal((await call('/acme/rest/v1.0/me')).verdict, '200')
+  await call(
+    `/acme/rest/v1.0/files/1?sig=${sig}&X-Amz-Signature=${sig}&access_token=${sig}`,
+    'Authorization: Bearer l3ak-callers-own-bearer',
+    'Cookie: a=l3ak-callers-cookie',
+  )
+  await call(`/nowhere?sig=${sig}`, 'Referer: http://x/?sig=l3ak-callers-cookie')
+  await call(`/acme/rest/../x?sig=${sig};x=${sig}&${sig}=1`.replace(`&${sig}=1`, ''))
+  await call(`/acme/rest/v1.0/x?company_id=999&sig=${sig}`)
+  await say(getOf(`/acme/rest/v1.0/me?sig=${sig}`, `Procore-Proxy-Key: ${KEYS[0]}wrong`))
+  await say(getOf('/acme/rest/v1.0/me', key, `Procore-Proxy-Key: ${KEYS[1]}`))
+  await say(
+    getOf(
+      '/acme/rest/v1.0/me',
+      key,
+      `Origin: http://evil.com`,
+      'Authorization: Bearer l3ak-callers-own-bearer',
+    ),
+  )
+  await say(`GET /acme/rest/v1.0/me?sig=${sig} HTTP/1.1\r\nHost: localhost\r\n${key}\r\nbad header\r\n\r\n`)
+  await say(`GET /${'x'.repeat(40_000)}?sig=${sig} HTTP/1.1\r\nHost: localhost\r\n${key}\r\n\r\n`)
+  const faults = [
+    () => fake.faults.reset('before'),
+    () => fake.faults.reset('mid-body'),
+    () => fake.faults.hang('before'),
+    () => fake.faults.unauthorized(),
+    () => fake.faults.notConnected(),
+    () => fake.faults.rateLimited(1),
+    () => fake.faults.unavailable(1),
+    () => void fake.faults.api.push({ raw: 'rubbish\r\n\r\n' }),
+    () => void fake.faults.api.push({ raw: `HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n` }),
+    () =>
+      void fake.faults.api.push({
+        status: 302,
+        headers: { Location: `https://s3.example/x?sig=${sig}`, 'Set-Cookie': `s=${sig}` },
+        body: '',
+      }),
+  ]
+  for (const fault of faults) {
+    fake.faults.clear()
+    fault()
+    const outcome = await call('/acme/rest/v1.0/projects', 'Authorization: Bearer l3ak-callers-own-bearer')
+    // Procore's own Location is for the caller; it must not get into the log.
+    if (outcome.answers[0]?.status === 302) answers.pop()
+  }
+  fake.faults.clear()
+  fake.faults.hang('before')
+  answers.push(
+    ...(
+      await Promise.all(
+        Array.from({ length: 8 }, () => attack(rig, getOf('/acme/rest/v1.0/me', key), { patienceMs: 1_200 })),
+      )
+    ).map(({ text }) => text),
+  )
+  fake.faults.clear()
+  fake.faults.token = { status: 500, body: '{"access_token":"l3ak-body-of-token"}' }
+  fake.revokeTokens()
+  await call('/acme/rest/v1.0/me')
+  fake.faults.token = { status: 200, body: '<html>l3ak-body-of-token</html>' }
+  fake.revokeTokens()
+  await call('/acme/rest/v1.0/me')
+  fake.faults.token = undefined
+  await rig.reload(
+    settingsFor(fake, {
+      serviceAccounts: { app: { ...CLIENT, clientSecret: `${CLIENT.clientSecret}2` } },
+      guard: { clientKeys: KEYS },
+    }),
+  )
+  await call('/acme/rest/v1.0/me')
+  for (const path of words`
+      /_proxy/health/live /_proxy/status /_proxy/metrics /_proxy/ /oauth/token /oauth/token/info
+    `) {
+    answers.push((await attack(rig, getOf(path, key), { patienceMs: 500 })).text)
+  }
+  t.ok(fake.issuedTokens().length > 0)
+  t.ok(rig.log().length > 20, 'the log said much')
+  holdsNone(t, { log: rig.logText(), answers: answers.join('\n') }, [...secrets, ...fake.issuedTokens()])
+})
 
 t.test('a running `start`, a `check` and a `demo --once` print none either', async (t) => {
   const settings = {

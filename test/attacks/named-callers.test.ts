@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { ACME, GLOBEX, type Rig, startRig } from '../fixtures/proxy.ts'
+import { words } from '../fixtures/words.ts'
 
 const EXCEL = 'k3y-of-the-spreadsheet-0001'
 const AGENT = 'k3y-of-the-agent-that-writes'
@@ -88,12 +89,9 @@ t.test('Without a key, or with those of two callers, nothing is told', async (t)
 
 t.test('A caller learns no other company from errors and status', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/rest/v1.0/me',
-    '/nowhere/rest/v1.0/me',
-    '/acme/rest/v1.0/x?company_id=1',
-    '/_proxy/status',
-  ]) {
+  for (const target of words`
+    /rest/v1.0/me /nowhere/rest/v1.0/me /acme/rest/v1.0/x?company_id=1 /_proxy/status
+  `) {
     const { text } = await call(rig, EXCEL, target)
     t.notMatch(text, new RegExp(`globex|${GLOBEX}`), target)
   }
@@ -150,13 +148,7 @@ t.test('Who is ruled out of a path sees no request of others', async (t) => {
 
 t.test('A project is named by `project` too', async (t) => {
   const rig = await start(t)
-  for (const key of [
-    'project',
-    'projects[]',
-    'filters[project]',
-    'filters%5Bprojects%5D[0]',
-    'source_project',
-  ]) {
+  for (const key of words`project projects[] filters[project] filters%5Bprojects%5D[0] source_project`) {
     const { verdict, seen } = await call(rig, EXCEL, `/acme/rest/v1.0/rfis?project_id=316469&${key}=316470`)
     t.same([verdict, seen], ['403 access_denied', []], key)
   }

@@ -3,20 +3,15 @@ import t from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { openSocket, startRig } from '../fixtures/proxy.ts'
 import { startRawUpstream } from '../fixtures/raw-upstream.ts'
+import { words } from '../fixtures/words.ts'
 
 t.test('No response of the proxy’s own is sniffed for another type', async (t) => {
   const rig = await startRig(t, { fake: UNLIMITED! })
   const pages = [
+    ...words`
+      page.js page.css status metrics requests events errors health/live nothing
+    `,
     '',
-    'page.js',
-    'page.css',
-    'status',
-    'metrics',
-    'requests',
-    'events',
-    'errors',
-    'health/live',
-    'nothing',
   ]
   const targets = [
     ...pages.map((page) => `/_proxy/${page}`),

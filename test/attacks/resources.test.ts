@@ -55,33 +55,28 @@ async function serverOf(rig: Rig): Promise<Server> {
   return found!
 }
 
-t.test(
-  'slowloris (CVE-2007-6750, Node CVE-2018-12122): a head that does not come ends the connection within 20 s',
-  async (t) => {
-    const rig = await start(t)
-    const server = await serverOf(rig)
-    t.ok(server.listening)
-    t.ok(
-      server.headersTimeout > 0 && server.headersTimeout <= 20_000,
-      `${server.headersTimeout} ms for a head`,
-    )
-    // The same mechanism with less waiting; the server looks every two seconds.
-    server.headersTimeout = 500
-    const silent = await openMany(t, rig.port, 2, '')
-    const dripping = await openMany(t, rig.port, 2, `GET ${PATH} HTTP/1.1\r\nHost: localhost\r\n`)
-    const drip = setInterval(() => {
-      for (const socket of dripping) if (socket.writable) socket.write('X: y\r\n')
-    }, 200)
-    t.teardown(() => clearInterval(drip))
-    const ends = [...silent, ...dripping].map((socket) => {
-      socket.resume()
-      return once(socket, 'close')
-    })
-    const all = await Promise.race([Promise.all(ends).then(() => 'closed'), sleep(8_000, 'open')])
-    t.equal(all, 'closed')
-    t.equal(rig.fake.journal.api().length, 0)
-  },
-)
+// CVE-2007-6750, Node CVE-2018-12122
+t.test('slowloris: a head that does not come ends the connection within 20 s', async (t) => {
+  const rig = await start(t)
+  const server = await serverOf(rig)
+  t.ok(server.listening)
+  t.ok(server.headersTimeout > 0 && server.headersTimeout <= 20_000, `${server.headersTimeout} ms for a head`)
+  // The same mechanism with less waiting; the server looks every two seconds.
+  server.headersTimeout = 500
+  const silent = await openMany(t, rig.port, 2, '')
+  const dripping = await openMany(t, rig.port, 2, `GET ${PATH} HTTP/1.1\r\nHost: localhost\r\n`)
+  const drip = setInterval(() => {
+    for (const socket of dripping) if (socket.writable) socket.write('X: y\r\n')
+  }, 200)
+  t.teardown(() => clearInterval(drip))
+  const ends = [...silent, ...dripping].map((socket) => {
+    socket.resume()
+    return once(socket, 'close')
+  })
+  const all = await Promise.race([Promise.all(ends).then(() => 'closed'), sleep(8_000, 'open')])
+  t.equal(all, 'closed')
+  t.equal(rig.fake.journal.api().length, 0)
+})
 
 t.test('500 half-open connections do not keep other callers out', async (t) => {
   const rig = await start(t)
@@ -150,7 +145,7 @@ t.test('heads are bounded in bytes and in number (CVE-2018-12121’s class)', as
     Array.from({ length: 40 }, (_, i) => `X-${i}: ${'y'.repeat(1_000)}`),
     Array.from({ length: 20_000 }, () => 'a:b'),
   ]) {
-    const { verdict, closed, seen } = await attack(rig, getOf(PATH, ...lines), { lingerMs: 100 })
+    const { verdict, closed, seen } = await attack(rig, getOf(PATH, ...lines), { lingerMs: 1_000 })
     t.match(verdict, /^(?:400 request_invalid|nothing)$/, `${lines.length} lines`)
     t.ok(closed)
     t.equal(seen.length, 0)
@@ -166,32 +161,29 @@ t.test('heads are bounded in bytes and in number (CVE-2018-12121’s class)', as
   t.ok(sent < 5 * MB, `cut off after ${sent} bytes`)
 })
 
-t.test(
-  'callers that never read their answers cost a bounded amount of memory, and stop the API from sending',
-  async (t) => {
-    const rig = await start(t)
-    rig.fake.faults.api.push({ match: '/rest/v1.0/endless', fillBytes: Number.POSITIVE_INFINITY })
-    const before = process.memoryUsage().rss
-    const sockets = await openMany(
-      t,
-      rig.port,
-      30,
-      head('GET /acme/rest/v1.0/endless HTTP/1.1', 'Host: localhost'),
-    )
-    for (const socket of sockets) socket.pause()
-    await sleep(1_500)
-    const grown = process.memoryUsage().rss - before
-    t.ok(grown < 200 * MB, `30 endless answers: ${Math.round(grown / MB)} MB, the fake's share with it`)
-    await served(t, rig, 'unread answers', '/acme/rest/v1.0/me')
-    for (const socket of sockets) socket.destroy()
-    await Promise.all(
-      rig.fake.journal
-        .api()
-        .filter(({ url }) => url.endsWith('endless'))
-        .map((entry) => rig.fake.journal.when((each) => each === entry && each.answer !== 'pending')),
-    )
-  },
-)
+t.test('callers that never read their answers cost little memory, and stop the API', async (t) => {
+  const rig = await start(t)
+  rig.fake.faults.api.push({ match: '/rest/v1.0/endless', fillBytes: Number.POSITIVE_INFINITY })
+  const before = process.memoryUsage().rss
+  const sockets = await openMany(
+    t,
+    rig.port,
+    30,
+    head('GET /acme/rest/v1.0/endless HTTP/1.1', 'Host: localhost'),
+  )
+  for (const socket of sockets) socket.pause()
+  await sleep(1_500)
+  const grown = process.memoryUsage().rss - before
+  t.ok(grown < 200 * MB, `30 endless answers: ${Math.round(grown / MB)} MB, the fake's share with it`)
+  await served(t, rig, 'unread answers', '/acme/rest/v1.0/me')
+  for (const socket of sockets) socket.destroy()
+  await Promise.all(
+    rig.fake.journal
+      .api()
+      .filter(({ url }) => url.endsWith('endless'))
+      .map((entry) => rig.fake.journal.when((each) => each === entry && each.answer !== 'pending')),
+  )
+})
 
 t.test('of pipelined requests sixteen wait behind the first; more end the connection', async (t) => {
   const rig = await start(t, { upstream: { connections: 2, maxQueued: 10 } })

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attacker.ts'
 import { ACME, GLOBEX, type Rig, type Settings, startRig } from '../fixtures/proxy.ts'
+import { words } from '../fixtures/words.ts'
 
 const INVALID = '400 request_invalid'
 const start = (t: Test, settings: Settings = {}): Promise<Rig> => startRig(t, { fake: UNLIMITED!, settings })
@@ -34,50 +35,31 @@ async function passes(t: Test, rig: Rig, target: string, up: string, company = A
   )
 }
 
-t.test(
-  'absolute-form must name the same authority as Host (RFC 9112 section 3.2.2; kubectl, squid CVE-2020-15810)',
-  async (t) => {
-    const rig = await start(t)
-    const up = '/rest/v1.0/echo?x=1'
-    for (const own of [
-      'http://localhost',
-      'HTTP://LOCALHOST',
-      'https://localhost',
-      'http://localhost:80',
-      'http://localhost:',
-    ]) {
-      await passes(t, rig, `${own}/acme${up}`, up)
-    }
-    for (const target of [
-      'http://evil.com/acme/rest/v1.0/me',
-      'http://localhost.evil.com/acme/rest/v1.0/me',
-      'http://localhost@evil.com/acme/rest/v1.0/me',
-      'http://evil.com@localhost/acme/rest/v1.0/me',
-      'http://user:pass@localhost/acme/rest/v1.0/me',
-      'http://localhost:1/acme/rest/v1.0/me',
-      'http://localhost:8/acme/rest/v1.0/me',
-      'https://localhost:80/acme/rest/v1.0/me',
-      'http://localhost./acme/rest/v1.0/me',
-      'http://127.0.0.1/acme/rest/v1.0/me',
-      'http://localhost\\@evil.com/acme/rest/v1.0/me',
-      'http://localhost%2eevil.com/acme/rest/v1.0/me',
-      'http://localhost?/acme/rest/v1.0/me',
-      'http://localhost#/acme/rest/v1.0/me',
-      'http://localhost',
-      'http:///acme/rest/v1.0/me',
-      'http:/acme/rest/v1.0/me',
-      'http:acme/rest/v1.0/me',
-      'ftp://localhost/acme/rest/v1.0/me',
-      'ws://localhost/acme/rest/v1.0/me',
-      'file:///etc/passwd',
-      'javascript:alert(1)',
-      'http://169.254.169.254/latest/meta-data/',
-    ]) {
-      await refused(t, rig, target, INVALID)
-    }
-    await refused(t, rig, rig.fake.apiUrl + up, INVALID, 'the API itself')
-  },
-)
+// RFC 9112 section 3.2.2; kubectl, squid CVE-2020-15810
+t.test('absolute-form must name the same authority as Host', async (t) => {
+  const rig = await start(t)
+  const up = '/rest/v1.0/echo?x=1'
+  for (const own of words`
+      http://localhost HTTP://LOCALHOST https://localhost http://localhost:80 http://localhost:
+    `) {
+    await passes(t, rig, `${own}/acme${up}`, up)
+  }
+  for (const target of words`
+      http://evil.com/acme/rest/v1.0/me http://localhost.evil.com/acme/rest/v1.0/me
+      http://localhost@evil.com/acme/rest/v1.0/me http://evil.com@localhost/acme/rest/v1.0/me
+      http://user:pass@localhost/acme/rest/v1.0/me http://localhost:1/acme/rest/v1.0/me
+      http://localhost:8/acme/rest/v1.0/me https://localhost:80/acme/rest/v1.0/me
+      http://localhost./acme/rest/v1.0/me http://127.0.0.1/acme/rest/v1.0/me
+      http://localhost\\@evil.com/acme/rest/v1.0/me http://localhost%2eevil.com/acme/rest/v1.0/me
+      http://localhost?/acme/rest/v1.0/me http://localhost#/acme/rest/v1.0/me http://localhost
+      http:///acme/rest/v1.0/me http:/acme/rest/v1.0/me http:acme/rest/v1.0/me
+      ftp://localhost/acme/rest/v1.0/me ws://localhost/acme/rest/v1.0/me file:///etc/passwd
+      javascript:alert(1) http://169.254.169.254/latest/meta-data/
+    `) {
+    await refused(t, rig, target, INVALID)
+  }
+  await refused(t, rig, rig.fake.apiUrl + up, INVALID, 'the API itself')
+})
 
 t.test('authority-form and asterisk-form are not forwarded; CONNECT opens no tunnel', async (t) => {
   const rig = await start(t)
@@ -95,17 +77,7 @@ t.test('authority-form and asterisk-form are not forwarded; CONNECT opens no tun
     t.ok(connect.closed, 'and what follows is not read')
     t.equal(connect.seen.length, 0)
   }
-  for (const method of [
-    'TRACE',
-    'TRACK',
-    'DEBUG',
-    'PROPFIND',
-    'get',
-    'PURGE',
-    'SEARCH',
-    'QUERY',
-    'M-SEARCH',
-  ]) {
+  for (const method of words`TRACE TRACK DEBUG PROPFIND get PURGE SEARCH QUERY M-SEARCH`) {
     const outcome = await attack(
       rig,
       head(`${method} /acme/rest/v1.0/echo HTTP/1.1`, 'Host: localhost', 'Connection: close'),
@@ -119,99 +91,68 @@ t.test('authority-form and asterisk-form are not forwarded; CONNECT opens no tun
   }
 })
 
-t.test(
-  'a doubled slash at the start names no other host (fast-proxy #42, Angular CVE-2025-62427)',
-  async (t) => {
-    const rig = await start(t)
-    for (const target of [
-      '//evil.com/rest/v1.0/me',
-      '//acme/rest/v1.0/me',
-      '///rest/v1.0/me',
-      '/%2frest/v1.0/me',
-      '/%2Fevil.com/rest/v1.0/me',
-      '/%252f/rest/v1.0/me',
-      '/\\evil.com/rest/v1.0/me',
-      '\\\\evil.com/rest/v1.0/me',
-      '/%5cevil.com/rest/v1.0/me',
-      '/%5C%5Cevil.com/rest',
-      '/%255cevil.com/rest/v1.0/me',
-      '/%09/evil.com/rest/v1.0/me',
-      '/%0a/evil.com/rest/v1.0/me',
-    ]) {
-      await refused(t, rig, target, INVALID)
-    }
-    for (const target of ['/acme//rest/v1.0/me', '/acme/%2frest/v1.0/me', '//', '/%2e%2e//evil.com/rest/']) {
-      await refused(t, rig, target, /^40[04] /, 'nor behind a prefix')
-    }
-  },
-)
+// fast-proxy #42, Angular CVE-2025-62427
+t.test('a doubled slash at the start names no other host', async (t) => {
+  const rig = await start(t)
+  for (const target of words`
+      //evil.com/rest/v1.0/me //acme/rest/v1.0/me ///rest/v1.0/me /%2frest/v1.0/me /%2Fevil.com/rest/v1.0/me
+      /%252f/rest/v1.0/me /\\evil.com/rest/v1.0/me \\\\evil.com/rest/v1.0/me /%5cevil.com/rest/v1.0/me
+      /%5C%5Cevil.com/rest /%255cevil.com/rest/v1.0/me /%09/evil.com/rest/v1.0/me /%0a/evil.com/rest/v1.0/me
+    `) {
+    await refused(t, rig, target, INVALID)
+  }
+  for (const target of ['/acme//rest/v1.0/me', '/acme/%2frest/v1.0/me', '//', '/%2e%2e//evil.com/rest/']) {
+    await refused(t, rig, target, /^40[04] /, 'nor behind a prefix')
+  }
+})
 
 /** Ways to write a dot, and a slash. */
 const DOTS = ['.', '%2e', '%2E', '%252e', '%252E', '%25252e', '%25%32%65', '%2%65', '%%32e', '%25%32%45']
 const SLASHES = ['/', '%2f', '%2F', '%252f', '%5c', '%255C', '\\']
 
-t.test(
-  'dot segments in every encoding are refused (reply-from GHSA-2q7r-29rg-6m5h, CVE-2021-41773’s class)',
-  async (t) => {
-    const rig = await start(t)
-    const segments = new Set<string>()
-    for (const a of DOTS) {
-      segments.add(a)
-      for (const b of DOTS) segments.add(a + b)
+// reply-from GHSA-2q7r-29rg-6m5h, CVE-2021-41773’s class
+t.test('dot segments in every encoding are refused', async (t) => {
+  const rig = await start(t)
+  const segments = new Set<string>()
+  for (const a of DOTS) {
+    segments.add(a)
+    for (const b of DOTS) segments.add(a + b)
+  }
+  for (const segment of segments) {
+    await refused(t, rig, `/acme/rest/v1.0/${segment}/v2.0/me`, INVALID)
+    await refused(t, rig, `/acme/rest/v1.0/me/${segment}`, INVALID, 'at the end')
+  }
+  for (const slash of SLASHES) {
+    for (const dots of ['..', '%2e%2E', '.%2e', '%252e.']) {
+      await refused(t, rig, `/acme/rest/v1.0${slash}${dots}${slash}..${slash}oauth/token`, INVALID)
+      await refused(
+        t,
+        rig,
+        `/acme/rest/x${slash}${dots};a=b/y`,
+        INVALID,
+        'with a path parameter (Tomcat’s class)',
+      )
+      await refused(t, rig, `/acme/rest/x${slash}${dots}%3ba=b/y`, INVALID)
     }
-    for (const segment of segments) {
-      await refused(t, rig, `/acme/rest/v1.0/${segment}/v2.0/me`, INVALID)
-      await refused(t, rig, `/acme/rest/v1.0/me/${segment}`, INVALID, 'at the end')
-    }
-    for (const slash of SLASHES) {
-      for (const dots of ['..', '%2e%2E', '.%2e', '%252e.']) {
-        await refused(t, rig, `/acme/rest/v1.0${slash}${dots}${slash}..${slash}oauth/token`, INVALID)
-        await refused(
-          t,
-          rig,
-          `/acme/rest/x${slash}${dots};a=b/y`,
-          INVALID,
-          'with a path parameter (Tomcat’s class)',
-        )
-        await refused(t, rig, `/acme/rest/x${slash}${dots}%3ba=b/y`, INVALID)
-      }
-    }
-    for (const target of [
-      '/..',
-      '/../rest/v1.0/me',
-      '/acme/../globex/rest/v1.0/me',
-      '/acme/rest/../../globex/rest/v1.0/me',
-      '/acme/rest/..?x=1',
-      '/acme/rest/..%20/x',
-      '/acme/rest/..%3f',
-      '/acme/rest/%20../x',
-      '/acme/rest/..%23',
-      '/acme/rest/%25c0%25ae%25c0%25ae/x',
-      '/acme/rest/.%0a./x',
-      '/acme/rest/%09../x',
-      '/acme/rest/.%0d%0a/x',
-      '/acme/rest/..%00/x',
-      '/acme/rest/..%2500/x',
-      '/%2e%2e/rest/v1.0/me',
-      '/acme/_proxy/../rest/v1.0/me',
-      '/_proxy/../rest/v1.0/me',
-    ]) {
-      await refused(t, rig, target, INVALID)
-    }
-  },
-)
+  }
+  for (const target of words`
+      /.. /../rest/v1.0/me /acme/../globex/rest/v1.0/me /acme/rest/../../globex/rest/v1.0/me /acme/rest/..?x=1
+      /acme/rest/..%20/x /acme/rest/..%3f /acme/rest/%20../x /acme/rest/..%23
+      /acme/rest/%25c0%25ae%25c0%25ae/x /acme/rest/.%0a./x /acme/rest/%09../x /acme/rest/.%0d%0a/x
+      /acme/rest/..%00/x /acme/rest/..%2500/x /%2e%2e/rest/v1.0/me /acme/_proxy/../rest/v1.0/me
+      /_proxy/../rest/v1.0/me
+    `) {
+    await refused(t, rig, target, INVALID)
+  }
+})
 
 t.test('dots that are no segment of their own, and dots in a query, pass as they are', async (t) => {
   const rig = await start(t)
-  for (const up of [
-    '/rest/v1.0/echo/a..b/..c/d../...',
-    '/rest/v1.0/echo/.hidden/a.',
-    '/rest/v1.0/echo/%2ehidden/a%2e',
-    '/rest/v1.0/echo/....//x',
-    '/rest/v1.0/echo?p=../../x&q=/./%2e%2e/',
-    '/rest/v1.0/echo/%E2%80%A5/x',
-    '/rest/v1.0/echo/a;b=..c/x',
-  ]) {
+  for (const up of words`
+    /rest/v1.0/echo/a..b/..c/d../... /rest/v1.0/echo/.hidden/a. /rest/v1.0/echo/%2ehidden/a%2e
+    /rest/v1.0/echo/....//x /rest/v1.0/echo?p=../../x&q=/./%2e%2e/ /rest/v1.0/echo/%E2%80%A5/x
+    /rest/v1.0/echo/a;b=..c/x
+  `) {
     await passes(t, rig, `/acme${up}`, up)
   }
 })
@@ -222,19 +163,14 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
     await refused(t, rig, target, INVALID)
   }
   for (const byte of [
-    '\0',
-    '\x01',
+    ...words`
+      \0 \x01 \x1f \x7f \xff \xc3\xa9 #x \x85
+    `,
     '\x0b',
     '\x0c',
-    '\x1f',
-    '\x7f',
     '\t',
     ' x',
     '\xa0',
-    '\xff',
-    '\xc3\xa9',
-    '#x',
-    '\x85',
     '\r',
   ]) {
     await refused(t, rig, `/acme/rest/v1.0/echo${byte}`, INVALID)
@@ -257,37 +193,23 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
   }
 })
 
-t.test(
-  'overlong and broken percent escapes in a path are refused (UTF-8 of IIS’s CVE-2000-0884)',
-  async (t) => {
-    const rig = await start(t)
-    for (const broken of [
-      '%c0%ae%c0%ae',
-      '%c0%af',
-      '%e0%80%af',
-      '%f0%80%80%af',
-      '%c1%9c',
-      '%fe',
-      '%ff',
-      '%ed%a0%80',
-      '%f4%90%80%80',
-      '%80',
-      '%',
-      '%2',
-      '%zz',
-      '%2g',
-      '%u002e',
-      '%-1',
-      '% 2e',
-    ]) {
-      await refused(t, rig, `/acme/rest/v1.0/echo/${broken}/x`, INVALID)
-      await refused(t, rig, `/acme/rest/v1.0/echo/${broken}`, INVALID)
-    }
-    for (const up of ['/rest/v1.0/echo?q=%zz&r=%&s=%c0%ae', '/rest/v1.0/echo/%C3%A9%e2%82%ac%20%26%3F%23']) {
-      await passes(t, rig, `/acme${up}`, up)
-    }
-  },
-)
+// UTF-8 of IIS’s CVE-2000-0884
+t.test('overlong and broken percent escapes in a path are refused', async (t) => {
+  const rig = await start(t)
+  for (const broken of [
+    ...words`
+      %c0%ae%c0%ae %c0%af %e0%80%af %f0%80%80%af %c1%9c %fe %ff %ed%a0%80 %f4%90%80%80 %80 % %2 %zz %2g %u002e
+      %-1
+    `,
+    '% 2e',
+  ]) {
+    await refused(t, rig, `/acme/rest/v1.0/echo/${broken}/x`, INVALID)
+    await refused(t, rig, `/acme/rest/v1.0/echo/${broken}`, INVALID)
+  }
+  for (const up of ['/rest/v1.0/echo?q=%zz&r=%&s=%c0%ae', '/rest/v1.0/echo/%C3%A9%e2%82%ac%20%26%3F%23']) {
+    await passes(t, rig, `/acme${up}`, up)
+  }
+})
 
 t.test('very long targets and headers are refused quickly, and the connection does not hang', async (t) => {
   const rig = await start(t)
@@ -301,7 +223,7 @@ t.test('very long targets and headers are refused quickly, and the connection do
     `GET /${'x'.repeat(1_000_000)}`,
     `${'G'.repeat(100_000)}`,
   ]) {
-    const { verdict, seen, closed } = await attack(rig, bytes, { lingerMs: 200 })
+    const { verdict, seen, closed } = await attack(rig, bytes, { lingerMs: 1_000 })
     t.match(verdict, /^(?:400 request_invalid|nothing)$/)
     t.ok(closed, 'closed')
     t.equal(seen.length, 0)
@@ -314,33 +236,13 @@ t.test('very long targets and headers are refused quickly, and the connection do
 
 t.test('reserved words and other paths are no way to the API, nor past it', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/acme',
-    '/acme/',
-    '/rest',
-    '/acme/rest',
-    '/REST/v1.0/me',
-    '/acme/Rest/v1.0/me',
-    '/acme/%72est/v1.0/me',
-    '/%61cme/rest/v1.0/me',
-    '/acme%2frest/v1.0/me',
-    '/acme/rest%2fv1.0/me',
-    '/acme;/rest/v1.0/me',
-    '/acme/;/rest/v1.0/me',
-    '/acme/rest;x/v1.0/me',
-    '/acme/restx/v1.0/me',
-    '/acme/globex/rest/v1.0/me',
-    '/acme/acme/rest/v1.0/me',
-    '/acme/7656/rest/v1.0/me',
-    '/acme/oauth/authorize',
-    '/oauth/applications',
-    '/oauth/token/../rest/v1.0/me',
-    '/admin',
-    '/_proxyx/rest/v1.0/me',
-    '/rest_/v1.0/me',
-    '/users/sign_in',
-    '/index.html',
-  ]) {
+  for (const target of words`
+    /acme /acme/ /rest /acme/rest /REST/v1.0/me /acme/Rest/v1.0/me /acme/%72est/v1.0/me /%61cme/rest/v1.0/me
+    /acme%2frest/v1.0/me /acme/rest%2fv1.0/me /acme;/rest/v1.0/me /acme/;/rest/v1.0/me /acme/rest;x/v1.0/me
+    /acme/restx/v1.0/me /acme/globex/rest/v1.0/me /acme/acme/rest/v1.0/me /acme/7656/rest/v1.0/me
+    /acme/oauth/authorize /oauth/applications /oauth/token/../rest/v1.0/me /admin /_proxyx/rest/v1.0/me
+    /rest_/v1.0/me /users/sign_in /index.html
+  `) {
     await refused(
       t,
       rig,
@@ -351,34 +253,17 @@ t.test('reserved words and other paths are no way to the API, nor past it', asyn
   for (const word of ['rest', 'vapid', 'oauth', '_proxy']) {
     await refused(t, rig, `/${word}/rest/v1.0/me`, /^40[04] /, 'a reserved word is never a company')
   }
-  for (const name of [
-    'evil',
-    'constructor',
-    '__proto__',
-    'toString',
-    'hasOwnProperty',
-    '999',
-    '07656',
-    '7656.0',
-    '+7656',
-  ]) {
+  for (const name of words`evil constructor __proto__ toString hasOwnProperty 999 07656 7656.0 +7656`) {
     await refused(t, rig, `/${name}/rest/v1.0/me`, /^404 (?:company_unknown|route_unknown)$/)
   }
 })
 
 t.test('own pages can’t be reached by a spelling that is judged as another path', async (t) => {
   const rig = await start(t)
-  for (const target of [
-    '/%5fproxy/status',
-    '/_proxy%2fstatus',
-    '/_proxy/%73tatus',
-    '/x/y/_proxy/health/live',
-    '/acme/globex/_proxy/health/live',
-    '/rest/_proxy/health/live',
-    '/acme/rest/_proxy/status',
-    '/_proxy/unknown',
-    '/oauth/token/unknown',
-  ]) {
+  for (const target of words`
+    /%5fproxy/status /_proxy%2fstatus /_proxy/%73tatus /x/y/_proxy/health/live /acme/globex/_proxy/health/live
+    /rest/_proxy/health/live /acme/rest/_proxy/status /_proxy/unknown /oauth/token/unknown
+  `) {
     const { verdict, answers, seen } = await attack(rig, getOf(target))
     t.not(verdict, 'nothing', `${target} is answered, and no connection hangs`)
     const owned = answers[0]?.body === 'up\n'
@@ -387,204 +272,155 @@ t.test('own pages can’t be reached by a spelling that is judged as another pat
   }
 })
 
-t.test(
-  'a company hidden by encoding or repetition still conflicts (http-proxy-middleware #1168: filter before decode)',
-  async (t) => {
-    const rig = await start(t)
-    const conflict = '409 company_conflict'
-    const table: [target: string, lines?: string[]][] = [
-      [`/acme/rest/v2.0/companies/${GLOBEX}/projects`],
-      ['/acme/rest/v2.0/companies/999/projects'],
-      ['/acme/rest/v2.0/companies%2f999/projects'],
-      ['/acme/rest/v2.0/companies%2F999'],
-      ['/acme/rest/v2.0/companies%252f999'],
-      ['/acme/rest/v2.0/companies;a/999'],
-      ['/acme/rest/v2.0/Companies/999'],
-      ['/acme/rest/v2.0/x%3fcompany_id=999'],
-      ['/acme/rest/v1.0/projects?company%255fid=999'],
-      ['/acme/rest/v1.0/projects?Company_id=999'],
-      ['/acme/rest/v2.0/%63ompanies/999/projects'],
-      ['/acme/rest/v2.0/companies/%39%39%39/projects'],
-      ['/acme/rest/v2.0/companies//999/projects'],
-      ['/acme/rest/v2.0/companies/7656/x/companies/999'],
-      ['/acme/rest/v2.0/companies/07656/projects'],
-      ['/acme/rest/v2.0/companies/7656x/projects'],
-      ['/acme/rest/v2.0/companies/+7656/projects'],
-      ['/acme/rest/v2.0/companies/%207656/projects'],
-      ['/acme/rest/v2.0/companies/999;7656/projects'],
-      ['/acme/rest/v2.0/companies/999.json'],
-      ['/acme/vapid/companies/999/projects'],
-      ['/acme/rest/v1.0/projects?company_id=999'],
-      ['/acme/rest/v1.0/projects?company%5fid=999'],
-      ['/acme/rest/v1.0/projects?%63ompany_id=%39%39%39'],
-      ['/acme/rest/v1.0/projects?company_id[]=999'],
-      ['/acme/rest/v1.0/projects?company_id%5B%5D=999'],
-      ['/acme/rest/v1.0/projects?company_id[0]=999'],
-      ['/acme/rest/v1.0/projects?company_id=7656&company_id=999'],
-      ['/acme/rest/v1.0/projects?company_id=999&company_id=7656'],
-      ['/acme/rest/v1.0/projects?company_id=7656;company_id=999'],
-      ['/acme/rest/v1.0/projects?x=1;company_id=999'],
-      ['/acme/rest/v1.0/projects?+company_id=999'],
-      ['/acme/rest/v1.0/projects?company_id%00=999'],
-      ['/acme/rest/v1.0/projects?company_id=7656%00'],
-      ['/acme/rest/v1.0/projects?company_id=+7656'],
-      ['/acme/rest/v1.0/projects?company_id=7656.0'],
-      ['/acme/rest/v1.0/me', [`Procore-Company-Id: ${GLOBEX}`]],
-      ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656', `procore-company-id: ${GLOBEX}`]],
-      ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656, 999']],
-      ['/acme/rest/v1.0/me', ['Procore-Company-Id: 07656']],
-      ['/rest/v1.0/me', ['Procore-Company-Id: 7656', `Procore-Company-Id: ${GLOBEX}`]],
-      [`/rest/v2.0/companies/${GLOBEX}/projects`, ['Procore-Company-Id: 7656']],
-      [`/rest/v1.0/projects?company_id=${GLOBEX}`, ['Procore-Company-Id: 7656']],
-      [`/rest/v2.0/companies/7656/projects?company_id=${GLOBEX}`],
-      ['/globex/rest/v2.0/companies/562949953443324/projects'],
-    ]
-    for (const [target, lines = []] of table) {
-      const { verdict, seen } = await attack(rig, getOf(target, ...lines))
-      t.equal(verdict, conflict, `${target} ${lines.join(' ')}`)
-      t.equal(seen.length, 0)
-    }
-    const byHost = await attack(
+// http-proxy-middleware #1168: filter before decode
+t.test('a company hidden by encoding or repetition still conflicts', async (t) => {
+  const rig = await start(t)
+  const conflict = '409 company_conflict'
+  const table: [target: string, lines?: string[]][] = [
+    [`/acme/rest/v2.0/companies/${GLOBEX}/projects`],
+    ['/acme/rest/v2.0/companies/999/projects'],
+    ['/acme/rest/v2.0/companies%2f999/projects'],
+    ['/acme/rest/v2.0/companies%2F999'],
+    ['/acme/rest/v2.0/companies%252f999'],
+    ['/acme/rest/v2.0/companies;a/999'],
+    ['/acme/rest/v2.0/Companies/999'],
+    ['/acme/rest/v2.0/x%3fcompany_id=999'],
+    ['/acme/rest/v1.0/projects?company%255fid=999'],
+    ['/acme/rest/v1.0/projects?Company_id=999'],
+    ['/acme/rest/v2.0/%63ompanies/999/projects'],
+    ['/acme/rest/v2.0/companies/%39%39%39/projects'],
+    ['/acme/rest/v2.0/companies//999/projects'],
+    ['/acme/rest/v2.0/companies/7656/x/companies/999'],
+    ['/acme/rest/v2.0/companies/07656/projects'],
+    ['/acme/rest/v2.0/companies/7656x/projects'],
+    ['/acme/rest/v2.0/companies/+7656/projects'],
+    ['/acme/rest/v2.0/companies/%207656/projects'],
+    ['/acme/rest/v2.0/companies/999;7656/projects'],
+    ['/acme/rest/v2.0/companies/999.json'],
+    ['/acme/vapid/companies/999/projects'],
+    ['/acme/rest/v1.0/projects?company_id=999'],
+    ['/acme/rest/v1.0/projects?company%5fid=999'],
+    ['/acme/rest/v1.0/projects?%63ompany_id=%39%39%39'],
+    ['/acme/rest/v1.0/projects?company_id[]=999'],
+    ['/acme/rest/v1.0/projects?company_id%5B%5D=999'],
+    ['/acme/rest/v1.0/projects?company_id[0]=999'],
+    ['/acme/rest/v1.0/projects?company_id=7656&company_id=999'],
+    ['/acme/rest/v1.0/projects?company_id=999&company_id=7656'],
+    ['/acme/rest/v1.0/projects?company_id=7656;company_id=999'],
+    ['/acme/rest/v1.0/projects?x=1;company_id=999'],
+    ['/acme/rest/v1.0/projects?+company_id=999'],
+    ['/acme/rest/v1.0/projects?company_id%00=999'],
+    ['/acme/rest/v1.0/projects?company_id=7656%00'],
+    ['/acme/rest/v1.0/projects?company_id=+7656'],
+    ['/acme/rest/v1.0/projects?company_id=7656.0'],
+    ['/acme/rest/v1.0/me', [`Procore-Company-Id: ${GLOBEX}`]],
+    ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656', `procore-company-id: ${GLOBEX}`]],
+    ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656, 999']],
+    ['/acme/rest/v1.0/me', ['Procore-Company-Id: 07656']],
+    ['/rest/v1.0/me', ['Procore-Company-Id: 7656', `Procore-Company-Id: ${GLOBEX}`]],
+    [`/rest/v2.0/companies/${GLOBEX}/projects`, ['Procore-Company-Id: 7656']],
+    [`/rest/v1.0/projects?company_id=${GLOBEX}`, ['Procore-Company-Id: 7656']],
+    [`/rest/v2.0/companies/7656/projects?company_id=${GLOBEX}`],
+    ['/globex/rest/v2.0/companies/562949953443324/projects'],
+  ]
+  for (const [target, lines = []] of table) {
+    const { verdict, seen } = await attack(rig, getOf(target, ...lines))
+    t.equal(verdict, conflict, `${target} ${lines.join(' ')}`)
+    t.equal(seen.length, 0)
+  }
+  const byHost = await attack(
+    rig,
+    head('GET /globex/rest/v1.0/me HTTP/1.1', 'Host: acme.localhost', 'Connection: close'),
+  )
+  t.equal(byHost.verdict, conflict, 'Host label and prefix')
+  await refused(t, rig, '/%37656/rest/v1.0/me', /^40[04] /, 'an encoded prefix is no company')
+  await refused(t, rig, '/acme/rest/v1.0/x?%company_id=999', /^(?:400 request_invalid|409 company_conflict)$/)
+  for (const up of words`
+      /rest/v2.0/companies/${ACME}/projects /rest/v2.0/companies/%37656/projects
+      /rest/v1.0/projects?company_id=%37656 /rest/v1.0/projects?company_id=
+      /rest/v1.0/echo?note=company_id%3D999 /rest/v1.0/echo/companies/me
+    `) {
+    await passes(t, rig, `/acme${up}`, up)
+  }
+})
+
+// reply-from GHSA-v574-6498-x57v
+t.test('two callers whose targets look alike never share an upstream', async (t) => {
+  const rig = await start(t)
+  for (const up of ['/rest/v1.0/echo', '/rest/v1.0/echo/globex', '/rest/v1.0/echo/acme?globex']) {
+    await passes(t, rig, `/acme${up}`, up, ACME)
+    await passes(t, rig, `/globex${up}`, up, GLOBEX)
+    await passes(t, rig, `/7656${up}`, up, ACME)
+  }
+  const sockets: Record<string, Set<number>> = { [ACME]: new Set(), [GLOBEX]: new Set() }
+  rig.fake.journal.clear()
+  for (let i = 0; i < 20; i++) {
+    await Promise.all(['acme', 'globex'].map((name) => rig.get(`/${name}/rest/v1.0/echo`)))
+  }
+  for (const { headers, socket } of rig.fake.journal.api())
+    sockets[headers['procore-company-id']!]!.add(socket)
+  for (const socket of sockets[ACME]!) t.notOk(sockets[GLOBEX]!.has(socket), 'nor a connection')
+})
+
+t.test('what is not refused goes up once, as the bytes that were sent, for the company meant', async (t) => {
+  const rig = await start(t)
+  const piece = fc.constantFrom(
+    ...words`/ // . .. %2e %2E %2f %5c \\ ; %25 25 % ? & = # @ :`,
+    ...[
+      'companies',
+      'company_id',
+      '7656',
+      '999',
+      GLOBEX,
+      'rest',
+      'acme',
+      'globex',
+      '_proxy',
+      'oauth',
+      '%00',
+      '%0a',
+      '[]',
+    ],
+    ...['a', 'é', '%c3%a9', '+', '*', '~', "'", '"', '<', '|', '{', '^'],
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom('', '/acme', '/globex', '/7656'),
+      fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
+      async (prefix, tail) => {
+        const up = `/rest/v1.0/echo/${tail}`
+        const { verdict, seen } = await attack(rig, getOf(prefix + up), { lingerMs: 0 })
+        if (seen.length === 0) return /^4[0-9]{2} [a-z_]+$/.test(verdict)
+        const company = seen[0]!.headers['procore-company-id']
+        const meant = prefix === '/globex' ? GLOBEX : prefix === '' ? company : ACME
+        return (
+          seen.length === 1 &&
+          seen[0]!.url === up &&
+          company === meant &&
+          !/\/\.\.?(?:[/;?]|$)/.test(up.split('?')[0]!)
+        )
+      },
+    ),
+    { numRuns: 400 },
+  )
+})
+
+t.test('headers that would change path or method for a server do not go up, however spelt', async (t) => {
+  const rig = await start(t)
+  for (const name of words`
+      X-Original-URL X-Rewrite-URL X-Original-URI X-Original-Method X-Forwarded-Uri X_Original_Url
+      X-Override-URL X-Original-Host
+    `) {
+    const { verdict, seen } = await attack(
       rig,
-      head('GET /globex/rest/v1.0/me HTTP/1.1', 'Host: acme.localhost', 'Connection: close'),
+      getOf('/acme/rest/v1.0/echo', `${name}: /rest/v2.0/companies/999`),
     )
-    t.equal(byHost.verdict, conflict, 'Host label and prefix')
-    await refused(t, rig, '/%37656/rest/v1.0/me', /^40[04] /, 'an encoded prefix is no company')
-    await refused(
-      t,
-      rig,
-      '/acme/rest/v1.0/x?%company_id=999',
-      /^(?:400 request_invalid|409 company_conflict)$/,
-    )
-    for (const up of [
-      `/rest/v2.0/companies/${ACME}/projects`,
-      '/rest/v2.0/companies/%37656/projects',
-      '/rest/v1.0/projects?company_id=%37656',
-      '/rest/v1.0/projects?company_id=',
-      '/rest/v1.0/echo?note=company_id%3D999',
-      '/rest/v1.0/echo/companies/me',
-    ]) {
-      await passes(t, rig, `/acme${up}`, up)
-    }
-  },
-)
-
-t.test(
-  'two callers whose targets look alike never share an upstream (reply-from GHSA-v574-6498-x57v)',
-  async (t) => {
-    const rig = await start(t)
-    for (const up of ['/rest/v1.0/echo', '/rest/v1.0/echo/globex', '/rest/v1.0/echo/acme?globex']) {
-      await passes(t, rig, `/acme${up}`, up, ACME)
-      await passes(t, rig, `/globex${up}`, up, GLOBEX)
-      await passes(t, rig, `/7656${up}`, up, ACME)
-    }
-    const sockets: Record<string, Set<number>> = { [ACME]: new Set(), [GLOBEX]: new Set() }
-    rig.fake.journal.clear()
-    for (let i = 0; i < 20; i++) {
-      await Promise.all(['acme', 'globex'].map((name) => rig.get(`/${name}/rest/v1.0/echo`)))
-    }
-    for (const { headers, socket } of rig.fake.journal.api())
-      sockets[headers['procore-company-id']!]!.add(socket)
-    for (const socket of sockets[ACME]!) t.notOk(sockets[GLOBEX]!.has(socket), 'nor a connection')
-  },
-)
-
-t.test(
-  'whatever is not refused goes up as the bytes that were sent, once, for the company that was meant',
-  async (t) => {
-    const rig = await start(t)
-    const piece = fc.constantFrom(
-      ...[
-        '/',
-        '//',
-        '.',
-        '..',
-        '%2e',
-        '%2E',
-        '%2f',
-        '%5c',
-        '\\',
-        ';',
-        '%25',
-        '25',
-        '%',
-        '?',
-        '&',
-        '=',
-        '#',
-        '@',
-        ':',
-      ],
-      ...[
-        'companies',
-        'company_id',
-        '7656',
-        '999',
-        GLOBEX,
-        'rest',
-        'acme',
-        'globex',
-        '_proxy',
-        'oauth',
-        '%00',
-        '%0a',
-        '[]',
-      ],
-      ...['a', 'é', '%c3%a9', '+', '*', '~', "'", '"', '<', '|', '{', '^'],
-    )
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom('', '/acme', '/globex', '/7656'),
-        fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
-        async (prefix, tail) => {
-          const up = `/rest/v1.0/echo/${tail}`
-          const { verdict, seen } = await attack(rig, getOf(prefix + up), { lingerMs: 0 })
-          if (seen.length === 0) return /^4[0-9]{2} [a-z_]+$/.test(verdict)
-          const company = seen[0]!.headers['procore-company-id']
-          const meant = prefix === '/globex' ? GLOBEX : prefix === '' ? company : ACME
-          return (
-            seen.length === 1 &&
-            seen[0]!.url === up &&
-            company === meant &&
-            !/\/\.\.?(?:[/;?]|$)/.test(up.split('?')[0]!)
-          )
-        },
-      ),
-      { numRuns: 400 },
-    )
-  },
-)
-
-t.test(
-  'headers by which a server would read another path or method do not go up, in any spelling',
-  async (t) => {
-    const rig = await start(t)
-    for (const name of [
-      'X-Original-URL',
-      'X-Rewrite-URL',
-      'X-Original-URI',
-      'X-Original-Method',
-      'X-Forwarded-Uri',
-      'X_Original_Url',
-      'X-Override-URL',
-      'X-Original-Host',
-    ]) {
-      const { verdict, seen } = await attack(
-        rig,
-        getOf('/acme/rest/v1.0/echo', `${name}: /rest/v2.0/companies/999`),
-      )
-      t.equal(verdict, '200')
-      t.notMatch(seen[0]?.rawHeaders.join('\n'), /999/, name)
-    }
-    for (const name of [
-      'X-HTTP-Method-Override',
-      'X-HTTP-Method',
-      'X-Method-Override',
-      'X_Http_Method_Override',
-    ]) {
-      const { verdict, seen } = await attack(rig, getOf('/acme/rest/v1.0/echo', `${name}: DELETE`))
-      t.equal(verdict, '403 access_denied', `a read with ${name}`)
-      t.equal(seen.length, 0)
-    }
-  },
-)
+    t.equal(verdict, '200')
+    t.notMatch(seen[0]?.rawHeaders.join('\n'), /999/, name)
+  }
+  for (const name of words`X-HTTP-Method-Override X-HTTP-Method X-Method-Override X_Http_Method_Override`) {
+    const { verdict, seen } = await attack(rig, getOf('/acme/rest/v1.0/echo', `${name}: DELETE`))
+    t.equal(verdict, '403 access_denied', `a read with ${name}`)
+    t.equal(seen.length, 0)
+  }
+})

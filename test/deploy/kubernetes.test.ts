@@ -127,31 +127,28 @@ t.test('the sidecar is the same in the Deployment and the Job, and outlives what
   }
 })
 
-t.test(
-  'each configuration is one that the program reads, and its secret is mounted where it says',
-  async (t) => {
-    const configs = files.filter((file) => file.endsWith('/config.yaml'))
-    t.equal(configs.length, 4)
-    for (const file of configs) {
-      const config = await loadConfig({
-        flags: { config: join(root, file) },
-        env: {},
-        cwd: root,
-        resolveSecrets: false,
-      })
-      t.match(config.listen, [{ host: '127.0.0.1', port: 8377 }], file)
-      t.match(config.metricsListen, { host: '0.0.0.0', port: 9377 }, file)
-      t.match(read(file), 'clientSecret: { file: /run/secrets/procore/client-secret }')
+t.test('the program reads each configuration, and its secret is mounted where it says', async (t) => {
+  const configs = files.filter((file) => file.endsWith('/config.yaml'))
+  t.equal(configs.length, 4)
+  for (const file of configs) {
+    const config = await loadConfig({
+      flags: { config: join(root, file) },
+      env: {},
+      cwd: root,
+      resolveSecrets: false,
+    })
+    t.match(config.listen, [{ host: '127.0.0.1', port: 8377 }], file)
+    t.match(config.metricsListen, { host: '0.0.0.0', port: 9377 }, file)
+    t.match(read(file), 'clientSecret: { file: /run/secrets/procore/client-secret }')
+  }
+  for (const { file, pod } of proxied.filter(({ file: name }) => name.startsWith('deploy'))) {
+    const places = new Map(sidecarOf(pod).volumeMounts!.map(({ name, mountPath }) => [name, mountPath]))
+    for (const { name, configMap, secret } of pod.volumes ?? []) {
+      if (configMap?.name === 'procore-proxy') t.equal(places.get(name), '/etc/procore-proxy', file)
+      if (secret !== undefined) t.equal(places.get(name), '/run/secrets/procore', file)
     }
-    for (const { file, pod } of proxied.filter(({ file: name }) => name.startsWith('deploy'))) {
-      const places = new Map(sidecarOf(pod).volumeMounts!.map(({ name, mountPath }) => [name, mountPath]))
-      for (const { name, configMap, secret } of pod.volumes ?? []) {
-        if (configMap?.name === 'procore-proxy') t.equal(places.get(name), '/etc/procore-proxy', file)
-        if (secret !== undefined) t.equal(places.get(name), '/run/secrets/procore', file)
-      }
-    }
-  },
-)
+  }
+})
 
 t.test('the probes and the monitor ask for what the program serves', async (t) => {
   const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
@@ -171,48 +168,40 @@ t.test('the probes and the monitor ask for what the program serves', async (t) =
   t.equal(asked.size, 2)
 })
 
-t.test(
-  'the network policy lets Prometheus in and DNS out, and covers what the monitor selects',
-  async (t) => {
-    const [policy] = manifests.get(
-      'deploy/kubernetes/policy/networkpolicy.yaml',
-    ) as unknown as INetworkPolicy[]
-    t.match(policy?.spec?.ingress, [{ ports: [{ protocol: 'TCP', port: 9377 }] }])
-    const names = policy?.spec?.egress?.find(({ ports }) => ports?.some(({ port }) => port === 53))
-    t.match(names?.to, [{ podSelector: {} }, { ipBlock: { cidr: '169.254.20.10/32' } }])
-    t.strictSame(policy?.spec?.podSelector, monitor.spec.selector)
-    t.match(
-      read('deploy/prometheus/procore-proxy.rules.yaml'),
-      `up{job="${monitor.spec.podMetricsEndpoints[0]?.relabelings[0]?.replacement}"}`,
-    )
-  },
-)
+t.test('the network policy lets Prometheus in and DNS out, for what the monitor selects', async (t) => {
+  const [policy] = manifests.get('deploy/kubernetes/policy/networkpolicy.yaml') as unknown as INetworkPolicy[]
+  t.match(policy?.spec?.ingress, [{ ports: [{ protocol: 'TCP', port: 9377 }] }])
+  const names = policy?.spec?.egress?.find(({ ports }) => ports?.some(({ port }) => port === 53))
+  t.match(names?.to, [{ podSelector: {} }, { ipBlock: { cidr: '169.254.20.10/32' } }])
+  t.strictSame(policy?.spec?.podSelector, monitor.spec.selector)
+  t.match(
+    read('deploy/prometheus/procore-proxy.rules.yaml'),
+    `up{job="${monitor.spec.podMetricsEndpoints[0]?.relabelings[0]?.replacement}"}`,
+  )
+})
 
-t.test(
-  'the probes of docs/sidecar.md and the health check of the image are commands that the program has',
-  async (t) => {
-    const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> }
-    t.equal(`/app/${bin['procore-proxy']}`, PROGRAM[1])
-    const dockerfile = read('Dockerfile')
-    t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
-    const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
-    const commands = proxied
-      .flatMap(({ pod }) => {
-        const { startupProbe, readinessProbe, livenessProbe } = sidecarOf(pod)
-        return [startupProbe, readinessProbe, livenessProbe].map((probe) => probe?.exec?.command)
-      })
-      .filter((command) => command !== undefined)
-      .concat([JSON.parse(check) as string[]])
-    const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
-    const proxy = run(t, [], { cwd: folder })
-    await proxy.ready()
-    for (const [node, program, ...words] of commands) {
-      t.strictSame([node, program], PROGRAM)
-      const args = words.filter((word, at) => word !== '--url' && words[at - 1] !== '--url')
-      t.match(await runToEnd(t, args, { cwd: folder }), { code: 0, out: '', err: '' }, args.join(' '))
-    }
-  },
-)
+t.test('the probes of docs/sidecar.md and the image’s health check are commands that exist', async (t) => {
+  const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> }
+  t.equal(`/app/${bin['procore-proxy']}`, PROGRAM[1])
+  const dockerfile = read('Dockerfile')
+  t.match(dockerfile, `ENTRYPOINT ${JSON.stringify(PROGRAM).replace(',', ', ')}`)
+  const check = /^HEALTHCHECK[^[]*(\[.*\])$/m.exec(dockerfile.replaceAll('\\\n', ''))?.[1] ?? '[]'
+  const commands = proxied
+    .flatMap(({ pod }) => {
+      const { startupProbe, readinessProbe, livenessProbe } = sidecarOf(pod)
+      return [startupProbe, readinessProbe, livenessProbe].map((probe) => probe?.exec?.command)
+    })
+    .filter((command) => command !== undefined)
+    .concat([JSON.parse(check) as string[]])
+  const { folder } = await startPlace(t, { listen: `127.0.0.1:${await freePort()}` })
+  const proxy = run(t, [], { cwd: folder })
+  await proxy.ready()
+  for (const [node, program, ...words] of commands) {
+    t.strictSame([node, program], PROGRAM)
+    const args = words.filter((word, at) => word !== '--url' && words[at - 1] !== '--url')
+    t.match(await runToEnd(t, args, { cwd: folder }), { code: 0, out: '', err: '' }, args.join(' '))
+  }
+})
 
 t.test('what kustomize makes of it is valid too', { skip: !hasKubectl() && 'no kubectl here' }, async (t) => {
   t.testdir()

@@ -152,50 +152,44 @@ t.test('where there is no body there is none', async (t) => {
   }
 })
 
-t.test(
-  'what the proxy answers by itself is not kept: refusals, the placeholder log-in, its own pages',
-  async (t) => {
-    const rig = await startWith(t)
-    const form = { 'content-type': 'application/x-www-form-urlencoded' }
-    const body = `name=${MARKER}`
-    await rig.get('/oauth/token', { method: 'POST', headers: form, body })
-    await rig.get('/acme/oauth/revoke', { method: 'POST', headers: form, body })
-    await rig.get('/unknown/rest/v1.0/me', { method: 'POST', headers: form, body })
-    rig.fake.faults.reset('before')
-    await rig.get(ECHO, { method: 'POST', headers: form, body: 'name=Seen' })
-    const requests = rig.server.recorder.requests()
-    t.strictSame(
-      requests.map(({ status, bodies }) => [status, bodies]),
-      [
-        [502, true],
-        [404, false],
-      ],
-    )
-    const detail = await newest(rig)
-    t.equal(detail.requestBody?.text, 'name=Seen', 'what was sent is shown though no answer came')
-    t.notOk('answerBody' in detail)
-    t.notMatch(await allThatIsShown(rig), MARKER)
-  },
-)
+t.test('what the proxy answers by itself is not kept: refusals, its log-in, its own pages', async (t) => {
+  const rig = await startWith(t)
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  const body = `name=${MARKER}`
+  await rig.get('/oauth/token', { method: 'POST', headers: form, body })
+  await rig.get('/acme/oauth/revoke', { method: 'POST', headers: form, body })
+  await rig.get('/unknown/rest/v1.0/me', { method: 'POST', headers: form, body })
+  rig.fake.faults.reset('before')
+  await rig.get(ECHO, { method: 'POST', headers: form, body: 'name=Seen' })
+  const requests = rig.server.recorder.requests()
+  t.strictSame(
+    requests.map(({ status, bodies }) => [status, bodies]),
+    [
+      [502, true],
+      [404, false],
+    ],
+  )
+  const detail = await newest(rig)
+  t.equal(detail.requestBody?.text, 'name=Seen', 'what was sent is shown though no answer came')
+  t.notOk('answerBody' in detail)
+  t.notMatch(await allThatIsShown(rig), MARKER)
+})
 
-t.test(
-  'a request that is sent again has one body, and the answer is the one that was passed on',
-  async (t) => {
-    const rig = await startWith(t)
-    rig.fake.faults.api = [
-      { status: 401, headers: JSON_TYPE, body: '{"error":"first"}', times: 1 },
-      { status: 503, headers: { ...JSON_TYPE, 'Retry-After': '0' }, body: '{"error":"second"}', times: 1 },
-    ]
-    const answer = await rig.get(ECHO, { method: 'PUT', headers: JSON_TYPE, body: '{"name":"Seen"}' })
-    t.equal(answer.status, 200)
-    const { requestBody, answerBody, retries } = await newest(rig)
-    t.strictSame(retries, ['401', '503'])
-    t.match(requestBody, { text: '{"name":"Seen"}', whole: true })
-    t.match(answerBody?.text, /^{"method":"PUT"/)
-    t.match(answerBody?.text, '"Bearer *"', 'even where the bearer itself is sent back')
-    t.notMatch(answerBody?.text, rig.fake.journal.api()[0]?.headers.authorization?.slice(7) ?? '-')
-  },
-)
+t.test('a request that is sent again has one body, and the answer is the one passed on', async (t) => {
+  const rig = await startWith(t)
+  rig.fake.faults.api = [
+    { status: 401, headers: JSON_TYPE, body: '{"error":"first"}', times: 1 },
+    { status: 503, headers: { ...JSON_TYPE, 'Retry-After': '0' }, body: '{"error":"second"}', times: 1 },
+  ]
+  const answer = await rig.get(ECHO, { method: 'PUT', headers: JSON_TYPE, body: '{"name":"Seen"}' })
+  t.equal(answer.status, 200)
+  const { requestBody, answerBody, retries } = await newest(rig)
+  t.strictSame(retries, ['401', '503'])
+  t.match(requestBody, { text: '{"name":"Seen"}', whole: true })
+  t.match(answerBody?.text, /^{"method":"PUT"/)
+  t.match(answerBody?.text, '"Bearer *"', 'even where the bearer itself is sent back')
+  t.notMatch(answerBody?.text, rig.fake.journal.api()[0]?.headers.authorization?.slice(7) ?? '-')
+})
 
 t.test('what breaks off is not whole', async (t) => {
   const rig = await startWith(t)

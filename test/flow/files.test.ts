@@ -134,45 +134,42 @@ t.test('HEAD, ranges and a file host’s errors pass; a dead token is renewed', 
   t.equal(fake.issuedTokens().length, 2)
 })
 
-t.test(
-  'hosts outside the domain, other methods and paths of the API are refused, and nothing is sent',
-  async (t) => {
-    const { get, fake, storage, port } = await rig(t)
-    const before = fake.journal.entries.length
-    const cases: [path: string, code: string][] = [
-      ['/acme/_proxy/files/evil.example/x', 'request_invalid'],
-      ['/acme/_proxy/files/evillocalhost/x', 'request_invalid'],
-      ['/acme/_proxy/files/localhost.evil.example/x', 'request_invalid'],
-      [`/acme/_proxy/files/user@${storage}/x`, 'request_invalid'],
-      [`/acme/_proxy/files/127.0.0.1:${storage.split(':')[1]}/x`, 'request_invalid'],
-      ['/acme/_proxy/files/localhost./x', 'request_invalid'],
-      [`/acme/_proxy/files/${storage}%2Fx`, 'request_invalid'],
-      ['/acme/_proxy/files/evil.example%2f.localhost/x', 'request_invalid'],
-      [`/acme/_proxy/files/${storage}//evil.example/x`, 'request_invalid'],
-      [`/acme/_proxy/files/${storage}/a/%2e%2e/x`, 'request_invalid'],
-      ['/acme/_proxy/files//x', 'request_invalid'],
-      [`/acme/_proxy/files/${new URL(fake.loginUrl).host}/x`, 'request_invalid'],
-      [`/acme/_proxy/files/${storage}/rest/v1.0/me`, 'access_denied'],
-      [`/acme/_proxy/files/${storage}/x?_method=DELETE`, 'access_denied'],
-      ['/acme/_proxy/filesystem', 'route_unknown'],
-      ['/_proxy/_proxy/files/x', 'route_unknown'],
-    ]
-    for (const [path, code] of cases) {
-      const raw = await sendRaw(port, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
-      t.match(raw, `\r\nProcore-Proxy-Error: ${code}\r\n`, path)
-    }
-    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
-      const answer = await get(`/acme/_proxy/files/${storage}/x`, { method })
-      t.equal(answer.status, 405, method)
-      t.match(answer.headers, { 'procore-proxy-error': 'method_not_allowed', allow: 'GET, HEAD' })
-    }
-    const override = await get(`/acme/_proxy/files/${storage}/x`, {
-      headers: { 'x-http-method-override': 'PUT' },
-    })
-    t.match(override.json, { code: 'access_denied' })
-    t.equal(fake.journal.entries.length, before)
-  },
-)
+t.test('other hosts, other methods and paths of the API are refused, and nothing is sent', async (t) => {
+  const { get, fake, storage, port } = await rig(t)
+  const before = fake.journal.entries.length
+  const cases: [path: string, code: string][] = [
+    ['/acme/_proxy/files/evil.example/x', 'request_invalid'],
+    ['/acme/_proxy/files/evillocalhost/x', 'request_invalid'],
+    ['/acme/_proxy/files/localhost.evil.example/x', 'request_invalid'],
+    [`/acme/_proxy/files/user@${storage}/x`, 'request_invalid'],
+    [`/acme/_proxy/files/127.0.0.1:${storage.split(':')[1]}/x`, 'request_invalid'],
+    ['/acme/_proxy/files/localhost./x', 'request_invalid'],
+    [`/acme/_proxy/files/${storage}%2Fx`, 'request_invalid'],
+    ['/acme/_proxy/files/evil.example%2f.localhost/x', 'request_invalid'],
+    [`/acme/_proxy/files/${storage}//evil.example/x`, 'request_invalid'],
+    [`/acme/_proxy/files/${storage}/a/%2e%2e/x`, 'request_invalid'],
+    ['/acme/_proxy/files//x', 'request_invalid'],
+    [`/acme/_proxy/files/${new URL(fake.loginUrl).host}/x`, 'request_invalid'],
+    [`/acme/_proxy/files/${storage}/rest/v1.0/me`, 'access_denied'],
+    [`/acme/_proxy/files/${storage}/x?_method=DELETE`, 'access_denied'],
+    ['/acme/_proxy/filesystem', 'route_unknown'],
+    ['/_proxy/_proxy/files/x', 'route_unknown'],
+  ]
+  for (const [path, code] of cases) {
+    const raw = await sendRaw(port, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+    t.match(raw, `\r\nProcore-Proxy-Error: ${code}\r\n`, path)
+  }
+  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
+    const answer = await get(`/acme/_proxy/files/${storage}/x`, { method })
+    t.equal(answer.status, 405, method)
+    t.match(answer.headers, { 'procore-proxy-error': 'method_not_allowed', allow: 'GET, HEAD' })
+  }
+  const override = await get(`/acme/_proxy/files/${storage}/x`, {
+    headers: { 'x-http-method-override': 'PUT' },
+  })
+  t.match(override.json, { code: 'access_denied' })
+  t.equal(fake.journal.entries.length, before)
+})
 
 t.test('rules hold for files too, by the path that callers use', async (t) => {
   const rules = [{ allow: '/_proxy/files/localhost:*/fas/**' }, { deny: '/**' }]
@@ -184,34 +181,31 @@ t.test('rules hold for files too, by the path that callers use', async (t) => {
   t.equal((await get(`/globex/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200, 'reading')
 })
 
-t.test(
-  'file hosts neither use up nor wait for the rate budget, and their connections are bounded',
-  async (t) => {
-    const { get, fake, storage, server } = await rig(
-      t,
-      { rateLimit: { whenExhausted: 'reject' }, upstream: { retries: 0 } },
-      { fake: { rateLimit: { hourly: 1 } } },
-    )
-    t.equal((await get('/acme/rest/v1.0/me')).status, 200)
-    t.equal((await get('/acme/rest/v1.0/me')).status, 429)
-    t.equal((await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200)
-    fake.faults.storage.push({ status: 429, headers: { 'Retry-After': '30' }, times: 1 })
-    t.notOk(
-      'procore-proxy-error' in (await get(`/acme/_proxy/files/${storage}/x`)).headers,
-      'a 429 is handed on',
-    )
-    t.equal((await get(`/acme/_proxy/files/${storage}/x`)).status, 404, 'and holds nothing back')
-    fake.journal.clear()
-    for (let nth = 0; nth < 20; nth++) await get(`/acme/_proxy/files/localhost:${40_000 + nth}/x`)
-    t.equal(
-      (await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/8.pdf`)).status,
-      200,
-      'though its pool had to go meanwhile',
-    )
-    t.equal(fake.journal.storage().length, 1)
-    t.ok(await server.drain(), 'and all are closed')
-  },
-)
+t.test('file hosts do without the rate budget, and their connections are bounded', async (t) => {
+  const { get, fake, storage, server } = await rig(
+    t,
+    { rateLimit: { whenExhausted: 'reject' }, upstream: { retries: 0 } },
+    { fake: { rateLimit: { hourly: 1 } } },
+  )
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  t.equal((await get('/acme/rest/v1.0/me')).status, 429)
+  t.equal((await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200)
+  fake.faults.storage.push({ status: 429, headers: { 'Retry-After': '30' }, times: 1 })
+  t.notOk(
+    'procore-proxy-error' in (await get(`/acme/_proxy/files/${storage}/x`)).headers,
+    'a 429 is handed on',
+  )
+  t.equal((await get(`/acme/_proxy/files/${storage}/x`)).status, 404, 'and holds nothing back')
+  fake.journal.clear()
+  for (let nth = 0; nth < 20; nth++) await get(`/acme/_proxy/files/localhost:${40_000 + nth}/x`)
+  t.equal(
+    (await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/8.pdf`)).status,
+    200,
+    'though its pool had to go meanwhile',
+  )
+  t.equal(fake.journal.storage().length, 1)
+  t.ok(await server.drain(), 'and all are closed')
+})
 
 t.test('a file host that breaks off, or is not there, ends as the API would', async (t) => {
   const { get, fake, storage } = await rig(t, { upstream: { retries: 0, responseTimeout: '200ms' } })

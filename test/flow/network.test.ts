@@ -13,6 +13,9 @@ import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type ConnectProxyOptions, startConnectProxy } from '../fixtures/connect-proxy.ts'
 import { type Rig, type Settings, settingsFor, startRig } from '../fixtures/proxy.ts'
 
+// One of the tests waits for an idle connection to be closed.
+t.jobs = 2
+
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url))
 const pem = (name: string) => readFileSync(fixture(name), 'utf8')
 const certificate = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })

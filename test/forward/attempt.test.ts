@@ -1,7 +1,8 @@
 // Covers src/forward/attempt.ts: how responses end, on raw sockets, with readers that are fast, slow or late.
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
+import t from 'tap'
 import { Attempt, type AttemptOptions } from '../../src/forward/attempt.ts'
 import { Departure, type UpstreamResponse } from '../../src/forward/call.ts'
 import { type Connection, ConnectionPool } from '../../src/forward/upstreams.ts'

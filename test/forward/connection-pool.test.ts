@@ -1,5 +1,7 @@
 // Covers src/forward/upstreams.ts: who gets a connection, who waits, and how long connections live.
-import t, { type Test } from 'tap'
+
+import type { Test } from 'tap'
+import t from 'tap'
 import type { Attempt } from '../../src/forward/attempt.ts'
 import { Departure } from '../../src/forward/call.ts'
 import { type Connection, ConnectionPool, type ConnectionPoolOptions } from '../../src/forward/upstreams.ts'

@@ -4,6 +4,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
 import { informationHeaders, type ResponseContext, responseHeaders } from '../../src/forward/headers.ts'
+import { words } from '../fixtures/words.ts'
 
 const CONTEXT: ResponseContext = {
   apiOrigin: 'https://api.procore.com',
@@ -25,30 +26,12 @@ const MARKS = [
 ]
 const OUR_ID = ['X-Request-Id', 'our-id']
 
-const NEVER = [
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-connection',
-  'proxy-status',
-  'set-cookie',
-  'set-cookie2',
-  'strict-transport-security',
-  'alt-svc',
-  'service-worker-allowed',
-  'refresh',
-  'clear-site-data',
-  'access-control-allow-origin',
-  'access-control-expose-headers',
-  'procore-proxy-company',
-  'procore-proxy-error',
-  'procore-proxy-environment',
-]
+const NEVER = words`
+  connection keep-alive transfer-encoding te trailer upgrade proxy-authenticate proxy-authentication-info
+  proxy-connection proxy-status set-cookie set-cookie2 strict-transport-security alt-svc
+  service-worker-allowed refresh clear-site-data access-control-allow-origin access-control-expose-headers
+  procore-proxy-company procore-proxy-error procore-proxy-environment
+`
 
 t.test('What is not for callers is taken off, in any case', async (t) => {
   for (const name of NEVER) {
@@ -109,18 +92,7 @@ t.test('What Connection names goes too, before or after it, in one line or sever
     '4',
   ]
   t.strictSame(responseHeaders(headers, CONTEXT), ['X-D', '4', ...MARKS, ...OUR_ID])
-  const usual = [
-    'Connection',
-    'keep-alive',
-    'X-A',
-    '1',
-    'Connection',
-    'X-B',
-    'X-B',
-    '2',
-    'Connection',
-    'close',
-  ]
+  const usual = words`Connection keep-alive X-A 1 Connection X-B X-B 2 Connection close`
   t.strictSame(responseHeaders(usual, CONTEXT), ['X-A', '1', ...MARKS, ...OUR_ID])
   const own = ['Connection', 'Content-Length, Procore-Proxy-Company, X-Request-Id', 'Content-Length', '5']
   t.strictSame(

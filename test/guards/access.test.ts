@@ -4,9 +4,10 @@ import t from 'tap'
 import { METHODS, resolveRule } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { decideAccess, type JudgedRequest, type Rights } from '../../src/guards/access.ts'
+import { decideAccess, type JudgedRequest, matchesPattern, type Rights } from '../../src/guards/access.ts'
 import { judgeCaller } from '../../src/guards/callers.ts'
 import { FORWARDED_METHODS } from '../../src/guards/headers.ts'
+import { words } from '../fixtures/words.ts'
 
 const denied = { name: 'ProxyError', code: 'access_denied' }
 const judge = (company: Rights, request: JudgedRequest) =>
@@ -52,15 +53,10 @@ t.test('No company takes a read that asks to be taken for a write', async (t) =>
       )
     }
   }
-  for (const query of [
-    '?_method=delete',
-    '?a=1&_method=POST',
-    '?%5Fmethod=put',
-    '?_method[]=x',
-    '?_method=get&_method=put',
-    '?%255Fmethod=put',
-    '?_METHOD=put',
-  ]) {
+  for (const query of words`
+    ?_method=delete ?a=1&_method=POST ?%5Fmethod=put ?_method[]=x ?_method=get&_method=put ?%255Fmethod=put
+    ?_METHOD=put
+  `) {
     t.throws(() => judgeAccess('read-only', { method: 'GET', rawHeaders: [], query }), denied, query)
   }
   for (const query of ['?_method=get', '?_method=', '?http_method=POST', '?a=_method']) {
@@ -147,38 +143,16 @@ t.test('A refusal by rules says which one, and how to fix it', async (t) => {
   t.doesNotThrow(() => judge(open, request))
 })
 
-const SPELLINGS = [
-  '/rest/v1.0/payroll/5',
-  '/rest/v1.0/%70ayroll/5',
-  '/rest/v1.0/p%61yroll%2F5',
-  '/rest/v1.0/%2570ayroll/5',
-  '/rest/v1.0/%252570ayroll/5',
-  '/rest/v1.0/p%2561yroll%252f5',
-  '/rest/v1.0//payroll/5',
-  '/rest//v1.0/payroll/5',
-  '/rest/v1.0/payroll//5',
-  '/rest/v1.0/payroll/5/',
-  '/rest/v1.0/payroll/5//',
-  '/rest/v1.0/payroll/5%2f',
-  '/rest/v1.0/payroll/5.json',
-  '/rest/v1.0/payroll/5.pdf',
-  '/rest/v1.0/payroll/5%2ejson',
-  '/rest/v1.0/payroll/5.json/',
-  '/rest/v1.0/payroll/5.tar.gz',
-  '/rest/v1.0/payroll/5.json;v=1',
-  '/rest/v1.0/payroll;a=b/5',
-  '/rest/v1.0/payroll/5;a=b',
-  '/rest/v1.0/;x/payroll/5',
-  '/rest/v1.0/payroll%3bx/5',
-  '/rest/v1.0/PAYROLL/5',
-  '/rest/v1.0/Pay%52oll/5',
-  '/rest/v1.0/payroll/5%3Fx=1',
-  '/rest/v1.0/payroll/5%23x',
-  '/rest/v1.0/pay%0aroll/5',
-  '/rest/v1.0/payroll/5%20',
-  '/rest/v1.0/%09payroll/5',
-  '/rest/v1.0/payroll/5%3B%25zz%250a',
-]
+const SPELLINGS = words`
+  /rest/v1.0/payroll/5 /rest/v1.0/%70ayroll/5 /rest/v1.0/p%61yroll%2F5 /rest/v1.0/%2570ayroll/5
+  /rest/v1.0/%252570ayroll/5 /rest/v1.0/p%2561yroll%252f5 /rest/v1.0//payroll/5 /rest//v1.0/payroll/5
+  /rest/v1.0/payroll//5 /rest/v1.0/payroll/5/ /rest/v1.0/payroll/5// /rest/v1.0/payroll/5%2f
+  /rest/v1.0/payroll/5.json /rest/v1.0/payroll/5.pdf /rest/v1.0/payroll/5%2ejson /rest/v1.0/payroll/5.json/
+  /rest/v1.0/payroll/5.tar.gz /rest/v1.0/payroll/5.json;v=1 /rest/v1.0/payroll;a=b/5 /rest/v1.0/payroll/5;a=b
+  /rest/v1.0/;x/payroll/5 /rest/v1.0/payroll%3bx/5 /rest/v1.0/PAYROLL/5 /rest/v1.0/Pay%52oll/5
+  /rest/v1.0/payroll/5%3Fx=1 /rest/v1.0/payroll/5%23x /rest/v1.0/pay%0aroll/5 /rest/v1.0/payroll/5%20
+  /rest/v1.0/%09payroll/5 /rest/v1.0/payroll/5%3B%25zz%250a
+`
 
 t.test('Another spelling of a path gets past no deny rule, nor past an allow rule', async (t) => {
   for (const path of SPELLINGS) {
@@ -318,4 +292,66 @@ t.test('No path gets past a deny rule that comes first and matches its decoded n
       },
     ),
   )
+})
+
+t.test('* stays within a segment, ** does not', async (t) => {
+  const cases: [pattern: string, matching: string[], others: string[]][] = [
+    ['/rest/a', ['/rest/a'], ['/rest/A', '/rest/ab', '/rest/', '/rest', '', '/rest/a/', 'x/rest/a']],
+    ['/rest/*', ['/rest/', '/rest/a', '/rest/a.b;c'], ['/rest', '/rest/a/b', '/rest/a/']],
+    ['/rest/*/b', ['/rest/a/b', '/rest//b'], ['/rest/b', '/rest/a/a/b', '/rest/a/b/', '/rest/a/bb']],
+    ['/rest/a*c', ['/rest/ac', '/rest/abcbc'], ['/rest/a', '/rest/ab', '/rest/a/c', '/rest/acb']],
+    ['/rest/**', ['/rest/', '/rest/a/b/c'], ['/rest', '/vapid/a']],
+    ['/**', ['/', '/rest/a'], ['', 'rest']],
+    ['/**/users', ['/rest/v1/users', '//users'], ['/users', '/rest/users/1', '/rest/xusers']],
+    ['/**users', ['/users', '/a/xusers'], ['/users/']],
+    ['/**/users/*', ['/a/users/1', '/a/users/b/users/1'], ['/a/users/1/2', '/a/users']],
+    ['/**/a/*/b/**', ['/x/a/1/b/', '/x/a/y/a/1/b/2/3'], ['/x/a/1/2/b/3', '/x/a/1/b']],
+    ['/**a*b', ['/ab/ab', '/a/axb'], ['/a/b', '/ab/a']],
+    ['/a.b', ['/a.b'], ['/axb']],
+    ['/(a+)+$', ['/(a+)+$'], ['/aa']],
+  ]
+  for (const [pattern, matching, others] of cases) {
+    for (const path of matching) t.ok(matchesPattern(pattern, path), `${pattern} takes ${path}`)
+    for (const path of others) t.notOk(matchesPattern(pattern, path), `${pattern} leaves ${path}`)
+  }
+})
+
+t.test('It says what a regular expression would', async () => {
+  const piece = fc.constantFrom('/', 'a', 'b', '*', '**', '/a', '*/', 'ab')
+  const pattern = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join('').replace(/\*{3,}/g, '**'))
+  const path = fc
+    .array(fc.constantFrom('/', 'a', 'b', 'ab', '/a'), { maxLength: 12 })
+    .map((all) => all.join(''))
+  fc.assert(
+    fc.property(pattern, path, (glob, text) => {
+      const source = glob.replace(/\*\*|\*/g, (star) => (star === '*' ? '[^/]*' : '.*'))
+      return matchesPattern(glob, text) === new RegExp(`^${source}$`).test(text)
+    }),
+    { numRuns: 20_000 },
+  )
+})
+
+t.test('No path makes it slow', async (t) => {
+  const patterns = [
+    `/${'**a'.repeat(80)}b`,
+    `/${'*a'.repeat(120)}b`,
+    `/**${'*a'.repeat(100)}b`.replace('***', '**'),
+    `/${'**/*a'.repeat(40)}b`,
+    `/**/${'a*'.repeat(100)}/b`,
+    `/**x${'*aaaaaaaaaaaa'.repeat(18)}b`,
+  ]
+  const paths = [
+    `/${'a'.repeat(4095)}`,
+    `/${'a/'.repeat(2047)}`,
+    `/${'x'.repeat(2000)}${'a'.repeat(2000)}`,
+    `/${'aaaaaaaaaaaaaaa/'.repeat(255)}`,
+  ]
+  for (const pattern of patterns) {
+    for (const path of paths) {
+      const startedAt = performance.now()
+      t.notOk(matchesPattern(pattern, path))
+      const ms = performance.now() - startedAt
+      t.ok(ms < 250, `${pattern.slice(0, 20)} on ${path.slice(0, 20)}: ${ms.toFixed(1)} ms`)
+    }
+  }
 })

@@ -2,7 +2,9 @@
 import t from 'tap'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
-import { fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
+import { FileHostLimiter, fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
+import { watch } from '../fixtures/clock.ts'
+import { words } from '../fixtures/words.ts'
 
 const builtIn = (name: string) => BUILT_IN_ENVIRONMENTS.find((one) => one.name === name) as Environment
 const PRODUCTION = builtIn('production')
@@ -14,12 +16,7 @@ const LOCAL: Environment = {
 }
 
 t.test('a name in the environment’s domain serves files, by https', async (t) => {
-  for (const host of [
-    'procore.com',
-    'storage.procore.com',
-    'a.b-c.procore.com',
-    'xn--bcher-kva.procore.com',
-  ]) {
+  for (const host of words`procore.com storage.procore.com a.b-c.procore.com xn--bcher-kva.procore.com`) {
     t.equal(fileOrigin(host, PRODUCTION), `https://${host}`)
   }
   t.equal(fileOrigin('Storage.PROCORE.com', PRODUCTION), 'https://storage.procore.com', 'in one spelling')
@@ -99,15 +96,9 @@ t.test('plain http and ports are for localhost alone, and for a plain http API a
   t.equal(fileOrigin('localhost', LOCAL), 'http://localhost')
   t.equal(fileOrigin('LOCALHOST:9003', LOCAL), 'http://localhost:9003')
   t.equal(fileOrigin('localhost:9002', LOCAL), undefined, 'the login server')
-  for (const host of [
-    'localhost:0',
-    'localhost:080',
-    'localhost:65536',
-    'localhost:99999',
-    'localhost:',
-    '127.0.0.1:9003',
-    'localhost:1:2',
-  ]) {
+  for (const host of words`
+    localhost:0 localhost:080 localhost:65536 localhost:99999 localhost: 127.0.0.1:9003 localhost:1:2
+  `) {
     t.equal(fileOrigin(host, LOCAL), undefined, host)
   }
   t.equal(fileOrigin('a.localhost', LOCAL), 'https://a.localhost', 'resolved by who knows whom')
@@ -163,38 +154,14 @@ t.test('the path is kept byte for byte, under the rules of every path', async (t
 })
 
 t.test('paths of the API can’t be had under another name of it', async (t) => {
-  for (const path of [
-    '/rest/v1.0/companies',
-    '/REST/v1.0/me',
-    '/vapid/projects',
-    '/%72est/x',
-    '/%2572est/x',
-    '/rest%2fv1.0/me',
-    '/rest;x/me',
-    '/oauth/token/info',
-    '/rest',
-    '/webclients/host/x',
-    '/WebClients/x',
-    '/%77ebclients/x',
-    '/562949953443325/project/home',
-    '/%37656/x',
-    '/7656;a/x',
-    '/7656.json',
-    '/7656',
-    '/%20rest/x',
-    '/rest%3fx',
-  ]) {
+  for (const path of words`
+    /rest/v1.0/companies /REST/v1.0/me /vapid/projects /%72est/x /%2572est/x /rest%2fv1.0/me /rest;x/me
+    /oauth/token/info /rest /webclients/host/x /WebClients/x /%77ebclients/x /562949953443325/project/home
+    /%37656/x /7656;a/x /7656.json /7656 /%20rest/x /rest%3fx
+  `) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'access_denied', path)
   }
-  for (const path of [
-    '/restful/x',
-    '/a/rest/x',
-    '/rest-1/x',
-    '/oauthor',
-    '/7a/x',
-    '/a/7656/x',
-    '/webclients2',
-  ]) {
+  for (const path of words`/restful/x /a/rest/x /rest-1/x /oauthor /7a/x /a/7656/x /webclients2`) {
     t.equal(codeOf(`/_proxy/files/app.procore.com${path}`), 'fetched', path)
   }
 })
@@ -204,17 +171,66 @@ t.test('an operator can list the hosts that serve files', async (t) => {
   for (const host of ['storage.procore.com', 'a.files.procore.com', 'a.b.files.procore.com']) {
     t.equal(fileOrigin(host, narrow), `https://${host}`)
   }
-  for (const host of [
-    'procore.com',
-    'x.procore.com',
-    'files.procore.com',
-    'x.storage.procore.com',
-    'xfiles.procore.com',
-  ]) {
+  for (const host of words`
+    procore.com x.procore.com files.procore.com x.storage.procore.com xfiles.procore.com
+  `) {
     t.equal(fileOrigin(host, narrow), undefined, host)
   }
   t.throws(() => readFileTarget('/_proxy/files/x.procore.com/a', narrow), {
     code: 'request_invalid',
     help: /storage\.procore\.com, \*\.files/,
   })
+})
+
+const settle = () => new Promise<void>((resolve) => void setImmediate(resolve))
+
+t.test('Two new hosts are looked up at a time, and known ones never wait', async (t) => {
+  const limiter = new FileHostLimiter()
+  const first = await limiter.enter('a.example', 'x')
+  const second = await limiter.enter('b.example', 'x')
+  const third = watch(limiter.enter('c.example', 'x'))
+  const same = watch(limiter.enter('a.example', 'y'))
+  await settle()
+  t.notOk(third.settled || same.settled)
+  first(true)
+  await settle()
+  t.ok(same.settled, 'a host that answered is known')
+  t.ok(third.settled, 'and its place is free')
+  same.value?.(true)
+  const fourth = watch(limiter.enter('d.example', 'x'))
+  second(false)
+  third.value?.(true)
+  await settle()
+  t.ok(fourth.settled)
+  fourth.value?.(true)
+  const again = watch(limiter.enter('b.example', 'x'))
+  await settle()
+  t.ok(again.settled, 'a host that did not answer may be tried again')
+})
+
+t.test('A caller may ask for so many new hosts within a while, and no more', async (t) => {
+  const clock = { now: 0 }
+  const limiter = new FileHostLimiter({ mostOfCaller: 3, now: () => clock.now })
+  const ask = async (host: string, caller = 'x') => (await limiter.enter(host, caller))(false)
+  for (let i = 0; i < 3; i++) {
+    await ask(`h${i}.example`)
+    clock.now += 10_000
+  }
+  await t.rejects(ask('h3.example'), { code: 'overloaded', retryAfterSeconds: 30 })
+  await ask('h3.example', 'y')
+  clock.now += 30_000
+  await ask('h3.example')
+})
+
+t.test('Requests that wait, hosts and callers that are remembered are bounded', async (t) => {
+  const limiter = new FileHostLimiter({ mostUnderWay: 1, mostWaiting: 2, mostKnown: 2, mostOfCaller: 1 })
+  const leave = await limiter.enter('a.example', 'x')
+  const waiting = [watch(limiter.enter('a.example', 'y')), watch(limiter.enter('a.example', 'z'))]
+  await t.rejects(limiter.enter('a.example', 'y'), { code: 'overloaded', retryAfterSeconds: 1 })
+  leave(true)
+  await settle()
+  t.ok(waiting.every(({ settled }) => settled))
+  for (const host of ['b', 'c']) (await limiter.enter(`${host}.example`, host))(true)
+  await limiter.enter('a.example', 'x')
+  t.pass('the caller that asked first is forgotten, as is the host')
 })

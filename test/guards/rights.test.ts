@@ -1,10 +1,18 @@
-// Covers src/guards/callers.ts
+// Covers src/guards/callers.ts: what a caller may do
 import fc from 'fast-check'
 import t from 'tap'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Caller } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { decideCaller, judgeCaller, mayUseCompany, visibleCompanies } from '../../src/guards/callers.ts'
+import {
+  decideCaller,
+  judgeCaller,
+  mayUseCompany,
+  mayUseProject,
+  namedProjects,
+  visibleCompanies,
+} from '../../src/guards/callers.ts'
+import { words } from '../fixtures/words.ts'
 
 interface Short extends Partial<Omit<Caller, 'rules'>> {
   readonly rules?: readonly RuleSettings[]
@@ -116,51 +124,27 @@ t.test('A caller of one project reaches that project, and what everyone needs', 
 })
 
 /** Calls that name another project, in some reading. */
-const OTHERS = [
-  '/rest/v1.0/projects/999',
-  '/rest/v1.0/projects/999/rfis',
-  '/rest/v1.0/Projects/999/rfis',
-  '/rest/v1.0/%70rojects/999/rfis',
-  '/rest/v1.0/%2570rojects/999/rfis',
-  '/rest/v1.0/projects%2f999',
-  '/rest/v1.0/projects%252f999',
-  '/rest/v1.0/projects//999',
-  '/rest/v1.0/projects;a/999',
-  '/rest/v1.0/projects%3ba/999',
-  '/rest/v1.0/projects/316469;999',
-  '/rest/v1.0/projects/0316469/rfis',
-  '/rest/v1.0/projects/316469%00/rfis',
-  '/rest/v1.0/projects/316469x/rfis',
-  '/rest/v1.0/projects/+316469/rfis',
-  '/rest/v1.0/projects/%20316469/rfis',
-  '/rest/v1.0/projects/*/rfis',
-  '/rest/v1.0/projects/316469/projects/999',
-  '/rest/v1.0/projects/316469%2frfis?project_id=999',
-  '/rest/v1.0/projects/316469/rfis?project_id=999',
-  '/rest/v1.0/rfis?project_id=999',
-  '/rest/v1.0/rfis?project_id=316469&project_id=999',
-  '/rest/v1.0/rfis?project_id=999&project_id=316469',
-  '/rest/v1.0/rfis?project_id=316469;project_id=999',
-  '/rest/v1.0/rfis?project_id=316469,999',
-  '/rest/v1.0/rfis?project_id=316469+',
-  '/rest/v1.0/rfis?project_id[]=316469&project_id[]=999',
-  '/rest/v1.0/rfis?project_id=316469&project_id[0]=999',
-  '/rest/v1.0/rfis?project_id=316469&project%5fid=999',
-  '/rest/v1.0/rfis?project_id=316469&project%255fid=999',
-  '/rest/v1.0/rfis?project_id=316469&Project_Id=999',
-  '/rest/v1.0/rfis?project_id=316469&projectId=999',
-  '/rest/v1.0/rfis?project_id=316469&project-id=999',
-  '/rest/v1.0/rfis?project_id=316469&project_ids[]=999',
-  '/rest/v1.0/rfis?project_id=316469&filters[project_id]=999',
-  '/rest/v1.0/rfis?project_id=316469&filters%5Bproject_ids%5D%5B%5D=999',
-  '/rest/v1.0/rfis?project_id=316469&a[b][project_id]=999',
-  '/rest/v1.0/rfis?project_id=316469&project[id]=999',
-  '/rest/v1.0/projects/316469%3fproject_id=999',
-  '/rest/v1.0/projects/316469%253fproject_id=999',
-  '/rest/v1.0/me?project_id=999',
-  '/rest/v1.0/companies?project_id=999',
-  '/vapid/projects/999',
-]
+const OTHERS = words`
+  /rest/v1.0/projects/999 /rest/v1.0/projects/999/rfis /rest/v1.0/Projects/999/rfis
+  /rest/v1.0/%70rojects/999/rfis /rest/v1.0/%2570rojects/999/rfis /rest/v1.0/projects%2f999
+  /rest/v1.0/projects%252f999 /rest/v1.0/projects//999 /rest/v1.0/projects;a/999 /rest/v1.0/projects%3ba/999
+  /rest/v1.0/projects/316469;999 /rest/v1.0/projects/0316469/rfis /rest/v1.0/projects/316469%00/rfis
+  /rest/v1.0/projects/316469x/rfis /rest/v1.0/projects/+316469/rfis /rest/v1.0/projects/%20316469/rfis
+  /rest/v1.0/projects/*/rfis /rest/v1.0/projects/316469/projects/999
+  /rest/v1.0/projects/316469%2frfis?project_id=999 /rest/v1.0/projects/316469/rfis?project_id=999
+  /rest/v1.0/rfis?project_id=999 /rest/v1.0/rfis?project_id=316469&project_id=999
+  /rest/v1.0/rfis?project_id=999&project_id=316469 /rest/v1.0/rfis?project_id=316469;project_id=999
+  /rest/v1.0/rfis?project_id=316469,999 /rest/v1.0/rfis?project_id=316469+
+  /rest/v1.0/rfis?project_id[]=316469&project_id[]=999 /rest/v1.0/rfis?project_id=316469&project_id[0]=999
+  /rest/v1.0/rfis?project_id=316469&project%5fid=999 /rest/v1.0/rfis?project_id=316469&project%255fid=999
+  /rest/v1.0/rfis?project_id=316469&Project_Id=999 /rest/v1.0/rfis?project_id=316469&projectId=999
+  /rest/v1.0/rfis?project_id=316469&project-id=999 /rest/v1.0/rfis?project_id=316469&project_ids[]=999
+  /rest/v1.0/rfis?project_id=316469&filters[project_id]=999
+  /rest/v1.0/rfis?project_id=316469&filters%5Bproject_ids%5D%5B%5D=999
+  /rest/v1.0/rfis?project_id=316469&a[b][project_id]=999 /rest/v1.0/rfis?project_id=316469&project[id]=999
+  /rest/v1.0/projects/316469%3fproject_id=999 /rest/v1.0/projects/316469%253fproject_id=999
+  /rest/v1.0/me?project_id=999 /rest/v1.0/companies?project_id=999 /vapid/projects/999
+`
 
 t.test('No spelling reaches another project, and no rule opens one', async (t) => {
   for (const target of OTHERS) {
@@ -221,4 +205,14 @@ t.test('No random spelling of a project gets past', async () => {
     }),
     { numRuns: 5_000 },
   )
+})
+
+t.test('The projects of path and query are named, and compared as text', async (t) => {
+  t.same(namedProjects('/rest/v1.0/projects/5/x', '?project_id=7'), { ids: ['5', '7'], isConfined: true })
+  t.ok(mayUseProject(undefined, '5'))
+  t.ok(mayUseProject(['5'], '5'))
+  t.notOk(mayUseProject(['5'], '05'))
+  t.same(namedProjects('/rest/v1.0/x', '?filters[project_id]=7'), { ids: ['7'], isConfined: false })
+  t.same(namedProjects('/rest/v1.0/x', ''), { ids: [], isConfined: false })
+  t.equal(namedProjects('/rest/%25252525', ''), undefined)
 })

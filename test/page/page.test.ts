@@ -172,6 +172,22 @@ t.test(
 const WITH_BODIES: RigOptions = { settings: { inspector: { bodies: true } } }
 const JSON_TYPE = { 'content-type': 'application/json' }
 
+t.test('a click counts, though a request arrives while the button is pressed', { skip }, async (t) => {
+  const { page, get, url } = await open(t)
+  const other = await page.context().newPage()
+  await other.goto(`${url}/_proxy/`)
+  await get('/acme/rest/v1.0/first')
+  const { x, y, width, height } = (await row(page, '/first').boundingBox())!
+  await page.mouse.move(x + width / 2, y + height / 2)
+  await page.mouse.down()
+  await get('/acme/rest/v1.0/second')
+  await row(other, '/second').waitFor()
+  await page.mouse.up()
+  await page.getByRole('dialog').getByText('GET /acme/rest/v1.0/first').waitFor()
+  await page.keyboard.press('Escape')
+  await row(page, '/second').waitFor()
+})
+
 t.test('bodies are shown where that is switched on, with what looks secret masked', { skip }, async (t) => {
   const { page, get, fake, said, url } = await open(t, WITH_BODIES)
   t.ok(await page.getByText('The first 2 KiB of each body').isVisible(), 'it says so')

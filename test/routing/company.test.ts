@@ -5,13 +5,17 @@ import type { ErrorCode } from '../../src/errors.ts'
 import {
   type Choice,
   chooseCompany,
+  companyOfId,
   companyTable,
   cutPrefix,
   fixedCompany,
+  isForwardedPath,
+  isOwnPath,
   shownTo,
 } from '../../src/routing/company.ts'
 import { readTarget } from '../../src/routing/raw-request.ts'
 import { testConfig } from '../fixtures/config.ts'
+import { words } from '../fixtures/words.ts'
 
 const GLOBEX = '562949953443325'
 const acme = { name: 'acme', id: '7656' }
@@ -132,54 +136,22 @@ const waysToAcme: [string, (path: string) => Choice, headers: (others: string[],
     ],
   ]
 
-const CONFLICTING = [
-  `/rest/v1.0/companies/${GLOBEX}/x`,
-  '/rest/v1.0/companies/999',
-  '/rest/v1.0/companies/07656/x',
-  '/rest/v1.0/companies/7656-acme/x',
-  '/rest/v1.0/companies/76560/x',
-  '/rest/v1.0/companies/+7656/x',
-  '/rest/v1.0/companies/-7656/x',
-  '/rest/v1.0/companies/_7656/x',
-  '/rest/v1.0/companies/%207656/x',
-  '/rest/v1.0/companies/7656%0a/x',
-  '/rest/v1.0/companies/7656%3F/x',
-  '/rest/v1.0/companies/999.json',
-  '/rest/v1.0/companies/999;7656/x',
-  '/rest/v1.0/companies/%39',
-  '/rest/v1.0/companies%2f999',
-  '/rest/v1.0/companies%252f999',
-  '/rest/v1.0/companies;a/999',
-  '/rest/v1.0/companies%3ba/999',
-  '/rest/v1.0/Companies/999',
-  '/rest/v1.0/%43ompanies/999',
-  '/rest/v1.0/companies%20/999',
-  '/rest/v1.0/companies%0a/999',
-  '/rest/v1.0/me%3fcompany_id=999',
-  '/rest/v1.0/me%253fcompany_id=999',
-  '/rest/x?company%255fid=999',
-  '/rest/x?Company_ID=999',
-  '/rest/v1.0/companies//999/x',
-  '/rest/v1.0/companies/7656/companies/999',
-  '/rest/v1.0/companies/companies/999',
-  '/rest/v1.0/companies/me/companies/999',
-  '/vapid/companies/999/x',
-  `/rest/x?company_id=${GLOBEX}`,
-  '/rest/x?company_id=999',
-  '/rest/x?company_id=07656',
-  '/rest/x?company_id=+7656',
-  '/rest/x?company_id=7656+',
-  '/rest/x?company_id=7656,999',
-  '/rest/x?company_id=acme',
-  '/rest/x?company_id[]=999',
-  '/rest/x?company_id%5b%5d=999',
-  '/rest/x?company_id=7656&company_id=999',
-  '/rest/x?company_id=999&company_id=7656',
-  '/rest/x?a=1;company_id=999',
-  '/rest/x?%63ompany_id=999',
-  '/rest/x?company_id=%399',
-  '/rest/x?[company_id]=999',
-]
+const CONFLICTING = words`
+  /rest/v1.0/companies/${GLOBEX}/x /rest/v1.0/companies/999 /rest/v1.0/companies/07656/x
+  /rest/v1.0/companies/7656-acme/x /rest/v1.0/companies/76560/x /rest/v1.0/companies/+7656/x
+  /rest/v1.0/companies/-7656/x /rest/v1.0/companies/_7656/x /rest/v1.0/companies/%207656/x
+  /rest/v1.0/companies/7656%0a/x /rest/v1.0/companies/7656%3F/x /rest/v1.0/companies/999.json
+  /rest/v1.0/companies/999;7656/x /rest/v1.0/companies/%39 /rest/v1.0/companies%2f999
+  /rest/v1.0/companies%252f999 /rest/v1.0/companies;a/999 /rest/v1.0/companies%3ba/999
+  /rest/v1.0/Companies/999 /rest/v1.0/%43ompanies/999 /rest/v1.0/companies%20/999 /rest/v1.0/companies%0a/999
+  /rest/v1.0/me%3fcompany_id=999 /rest/v1.0/me%253fcompany_id=999 /rest/x?company%255fid=999
+  /rest/x?Company_ID=999 /rest/v1.0/companies//999/x /rest/v1.0/companies/7656/companies/999
+  /rest/v1.0/companies/companies/999 /rest/v1.0/companies/me/companies/999 /vapid/companies/999/x
+  /rest/x?company_id=${GLOBEX} /rest/x?company_id=999 /rest/x?company_id=07656 /rest/x?company_id=+7656
+  /rest/x?company_id=7656+ /rest/x?company_id=7656,999 /rest/x?company_id=acme /rest/x?company_id[]=999
+  /rest/x?company_id%5b%5d=999 /rest/x?company_id=7656&company_id=999 /rest/x?company_id=999&company_id=7656
+  /rest/x?a=1;company_id=999 /rest/x?%63ompany_id=999 /rest/x?company_id=%399 /rest/x?[company_id]=999
+`
 
 t.test('No way of choosing a company lets another id through in path or query', async (t) => {
   for (const [way, request] of waysToAcme) {
@@ -205,12 +177,11 @@ t.test('No way of choosing a company lets another id through in the header', asy
 
 t.test('Ids that a request names twice the same are fine', async (t) => {
   for (const [way, request] of waysToAcme) {
-    for (const path of [
-      '/rest/v1.0/companies/7656/x?company_id=7656',
-      '/rest/v1.0/companies/7656;v=1/x?company_id[]=7656&company_id=&q=company_id',
-      '/rest/v1.0/companies/me',
-      '/rest/x?filters[company_id]=999&x=%zz',
-    ]) {
+    for (const path of words`
+      /rest/v1.0/companies/7656/x?company_id=7656
+      /rest/v1.0/companies/7656;v=1/x?company_id[]=7656&company_id=&q=company_id /rest/v1.0/companies/me
+      /rest/x?filters[company_id]=999&x=%zz
+    `) {
       t.equal(request(path).name, 'acme', `${way}: ${path}`)
     }
   }
@@ -421,4 +392,117 @@ t.test('The chosen id is never contradicted by any id that the request names', a
     { numRuns: 20_000 },
   )
   t.ok(chosen > 1000, 'enough of the random requests were answered to tell')
+})
+
+const table = companyTable(testConfig())
+const open = companyTable(testConfig({ anyCompany: true }))
+
+t.test('The name or id of a company is cut where a known route follows', async (t) => {
+  const cases: [path: string, prefix: string, rest: string, name: string][] = [
+    ['/acme/rest/v1.0/me', '/acme', '/rest/v1.0/me', 'acme'],
+    ['/7656/vapid/x', '/7656', '/vapid/x', 'acme'],
+    ['/562949953443325/rest/', '/562949953443325', '/rest/', 'globex'],
+    ['/globex/_proxy/files/h/p', '/globex', '/_proxy/files/h/p', 'globex'],
+    ['/globex/oauth/token', '/globex', '/oauth/token', 'globex'],
+    ['/acme/oauth/authorize', '/acme', '/oauth/authorize', 'acme'],
+  ]
+  for (const [path, prefix, rest, name] of cases) {
+    const cut = cutPrefix(table, path)
+    t.same([cut.prefix, cut.path, cut.company?.name], [prefix, rest, name], path)
+  }
+  t.match(cutPrefix(open, '/999/rest/x'), { prefix: '/999', path: '/rest/x', company: { id: '999' } })
+})
+
+t.test('Any other path comes back whole', async (t) => {
+  const paths = words`
+    / /rest/v1.0/me /rest/rest/x /rest /acme /acme/ /acme/foo /acme/rest /acme//rest/x /acme/acme/rest/x
+    /acme/%72est/x /favicon.ico /foo/bar /Acme/rest/x /ac%6de/rest/x /-acme/rest/x /_acme/rest/x
+    /acme;x/rest/x /oauth/token /_proxy/status /_proxy/rest/x /oauth/rest/x /vapid/rest/x
+  `
+  for (const path of paths) t.same(cutPrefix(table, path), { prefix: '', path, company: undefined }, path)
+})
+
+t.test('A prefix that could be a company but is none is refused', async (t) => {
+  for (const first of ['initech', '999', 'a', '0', 'acme-', 'constructor', '123456789012345678901']) {
+    for (const rest of ['/rest/x', '/vapid/x', '/oauth/token', '/_proxy/']) {
+      t.throws(() => cutPrefix(table, `/${first}${rest}`), { code: 'company_unknown' }, first + rest)
+    }
+  }
+  for (const first of ['initech', '0', '0999', '123456789012345678901']) {
+    t.throws(() => cutPrefix(open, `/${first}/rest/x`), { code: 'company_unknown' }, `${first} under "*"`)
+  }
+})
+
+t.test("A prefix that is one company's name and another's id is refused", async (t) => {
+  const companies = [
+    { name: '8', id: '9' },
+    { name: 'acme', id: '8' },
+    { name: '10', id: '10' },
+  ]
+  const digits = companyTable(testConfig({ companies }))
+  t.throws(() => cutPrefix(digits, '/8/rest/x'), { code: 'company_conflict' })
+  t.equal(cutPrefix(digits, '/10/rest/x').company?.id, '10')
+  const alone = testConfig({ companies: [{ name: '8', id: '9' }], anyCompany: true })
+  t.throws(() => cutPrefix(companyTable(alone), '/8/rest/x'), { code: 'company_conflict' })
+})
+
+t.test('The proxy answers a few paths itself and forwards two trees', async (t) => {
+  for (const path of words`/ /_proxy /_proxy/ /_proxy/status /oauth/token /oauth/token/info /oauth/revoke`) {
+    t.ok(isOwnPath(path), path)
+    t.notOk(isForwardedPath(path), path)
+  }
+  for (const path of ['/rest/', '/rest/v1.0/me', '/vapid/x']) {
+    t.ok(isForwardedPath(path), path)
+    t.notOk(isOwnPath(path), path)
+  }
+  for (const path of words`/rest /restx/ /REST/x /_proxyx /oauth/ /oauth/token/ /oauth/authorize`) {
+    t.notOk(isOwnPath(path) || isForwardedPath(path), path)
+  }
+})
+
+t.test('Companies are found by name and by id', async (t) => {
+  const config = testConfig()
+  const table = companyTable(config)
+  t.equal(table.byName.get('acme')?.company, config.companies[0])
+  t.equal(table.byId.get('562949953443325')?.name, 'globex')
+  t.equal(table.default, undefined)
+  t.equal(table.only, undefined)
+})
+
+t.test('The default and the only company are known beforehand', async (t) => {
+  const one = [{ name: 'acme', id: '7656' }]
+  const two = [...one, { name: 'globex', id: '8', isDefault: true }]
+  t.equal(companyTable(testConfig({ companies: two })).default?.name, 'globex')
+  t.equal(companyTable(testConfig({ companies: two })).only, undefined)
+  t.equal(companyTable(testConfig({ companies: one })).only?.name, 'acme')
+  t.equal(companyTable(testConfig({ companies: one, anyCompany: true })).only, undefined)
+  t.equal(companyTable(testConfig({ companies: [], anyCompany: true })).only, undefined)
+})
+
+t.test('"*" serves every canonical id that no company has', async (t) => {
+  const config = testConfig({ anyCompany: true })
+  const table = companyTable(config)
+  t.same(companyOfId(table, '999'), { name: '999', id: '999', company: config.anyCompany })
+  t.equal(companyOfId(table, '7656')?.name, 'acme', 'a configured id stays with its company')
+  t.equal(companyOfId(table, '99999999999999999999')?.id, '99999999999999999999', 'twenty digits')
+  for (const id of [
+    ...words`
+      0 07 +7 acme 1e3 ٣ 999999999999999999999 *
+    `,
+    '',
+    ' 7',
+    '7 ',
+    '7\n',
+  ]) {
+    t.equal(companyOfId(table, id), undefined, JSON.stringify(id))
+  }
+  t.equal(companyOfId(companyTable(testConfig()), '999'), undefined, 'without "*" no company does')
+})
+
+t.test('Names of object properties are no companies', async (t) => {
+  const table = companyTable(testConfig())
+  for (const name of ['constructor', '__proto__', 'toString']) {
+    t.equal(table.byName.get(name), undefined)
+    t.equal(companyOfId(table, name), undefined)
+  }
 })
