@@ -1,4 +1,5 @@
 // Keeps a valid token for each service account: renews it ahead of its end, one request at a time, and remembers failures.
+import { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
@@ -71,17 +72,18 @@ interface Waiter {
   readonly reject: (error: ProxyError) => void
 }
 
+/** The tokens by the key of their account. Its `fetch` makes one token request at a time for each. */
+type TokenCache = LRUCache<string, LiveToken, TokenSource>
+
 export class TokenSource {
   readonly account: ServiceAccount
-  readonly #request: RequestToken
+  readonly #cache: TokenCache
   readonly #report: (event: TokenEvent) => void
   readonly #waiters = new Set<Waiter>()
-  readonly #closing = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  /** The newest token; it may have ended. */
-  #token: LiveToken | undefined
   #attempting = false
   #tried = false
+  #isClosed = false
   #lastUsedAt = 0
   #failures = 0
   #refusals = 0
@@ -92,9 +94,9 @@ export class TokenSource {
   #dropped: LiveToken | undefined
   #lastForcedAt = Number.NEGATIVE_INFINITY
 
-  constructor(account: ServiceAccount, request: RequestToken, report: (event: TokenEvent) => void) {
+  constructor(account: ServiceAccount, cache: TokenCache, report: (event: TokenEvent) => void) {
     this.account = account
-    this.#request = request
+    this.#cache = cache
     this.#report = report
   }
 
@@ -112,17 +114,27 @@ export class TokenSource {
     return token !== this.#dropped && !hasEnded(token, performance.now())
   }
 
+  /** A token that the API refused with 401, and that must not be given again; undefined for none. */
+  get refused(): string | undefined {
+    return this.#dropped?.value
+  }
+
   #live(now: number): LiveToken | undefined {
-    const token = this.#token
+    const token = this.#newest()
     // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.
     return token === undefined || token === this.#dropped || hasEnded(token, now) ? undefined : token
+  }
+
+  /** The newest token; it may have ended. */
+  #newest(): LiveToken | undefined {
+    return this.#cache.get(this.account.key)
   }
 
   /** Waits up to 15 s for a live token; throws `credentials_rejected` or `token_unavailable`. */
   get(signal?: AbortSignal): Promise<LiveToken> {
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
-    if (this.#closing.signal.aborted) return Promise.reject(this.#unavailable())
+    if (this.#isClosed) return Promise.reject(this.#unavailable())
     if (signal?.aborted) return Promise.reject(callerLeft())
     const now = performance.now()
     if (!this.#attempting) {
@@ -159,7 +171,7 @@ export class TokenSource {
     const live = this.#live(now)
     // By value: a login server may issue the same token again.
     if (live !== undefined && live.value !== refused.value) return Promise.resolve(live)
-    if (this.#closing.signal.aborted || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
+    if (this.#isClosed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
     if (live !== undefined) {
       if (now - this.#lastForcedAt < FORCED_RENEWAL_INTERVAL_MS) return undefined
       this.#lastForcedAt = now
@@ -192,41 +204,34 @@ export class TokenSource {
 
   /** Stops renewals and ends a token request that is under way. */
   close(): void {
-    this.#closing.abort()
+    this.#isClosed = true
     clearTimeout(this.#timer)
-    this.#token = undefined
+    this.#cache.delete(this.account.key)
     for (const waiter of this.#waiters) waiter.reject(this.#unavailable())
   }
 
   /** Makes one token request, unless one is under way. Never throws. */
   async #attempt(): Promise<void> {
-    const { signal } = this.#closing
-    if (this.#attempting || signal.aborted) return
+    if (this.#attempting || this.#isClosed) return
     this.#attempting = true
     clearTimeout(this.#timer)
     const askedAt = performance.now()
-    const askedAtWall = Date.now()
-    let outcome: LiveToken | TokenFailure
-    try {
-      const issued = await this.#request({ account: this.account, signal, refused: this.#dropped?.value })
-      outcome = liveToken(issued, askedAt, askedAtWall)
-      if (hasEnded(outcome, performance.now())) {
-        outcome = new TokenFailure('bad_body', "the login server's token had expired when it arrived")
-      }
-    } catch (error) {
-      const unknown = () => new TokenFailure('unreachable', 'the token request failed', { cause: error })
-      outcome = error instanceof TokenFailure ? error : unknown()
-    }
+    const token = await this.#cache
+      .fetch(this.account.key, { forceRefresh: true, context: this })
+      .catch((error: unknown) =>
+        error instanceof TokenFailure
+          ? error
+          : new TokenFailure('unreachable', 'the token request failed', { cause: error }),
+      )
     this.#attempting = false
     this.#tried = true
-    if (signal.aborted) return
+    if (this.#isClosed || token === undefined) return
     const tookMs = performance.now() - askedAt
-    if (outcome instanceof TokenFailure) this.#failed(outcome, tookMs)
-    else this.#issued(outcome, tookMs)
+    if (token instanceof TokenFailure) this.#failed(token, tookMs)
+    else this.#issued(token, tookMs)
   }
 
   #issued(token: LiveToken, tookMs: number): void {
-    this.#token = token
     this.forgetFailures()
     this.#lastFailure = undefined
     this.#schedule(token.renewAt)
@@ -256,7 +261,7 @@ export class TokenSource {
     const delay = Math.min(LONGEST_TIMER_MS, Math.max(0, at - performance.now()))
     this.#timer = setTimeout(() => {
       const now = performance.now()
-      const idleMs = IDLE_LIFETIMES * (this.#token?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
+      const idleMs = IDLE_LIFETIMES * (this.#newest()?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
       if (now < at) this.#schedule(at)
       else if (this.#waiters.size > 0 || now - this.#lastUsedAt <= idleMs) void this.#attempt()
     }, delay)
@@ -299,22 +304,35 @@ export function refusalMemoryMs(refusals: number): number {
   return Math.min(600_000, 30_000 * 2 ** (refusals - 1))
 }
 
+/** With more accounts than this, the least recently used ones have to fetch a new token. */
+const MOST_ACCOUNTS = 4096
+
 /** The sources of all service accounts; those of equal keys are one. */
 export class Tokens {
   readonly #sources = new Map<string, TokenSource>()
-  readonly #request: RequestToken
+  readonly #cache: TokenCache
   readonly #report: (event: TokenEvent) => void
 
   constructor(request: RequestToken, report: (event: TokenEvent) => void) {
-    this.#request = request
     this.#report = report
+    this.#cache = new LRUCache<string, LiveToken, TokenSource>({
+      max: MOST_ACCOUNTS,
+      noDeleteOnFetchRejection: true,
+      fetchMethod: async (_key, _old, { signal, context: { account, refused } }) => {
+        const askedAt = performance.now()
+        const askedAtWall = Date.now()
+        const token = liveToken(await request({ account, signal, refused }), askedAt, askedAtWall)
+        if (!hasEnded(token, performance.now())) return token
+        throw new TokenFailure('bad_body', "the login server's token had expired when it arrived")
+      },
+    })
   }
 
   /** The source of an account's tokens; accounts with equal keys share one. */
   source(account: ServiceAccount): TokenSource {
     let source = this.#sources.get(account.key)
     if (source === undefined) {
-      source = new TokenSource(account, this.#request, this.#report)
+      source = new TokenSource(account, this.#cache, this.#report)
       this.#sources.set(account.key, source)
     }
     return source
