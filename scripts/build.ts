@@ -33,7 +33,7 @@ copyFileSync(join(ROOT, 'scripts/entry.cjs'), ENTRY)
 chmodSync(ENTRY, 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
 run(join(ROOT, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json')
-// A run of the demo compiles what every start needs, and Node keeps the compiled code in dist/compiled.
+// A run of the demo compiles what every start needs, and the entry keeps the compiled code in dist/compiled.
 if (!isCold) {
   try {
     run(process.execPath, ENTRY, 'demo', '--once')
@@ -60,6 +60,9 @@ async function bundle(): Promise<Metafile> {
       ...BUNDLE_OPTIONS,
       entryPoints: ['src/cli/main.ts'],
       outfile: join(BIN, 'program.cjs'),
+      // The entry calls it like Node calls a module.
+      banner: { js: `(function(exports,require,module,__filename,__dirname){${BUNDLE_OPTIONS.banner.js}` },
+      footer: { js: '})' },
       plugins: [rare],
     }),
     ...(await Promise.all(

@@ -1,15 +1,6 @@
 // Covers scripts/build.ts and scripts/entry.cjs: the program in one file that needs no packages, and a server to embed.
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
@@ -56,20 +47,31 @@ t.test('the bundle runs without any package', async (t) => {
   t.match(await end('start', '-c', wrong), { code: 2, err: /listen/ })
 })
 
-t.test('compiled code is kept beside the program, and a damaged cache is no failure', async (t) => {
+t.test('compiled code is kept beside the program, and nothing depends on it', async (t) => {
   const { folder, main } = install(t)
-  const version = () => runToEnd(t, ['--version'], { cwd: folder, main })
-  const worked = { code: 0, err: '' }
-  t.match(await version(), worked)
-  const kept = () => globSync('dist/compiled/*/*', { cwd: folder }).map((file) => join(folder, file))
-  t.equal(kept().length, 1)
-  t.ok(globSync('dist/compiled/*', { cwd: ROOT }).length, 'the build makes it')
-  writeFileSync(kept()[0]!, 'no code')
-  t.match(await version(), worked)
-  t.teardown(() => chmodSync(join(folder, 'dist'), 0o755))
+  const file = join(folder, 'dist/compiled/program.bin')
+  const end = (...args: string[]) => runToEnd(t, args, { cwd: folder, main })
+  t.ok(existsSync(join(ROOT, 'dist/compiled/program.bin')), 'the build makes it')
+  t.match(await end('--version'), { code: 0, err: '' })
+  t.match(await end('start'), { code: 2 })
+  t.notOk(existsSync(file), 'not by a run that needs little of the program, or that fails')
+  t.match(await end('demo', '--once'), { code: 0, err: '' })
+  const kept = readFileSync(file)
+  t.match(await end('demo', '--once'), { code: 0, err: '' })
+  t.ok(kept.equals(readFileSync(file)), 'it is used as it is')
+  const damaged = Buffer.from(kept)
+  damaged[kept.length - 1]! ^= 1
+  for (const content of [damaged, kept.subarray(0, 5000), Buffer.alloc(0)]) {
+    writeFileSync(file, content)
+    t.match(await end('--version'), { code: 0, out: `${version}\n`, err: '' })
+  }
+  writeFileSync(main.replace('procore-proxy.cjs', 'program.cjs'), `${read('dist/bin/program.cjs')}\n`)
+  writeFileSync(file, kept)
+  t.match(await end('demo', '--once'), { code: 0, err: '' })
+  t.notOk(kept.equals(readFileSync(file)), 'code of another program is replaced')
   writeFileSync(join(folder, 'file'), '')
   execFileSync('sh', ['-c', 'rm -r dist/compiled && ln -s ../file dist/compiled'], { cwd: folder })
-  t.match(await version(), worked, 'a folder that cannot be made is no failure either')
+  t.match(await end('demo', '--once'), { code: 0, err: '' }, 'a folder that cannot be made is no failure')
 })
 
 t.test('the entry tells an old Node what to do, in code that it can read', async (t) => {
