@@ -56,9 +56,15 @@ const MORE = '_more'
 /** Text that a spreadsheet would run as a formula (https://owasp.org/www-community/attacks/CSV_Injection). */
 const FORMULA = /^[=+\-@\t\r]/
 
+interface Column {
+  readonly name: string
+  /** The ways to read the name as a member of a nested object: `company.id` as the `id` of `company`. */
+  readonly nested: readonly (readonly [outer: string, inner: string])[]
+}
+
 /** Columns by the first page, unless they were chosen; nested objects one level deep. */
 function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolean): ListWriter {
-  let columns: readonly string[] = []
+  let columns = chosen?.map(columnOf) ?? []
   let known: ReadonlySet<string> = new Set()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
     const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas)))
@@ -68,11 +74,12 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
     ...SILENT,
     contentType: 'text/csv; charset=utf-8',
     begin(page, hasMore) {
-      columns = chosen ?? [...namesOf(page), ...(hasMore ? [MORE] : [])]
-      known = new Set(columns)
-      return (bom ? '\uFEFF' : '') + (columns.length === 0 ? '' : lines([columns]))
+      if (chosen === undefined) columns = [...namesOf(page), ...(hasMore ? [MORE] : [])].map(columnOf)
+      const names = columns.map(({ name }) => name)
+      known = new Set(names)
+      return (bom ? '\uFEFF' : '') + (names.length === 0 ? '' : lines([names]))
     },
-    rows: (rows) => lines(rows.map((row) => cellsOf(asRow(row), columns, known))),
+    rows: (rows) => lines(rows.map((row) => columns.map((column) => cellOf(asRow(row), column, known)))),
   }
 }
 
@@ -94,23 +101,33 @@ function namesOf(rows: Iterable<unknown>): string[] {
   ])
 }
 
-function cellsOf(row: Row, columns: readonly string[], known: ReadonlySet<string>): unknown[] {
-  const cells = new Map<string, unknown>()
+function columnOf(name: string): Column {
+  const dots = [...name.matchAll(/\./g)].map(({ index }) => index)
+  return { name, nested: dots.map((dot) => [name.slice(0, dot), name.slice(dot + 1)]) }
+}
+
+function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>): unknown {
+  if (Object.hasOwn(row, name)) return row[name]
+  if (name === MORE) return moreOf(row, known)
+  for (const [outer, inner] of nested) {
+    const value = known.has(outer) ? undefined : row[outer]
+    if (isRow(value) && Object.hasOwn(value, inner)) return value[inner]
+  }
+  return undefined
+}
+
+/** What has no column of its own; undefined if that is nothing. */
+function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
+  const more: [string, unknown][] = []
   for (const [name, value] of Object.entries(row)) {
-    // An object that has no column of its own is spread over those of its members.
-    if (known.has(name) || !isNested(value)) cells.set(name, value)
-    else {
-      for (const [key, inner] of Object.entries(value)) {
-        const full = `${name}.${key}`
-        if (!cells.has(full)) cells.set(full, inner)
-      }
+    if (known.has(name) || value === null) continue
+    const members = isNested(value) ? Object.entries(value) : [[undefined, value] as const]
+    for (const [key, inner] of members) {
+      const full = key === undefined ? name : `${name}.${key}`
+      if (inner !== null && !known.has(full)) more.push([full, inner])
     }
   }
-  if (known.has(MORE) && !cells.has(MORE)) {
-    const more = [...cells].filter(([name, value]) => value !== null && !known.has(name))
-    if (more.length > 0) cells.set(MORE, Object.fromEntries(more))
-  }
-  return columns.map((name) => cells.get(name))
+  return more.length === 0 ? undefined : Object.fromEntries(more)
 }
 
 function cellText(value: unknown, escapesFormulas: boolean): unknown {
