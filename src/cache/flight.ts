@@ -274,6 +274,7 @@ export class CollectedResponse implements UpstreamResponse {
     // If it is only passed on, what is held is what the caller has yet to read.
     if (end !== 'complete' || this.#all !== undefined) this.#giveBack(this.#held)
     this.#whole.resolve(end === 'complete' && this.#all !== undefined)
+    if (end !== 'complete') this.#all = undefined
     this.#signal()
   }
 

@@ -87,8 +87,10 @@ export class SharedBudget extends Budget {
 
   override reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
     if (this.#isRefusing()) return Promise.reject(unreachable())
+    const before = this.line.size
     const reserved = super.reserve(request, signal)
-    if (this.line.size === 0) return reserved
+    // A request that was refused changes nothing for those that wait.
+    if (this.line.size === before) return reserved
     if (this.#isShared()) void this.#askRedis()
     else this.wakeIn(LONGEST_SLEEP_MS)
     return reserved
