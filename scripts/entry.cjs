@@ -32,8 +32,15 @@ function run() {
   var sourceSum = crc32(source)
   var script = new vm.Script(source.toString('latin1'), { filename: filename, cachedData: compiled() })
   script.runInThisContext()(exports, require, module, filename, __dirname)
-  // What these two have compiled when they end is what every start needs.
-  if (script.cachedDataRejected !== false && /^(start|demo)$/.test(process.argv[2])) process.on('exit', keep)
+  // What 'start' (the command if none is named) and 'demo' have compiled is what every start needs. It is kept after a second, because V8
+  // forgets in time what only a start needs, or at the exit, if that comes first.
+  if (
+    script.cachedDataRejected !== false &&
+    /^(start|demo|undefined|-(?!h$|-help$|-version$).*)$/.test(process.argv[2])
+  ) {
+    process.once('exit', keep)
+    setTimeout(keep, 1000, 0).unref()
+  }
 
   /** The compiled code, if it belongs to this program and is whole. V8 checks that it fits this Node. */
   function compiled() {
@@ -51,11 +58,12 @@ function run() {
     var data
     var sums = Buffer.alloc(8)
     if (status !== 0) return
+    process.removeListener('exit', keep)
     try {
       data = script.createCachedData()
       sums.writeUInt32LE(sourceSum, 0)
       sums.writeUInt32LE(crc32(data), 4)
-      fs.mkdirSync(folder, { recursive: true })
+      if (!fs.existsSync(folder)) fs.mkdirSync(folder)
       fs.writeFileSync(file + process.pid, Buffer.concat([sums, data]))
       fs.renameSync(file + process.pid, file)
     } catch (_) {
