@@ -14,8 +14,8 @@ COPY src ./src
 COPY config ./config
 RUN node scripts/build.ts --cold
 
-# Node keeps the compiled form of the program, which fits only the Node version and the user that made it: a run of the demo
-# in the image itself makes it.
+# The entry keeps the compiled form of the program, which fits only the Node version and options that made it: a run of the
+# demo in the image itself makes it.
 FROM ${RUNTIME_IMAGE} AS warm
 WORKDIR /app
 COPY --from=build /app/package.json ./

@@ -19,7 +19,7 @@ const DIST = join(ROOT, 'dist')
 const BIN = join(DIST, 'bin')
 const ENTRY = join(BIN, 'procore-proxy.cjs')
 
-/** `--cold` leaves out the compiled code, which fits only the Node version and the user that made it. */
+/** `--cold` leaves out the compiled code, which fits only the Node version and options that made it. */
 const isCold = process.argv.includes('--cold')
 
 /** Large packages that few runs need: each is a file of its own, so that the others do not keep its text in memory. */

@@ -30,16 +30,17 @@ function run() {
   var file = path.join(folder, 'program.bin')
   var source = fs.readFileSync(filename)
   var sourceSum = crc32(source)
+  var keptBytes = 0
   var script = new vm.Script(source.toString('latin1'), { filename: filename, cachedData: compiled() })
   script.runInThisContext()(exports, require, module, filename, __dirname)
-  // What 'start' (the command if none is named) and 'demo' have compiled is what every start needs. It is kept after a second, because V8
-  // forgets in time what only a start needs, or at the exit, if that comes first.
+  // What 'start' (the command if none is named) and 'demo' have compiled is what every start needs. V8 forgets in time what only a start
+  // needs, so it is kept after a second, and again at the exit if there is more then.
   if (
     script.cachedDataRejected !== false &&
     /^(start|demo|undefined|-(?!h$|-help$|-version$).*)$/.test(process.argv[2])
   ) {
-    process.once('exit', keep)
     setTimeout(keep, 1000, 0).unref()
+    process.on('exit', keep)
   }
 
   /** The compiled code, if it belongs to this program and is whole. V8 checks that it fits this Node. */
@@ -58,9 +59,10 @@ function run() {
     var data
     var sums = Buffer.alloc(8)
     if (status !== 0) return
-    process.removeListener('exit', keep)
     try {
       data = script.createCachedData()
+      if (data.length <= keptBytes) return
+      keptBytes = data.length
       sums.writeUInt32LE(sourceSum, 0)
       sums.writeUInt32LE(crc32(data), 4)
       if (!fs.existsSync(folder)) fs.mkdirSync(folder)

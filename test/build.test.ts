@@ -1,12 +1,13 @@
 // Covers scripts/build.ts and scripts/entry.cjs: the program in one file that needs no packages, and a server to embed.
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { transformSync } from 'esbuild'
 import t, { type Test } from 'tap'
-import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
+import { type Run, run, runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
 import { serves } from './fixtures/program.ts'
 import { words } from './fixtures/words.ts'
 
@@ -72,6 +73,32 @@ t.test('compiled code is kept beside the program, and nothing depends on it', as
   writeFileSync(join(folder, 'file'), '')
   execFileSync('sh', ['-c', 'rm -r dist/compiled && ln -s ../file dist/compiled'], { cwd: folder })
   t.match(await end('demo', '--once'), { code: 0, err: '' }, 'a folder that cannot be made is no failure')
+})
+
+t.test('compiled code is kept soon after a start, also where no command is named', async (t) => {
+  const { folder, main } = install(t)
+  const file = join(folder, 'dist/compiled/program.bin')
+  const place = await startPlace(t)
+  const start = async () => {
+    const proxy = run(t, ['-c', place.file], { cwd: place.folder, main })
+    await proxy.ready()
+    for (const end = Date.now() + 20_000; !existsSync(file) && Date.now() < end; ) await sleep(50)
+    t.ok(existsSync(file), 'while it runs')
+    return proxy
+  }
+  const stop = async (proxy: Run) => {
+    proxy.kill('SIGTERM')
+    t.match(await proxy.end(), { code: 0, err: '' })
+  }
+  await stop(await start())
+  const kept = readFileSync(file)
+  await stop(await start())
+  t.ok(kept.equals(readFileSync(file)), 'the next start uses it')
+  rmSync(file)
+  const removed = await start()
+  rmSync(join(folder, 'dist'), { recursive: true })
+  await stop(removed)
+  t.notOk(existsSync(join(folder, 'dist')), 'a program that was removed meanwhile stays away')
 })
 
 t.test('the entry tells an old Node what to do, in code that it can read', async (t) => {
