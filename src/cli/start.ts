@@ -71,14 +71,14 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
     return readConfig(options, { resolveSecrets: false })
   }
-  const { readFolder } = await import('../recordings/har-file.ts')
+  const { recordedCompanies } = await import('../recordings/har-file.ts')
   const { replayDocument } = await import('../recordings/replay.ts')
-  const recordings = await readFolder(folder).catch((error: Error) => {
+  const companies = await recordedCompanies(folder).catch((error: Error) => {
     throw usageError(`--replay ${folder}: ${error.message}`)
   })
-  if (recordings.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)
+  if (companies.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)
   // JSON is valid YAML.
-  const text = JSON.stringify(replayDocument(recordings))
+  const text = JSON.stringify(replayDocument(companies))
   const config = await withDraft(text, (file) => readConfig({ ...options, config: file }))
   return { ...config, file: undefined, watchedFiles: [] }
 }

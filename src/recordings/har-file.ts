@@ -83,13 +83,27 @@ export class RecordingError extends Error {
 
 /** Every recording in a folder, in the order of names. Throws a RecordingError for a file that can't be read. */
 export async function readFolder(folder: string): Promise<Recording[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
   const recordings: Recording[] = []
-  for (const name of names.sort()) {
-    const file = join(folder, name)
-    recordings.push(parsed(file, await readFile(file)))
-  }
+  for (const file of await filesIn(folder)) recordings.push(await readRecording(file))
   return recordings
+}
+
+/** The companies with recordings in a folder. Of files in our layout only the beginning and the end are read. Throws like {@link readFolder}. */
+export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
+  const companies: RecordedCompany[] = []
+  for (const file of await filesIn(folder)) {
+    companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
+  }
+  return companies
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
+  return names.sort().map((name) => join(folder, name))
+}
+
+async function readRecording(file: string): Promise<Recording> {
+  return parsed(file, await readFile(file))
 }
 
 function parsed(file: string, bytes: Buffer): Recording {
@@ -237,7 +251,7 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
   let lines: string[] = []
   if (existsSync(file)) {
     const layout = await layoutOf(file)
-    const found = (layout?.company ?? parsed(file, await readFile(file))).company.id
+    const found = (layout?.company ?? (await readRecording(file))).company.id
     if (found !== company.company.id) {
       const other = `recordings of the company ${found}, not ${company.company.id}`
       throw new RecordingError(`${file} holds ${other}. Record to another folder.`)
