@@ -173,7 +173,7 @@ function reasonPhrase(message: string): string | undefined {
 }
 
 /** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
-export function passInformation(
+function passInformation(
   response: ServerResponse,
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
   context: ResponseContext,

@@ -9,7 +9,7 @@ const MOST_KEPT = 1_000
 const LONGEST_KEPT = 64
 
 /** Like `make`, but computes each name only once. If `make` throws, nothing is cached. */
-export function perName<T extends {}>(make: (name: string) => T): (name: string) => T {
+function perName<T extends {}>(make: (name: string) => T): (name: string) => T {
   const known = new Map<string, T>()
   return (name) => {
     const kept = known.get(name)
@@ -112,7 +112,7 @@ const RANGE = 'range'
  * Whether the proxy asks for gzip on the caller's behalf. It does not if the caller names its own encodings, or asks
  * for a range or for headers only: these would then describe a different body.
  */
-export function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
+function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
   if (method === 'HEAD') return false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const field = rawHeaders[i] as string

@@ -15,7 +15,7 @@ export function hastenCollection(chunk: Buffer): void {
 }
 
 /** Bodies of up to this length are kept, so that the request can be sent again. */
-export const MOST_KEPT_BYTES = 64 * 1024
+const MOST_KEPT_BYTES = 64 * 1024
 
 /**
  * A stream between the caller's request and undici. undici destroys a body that it no longer needs. Destroying the

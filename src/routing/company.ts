@@ -136,7 +136,7 @@ export function namesOf({ shown }: CompanyTable): string {
 }
 
 /** A sentence for an error about a name or id that is not configured; empty if no names may be mentioned. */
-export function knownCompanies(table: CompanyTable): string {
+function knownCompanies(table: CompanyTable): string {
   return table.shown.length === 0 ? '' : ` Configured are: ${namesOf(table)}.`
 }
 
