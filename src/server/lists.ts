@@ -136,7 +136,9 @@ async function askPage(
     status = response.status
     return { response, body }
   } catch (error) {
-    setFailure(call.exchange, error)
+    // Whatever ended the page then, it is not the reason.
+    if (call.departure.hasLeft) call.exchange.cause = 'caller_gone'
+    else setFailure(call.exchange, error)
     throw error instanceof CallerGoneError ? error : upstreamError(error)
   } finally {
     shared.observation.ended(call.exchange, status)

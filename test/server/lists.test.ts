@@ -55,6 +55,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
   const asked: string[] = []
   const over: (number | null)[] = []
   const exchanges: Exchange[] = []
+  const pages: Exchange[] = []
   const lines: string[] = []
   const seen = { underWay: 0, most: 0 }
   const app = fastify({ forceCloseConnections: true })
@@ -97,7 +98,10 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     { level: 'trace', format: 'json' },
     { write: (line: string) => void lines.push(line) },
   )
-  const ended = (_exchange: Exchange, status: number | null) => void over.push(status)
+  const ended = (exchange: Exchange, status: number | null) => {
+    pages.push(exchange)
+    over.push(status)
+  }
   registerLists(app, {
     runtime: {
       config: { lists: { csvFormulas: 'escape', ...lists }, upstream: { responseTimeoutMs: 1000 } },
@@ -128,7 +132,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     }
   }
   const broken = () => exchanges.filter(({ cause }) => cause !== undefined).length
-  return { url, get, asked, over, broken, seen, log: () => lines.map((line) => JSON.parse(line)) }
+  return { url, get, asked, over, pages, broken, seen, log: () => lines.map((line) => JSON.parse(line)) }
 }
 
 const FIVE = [1, 2, 3, 4, 5].map((id) => ({ id }))
@@ -408,4 +412,21 @@ t.test('a caller that reads slowly stops the paging, and one that leaves ends it
   t.ok(asked.length <= before + 1)
   t.equal(over.length, asked.length)
   t.equal(broken(), 0)
+})
+
+t.test('a page that ends because the caller left says so, whatever ended it', async (t) => {
+  const refusals = [
+    new CallerGoneError(),
+    new ProxyError('rate_limited', 'The caller closed its connection.'),
+  ]
+  for (const refusal of refusals) {
+    const { url, asked, pages } = await start(t, () => left.then(() => Promise.reject(refusal)))
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    const left = once(socket, 'close')
+    socket.write(`GET /_proxy/ndjson${RFIS} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+    socket.destroy()
+    while (pages.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+    t.match(pages, [{ cause: 'caller_gone', error: undefined }], refusal.message)
+  }
 })
