@@ -1,7 +1,15 @@
 // Files that Procore hands out, fetched through the proxy: CONTRACT section 9, over real sockets.
 import t, { type Test } from 'tap'
 import type { FakeProcore } from '../../src/fake/procore.ts'
-import { ACME, GLOBEX, type RigOptions, type Settings, sendRaw, startRig } from '../fixtures/proxy.ts'
+import {
+  ACME,
+  GLOBEX,
+  type RigOptions,
+  type Settings,
+  sendRaw,
+  settingsFor,
+  startRig,
+} from '../fixtures/proxy.ts'
 
 const environments = (fake: FakeProcore) => ({
   fake: { apiUrl: fake.apiUrl, loginUrl: fake.loginUrl, fileDomain: 'localhost' },
@@ -215,3 +223,21 @@ t.test('a file host that breaks off, or is not there, ends as the API would', as
   await t.rejects(get(`/acme/_proxy/files/${storage}/x`))
   t.match((await get('/acme/_proxy/files/localhost:1/x')).json, { code: 'upstream_unreachable' })
 })
+
+t.test(
+  'a caller makes no more than twenty look-ups of new file hosts a minute, also after a reload',
+  async (t) => {
+    const { get, fake, storage, reload } = await rig(t, { upstream: { retries: 0 } })
+    const codeOf = async (host: string) => (await get(`/acme/_proxy/files/${host}/x`)).json
+    t.equal((await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status, 200)
+    for (let port = 1; port < 20; port++)
+      t.match(await codeOf(`localhost:${port}`), { code: 'upstream_unreachable' })
+    await reload(settingsFor(fake, { environments: environments(fake), upstream: { retries: 1 } }))
+    t.match(await codeOf('localhost:20'), { code: 'overloaded', detail: /too many new file hosts/ })
+    t.equal(
+      (await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/7.pdf`)).status,
+      200,
+      'a known one passes',
+    )
+  },
+)
