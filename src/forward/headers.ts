@@ -26,19 +26,17 @@ function perName<T extends {}>(make: (name: string) => T): (name: string) => T {
   }
 }
 
-/** Names in lower case. The hop-by-hop headers are those of RFC 9110 section 7.6.1 and of older practice. */
+/** The headers of one connection, in either direction (RFC 9110 section 7.6.1, and older practice). */
+const HOP_BY_HOP = ['connection', 'keep-alive', 'transfer-encoding', 'te', 'trailer', 'upgrade']
+
+/** Names in lower case. */
 const NEVER_SENT = new Set([
   'authorization',
   'procore-company-id',
   'host',
   'cookie',
   'cookie2',
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
+  ...HOP_BY_HOP,
   'http2-settings',
   'expect',
   'forwarded',
@@ -211,12 +209,7 @@ export function planBody(
 }
 
 const NEVER_PASSED = new Set([
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
+  ...HOP_BY_HOP,
   'set-cookie',
   'set-cookie2',
   'strict-transport-security',
