@@ -172,7 +172,7 @@ function reasonPhrase(message: string): string | undefined {
   return /^[\t\x20-\x7e\x80-\xff]+$/.test(message) ? message : undefined
 }
 
-/** Sends 102 and 103 on to the caller, as far as Node's public methods can say them. */
+/** Sends 102 and 103 on to the caller. */
 function passInformation(
   response: ServerResponse,
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
@@ -180,14 +180,8 @@ function passInformation(
 ): void {
   // They would pile up for a caller that does not read.
   if (response.headersSent || response.socket?.writableNeedDrain) return
-  try {
-    if (status === 102) response.writeProcessing()
-    else if (status === 103 && head['link'] !== undefined) {
-      response.writeEarlyHints(informationHeaders(head, context))
-    }
-  } catch {
-    // Node refuses a Link that it can't read; a hint is worth no more than that.
-  }
+  // Node has this method since 24.18. A caller of an older one gets no hints, which it must be able to do without.
+  if (status === 102 || status === 103) response.writeInformation?.(status, informationHeaders(head, context))
 }
 
 /**

@@ -361,30 +361,17 @@ export function responseHeaders(
 /** Node writes interim responses as ASCII: of any other character one byte is left, which may be a line end. */
 const ASCII = /^[\t\x20-\x7e]*$/
 
-/** Where the next link of a `Link` header begins. */
-const BETWEEN_LINKS = /,\s*(?=<)/
-/** A link that Node's own pattern matches at once: one that it does not match may keep it busy for minutes. */
-const PLAIN_LINK = /^<[^<>]{0,2000}>(?:\s?;\s?[\w*-]+(?:=(?:"[^";\s]*"|[^";=,\s]+))?){0,8}$/
-
-/** The same for an interim response: what may pass, by lower-case name, with its links rewritten. */
-export function informationHeaders(
-  head: ResponseHead,
-  { apiOrigin, base }: ResponseContext,
-): Record<string, string | string[]> {
+/** The same for an interim response: what may pass (name, value, …), with its links rewritten. */
+export function informationHeaders(head: ResponseHead, { apiOrigin, base }: ResponseContext): string[] {
   const named = connectionNames([head['connection'] ?? []].flat())
-  const headers: Record<string, string | string[]> = {}
-  for (const [name, value = []] of Object.entries(head)) {
+  return Object.entries(head).flatMap(([name, value = []]) => {
     const verdict = responseHeaderVerdict(name)
-    if (named?.has(name) || ![value].flat().every((each) => ASCII.test(each))) continue
-    if (verdict === 'pass') headers[name] = value
-    else if (verdict === 'link') {
-      headers[name] = [value]
-        .flat()
-        .flatMap((each) => rewriteLink(each, apiOrigin, base).split(BETWEEN_LINKS))
-        .filter((each) => PLAIN_LINK.test(each))
-    }
-  }
-  return headers
+    if (named?.has(name) || (verdict !== 'pass' && verdict !== 'link')) return []
+    return [value].flat().flatMap((each) => {
+      if (!ASCII.test(each)) return []
+      return [name, verdict === 'link' ? rewriteLink(each, apiOrigin, base) : each]
+    })
+  })
 }
 
 function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {

@@ -23,10 +23,11 @@ t.test('Early hints never cost a response, and pass nothing that a response woul
   const cases: Record<string, [response: string, links: readonly string[]]> = {
     plain: [hint('Link: </a>; rel=preload')!, ['</acme/a>; rel=preload']],
     own: [hint('Link: <URL/a>; rel="next"'), ['<http://localhost/acme/a>; rel="next"']],
-    two: [hint('Link: </a>, </b>; rel=x', 'Link: </c>'), ['</acme/a>, </acme/b>; rel=x, </acme/c>']],
-    nonsense: [hint('Link: nonsense'), []],
-    quoted: [hint('Link: </a>; title="a b"'), []],
-    slow: [hint(`Link: </a>${';a=b=c'.repeat(40)}"`), []],
+    two: [hint('Link: </a>, </b>; rel=x', 'Link: </c>'), ['</acme/a>, </acme/b>; rel=x', '</acme/c>']],
+    nonsense: [hint('Link: nonsense'), ['nonsense']],
+    quoted: [hint('Link: </a b>; rel="x y"; title="a b;c"'), ['</acme/a b>; rel="x y"; title="a b;c"']],
+    slow: [hint(`Link: </a>${';a=b=c'.repeat(40)}"`), [`</acme/a>${';a=b=c'.repeat(40)}"`]],
+    none: [hint('Set-Cookie: a=b'), []],
     dangerous: [hint('Link: </a>', 'Set-Cookie: a=b', 'Procore-Proxy-Error: x'), ['</acme/a>']],
   }
   const responses = Object.fromEntries(Object.entries(cases).map(([name, [response]]) => [name, response]))
