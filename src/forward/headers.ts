@@ -60,6 +60,8 @@ const NEVER_SENT = new Set([
   'origin',
   'referer',
 ])
+/** The proxy reads or adds these itself, so that another spelling must not contradict it. */
+const SPELT_EXACTLY = new Set(['content-length', 'accept-encoding'])
 const NEVER_SENT_PREFIXES = ['proxy-', 'x-forwarded-', 'sec-', 'procore-proxy-']
 
 type RequestVerdict = 'send' | 'drop' | 'via'
@@ -72,7 +74,7 @@ export const requestHeaderVerdict = perName((name): RequestVerdict => {
   const forbidden = NEVER_SENT.has(dashed) || NEVER_SENT_PREFIXES.some((prefix) => dashed.startsWith(prefix))
   let verdict: RequestVerdict = forbidden ? 'drop' : 'send'
   if (dashed === 'via') verdict = 'via'
-  if (dashed === 'content-length' && lower !== dashed) verdict = 'drop'
+  if (SPELT_EXACTLY.has(dashed) && lower !== dashed) verdict = 'drop'
   return verdict
 })
 
@@ -103,22 +105,13 @@ export function removedHeaders(names: readonly string[], connection: string | un
   return [...new Set(names.filter(isRemoved))]
 }
 
-const ACCEPT_ENCODING = 'accept-encoding'
-const RANGE = 'range'
-
 /**
  * Whether the proxy asks for gzip on the caller's behalf. It does not if the caller names its own encodings, or asks
  * for a range or for headers only: these would then describe a different body.
  */
 function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
-  if (method === 'HEAD') return false
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const field = rawHeaders[i] as string
-    if (field.length !== ACCEPT_ENCODING.length && field.length !== RANGE.length) continue
-    const name = field.toLowerCase().replaceAll('_', '-')
-    if (name === ACCEPT_ENCODING || name === RANGE) return false
-  }
-  return true
+  const names = (name: string) => headerValues(rawHeaders, name).length > 0
+  return method !== 'HEAD' && !names('accept-encoding') && !names('range')
 }
 
 /**
@@ -253,6 +246,7 @@ type ResponseVerdict =
 
 const responseHeaderVerdict = perName((name): ResponseVerdict => {
   const lower = name.toLowerCase()
+  const dashed = lower.replaceAll('_', '-')
   let verdict: ResponseVerdict = 'pass'
   if (lower === 'link') verdict = 'link'
   else if (lower === 'location') verdict = 'location'
@@ -263,7 +257,7 @@ const responseHeaderVerdict = perName((name): ResponseVerdict => {
   else if (lower === 'content-length') verdict = 'length'
   else if (lower === 'content-encoding') verdict = 'coding'
   else if (ABOUT_THE_BYTES.has(lower)) verdict = 'digest'
-  else if (NEVER_PASSED.has(lower) || NEVER_PASSED_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
+  else if (NEVER_PASSED.has(dashed) || NEVER_PASSED_PREFIXES.some((prefix) => dashed.startsWith(prefix))) {
     verdict = 'drop'
   }
   return verdict

@@ -4,9 +4,9 @@ import { FILES_PATH, fileOrigin, readFileTarget } from '../guards/file-hosts.ts'
 
 /** How the caller reached the proxy. */
 export interface CallerBase {
-  /** `http://localhost:8377`: the scheme and authority that the caller used. */
+  /** `http://localhost:8377`: the scheme and authority that the caller used, or those of `publicUrl`. */
   readonly origin: string
-  /** The company prefix that the caller used, `/acme`, or empty. */
+  /** The path of `publicUrl`, if it has one, and the company prefix that the caller used: `/acme`, or empty. */
   readonly prefix: string
 }
 

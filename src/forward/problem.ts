@@ -89,6 +89,8 @@ const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
   ENETUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API network.' },
 }
 
+const BROKEN_OFF: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'UND_ERR_SOCKET'])
+
 function outboundProxyStatus(error: OutboundProxyError): string {
   switch (error.reason) {
     case 'timeout':
@@ -146,7 +148,7 @@ export function upstreamError(error: unknown): ProxyError {
       help: 'Send the request again; a write may have been carried out, so look before repeating it.',
     })
   }
-  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET') {
+  if (BROKEN_OFF.has(code)) {
     return make('upstream_protocol', 'The API broke the connection off.', {
       proxyStatus: 'connection_terminated',
     })

@@ -11,8 +11,6 @@ import { ResponseTimeoutError } from './problem.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
 import type { Connection } from './upstreams.ts'
 
-/** A call is sent at most this often, however short the waits that Procore asks for. */
-const MOST_ATTEMPTS = 10
 const JITTER_MS = 250
 
 const CONNECTION_CODES: ReadonlySet<string> = new Set([
@@ -61,7 +59,6 @@ async function sendToFileHost(call: Call, lookUps: FileHostLimiter): Promise<Ups
 async function sendNow(call: Call): Promise<UpstreamResponse> {
   const { upstream, exchange, departure, queueKey } = call
   const { budget, tokens, pool } = upstream
-  upstream.retries.earn()
   const deadline = performance.now() + upstream.rateLimit.maxWaitMs
   const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
   const request = budgetRequest(call, deadline)
@@ -84,6 +81,7 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
       continue
     }
     exchange.upstreamMs = performance.now() - (exchange.sentAt ?? 0)
+    if (attempt.status !== 503) upstream.retries.answered()
     reservation?.answered(attempt.status, attempt.head)
     const isToBeSentAgain = sendsAgain(call, progress, attempt, token)
     if (isToBeSentAgain === false || !(await isToBeSentAgain)) return attempt
@@ -232,7 +230,7 @@ async function renewToken(
 async function waitAsAsked(call: Call, progress: Progress, response: Attempt): Promise<boolean> {
   const { status, head } = response
   const { upstream, departure, exchange } = call
-  if (upstream.budget === undefined || departure.hasLeft || progress.attempts >= MOST_ATTEMPTS) return false
+  if (upstream.budget === undefined || departure.hasLeft) return false
   if (status === 429 && upstream.rateLimit.whenExhausted !== 'wait') return false
   const asked = askedWaitMs(status, head, Date.now())
   // Never immediately, even if Procore asks for 0 s or names a reset in the past.

@@ -383,21 +383,21 @@ export class Upstreams {
   }
 }
 
-/**
- * Limits retries, so that they do not multiply an outage: each request earns a fifth of a retry, and at most ten are
- * saved up.
- */
-export class RetryBudget {
-  #left = 10
+/** How many retries an outage may cause: more than all connections of a company at their default number. */
+const MOST_RETRIES = 100
 
-  /** Call this for each new request. */
-  earn(): void {
-    this.#left = Math.min(10, this.#left + 0.2)
+/** Limits retries, so that they do not multiply an outage: so many are sent before the API answers again. */
+export class RetryBudget {
+  #left = MOST_RETRIES
+
+  /** The API has answered, and not with a 503. */
+  answered(): void {
+    this.#left = MOST_RETRIES
   }
 
   /** Takes one retry; false if none is left. */
   spend(): boolean {
-    if (this.#left < 1) return false
+    if (this.#left === 0) return false
     this.#left--
     return true
   }

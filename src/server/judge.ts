@@ -308,7 +308,9 @@ function callerBase(publicUrl: string | undefined, host: Host, prefix: string): 
   if (publicUrl === undefined) return { origin: `http://${host.authority}`, prefix }
   // NAME.localhost cannot be reached from outside, but the prefix can.
   const label = hostLabel(host.hostname)
-  return { origin: publicUrl, prefix: prefix === '' && label !== undefined ? `/${label}` : prefix }
+  const { origin } = new URL(publicUrl)
+  const path = publicUrl.slice(origin.length)
+  return { origin, prefix: path + (prefix === '' && label !== undefined ? `/${label}` : prefix) }
 }
 
 /** The company's own rules are judged separately. */

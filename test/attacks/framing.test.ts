@@ -679,3 +679,11 @@ t.test('a request that was here twice goes in a circle; OPTIONS may be answered 
   const once = await attack(rig, head(`GET ${PATH} HTTP/1.1`, 'Host: localhost', 'Via: 1.1 procore-proxy'))
   t.equal(once.verdict, '200')
 })
+
+t.test('an API whose address leads back here is an error of the proxy, at every turn', async (t) => {
+  const inner = `HTTP/1.1 508 Loop Detected\r\nProcore-Proxy-Error: loop_detected\r\n${body('{}')}`
+  const { rig } = await startRaw(t, (_request, socket) => socket.write(inner))
+  const circle = await attack(rig, head(`GET ${PATH} HTTP/1.1`, 'Host: localhost'))
+  t.equal(circle.verdict, '508 loop_detected')
+  t.match(circle.answers[0]?.values('proxy-status')[0], /^procore-proxy; error=/)
+})

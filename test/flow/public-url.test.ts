@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/server.ts'
 import { ACME, GLOBEX, type Rig, type Settings, sendRaw, startRig } from '../fixtures/proxy.ts'
+import { startRawUpstream } from '../fixtures/raw-upstream.ts'
 
 const acme = { id: ACME, serviceAccount: 'app', default: true, rewriteFileUrls: true }
 const globex = { id: GLOBEX, serviceAccount: 'app', rewriteFileUrls: true }
@@ -119,6 +120,21 @@ t.test('with publicUrl they point there, whatever way the caller came', async (t
     'GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: procore.example.com\r\nOrigin: https://evil.example\r\nConnection: close\r\n\r\n',
   )
   t.match(page, 'Procore-Proxy-Error: origin_not_allowed')
+})
+
+t.test('a Location without a host stays below the path of publicUrl', async (t) => {
+  const upstream = await startRawUpstream(t, (_request, socket) =>
+    socket.write('HTTP/1.1 302 Found\r\nLocation: /rest/v1.0/me\r\nContent-Length: 0\r\n\r\n'),
+  )
+  const { get } = await startRig(t, {
+    settings: ({ loginUrl }) => ({
+      environments: { fake: { apiUrl: upstream.url, loginUrl } },
+      publicUrl: 'https://procore.example.com/proxy',
+      guard: { allowUnauthenticated: true },
+    }),
+  })
+  const { headers } = await get('/acme/rest/v1.0/x')
+  t.equal(headers['location'], '/proxy/acme/rest/v1.0/me')
 })
 
 t.test('an own address does not take the public URL of the others', async (t) => {

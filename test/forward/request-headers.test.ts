@@ -63,6 +63,7 @@ t.test('No spelling of a forbidden name goes up', async (t) => {
       t.strictSame(kept([spelling, 'x', 'Accept', '*/*']), ['Accept', '*/*'], spelling)
     }
   }
+  t.strictSame(kept(['Accept_Encoding', 'br', 'Accept-Encoding', 'gzip']), ['Accept-Encoding', 'gzip'])
   t.strictSame(kept(['Content_Length', '5', 'CONTENT_LENGTH', '6', 'Content-Length', '7']), [
     'Content-Length',
     '7',

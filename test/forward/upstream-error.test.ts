@@ -35,6 +35,7 @@ t.test('Every error of Node and undici becomes one of ours, and keeps its words 
     [new errors.InvalidArgumentError('s3cret'), 'request_invalid', 'http_request_error'],
     [new errors.NotSupportedError('s3cret'), 'request_invalid', 'http_request_error'],
     [bare('ECONNRESET'), 'upstream_protocol', 'connection_terminated'],
+    [bare('ECONNABORTED'), 'upstream_protocol', 'connection_terminated'],
     [bare('EPIPE'), 'upstream_protocol', 'connection_terminated'],
     [new errors.SocketError('other side closed'), 'upstream_protocol', 'connection_terminated'],
     [new errors.ClientClosedError(), 'shutting_down', 'destination_unavailable'],
