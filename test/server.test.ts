@@ -37,7 +37,6 @@ t.test('tools that insist on logging in get a placeholder, which opens nothing',
     headers: { authorization: 'Bearer procore-proxy-placeholder' },
   })
   t.notMatch(used.text, 'placeholder', 'the placeholder is dropped on the way up')
-  t.equal((await get('/unknown/oauth/token', { method: 'POST' })).status, 200, 'and tells of no company')
   t.equal((await get('/oauth/token')).status, 404, 'only POST')
   t.equal((await get('/oauth/authorize')).headers['procore-proxy-error'], 'route_unknown')
 })
@@ -96,4 +95,33 @@ t.test('a listed origin may read refusals too', async (t) => {
     const answer = await get(path, { headers: { origin } })
     t.equal(answer.headers['access-control-allow-origin'], origin, path)
   }
+})
+
+t.test('the log counts the bytes of what the proxy says itself', async (t) => {
+  const { get, log } = await startRig(t)
+  for (const path of words`/_proxy/status /oauth/token/info /nowhere`) {
+    const { text } = await get(path)
+    t.match(log().at(-1), { path, bytesOut: Buffer.byteLength(text) }, path)
+  }
+  await get('/_proxy/status', { method: 'HEAD' })
+  t.match(log().at(-1), { method: 'HEAD', bytesOut: 0 })
+})
+
+t.test('while the proxy stops, it begins nothing new, not even a login', async (t) => {
+  const { get, fake, server } = await startRig(t)
+  fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 300, body: '{}' })
+  const slow = get('/acme/rest/v1.0/slow')
+  await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
+  const drained = server.drain()
+  const late = await Promise.all([
+    get('/acme/rest/v1.0/me'),
+    get('/oauth/token', { method: 'POST', body: 'client_secret=made-up' }),
+    get('/acme/rest/v1.0/me', { method: 'OPTIONS', headers: { 'max-forwards': '0' } }),
+    get('/_proxy/status'),
+  ])
+  for (const { status, headers } of late) {
+    t.match({ status, ...headers }, { status: 503, 'procore-proxy-error': 'shutting_down' })
+  }
+  t.equal((await slow).status, 200)
+  t.ok(await drained)
 })

@@ -213,18 +213,21 @@ export function callOf(
   departure: Departure,
 ): Call {
   const { exchange } = call
-  const expectsContinue = request.headers.expect !== undefined && request.httpVersion === '1.1'
   return {
     ...call,
     body: hasBody(request) ? requestBody(request, exchange) : null,
     departure,
-    // RFC 9110 section 10.1.1; HTTP/1.0 callers do not understand it.
-    onSending: expectsContinue ? once(() => response.writeContinue()) : undefined,
+    onSending: expectsContinue(request) ? once(() => response.writeContinue()) : undefined,
     onInformation:
       request.httpVersion === '1.1'
         ? (status, head) => passInformation(response, { status, head }, context)
         : undefined,
   }
+}
+
+/** Whether the caller waits for 100 Continue (RFC 9110 section 10.1.1); HTTP/1.0 callers do not understand it. */
+export function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersion === '1.1'
 }
 
 /** How a call is sent, and what happens before its response ends. */
@@ -291,7 +294,8 @@ async function fail(error: unknown, { call, response, context, beforeEnd }: Fail
   // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
   const { extra } = context
-  sendProblem(response, failure, { requestId: exchange.reqId, company: exchange.company, extra })
+  const about = { requestId: exchange.reqId, company: exchange.company, extra }
+  exchange.bytesOut += sendProblem(response, failure, about)
 }
 
 function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {

@@ -14,15 +14,18 @@ export interface ProblemContext {
   readonly company?: string | undefined
   /** Headers to append unchanged (name, value, …), such as CORS headers for a listed origin. */
   readonly extra?: readonly string[] | undefined
+  /** Hides known secrets in the detail, which may repeat what the caller sent. */
+  readonly conceal?: (text: string) => string
 }
 
 /** The headers (name, value, …) and the body of a problem. Also used for sockets that have no ServerResponse. */
 export function problem(error: ProxyError, context: ProblemContext): { headers: string[]; body: string } {
+  const detail = context.conceal?.(error.message) ?? error.message
   const body = JSON.stringify({
     type: `${ERROR_DOCS_URL}#${error.code}`,
     title: ERROR_KINDS[error.code].title,
     status: error.status,
-    detail: error.message,
+    detail,
     code: error.code,
     ...(context.company !== undefined && { company: context.company }),
     requestId: context.requestId,
@@ -40,7 +43,7 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
     'Procore-Proxy-Error',
     error.code,
     'Proxy-Status',
-    `procore-proxy; error=${error.proxyStatus}; details="${structuredString(error.message)}"`,
+    `procore-proxy; error=${error.proxyStatus}; details="${structuredString(detail)}"`,
     'X-Request-Id',
     context.requestId,
   ]
@@ -62,16 +65,18 @@ function structuredString(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')
 }
 
-/** Answers with a problem, or breaks the response off if it has already begun. */
-export function sendProblem(response: ServerResponse, error: ProxyError, context: ProblemContext): void {
+/** Answers with a problem, or breaks the response off if it has already begun. Returns the length of the body. */
+export function sendProblem(response: ServerResponse, error: ProxyError, context: ProblemContext): number {
   if (response.headersSent) {
     response.destroy()
-    return
+    return 0
   }
   const { headers, body } = problem(error, context)
   // The reason phrase is given, because one may be left from a response that could not be written.
   response.writeHead(error.status, STATUS_CODES[error.status], headers)
-  response.end(response.req.method === 'HEAD' ? undefined : body)
+  const sent = response.req.method === 'HEAD' ? '' : body
+  response.end(sent)
+  return Buffer.byteLength(sent)
 }
 
 /** The API sent no byte within `upstream.responseTimeout`. */

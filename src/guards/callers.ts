@@ -57,9 +57,13 @@ export function hasKeyHeader(rawHeaders: RawHeaders): boolean {
 /**
  * The caller by its key, which comes in `Procore-Proxy-Key`, as `Authorization: Bearer KEY`, or as the password of
  * `Authorization: Basic` (RFC 7617). A key beside a made-up bearer counts. Throws `key_required` if there is no key, if
- * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong.
+ * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong. `keysInBody` are known to be keys.
  */
-export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): Identity {
+export function identifyCaller(
+  settings: KeySettings,
+  rawHeaders: RawHeaders,
+  keysInBody: readonly string[] = [],
+): Identity {
   if (!asksForKeys(settings)) return ANYONE
   const own = headerValues(rawHeaders, 'procore-proxy-key')
   const authorizations = headerValues(rawHeaders, 'authorization')
@@ -70,7 +74,7 @@ export function identifyCaller(settings: KeySettings, rawHeaders: RawHeaders): I
   const byOwn = key === undefined ? [] : identitiesOf(settings, [key])
   if (key !== undefined && byOwn.length === 0)
     throw wrongKey('The key in Procore-Proxy-Key is not configured.')
-  const all = [...byOwn, ...identitiesOf(settings, inAuthorization)]
+  const all = [...byOwn, ...identitiesOf(settings, [...inAuthorization, ...keysInBody])]
   const [first] = all
   if (first === undefined) {
     if (inAuthorization.length === 0) throw keyRequired('The request has no key.')

@@ -63,7 +63,7 @@ export class KnownSecrets {
   /** The text with `*` for each known secret. */
   readonly conceal = (text: string): string => {
     const pattern = this.#current()
-    return pattern?.test(text) ? text.replace(new RegExp(pattern, 'g'), '*') : text
+    return pattern?.test(text) ? text.replace(new RegExp(pattern, 'gi'), '*') : text
   }
 
   #current(): RegExp | null {
@@ -78,7 +78,7 @@ function patternOf(secrets: readonly string[]): RegExp | null {
     .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
     // If one secret is the beginning of another, the longer one has to be found first.
     .sort((a, b) => b.length - a.length)
-  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'))
+  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'), 'i')
 }
 
 function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {

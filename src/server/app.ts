@@ -22,8 +22,17 @@ import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.t
 import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import type { CallerConnection, CallerConnections } from './connections.ts'
-import { isHealth, type Judgement, judge, LIVE, type ListRequest, READY, type Runtime } from './judge.ts'
-import type { Drain } from './listeners.ts'
+import {
+  isHealth,
+  type JudgeInput,
+  type Judgement,
+  judge,
+  LIVE,
+  type ListRequest,
+  READY,
+  type Runtime,
+} from './judge.ts'
+import { type Drain, MAX_HEADER_BYTES } from './listeners.ts'
 import type { Audits, Observation } from './observation.ts'
 import { type OwnPlaces, registerOwnPages } from './own-pages.ts'
 import { registerPlaceholderLogin } from './placeholder-login.ts'
@@ -106,8 +115,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     rewriteUrl: (request) => routeOf(request.url ?? '/'),
     // X-Forwarded-* headers are never trusted, because a caller could claim any address, host or scheme.
     trustProxy: false,
-    // Request ids may be this long.
-    routerOptions: { maxParamLength: 128 },
+    // No request line is longer, so that the router refuses nothing before the request is judged.
+    routerOptions: { maxParamLength: MAX_HEADER_BYTES },
     // The drain itself refuses new requests and gives the reason.
     return503OnClosing: false,
     // No route has a schema, so the schema compilers need not be loaded.
@@ -119,10 +128,13 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   }
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
-  app.addHook('onSend', async (request, reply) => {
-    await shared.audits.recordOwn(requestContext(request).exchange, reply.statusCode)
+  app.addHook('onSend', async (request, reply, payload) => {
+    const { exchange } = requestContext(request)
+    if (request.method !== 'HEAD' && typeof payload === 'string')
+      exchange.bytesOut += Buffer.byteLength(payload)
+    await shared.audits.recordOwn(exchange, reply.statusCode)
   })
-  app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, audits: shared.audits }))
+  app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, shared }))
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
   })
@@ -130,9 +142,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   registerPlaceholderLogin(app, {
     asksForKeys: () => asksForKeys(runtime.config),
     findKey: async (secrets, request) => {
-      const key = secrets.find((secret) => identifyKey(runtime.config, [secret]) !== undefined)
-      if (key === undefined && secrets.length > 0) await sleep(throttled(shared, request))
-      return key
+      const keys = secrets.filter((secret) => identifyKey(runtime.config, [secret]) !== undefined)
+      if (keys.length === 0 && secrets.length > 0) await sleep(throttled(shared, request))
+      // The company, and the keys of other callers, could not be judged before.
+      if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
+      return keys[0]
     },
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer
@@ -162,7 +176,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 }
 
 /** Judges the request and stores the result in its context. Refusals go to the error handler. */
-function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
+function judgeHook(deps: AppDeps): onRequestHookHandler {
+  const { shared } = deps
   const { connections, observation, drain } = shared
   return (request, reply, done) => {
     const { raw } = request
@@ -191,10 +206,9 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
       if (!reply.raw.writableFinished) exchange.cause ??= 'caller_gone'
       end()
     })
-    const { listener } = connection
     let judgement: Judgement
     try {
-      judgement = judge({ runtime, request: raw, listener, exchange, isDraining: drain.isDraining }, context)
+      judgement = judge(judgeInput(deps, request), context)
       if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
         connection.current?.onClose.push(shared.ownPlaces.enter())
       }
@@ -207,6 +221,16 @@ function judgeHook({ runtime, shared }: AppDeps): onRequestHookHandler {
     admit(judgement, context, reply)
     if (!reply.sent) done()
   }
+}
+
+function judgeInput(
+  { runtime, shared }: AppDeps,
+  request: FastifyRequest,
+  keysInBody?: readonly string[],
+): JudgeInput {
+  const { exchange, connection } = requestContext(request)
+  const { isDraining } = shared.drain
+  return { runtime, request: request.raw, listener: connection.listener, exchange, isDraining, keysInBody }
 }
 
 /** Counts a wrong key from this address and returns the delay of its refusal in milliseconds. */
@@ -252,7 +276,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   try {
     audits.assertWritable(call.method)
   } catch (error) {
-    await refuse(error, { request, reply, audits })
+    await refuse(error, { request, reply, shared })
     return
   }
   const { current } = connection
@@ -274,11 +298,12 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
 interface Refused {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  readonly audits: Audits
+  readonly shared: SharedParts
 }
 
 /** Answers a request that was refused or failed. */
-async function refuse(error: unknown, { request, reply, audits }: Refused): Promise<void> {
+async function refuse(error: unknown, { request, reply, shared }: Refused): Promise<void> {
+  const { audits, observation } = shared
   reply.hijack()
   const refusal =
     error instanceof ProxyError
@@ -292,11 +317,9 @@ async function refuse(error: unknown, { request, reply, audits }: Refused): Prom
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
   await audits.recordRefusal(exchange, refusal.status).catch(() => {})
-  sendProblem(reply.raw, refusal, {
-    requestId: exchange.reqId,
-    company: exchange.company,
-    extra: exchange.extra,
-  })
+  const { reqId: requestId, company, extra } = exchange
+  const { conceal } = observation.secrets
+  exchange.bytesOut += sendProblem(reply.raw, refusal, { requestId, company, extra, conceal })
 }
 
 /** `headers` are name, value, name, value, … */

@@ -8,6 +8,7 @@ import { Budgets } from '../forward/budgets.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
+import { startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
@@ -135,6 +136,12 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const appOf = (next: Runtime) => {
     const send = isOff(next.config.cache) ? recordings.send : cached
     return buildApp({ runtime: next, send, shared: parts })
+  }
+  listeners.connections.onUnread = ({ requestId, method, target, listener, error, bytesOut }) => {
+    const exchange = startExchange(requestId, method, target)
+    Object.assign(exchange, { listener: listener.address, cause: error.code, error, bytesOut })
+    void audits.recordRefusal(exchange, error.status).catch(() => {})
+    observation.ended(exchange, error.status)
   }
   let app: FastifyInstance = await appOf(runtime)
   listeners.connections.handle = app.routing

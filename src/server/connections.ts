@@ -32,6 +32,18 @@ export interface Current {
   readonly onClose: (() => void)[]
 }
 
+/** A request that was refused before it was handled: CONNECT, or bytes that are no HTTP. */
+export interface Unread {
+  readonly listener: Listener
+  readonly error: ProxyError
+  readonly requestId: string
+  /** `-` if it cannot be told, like `target`. */
+  readonly method: string
+  readonly target: string
+  /** The length of the response's body. */
+  readonly bytesOut: number
+}
+
 interface Waiting {
   readonly request: IncomingMessage
   readonly response: ServerResponse
@@ -146,6 +158,8 @@ export class CallerConnections {
   #timer: NodeJS.Timeout | undefined
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
+  /** Called for each of them. */
+  onUnread: (unread: Unread) => void = () => {}
 
   /** `onRefused` is called when a connection was refused because there are `most` already. */
   constructor(onRefused: (most: number) => void, most = mostConnections()) {
@@ -212,18 +226,18 @@ export function onClientError(connections: CallerConnections) {
     const socket = stream as Socket
     const connection = connections.of(socket)
     const current = connection?.current
-    if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    if (error.code === 'ECONNRESET' || !socket.writable || connection === undefined) socket.destroy()
     else if (current === undefined) {
-      if (connection?.isCondemned) socket.destroy()
-      else refuseUnread(socket, error)
+      if (connection.isCondemned) socket.destroy()
+      else refuseUnread(connections, connection, error)
     } else if (current.request.complete || current.response.writableEnded) {
       // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
-      connection?.condemn()
+      connection.condemn()
     } else if (error.code === 'HPE_INVALID_EOF_STATE') {
       // The caller left in the middle of its body.
       socket.destroy()
     } else if (current.onBroken !== undefined && !current.response.headersSent) {
-      connection?.condemn()
+      connection.condemn()
       current.onBroken(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
     } else {
       // The current request is broken, and a second response must not be mixed into the one that has begun.
@@ -232,9 +246,14 @@ export function onClientError(connections: CallerConnections) {
   }
 }
 
-function refuseUnread(socket: Socket, error: NodeJS.ErrnoException): void {
+function refuseUnread(
+  connections: CallerConnections,
+  connection: CallerConnection,
+  error: NodeJS.ErrnoException,
+): void {
+  const { socket } = connection
   if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
-    refuse(socket, new ProxyError('request_invalid', detailOf(error)))
+    refuse(connections, connection, new ProxyError('request_invalid', detailOf(error)))
   // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
   else if (socket.bytesRead === 0) socket.destroy()
   else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
@@ -242,10 +261,13 @@ function refuseUnread(socket: Socket, error: NodeJS.ErrnoException): void {
 
 /** Listener for a server's `connect`. Node no longer handles such a connection, nor earlier requests on it. */
 export function onConnect(connections: CallerConnections) {
-  return (_request: IncomingMessage, stream: Duplex): void => {
-    const socket = stream as Socket
-    if (connections.of(socket)?.current !== undefined) socket.destroy()
-    else refuse(socket, new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.'))
+  return (request: IncomingMessage, stream: Duplex): void => {
+    const connection = connections.of(stream as Socket)
+    if (connection === undefined || connection.current !== undefined) stream.destroy()
+    else {
+      const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
+      refuse(connections, connection, error, request)
+    }
   }
 }
 
@@ -255,10 +277,17 @@ function detailOf({ code }: NodeJS.ErrnoException): string {
     : 'The bytes that arrived are not a proper HTTP/1.1 request.'
 }
 
-function refuse(socket: Socket, error: ProxyError): void {
-  const { headers, body } = problem(error, { requestId: requestIdOf() })
+function refuse(
+  connections: CallerConnections,
+  { socket, listener }: CallerConnection,
+  error: ProxyError,
+  { method = '-', url: target = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
+): void {
+  const requestId = requestIdOf()
+  const { headers, body } = problem(error, { requestId })
   const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
   for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
   socket.on('error', () => {})
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+  connections.onUnread({ listener, error, requestId, method, target, bytesOut: Buffer.byteLength(body) })
 }

@@ -25,6 +25,7 @@ import {
   judgeHost,
   judgeLoop,
   judgeOrigin,
+  type OwnOrigin,
   optionsAnswer,
   readHost,
 } from '../guards/headers.ts'
@@ -112,6 +113,8 @@ export interface JudgeInput {
   readonly listener: Listener
   readonly exchange: Exchange
   readonly isDraining: boolean
+  /** The caller's keys in the body of a login, once the route has read them. */
+  readonly keysInBody?: readonly string[] | undefined
 }
 
 /** Who the request is from and what it may see. Filled in while judging, so that it is known for refusals too. */
@@ -120,7 +123,7 @@ export interface Judged {
   caller: Caller | undefined
 }
 
-/** Any prefix is accepted, so that a caller without a key does not learn which companies exist. */
+/** Any prefix is accepted until the key is known, so that a caller without one does not learn which companies exist. */
 const LOGIN = /^(?:\/[^/]+)?\/oauth\/(token|revoke)$/
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
@@ -131,41 +134,38 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   judgeFraming(rawHeaders, method, request.httpVersion)
   if (isHealth(exchange.target) || listener.isForMetrics) {
     // A kubelet uses the pod's address as Host. These endpoints reveal only up or down, or are on a separate address.
-    judgeOrigin(guard, rawHeaders, { host: hostOrUnknown(request) })
+    const preflight = allowOrigin(input, { host: hostOrUnknown(request) })
     if (listener.isForMetrics && !isForMetrics(exchange.target)) {
       throw new ProxyError('route_unknown', 'This address serves health and metrics only.', {
         help: 'Call /_proxy/metrics, /_proxy/health/live or /_proxy/health/ready.',
       })
     }
-    return { kind: 'own', url: exchange.target }
+    return preflight ?? { kind: 'own', url: exchange.target }
   }
   const host = readHost(rawHeaders, request.httpVersion)
   const publicUrl = publicUrlOf(runtime, listener)
   judgeHost(guard, host, () => [...ownAddresses(listener, request), ...hostnames(publicUrl)])
-  const origin = judgeOrigin(guard, rawHeaders, { host, publicUrl })
-  if (origin !== undefined) {
-    const headers = Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
-    exchange.extra = headers
-    if (isPreflight({ method, rawHeaders })) return { kind: 'preflight', headers }
-  }
+  const preflight = allowOrigin(input, { host, publicUrl })
+  if (preflight !== undefined) return preflight
   judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
-  // The key of a login is in the body, which the route reads; so may be that of a revocation.
-  const login = method === 'POST' ? LOGIN.exec(target.path)?.[1] : undefined
-  const isKeyInBody = login === 'revoke' && asksForKeys(runtime.config) && !hasKeyHeader(rawHeaders)
-  if (login === 'token' || isKeyInBody) return { kind: 'own', url: `/oauth/${login}` }
-  const identity = identifyCaller(runtime.config, rawHeaders)
-  judged.caller = identity.caller
-  exchange.caller = identity.caller?.name
-  judged.viewer = viewerOf(listener, host, identity.caller)
-  const hops = optionsAnswer(method, rawHeaders)
-  if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   if (input.isDraining) {
     throw new ProxyError(
       'shutting_down',
       'The proxy is stopping and only finishes requests that have already begun.',
     )
   }
+  const login = bodyWithKey(input, target)
+  if (login !== undefined) {
+    judgeLoop(rawHeaders)
+    return { kind: 'own', url: login }
+  }
+  const identity = identifyCaller(runtime.config, rawHeaders, input.keysInBody)
+  judged.caller = identity.caller
+  exchange.caller = identity.caller?.name
+  judged.viewer = viewerOf(listener, host, identity.caller)
+  const hops = optionsAnswer(method, rawHeaders)
+  if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
   if ('ownPath' in choice) {
     judgeLoop(rawHeaders)
@@ -183,6 +183,26 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     return { kind: 'list', url: listPath + choice.path + target.query, list: listRequest(input, chosen) }
   }
   return { kind: 'forward', why: choice.why, forwarded: forwarded(input, chosen) }
+}
+
+/** Judges the Origin, and adds the headers that a listed one gets. Returns the answer to a preflight. */
+function allowOrigin({ runtime, request, exchange }: JudgeInput, own: OwnOrigin): Judgement | undefined {
+  const { rawHeaders, method = '' } = request
+  const origin = judgeOrigin(runtime.config.guard, rawHeaders, own)
+  if (origin === undefined) return undefined
+  const headers = Object.entries(corsHeaders(origin, { method, rawHeaders })).flat()
+  exchange.extra = headers
+  return isPreflight({ method, rawHeaders }) ? { kind: 'preflight', headers } : undefined
+}
+
+/**
+ * The route of a login or revocation whose key is in the body. The route reads it and has the request judged again with
+ * it. Undefined for all other requests.
+ */
+function bodyWithKey({ runtime, request, keysInBody }: JudgeInput, { path }: Target): string | undefined {
+  const login = request.method === 'POST' ? LOGIN.exec(path)?.[1] : undefined
+  if (login === undefined || keysInBody !== undefined || !asksForKeys(runtime.config)) return undefined
+  return login === 'revoke' && hasKeyHeader(request.rawHeaders) ? undefined : `/oauth/${login}`
 }
 
 interface Chosen {

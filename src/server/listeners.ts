@@ -53,7 +53,7 @@ interface OpenListener extends Listener {
 }
 
 /** Request line and headers together. Long filter queries fit, a flood of headers does not. */
-const MAX_HEADER_BYTES = 32 * 1024
+export const MAX_HEADER_BYTES = 32 * 1024
 /** Even on a slow network, headers do not take longer than this, so it must be an attack (slowloris). */
 const HEADERS_TIMEOUT_MS = 20_000
 /** Longer than the usual 60 s of clients with connection pools, so that the client closes first. */

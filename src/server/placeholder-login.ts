@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
+import { expectsContinue } from '../forward/forward.ts'
 import { credentialsIn, hasKeyHeader } from '../guards/callers.ts'
 
 /** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */
@@ -26,7 +27,7 @@ export interface PlaceholderLoginDeps {
  */
 export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
   app.post('/oauth/token', async (request, reply) => {
-    const token = deps.asksForKeys() ? await keyOf(request, deps) : PLACEHOLDER
+    const token = deps.asksForKeys() ? await keyOf(request, reply, deps) : PLACEHOLDER
     if (token === undefined) return refuse(reply)
     return answer(reply, {
       access_token: token,
@@ -36,18 +37,21 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
       created_at: unixSeconds(),
     })
   })
-  app.get('/oauth/token/info', (_request, reply) => {
-    return answer(reply, {
-      resource_owner_id: null,
-      scopes: [],
-      expires_in_seconds: LIFETIME_SECONDS,
-      application: { uid: PLACEHOLDER },
-      created_at: unixSeconds(),
-    })
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/oauth/token/info',
+    handler: (_request, reply) =>
+      answer(reply, {
+        resource_owner_id: null,
+        scopes: [],
+        expires_in_seconds: LIFETIME_SECONDS,
+        application: { uid: PLACEHOLDER },
+        created_at: unixSeconds(),
+      }),
   })
   app.post('/oauth/revoke', async (request, reply) => {
     const isKnown = !deps.asksForKeys() || hasKeyHeader(request.raw.rawHeaders)
-    if (!isKnown && (await keyOf(request, deps)) === undefined)
+    if (!isKnown && (await keyOf(request, reply, deps)) === undefined)
       throw new ProxyError('key_required', 'The request has no key.')
     return answer(reply, {})
   })
@@ -55,8 +59,10 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
 
 async function keyOf(
   request: FastifyRequest,
+  reply: FastifyReply,
   { findKey }: PlaceholderLoginDeps,
 ): Promise<string | undefined> {
+  if (expectsContinue(request.raw)) reply.raw.writeContinue()
   const body = await readBody(request.raw)
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers

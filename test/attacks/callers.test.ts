@@ -269,7 +269,7 @@ t.test('a listed origin gets CORS for itself alone, never a wildcard, never cred
   const rig = await start(t, { guard: { allowedOrigins: origins } })
   for (const origin of origins) {
     const from = ['Host: localhost', `Origin: ${origin}`, 'Sec-Fetch-Site: cross-site']
-    for (const path of [PATH, '/nowhere', '/acme/rest/../x']) {
+    for (const path of [PATH, '/nowhere', '/acme/rest/../x', '/_proxy/health/live']) {
       const outcome = await attack(rig, request(from, path))
       if (path === PATH) t.equal(outcome.verdict, '200')
       t.strictSame(outcome.answers[0]?.values('access-control-allow-origin'), [origin], `${origin} ${path}`)
@@ -283,6 +283,12 @@ t.test('a listed origin gets CORS for itself alone, never a wildcard, never cred
     t.equal(preflight.verdict, '204')
     t.strictSame(preflight.answers[0]?.values('access-control-allow-origin'), [origin])
     t.equal(preflight.seen.length, 0, 'a preflight is answered here')
+    const ofHealth = request(
+      [...from, 'Access-Control-Request-Method: GET'],
+      '/_proxy/health/live',
+      'OPTIONS',
+    )
+    t.equal((await attack(rig, ofHealth)).verdict, '204')
   }
   const unmarked = await attack(rig, request(['Host: localhost']))
   t.equal(unmarked.verdict, '200')

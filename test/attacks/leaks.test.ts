@@ -192,6 +192,10 @@ t.test('everything fails at trace level, and neither log nor responses contain a
   await call(`/nowhere?sig=${sig}`, 'Referer: http://x/?sig=l3ak-callers-cookie')
   await call(`/acme/rest/../x?sig=${sig};x=${sig}&${sig}=1`.replace(`&${sig}=1`, ''))
   await call(`/acme/rest/v1.0/x?company_id=999&sig=${sig}`)
+  await call('/acme/rest/v1.0/me', `Procore-Company-Id: ${CLIENT.clientSecret}`)
+  await call(`/acme/rest/v1.0/me?company_id=${fake.issuedTokens()[0]}`)
+  await call('/acme/rest/v1.0/me', `Origin: ${CLIENT.clientSecret}`)
+  await say(`GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: ${KEYS[1]?.toUpperCase()}\r\n${key}\r\n\r\n`)
   await say(getOf(`/acme/rest/v1.0/me?sig=${sig}`, `Procore-Proxy-Key: ${KEYS[0]}wrong`))
   await say(getOf('/acme/rest/v1.0/me', key, `Procore-Proxy-Key: ${KEYS[1]}`))
   await say(

@@ -242,7 +242,10 @@ t.test('an id that callers use twice, or as long as may be', async (t) => {
   t.equal(await text(id), '"two"')
   t.equal(await text(`${id}/1`), '"one"')
   t.equal(await text(`${id}/2`), '"two"')
-  for (const wrong of [`${id}/3`, `${id}/x`, 'y/1', `${id}/1/1`]) {
-    t.equal((await rig.get(`/_proxy/requests/${wrong}`)).status, 404, wrong)
+  for (const wrong of [`${id}/3`, `${id}/x`, 'y/1', `${id}/1/1`, `${id}x`, id.repeat(200)]) {
+    const { status, json } = await rig.get(`/_proxy/requests/${wrong}`)
+    t.match({ status, code: json.code }, { status: 404, code: 'route_unknown' }, wrong)
   }
+  const guarded = await rig.get(`/_proxy/requests/${id}x`, { headers: { origin: 'https://evil.example' } })
+  t.equal(guarded.json.code, 'origin_not_allowed', 'no path is too long to be judged')
 })

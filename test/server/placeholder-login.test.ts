@@ -2,7 +2,7 @@
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
 import { registerPlaceholderLogin } from '../../src/server/placeholder-login.ts'
-import { startRig } from '../fixtures/proxy.ts'
+import { openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
 
 async function start(t: Test, key?: string) {
   const app = fastify()
@@ -85,4 +85,55 @@ t.test('What is asked about a token is answered in the shape that Procore docume
   t.teardown(() => app.close())
   const { body } = await app.inject('/oauth/token/info')
   t.match(JSON.parse(body), { expires_in_seconds: 7200, application: { uid: String }, scopes: [] })
+})
+
+t.test('A login is judged like any other request, before and after its key is known', async (t) => {
+  const [one, two] = ['the-key-of-caller-one', 'the-key-of-caller-two']
+  const open = await startRig(t)
+  const keyed = await startRig(t, {
+    settings: { callers: { one: { key: one }, two: { key: two } } },
+  })
+  const login = (
+    rig: Rig,
+    path: string,
+    headers: Record<string, string> = {},
+    body = `client_secret=${one}`,
+  ) => rig.get(path, { method: 'POST', body, headers: { ...FORM, ...headers } })
+  const via = '1.1 procore-proxy, 1.1 procore-proxy'
+  type Call = [path: string, headers?: Record<string, string>, body?: string]
+  const cases: [rig: Rig, code: string | undefined, ...Call][] = [
+    [open, undefined, '/acme/oauth/token'],
+    [open, 'company_unknown', '/nope/oauth/token'],
+    [open, 'company_unknown', '/oauth/token', { host: 'nope.localhost' }],
+    [open, 'company_conflict', '/acme/oauth/token', { host: 'globex.localhost' }],
+    [open, 'loop_detected', '/oauth/token', { via }],
+    [keyed, undefined, '/acme/oauth/token'],
+    [keyed, 'company_unknown', '/nope/oauth/token'],
+    [keyed, undefined, '/nope/oauth/token', {}, 'client_secret=made-up'],
+    [keyed, 'loop_detected', '/oauth/token', { via }],
+    [keyed, undefined, '/oauth/token', { 'procore-proxy-key': one }],
+    [keyed, 'key_required', '/oauth/token', { 'procore-proxy-key': two }],
+    [keyed, 'key_required', '/oauth/token', {}, `client_secret=${one}&client_secret=${two}`],
+  ]
+  for (const [rig, code, ...call] of cases) {
+    const { headers } = await login(rig, ...call)
+    t.equal(headers['procore-proxy-error'], code, JSON.stringify(call))
+  }
+  t.match((await open.get('/oauth/token/info', { method: 'POST' })).json, { expires_in_seconds: 7200 })
+})
+
+t.test('A caller that waits for 100 Continue is asked for its key', async (t) => {
+  const key = 'the-callers-key-1'
+  const { port } = await startRig(t, { settings: { guard: { clientKeys: [key] } } })
+  const body = `client_secret=${key}`
+  const socket = await openSocket(port)
+  socket.write(
+    `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
+  )
+  let text = ''
+  for await (const chunk of socket) {
+    if (text === '') socket.write(body)
+    text += chunk
+  }
+  t.match(text, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n.*"access_token":"the-callers-key-1"/s)
 })

@@ -1,12 +1,16 @@
 // Covers src/server/connections.ts: what comes in is no HTTP, or no request to answer to.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type CallerConnections, onClientError } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
-  const { port, fake } = await startRig(t)
+  const folder = t.testdir()
+  const { port, fake, log } = await startRig(t, { settings: { audit: { file: join(folder, 'audit.log') } } })
   const cases: [string, number, string, RegExp][] = [
     ['hello there\r\n\r\n', 400, 'request_invalid', /not a proper HTTP/],
     [`GET / HTTP/1.1\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 400, 'request_invalid', /too long/],
@@ -17,8 +21,15 @@ t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', a
     t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
     t.match(answer, '\r\nConnection: close\r\n')
     t.match(answer, `\r\nProcore-Proxy-Error: ${code}\r\n`)
-    t.match(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))), { code, detail, requestId: /.{36}/ })
+    const problem = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))
+    t.match(problem, { code, detail, requestId: /.{36}/ })
+    const said = { reqId: problem.requestId, status, cause: code }
+    const [, bytesOut] = /\r\nContent-Length: (\d+)/.exec(answer) ?? []
+    t.match(log().at(-1), { ...said, bytesOut: Number(bytesOut), msg: 'request' })
+    await sleep(50)
+    t.match(JSON.parse(readFileSync(join(folder, 'audit.log'), 'utf8').trim().split('\n').at(-1) ?? ''), said)
   }
+  t.match(log().at(-1), { method: 'CONNECT', path: 'example.test:443' })
   t.equal(fake.journal.api().length, 0)
 })
 
@@ -54,7 +65,8 @@ t.test('an idle connection is closed in silence, half a head is told that it too
       sent += text
     }
     const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} }
-    const connections = { of: () => undefined } as unknown as CallerConnections
+    const connection = { socket, listener: {}, current: undefined, isCondemned: false }
+    const connections = { of: () => connection, onUnread: () => {} } as unknown as CallerConnections
     onClientError(connections)(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
     return sent
   }
