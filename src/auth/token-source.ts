@@ -202,12 +202,15 @@ export class TokenSource {
     return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
   }
 
-  /** Stops renewals and ends a token request that is under way. */
-  close(): void {
+  /** Stops renewals and ends a token request that is under way. Waiting callers get the token of `successor` instead. */
+  close(successor?: TokenSource): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
     this.#cache.delete(this.account.key)
-    for (const waiter of this.#waiters) waiter.reject(this.#unavailable())
+    for (const waiter of this.#waiters) {
+      if (successor === undefined) waiter.reject(this.#unavailable())
+      else successor.get().then(waiter.resolve, waiter.reject)
+    }
   }
 
   /** Makes one token request, unless one is under way. Never throws. */
@@ -272,7 +275,9 @@ export class TokenSource {
   #unavailable(): ProxyError {
     const { name, environment } = this.account
     const failure = this.#lastFailure?.failure
-    const reason = failure ? `${failure.message}.` : `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
+    const late = `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
+    const ended = 'The wait ended, because the configuration has changed or the proxy stops.'
+    const reason = failure ? `${failure.message}.` : this.#isClosed ? ended : late
     const detail = `Service account ${name} (${environment.name}): ${reason}`
     if (failure?.final) return new ProxyError('credentials_rejected', detail, { cause: failure })
     return new ProxyError('token_unavailable', detail, {
@@ -348,7 +353,12 @@ export class Tokens {
     for (const [key, source] of this.#sources) {
       if (keys.has(key)) continue
       this.#sources.delete(key)
-      source.close()
+      // Another secret of the same client is as good for those who wait.
+      const { clientId, environment } = source.account
+      const same = accounts.find(
+        (one) => one.clientId === clientId && one.environment.apiUrl === environment.apiUrl,
+      )
+      source.close(same && this.source(same))
     }
   }
 

@@ -738,6 +738,19 @@ t.test('retain keeps the named accounts with their tokens and closes the others'
   t.equal(calls.length, 3)
 })
 
+t.test('callers that wait for a token while their account changes get that of its new secret', async (t) => {
+  const { time, tokens, login } = start(t)
+  login.answer = () => new Promise(() => {})
+  const [old, other] = [testAccount({ key: 'old' }), testAccount({ key: 'other', clientId: 'another' })]
+  const [waiting, lost] = [watch(tokens.source(old).get()), watch(tokens.source(other).get())]
+  await time.settle()
+  login.answer = () => issued('of the new secret')
+  tokens.retain([testAccount({ key: 'new' })])
+  await time.settle()
+  t.match(waiting, { value: { value: 'of the new secret' } })
+  t.match(lost.error, { code: 'token_unavailable', message: /The wait ended, because the configuration/ })
+})
+
 t.test(
   'a certificate that is not trusted, or an outbound proxy in the way: the advice is about it',
   async (t) => {
