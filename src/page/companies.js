@@ -30,7 +30,19 @@ export function showStatus(status) {
   else if (warnings.length === 0) showHealth('ok', '✓ All is well.')
   else showHealth('warn', `! The proxy works; ${plural(warnings.length, 'warning')}.`)
   showWarnings(status)
+  showReload(status)
   showCompanies(status)
+}
+
+/** If it failed, a warning says why. */
+function showReload({ lastReload }) {
+  at('reload').hidden = lastReload === null
+  if (lastReload === null) return
+  const { at: time, ok } = lastReload
+  setText(
+    at('reload'),
+    `The last reload of the configuration, at ${clock(time)}, ${ok ? 'worked' : 'failed'}.`,
+  )
 }
 
 /** `kind`: ok, warn or bad. */

@@ -335,8 +335,10 @@ t.test('bodies come when a request is opened, and only to that request', { skip 
   await page.keyboard.press('Escape')
 
   const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  t.notOk(await page.locator('#reload').isVisible(), 'there was no reload yet')
   await reload({ ...settings, inspector: {} })
   await page.getByText('The first 2 KiB of each body').waitFor({ state: 'hidden' })
+  await page.getByText(/^The last reload of the configuration, at \d\d:\d\d:\d\d, worked\.$/).waitFor()
   await row(page, '/two').click()
   t.match(await dialog.textContent(), /bytes out; not kept/)
   t.equal(await dialog.getByText('Request body').count(), 0)
