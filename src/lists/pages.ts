@@ -10,6 +10,7 @@ import {
   type ListTarget,
   nextPage,
   rowsBefore,
+  sizeOf,
   smallerPage,
   totalOf,
 } from './target.ts'
@@ -110,11 +111,12 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
     answer = await ask(url)
   }
   const first = url
-  let received = rowsBefore(first)
+  let received = 0
   for (let count = 1; ; count++) {
     const rows = rowsOf(url, answer)
-    received += rows.length
     const { head } = answer.response
+    if (count === 1) received = rowsBefore(url, sizeOf(head) ?? rows.length)
+    received += rows.length
     const total = totalOf(head)
     // `Total` shows before the first row whether the list is too long.
     const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)

@@ -82,9 +82,14 @@ export function smallerPage(url: string): string | undefined {
   return replaced(url, 'per_page', Math.max(SMALLEST_CAP, Math.floor(size / 2)))
 }
 
-/** The number of rows before this page. */
-export function rowsBefore(url: string): number {
-  return ((numberIn(url, 'page') ?? 1) - 1) * (numberIn(url, 'per_page') ?? 0)
+/** The number of rows before this page, if pages have `size` rows. */
+export function rowsBefore(url: string, size: number): number {
+  return ((numberIn(url, 'page') ?? 1) - 1) * size
+}
+
+/** How many rows Procore puts into a page, as `Per-Page` says; it may be fewer than were asked for. */
+export function sizeOf(head: ResponseHead): number | undefined {
+  return wholeNumber(headerValue(head, 'per-page')) || undefined
 }
 
 /** How many rows the list has, as `Total` says. */

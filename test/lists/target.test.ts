@@ -134,6 +134,6 @@ t.test('without a link pages are counted while Total says that more are to come'
     t.equal(nextPage(page), expected)
   }
   t.equal(totalOf({ total: '45' }), 45)
-  t.equal(rowsBefore(`${LIST}?per_page=20&page=3`), 40)
-  t.equal(rowsBefore(LIST), 0)
+  t.equal(rowsBefore(`${LIST}?per_page=50&page=3`, 20), 40)
+  t.equal(rowsBefore(LIST, 20), 0)
 })

@@ -170,6 +170,23 @@ t.test('without links pages are counted by Total, and an empty list is one', asy
   t.match(await get('/rest/v1.0/none', 'json'), { status: 200, body: '[]\n' })
 })
 
+t.test('a list from a later page on is whole, whatever size of pages Procore gives', async (t) => {
+  const rows = Array.from({ length: 450 }, (_, at) => ({ id: at + 1 }))
+  const most = (url: URL) => Math.min(100, Number(url.searchParams.get('per_page')))
+  for (const isTold of [true, false]) {
+    const api: Api = (url) => {
+      const start = (Number(url.searchParams.get('page') ?? 1) - 1) * most(url)
+      const told = isTold && { 'per-page': String(most(url)) }
+      return answer(200, rows.slice(start, start + most(url)), { total: '450', ...told })
+    }
+    const { get, asked } = await start(t, api, { settings: { perPage: 1000 } })
+    t.equal((await get(`${RFIS}?page=2`)).rows.length, 350)
+    t.equal(asked.length, 4)
+    t.equal((await get(`${RFIS}?page=2&per_page=200`)).rows.length, 350)
+    t.equal((await get(`${RFIS}?page=5`)).rows.length, 50)
+  }
+})
+
 t.test('HEAD has the head of the answer and reads one page', async (t) => {
   const { get, asked } = await start(t, (url) => pageOf(url, FIVE.slice(0, 2)))
   t.match(await get(RFIS, 'csv', 'HEAD'), { status: 200, body: '', headers: { 'content-type': /csv/ } })
