@@ -115,13 +115,14 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
   for (let count = 1; ; count++) {
     const rows = rowsOf(url, answer)
     const { head } = answer.response
-    if (count === 1) received = rowsBefore(url, sizeOf(head) ?? rows.length)
-    received += rows.length
+    const size = sizeOf(head) ?? rows.length
+    const before = count === 1 ? rowsBefore(url, size) : received
+    received = before + rows.length
     const total = totalOf(head)
-    // `Total` shows before the first row whether the list is too long.
-    const toCome = total === undefined || rows.length === 0 ? 0 : Math.ceil((total - received) / rows.length)
-    if (count === 1 && toCome >= maxPages) throw tooManyPages()
     const next = nextPage({ first, current: url, head, origin, received, rows: rows.length })
+    // `Total` shows before the first row whether the list is too long.
+    const most = before + maxPages * (size || Infinity)
+    if (count === 1 && next !== undefined && total !== undefined && total > most) throw tooManyPages()
     const { release } = answer.body
     yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined, release }
     if (next === undefined) return

@@ -187,6 +187,33 @@ t.test('a list from a later page on is whole, whatever size of pages Procore giv
   }
 })
 
+t.test('a list is too long by the size of its pages, not by the rows that may be seen', async (t) => {
+  const ofTwo =
+    (total: string, size: object): Api =>
+    (url) => {
+      const link = `<${RFIS}?page=2>; rel=next`
+      return answer(200, [{ id: url.search }], url.searchParams.has('page') ? {} : { total, link, ...size })
+    }
+  const cases: [api: Api, status: number][] = [
+    [ofTwo('2000', { 'per-page': '1000' }), 200],
+    [ofTwo('2001', { 'per-page': '1000' }), 422],
+    [ofTwo('2', {}), 200],
+    [ofTwo('3', { 'per-page': '0' }), 422],
+    // The list ends here, whatever Total counts.
+    [() => answer(200, [], { total: '9' }), 200],
+    [() => answer(200, [], { total: '9', 'per-page': '2' }), 200],
+    [
+      (url) =>
+        answer(200, [], url.searchParams.has('page') ? {} : { total: '9', link: '<?page=2>;rel=next' }),
+      200,
+    ],
+  ]
+  for (const [at, [api, status]] of cases.entries()) {
+    const { get } = await start(t, api, { settings: { maxPages: 2 } })
+    t.match(await get(RFIS), { status, complete: true }, String(at))
+  }
+})
+
 t.test('HEAD has the head of the answer and reads one page', async (t) => {
   const { get, asked } = await start(t, (url) => pageOf(url, FIVE.slice(0, 2)))
   t.match(await get(RFIS, 'csv', 'HEAD'), { status: 200, body: '', headers: { 'content-type': /csv/ } })
