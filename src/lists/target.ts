@@ -60,8 +60,10 @@ function isEachProject(pair: string): boolean {
 
 /** The largest `per_page` of version 2 of the API, and the smallest that is tried after a 422. */
 const SMALLEST_CAP = 100
-const LINK = /<([^<>]*)>([^<]*)/g
-const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))/i
+/** A link of a Link header: its target and its parameters, whose quoted values may contain anything. */
+const LINK = /<([^<>]*)>((?:[^"<]|"(?:\\.|[^\\"])*")*)/g
+/** A parameter of a link, as `; rel=next` or `; title="a; b"`. */
+const PARAMETER = /;\s*([^\s"=;]+)\s*(?:=\s*(?:"((?:\\.|[^\\"])*)"|([^\s",;]*)))?/g
 
 /** True for paths of version 2, whose lists come in an envelope and in pages of at most 100. */
 export function isVersion2(path: string): boolean {
@@ -132,8 +134,9 @@ function byLink({ first, current, head, origin }: PageRead): string | undefined 
 
 function nextReference(link: string): string | undefined {
   for (const [, reference, parameters] of link.matchAll(LINK)) {
-    const [, quoted, bare] = REL.exec(parameters ?? '') ?? []
-    if ((quoted ?? bare ?? '').toLowerCase().split(/\s+/).includes('next')) return reference
+    const rel = [...parameters!.matchAll(PARAMETER)].find(([, name]) => name?.toLowerCase() === 'rel')
+    const [, , quoted, bare = ''] = rel ?? []
+    if ((quoted ?? bare).toLowerCase().split(/\s+/).includes('next')) return reference
   }
   return undefined
 }
