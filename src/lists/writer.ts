@@ -110,7 +110,7 @@ function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>):
   if (Object.hasOwn(row, name)) return row[name]
   if (name === MORE) return moreOf(row, known)
   for (const [outer, inner] of nested) {
-    const value = known.has(outer) ? undefined : row[outer]
+    const value = row[outer]
     if (isRow(value) && Object.hasOwn(value, inner)) return value[inner]
   }
   return undefined

@@ -67,6 +67,14 @@ t.test('the caller picks and orders columns, and may want a byte-order mark', as
   t.equal(csv(pages, { query: '?_columns=c' }), 'c\r\n"{""id"":1}"\r\n\r\n')
 })
 
+t.test('an object with a column of its own fills the columns of its members too', async (t) => {
+  t.equal(csv(['[{"id":1,"c":{"id":5}},{"id":2,"c":7}]']), 'id,c,c.id\r\n1,"{""id"":5}",5\r\n2,7,\r\n')
+  t.equal(
+    csv(['[{"id":1,"c":{"name":"A","x":2}}]'], { query: '?_columns=c.name,id,c,_more' }),
+    'c.name,id,c,_more\r\nA,1,"{""name"":""A"",""x"":2}",\r\n',
+  )
+})
+
 t.test('an empty list has the columns that were asked for, or none', async (t) => {
   t.equal(csv(['[]']), '')
   t.equal(csv(['[]'], { query: '?_columns=id' }), 'id\r\n')
