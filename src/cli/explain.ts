@@ -273,7 +273,7 @@ function readList(target: string): { target: string; notes: string[] } {
   const notes = [
     `the proxy asks for the pages of this list one after another and answers with ${format.toUpperCase()}`,
   ]
-  if (target.includes('*', prefix.length)) {
+  if (/\*|%2a/i.test(target.slice(prefix.length))) {
     notes.push('* stands for each project of the company, one after another')
   }
   return { target: prefix + path + (parameters.length > 0 ? `?${parameters.join('&')}` : ''), notes }

@@ -20,7 +20,8 @@ export interface ListTarget {
 }
 
 const ADDRESS = new RegExp(`^/_proxy/(${LIST_FORMS.join('|')})(/(?:rest|vapid)/[^?#]*)(?:\\?(.*))?$`)
-const EACH_PROJECT = /^(\/rest\/v[\d.]+\/(?:companies\/[^/]+\/)?projects\/)\*(?=\/)/
+/** Some clients send `*` as `%2A`. */
+const EACH_PROJECT = /^(\/(?:rest|vapid)\/(?:v[\d.]+\/)?(?:companies\/[^/]+\/)?projects\/)(?:\*|%2[Aa])(?=\/)/
 
 /** Reads `/_proxy/csv/rest/…?…`. Throws `route_unknown` for any other path, `request_invalid` for a broken escape. */
 export function readListTarget(url: string): ListTarget {

@@ -227,6 +227,7 @@ t.test('a whole list is judged as a request for its pages', async (t) => {
   t.match(out, /^upstream {2}https:\/\/api\.procore\.com\/rest\/v1\.0\/projects\/\*\/rfis\?per_page=50$/m)
   t.match(out, /^note {6}the proxy asks for the pages of this list one after another and answers with CSV$/m)
   t.match(out, '* stands for each project')
+  t.match((await explain('GET', '/_proxy/csv/vapid/projects/%2A/rfis')).out, '* stands for each project')
   t.match(await explain('GET', '/acme/_proxy/json/rest/v1.0/users'), { code: 1, out: /access_denied/ })
 })
 

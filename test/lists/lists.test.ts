@@ -70,6 +70,8 @@ t.test('rules hold for each page, and what Procore refuses is told', async (t) =
   const rows = lines((await rig.get(`/_proxy/ndjson${RFIS}`)).text)
   t.equal(rows.filter((row) => '_error' in row).length, 2)
   t.equal(rows.length, 252)
+  const escaped = await rig.get('/_proxy/ndjson/rest/v1.0/projects/%2A/rfis')
+  t.same(lines(escaped.text), rows, 'the star may be escaped')
   t.match(await rig.get('/_proxy/csv/rest/v1.0/projects/1000003/rfis'), {
     status: 403,
     json: { errors: [String] },

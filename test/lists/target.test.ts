@@ -46,6 +46,10 @@ t.test('a star in the place of a project id is filled in', async (t) => {
   const cases = [
     ['/rest/v1.0/projects/*/rfis?a=1', '/rest/v1.0/projects/5/rfis', ['a=1']],
     ['/rest/v2.1/companies/9/projects/*/budgets', '/rest/v2.1/companies/9/projects/5/budgets', []],
+    ['/rest/v1.0/projects/%2A/rfis', '/rest/v1.0/projects/5/rfis', []],
+    ['/rest/v1.0/projects/%2a/rfis', '/rest/v1.0/projects/5/rfis', []],
+    ['/vapid/projects/*/rfis', '/vapid/projects/5/rfis', []],
+    ['/vapid/v1.0/projects/*/rfis', '/vapid/v1.0/projects/5/rfis', []],
     ['/rest/v1.0/rfis?project_id=*', '/rest/v1.0/rfis', ['project_id=5']],
     ['/rest/v1.0/rfis?project%5Fid=%2A', '/rest/v1.0/rfis', ['project_id=5']],
   ] as const
