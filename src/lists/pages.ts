@@ -10,8 +10,8 @@ import {
   type ListTarget,
   nextPage,
   rowsBefore,
+  SMALLEST_CAP,
   sizeOf,
-  smallerPage,
   totalOf,
 } from './target.ts'
 
@@ -105,9 +105,10 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
   const seen = new SeenIds()
   let url = firstPage(target, reader.perPage)
   let answer = await ask(url)
-  // If Procore refuses the page size, ask for smaller pages.
-  for (let next = smallerPage(url); answer.response.status === 422 && next; next = smallerPage(url)) {
-    url = next
+  // It may be the size of the page that Procore refuses. A size of the caller's own stays.
+  const smaller = firstPage(target, Math.min(reader.perPage, SMALLEST_CAP))
+  if (answer.response.status === 422 && smaller !== url) {
+    url = smaller
     answer = await ask(url)
   }
   const first = url

@@ -59,8 +59,8 @@ function isEachProject(pair: string): boolean {
 
 // --- pages -------------------------------------------------------------------------------------------------------------
 
-/** The largest `per_page` of version 2 of the API, and the smallest that is tried after a 422. */
-const SMALLEST_CAP = 100
+/** The largest `per_page` that every endpoint takes, and that version 2 of the API takes at all. */
+export const SMALLEST_CAP = 100
 /** A link of a Link header: its target and its parameters, whose quoted values may contain anything. */
 const LINK = /<([^<>]*)>((?:[^"<]|"(?:\\.|[^\\"])*")*)/g
 /** A parameter of a link, as `; rel=next` or `; title="a; b"`. */
@@ -76,13 +76,6 @@ export function firstPage({ path, pairs }: ListTarget, perPage: number): string 
   if (pairs.some((pair) => keyIn(pair) === 'per_page')) return withQuery(path, pairs)
   const size = isVersion2(path) ? Math.min(perPage, SMALLEST_CAP) : perPage
   return withQuery(path, [...pairs, `per_page=${size}`])
-}
-
-/** The same page with half of its `per_page`, at least 100; undefined if it is no larger than that. */
-export function smallerPage(url: string): string | undefined {
-  const size = numberIn(url, 'per_page')
-  if (size === undefined || size <= SMALLEST_CAP) return undefined
-  return replaced(url, 'per_page', Math.max(SMALLEST_CAP, Math.floor(size / 2)))
 }
 
 /** The number of rows before this page, if pages have `size` rows. */
