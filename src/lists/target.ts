@@ -13,7 +13,7 @@ export interface ListTarget {
   readonly pairs: readonly string[]
   /** Whether the list is read once for each project. */
   readonly isForEachProject: boolean
-  /** The columns of `_columns=`, in that order; undefined if the rows decide. */
+  /** The columns of `_columns=`, in that order; undefined if it names none, and the rows decide. */
   readonly columns: readonly string[] | undefined
   /** Whether `_bom=1` asks for a byte-order mark. */
   readonly bom: boolean
@@ -36,13 +36,14 @@ export function readListTarget(url: string): ListTarget {
   const all = pairsIn(query)
   const own = new Map(all.filter(isOwn).map((pair) => [keyIn(pair), valueIn(pair)]))
   const pairs = all.filter((pair) => !isOwn(pair))
-  const columns = own.get('_columns')?.split(',')
+  const names = (own.get('_columns') ?? '').split(',').map((name) => name.trim())
+  const columns = names.filter((name) => name !== '')
   return {
     form: form as ListTarget['form'],
     path,
     pairs,
     isForEachProject: EACH_PROJECT.test(path) || pairs.some(isEachProject),
-    columns: columns?.map((name) => name.trim()).filter((name) => name !== ''),
+    columns: columns.length === 0 ? undefined : columns,
     bom: own.get('_bom') === '1',
   }
 }

@@ -67,6 +67,7 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
   let columns = chosen?.map(columnOf) ?? []
   let known: ReadonlySet<string> = new Set()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
+    if (columns.length === 0) return ''
     const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas)))
     return `${papaparse.unparse(texts, { newline: '\r\n' })}\r\n`
   }
@@ -77,7 +78,7 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
       if (chosen === undefined) columns = [...namesOf(page), ...(hasMore ? [MORE] : [])].map(columnOf)
       const names = columns.map(({ name }) => name)
       known = new Set(names)
-      return (bom ? '\uFEFF' : '') + (names.length === 0 ? '' : lines([names]))
+      return (bom ? '\uFEFF' : '') + lines([names])
     },
     rows: (rows) => lines(rows.map((row) => columns.map((column) => cellOf(asRow(row), column, known)))),
   }
