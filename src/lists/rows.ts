@@ -31,7 +31,8 @@ export interface Rows extends Iterable<unknown> {
 export function readRows(path: string, body: Buffer): Rows {
   const data = isVersion2(path) ? findMember(body, 'data') : undefined
   const places = splitArray(body, data)
-  if (places === undefined) throw notAList()
+  const isWhole = skipSpace(body, endOfValue(body, skipSpace(body, 0))) === body.length
+  if (places === undefined || !isWhole) throw notAList()
   return {
     length: places.length / 2,
     *[Symbol.iterator]() {

@@ -11,6 +11,8 @@ t.test('an array is a list, and so is the data of version 2', async (t) => {
   t.same(read('[{"id":1}]'), [{ id: 1 }])
   t.same(read('{"data":[{"id":"1"}]}', V2), [{ id: '1' }])
   t.equal(readRows(V1, Buffer.from('[1,2]')).length, 2)
+  t.same(read(' {"meta":{},"data":[1],"more":[2]}\r\n', V2), [1])
+  t.same(read('\n[1] \n'), [1])
   t.throws(() => read('[1,{"a":b}]'), { code: 'list_not_a_list' })
   for (const [text, path] of [
     ['{"data":[]}', V1],
@@ -18,6 +20,13 @@ t.test('an array is a list, and so is the data of version 2', async (t) => {
     ['<html>', V1],
     ['', V1],
     ['7', V2],
+    ['[{"id":1}] x', V1],
+    ['[{"id":1}],[2]', V1],
+    ['[]]', V1],
+    ['[] []', V2],
+    ['{"data":[]', V2],
+    ['{"data":[]} {}', V2],
+    ['{"data":[],"meta":{}} x', V2],
   ] as const) {
     t.throws(() => read(text, path), { code: 'list_not_a_list' }, text)
   }
