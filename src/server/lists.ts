@@ -66,7 +66,8 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     if (request.method === 'HEAD') {
       stream.destroy()
       exchange.bytesOut = 0
-      return reply.send('')
+      // Without a Content-Length, which a GET does not have either.
+      return reply.send()
     }
     // HTTP/1.0 has neither chunks nor trailers.
     if (target.isForEachProject && request.raw.httpVersion !== '1.0') {
