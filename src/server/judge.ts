@@ -271,7 +271,8 @@ function listRequest(input: JudgeInput, chosen: Chosen): ListRequest {
     if (!NOT_FOR_PAGES.test(name)) kept.push(name, rawHeaders[at + 1] as string)
   }
   const { method = '' } = input.request
-  if (method !== 'GET' && method !== 'HEAD') {
+  // Without lists there is no such route.
+  if (input.runtime.config.lists.enabled && method !== 'GET' && method !== 'HEAD') {
     throw new ProxyError('method_not_allowed', 'Lists can only be read.', { allow: 'GET, HEAD' })
   }
   let pages = 0
