@@ -62,7 +62,13 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   try {
     // Throws the error if there is one before the first rows.
     await once(stream, 'readable')
-    reply.type(writer.contentType).header('Cache-Control', 'no-store')
+    const { company, environment } = latestPage().context
+    reply.type(writer.contentType).headers({
+      'Cache-Control': 'no-store',
+      'Procore-Proxy-Company': company,
+      'Procore-Proxy-Environment': environment,
+      'X-Request-Id': exchange.reqId,
+    })
     if (request.method === 'HEAD') {
       stream.destroy()
       exchange.bytesOut = 0

@@ -34,6 +34,16 @@ t.test('each page is a request like any other', async (t) => {
   t.match(text, /procore_proxy_requests_total\{[^}]*acme[^}]*\} 1[01]/)
 })
 
+t.test('a list names company, environment and request like any other response', async (t) => {
+  const rig = await startRig(t, { fake: { companies: COMPANIES } })
+  for (const method of ['GET', 'HEAD']) {
+    const ask = { method, headers: { 'X-Request-Id': 'mine' } }
+    const { headers } = await rig.get('/acme/_proxy/csv/rest/v1.0/projects', ask)
+    t.match(headers, { 'procore-proxy-company': 'acme', 'procore-proxy-environment': 'fake' }, method)
+    t.equal(headers['x-request-id'], 'mine', method)
+  }
+})
+
 t.test('a company has its prefix, its ids keep their digits, and version 2 has its envelope', async (t) => {
   const rig = await startRig(t, { fake: { companies: COMPANIES } })
   const rfis = await rig.get(`/globex/_proxy/csv${RFIS}?_columns=project_id,id`)
