@@ -65,7 +65,7 @@ interface Column {
 /** Columns by the first page, unless they were chosen; nested objects one level deep. */
 function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolean): ListWriter {
   let columns = chosen?.map(columnOf) ?? []
-  let known: ReadonlySet<string> = new Set()
+  let known = new Set<string>()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
     if (columns.length === 0) return ''
     const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas)))
@@ -75,9 +75,12 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
     ...SILENT,
     contentType: 'text/csv; charset=utf-8',
     begin(page, hasMore) {
-      if (chosen === undefined) columns = [...namesOf(page), ...(hasMore ? [MORE] : [])].map(columnOf)
-      const names = columns.map(({ name }) => name)
+      const found = chosen ?? namesOf(page)
+      const names = chosen === undefined && hasMore ? [...found.filter((name) => name !== MORE), MORE] : found
+      columns = names.map(columnOf)
       known = new Set(names)
+      // A row's own member of this name goes into that column as JSON, like any other without a column.
+      if (hasMore || chosen !== undefined) known.delete(MORE)
       return (bom ? '\uFEFF' : '') + lines([names])
     },
     rows: (rows) => lines(rows.map((row) => columns.map((column) => cellOf(asRow(row), column, known)))),
@@ -108,8 +111,8 @@ function columnOf(name: string): Column {
 }
 
 function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>): unknown {
+  if (name === MORE && !known.has(MORE)) return moreOf(row, known)
   if (Object.hasOwn(row, name)) return row[name]
-  if (name === MORE) return moreOf(row, known)
   for (const [outer, inner] of nested) {
     const value = row[outer]
     if (isRow(value) && Object.hasOwn(value, inner)) return value[inner]

@@ -54,6 +54,13 @@ t.test('what comes up later goes into a last column', async (t) => {
     '[{"id":2,"c":{"id":2,"x":3},"n":{"a":1},"y":[1],"z":null}]',
   ]
   t.equal(csv(pages), 'id,c.id,n,_more\r\n1,1,,\r\n2,2,"{""a"":1}","{""c.x"":3,""y"":[1]}"\r\n')
+  t.equal(
+    csv(['[{"_more":5,"id":1}]', '[{"id":2,"_more":6,"late":7}]', '[{"id":3,"_more":{"a":1}}]']),
+    'id,_more\r\n1,"{""_more"":5}"\r\n2,"{""_more"":6,""late"":7}"\r\n3,"{""_more.a"":1}"\r\n',
+    'rows with a member of that name',
+  )
+  t.equal(csv(['[{"_more":5,"id":1}]']), '_more,id\r\n5,1\r\n')
+  t.equal(csv(['[{"_more":5,"id":1}]'], { query: '?_columns=_more,id' }), '_more,id\r\n"{""_more"":5}",1\r\n')
   t.equal(csv(['[{"id":1}]', '[{"id":2,"c":5}]'], { hasMore: false }), 'id\r\n1\r\n2\r\n')
 })
 
