@@ -4,6 +4,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import { Agent } from 'undici'
 import { type Config, type ListenAddress, Secret } from '../config/config.ts'
 import { type CollectRequest, collectList } from '../lists/collect.ts'
@@ -28,7 +29,7 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     collectList({
       ...proxy,
       url: `${proxy.url}${prefix}/_proxy/${format}${route}`,
-      output: () => (part === undefined ? process.stdout : createWriteStream(part)),
+      output: () => (part === undefined ? standardOutput() : createWriteStream(part)),
     }),
   ).finally(progress.end)
   if (failure !== undefined) {
@@ -38,6 +39,11 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   if (part !== undefined && output !== undefined) await rename(part, output)
   if (skipped === 0) return
   throw new CommandError(`${skipped} of the projects are not in the list: Procore or the rules refused them`)
+}
+
+/** Standard output behind a stream of its own, because the list destroys what it is written to if it breaks off. */
+function standardOutput(): Writable {
+  return new Writable({ write: (piece, _encoding, done) => void process.stdout.write(piece, done) })
 }
 
 /** Runs a proxy that only this process can call: it requires a random key and, where possible, listens on a Unix socket. */

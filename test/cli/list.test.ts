@@ -38,6 +38,22 @@ t.test('anything that is missing ends with 1, and leaves no file', async (t) => 
   })
 })
 
+t.test(
+  'a list that breaks off is reported as incomplete, and not as an output that could not be written',
+  async (t) => {
+    const { folder, fake } = await startPlace(t)
+    fake.faults.reset('mid-body', { match: (_, url) => url.includes('&page=2'), times: 100 })
+    const args = ['list', '/acme/rest/v1.0/projects?per_page=20']
+    for (const output of [[], ['--output', 'projects.csv']]) {
+      const { code, err, out } = await runToEnd(t, [...args, ...output], { cwd: folder })
+      t.equal(code, 1)
+      t.match(err, /^procore-proxy: The list is not complete: .+\.\n$/)
+      t.equal(out.split('\r\n').length > 20, output.length === 0, 'the rows so far')
+    }
+    t.notOk(existsSync(join(folder, 'projects.csv.part')))
+  },
+)
+
 t.test('progress is shown on a terminal, and missing projects anywhere', async (t) => {
   const shown = (isTTY: boolean) => {
     const texts: string[] = []
