@@ -1,7 +1,7 @@
 // Reads a list page by page, or once for each project. Each page is a request like any other.
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { StoredResponse, type UpstreamResponse } from '../forward/call.ts'
+import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import type { BodySource } from '../forward/response-body.ts'
 import { idText, isRow, type Rows, readRows, SeenIds } from './rows.ts'
 import {
@@ -21,8 +21,9 @@ const FIRST_BYTES = 512 * 1024
 
 /** A body in borrowed memory. */
 export interface PageBody {
-  /** Undefined if the body is longer than 16 MiB. */
-  readonly bytes: Buffer | undefined
+  readonly bytes: Buffer
+  /** False if the body is longer than 16 MiB; `bytes` is then its beginning. */
+  readonly isWhole: boolean
   /** Gives the memory back. The bytes must not be read after this. */
   readonly release: () => void
 }
@@ -33,27 +34,29 @@ export interface PageBody {
  */
 export async function readBody(free: Buffer[], source: BodySource, giveUp: () => void): Promise<PageBody> {
   let buffer = free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
-  let length = 0
+  let filled = 0
+  let isWhole = true
   const done = source.pipe((piece) => {
-    const before = length
-    length += piece.length
+    if (!isWhole) return true
+    const length = filled + piece.length
     if (length > MOST_PAGE_BYTES) {
-      if (before <= MOST_PAGE_BYTES) giveUp()
+      isWhole = false
+      giveUp()
       return true
     }
     if (length > buffer.length) {
       const larger = Buffer.allocUnsafeSlow(Math.min(2 * length, MOST_PAGE_BYTES))
-      buffer.copy(larger, 0, 0, before)
+      buffer.copy(larger, 0, 0, filled)
       buffer = larger
     }
-    piece.copy(buffer, before)
+    piece.copy(buffer, filled)
+    filled = length
     return true
   })
   await done.catch((error) => {
-    if (length <= MOST_PAGE_BYTES) throw error
+    if (isWhole) throw error
   })
-  const bytes = length > MOST_PAGE_BYTES ? undefined : buffer.subarray(0, length)
-  return { bytes, release: () => void free.push(buffer) }
+  return { bytes: buffer.subarray(0, filled), isWhole, release: () => void free.push(buffer) }
 }
 
 /** The complete response for one page. */
@@ -85,16 +88,30 @@ interface Page {
   readonly release: () => void
 }
 
-/** Procore answered a page with something other than success. `response` is that answer, as it arrived. */
+/**
+ * Procore answered a page with something other than success. `response` is that answer, as it arrived; if it is longer
+ * than 16 MiB, it breaks off there.
+ */
 export class PageRefusedError extends Error {
   override readonly name = 'PageRefusedError'
-  readonly response: StoredResponse
+  readonly response: UpstreamResponse
 
   constructor(url: string, { response, body }: PageAnswer) {
     super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     const { status, statusText, rawHeaders } = response
-    this.response = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes ?? ''))
+    const stored = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes))
+    const pipe = async (write: (chunk: Buffer) => boolean) => {
+      await stored.pipe(write)
+      throw tooLong()
+    }
+    this.response = body.isWhole ? stored : responseWith(stored, { pipe })
   }
+}
+
+function tooLong(): ProxyError {
+  return new ProxyError('list_too_long', 'A page of the list is longer than 16 MiB.', {
+    help: 'Ask for fewer rows a page with per_page.',
+  })
 }
 
 /** Yields the pages of a list for one project or none. It is complete only if the generator ends normally. */
@@ -137,13 +154,9 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
 
 function rowsOf(url: string, answer: PageAnswer): Rows {
   const { status } = answer.response
-  const { bytes } = answer.body
-  if (bytes === undefined) {
-    throw new ProxyError('list_too_long', 'A page of the list is longer than 16 MiB.', {
-      help: 'Ask for fewer rows a page with per_page.',
-    })
-  }
+  const { bytes, isWhole } = answer.body
   if (status < 200 || status > 299) throw new PageRefusedError(url, answer)
+  if (!isWhole) throw tooLong()
   return readRows(url.split('?', 1)[0] as string, bytes)
 }
 

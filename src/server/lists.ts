@@ -88,7 +88,11 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
       exchange,
       context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
       bodyOptions: { unpack: call.gzip, replace: undefined },
-    }).catch(() => reply.raw.destroy())
+    }).catch(async (failure) => {
+      setFailure(exchange, failure)
+      await flushed(reply.raw)
+      breakOff(reply.raw, exchange.answerHeaders)
+    })
   }
 }
 
@@ -139,7 +143,7 @@ async function askPage(
     const plan = response.status < 300 ? planBody(response.status, response.head, unpacked) : undefined
     const source = plan === undefined ? response : transformed(response, plan)
     const body = await readBody(buffers, source, () => response.abort(new Error('the page is too long')))
-    call.exchange.bytesOut += body.bytes?.length ?? 0
+    call.exchange.bytesOut += body.bytes.length
     status = response.status
     return { response, body }
   } catch (error) {

@@ -287,6 +287,27 @@ t.test('an error before the first row is answered as it came', async (t) => {
   t.same(denied.asked, [])
 })
 
+t.test('of an error that is too long to be held, the status and the beginning are passed on', async (t) => {
+  const long = (status: number) => {
+    const pipe = async (write: (chunk: Buffer) => boolean) => {
+      for (let piece = 0; piece < 18; piece += 1) write(Buffer.alloc(1024 * 1024, 'x'))
+    }
+    return Object.assign(answer(status, ''), { pipe })
+  }
+  const { get, broken } = await start(t, () => long(500))
+  const { status, complete, body } = await get(RFIS)
+  t.match(
+    { status, complete, length: body.length },
+    { status: 500, complete: false, length: 16 * 1024 * 1024 },
+  )
+  t.equal(broken(), 1)
+  const some = await start(
+    t,
+    projectsApi((id, url) => (id === '11' ? long(404) : pageOf(url, [{ id: 1 }]))),
+  )
+  t.match(await some.get('/rest/v1.0/projects/*/rfis'), { status: 200, complete: true })
+})
+
 t.test('gzip is undone', async (t) => {
   const { get } = await start(t, () => answer(200, gzipSync('[{"id":1}]'), { 'content-encoding': 'gzip' }))
   t.equal((await get(RFIS)).body, '{"id":1}\n')
