@@ -71,12 +71,15 @@ export class MemberMask {
   /** Whether a text may contain one of them; an escape in a name could hide it. */
   #mayHold = /^/
 
+  /** The names that are masked in addition to those that are always masked. */
+  redact: readonly string[] = []
+
   constructor(redact: readonly string[]) {
     this.configure(redact)
   }
 
-  /** `redact`: the names that the configuration masks, in addition to those that are always masked. */
   configure(redact: readonly string[]): void {
+    this.redact = redact
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(RegExp.escape).join('[-_]*'))
     const first = [...new Set([...this.#names].map((name) => RegExp.escape(name.charAt(0))))].join('')
