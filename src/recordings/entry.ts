@@ -240,7 +240,10 @@ const TOO_LONG = 'The body is longer than 8 MiB, so it was not recorded.'
 const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members could not be masked.'
 
 /** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
-function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask): MaskedBody {
+function maskedBody(body: Buffer, contentType: string, mask: MemberMask): MaskedBody {
+  const boundary = /^\s*multipart\/.*\bboundary="?([^";\s]+)/i.exec(contentType)?.[1]
+  const bytes =
+    boundary === undefined ? body : Buffer.from(mask.maskedParts(body.toString('latin1'), boundary), 'latin1')
   const isJson = /\bjson\b/i.test(contentType) || /^\s*[[{]/.test(bytes.toString('latin1', 0, 100))
   const isForm = /x-www-form-urlencoded/i.test(contentType)
   const text = bytes.toString('utf8')
