@@ -3,12 +3,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Company, Config } from '../config/config.ts'
+import type { LoadInput } from '../config/load.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { usageError } from './exit.ts'
 
 /** Reads the configuration; throws CommandError with every mistake in it. */
-export async function readConfig(flags: Flags, options: { resolveSecrets?: boolean } = {}): Promise<Config> {
+export async function readConfig(
+  flags: Flags,
+  options: Partial<Pick<LoadInput, 'env' | 'resolveSecrets'>> = {},
+): Promise<Config> {
   // Loaded only now, because most runs of the program are health checks, which need only an address.
   const { loadConfig } = await import('../config/load.ts')
   try {

@@ -63,13 +63,16 @@ export function recordingMode({ record, replay, replayElseRecord }: Options): Re
 }
 
 /**
- * The configuration for a replay: the usual one without its secrets or, if there is none, the companies of the
- * recordings. Throws CommandError if the folder contains no recordings.
+ * The configuration for a replay: the usual one without its secrets, except the keys of callers, or, if there is none,
+ * the companies of the recordings. Throws CommandError if the folder contains no recordings.
  */
 export async function readReplayConfig(folder: string, options: Options): Promise<Config> {
+  const read = (flags: Options, env = process.env) => readConfig(flags, { resolveSecrets: 'keys', env })
   const hasFile = findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
-  if (hasFile !== undefined || process.env['PROCORE_COMPANY_ID']) {
-    return readConfig(options, { resolveSecrets: false })
+  if (hasFile !== undefined) return read(options)
+  if (process.env['PROCORE_COMPANY_ID']) {
+    const account = { PROCORE_CLIENT_ID: 'replay', PROCORE_CLIENT_SECRET: 'replay' }
+    return read(options, { ...process.env, ...account, PROCORE_CLIENT_SECRET_FILE: undefined })
   }
   const { recordedCompanies } = await import('../recordings/har-file.ts')
   const { replayDocument } = await import('../recordings/replay.ts')
@@ -79,7 +82,7 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   if (companies.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)
   // JSON is valid YAML.
   const text = JSON.stringify(replayDocument(companies))
-  const config = await withDraft(text, (file) => readConfig({ ...options, config: file }))
+  const config = await withDraft(text, (file) => read({ ...options, config: file }))
   return { ...config, file: undefined, watchedFiles: [] }
 }
 

@@ -27,8 +27,9 @@ export interface LoadInput extends Omit<SearchContext, 'flag'> {
   /**
    * `false` reads no secret and requires no company, for commands that only need to know where a proxy listens.
    * Client ids, secrets and keys are then empty, and a company that variables define only in part is left out.
+   * `'keys'` reads the keys of callers only, for a replay: it logs in nowhere and opens no connection.
    */
-  readonly resolveSecrets?: boolean
+  readonly resolveSecrets?: boolean | 'keys'
 }
 
 /** Far larger than any configuration. */
@@ -68,10 +69,15 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     return assembleConfig({ settings: known, values: new Map(), file, folder, warnings, watchedFiles })
   }
 
-  const credentials = await readCredentials(settings, wrong, { env, folder, platform })
-  const ca = await readCaFile(settings, wrong, folder)
+  const isReplay = resolveSecrets === 'keys'
+  // What a replay does not need must not have to be there, or right.
+  const used = isReplay ? { ...settings, network: {}, shared: undefined } : settings
+  for (const { path } of isReplay ? placedAccounts(settings) : [])
+    wrong.add(keyOf([...path, 'clientId'])).add(keyOf([...path, 'clientSecret']))
+  const credentials = await readCredentials(used, wrong, { env, folder, platform })
+  const ca = await readCaFile(used, wrong, folder)
   const isOverridden = (path: Path) => sourceOf(path) !== undefined
-  const plain = checkPlainSecrets(settings, wrong, { file, mode, platform, isOverridden })
+  const plain = checkPlainSecrets(used, wrong, { file, mode, platform, isOverridden })
   const others = [noCompany(layered.value, found), credentials.findings, ca.findings]
   others.push(await checkAuditFile(settings.audit, folder), plain.findings)
   problems.push(...layered.problems, ...others.flat().map(place))
@@ -81,7 +87,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const { values, files } = credentials
   const { certificates } = ca
   const watchedFiles = [...(file ? [file] : []), ...files, ...ca.files]
-  return assembleConfig({ settings, values, certificates, file, folder, warnings, watchedFiles })
+  return assembleConfig({ settings: used, values, certificates, file, folder, warnings, watchedFiles })
 }
 
 /** A user who can write the file could direct the secrets to another login server. */

@@ -5,6 +5,7 @@ import { ProxyError } from '../errors.ts'
 import {
   headerValues,
   type Parameter,
+  parameterNamed,
   queriesOf,
   queryValues,
   quote,
@@ -232,7 +233,7 @@ function decideProjects(
     return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
   if (named.isConfined || byCaller.byRule) return byCaller
   if (!isFile && needsNoProject(request)) return byCaller
-  return denied('This caller may use some projects only, and the request names none.')
+  return denied('This caller may use some projects only, and the request names none or an empty one.')
 }
 
 function needsNoProject({ method, path }: JudgedRequest): boolean {
@@ -262,11 +263,17 @@ const PROJECT_ID: Parameter = {
  */
 const OWN_PROJECT_ID: Parameter = { name: 'project_id', hint: /project_id/, key: /^project_id(?:\[\])?$/ }
 
+/** Every key that a server may read as `project_id`, so that an empty value could replace another one. */
+const READ_AS_PROJECT_ID = parameterNamed('project_id')
+
 /** The projects that a request names. */
 export interface NamedProjects {
   /** Every id that any reading finds, as text. A segment that is not an id is included unchanged. */
   readonly ids: readonly string[]
-  /** Whether the request selects these projects. A nested filter alone may be ignored by the endpoint. */
+  /**
+   * Whether the request selects these projects in every reading. A nested filter alone may be ignored by the endpoint;
+   * an empty `project_id` beside another one may be the one that counts.
+   */
   readonly isConfined: boolean
 }
 
@@ -278,11 +285,16 @@ export interface NamedProjects {
 export function namedProjects(path: string, query: string): NamedProjects | undefined {
   const readings = readingsOf(path)
   if (readings === undefined) return undefined
-  const inPath = segmentsAfter(readings, 'projects').map((segment) => segment.replace(/\.[a-z0-9]+$/, ''))
-  const inQuery = queriesOf(path, query).flatMap((each) => queryValues(each, PROJECT_ID))
-  const isAsked = inPath.length > 0 || queryValues(query, OWN_PROJECT_ID).length > 0
+  // A format such as `.json` begins with a letter, and `.0` is part of another id.
+  const inPath = segmentsAfter(readings, 'projects').map((each) => each.replace(/\.[a-z][a-z0-9]*$/, ''))
+  const queries = queriesOf(path, query)
+  const valuesOf = (key: Parameter) => queries.flatMap((each) => queryValues(each, key))
+  const inQuery = valuesOf(PROJECT_ID).filter((value) => value !== '')
+  const isConfinedByQuery =
+    queryValues(query, OWN_PROJECT_ID).length > 0 && !valuesOf(READ_AS_PROJECT_ID).includes('')
   // Some endpoints accept several ids, separated by commas.
-  return { ids: [...inPath, ...inQuery.flatMap((value) => value.split(','))], isConfined: isAsked }
+  const ids = [...inPath, ...inQuery.flatMap((value) => value.split(','))]
+  return { ids, isConfined: inPath.length > 0 || isConfinedByQuery }
 }
 
 /**

@@ -244,7 +244,8 @@ export class MetricsRegistry {
       // Names contain nothing that would be escaped.
       const labelOf = (label: string) => new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1]
       const [company, caller, account] = ['company', 'caller', 'account'].map(labelOf)
-      if (viewer.caller !== undefined && caller !== undefined && caller !== viewer.caller) return false
+      const isOthers = caller !== viewer.caller && (caller !== '' || viewer.limitedBy === 'projects')
+      if (caller !== undefined && isOthers) return false
       if (company !== undefined) return seesCompany(viewer, company)
       if (account !== undefined) return accounts.has(account)
       return line.startsWith(`${METRICS.ready.name} `) || line.startsWith(METRICS.buildInfo.name)

@@ -6,10 +6,10 @@ import type { Exchange } from './exchange.ts'
 export interface Viewer {
   /** Names of companies, `*` for any id; undefined for all. */
   readonly companies: ReadonlySet<string> | undefined
-  /** Only the requests of this caller, if it is limited to projects; undefined for all. */
+  /** The name of the caller that it is; undefined if it has none. */
   readonly caller: string | undefined
-  /** The same for a caller that rules keep from some paths: others may have asked for those. Undefined for all. */
-  readonly requestsOf?: string | undefined
+  /** Why it sees its own requests only: others may have asked for what projects or rules keep it from. */
+  readonly limitedBy?: 'projects' | 'rules' | undefined
 }
 
 /** Sees everything. */
@@ -28,14 +28,12 @@ export function companiesSeenBy({ companies, anyCompany }: Config, viewer: Viewe
 
 /** True where the viewer may see the request. One without a company is for those who see all, or for its own caller. */
 export function seesRequest(viewer: Viewer, { group, caller }: Pick<Exchange, 'group' | 'caller'>): boolean {
-  const whose = viewer.caller ?? viewer.requestsOf
-  if (whose !== undefined && whose !== caller) return false
-  return group === undefined
-    ? viewer.companies === undefined || viewer.caller !== undefined
-    : seesCompany(viewer, group)
+  const isOwn = caller !== undefined && caller === viewer.caller
+  if (viewer.limitedBy !== undefined && !isOwn) return false
+  return group === undefined ? isOwn || viewer.companies === undefined : seesCompany(viewer, group)
 }
 
-/** True if nothing is hidden from the viewer. */
-export function seesAll({ companies, caller }: Viewer): boolean {
-  return companies === undefined && caller === undefined
+/** True if nothing but requests is hidden from the viewer. */
+export function seesAll({ companies, limitedBy }: Viewer): boolean {
+  return companies === undefined && limitedBy !== 'projects'
 }

@@ -81,6 +81,8 @@ export async function entryOf(
     _procoreProxy: {
       bodySha256: match.bodySha256,
       ...(typeof body === 'string' && { omitted: body }),
+      // So that the digest can be compared without this configuration.
+      ...(requestBody.length > 0 && mask.redact.length > 0 && { redact: [...mask.redact] }),
     },
   }
   const bodies = [sent, body].filter((each) => typeof each !== 'string')
@@ -188,6 +190,7 @@ let heldBytes = 0
 /** Copies a body while it streams, up to the longest that is recorded, and computes the digest of all of it. */
 export class BodyCopy {
   readonly #hash: Hash | undefined
+  #digest: string | undefined
   #pieces: Buffer[] | undefined = []
   #held = 0
   /** How long the body is so far. */
@@ -216,9 +219,10 @@ export class BodyCopy {
     return this.#pieces && Buffer.concat(this.#pieces, this.length)
   }
 
-  /** The SHA-256 of the whole body, in hex. Call it once, at the end, for a copy that is hashed. */
+  /** The SHA-256 of the whole body, in hex. Call it at the end, for a copy that is hashed. */
   digest(): string {
-    return this.#hash?.digest('hex') ?? ''
+    this.#digest ??= this.#hash?.digest('hex') ?? ''
+    return this.#digest
   }
 
   /** Frees the copy. */
@@ -236,7 +240,10 @@ const TOO_LONG = 'The body is longer than 8 MiB, so it was not recorded.'
 const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members could not be masked.'
 
 /** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
-function maskedBody(bytes: Buffer, contentType: string, mask: MemberMask): MaskedBody {
+function maskedBody(body: Buffer, contentType: string, mask: MemberMask): MaskedBody {
+  const boundary = /^\s*multipart\/.*\bboundary="?([^";\s]+)/i.exec(contentType)?.[1]
+  const bytes =
+    boundary === undefined ? body : Buffer.from(mask.maskedParts(body.toString('latin1'), boundary), 'latin1')
   const isJson = /\bjson\b/i.test(contentType) || /^\s*[[{]/.test(bytes.toString('latin1', 0, 100))
   const isForm = /x-www-form-urlencoded/i.test(contentType)
   const text = bytes.toString('utf8')

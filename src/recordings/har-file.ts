@@ -38,7 +38,9 @@ const entrySchema = z.object({
       comment: text,
     }),
   }),
-  _procoreProxy: z.optional(z.object({ bodySha256: text, omitted: text })),
+  _procoreProxy: z.optional(
+    z.object({ bodySha256: text, omitted: text, redact: z.optional(z.array(z.string())) }),
+  ),
 })
 
 const ownSchema = z.object({
@@ -148,7 +150,8 @@ export function stored(entry: RecordedEntry): StoredEntry {
 /** What a line has to begin and end with for its request to be known without parsing all of it. */
 const LINE_START =
   /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
-const LINE_END = /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?\})\}$/
+const LINE_END =
+  /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
 const MOST_START_LENGTH = 8 * 1024
 const MOST_END_LENGTH = 512
 

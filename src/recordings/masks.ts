@@ -71,12 +71,15 @@ export class MemberMask {
   /** Whether a text may contain one of them; an escape in a name could hide it. */
   #mayHold = /^/
 
+  /** The names that are masked in addition to those that are always masked. */
+  redact: readonly string[] = []
+
   constructor(redact: readonly string[]) {
     this.configure(redact)
   }
 
-  /** `redact`: the names that the configuration masks, in addition to those that are always masked. */
   configure(redact: readonly string[]): void {
+    this.redact = redact
     this.#names = new Set([...SECRET_MEMBERS, ...redact].map(folded))
     const letters = [...this.#names].map((name) => [...name].map(RegExp.escape).join('[-_]*'))
     const first = [...new Set([...this.#names].map((name) => RegExp.escape(name.charAt(0))))].join('')
@@ -99,10 +102,31 @@ export class MemberMask {
 
   /** A form (application/x-www-form-urlencoded) with `*` for each value under such a name. */
   maskedForm(form: string): string {
-    const isSecret = (name: string) => this.#names.has(folded(decoded(name)))
-    return maskPairs(form, (name, value) => isSecret(name) || isSecretPair(name, value))
+    return maskPairs(form, (name, value) => this.#isSecretField(decoded(name), value))
+  }
+
+  /** A form (multipart/form-data, RFC 7578) likewise. */
+  maskedParts(form: string, boundary: string): string {
+    const delimiter = `--${boundary}`
+    return form
+      .split(delimiter)
+      .map((part) => {
+        const [head = ''] = /^.*?\r?\n\r?\n/s.exec(part) ?? []
+        const name = FIELD_NAME.exec(head)?.[1]
+        const value = part.slice(head.length).replace(/\r?\n$/, '')
+        if (name === undefined || !this.#isSecretField(name, value)) return part
+        return `${head}*${part.slice(head.length + value.length)}`
+      })
+      .join(delimiter)
+  }
+
+  #isSecretField(name: string, value: string): boolean {
+    return this.#names.has(folded(name)) || isSecretPair(name, value)
   }
 }
+
+/** In the headers of a part of a multipart form. */
+const FIELD_NAME = /^content-disposition:[^\r\n]*?[\s;]name="?([^";\r\n]*)/im
 
 function folded(name: string): string {
   return name.replace(/[-_]/g, '').toLowerCase()

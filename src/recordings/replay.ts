@@ -114,6 +114,8 @@ interface Answers {
 export class RecordedAnswers {
   readonly #byKey = new Map<string, Answers>()
   readonly #mask: MemberMask
+  /** By the names in them: the masks that requests were recorded with, which may be others than are configured now. */
+  readonly #recordedMasks = new Map<string, MemberMask>()
 
   constructor(mask: MemberMask) {
     this.#mask = mask
@@ -129,6 +131,9 @@ export class RecordedAnswers {
   }
 
   add(company: RecordedCompany, entry: StoredEntry): void {
+    const { redact = [] } = entry._procoreProxy ?? {}
+    if (!this.#recordedMasks.has(redact.join()))
+      this.#recordedMasks.set(redact.join(), new MemberMask(redact))
     const match = matchOfEntry(entry, company)
     const key = matchKey(company.company.id, match)
     const known = this.#byKey.get(key)
@@ -144,7 +149,11 @@ export class RecordedAnswers {
     const copy = new BodyCopy(true)
     try {
       for await (const piece of body ?? []) copy.add(piece)
-      return this.#answer(call, matchOfCall(call, copy, this.#mask).match)
+      const matchBy = (mask: MemberMask) => matchOfCall(call, copy, mask).match
+      const match = matchBy(this.#mask)
+      const isRecorded = (each: RequestMatch) => this.#byKey.has(matchKey(call.companyId, each))
+      const other = isRecorded(match) ? undefined : this.#recordedMasks.values().map(matchBy).find(isRecorded)
+      return this.#answer(call, other ?? match)
     } finally {
       copy.release()
     }

@@ -201,7 +201,8 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
   const inPath = idsInPath(cut.path)
-  const inQuery = queriesOf(cut.path, target.query).flatMap((query) => queryValues(query, COMPANY_ID))
+  const queries = queriesOf(cut.path, target.query)
+  const inQuery = withoutEmpty(queries.flatMap((query) => queryValues(query, COMPANY_ID)))
   const { company, why } =
     fixed ??
     byHeader(table, inHeaders) ??
@@ -230,7 +231,7 @@ function idsInPath(path: string): readonly string[] {
   const segments = segmentsAfter(readings, 'companies').filter((segment) =>
     STARTS_LIKE_A_NUMBER.test(segment),
   )
-  return segments.map((segment) => segment.replace(/[.;].*/s, ''))
+  return segments.map((segment) => segment.replace(/(?:;|\.[a-z]).*/s, ''))
 }
 
 /**

@@ -70,23 +70,20 @@ export interface Parameter {
   readonly key: RegExp
 }
 
-/** `company_id`, `company_id[]` and the like; Rack skips brackets and blanks before a key's first word. */
-export const COMPANY_ID: Parameter = {
-  name: 'company_id',
-  hint: /company_id/i,
-  key: /^[\s\0[\]]*company_id(?:$|[\s\0[\]])/i,
+/** `name`, `name[]` and the like; Rack skips brackets and blanks before a key's first word. */
+export function parameterNamed(name: string): Parameter {
+  const key = new RegExp(`^[\\s\\0[\\]]*${name}(?:$|[\\s\\0[\\]])`, 'i')
+  return { name, hint: new RegExp(name, 'i'), key }
 }
 
+export const COMPANY_ID = parameterNamed('company_id')
 /** The parameter of Rack's method override. */
-export const METHOD_OVERRIDE: Parameter = {
-  name: '_method',
-  hint: /_method/i,
-  key: /^[\s\0[\]]*_method(?:$|[\s\0[\]])/i,
-}
+export const METHOD_OVERRIDE = parameterNamed('_method')
 
 /**
- * Every non-empty value of the parameter, decoded; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws
- * `request_invalid` if such a key or its value can't be decoded.
+ * Every value of the parameter, decoded, including empty ones, because of equal keys a server may read the last one
+ * only; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws `request_invalid` if such a key or its value can't
+ * be decoded.
  */
 export function queryValues(query: string, { name, hint, key }: Parameter): readonly string[] {
   if (query === '' || !(hint.test(query) || query.includes('%'))) return NONE
@@ -96,7 +93,7 @@ export function queryValues(query: string, { name, hint, key }: Parameter): read
     if (equals === -1 ? !isKey(pair, key, name) : !isKey(pair.slice(0, equals), key, name)) continue
     const value = equals === -1 ? '' : formDecode(pair.slice(equals + 1))
     if (value === undefined) throw undecodable(name)
-    if (value !== '') values.push(value)
+    values.push(value)
   }
   return values
 }

@@ -306,12 +306,11 @@ function pageExchange(list: Exchange, nth: number, url: string): Exchange {
 
 /** What a request may see: only the company of its own address or host name, and only what its caller may call. */
 function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): Viewer {
-  const company = listener.company ?? hostLabel(host.hostname)
-  return {
-    companies: visibleCompanies(caller, company),
-    caller: caller?.projects === undefined ? undefined : caller.name,
-    requestsOf: (caller?.rules.length ?? 0) === 0 ? undefined : caller?.name,
-  }
+  const companies = visibleCompanies(caller, listener.company ?? hostLabel(host.hostname))
+  if (caller === undefined) return { companies, caller }
+  const { name, projects, rules } = caller
+  const byRules = rules.length > 0 ? 'rules' : undefined
+  return { companies, caller: name, limitedBy: projects === undefined ? byRules : 'projects' }
 }
 
 /** The URL by which this listener is reached from outside, if one is configured. */

@@ -97,6 +97,29 @@ t.test('A caller learns no other company from errors and status', async (t) => {
   }
 })
 
+t.test('An entrance sees itself and no other caller, in status and metrics alike', async (t) => {
+  const callers = { mine: { key: EXCEL, companies: ['acme'] }, boss: { key: JOB } }
+  const rig = await startRig(t, { fake: UNLIMITED!, settings: { callers, guard: { clientKeys: [AGENT] } } })
+  for (const key of [EXCEL, JOB]) await call(rig, key, '/acme/rest/v1.0/me')
+  const cases: [key: string, prefix: string, names: string[]][] = [
+    [JOB, '', ['boss', 'mine']],
+    [AGENT, '', ['boss', 'mine']],
+    [EXCEL, '', ['mine']],
+    [EXCEL, 'acme.', ['mine']],
+    [JOB, 'acme.', ['boss']],
+    [AGENT, 'acme.', []],
+  ]
+  for (const [key, prefix, names] of cases) {
+    const get = (path: string) =>
+      rig.get(`/_proxy/${path}`, { headers: { host: `${prefix}localhost`, 'procore-proxy-key': key } })
+    const status = (await get('status')).json as { callers: { name: string; requests: number }[] }
+    t.strictSame(status.callers.map(({ name }) => name).sort(), names)
+    for (const caller of status.callers) t.ok(caller.requests > 0)
+    const found = (await get('metrics')).text.matchAll(/company="acme",caller="(\w+)"/g)
+    t.strictSame([...new Set([...found].map(([, name]) => name))].sort(), names)
+  }
+})
+
 t.test('A login takes the key for its secret and gives it back; another secret is refused', async (t) => {
   const rig = await start(t)
   const login = async (secret: string) => {

@@ -3,7 +3,9 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 import { readReplayConfig, recordingMode } from '../../src/cli/start.ts'
+import { identifyKey } from '../../src/guards/callers.ts'
 import { HAR_END, harStart } from '../../src/recordings/har-file.ts'
+import { buildServer, createLogger } from '../../src/server.ts'
 import { runToEnd } from '../fixtures/cli.ts'
 import { testAccount } from '../fixtures/config.ts'
 
@@ -32,13 +34,56 @@ t.test('a replay takes its companies from the recordings where there is no confi
   await t.rejects(readReplayConfig(join(folder, 'none'), {}), { status: 2, message: /ENOENT/ })
 })
 
-t.test('a replay with a configuration needs no secret', async (t) => {
+const KEY = 'a-key-of-the-test-of-replays'
+
+t.test('a replay with a configuration needs no secret but the keys of callers', async (t) => {
   const account = { clientId: 'a', clientSecret: { env: 'NOT_SET' } }
-  const text = JSON.stringify({ companies: { acme: { id: '1', serviceAccount: account } } })
-  const folder = t.testdir({ 'p.yaml': text })
-  t.match(await readReplayConfig(folder, { config: join(folder, 'p.yaml') }), {
-    companies: [{ name: 'acme' }],
+  const text = JSON.stringify({
+    companies: { acme: { id: '1', serviceAccount: account } },
+    callers: { excel: { key: { file: 'key' } } },
+    guard: { clientKeys: [`${KEY}-2`] },
+    network: { proxy: { env: 'NOT_SET' }, caFile: 'missing.pem' },
+    shared: { url: { env: 'NOT_SET' } },
   })
+  const folder = t.testdir({ 'p.yaml': text, key: KEY })
+  chmodSync(join(folder, 'key'), 0o600)
+  const options = { config: join(folder, 'p.yaml') }
+  const config = await readReplayConfig(folder, options)
+  t.match(config, { companies: [{ name: 'acme' }], shared: undefined, network: { proxy: undefined } })
+  t.strictSame(config.watchedFiles, [options.config, join(folder, 'key')])
+  t.equal(identifyKey(config, [KEY])?.caller?.name, 'excel')
+  t.ok(identifyKey(config, [`${KEY}-2`]))
+  t.notOk(identifyKey(config, ['replay']))
+  const server = await buildServer(config, {
+    log: createLogger({ level: 'silent', format: 'json' }, { write: () => {} }),
+    recordings: { mode: 'replay', folder },
+  })
+  await server.drain()
+  chmodSync(join(folder, 'key'), 0o644)
+  const unix = { skip: process.platform === 'win32' }
+  await t.rejects(
+    readReplayConfig(folder, options),
+    { status: 2, message: /callers\.excel\.key.*chmod/s },
+    unix,
+  )
+})
+
+t.test('a replay of the company of a variable needs no account', async (t) => {
+  const folder = t.testdir()
+  t.teardown(() => delete process.env['PROCORE_COMPANY_ID'])
+  process.env['PROCORE_COMPANY_ID'] = '7656'
+  t.match(await readReplayConfig(folder, {}), { companies: [{ name: 'default', id: '7656' }] })
+})
+
+t.test('what is wrong with a configuration is wrong for a replay too', async (t) => {
+  const account = { clientId: 'a', clientSecret: 'b' }
+  const text = JSON.stringify({
+    companies: { acme: { id: '1', serviceAccount: account } },
+    audit: { file: 'missing/audit.jsonl' },
+  })
+  const cwd = t.testdir({ 'p.yaml': text })
+  const err = /^procore-proxy: \S+p\.yaml.*audit\.file: the folder \S+missing does not exist/
+  t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay', '.'], { cwd }), { code: 2, err })
 })
 
 t.test('with a configuration too, a folder that cannot be replayed is told in a sentence', async (t) => {

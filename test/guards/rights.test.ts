@@ -107,6 +107,9 @@ t.test('A caller of one project reaches that project, and what everyone needs', 
     ['/rest/v1.0/rfis?project_id=316469'],
     ['/rest/v1.0/rfis?project_id[]=316469&a=b'],
     ['/rest/v1.0/rfis?project_id=316469,316469'],
+    ['/rest/v1.0/rfis?project_id=316469&filters[project_id]=&name='],
+    ['/rest/v1.0/projects/316469/rfis?project_id='],
+    ['/rest/v1.0/projects/316469.json2/rfis'],
     ['/rest/v1.0/projects/316469/rfis?filters[project_id]=316469'],
     ['/rest/v1.0/me'],
     ['/rest/v1.0/companies'],
@@ -143,7 +146,8 @@ const OTHERS = words`
   /rest/v1.0/rfis?project_id=316469&filters%5Bproject_ids%5D%5B%5D=999
   /rest/v1.0/rfis?project_id=316469&a[b][project_id]=999 /rest/v1.0/rfis?project_id=316469&project[id]=999
   /rest/v1.0/projects/316469%3fproject_id=999 /rest/v1.0/projects/316469%253fproject_id=999
-  /rest/v1.0/me?project_id=999 /rest/v1.0/companies?project_id=999 /vapid/projects/999
+  /rest/v1.0/projects/316469.0/rfis /rest/v1.0/projects/316469.0 /rest/v1.0/projects/316469.0.json
+  /rest/v1.0/projects/316469%2e5/rfis /rest/v1.0/me?project_id=999 /rest/v1.0/companies?project_id=999 /vapid/projects/999
 `
 
 t.test('No spelling reaches another project, and no rule opens one', async (t) => {
@@ -164,6 +168,17 @@ t.test('A call that names no project needs a rule of the caller', async (t) => {
     ['/rest/v1.0/companies/7656'],
     ['/rest/v1.0/rfis?filters[project_id]=316469'],
     ['/rest/v1.0/rfis?project_id='],
+    ['/rest/v1.0/rfis?project_id=316469&project_id='],
+    ['/rest/v1.0/rfis?project_id=&project_id=316469'],
+    ['/rest/v1.0/rfis?project_id=316469&project_id'],
+    ['/rest/v1.0/rfis?project_id=316469;project_id'],
+    ['/rest/v1.0/rfis?project_id=316469&project_id[]='],
+    ['/rest/v1.0/rfis?project_id=316469&project_id[]'],
+    ['/rest/v1.0/rfis?project_id=316469&project_id[a]='],
+    ['/rest/v1.0/rfis?project_id=316469&+project_id='],
+    ['/rest/v1.0/rfis?project_id=316469&project%5fid='],
+    ['/rest/v1.0/rfis?project_id=316469&[project_id]'],
+    ['/rest/v1.0/rfis%3fproject_id?project_id=316469'],
     ['/_proxy/files/storage.procore.com/projects/316469/x'],
   ] as const) {
     const asked = { method: method ?? 'GET' }

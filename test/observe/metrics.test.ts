@@ -242,10 +242,18 @@ t.test('saved requests, callers and the last reload', async (t) => {
   t.equal(samples('procore_proxy_config_last_reload_timestamp_seconds'), 5)
   t.notMatch(text, /^procore_proxy_shared_up /m)
 
-  const some = (await metrics.text({ companies: new Set(['acme']), caller: 'excel' })).text
+  const companies = new Set(['acme'])
+  const some = (await metrics.text({ companies, caller: 'excel' })).text
   t.match(some, /requests_total\{company="acme",caller="excel",.*\} 3\n/)
   t.match(some, /^procore_proxy_ready 1$/m)
+  t.match(some, 'caller=""')
   t.notMatch(some, /globex|agent|_proxy"|^process_|errors_total\{/m)
+  const own = (await metrics.text({ companies, caller: 'excel', limitedBy: 'projects' })).text
+  t.match(own, /requests_total\{company="acme",caller="excel",.*\} 3\n/)
+  t.notMatch(own, /caller=""|agent/)
+  const nameless = (await metrics.text({ companies, caller: undefined })).text
+  t.match(nameless, 'caller=""')
+  t.notMatch(nameless, /excel|agent/, 'no more than in the status')
 })
 
 t.test('where prom-client can not be loaded, the next scrape tries again and nothing is lost', async (t) => {

@@ -307,8 +307,11 @@ t.test('a viewer sees the requests, errors and series of its own companies and c
     [EVERYTHING, 'edcba', 'acme,globex,*'],
     [{ companies: new Set(['acme']), caller: undefined }, 'ea', 'acme'],
     [{ companies: new Set(['*', 'globex']), caller: undefined }, 'cb', 'globex,*'],
-    [{ companies: new Set(['acme']), caller: 'excel' }, 'da', 'acme'],
-    [{ companies: undefined, caller: 'other' }, '', 'acme,globex,*'],
+    [{ companies: new Set(['acme']), caller: 'excel' }, 'eda', 'acme'],
+    [{ companies: new Set(['acme']), caller: 'excel', limitedBy: 'projects' }, 'da', 'acme'],
+    [{ companies: undefined, caller: 'excel', limitedBy: 'rules' }, 'da', 'acme,globex,*'],
+    [{ companies: undefined, caller: 'other' }, 'edcba', 'acme,globex,*'],
+    [{ companies: undefined, caller: 'other', limitedBy: 'projects' }, '', 'acme,globex,*'],
     [{ companies: new Set(), caller: undefined }, '', ''],
   ]
   for (const [viewer, ids, companies] of cases) {

@@ -65,3 +65,24 @@ t.test('fields of forms are masked by the same names', async (t) => {
   const mask = new MemberMask(['email'])
   t.equal(mask.maskedForm('email=a%40b&x=1&client_secret=s&email'), 'email=*&x=1&client_secret=*&email')
 })
+
+t.test('so are the parts of multipart forms, and files stay byte for byte', async (t) => {
+  const mask = new MemberMask(['email'])
+  const part = (head: string, value: string) => `--x\r\n${head}\r\n\r\n${value}\r\n`
+  const form = (...values: string[]) =>
+    [
+      'preamble\r\n',
+      part('Content-Disposition: form-data; name="Pass-word"', values[0]!),
+      part('Content-Type: text/plain\r\ncontent-disposition: form-data; name=email\r\nX: 1', values[1]!),
+      part('Content-Disposition: form-data; name="file"; filename="password"', '\xff\r\n\r\n--y\r\n'),
+      part('Content-Disposition: form-data; filename="a"; name="client_secret"', values[2]!),
+      part('Content-Disposition: form-data; name="x"', values[3]!),
+      part('Content-Disposition: form-data', 'password'),
+      '--x--\r\n',
+    ].join('')
+  t.equal(mask.maskedParts(form('a\r\n\r\n--b', 'c', '', HEX), 'x'), form('*', '*', '*', '*'))
+  t.equal(
+    mask.maskedParts('--x\nContent-Disposition: a; name="password"\n\na\n--x--', 'x').includes('\na\n'),
+    false,
+  )
+})

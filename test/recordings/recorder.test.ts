@@ -140,6 +140,10 @@ t.test('no secret, key, cookie or token gets in by any way', async (t) => {
     ['JSON within JSON', callOf('/rest/a'), JSON.stringify({ a: JSON.stringify({ b: SECRET }) })],
     ['JSON with escapes', callOf('/rest/a'), `{"a":"${escapes}"}`],
     ['a binary response', callOf('/rest/a'), inBase64],
+    ['Base64', callOf('/rest/a'), JSON.stringify({ a: Buffer.from(SECRET).toString('base64') })],
+    ['base64url of more', withBody('/rest/a', Buffer.from(`some-id:${SECRET}\n`).toString('base64url'))],
+    ['Base64 in a form', withBody('/rest/a', `x=${encodeURIComponent(btoa(`a~?>${SECRET}`))}`)],
+    ['Base64 in a header', callOf('/rest/a'), '[]', ['X-Any', `a ${btoa(`ab${SECRET}`)}`]],
     ['a compressed response', callOf('/rest/a'), zlib.gzipSync(`a ${SECRET}`), ['Content-Encoding', 'gzip']],
     ['a header of the response', callOf('/rest/a'), '[]', ['X-Any', SECRET]],
   ]

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
+import { MOST_BODY_BYTES } from '../../src/recordings/entry.ts'
 import { readFolder, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
 import { CallRecorder } from '../../src/recordings/recorder.ts'
@@ -127,6 +128,27 @@ t.test('what is masked in requests is masked before they are matched', async (t)
     ['email'],
   )
   t.equal(await text(withBody('/rest/a', '{"email":"b@example.com","id":1}', json)), 'yes')
+})
+
+t.test('recordings bring the names that were masked in them, so no configuration has to', async (t) => {
+  const json = { headers: ['Content-Type', 'application/json'] }
+  const post = (email: string) => withBody('/rest/a', `{"email":"${email}","id":1}`, json)
+  const folder = await record(t, [{ call: post('a@example.com'), body: 'masked' }], ['email', 'login'])
+  t.match(await readFolder(folder), [{ entries: [{ _procoreProxy: { redact: ['email', 'login'] } }] }])
+  const unmasked = startRecorder(folder)
+  await unmasked.pass(post('c@example.com'), 'unmasked')
+  await unmasked.recorder.flush()
+  for (const redact of [[], ['id'], ['email']]) {
+    const answers = await read(folder, redact)
+    t.equal(await textOf(await answers.answer(post('b@example.com'))), 'masked')
+    t.equal(
+      await textOf(await answers.answer(post('c@example.com'))),
+      redact.length === 0 ? 'unmasked' : 'masked',
+    )
+    await t.rejects(answers.answer(withBody('/rest/a', '{"email":"a@example.com","id":2}', json)))
+    const long = withBody('/rest/a', Buffer.alloc(MOST_BODY_BYTES + 1), json)
+    await t.rejects(answers.answer(long), { code: 'recording_missing' })
+  }
 })
 
 t.test('a long request is matched by its digest; a long response is missing', async (t) => {

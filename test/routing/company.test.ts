@@ -141,6 +141,7 @@ const CONFLICTING = words`
   /rest/v1.0/companies/7656-acme/x /rest/v1.0/companies/76560/x /rest/v1.0/companies/+7656/x
   /rest/v1.0/companies/-7656/x /rest/v1.0/companies/_7656/x /rest/v1.0/companies/%207656/x
   /rest/v1.0/companies/7656%0a/x /rest/v1.0/companies/7656%3F/x /rest/v1.0/companies/999.json
+  /rest/v1.0/companies/7656.0/x /rest/v1.0/companies/7656.0
   /rest/v1.0/companies/999;7656/x /rest/v1.0/companies/%39 /rest/v1.0/companies%2f999
   /rest/v1.0/companies%252f999 /rest/v1.0/companies;a/999 /rest/v1.0/companies%3ba/999
   /rest/v1.0/Companies/999 /rest/v1.0/%43ompanies/999 /rest/v1.0/companies%20/999 /rest/v1.0/companies%0a/999
