@@ -3,8 +3,15 @@ import { accessIn, checkRules, type PlacedRules } from './access-rules.ts'
 import { isLoopbackHost, leadsTo, listenText } from './addresses.ts'
 import { BUILT_IN_ENVIRONMENTS } from './config.ts'
 import { isRawMap } from './issues.ts'
-import { didYouMean, type Finding, keyOf, type Path, repeated } from './problems.ts'
-import { namedCompanies, placedAccounts, placedAddresses, type Settings } from './schema.ts'
+import { didYouMean, type Finding, keyOf, type Path, quoted, repeated } from './problems.ts'
+import {
+  NAMES,
+  namedCompanies,
+  placedAccounts,
+  placedAddresses,
+  RESERVED_NAMES,
+  type Settings,
+} from './schema.ts'
 
 /** What the checks look at. */
 interface CheckInput {
@@ -24,7 +31,7 @@ interface Checking extends CheckInput {
 
 /** Runs all checks. */
 export function checkSettings(input: CheckInput) {
-  const findings: Finding[] = []
+  const findings = checkNames(input.raw)
   const warnings: string[] = []
   const say = (path: Path, message: string, fix: string) => {
     if (!input.wrong.has(keyOf(path))) findings.push({ path, message, fix })
@@ -40,6 +47,19 @@ export function checkSettings(input: CheckInput) {
 function keysOf(raw: unknown, key: string): string[] {
   const map = isRawMap(raw) ? raw[key] : undefined
   return isRawMap(map) ? Object.keys(map) : []
+}
+
+/** A wrong name is reported even if its entry is wrong too. */
+function checkNames(raw: unknown): Finding[] {
+  return Object.entries(NAMES).flatMap(([section, { pattern, what, fix }]) => {
+    const isCompany = section === 'companies'
+    const wrong = keysOf(raw, section).filter((name) => !pattern.test(name) && !(isCompany && name === '*'))
+    return wrong.map((name) => {
+      const reserved = 'a reserved word, because paths of the proxy itself start with it'
+      const why = isCompany && RESERVED_NAMES.includes(name) ? reserved : `not ${what}`
+      return { path: [section, name], message: `${quoted(name)} is ${why}`, fix }
+    })
+  })
 }
 
 /** Reports a name that refers to nothing in a section of the file. */

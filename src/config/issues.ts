@@ -114,8 +114,6 @@ function judge(issue: z.core.$ZodIssue, prefix: Path): Judgement {
   switch (issue.code) {
     case 'unrecognized_keys':
       return { findings: issue.keys.map((key) => unknownKey([...path, key])), foreign: false }
-    case 'invalid_key':
-      return { findings: [{ path, ...split(String(issue.issues[0]?.message)) }], foreign: false }
     case 'invalid_union':
       return closestBranch(issue, path, here)
     default:

@@ -16,10 +16,6 @@ const environmentName = z.string({
   error: v.says('must be the name of an environment', 'Write one, such as production or sandbox'),
 })
 const access = v.word(['read-write', 'read-only'])
-const ACCOUNT_FIX = 'Use letters, digits, dots and dashes'
-const accountName = v.matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'a name', ACCOUNT_FIX)
-const NAME_FIX = 'Use lower-case letters, digits and dashes, such as acme or acme-west'
-const simpleName = v.matching(/^[a-z0-9][a-z0-9-]*$/, 'a name', NAME_FIX)
 const RULES_FIX = 'Write a list, such as [{deny: /rest/v1.0/companies/**}]'
 
 const account = z.strictObject({
@@ -62,22 +58,26 @@ const company = z
 const companyNamePattern = new RegExp(
   `^(?!(?:${RESERVED_NAMES.filter((name) => /^[a-z]/.test(name)).join('|')})$)[a-z0-9][a-z0-9-]*$`,
 )
+const NAME_FIX = 'Use lower-case letters, digits and dashes, such as acme or acme-west'
+const ACCOUNT_FIX = 'Use letters, digits, dots and dashes'
+const simpleNames = { pattern: /^[a-z0-9][a-z0-9-]*$/, what: 'a name', fix: NAME_FIX }
 
-const names = z.superRefine((entries: object, context) => {
-  for (const name of Object.keys(entries)) {
-    if (name === '*' || companyNamePattern.test(name)) continue
-    const message = RESERVED_NAMES.includes(name)
-      ? `${v.shown(name)} is a reserved word, because paths of the proxy itself start with it`
-      : `${v.shown(name)} is not a company name`
-    context.addIssue({ code: 'custom', path: [name], message: `${message}\n${NAME_FIX}` })
-  }
-})
+/** What names look like. checks.ts judges them: the schema would judge nothing below a wrong name. */
+export const NAMES = {
+  environments: simpleNames,
+  serviceAccounts: { pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, what: 'a name', fix: ACCOUNT_FIX },
+  companies: { pattern: companyNamePattern, what: 'a company name', fix: NAME_FIX },
+  callers: simpleNames,
+}
+
+/** A map of entries with names. */
+const named = <T extends z.ZodMiniType>(section: keyof typeof NAMES, entry: T) =>
+  z
+    .prefault(z.record(z.string(), entry), {})
+    .register(z.globalRegistry, { propertyNames: { type: 'string', pattern: NAMES[section].pattern.source } })
 
 const companies = z
-  .prefault(
-    z.catchall(z.object({ '*': z.optional(z.strictObject(companyFields)) }), company).check(names),
-    {},
-  )
+  .prefault(z.catchall(z.object({ '*': z.optional(z.strictObject(companyFields)) }), company), {})
   .register(z.globalRegistry, {
     propertyNames: { anyOf: [{ const: '*' }, { pattern: companyNamePattern.source }] },
   })
@@ -145,11 +145,11 @@ export const fileSchema = z
     ),
     publicUrl: z.optional(v.publicUrl),
     environment: z.prefault(environmentName, 'production'),
-    environments: z.prefault(z.record(simpleName, environment), {}),
+    environments: named('environments', environment),
     defaultAccess: z.prefault(z.record(z.string(), access), {}),
-    serviceAccounts: z.prefault(z.record(accountName, account), {}),
+    serviceAccounts: named('serviceAccounts', account),
     companies,
-    callers: z.prefault(z.record(simpleName, caller), {}),
+    callers: named('callers', caller),
     upstream: section({
       connectTimeout: z.prefault(v.duration(1), '10s'),
       responseTimeout: z.prefault(v.duration(1), '120s'),

@@ -19,6 +19,29 @@ function check(yaml: string, sources: Record<string, string> = {}) {
 
 const own = 'serviceAccount: { clientId: x, clientSecret: y }'
 
+t.test('a wrong name is told, whatever its entry is', async (t) => {
+  const lab = '{ apiUrl: "https://a.b", loginUrl: "https://a.b" }'
+  const cases: Record<string, RegExp> = {
+    [`environments: { Lab: ${lab} }`]: /^environments\.Lab: "Lab" is not a name/,
+    'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }':
+      /^serviceAccounts\."a b": "a b" is not a name\. Use letters, digits, dots/,
+    [`companies: { rest: { id: "1", ${own} } }`]: /^companies\.rest: "rest" is a reserved word/,
+    [`companies: { _proxy: { id: "1", ${own} } }`]: /^companies\._proxy: "_proxy" is a reserved word/,
+    [`companies: { Acme: { id: "1", ${own} } }`]:
+      /^companies\.Acme: "Acme" is not a company name\. Use lower-case letters/,
+    'companies: { Acme: 1 }': /^companies\.Acme: "Acme" is not a company name/,
+    'callers: { "*": { key: { env: KEY } } }': /^callers\."\*": "\*" is not a name/,
+    'callers: { _proxy: { key: { env: KEY } } }': /^callers\._proxy: "_proxy" is not a name/,
+  }
+  for (const [yaml, expected] of Object.entries(cases)) {
+    const { said } = check(yaml)
+    t.equal(said.length, 1, yaml)
+    t.match(said[0], expected, yaml)
+  }
+  const fine = `environments: { rest: ${lab} }\ncompanies: { "*": { ${own} } }\nserviceAccounts: { A.b: { clientId: x, clientSecret: y } }`
+  t.strictSame(check(fine).said, [])
+})
+
 t.test('accounts are found wherever they are written, shared ones first', async (t) => {
   const { settings } = check(`
 companies:

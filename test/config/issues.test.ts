@@ -38,16 +38,12 @@ t.test('each mistake names its key and its fix', async (t) => {
     'listen: { path: /a, mode: 999 }': /^listen\.mode: "999" is not a file mode/,
     'listen: { path: /a, mod: 600 }': /^listen\.mod: is not a known key\. Did you mean mode\?/,
     'environment: 1': /^environment: must be the name of an environment/,
-    'environments: { Lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }':
-      /^environments\.Lab: "Lab" is not a name/,
     'environments: { lab: { apiUrl: "https://a.b" } }':
       /^environments\.lab\.loginUrl: is missing\. Write a scheme/,
     ...within('environments: { lab: { apiUrl: "https://a.b", … } }', 'environments.lab.', {
       'loginUrl: "http://a.b"': /^loginUrl: .*unencrypted/,
       'loginUrl: "https://a.b", fileDomain: "*.a.b"': /^fileDomain: .*wildcard/,
     }),
-    'serviceAccounts: { "a b": { clientId: x, clientSecret: y } }':
-      /^serviceAccounts\."a b": "a b" is not a name/,
     'serviceAccounts: { app: { clientSecret: y } }':
       /^serviceAccounts\.app\.clientId: is missing\. Write \{env: NAME\}/,
     ...within('serviceAccounts: { app: { clientId: x, clientSecret: … } }', 'serviceAccounts.app.', {
@@ -63,10 +59,6 @@ t.test('each mistake names its key and its fix', async (t) => {
     'serviceAccounts: { clientSecret: { clientId: 1, clientSecret: y } }':
       /^serviceAccounts\.clientSecret\.clientId: is neither/,
     'serviceAccounts: []': /^serviceAccounts: must be a map/,
-    [`companies: { rest: { id: "1", ${account} } }`]: /^companies\.rest: "rest" is a reserved word/,
-    [`companies: { _proxy: { id: "1", ${account} } }`]: /^companies\._proxy: "_proxy" is a reserved word/,
-    [`companies: { Acme: { id: "1", ${account} } }`]:
-      /^companies\.Acme: "Acme" is not a company name\. Use lower-case letters/,
     [`companies: { acme: { ${account} } }`]: /^companies\.acme\.id: is missing/,
     'companies: { acme: { id: "1" } }': /^companies\.acme\.serviceAccount: is missing/,
     'companies: { acme: { id: "1", serviceAccount: 1 } }':
@@ -141,7 +133,6 @@ companies:
 guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
 `)
   t.strictSame(findings.map(({ path }) => keyOf(path)).sort(), [
-    'companies.rest',
     'companies.rest.access',
     'companies.rest.foo',
     'companies.rest.id',

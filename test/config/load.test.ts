@@ -186,6 +186,41 @@ companies:
   )
 })
 
+t.test('a wrong name hides no mistake below it, nor one that depends on it', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const problems = await folder.problems(
+    `environments: { "La b": { apiUrl: "ftp://a.b", loginUrl: 1 } }
+serviceAccounts: { "a b": { clientId: 1, clientSecret: { file: missing } } }
+callers: { Excel: { key: { env: MISSING }, companies: [nope] } }
+companies:
+  acme: { id: "1", serviceAccount: "a b", default: true }
+  Bad_Name: { id: "1", serviceAccount: nope, default: true }
+  rest: { id: "2", serviceAccount: { environment: nope, clientId: x, clientSecret: { env: MISSING } } }
+`,
+  )
+  t.strictSame(
+    problems.map(({ line, key, message }) => `${line} ${key}: ${message}`.replace(folder.path, '…')),
+    [
+      '1 environments."La b": "La b" is not a name',
+      '1 environments."La b".apiUrl: "ftp://a.b" is not an http or https origin',
+      '1 environments."La b".loginUrl: must be an origin',
+      '2 serviceAccounts."a b": "a b" is not a name',
+      '2 serviceAccounts."a b".clientId: is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
+      '2 serviceAccounts."a b".clientSecret: …/missing does not exist',
+      '3 callers.Excel: "Excel" is not a name',
+      '3 callers.Excel.key: the variable MISSING is not set',
+      '3 callers.Excel.companies[0]: there is no company "nope"',
+      '6 companies.Bad_Name: "Bad_Name" is not a company name',
+      '6 companies.Bad_Name.id: 1 is the id of acme too',
+      '6 companies.Bad_Name.serviceAccount: there is no service account "nope"',
+      '6 companies.Bad_Name.default: acme is the default company too',
+      '7 companies.rest: "rest" is a reserved word, because paths of the proxy itself start with it',
+      '7 companies.rest.serviceAccount.environment: there is no environment "nope"',
+      '7 companies.rest.serviceAccount.clientSecret: the variable MISSING is not set',
+    ],
+  )
+})
+
 t.test('an id is never rounded, and one that would be is to be quoted', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const load = (id: string) => folder.load(oneCompany().replace('"7656"', id))
