@@ -1,10 +1,11 @@
 // Checks that need more than one key: references, companies and addresses that clash, callers, cache rules, open addresses.
-import { accessIn, checkRules, type PlacedRules } from './access-rules.ts'
+import { accessIn, checkRules } from './access-rules.ts'
 import { isLoopbackHost, leadsTo, listenText } from './addresses.ts'
 import { BUILT_IN_ENVIRONMENTS } from './config.ts'
 import { isRawMap } from './issues.ts'
 import { didYouMean, type Finding, keyOf, type Path, quoted, repeated } from './problems.ts'
 import {
+  type AccessSettings,
   NAMES,
   namedCompanies,
   placedAccounts,
@@ -18,7 +19,7 @@ interface CheckInput {
   readonly settings: Settings
   /** The values before the schema was applied. Something that is written wrongly still counts as existing. */
   readonly raw: unknown
-  /** Key paths that are already known to be wrong; nothing more is reported for them. */
+  /** Key paths that are already known to be wrong, or were replaced; nothing more is reported for them. */
   readonly wrong: ReadonlySet<string>
   /** By key path: the flag or variable that a value came from. */
   readonly sources: ReadonlyMap<string, string>
@@ -103,7 +104,7 @@ function checkFileDomains({ settings, say }: Checking): void {
     // The files of a test server stay on this machine.
     if (fileDomain === 'localhost' && apiUrl.startsWith('http:')) continue
     const message = `${JSON.stringify(fileDomain)} is a top-level domain, and access tokens are sent to every host below it`
-    const fix = `Write the domain of your files, or leave it out for ${hostname}`
+    const fix = 'Write the domain of your files, or leave it out for the host of apiUrl'
     say(['environments', name, 'fileDomain'], message, fix)
   }
 }
@@ -119,25 +120,26 @@ function checkAccountReferences(checking: Checking): void {
 }
 
 function checkAccess({ settings, wrong, say }: Checking): void {
-  const isWrong = (start: string) => [...wrong].some((key) => key.startsWith(start))
-  const check = (placed: PlacedRules) => {
-    // Wrong rules have been replaced by others.
-    if (isWrong(keyOf(placed.path))) return
-    for (const { path, message, fix } of checkRules(placed)) say(path, message, fix)
+  const isWrong = (...path: Path) => wrong.has(keyOf(path))
+  const check = (owner: Path, { rules = [], access }: AccessSettings) => {
+    const known = isWrong(...owner, 'access') ? undefined : access
+    for (const { path, message, fix } of checkRules({ path: [...owner, 'rules'], rules, access: known }))
+      say(path, message, fix)
   }
   const accounts = new Map(Object.entries(settings.serviceAccounts))
   for (const [name, company] of Object.entries(settings.companies)) {
     if (company === undefined) continue
-    const { serviceAccount: own, rules = [] } = company
+    const { serviceAccount: own, rules } = company
     const account = typeof own === 'string' ? accounts.get(own) : own
     const environment = account?.environment ?? settings.environment
-    const isKnown = account !== undefined && !isWrong('defaultAccess')
+    const isKnown =
+      account !== undefined && !isWrong('defaultAccess') && !isWrong('defaultAccess', environment)
     const access = isKnown ? accessIn(environment, company, settings.defaultAccess) : company.access
-    check({ path: ['companies', name, 'rules'], rules, access })
+    check(['companies', name], { rules, access })
   }
   for (const [name, { rules, access, projects }] of Object.entries(settings.callers)) {
     // A caller with projects needs rules to be allowed calls that name no project.
-    check({ path: ['callers', name, 'rules'], rules, access: projects ? undefined : access })
+    check(['callers', name], { rules, access: projects ? undefined : access })
   }
 }
 
@@ -220,11 +222,11 @@ const ALLOW =
   'or, if something else in front of the proxy authenticates callers, set guard.allowUnauthenticated: true'
 
 /** Refuses configurations that other machines or web pages could reach without identifying themselves. */
-function checkGuard({ settings, wrong, say, warnings }: Checking): void {
-  const { guard, callers, publicUrl } = settings
-  // Mistakes within `guard` itself have been reported already.
-  const isWrong = [...wrong].some((key) => /^(guard|callers)\b/.test(key))
-  if (isWrong || guard.clientKeys.length > 0 || Object.keys(callers).length > 0) return
+function checkGuard({ settings, raw, wrong, say, warnings }: Checking): void {
+  const { guard, publicUrl } = settings
+  const decisive = ['guard', 'guard.clientKeys', 'guard.allowUnauthenticated', 'callers']
+  if (decisive.some((key) => wrong.has(key))) return
+  if (guard.clientKeys.length > 0 || keysOf(raw, 'callers').length > 0) return
   const open = placedAddresses(settings).filter(
     ({ address }) => address.kind === 'tcp' && !isLoopbackHost(address.host),
   )
@@ -238,7 +240,7 @@ function checkGuard({ settings, wrong, say, warnings }: Checking): void {
     const message = `${listenText(address)} is open to other machines, and anyone who can connect could use your service accounts`
     say(path, message, `Listen on 127.0.0.1, or ${KEYS}, ${ALLOW}`)
   }
-  if (guard.requireHeader) return
+  if (guard.requireHeader || wrong.has('guard.requireHeader')) return
   // Browsers send no Sec-Fetch headers to plain HTTP origins beyond loopback, so web pages could make requests.
   const check = (path: Path, host: string) => {
     const message = `any web page could make a browser send requests to ${host}`

@@ -1,7 +1,7 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod/mini'
 import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
-import { fileSchema, jsonSchema, type Settings } from './schema.ts'
+import { fileSchema, jsonSchema } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
@@ -12,8 +12,8 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** The value that replaces a wrong one that is required or in a list, so that its neighbors are still checked. */
-const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies']
+/** The value that replaces a wrong one that is required, in a list or an address, so that its neighbors are still checked. */
+const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies', 'url']
 const PLACEHOLDERS = new Map<string, unknown>([
   ...TEXTS.map((key): [string, string] => [key, 'placeholder']),
   ['id', '0'],
@@ -23,6 +23,7 @@ const PLACEHOLDERS = new Map<string, unknown>([
   ['allowedHosts', 'placeholder.invalid'],
   ['allowedOrigins', 'https://placeholder.invalid'],
   ['rules', { deny: '/rest/placeholder' }],
+  ['allow', { allow: '/rest/placeholder' }],
   ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
 ])
 
@@ -33,31 +34,33 @@ const MAX_ROUNDS = 200
 
 /**
  * Reads settings from raw values. Never throws. Wrong values are replaced by defaults or placeholders, so the settings
- * can't be used if there are findings.
+ * can't be used if there are findings. `wrong`: the key paths of wrong values, and of those that were replaced.
  */
-export function readSettings(raw: unknown): { settings: Settings; findings: readonly Finding[] } {
+export function readSettings(raw: unknown) {
   const findings = new Map<string, Finding>()
+  const wrong = new Set<string>()
   if (!isRawMap(raw)) {
     const fix = 'Start with keys such as companies: (see config/procore-proxy.sample.yaml)'
     const finding = { path: [], message: 'the file is not a map of keys and values', fix }
-    return { settings: fileSchema.parse({}), findings: [finding] }
+    return { settings: fileSchema.parse({}), findings: [finding], wrong }
   }
   const value = copy(raw) as RawMap
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const result = fileSchema.safeParse(value, { jitless: true })
-    if (result.success) return { settings: result.data, findings: [...findings.values()] }
+    if (result.success) return { settings: result.data, findings: [...findings.values()], wrong }
     const wholes = new Map<string, Path>()
     for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {
       const key = keyOf(finding.path)
       if (!findings.has(key)) findings.set(key, finding)
       const whole = wholeOf(finding.path)
       wholes.set(keyOf(whole), whole)
+      wrong.add(key).add(keyOf(whole))
     }
     // If a required value has no placeholder, the map that it is missing from is removed.
     for (let path of wholes.values())
       while (path.length > 0 && !replace(value, path)) path = path.slice(0, -1)
   }
-  return { settings: fileSchema.parse({}), findings: [...findings.values()] }
+  return { settings: fileSchema.parse({}), findings: [...findings.values()], wrong }
 }
 
 function copy(value: unknown): unknown {
@@ -72,11 +75,15 @@ function copy(value: unknown): unknown {
 function replace(root: RawMap, path: Path): boolean {
   const key = path.at(-1) as string
   const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
-  // It was removed together with the list or map that contained it.
-  if (parent === undefined) return true
-  if (Array.isArray(parent) || isRequired(path)) {
-    const placeholder = PLACEHOLDERS.get(String(path.findLast((part) => typeof part === 'string')))
-    if (placeholder !== undefined && parent[key] !== placeholder) {
+  // It was removed or replaced together with the list or map that contained it.
+  if (typeof parent !== 'object') return true
+  const old = parent[key]
+  if (Array.isArray(parent) || isRequired(path) || key === 'listen') {
+    // Whether the other rules deny anything depends on whether the wrong one does.
+    const isAllow = isRawMap(old) && 'allow' in old && !('deny' in old)
+    const name = isAllow ? 'allow' : String(path.findLast((part) => typeof part === 'string'))
+    const placeholder = PLACEHOLDERS.get(name)
+    if (placeholder !== undefined && old !== placeholder) {
       parent[key] = placeholder
       return true
     }

@@ -46,8 +46,8 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const folder = found ? dirname(found.path) : cwd
   const { document, mode } = await readConfigFile(found)
   const layered = applyOverrides(document.value, { flags, env, cwd })
-  const { settings, findings } = readSettings(layered.value)
-  const wrong = new Set([...findings.map(({ path }) => keyOf(path)), ...layered.reported])
+  const { settings, findings, wrong } = readSettings(layered.value)
+  for (const key of layered.reported) wrong.add(key)
   const checked = checkSettings({ settings, raw: layered.value, wrong, sources: layered.sources })
   const sourceOf = (path: Path) =>
     path.map((_, index) => layered.sources.get(keyOf(path.slice(0, path.length - index)))).find(Boolean)

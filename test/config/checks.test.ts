@@ -7,8 +7,7 @@ import { namedCompanies, placedAccounts } from '../../src/config/schema.ts'
 
 function check(yaml: string, sources: Record<string, string> = {}) {
   const raw = readDocument(yaml).value
-  const { settings, findings } = readSettings(raw)
-  const wrong = new Set(findings.map(({ path }) => keyOf(path)))
+  const { settings, wrong } = readSettings(raw)
   const result = checkSettings({ settings, raw, wrong, sources: new Map(Object.entries(sources)) })
   return {
     settings,
@@ -166,8 +165,22 @@ t.test('an address that other machines reach needs a key, or an explicit word', 
     const { said, warnings } = check(`listen: "${listen}"\nguard: { allowUnauthenticated: true }`)
     t.strictSame([...said, ...warnings], [])
   }
-  const broken = check('listen: "0.0.0.0:1"\nguard: { allowUnauthenticated: yes }')
-  t.strictSame(broken.said, [], 'a guard that is wrong in itself is reported as that alone')
+  for (const wrong of [
+    'guard: 1',
+    'guard: { allowUnauthenticated: yes }',
+    'guard: { clientKeys: 1 }',
+    'guard: { clientKeys: [1] }',
+    'callers: 1',
+    'callers: { one: 1 }',
+  ])
+    t.strictSame(check(`listen: "0.0.0.0:1"\n${wrong}`).said, [], `${wrong} may be meant to allow it`)
+  for (const wrong of [
+    '{ zz: 1 }',
+    '{ allowedHosts: [1] }',
+    '{ requireHeader: yes }',
+    '{ allowedOrigins: 1 }',
+  ])
+    t.match(check(`listen: "0.0.0.0:1"\nguard: ${wrong}`).said, [/^listen: .* is open to other machines/])
 })
 
 const keyed = 'key: { env: KEY }'
@@ -194,6 +207,8 @@ t.test('a name that web pages can use needs keys, the header, or explicit permis
     for (const guard of ['requireHeader: true', 'allowUnauthenticated: true', 'clientKeys: [{ env: K }]'])
       t.strictSame(check(`${yaml}\nguard: { ${guard} }`).said, [], guard)
   }
+  t.strictSame(check('publicUrl: http://proxy.test\nguard: { requireHeader: yes }').said, [])
+  t.match(check('publicUrl: http://proxy.test\nguard: { zz: 1 }').said, [/^publicUrl: any web page/])
   for (const url of ['https://proxy.test', 'http://localhost:1', 'http://127.0.0.1'])
     t.strictSame(check(`publicUrl: ${url}`).said, [], url)
 })
@@ -233,6 +248,27 @@ t.test('rules of callers make sense', async (t) => {
   t.match(rules('access: read-write'), [/^callers\.one\.rules: deny nothing/])
   t.strictSame(rules('access: read-only'), [])
   t.strictSame(rules('projects: ["1"]'), [], 'they allow calls that name no project')
+})
+
+t.test('a wrong rule, access or default hides nothing about the other rules', async (t) => {
+  const cases: Record<string, RegExp | RegExp[]> = {
+    'rules: [{ deny: /rest/** }, { allow: 1 }, { allow: /rest/a }]':
+      /^companies\.a\.rules\[2\]: never decides anything, because rules\[0\]/,
+    'rules: [{ allow: /rest/a }], rulez: 1': /^companies\.a\.rules: deny nothing/,
+    'rules: [{ allow: /rest/a }, { allow: 1 }]': /^companies\.a\.rules: deny nothing/,
+    'rules: [{ allow: /rest/a }, { deny: 1 }]': [],
+    'rules: [{ allow: /rest/a }, { allow: /rest/b, deny: /rest/c }]': [],
+    'rules: [{ deny: /rest/** }, { deny: 1 }]': [],
+    'rules: [{ allow: /rest/a }], access: readonly': [],
+    'rules: { allow: /rest/a }': [],
+  }
+  const company = (more: string) => `companies: { a: { id: "1", ${own}, ${more} } }`
+  for (const [rules, expected] of Object.entries(cases))
+    t.match(check(company(rules)).said, [expected].flat(), rules)
+  const allow = company('rules: [{ allow: /rest/a }]')
+  t.match(check(`${allow}\ndefaultAccess: { sandbox: no }`).said, [/^companies\.a\.rules: deny nothing/])
+  for (const wrong of ['{ production: no }', 'no'])
+    t.strictSame(check(`${allow}\ndefaultAccess: ${wrong}`).said, [], wrong)
 })
 
 t.test('what is kept while the rate limit is used up is kept longer, not shorter', async (t) => {

@@ -221,6 +221,37 @@ companies:
   )
 })
 
+t.test('nothing is said about what replaces a wrong value', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const file = folder.write(
+    'procore-proxy.yaml',
+    `listen: { mode: 600 }
+companies:
+  acme: { id: "1", serviceAccount: { clientId: x, clientSecret: { env: $A } }, listen: "127.0.0.1:8377" }
+  globex: { id: "2", serviceAccount: { clientId: x, clientSecret: { env: A } }, listen: 1, publicUrl: "https://a.b" }
+  initech: { id: "3", serviceAccount: { clientId: x, clientSecret: { env: A } }, listen: { zz: 1 }, publicUrl: "https://a.b" }
+callers: { excel: { key: { env: 1 } }, powerbi: { key: [{ env: 1 }] } }
+guard: { clientKeys: [{ env: 1 }] }
+shared: { url: { env: 1 } }
+`,
+    0o644,
+  )
+  t.strictSame(
+    (await folder.problems(undefined, { flags: { config: file }, env: { A: 'a' } })).map(({ key }) => key),
+    [
+      'listen.path',
+      'companies.acme.serviceAccount.clientSecret.env',
+      'companies.globex.listen',
+      'companies.initech.listen.path',
+      'companies.initech.listen.zz',
+      'callers.excel.key.env',
+      'callers.powerbi.key[0].env',
+      'guard.clientKeys[0].env',
+      'shared.url.env',
+    ],
+  )
+})
+
 t.test('an id is never rounded, and one that would be is to be quoted', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const load = (id: string) => folder.load(oneCompany().replace('"7656"', id))
