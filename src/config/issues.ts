@@ -119,8 +119,10 @@ function judge(issue: z.core.$ZodIssue, prefix: Path): Judgement {
   const path = [...prefix, ...(issue.path as (string | number)[])]
   const here = issue.path.length === 0
   switch (issue.code) {
-    case 'unrecognized_keys':
-      return { findings: issue.keys.map((key) => unknownKey([...path, key])), foreign: false }
+    case 'unrecognized_keys': {
+      const known = issue.message.split(' ')
+      return { findings: issue.keys.map((key) => unknownKey([...path, key], known)), foreign: false }
+    }
     case 'invalid_union':
       return closestBranch(issue, path, here)
     default:
@@ -153,10 +155,9 @@ function split(text: string): { message: string; fix: string } {
   return { message: 'must be a map of keys and values', fix: 'Write its keys below it, indented' }
 }
 
-function unknownKey(path: Path): Finding {
-  const key = String(path.at(-1))
-  const known = knownKeys(path.slice(0, -1))
-  const fix = didYouMean(key, known).trim() || `The keys here are ${known.join(', ')}`
+function unknownKey(path: Path, known: readonly string[]): Finding {
+  const keysAre = known.length > 1 ? 'keys here are' : 'only key here is'
+  const fix = didYouMean(String(path.at(-1)), known).trim() || `The ${keysAre} ${known.join(', ')}`
   return { path, message: UNKNOWN_KEY, fix }
 }
 
@@ -205,9 +206,4 @@ export function nodesAt(path: Path, whole = rootNode()): SchemaNode[] {
     })
   }
   return nodes
-}
-
-/** The keys that are allowed in the map at a path; none if any name is. */
-export function knownKeys(path: Path): string[] {
-  return [...new Set(nodesAt(path).flatMap((node) => Object.keys(node.properties ?? {})))]
 }

@@ -138,6 +138,12 @@ export function matching(pattern: RegExp, what: string, fix: string) {
   return z.string({ error }).check(z.regex(pattern, { error, abort: true }))
 }
 
+/** A map with these keys and no others. Its error for others lists these, for issues.ts. */
+export const map = <T extends z.core.$ZodLooseShape>(shape: T) => {
+  const known = Object.keys(shape).join(' ')
+  return z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? known : undefined) })
+}
+
 export const list = <T extends z.ZodMiniType>(item: T, fix: string) =>
   z.array(item, { error: says('must be a list', fix) })
 
@@ -161,9 +167,9 @@ const ENV_FIX = 'Write the name alone, without $ or braces, such as ACME_SECRET'
 export const secretSource = oneOf(
   [
     plainText('the value itself'),
-    z.strictObject({ env: matching(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a variable', ENV_FIX) }),
-    z.strictObject({ file: plainText('the path of a file') }),
-    z.strictObject({
+    map({ env: matching(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a variable', ENV_FIX) }),
+    map({ file: plainText('the path of a file') }),
+    map({
       command: fullListOf(plainText('text'), 'Write [program, argument, …]'),
       timeout: z.prefault(duration(1), '10s'),
     }),
@@ -193,7 +199,7 @@ const LISTEN_FIX =
 const SOCKET_FIX = 'Write the path of the socket, such as /run/procore-proxy.sock'
 const socketPath = parsed('a path', SOCKET_FIX, unlessMistake(checkSocketPath))
 const socket = z.pipe(
-  z.strictObject({ path: socketPath, mode: fileMode }),
+  map({ path: socketPath, mode: fileMode }),
   z.transform((socket): ListenAddress => ({ kind: 'unix', ...socket })),
 )
 
@@ -267,7 +273,7 @@ const methods = z.optional(fullListOf(method, METHODS_FIX))
 
 /** A rule: `{allow, methods}` or `{deny, methods}`. */
 export const accessRule = oneOf(
-  [z.strictObject({ allow: pathPatterns, methods }), z.strictObject({ deny: pathPatterns, methods })],
+  [map({ allow: pathPatterns, methods }), map({ deny: pathPatterns, methods })],
   'must have either allow or deny',
   'Write {deny: /rest/v1.0/companies/**} or {allow: /rest/v1.0/projects/**, methods: [GET]}',
 ).register(z.globalRegistry, { id: 'accessRule', title: 'access rule' })

@@ -10,7 +10,7 @@ export const SCHEMA_FILE = 'procore-proxy.schema.json'
 export const RESERVED_NAMES: readonly string[] = ['rest', 'vapid', 'oauth', '_proxy']
 
 /** A section of the file, all of whose keys may be left out. */
-const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.prefault(z.strictObject(shape), {} as never)
+const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.prefault(v.map(shape), {} as never)
 
 const environmentName = z.string({
   error: v.says('must be the name of an environment', 'Write one, such as production or sandbox'),
@@ -18,7 +18,7 @@ const environmentName = z.string({
 const access = v.word(['read-write', 'read-only'])
 const RULES_FIX = 'Write a list, such as [{deny: /rest/v1.0/companies/**}]'
 
-const account = z.strictObject({
+const account = v.map({
   environment: z.optional(environmentName),
   clientId: v.secretSource,
   clientSecret: v.secretSource,
@@ -45,8 +45,8 @@ const NOT_LISTENING = {
   ),
 }
 
-const company = z
-  .strictObject({
+const company = v
+  .map({
     id: v.companyId,
     ...companyFields,
     default: v.flag(),
@@ -77,12 +77,12 @@ const named = <T extends z.ZodMiniType>(section: keyof typeof NAMES, entry: T) =
     .register(z.globalRegistry, { propertyNames: { type: 'string', pattern: NAMES[section].pattern.source } })
 
 const companies = z
-  .prefault(z.catchall(z.object({ '*': z.optional(z.strictObject(companyFields)) }), company), {})
+  .prefault(z.catchall(z.object({ '*': z.optional(v.map(companyFields)) }), company), {})
   .register(z.globalRegistry, {
     propertyNames: { anyOf: [{ const: '*' }, { pattern: companyNamePattern.source }] },
   })
 
-const environment = z.strictObject({
+const environment = v.map({
   apiUrl: v.origin,
   loginUrl: v.origin,
   fileDomain: z.optional(v.hostName),
@@ -91,7 +91,7 @@ const environment = z.strictObject({
   ),
 })
 
-const caller = z.strictObject({
+const caller = v.map({
   key: v
     .oneOf(
       [v.secretSource, v.fullListOf(v.secretSource, 'Write a key, or a list of keys')],
@@ -110,19 +110,19 @@ const caller = z.strictObject({
   share: z.optional(v.percentage),
 })
 
-const keepRule = z.strictObject({
+const keepRule = v.map({
   paths: v.fullListOf(v.pathPattern, 'Write a list, such as [/rest/v1.0/projects]'),
   for: v.duration(1),
   whenExhausted: z.optional(v.duration(1)),
 })
 
-const audit = z.strictObject({
+const audit = v.map({
   file: v.plainText('the path of a file'),
   what: z.prefault(v.word(['writes', 'all']), 'writes'),
 })
 
 const PREFIX_FIX = 'Use up to 64 letters, digits, dashes, dots and colons'
-const shared = z.strictObject({
+const shared = v.map({
   url: v.secretSource,
   prefix: z.prefault(v.matching(/^[\w.:-]{1,64}$/, 'a prefix of keys', PREFIX_FIX), 'procore-proxy'),
   timeout: z.prefault(v.duration(1), '50ms'),
@@ -133,8 +133,8 @@ const LISTEN_FIX = 'Write an address, or leave it out for 127.0.0.1:8377'
 const listenAddresses = v.fullListOf(v.listenAddress, LISTEN_FIX)
 
 /** The schema of the file. Unknown keys are errors; defaults are defined here and nowhere else. */
-export const fileSchema = z
-  .strictObject({
+export const fileSchema = v
+  .map({
     listen: z.prefault(
       v.oneOf(
         [v.listenAddress, listenAddresses],

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readDocument } from '../../src/config/document.ts'
-import { isRawMap, knownKeys, nodesAt, open, readSettings } from '../../src/config/issues.ts'
-import { keyOf } from '../../src/config/problems.ts'
+import { isRawMap, nodesAt, open, readSettings } from '../../src/config/issues.ts'
+import { keyOf, type Path } from '../../src/config/problems.ts'
 
 const read = (yaml: string) => readSettings(readDocument(yaml).value)
 const said = (yaml: string) =>
@@ -51,7 +51,11 @@ t.test('each mistake names its key and its fix', async (t) => {
       '""': /^clientSecret: is empty\. Write the value itself/,
       '{ env: A, file: b }': /^clientSecret: is neither text nor/,
       '{ env: $A }': /^clientSecret\.env: "\$A" is not the name of a variable/,
-      '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key/,
+      '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key\. The only key here is env$/,
+      '{ file: b, timeot: 1s }': /^clientSecret\.timeot: is not a known key\. The only key here is file$/,
+      '{ command: [a], timeot: 1s }': /^clientSecret\.timeot: is not a known key\. Did you mean timeout\?$/,
+      '{ command: [a], env: A, timeout: 1s }':
+        /^clientSecret\.env: is not a known key\. The keys here are command, timeout$/,
       '{ command: [] }': /^clientSecret\.command: is an empty list/,
       '{ command: [a, 1] }': /^clientSecret\.command\[1\]: must be text/,
       '{ command: [a], timeout: 10 }': /^clientSecret\.timeout: 10 is not a duration/,
@@ -169,23 +173,24 @@ t.test('only maps of a document are raw maps', async (t) => {
   for (const value of [{}, [], null, 'a', undefined]) t.equal(isRawMap(value), false)
 })
 
-t.test('the keys that may stand at a path are known, through names, unions and lists', async (t) => {
+t.test('the nodes at a path are found, through names, unions and lists', async (t) => {
   const cases: Record<string, string[]> = {
     log: ['level', 'format'],
     'serviceAccounts/any': ['environment', 'clientId', 'clientSecret'],
     'companies/constructor/serviceAccount/clientId': ['env', 'file', 'command', 'timeout'],
     'companies/*': ['serviceAccount', 'access', 'rules', 'rewriteFileUrls'],
-    'companies/acme/rules/0': ['allow', 'methods', 'deny'],
+    'companies/acme/rules/0': ['allow', 'methods', 'deny', 'methods'],
     listen: ['path', 'mode'],
     'listen/0': ['path', 'mode'],
     'companies/acme/id': [],
     'nonsense/deeper': [],
   }
+  const keysAt = (path: Path) => nodesAt(path).flatMap(({ properties = {} }) => Object.keys(properties))
   for (const [path, keys] of Object.entries(cases)) {
     const parts = path.split('/').map((part) => (part === '0' ? 0 : part))
-    t.strictSame(knownKeys(parts), keys, path)
+    t.strictSame(keysAt(parts), keys, path)
   }
-  t.ok(knownKeys([]).includes('companies'))
+  t.ok(keysAt([]).includes('companies'))
   t.equal(nodesAt(['shutdownTimeout'])[0]?.title, 'duration')
 })
 
