@@ -237,11 +237,11 @@ function placeOf({ listen, companies, accounts }: Config, url: string) {
   const first = listeners[0]!
   const firstHost = authorityOf(first.address)
   if (url.startsWith('/')) return { host: firstHost, target: url, listener: first, notes: [] }
-  const [, scheme = '', authority = '', rest = ''] = /^(https?):\/\/([^/?#]+)([^#]*)/i.exec(url) ?? []
+  const [, scheme = '', authority = '', rest = ''] = /^(https?):\/\/([^/?#\\]+)([^#]*)/i.exec(url) ?? []
   const target = rest.startsWith('/') ? rest : `/${rest}`
-  const origin = `${scheme}://${authority}`.toLowerCase()
+  const origin = originOf(`${scheme}://${authority}`)
   const environments = [...BUILT_IN_ENVIRONMENTS, ...accounts.map(({ environment }) => environment)]
-  if (environments.some(({ apiUrl }) => apiUrl === origin)) {
+  if (environments.some(({ apiUrl }) => originOf(apiUrl) === origin)) {
     const note = `${origin} is the API itself: judged as if sent to http://${firstHost} instead, with the company that path, query and headers name`
     return { host: firstHost, target, listener: first, notes: [note] }
   }
@@ -257,6 +257,9 @@ function placeOf({ listen, companies, accounts }: Config, url: string) {
   const note = `nothing listens on port ${port}; judged as if sent to ${firstHost}`
   return { host, target, listener: on(port) ?? first, notes: on(port) || on(0) ? [] : [note] }
 }
+
+/** Equal for all spellings of an origin; undefined if it is none. */
+const originOf = (url: string) => URL.parse(url)?.origin.replace(/\.(?=$|:\d+$)/, '')
 
 /** What a caller of this address sends as Host. */
 function authorityOf(address: ListenAddress): string {

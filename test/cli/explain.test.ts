@@ -207,7 +207,7 @@ t.test('from outside: exit status, JSON, and mistakes', async (t) => {
   t.match(empty, { code: 2, out: '', err: /no company is configured/ })
 })
 
-t.test("an address of Procore's API is judged as a path, and a note says so", async (t) => {
+t.test("an address of Procore's API in any spelling is judged as a path, and a note says so", async (t) => {
   const explain = explainer(t)
   const header = ['-H', 'Procore-Company-Id: 7656']
   const { code, out } = await explain('GET', 'https://api.procore.com/rest/v1.0/me', ...header)
@@ -217,7 +217,39 @@ t.test("an address of Procore's API is judged as a path, and a note says so", as
     out,
     /^note {6}https:\/\/api\.procore\.com is the API itself: judged as if sent to http:\/\/127\.0\.0\.1:8377/m,
   )
-  t.match(await explain('GET', 'https://api.procore.com/rest/v1.0/me'), { code: 1, out: /company_required/ })
+  t.match(await explain('GET', 'https://api.procore.com/rest/v1.0/me'), {
+    code: 1,
+    out: /company_required/,
+  })
+  for (const origin of [
+    'https://api.procore.com:443',
+    'HTTPS://API.Procore.com',
+    'https://api.procore.com.',
+    'https://api.procore.com.:443',
+    'https://me@api.procore.com',
+  ]) {
+    const { code, out } = await explain('GET', `${origin}/rest/v1.0/me`, ...header)
+    t.equal(code, 0, origin)
+    t.match(out, /^note {6}https:\/\/api\.procore\.com is the API itself/m, origin)
+  }
+  for (const origin of [
+    'https://api.procore.com:8443',
+    'https://api.procore.com..',
+    'https://api.procore.com@example.com',
+    'https://api.procore.com.example.com',
+    'https://[::1',
+  ])
+    await t.rejects(
+      explain('GET', `${origin}/rest/v1.0/me`, ...header),
+      /nor an address of Procore's API/,
+      origin,
+    )
+  const plain = await explain('GET', 'http://api.procore.com/rest/v1.0/me', ...header)
+  t.match(plain, { code: 1, out: /403 host_not_allowed/ })
+  t.match(await explain('GET', 'https://api.procore.com\\rest', ...header), {
+    code: 1,
+    out: /400 request_invalid: .* backslash/,
+  })
 })
 
 t.test('a whole list is judged as a request for its pages', async (t) => {
