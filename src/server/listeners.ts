@@ -40,7 +40,7 @@ export interface Listener {
   /** As configured. */
   address: ListenAddress
   /** Serves health and metrics only (`metrics.listen`). */
-  readonly isForMetrics?: boolean
+  isForMetrics?: boolean
 }
 
 interface WantedListener extends Listener {
@@ -120,8 +120,8 @@ export class Listeners {
       return
     }
     changeMode(listener.address, wanted.address)
-    listener.company = wanted.company
-    listener.address = wanted.address
+    const { address, company, isForMetrics } = wanted
+    Object.assign(listener, { address, company, isForMetrics })
   }
 
   async #listen({ address, company, isForMetrics = false }: Listener): Promise<OpenListener> {

@@ -39,6 +39,26 @@ t.test('an address widens to all of the machine on the same port, and back', asy
   }
 })
 
+t.test('an address for metrics may become one for callers, and the other way round', async (t) => {
+  const [first, second] = [await freePort(), await freePort()]
+  const at = (callers: number, metrics: number) => ({
+    listen: `127.0.0.1:${callers}`,
+    metrics: { listen: `127.0.0.1:${metrics}` },
+  })
+  const { fake, reload, get } = await startRig(t, { settings: at(first, second) })
+  const status = async (port: number, path: string) =>
+    (await get(path, { base: `http://127.0.0.1:${port}` })).status
+  for (const [callers, metrics] of [
+    [first, second],
+    [second, first],
+  ] as const) {
+    await reload(settingsFor(fake, at(callers, metrics)))
+    t.equal(await status(callers, '/acme/rest/v1.0/me'), 200)
+    t.equal(await status(metrics, '/acme/rest/v1.0/me'), 404)
+    t.equal(await status(metrics, '/_proxy/metrics'), 200)
+  }
+})
+
 t.test('an error of a listening server is logged each time, and ends nothing', async (t) => {
   const servers: Server[] = []
   const { listen } = Server.prototype
