@@ -85,12 +85,18 @@ export class Listeners {
    */
   async apply(config: Config): Promise<void> {
     const wanted = wantedListeners(config)
+    // Port 0 became a number, and now the configuration names that number.
+    for (const [key, open] of this.#open) {
+      const named = keyOf(boundAddress(open), undefined, 0)
+      const listener = wanted.has(key) ? undefined : wanted.get(named)
+      if (listener !== undefined && wanted.delete(named)) wanted.set(key, listener)
+    }
     const missing = [...wanted].filter(([key]) => !this.#open.has(key))
     // An open address may block another one on the same port, as 127.0.0.1:80 blocks 0.0.0.0:80.
     const ports = new Set(missing.flatMap(([, { address }]) => (address.kind === 'tcp' ? address.port : [])))
-    const inTheWay = [...this.#open].filter(
-      ([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port),
-    )
+    const inTheWay = [...this.#open]
+      .map(([key, open]) => [key, { ...open, address: boundAddress(open) }] as const)
+      .filter(([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port))
     for (const [key, { server }] of inTheWay) {
       this.#open.delete(key)
       void this.#retire(server)
@@ -298,6 +304,12 @@ function keyOf(address: ListenAddress, company: string | undefined, nth: number)
   // A random port that was given to one company must not be reused for another one.
   const whose = address.port === 0 ? (company ?? '') : ''
   return `${address.host} ${address.port} ${whose} ${nth}`
+}
+
+/** The address with the port that was had for port 0. A server that is closing no longer has one. */
+function boundAddress({ address, server }: OpenListener): ListenAddress {
+  const bound = server.address() as AddressInfo | null
+  return address.kind === 'unix' || bound === null ? address : { ...address, port: bound.port }
 }
 
 function changeMode(from: ListenAddress, to: ListenAddress): void {

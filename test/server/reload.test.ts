@@ -1,7 +1,7 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
 import { type AddressInfo, Server } from 'node:net'
 import t from 'tap'
-import { freePort } from '../fixtures/cli.ts'
+import { freePort, KeptConnection, takenPort } from '../fixtures/cli.ts'
 import { settingsFor, startRig } from '../fixtures/proxy.ts'
 
 t.test('of two configurations the newer one stays, though the older one was to be tried again', async (t) => {
@@ -37,6 +37,37 @@ t.test('an address widens to all of the machine on the same port, and back', asy
     const base = `http://127.0.0.1:${port}`
     t.equal((await get('/acme/rest/v1.0/me', { base })).status, 200, host)
   }
+})
+
+t.test('a port that was any free one may be named then, alone and with others', async (t) => {
+  const { fake, server, reload, get, log, url, port } = await startRig(t)
+  const named = `127.0.0.1:${port}`
+  const kept = await KeptConnection.open(t, url)
+  const reloads: [listen: string | string[], urls: string[]][] = [
+    [
+      [named, `127.0.0.2:${port}`],
+      [url, `http://127.0.0.2:${port}`],
+    ],
+    ['127.0.0.1:0', [url]],
+    [`LOCALHOST:${port}`, [url, `http://[::1]:${port}`]],
+    [named, [url]],
+    [['127.0.0.1:0', named], [url]],
+    [named, [url]],
+  ]
+  for (const [listen, urls] of reloads) {
+    await reload(settingsFor(fake, { listen }))
+    const told = server.addresses().map((each) => each.url)
+    t.strictSame(told, urls, `${listen} ${log().at(-1)?.['error']}`)
+    t.equal((await kept.get('/acme/rest/v1.0/me')).status, 200, 'connections are kept')
+  }
+  t.equal(log().filter(({ level }) => level === 'error').length, 1, 'one port can not be had twice')
+
+  await reload(settingsFor(fake, { listen: '127.0.0.1:0' }))
+  const guard = { allowUnauthenticated: true }
+  await reload(settingsFor(fake, { listen: [`0.0.0.0:${port}`, `127.0.0.1:${await takenPort(t)}`], guard }))
+  t.strictSame(server.addresses(), [{ url, company: undefined }], 'it comes back with its port')
+  await reload(settingsFor(fake, { listen: `0.0.0.0:${port}`, guard }))
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
 })
 
 t.test('an address for metrics may become one for callers, and the other way round', async (t) => {
