@@ -218,7 +218,11 @@ export type RuleSettings = z.output<typeof v.accessRule>
 
 /** The JSON Schema (draft 2020-12) of the file as a user writes it, without descriptions. */
 export function jsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(fileSchema, { io: 'input' })
+  const schema = z.toJSONSchema(fileSchema, { io: 'input' })
+  // A section with nothing below it counts as left out.
+  for (const section of Object.values(schema.properties as Record<string, { type?: unknown }>))
+    if (section.type === 'object') section.type = ['object', 'null']
+  return schema
 }
 
 /** The companies that have a name, in the order of the file. */

@@ -1,4 +1,7 @@
 import t from 'tap'
+import { readDocument } from '../../src/config/document.ts'
+import { readSettings } from '../../src/config/issues.ts'
+import { applyOverrides } from '../../src/config/overrides.ts'
 import { fileSchema, jsonSchema, RESERVED_NAMES } from '../../src/config/schema.ts'
 
 interface Node {
@@ -86,4 +89,15 @@ t.test('the JSON Schema knows defaults, enums, ids of both kinds and reserved na
   for (const name of [...RESERVED_NAMES, '*', 'A', '-a', 'a_b', '', 'é', '__proto__'])
     t.notMatch(name, pattern, name)
   for (const name of ['acme', '7656', 'rest-west', 'constructor', 'a']) t.match(name, pattern, name)
+})
+
+t.test('a section may be empty, for the JSON Schema as for the program', async (t) => {
+  const { properties } = jsonSchema() as { properties: Record<string, { type?: unknown }> }
+  const sections = Object.keys(properties).filter((key) => String(properties[key]?.type).includes('object'))
+  t.ok(['companies', 'upstream', 'audit'].every((key) => sections.includes(key)))
+  for (const key of sections) {
+    t.strictSame(properties[key]?.type, ['object', 'null'], key)
+    const { value } = applyOverrides(readDocument(`${key}:`).value, { flags: {}, env: {}, cwd: '/' })
+    t.strictSame(readSettings(value).findings, [], key)
+  }
 })
