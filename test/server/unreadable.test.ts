@@ -26,8 +26,10 @@ t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', a
     const said = { reqId: problem.requestId, status, cause: code }
     const [, bytesOut] = /\r\nContent-Length: (\d+)/.exec(answer) ?? []
     t.match(log().at(-1), { ...said, bytesOut: Number(bytesOut), msg: 'request' })
-    await sleep(50)
-    t.match(JSON.parse(readFileSync(join(folder, 'audit.log'), 'utf8').trim().split('\n').at(-1) ?? ''), said)
+    // It is written at the same time.
+    const audited = () => readFileSync(join(folder, 'audit.log'), 'utf8').trim().split('\n').at(-1) ?? ''
+    while (!audited().includes(problem.requestId)) await sleep(10)
+    t.match(JSON.parse(audited()), said)
   }
   t.match(log().at(-1), { method: 'CONNECT', path: 'example.test:443' })
   t.equal(fake.journal.api().length, 0)
