@@ -131,16 +131,17 @@ export class Budget {
   }
 
   /**
-   * Learns from a response. `redisNow`: the wall clock of Redis, if replicas share the budget. Returns what the response says
-   * about the rate windows, and for how long the whole budget is used up if it says that.
+   * Learns from a response. `sentAt`: when its request was sent. `redisNow`: the wall clock of Redis, if replicas share the
+   * budget. Returns what the response says about the rate windows, and for how long the whole budget is used up if it
+   * says that.
    */
-  learn(endpoint: string, status: number, head: ResponseHead, redisNow?: number): Learned {
+  learn(endpoint: string, status: number, head: ResponseHead, sentAt?: number, redisNow?: number): Learned {
     const ownNow = Date.now()
     const now = this.now(ownNow)
     const wallNow = redisNow ?? ownNow
     const reading = readingOf(head, wallNow)
     if (reading === undefined) this.windows.learnNothing()
-    else this.windows.learn(reading, now)
+    else this.windows.learn(reading, now, sentAt ?? now)
     const askedMs = status === 429 ? askedWaitMs(status, head, wallNow) : undefined
     if (askedMs === undefined || this.settings.whenExhausted === 'pass') return { reading }
     const usedUpMs = Math.min(askedMs, LONGEST_HOLD_MS)
@@ -179,15 +180,15 @@ export class Budget {
   }
 
   protected reserved(request: BudgetRequest): Reservation {
-    this.windows.take(request.caller)
+    const flight = this.windows.take(request.caller, this.now())
     return {
       answered: (status, head) => {
-        this.windows.release()
-        this.learn(request.endpoint, status, head)
+        this.learn(request.endpoint, status, head, flight.at)
+        this.windows.release(flight)
         this.pump()
       },
       left: () => {
-        this.windows.release()
+        this.windows.release(flight)
         this.pump()
       },
     }

@@ -49,6 +49,13 @@ export interface SharedUse {
   readonly othersWait: boolean
 }
 
+/** A request that has been sent and has no response yet. */
+interface Flight {
+  readonly caller: string
+  /** When it was sent. */
+  readonly at: number
+}
+
 interface Window {
   readonly limit: number
   /** How many requests the window still allows, not counting those in flight. */
@@ -60,7 +67,7 @@ interface Window {
   /** The longest time to a reset seen so far, as an estimate of the window's length. */
   lengthMs: number
   /** The number of requests that each caller sent in this window. */
-  readonly sentBy: Map<string, number>
+  sentBy: Map<string, number>
   /** When `sentBy` is reset if no response says when the window ends. */
   countsUntil: number
 }
@@ -78,27 +85,30 @@ export class RateWindows {
   readonly #windows = new Map<number, Window>()
   /** The window of the newest response. */
   #shown: Window | undefined
-  #inFlight = 0
+  /** In the order in which they were sent. */
+  readonly #flights = new Set<Flight>()
   /** Until the first response the limits are unknown, so only a few requests are sent to find out. */
   #hasLearned = false
   #parts = 1
 
   get inFlight(): number {
-    return this.#inFlight
+    return this.#flights.size
   }
 
   /** Counts a request that is about to be sent. */
-  take(caller: string): void {
-    this.#inFlight++
+  take(caller: string, now: number): Flight {
+    const flight = { caller, at: now }
+    this.#flights.add(flight)
     for (const window of this.#windows.values()) {
       window.own--
       window.sentBy.set(caller, (window.sentBy.get(caller) ?? 0) + 1)
     }
+    return flight
   }
 
-  /** A counted request has its response, or has failed. */
-  release(): void {
-    this.#inFlight--
+  /** A counted request has failed, or has a response from which everything has been learned. */
+  release(flight: Flight): void {
+    this.#flights.delete(flight)
   }
 
   /** Splits what is left, and all later windows, between `parts` proxies. Each may send at least one request. */
@@ -118,14 +128,14 @@ export class RateWindows {
   /** Milliseconds until any request may be sent: 0 for now, Infinity if that depends on responses in flight. */
   waitForAny(now: number): number {
     let until = 0
-    let dependsOnInFlight = !this.#hasLearned && this.#inFlight >= MOST_BEFORE_A_RESPONSE
+    let dependsOnInFlight = !this.#hasLearned && this.inFlight >= MOST_BEFORE_A_RESPONSE
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
-      if (window.left - this.#inFlight >= 1 && window.own >= 1) continue
+      if (window.left - this.inFlight >= 1 && window.own >= 1) continue
       const isUsedUp = window.left <= 0 || window.own <= 0
       // If it is unknown when a window starts again, one request at a time is sent to find out.
       if (isUsedUp && window.resetsAt !== undefined) until = Math.max(until, window.resetsAt)
-      else if (this.#inFlight > 0) dependsOnInFlight = true
+      else if (this.inFlight > 0) dependsOnInFlight = true
     }
     if (until > now) return until - now
     return dependsOnInFlight ? Number.POSITIVE_INFINITY : 0
@@ -133,30 +143,37 @@ export class RateWindows {
 
   /**
    * Milliseconds until a caller that is limited to `share` (0 to 1) of a window may send. The caller may use the
-   * whole window while no other caller has sent a request in it or waits to send one.
+   * whole window while no other caller has sent a request in it or waits to send one. Before the first response that may
+   * be any number of requests, so one at a time is sent. Infinity if that depends on responses in flight.
    */
   waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
     let until = now
+    const isUsedUp = (sentBy: ReadonlyMap<string, number>, limit: number) => {
+      const sent = sentBy.get(caller)
+      const hasOthers = othersWait || sentBy.size > (sent === undefined ? 0 : 1)
+      return hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * limit))
+    }
+    if (!this.#hasLearned && isUsedUp(this.#sentSince(0), 0)) return Number.POSITIVE_INFINITY
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
-      if (window.limit === 0) continue
-      const sent = window.sentBy.get(caller)
-      const hasOthers = othersWait || window.sentBy.size > (sent === undefined ? 0 : 1)
-      if (hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * window.limit))) {
+      if (window.limit !== 0 && isUsedUp(window.sentBy, window.limit)) {
         until = Math.max(until, window.resetsAt ?? window.countsUntil)
       }
     }
     return until - now
   }
 
-  /** Learns from a response. Its request also counts in each window that the response does not show. */
-  learn(reading: RateReading, now: number): void {
+  /**
+   * Learns from a response; its request was sent at `sentAt`. It also counts in each window that the response does not
+   * show.
+   */
+  learn(reading: RateReading, now: number, sentAt: number): void {
     this.#countElsewhere(reading.limit)
-    this.assume(reading, now)
+    this.assume(reading, now, sentAt)
   }
 
   /** Adopts what other proxies have learned. */
-  assume({ limit, remaining, resetInMs }: RateReading, now: number): void {
+  assume({ limit, remaining, resetInMs }: RateReading, now: number, sentAt = now): void {
     this.#hasLearned = true
     const resetsAt = resetInMs === undefined ? undefined : now + resetInMs
     const window = this.#windows.get(limit)
@@ -173,7 +190,7 @@ export class RateWindows {
     if (isPast || resetInMs === 0) return
     if (begins) {
       // A window that was renewed by the clock already has its counts.
-      if (window.resetsAt !== undefined) this.#restart(window, remaining, now)
+      if (window.resetsAt !== undefined) this.#restart(window, remaining, now, sentAt)
       window.resetsAt = jittered(resetsAt)
       window.lengthMs = Math.max(window.lengthMs, resetInMs ?? 0)
     }
@@ -222,12 +239,19 @@ export class RateWindows {
   }
 
   #discover(limit: number, left: number, resetsAt: number | undefined, now: number): Window {
-    for (const known of this.#windows.values()) {
-      // The same window, but its limit has been changed in the meantime.
-      const apart = Math.abs((known.resetsAt ?? Number.NaN) - (resetsAt ?? Number.NaN))
-      if (known.limit !== 0 && apart <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
-    }
     const window = newWindow(limit, left, jittered(resetsAt))
+    window.sentBy = this.#sentSince(0)
+    for (const known of this.#windows.values()) {
+      const laterMs = (resetsAt ?? Number.NaN) - (known.resetsAt ?? Number.NaN)
+      // A window that ends earlier is shorter, as a rule: who has called in it has called in this one too.
+      if (laterMs >= -SAME_WINDOW_MS) {
+        for (const [caller, sent] of known.sentBy) {
+          window.sentBy.set(caller, Math.max(sent, window.sentBy.get(caller) ?? 0))
+        }
+      }
+      // The same window, but its limit has been changed in the meantime.
+      if (known.limit !== 0 && Math.abs(laterMs) <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
+    }
     window.lengthMs = resetsAt === undefined ? 0 : resetsAt - now
     window.own = this.#part(left)
     this.#add(window)
@@ -242,24 +266,35 @@ export class RateWindows {
   /** A window is full again after its end. The next response says how long it then lasts. */
   #renew(window: Window, now: number): void {
     if (window.resetsAt === undefined) {
-      if (window.sentBy.size > 0 && now >= window.countsUntil) {
-        window.sentBy.clear()
-        window.countsUntil = now + window.lengthMs
-      }
+      if (window.lengthMs > 0 && now >= window.countsUntil) this.#count(window, now, window.countsUntil)
       return
     }
     if (now < window.resetsAt) return
     // A 429 without X-Rate-Limit-* headers only says when the wait ends.
     if (window.limit === 0) this.#windows.delete(0)
     window.left = window.limit === 0 ? Number.POSITIVE_INFINITY : window.limit
+    this.#restart(window, window.left, now, window.resetsAt)
     window.resetsAt = undefined
-    this.#restart(window, window.left, now)
   }
 
-  #restart(window: Window, left: number, now: number): void {
+  #restart(window: Window, left: number, now: number, from: number): void {
     window.own = this.#part(left)
-    window.sentBy.clear()
+    this.#count(window, now, from)
+  }
+
+  /** Begins to count anew, with the requests in flight that the window may already contain, since it began at `from`. */
+  #count(window: Window, now: number, from: number): void {
+    window.sentBy = this.#sentSince(from - SAME_WINDOW_MS)
     window.countsUntil = now + window.lengthMs
+  }
+
+  /** How many of the requests in flight each caller has sent since then. */
+  #sentSince(since: number): Map<string, number> {
+    const sentBy = new Map<string, number>()
+    for (const { caller, at } of this.#flights) {
+      if (at >= since) sentBy.set(caller, (sentBy.get(caller) ?? 0) + 1)
+    }
+    return sentBy
   }
 }
 

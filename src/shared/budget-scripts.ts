@@ -6,14 +6,16 @@ import { script } from './redis-link.ts'
 const GRACE_MS = 250
 /** Replicas that were not seen for so long no longer count. */
 const SEEN_MS = 300_000
+/** After so long a caller asks again whether a first response has come. */
+const SOON_MS = 50
 const KEPT_MS = 7_200_000
 
 /**
  * Keys of one budget. `state`: as JSON the highest turn so far, whether a response came (`asked`), the limit of the window to
  * show, and by limit what each window has left, when it resets (0: unknown), its length, when its counts start anew, and how
- * many requests each caller sent. `flights`: reservations and their deadlines. `turns`: waiting replicas by their next turn;
- * `waiting`: until when each keeps it; `served`: the turn after each one's last. `seen`: when each replica was seen last.
- * All times are Redis's.
+ * many requests each caller sent. `flights`: reservations, whose names end with their caller, and their deadlines. `turns`:
+ * waiting replicas by their next turn; `waiting`: until when each keeps it; `served`: the turn after each one's last. `seen`:
+ * when each replica was seen last. All times are Redis's.
  */
 const KEYS = ['state', 'flights', 'turns', 'waiting', 'served', 'seen'] as const
 
@@ -22,28 +24,43 @@ const STATE = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local STATE, FLIGHTS, TURNS, WAITING, SERVED, SEEN = unpack(KEYS)
-local replica = ARGV[1]
+local replica, hold = ARGV[1], tonumber(ARGV[2])
 local state = cjson.decode(redis.call('GET', STATE) or '{"turn":0,"windows":{}}')
 local windows = state.windows
 
-local function window_of(left, resets, length)
-  return { left = left, resets = resets, length = length, counts = now + length, sent = {} }
+local function caller_of(id)
+  return string.match(id, '[^.]*$')
 end
 
-local function restart(w)
+-- How many of the requests in flight each caller has sent since then.
+local function sent_since(since)
+  local sent = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', FLIGHTS, since + hold, '+inf')) do
+    local caller = caller_of(id)
+    sent[caller] = (sent[caller] or 0) + 1
+  end
+  return sent
+end
+
+local function window_of(left, resets, length)
+  return { left = left, resets = resets, length = length, counts = now + length, sent = sent_since(0) }
+end
+
+-- Begins to count anew, with the requests in flight that the window may already contain, since it began then.
+local function restart(w, began)
   w.counts = now + w.length
-  w.sent = {}
+  w.sent = sent_since(began - ${SAME_WINDOW_MS})
 end
 
 for limit, w in pairs(windows) do
   if w.resets == 0 then
-    if w.length > 0 and now >= w.counts then restart(w) end
+    if w.length > 0 and now >= w.counts then restart(w, w.counts) end
   elseif now >= w.resets and limit == '0' then
     windows[limit] = nil
   elseif now >= w.resets then
     w.left = tonumber(limit)
+    restart(w, w.resets)
     w.resets = 0
-    restart(w)
   end
 end
 
@@ -61,7 +78,7 @@ end
 
 /**
  * Reserves for as many of the given requests as may go. ARGV: replica, ms until a reservation ends by itself, then for
- * each request: id, caller, share (empty for none).
+ * each request: id, which ends with the caller, and share (empty for none).
  * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown), ms to wait until the next attempt (0: none
  * is needed; -1: soon), then for each request 1 (go), 0 (wait), or minus the ms for which its caller's share is used up.
  */
@@ -108,12 +125,17 @@ local function kept_for_others()
   return kept
 end
 
+local function is_used_up(sent, caller, share, limit)
+  sent[caller] = sent[caller] or 0
+  local has_others = next(sent, (next(sent))) ~= nil
+  return share and has_others and sent[caller] >= math.max(1, math.floor(share * limit))
+end
+
 local function wait_for_share(caller, share)
-  local wait = 0
+  -- Before the first response a share may be any number of requests, so one at a time is sent.
+  local wait = not state.asked and is_used_up(sent_since(0), caller, share, 0) and ${SOON_MS} or 0
   for limit, w in pairs(windows) do
-    w.sent[caller] = w.sent[caller] or 0
-    local has_others = next(w.sent, (next(w.sent))) ~= nil
-    if share and has_others and limit ~= '0' and w.sent[caller] >= math.max(1, math.floor(share * limit)) then
+    if is_used_up(w.sent, caller, share, limit) and limit ~= '0' then
       wait = math.max(wait, (w.resets > 0 and w.resets or w.counts) - now)
     end
   end
@@ -121,19 +143,18 @@ local function wait_for_share(caller, share)
 end
 
 local results, granted, behind = {}, 0, false
-for i = 3, #ARGV, 3 do
-  local id, caller, share = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local held = caller ~= '' and wait_for_share(caller, share) or 0
+for i = 3, #ARGV, 2 do
+  local id, share = ARGV[i], tonumber(ARGV[i + 1])
+  local caller = caller_of(id)
+  local held = wait_for_share(caller, share)
   if held > 0 then
     results[#results + 1] = -held
   elseif free - granted >= 1 and not behind and kept_for_others() < free - granted then
     granted = granted + 1
     state.turn = math.max(state.turn, mine)
     mine = mine + 1
-    redis.call('ZADD', FLIGHTS, now + ARGV[2], replica .. '.' .. id)
-    if caller ~= '' then
-      for _, w in pairs(windows) do w.sent[caller] = w.sent[caller] + 1 end
-    end
+    redis.call('ZADD', FLIGHTS, now + hold, replica .. '.' .. id)
+    for _, w in pairs(windows) do w.sent[caller] = w.sent[caller] + 1 end
     results[#results + 1] = 1
   else
     behind = true
@@ -156,32 +177,35 @@ return finish(wait, unpack(results))
 )
 
 /**
- * Ends a reservation and learns from its response. ARGV: replica, the reservation's id (empty for none), limit and
- * remaining (empty for none), ms to the reset (empty for unknown), ms to wait after a 429 of the whole budget (empty for
- * none), 1 if the response's request counts in the other windows too.
+ * Ends a reservation and learns from its response. ARGV: replica, ms until a reservation ends by itself, the reservation's id
+ * (empty for none), limit and remaining (empty for none), ms to the reset (empty for unknown), ms to wait after a 429 of the
+ * whole budget (empty for none), 1 if the response's request counts in the other windows too.
  * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown).
  */
 export const SETTLE = script(
   KEYS,
   `${STATE}
-local id, limit, remaining = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local reset_in, asked_ms, counts = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
-if id ~= '' then redis.call('ZREM', FLIGHTS, replica .. '.' .. id) end
+local flight, limit, remaining = replica .. '.' .. ARGV[3], ARGV[4], tonumber(ARGV[5])
+local reset_in, asked_ms, counts = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 if counts then state.asked = true end
 
--- The same window, but its limit has been changed in the meantime. Of too many windows none is kept.
-local function make_room(resets)
-  local size = 0
+-- A window that ends earlier is shorter, as a rule: who has called in it has called in the new one too. One that ends at the
+-- same time is the same, but its limit has been changed in the meantime. Of too many windows none is kept.
+local function discover(resets)
+  local new, size = window_of(remaining, resets, reset_in or 0), 0
   for other, known in pairs(windows) do
     size = size + 1
-    if other ~= '0' and resets > 0 and known.resets > 0 and math.abs(known.resets - resets) <= ${SAME_WINDOW_MS} then
-      windows[other] = nil
+    local later = resets > 0 and known.resets > 0 and resets - known.resets or -1e9
+    if later >= -${SAME_WINDOW_MS} then
+      for caller, sent in pairs(known.sent) do new.sent[caller] = math.max(sent, new.sent[caller] or 0) end
     end
+    if other ~= '0' and math.abs(later) <= ${SAME_WINDOW_MS} then windows[other] = nil end
   end
   if size >= ${MOST_WINDOWS} then
     windows = {}
     state.windows = windows
   end
+  windows[limit] = new
 end
 
 local function learn()
@@ -194,15 +218,14 @@ local function learn()
   end
   local w = windows[limit]
   if not w then
-    make_room(resets)
-    windows[limit] = window_of(remaining, resets, reset_in or 0)
+    discover(resets)
     return
   end
   local begins = resets > 0 and (w.resets == 0 or resets > w.resets + ${SAME_WINDOW_MS})
   local past = resets > 0 and not begins and resets < w.resets - ${SAME_WINDOW_MS}
   if past or reset_in == 0 then return end
   if begins then
-    if w.resets > 0 then restart(w) end
+    if w.resets > 0 then restart(w, (redis.call('ZSCORE', FLIGHTS, flight) or now + hold) - hold) end
     w.resets = resets
     w.length = math.max(w.length, reset_in)
   end
@@ -219,6 +242,7 @@ if asked_ms then
   windows[used_up].left = 0
   windows[used_up].resets = math.max(windows[used_up].resets, now + asked_ms)
 end
+redis.call('ZREM', FLIGHTS, flight)
 return finish()
 `,
 )

@@ -142,10 +142,8 @@ export class SharedBudget extends Budget {
   /** Reserves for these requests; returns the ms to wait before Redis is asked again. */
   async #ask(wanted: readonly Waiter[]): Promise<number> {
     const { link, name, holdMs } = this.#options
-    const batch = wanted.map((waiter) => ({ waiter, id: String(++reservations) }))
-    const items = batch.flatMap(({ waiter: { request }, id }) => {
-      return [id, nameInRedis(request), request.share ?? '']
-    })
+    const batch = wanted.map((waiter) => ({ waiter, id: `${++reservations}.${nameInRedis(waiter.request)}` }))
+    const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.share ?? ''])
     const reply = await link.run<number[]>(RESERVE, name, [holdMs, ...items])
     const [waitMs = 0, ...results] = this.#remember(reply)
     for (const [nth, { waiter, id }] of batch.entries()) {
@@ -193,33 +191,33 @@ export class SharedBudget extends Budget {
     return { limit, remaining, resetInMs: resetsAt && Math.max(0, resetsAt - this.now()) }
   }
 
-  /** `id`: what Redis calls the reservation; empty if it was not asked. */
+  /** `id`: what Redis calls the reservation, with its caller; empty if it was not asked. */
   protected override reserved({ caller, endpoint }: BudgetRequest, id = ''): Reservation {
-    this.windows.take(caller)
+    const flight = this.windows.take(caller, this.now())
     return {
       answered: (status, head) => {
-        this.windows.release()
         // This machine's clock is not used, because it may be wrong.
         const redisNow = this.#redisAheadMs && performance.now() + this.#redisAheadMs
-        const { reading, usedUpMs } = this.learn(endpoint, status, head, redisNow)
+        const { reading, usedUpMs } = this.learn(endpoint, status, head, flight.at, redisNow)
+        this.windows.release(flight)
         const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
         const values = [known?.limit, known?.remaining, known?.resetInMs, usedUpMs]
         this.#settle([id, ...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
       },
       left: () => {
-        this.windows.release()
+        this.windows.release(flight)
         this.#settle([id, '', '', '', '', 0])
       },
     }
   }
 
   #settle(args: readonly (string | number)[]): void {
-    const { link, name } = this.#options
+    const { link, name, holdMs } = this.#options
     if (!link.isUp) {
       this.pump()
       return
     }
-    link.run<number[]>(SETTLE, name, args).then(
+    link.run<number[]>(SETTLE, name, [holdMs, ...args]).then(
       (reply) => {
         this.#remember(reply)
         // A returned place or a new window may release other requests.
@@ -264,6 +262,5 @@ function unreachable(): ProxyError {
  * Redis spends time on each name.
  */
 function nameInRedis({ caller, share }: BudgetRequest): string {
-  if (share === undefined) return caller === '' ? '' : 'others'
-  return hash('sha256', caller, 'base64url').slice(0, 16)
+  return share === undefined ? 'others' : hash('sha256', caller, 'base64url').slice(0, 16)
 }
