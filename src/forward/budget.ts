@@ -119,7 +119,7 @@ export class Budget {
     if (refusal !== undefined) return Promise.reject(rateLimited(refusal, waitMs))
     const onTimeout = () => rateLimited(TOO_LATE, this.waitFor(request))
     const reserved = this.line.join(request, signal, onTimeout)
-    this.wakeIn(waitMs)
+    this.wakeIn(Math.min(waitMs, this.windows.waitForSilence(this.now())))
     // Without a waiting request, no wake-up timer is needed.
     reserved.catch(() => this.line.size === 0 && this.stopWake())
     return reserved
@@ -226,6 +226,7 @@ export class Budget {
   #scheduleWake(now: number): void {
     this.stopWake()
     if (this.line.size === 0) return
+    this.wakeIn(this.windows.waitForSilence(now))
     const all = this.windows.waitForAny(now)
     if (!Number.isFinite(all)) return
     let soonest = Number.POSITIVE_INFINITY

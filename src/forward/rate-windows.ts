@@ -74,8 +74,9 @@ interface Window {
 
 /** Reset times are whole seconds, so responses of one window may differ by this much. */
 export const SAME_WINDOW_MS = 1_500
-/** Sent before the first response tells the limits. */
+/** Sent within a second before the first response tells the limits. */
 export const MOST_BEFORE_A_RESPONSE = 16
+export const FINDING_OUT_MS = 1_000
 export const MOST_WINDOWS = 8
 /** Random delay, so that proxies that share a budget do not all start at the same moment. */
 const JITTER_MS = 250
@@ -128,7 +129,7 @@ export class RateWindows {
   /** Milliseconds until any request may be sent: 0 for now, Infinity if that depends on responses in flight. */
   waitForAny(now: number): number {
     let until = 0
-    let dependsOnInFlight = !this.#hasLearned && this.inFlight >= MOST_BEFORE_A_RESPONSE
+    let dependsOnInFlight = this.#findingOut(now).length >= MOST_BEFORE_A_RESPONSE
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
       if (window.left - this.inFlight >= 1 && window.own >= 1) continue
@@ -144,16 +145,21 @@ export class RateWindows {
   /**
    * Milliseconds until a caller that is limited to `share` (0 to 1) of a window may send. The caller may use the
    * whole window while no other caller has sent a request in it or waits to send one. Before the first response that may
-   * be any number of requests, so one at a time is sent. Infinity if that depends on responses in flight.
+   * be any number of requests, so one a second is sent. Infinity if that depends on responses in flight.
    */
   waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
     let until = now
-    const isUsedUp = (sentBy: ReadonlyMap<string, number>, limit: number) => {
-      const sent = sentBy.get(caller)
-      const hasOthers = othersWait || sentBy.size > (sent === undefined ? 0 : 1)
+    const isUsedUp = (counts: ReadonlyMap<string, number>, limit: number) => {
+      const sent = counts.get(caller)
+      const hasOthers = othersWait || counts.size > (sent === undefined ? 0 : 1)
       return hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * limit))
     }
-    if (!this.#hasLearned && isUsedUp(this.#sentSince(0), 0)) return Number.POSITIVE_INFINITY
+    if (
+      this.#findingOut(now).some((flight) => flight.caller === caller) &&
+      isUsedUp(sentBy(this.#flights), 0)
+    ) {
+      return Number.POSITIVE_INFINITY
+    }
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
       if (window.limit !== 0 && isUsedUp(window.sentBy, window.limit)) {
@@ -161,6 +167,17 @@ export class RateWindows {
       }
     }
     return until - now
+  }
+
+  /** Milliseconds until a request that has no response holds back no more others; Infinity once there was a response. */
+  waitForSilence(now: number): number {
+    const [oldest] = this.#findingOut(now)
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.at + FINDING_OUT_MS - now
+  }
+
+  /** The requests that were sent within the last second, if there was no response yet. */
+  #findingOut(now: number): Flight[] {
+    return this.#hasLearned ? [] : this.#sentSince(now - FINDING_OUT_MS)
   }
 
   /**
@@ -240,7 +257,7 @@ export class RateWindows {
 
   #discover(limit: number, left: number, resetsAt: number | undefined, now: number): Window {
     const window = newWindow(limit, left, jittered(resetsAt))
-    window.sentBy = this.#sentSince(0)
+    window.sentBy = sentBy(this.#flights)
     for (const known of this.#windows.values()) {
       const laterMs = (resetsAt ?? Number.NaN) - (known.resetsAt ?? Number.NaN)
       // A window that ends earlier is shorter, as a rule: who has called in it has called in this one too.
@@ -284,18 +301,21 @@ export class RateWindows {
 
   /** Begins to count anew, with the requests in flight that the window may already contain, since it began at `from`. */
   #count(window: Window, now: number, from: number): void {
-    window.sentBy = this.#sentSince(from - SAME_WINDOW_MS)
+    window.sentBy = sentBy(this.#sentSince(from - SAME_WINDOW_MS))
     window.countsUntil = now + window.lengthMs
   }
 
-  /** How many of the requests in flight each caller has sent since then. */
-  #sentSince(since: number): Map<string, number> {
-    const sentBy = new Map<string, number>()
-    for (const { caller, at } of this.#flights) {
-      if (at >= since) sentBy.set(caller, (sentBy.get(caller) ?? 0) + 1)
-    }
-    return sentBy
+  /** The requests in flight that were sent after that. */
+  #sentSince(since: number): Flight[] {
+    return [...this.#flights].filter(({ at }) => at > since)
   }
+}
+
+/** How many of these requests each caller has sent. */
+function sentBy(flights: Iterable<Flight>): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { caller } of flights) counts.set(caller, (counts.get(caller) ?? 0) + 1)
+  return counts
 }
 
 function newWindow(limit: number, left: number, resetsAt: number | undefined): Window {

@@ -1,5 +1,10 @@
 // The Lua scripts of the shared budget: one reserves, one settles. Redis runs each as one step.
-import { MOST_BEFORE_A_RESPONSE, MOST_WINDOWS, SAME_WINDOW_MS } from '../forward/rate-windows.ts'
+import {
+  FINDING_OUT_MS,
+  MOST_BEFORE_A_RESPONSE,
+  MOST_WINDOWS,
+  SAME_WINDOW_MS,
+} from '../forward/rate-windows.ts'
 import { script } from './redis-link.ts'
 
 /** A replica that waits keeps its turn for so long after it was told to ask again. */
@@ -32,10 +37,10 @@ local function caller_of(id)
   return string.match(id, '[^.]*$')
 end
 
--- How many of the requests in flight each caller has sent since then.
+-- How many of the requests in flight each caller has sent after that.
 local function sent_since(since)
   local sent = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', FLIGHTS, since + hold, '+inf')) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', FLIGHTS, '(' .. since + hold, '+inf')) do
     local caller = caller_of(id)
     sent[caller] = (sent[caller] or 0) + 1
   end
@@ -94,9 +99,13 @@ end
 -- How many may go, and until when none may.
 local flights = redis.call('ZCARD', FLIGHTS)
 local free, till = 1e9, 0
+local finding_out, in_flight = {}, {}
 if not state.asked then
   local part = math.ceil(${MOST_BEFORE_A_RESPONSE} / math.max(1, redis.call('ZCARD', SEEN)))
-  free = math.max(0, math.min(part, ${MOST_BEFORE_A_RESPONSE} - flights))
+  finding_out, in_flight = sent_since(now - ${FINDING_OUT_MS}), sent_since(0)
+  free = ${MOST_BEFORE_A_RESPONSE}
+  for _, sent in pairs(finding_out) do free = free - sent end
+  free = math.max(0, math.min(part, free))
 end
 for _, w in pairs(windows) do
   local rest = w.left - flights
@@ -132,8 +141,8 @@ local function is_used_up(sent, caller, share, limit)
 end
 
 local function wait_for_share(caller, share)
-  -- Before the first response a share may be any number of requests, so one at a time is sent.
-  local wait = not state.asked and is_used_up(sent_since(0), caller, share, 0) and ${SOON_MS} or 0
+  -- Before the first response a share may be any number of requests, so one a second is sent.
+  local wait = finding_out[caller] and is_used_up(in_flight, caller, share, 0) and ${SOON_MS} or 0
   for limit, w in pairs(windows) do
     if is_used_up(w.sent, caller, share, limit) and limit ~= '0' then
       wait = math.max(wait, (w.resets > 0 and w.resets or w.counts) - now)
@@ -154,6 +163,10 @@ for i = 3, #ARGV, 2 do
     state.turn = math.max(state.turn, mine)
     mine = mine + 1
     redis.call('ZADD', FLIGHTS, now + hold, replica .. '.' .. id)
+    if not state.asked then
+      finding_out[caller] = 1
+      in_flight[caller] = in_flight[caller] or 1
+    end
     for _, w in pairs(windows) do w.sent[caller] = w.sent[caller] + 1 end
     results[#results + 1] = 1
   else
