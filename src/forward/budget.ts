@@ -147,7 +147,8 @@ export class Budget {
     const usedUpMs = Math.min(askedMs, LONGEST_HOLD_MS)
     const until = jittered(now + usedUpMs)
     const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
-    if (remaining !== undefined && remaining > 0) {
+    const known = remaining === undefined ? this.readings() : [{ remaining }]
+    if (known.length > 0 && known.every((window) => window.remaining > 0)) {
       this.endpoints.hold(endpoint, until)
       return { reading }
     }

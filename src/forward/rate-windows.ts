@@ -238,9 +238,8 @@ export class RateWindows {
 
   /** All windows, for a proxy that adopts them. */
   readings(now: number): RateReading[] {
-    return [...this.#windows.values()].map((window) => {
-      this.#renew(window, now)
-      const { limit, left, resetsAt } = window
+    for (const window of this.#windows.values()) this.#renew(window, now)
+    return [...this.#windows.values()].map(({ limit, left, resetsAt }) => {
       return { limit, remaining: left, resetInMs: resetsAt === undefined ? undefined : resetsAt - now }
     })
   }

@@ -191,6 +191,12 @@ export class SharedBudget extends Budget {
     return { limit, remaining, resetInMs: resetsAt && Math.max(0, resetsAt - this.now()) }
   }
 
+  /** Redis may know more than this replica, from the responses to others. */
+  override readings(): RateReading[] {
+    const newest = this.#options.link.isUp ? this.#newest() : undefined
+    return newest === undefined ? super.readings() : [...super.readings(), newest]
+  }
+
   /** `id`: what Redis calls the reservation, with its caller; empty if it was not asked. */
   protected override reserved({ caller, endpoint }: BudgetRequest, id = ''): Reservation {
     const flight = this.windows.take(caller, this.now())
@@ -242,7 +248,7 @@ export class SharedBudget extends Budget {
 
   /** Redis is back, but may be empty or know less than this replica. */
   #tellRedis(): void {
-    for (const { limit, remaining, resetInMs } of this.readings()) {
+    for (const { limit, remaining, resetInMs } of super.readings()) {
       if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
       this.#settle(['', limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
     }

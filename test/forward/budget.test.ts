@@ -189,6 +189,15 @@ t.test('After a 429 without X-Rate-Limit-* nothing is known but its end', async 
   t.equal(it.budget.state().limit, undefined)
 })
 
+t.test('A 429 without X-Rate-Limit-* whose wait is over is nothing known', async (t) => {
+  const it = bench(t)
+  it.burst(2)
+  it.answer({ status: 429, retryAfter: '1' })
+  await it.time.pass(2_000)
+  it.answer({ status: 429, retryAfter: '7' })
+  t.equal(it.burst(1, 'GET /y'), 0)
+})
+
 t.test('A 429 that does not say how long holds no request back', async (t) => {
   const it = learned(t, { status: 429 })
   t.equal(it.burst(50), 50)

@@ -144,6 +144,21 @@ t.test('Replicas', async (t) => {
     t.match(one?.budget.state(), { remaining: 3 })
   })
 
+  t.test('know what others learned when a 429 does not say what is left', async (t) => {
+    const it = await replicas(t, redis, 2)
+    const [one, two] = it.all
+    one?.ask()
+    await it.time.settle()
+    one?.answer({ limit: 25, remaining: 20, resetIn: 60 })
+    two?.ask()
+    await it.time.settle()
+    two?.answer({ status: 429, retryAfter: '30' })
+    await it.time.settle()
+    const [held, other] = [two?.ask(), two?.ask('a', 'GET /y')]
+    await it.time.settle()
+    t.strictSame([held?.settled, other?.settled], [false, true])
+  })
+
   t.test('give back what was reserved for a caller that had left', async (t) => {
     const it = await replicas(t, redis, 1)
     await it.learn({ limit: 25, remaining: 1, resetIn: 9 })
