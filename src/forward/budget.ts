@@ -7,6 +7,8 @@ import {
   type RateReading,
   RateWindows,
   readingOf,
+  resetInMs,
+  serverNowMs,
   wholeNumber,
 } from './rate-windows.ts'
 import { askedWaitMs } from './retry-policy.ts'
@@ -142,17 +144,22 @@ export class Budget {
     const reading = readingOf(head, wallNow)
     if (reading === undefined) this.windows.learnNothing()
     else this.windows.learn(reading, now, sentAt ?? now)
-    const askedMs = status === 429 ? askedWaitMs(status, head, wallNow) : undefined
+    const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
+    const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
+    let askedMs = status === 429 ? askedWaitMs(status, head, wallNow) : undefined
+    // Nothing is left of a window that is not named.
+    if (limit === undefined && remaining === 0) {
+      askedMs = Math.max(askedMs ?? 0, resetInMs(head, serverNowMs(head, wallNow)) ?? 0) || undefined
+    }
     if (askedMs === undefined || this.settings.whenExhausted === 'pass') return { reading }
     const usedUpMs = Math.min(askedMs, LONGEST_HOLD_MS)
     const until = jittered(now + usedUpMs)
-    const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
     const known = remaining === undefined ? this.readings() : [{ remaining }]
     if (known.length > 0 && known.every((window) => window.remaining > 0)) {
       this.endpoints.hold(endpoint, until)
       return { reading }
     }
-    this.windows.exhaust(wholeNumber(headerValue(head, 'x-rate-limit-limit')) ?? 0, until)
+    this.windows.exhaust(limit ?? 0, until)
     return { reading, usedUpMs }
   }
 
