@@ -126,7 +126,10 @@ export class SharedBudget extends Budget {
         const now = this.now()
         const wanted = this.line.next(BATCH, (request) => this.waitFor(request, now) === 0)
         if (wanted.length > 0) pauseMs = await this.#ask(wanted)
-        else pauseMs = Math.min(...[...this.line].map(({ request }) => this.waitFor(request, now)))
+        else {
+          pauseMs = Number.POSITIVE_INFINITY
+          for (const { request } of this.line) pauseMs = Math.min(pauseMs, this.waitFor(request, now))
+        }
       }
     } catch {
       // The link has already counted and reported it.
