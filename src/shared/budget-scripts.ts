@@ -11,16 +11,14 @@ import { script } from './redis-link.ts'
 const GRACE_MS = 250
 /** Replicas that were not seen for so long no longer count. */
 const SEEN_MS = 300_000
-/** After so long a caller asks again whether a first response has come. */
-const SOON_MS = 50
 const KEPT_MS = 7_200_000
 
 /**
- * Keys of one budget. `state`: as JSON the highest turn so far, whether a response came (`asked`), the limit of the window to
- * show, and by limit what each window has left, when it resets (0: unknown), its length, when its counts start anew, and how
- * many requests each caller sent. `flights`: reservations, whose names end with their caller, and their deadlines. `turns`:
- * waiting replicas by their next turn; `waiting`: until when each keeps it; `served`: the turn after each one's last. `seen`:
- * when each replica was seen last. All times are Redis's.
+ * Keys of one budget. `state`: as JSON the highest turn so far, whether a response came (`asked`), until when callers count as
+ * waiting (`waits`), the limit of the window to show, and by limit what each window has left, when it resets (0: unknown), its
+ * length, when its counts start anew, and how many requests each caller sent. `flights`: reservations, whose names end with
+ * their caller, and their deadlines. `turns`: waiting replicas by their next turn; `waiting`: until when each keeps it;
+ * `served`: the turn after each one's last. `seen`: when each replica was seen last. All times are Redis's.
  */
 const KEYS = ['state', 'flights', 'turns', 'waiting', 'served', 'seen'] as const
 
@@ -134,31 +132,45 @@ local function kept_for_others()
   return kept
 end
 
-local function is_used_up(sent, caller, share, limit)
-  sent[caller] = sent[caller] or 0
-  local has_others = next(sent, (next(sent))) ~= nil
-  return share and has_others and sent[caller] >= math.max(1, math.floor(share * limit))
+local pause = till > now and till - now or -1
+local waits = state.waits or {}
+state.waits = waits
+for caller, ends in pairs(waits) do
+  if ends <= now then waits[caller] = nil end
 end
 
-local function wait_for_share(caller, share)
+local function has_others(counts, caller)
+  for other in pairs(counts) do
+    if other ~= caller then return true end
+  end
+  return false
+end
+
+-- Whether a caller may use more than its share, and if not, for how long; 0 if that depends on what others do.
+local function judge_share(caller, share)
+  if not share then return true, 0 end
+  local others_wait = has_others(waits, caller)
   -- Before the first response a share may be any number of requests, so one a second is sent.
-  local wait = finding_out[caller] and is_used_up(in_flight, caller, share, 0) and ${SOON_MS} or 0
+  local may = not (finding_out[caller] and (others_wait or has_others(in_flight, caller)))
+  local wait = 0
   for limit, w in pairs(windows) do
-    if is_used_up(w.sent, caller, share, limit) and limit ~= '0' then
-      wait = math.max(wait, (w.resets > 0 and w.resets or w.counts) - now)
+    if limit ~= '0' and (w.sent[caller] or 0) >= math.max(1, math.floor(share * limit)) then
+      if has_others(w.sent, caller) then wait = math.max(wait, (w.resets > 0 and w.resets or w.counts) - now) end
+      may = may and not others_wait
     end
   end
-  return wait
+  return may, wait
 end
 
-local results, granted, behind = {}, 0, false
+local results, granted, behind, short = {}, 0, false, false
 for i = 3, #ARGV, 2 do
   local id, share = ARGV[i], tonumber(ARGV[i + 1])
   local caller = caller_of(id)
-  local held = wait_for_share(caller, share)
+  local may, held = judge_share(caller, share)
   if held > 0 then
+    waits[caller] = now + held + ${GRACE_MS}
     results[#results + 1] = -held
-  elseif free - granted >= 1 and not behind and kept_for_others() < free - granted then
+  elseif may and free - granted >= 1 and not behind and kept_for_others() < free - granted then
     granted = granted + 1
     state.turn = math.max(state.turn, mine)
     mine = mine + 1
@@ -167,25 +179,24 @@ for i = 3, #ARGV, 2 do
       finding_out[caller] = 1
       in_flight[caller] = in_flight[caller] or 1
     end
-    for _, w in pairs(windows) do w.sent[caller] = w.sent[caller] + 1 end
+    for _, w in pairs(windows) do w.sent[caller] = (w.sent[caller] or 0) + 1 end
     results[#results + 1] = 1
   else
-    behind = true
+    behind, short = behind or may, true
+    waits[caller] = now + math.max(pause, 0) + ${GRACE_MS}
     results[#results + 1] = 0
   end
 end
 
-local wait = 0
 if behind then
-  wait = till > now and till - now or -1
   redis.call('ZADD', TURNS, mine, replica)
-  redis.call('ZADD', WAITING, now + math.max(wait, 0) + ${GRACE_MS}, replica)
+  redis.call('ZADD', WAITING, now + math.max(pause, 0) + ${GRACE_MS}, replica)
 else
   redis.call('ZREM', TURNS, replica)
   redis.call('ZREM', WAITING, replica)
 end
 if granted > 0 then redis.call('HSET', SERVED, replica, mine) end
-return finish(wait, unpack(results))
+return finish(short and pause or 0, unpack(results))
 `,
 )
 

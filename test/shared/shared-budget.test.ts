@@ -126,6 +126,32 @@ t.test('Replicas', async (t) => {
     t.match(Object.entries(small), [[/^(?!small)[\w-]{16}$/, 5]], 'Redis does not learn their names')
   })
 
+  t.test('count those that wait at another replica as other callers', async (t) => {
+    const it = await replicas(t, redis, 2)
+    await it.learn({ limit: 24, remaining: 0, resetIn: 5 })
+    const [one, two] = it.all
+    const small = Array.from({ length: 30 }, () => {
+      return one?.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.25 })
+    })
+    const other = two?.ask('other', 'GET /x', 60_000, { caller: 'other' })
+    await it.time.pass(7_000)
+    t.strictSame(it.entered(), [6, 1], 'a quarter of 24')
+    // Until now they have waited for a caller that is there no more.
+    const again = await replicas(t, redis, 2)
+    await again.learn({ limit: 24, remaining: 0, resetIn: 5 })
+    const [left, gone] = again.all
+    const fate = gone?.ask('other', 'GET /x', 60_000, { caller: 'other' })
+    for (let nth = 0; nth < 30; nth++) {
+      left?.ask('small', 'GET /x', 60_000, { caller: 'small', share: 0.25 })
+    }
+    await again.time.settle()
+    fate?.abort()
+    await again.time.pass(7_000)
+    t.strictSame(again.entered(), [24, 0], 'it is lent what nobody waits for')
+    t.ok(other?.settled)
+    t.equal(small.filter((each) => each?.settled).length, 6)
+  })
+
   t.test('believe the clock of Redis, not their own', async (t) => {
     const it = await replicas(t, redis, 1)
     await it.learn({ limit: 25, remaining: 24, resetIn: 9 })
