@@ -78,6 +78,7 @@ export const SAME_WINDOW_MS = 1_500
 export const MOST_BEFORE_A_RESPONSE = 16
 export const FINDING_OUT_MS = 1_000
 export const MOST_WINDOWS = 8
+export const SHORTEST_WINDOW_MS = 10_000
 /** Random delay, so that proxies that share a budget do not all start at the same moment. */
 const JITTER_MS = 250
 
@@ -259,8 +260,8 @@ export class RateWindows {
     window.sentBy = sentBy(this.#flights)
     for (const known of this.#windows.values()) {
       const laterMs = (resetsAt ?? Number.NaN) - (known.resetsAt ?? Number.NaN)
-      // A window that ends earlier is shorter, as a rule: who has called in it has called in this one too.
-      if (laterMs >= -SAME_WINDOW_MS) {
+      // Who has called in a window that ends earlier, or just now, has called in this one too, as a rule.
+      if (laterMs >= -SAME_WINDOW_MS || known.countsUntil - known.lengthMs > now - SHORTEST_WINDOW_MS) {
         for (const [caller, sent] of known.sentBy) {
           window.sentBy.set(caller, Math.max(sent, window.sentBy.get(caller) ?? 0))
         }
@@ -269,6 +270,7 @@ export class RateWindows {
       if (known.limit !== 0 && Math.abs(laterMs) <= SAME_WINDOW_MS) this.#windows.delete(known.limit)
     }
     window.lengthMs = resetsAt === undefined ? 0 : resetsAt - now
+    window.countsUntil = now + window.lengthMs
     window.own = this.#part(left)
     this.#add(window)
     return window

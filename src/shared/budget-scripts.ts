@@ -4,6 +4,7 @@ import {
   MOST_BEFORE_A_RESPONSE,
   MOST_WINDOWS,
   SAME_WINDOW_MS,
+  SHORTEST_WINDOW_MS,
 } from '../forward/rate-windows.ts'
 import { script } from './redis-link.ts'
 
@@ -213,14 +214,14 @@ local flight, limit, remaining = replica .. '.' .. ARGV[3], ARGV[4], tonumber(AR
 local reset_in, asked_ms, counts = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 if counts then state.asked = true end
 
--- A window that ends earlier is shorter, as a rule: who has called in it has called in the new one too. One that ends at the
--- same time is the same, but its limit has been changed in the meantime. Of too many windows none is kept.
+-- Who has called in a window that ends earlier, or just now, has called in the new one too, as a rule. One that ends at the same
+-- time is the same, but its limit has been changed in the meantime. Of too many windows none is kept.
 local function discover(resets)
   local new, size = window_of(remaining, resets, reset_in or 0), 0
   for other, known in pairs(windows) do
     size = size + 1
     local later = resets > 0 and known.resets > 0 and resets - known.resets or -1e9
-    if later >= -${SAME_WINDOW_MS} then
+    if later >= -${SAME_WINDOW_MS} or known.counts - known.length > now - ${SHORTEST_WINDOW_MS} then
       for caller, sent in pairs(known.sent) do new.sent[caller] = math.max(sent, new.sent[caller] or 0) end
     end
     if other ~= '0' and math.abs(later) <= ${SAME_WINDOW_MS} then windows[other] = nil end
