@@ -147,7 +147,7 @@ t.test('Replicas', async (t) => {
     await again.time.settle()
     fate?.abort()
     await again.time.pass(7_000)
-    t.strictSame(again.entered(), [24, 0], 'it is lent what nobody waits for')
+    t.strictSame(again.entered(), [24, 0], 'it is lent what no other caller waits for')
     t.ok(other?.settled)
     t.equal(small.filter((each) => each?.settled).length, 6)
   })
