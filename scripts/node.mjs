@@ -1,6 +1,6 @@
 // Runs a command with a Node.js that is new enough and with the packages installed. Needs only npm and Node 14 or later.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { isatty } from 'node:tty'
@@ -33,9 +33,13 @@ function npm(args, cwd, path) {
   }
 }
 
-/** True where the lockfile is newer than what npm installed; npm writes node_modules/.package-lock.json last. */
+/**
+ * True where the lockfile is newer than what npm installed; npm writes node_modules/.package-lock.json last. A link leads to
+ * the packages of another checkout, which npm would remove.
+ */
 function stale(folder) {
   const installed = join(folder, 'node_modules', '.package-lock.json')
+  if (lstatSync(dirname(installed), { throwIfNoEntry: false })?.isSymbolicLink()) return false
   return (
     !existsSync(installed) ||
     statSync(installed).mtimeMs < statSync(join(folder, 'package-lock.json')).mtimeMs

@@ -64,6 +64,8 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
   const request = budgetRequest(call, deadline)
   for (;;) {
     progress.attempts++
+    // A request that waits for a token holds no place in the budget.
+    if (tokens.current() === undefined) await waitForToken(call)
     const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
     let attempt: Attempt | undefined
     let token: LiveToken

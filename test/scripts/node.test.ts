@@ -1,6 +1,7 @@
 // Covers scripts/node.mjs: what it runs gets each signal once, also where npm passes none on.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { cleanEnv, startPlace } from '../fixtures/cli.ts'
@@ -64,4 +65,17 @@ t.test('the exit status of the command is passed on', async (t) => {
   }
   const child = spawn(process.execPath, ['scripts/node.mjs', 'no-such-program'], { cwd: ROOT })
   t.strictSame(await once(child, 'exit'), [127, null])
+})
+
+t.test('packages that are linked to another checkout are never replaced', async (t) => {
+  const folder = t.testdir({
+    'package.json': readFileSync(join(ROOT, 'package.json'), 'utf8'),
+    'package-lock.json': '{}',
+    scripts: { 'node.mjs': readFileSync(join(ROOT, 'scripts/node.mjs'), 'utf8') },
+    elsewhere: { kept: '' },
+    node_modules: t.fixture('symlink', 'elsewhere'),
+  })
+  const child = spawn(process.execPath, ['scripts/node.mjs', 'node', '-e', ''], { cwd: folder })
+  t.strictSame(await once(child, 'exit'), [0, null])
+  t.strictSame(readdirSync(join(folder, 'elsewhere')), ['kept'])
 })
