@@ -84,6 +84,8 @@ export class TokenSource {
   #attempting = false
   #tried = false
   #isClosed = false
+  /** Has another secret of the same client, since a reload. */
+  #successor: TokenSource | undefined
   #lastUsedAt = 0
   #failures = 0
   #refusals = 0
@@ -102,6 +104,7 @@ export class TokenSource {
 
   /** The live token, or undefined if the caller has to wait for one. Starts a renewal that is due, but never waits. */
   current(): LiveToken | undefined {
+    if (this.#successor !== undefined) return this.#successor.current()
     const now = performance.now()
     this.#lastUsedAt = now
     const token = this.#live(now)
@@ -111,6 +114,7 @@ export class TokenSource {
 
   /** True while this token may be sent. */
   lives(token: LiveToken): boolean {
+    if (this.#successor !== undefined) return this.#successor.lives(token)
     return token !== this.#dropped && !hasEnded(token, performance.now())
   }
 
@@ -132,6 +136,7 @@ export class TokenSource {
 
   /** Waits up to 15 s for a live token; throws `credentials_rejected` or `token_unavailable`. */
   get(signal?: AbortSignal): Promise<LiveToken> {
+    if (this.#successor !== undefined) return this.#successor.get(signal)
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
     if (this.#isClosed) return Promise.reject(this.#unavailable())
@@ -167,6 +172,7 @@ export class TokenSource {
    * fetched, because a 401 caused a renewal less than a minute ago or a failure is being waited out; the token then stays.
    */
   replacement(refused: LiveToken, signal?: AbortSignal): Promise<LiveToken> | undefined {
+    if (this.#successor !== undefined) return this.#successor.replacement(refused, signal)
     const now = performance.now()
     const live = this.#live(now)
     // By value: a login server may issue the same token again.
@@ -202,9 +208,10 @@ export class TokenSource {
     return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
   }
 
-  /** Stops renewals and ends a token request that is under way. Waiting callers get the token of `successor` instead. */
+  /** Stops renewals and ends a token request that is under way. Calls under way use `successor` instead. */
   close(successor?: TokenSource): void {
     this.#isClosed = true
+    this.#successor = successor
     clearTimeout(this.#timer)
     this.#cache.delete(this.account.key)
     for (const waiter of this.#waiters) {
@@ -276,7 +283,7 @@ export class TokenSource {
     const { name, environment } = this.account
     const failure = this.#lastFailure?.failure
     const late = `No answer within ${FIRST_TOKEN_WAIT_MS / 1000} s.`
-    const ended = 'The wait ended, because the configuration has changed or the proxy stops.'
+    const ended = 'The wait ended, because the configuration changed, or the proxy is stopping.'
     const reason = failure ? `${failure.message}.` : this.#isClosed ? ended : late
     const detail = `Service account ${name} (${environment.name}): ${reason}`
     if (failure?.final) return new ProxyError('credentials_rejected', detail, { cause: failure })

@@ -1,7 +1,6 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
-import { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { Excerpt } from '../observe/recorded-body.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
@@ -251,7 +250,6 @@ export async function forward(
   upstream.inFlight++
   try {
     const received = await send(call)
-    refuseLoop(received)
     const { environment } = upstream
     const replace = (value: string) => rewriteFileUrl(value, environment, context.base)
     const bodyOptions = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
@@ -262,14 +260,6 @@ export async function forward(
     call.body?.destroy()
     upstream.inFlight--
   }
-}
-
-/** A response of this proxy that came back as if it were Procore's: its headers are never passed on. */
-function refuseLoop(received: UpstreamResponse): void {
-  if (received.status !== 508 || received.head['procore-proxy-error'] !== 'loop_detected') return
-  const error = new ProxyError('loop_detected', 'The address of the API leads back to this proxy.')
-  received.abort(error)
-  throw error
 }
 
 interface Failed {

@@ -1,6 +1,7 @@
 // Sends a call to Procore: takes a budget place, a token and a connection, judges the response, and sends again if
 // that helps.
 import type { LiveToken } from '../auth/token-source.ts'
+import { ProxyError } from '../errors.ts'
 import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
 import { Attempt } from './attempt.ts'
@@ -198,9 +199,19 @@ function sendsAgain(
     case 429:
     case 503:
       return waitAsAsked(call, progress, response)
+    case 508:
+      refuseLoop(response)
+      return false
     default:
       return false
   }
+}
+
+/** Throws if the response is this proxy's own, whose headers are never passed on as if they were Procore's. */
+function refuseLoop(response: Attempt): void {
+  if (response.head['procore-proxy-error'] !== 'loop_detected') return
+  response.discard()
+  throw new ProxyError('loop_detected', 'The address of the API leads back to this proxy.')
 }
 
 /** After a 401: gets another token, once per call. False if there is none; the 401 is then passed to the caller. */

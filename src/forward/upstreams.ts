@@ -255,15 +255,20 @@ export class Upstreams {
     dispose: (entry) => void entry.pool.close(),
   })
 
-  /** Takes over the connections of unchanged companies from `previous`. */
-  constructor(config: Config, deps: UpstreamsDeps, previous?: Upstreams) {
+  constructor(config: Config, deps: UpstreamsDeps) {
     this.#config = config
     this.#deps = deps
     this.#connect = connector(config.network, config.upstream.connectTimeoutMs)
-    for (const company of config.companies) {
-      const kept =
-        previous === undefined ? undefined : previous.#take(company.id, this.#keyOf(company, company.id))
-      this.#byId.set(company.id, kept ?? this.#open(company, company.id))
+    for (const company of config.companies) this.#byId.set(company.id, this.#open(company, company.id))
+  }
+
+  /** Takes over the connections of unchanged companies. */
+  adopt(previous: Upstreams): void {
+    for (const [id, { key }] of this.#byId) {
+      const kept = previous.#byId.get(id)
+      if (kept?.key !== key) continue
+      previous.#byId.delete(id)
+      this.#byId.set(id, kept)
     }
   }
 
@@ -318,13 +323,6 @@ export class Upstreams {
       waitingForConnection: sum((each) => each.pool.waiting),
       budget: { limit: budget?.limit, remaining: budget?.remaining, resetInMs: budget?.resetInMs },
     }
-  }
-
-  #take(id: string, key: string): Entry | undefined {
-    const entry = this.#byId.get(id)
-    if (entry?.key !== key) return undefined
-    this.#byId.delete(id)
-    return entry
   }
 
   #keyOf(target: Target, id: string): string {

@@ -58,12 +58,12 @@ export function hasKeyHeader(rawHeaders: RawHeaders): boolean {
 /**
  * The caller by its key, which comes in `Procore-Proxy-Key`, as `Authorization: Bearer KEY`, or as the password of
  * `Authorization: Basic` (RFC 7617). A key beside a made-up bearer counts. Throws `key_required` if there is no key, if
- * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong. `keysInBody` are known to be keys.
+ * keys of two callers are sent, and (as a {@link WrongKeyError}) if a key is wrong. `keysOfLogin` are known to be keys.
  */
 export function identifyCaller(
   settings: KeySettings,
   rawHeaders: RawHeaders,
-  keysInBody: readonly string[] = [],
+  keysOfLogin: readonly string[] = [],
 ): Identity {
   if (!asksForKeys(settings)) return ANYONE
   const own = headerValues(rawHeaders, 'procore-proxy-key')
@@ -75,7 +75,7 @@ export function identifyCaller(
   const byOwn = key === undefined ? [] : identitiesOf(settings, [key])
   if (key !== undefined && byOwn.length === 0)
     throw wrongKey('The key in Procore-Proxy-Key is not configured.')
-  const all = [...byOwn, ...identitiesOf(settings, [...inAuthorization, ...keysInBody])]
+  const all = [...byOwn, ...identitiesOf(settings, [...inAuthorization, ...keysOfLogin])]
   const [first] = all
   if (first === undefined) {
     if (inAuthorization.length === 0) throw keyRequired('The request has no key.')
@@ -88,8 +88,8 @@ export function identifyCaller(
 }
 
 /** The identity whose key this secret is, such as the `client_secret` of a login; undefined if it is no key. */
-export function identifyKey(settings: KeySettings, secrets: readonly string[]): Identity | undefined {
-  return identitiesOf(settings, secrets)[0]
+export function identifyKey(settings: KeySettings, secret: string): Identity | undefined {
+  return identitiesOf(settings, [secret])[0]
 }
 
 // Invariant: every key is compared with everything that was sent, so that timing does not reveal which one matched.
@@ -233,7 +233,9 @@ function decideProjects(
     return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
   if (named.isConfined || byCaller.byRule) return byCaller
   if (!isFile && needsNoProject(request)) return byCaller
-  return denied('This caller may use some projects only, and the request names none or an empty one.')
+  return denied(
+    'This caller may use some projects only, and the request names none, or one with an empty id.',
+  )
 }
 
 function needsNoProject({ method, path }: JudgedRequest): boolean {

@@ -8,7 +8,7 @@ export interface Viewer {
   readonly companies: ReadonlySet<string> | undefined
   /** The name of the caller that it is; undefined if it has none. */
   readonly caller: string | undefined
-  /** Why it sees its own requests only: others may have asked for what projects or rules keep it from. */
+  /** What limits it to its own requests; those of others may show what it may not call. */
   readonly limitedBy?: 'projects' | 'rules' | undefined
 }
 

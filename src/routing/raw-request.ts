@@ -81,8 +81,8 @@ export const COMPANY_ID = parameterNamed('company_id')
 export const METHOD_OVERRIDE = parameterNamed('_method')
 
 /**
- * Every value of the parameter, decoded, including empty ones, because of equal keys a server may read the last one
- * only; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws `request_invalid` if such a key or its value can't
+ * Every value of the parameter, decoded, including empty ones, because a server may read only the last of equal
+ * keys; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws `request_invalid` if such a key or its value can't
  * be decoded.
  */
 export function queryValues(query: string, { name, hint, key }: Parameter): readonly string[] {

@@ -142,11 +142,16 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   registerPlaceholderLogin(app, {
     asksForKeys: () => asksForKeys(runtime.config),
     findKey: async (secrets, request) => {
-      const keys = secrets.filter((secret) => identifyKey(runtime.config, [secret]) !== undefined)
+      const keys = secrets.filter((secret) => identifyKey(runtime.config, secret) !== undefined)
       if (keys.length === 0 && secrets.length > 0) await sleep(throttled(shared, request))
       // The company, and the keys of other callers, could not be judged before.
       if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
       return keys[0]
+    },
+    refused: async (request, error) => {
+      const { exchange } = requestContext(request)
+      Object.assign(exchange, { cause: error.code, error })
+      await shared.audits.recordRefusal(exchange, error.status).catch(() => {})
     },
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer
@@ -189,6 +194,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
     const end = once(() => {
       drain.left()
       const { headersSent, statusCode } = reply.raw
+      if (!headersSent) exchange.bytesOut = 0
       observation.ended(exchange, headersSent ? statusCode : null)
     })
     const context: RequestContext = {
@@ -209,9 +215,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
     let judgement: Judgement
     try {
       judgement = judge(judgeInput(deps, request), context)
-      if (judgement.kind === 'list' || (judgement.kind === 'own' && !isHealth(judgement.url))) {
-        connection.current?.onClose.push(shared.ownPlaces.enter())
-      }
+      if (takesPlace(judgement, connection)) connection.current?.onClose.push(shared.ownPlaces.enter())
     } catch (error) {
       const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
       if (delayMs === 0) done(error as Error)
@@ -223,14 +227,20 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
   }
 }
 
+/** Whether a request counts against the bound on lists and own pages. Callers that have shown no key yet must not fill it. */
+function takesPlace(judgement: Judgement, { listener }: CallerConnection): boolean {
+  if (judgement.kind !== 'own') return judgement.kind === 'list'
+  return !listener.isForMetrics && !isHealth(judgement.url) && !judgement.url.startsWith('/oauth/')
+}
+
 function judgeInput(
   { runtime, shared }: AppDeps,
   request: FastifyRequest,
-  keysInBody?: readonly string[],
+  keysOfLogin?: readonly string[],
 ): JudgeInput {
   const { exchange, connection } = requestContext(request)
   const { isDraining } = shared.drain
-  return { runtime, request: request.raw, listener: connection.listener, exchange, isDraining, keysInBody }
+  return { runtime, request: request.raw, listener: connection.listener, exchange, isDraining, keysOfLogin }
 }
 
 /** Counts a wrong key from this address and returns the delay of its refusal in milliseconds. */

@@ -72,8 +72,8 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     (event) => observation.token(event),
   )
   const budgets = new Budgets(config, shared?.openBudget)
-  const audits = new Audits(log)
-  await audits.configure(config)
+  const audits = new Audits(log, secrets.conceal)
+  ;(await audits.prepare(config)).apply()
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const cached = withCache(recordings.send, cache)
@@ -137,10 +137,10 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     const send = isOff(next.config.cache) ? recordings.send : cached
     return buildApp({ runtime: next, send, shared: parts })
   }
-  listeners.connections.onUnread = ({ requestId, method, target, listener, error, bytesOut }) => {
+  listeners.connections.onUnread = async ({ requestId, method, target, listener, error, bytesOut }) => {
     const exchange = startExchange(requestId, method, target)
     Object.assign(exchange, { listener: listener.address, cause: error.code, error, bytesOut })
-    void audits.recordRefusal(exchange, error.status).catch(() => {})
+    await audits.recordRefusal(exchange, error.status).catch(() => {})
     observation.ended(exchange, error.status)
   }
   let app: FastifyInstance = await appOf(runtime)
@@ -152,21 +152,29 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     listeners,
     current: () => runtime,
     report: (error) => observation.reloaded(error),
-    apply: async (next) => {
-      const before = { runtime, app }
-      budgets.configure(next)
-      const swapped = runtimeOf(next, new Upstreams(next, upstreamsDeps, before.runtime.upstreams))
-      const nextApp = await appOf(swapped)
-      await audits.configure(next)
-      app = nextApp
-      listeners.connections.handle = app.routing
-      runtime = swapped
-      cache.configure(next.cache)
-      recordings.configure(next.recordings)
-      observation.configure(next)
-      // Requests in flight end with the configuration that they began with.
-      await before.app.close()
-      void before.runtime.upstreams.close()
+    prepare: async (next) => {
+      const upstreams = new Upstreams(next, upstreamsDeps)
+      const nextRuntime = runtimeOf(next, upstreams)
+      const nextApp = await appOf(nextRuntime)
+      const audit = await audits.prepare(next)
+      return {
+        apply: () => {
+          const before = { runtime, app }
+          budgets.configure(next)
+          upstreams.adopt(before.runtime.upstreams)
+          audit.apply()
+          app = nextApp
+          listeners.connections.handle = app.routing
+          runtime = nextRuntime
+          cache.configure(next.cache)
+          recordings.configure(next.recordings)
+          observation.configure(next)
+          // Requests in flight end with the configuration that they began with.
+          void before.app.close()
+          void before.runtime.upstreams.close()
+        },
+        discard: () => audit.discard(),
+      }
     },
   })
   const prefetch = (next: Config) => {

@@ -83,6 +83,9 @@ export class CallerConnection {
     if (this.#current !== undefined) this.#current.onBroken = act
   }
 
+  /** Bytes on this connection were refused unread, and the response to them is on its way. */
+  isRefused = false
+
   /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
     return this.#isCondemned
@@ -158,8 +161,8 @@ export class CallerConnections {
   #timer: NodeJS.Timeout | undefined
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
-  /** Called for each of them. */
-  onUnread: (unread: Unread) => void = () => {}
+  /** Called for each request that was refused unread; the response waits for it. */
+  onUnread: (unread: Unread) => Promise<void> = async () => {}
 
   /** `onRefused` is called when a connection was refused because there are `most` already. */
   constructor(onRefused: (most: number) => void, most = mostConnections()) {
@@ -181,6 +184,10 @@ export class CallerConnections {
 
   /** Accepts a new connection, or closes it immediately if there are too many. */
   add(socket: Socket, listener: Listener): void {
+    if (listener.isPending) {
+      socket.destroy()
+      return
+    }
     if (this.#bySocket.size >= this.#most) {
       socket.destroy()
       this.#onRefused(this.#most)
@@ -227,6 +234,7 @@ export function onClientError(connections: CallerConnections) {
     const connection = connections.of(socket)
     const current = connection?.current
     if (error.code === 'ECONNRESET' || !socket.writable || connection === undefined) socket.destroy()
+    else if (connection.isRefused) socket.pause()
     else if (current === undefined) {
       if (connection.isCondemned) socket.destroy()
       else refuseUnread(connections, connection, error)
@@ -253,7 +261,7 @@ function refuseUnread(
 ): void {
   const { socket } = connection
   if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
-    refuse(connections, connection, new ProxyError('request_invalid', detailOf(error)))
+    void refuse(connections, connection, new ProxyError('request_invalid', detailOf(error)))
   // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
   else if (socket.bytesRead === 0) socket.destroy()
   else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
@@ -266,7 +274,7 @@ export function onConnect(connections: CallerConnections) {
     if (connection === undefined || connection.current !== undefined) stream.destroy()
     else {
       const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
-      refuse(connections, connection, error, request)
+      void refuse(connections, connection, error, request)
     }
   }
 }
@@ -277,17 +285,30 @@ function detailOf({ code }: NodeJS.ErrnoException): string {
     : 'The bytes that arrived are not a proper HTTP/1.1 request.'
 }
 
-function refuse(
+/** How much of an unread request's target is kept. */
+const LONGEST_TARGET = 200
+
+async function refuse(
   connections: CallerConnections,
-  { socket, listener }: CallerConnection,
+  connection: CallerConnection,
   error: ProxyError,
-  { method = '-', url: target = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
-): void {
+  { method = '-', url = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
+): Promise<void> {
+  const { socket, listener } = connection
+  connection.isRefused = true
   const requestId = requestIdOf()
   const { headers, body } = problem(error, { requestId })
   const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
   for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
   socket.on('error', () => {})
+  const target = url.slice(0, LONGEST_TARGET)
+  await connections.onUnread({
+    listener,
+    error,
+    requestId,
+    method,
+    target,
+    bytesOut: Buffer.byteLength(body),
+  })
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
-  connections.onUnread({ listener, error, requestId, method, target, bytesOut: Buffer.byteLength(body) })
 }

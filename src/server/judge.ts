@@ -113,8 +113,8 @@ export interface JudgeInput {
   readonly listener: Listener
   readonly exchange: Exchange
   readonly isDraining: boolean
-  /** The caller's keys in the body of a login, once the route has read them. */
-  readonly keysInBody?: readonly string[] | undefined
+  /** The caller's keys that the route has found in a login. */
+  readonly keysOfLogin?: readonly string[] | undefined
 }
 
 /** Who the request is from and what it may see. Filled in while judging, so that it is known for refusals too. */
@@ -149,7 +149,8 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   if (preflight !== undefined) return preflight
   judgeRequiredHeader(guard, rawHeaders)
   const target = readTarget(exchange.target, host.authority)
-  if (input.isDraining) {
+  // A login that has begun ends.
+  if (input.isDraining && input.keysOfLogin === undefined) {
     throw new ProxyError(
       'shutting_down',
       'The proxy is stopping and only finishes requests that have already begun.',
@@ -160,7 +161,7 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     judgeLoop(rawHeaders)
     return { kind: 'own', url: login }
   }
-  const identity = identifyCaller(runtime.config, rawHeaders, input.keysInBody)
+  const identity = identifyCaller(runtime.config, rawHeaders, input.keysOfLogin)
   judged.caller = identity.caller
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
@@ -199,9 +200,9 @@ function allowOrigin({ runtime, request, exchange }: JudgeInput, own: OwnOrigin)
  * The route of a login or revocation whose key is in the body. The route reads it and has the request judged again with
  * it. Undefined for all other requests.
  */
-function bodyWithKey({ runtime, request, keysInBody }: JudgeInput, { path }: Target): string | undefined {
+function bodyWithKey({ runtime, request, keysOfLogin }: JudgeInput, { path }: Target): string | undefined {
   const login = request.method === 'POST' ? LOGIN.exec(path)?.[1] : undefined
-  if (login === undefined || keysInBody !== undefined || !asksForKeys(runtime.config)) return undefined
+  if (login === undefined || keysOfLogin !== undefined || !asksForKeys(runtime.config)) return undefined
   return login === 'revoke' && hasKeyHeader(request.rawHeaders) ? undefined : `/oauth/${login}`
 }
 

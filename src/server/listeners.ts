@@ -39,6 +39,8 @@ export interface Listener {
   company: string | undefined
   /** As configured. */
   address: ListenAddress
+  /** Not in force yet: connections are closed at once. */
+  readonly isPending?: boolean
   /** Serves health and metrics only (`metrics.listen`). */
   isForMetrics?: boolean
 }
@@ -81,11 +83,12 @@ export class Listeners {
 
   /**
    * Opens the addresses that are new in this configuration and closes those that are gone. Unchanged addresses keep
-   * their connections. If an address cannot be opened, throws and changes nothing.
+   * their connections. If an address cannot be opened, throws and changes nothing. `swap` puts the rest of the
+   * configuration in force.
    */
-  async apply(config: Config): Promise<void> {
+  async apply(config: Config, swap?: () => void): Promise<void> {
     const wanted = wantedListeners(config)
-    // Port 0 became a number, and now the configuration names that number.
+    // The configuration now names the port that the system chose for port 0.
     for (const [key, open] of this.#open) {
       const named = keyOf(boundAddress(open), undefined, 0)
       const listener = wanted.has(key) ? undefined : wanted.get(named)
@@ -104,19 +107,25 @@ export class Listeners {
     const opened = new Map<string, OpenListener>()
     try {
       for (const [key, listener] of missing) {
-        const open = await this.#listen(listener).catch((error: Error) => {
-          if (listener.optional && isNoSuchAddress(error)) return undefined
-          throw error
-        })
+        // Until the swap, the old configuration would answer there.
+        const open = await this.#listen({ ...listener, isPending: swap !== undefined }).catch(
+          (error: Error) => {
+            if (listener.optional && isNoSuchAddress(error)) return undefined
+            throw error
+          },
+        )
         if (open !== undefined) opened.set(key, open)
       }
+      for (const [key, { address }] of this.#open) changeMode(address, wanted.get(key)?.address ?? address)
     } catch (error) {
       for (const { server } of opened.values()) server.close()
       for (const [key, listener] of inTheWay) this.#open.set(key, await this.#listen(listener))
       throw error
     }
+    // Invariant: no address serves a configuration that is not its own, so all of this happens in one turn.
+    swap?.()
     for (const [key, listener] of this.#open) this.#keep(key, listener, wanted.get(key))
-    for (const [key, listener] of opened) this.#open.set(key, listener)
+    for (const [key, listener] of opened) this.#open.set(key, Object.assign(listener, { isPending: false }))
   }
 
   #keep(key: string, listener: OpenListener, wanted: Listener | undefined): void {
@@ -125,12 +134,12 @@ export class Listeners {
       void this.#retire(listener.server)
       return
     }
-    changeMode(listener.address, wanted.address)
     const { address, company, isForMetrics } = wanted
     Object.assign(listener, { address, company, isForMetrics })
   }
 
-  async #listen({ address, company, isForMetrics = false }: Listener): Promise<OpenListener> {
+  async #listen(wanted: Listener): Promise<OpenListener> {
+    const { address, company, isForMetrics = false, isPending = false } = wanted
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -144,7 +153,7 @@ export class Listeners {
     })
     // The guard counts the header lines. Node would silently drop those beyond its own limit.
     server.maxHeadersCount = 0
-    const listener: OpenListener = { address, company, isForMetrics, server }
+    const listener: OpenListener = { address, company, isForMetrics, isPending, server }
     const { connections } = this
     connections.acceptFrom(server, listener)
     server.on('connect', onConnect(connections))
@@ -306,7 +315,7 @@ function keyOf(address: ListenAddress, company: string | undefined, nth: number)
   return `${address.host} ${address.port} ${whose} ${nth}`
 }
 
-/** The address with the port that was had for port 0. A server that is closing no longer has one. */
+/** The address with the real port where port 0 was configured. A server that is closing no longer has one. */
 function boundAddress({ address, server }: OpenListener): ListenAddress {
   const bound = server.address() as AddressInfo | null
   return address.kind === 'unix' || bound === null ? address : { ...address, port: bound.port }

@@ -23,23 +23,32 @@ export class Audits {
   #settings: Config['audit']
   #audit: Audit | undefined
   #environments: ReadonlyMap<string, string> = new Map()
+  readonly #conceal: (text: string) => string
 
-  constructor(log: Logger) {
+  /** `conceal` hides known secrets in a line. */
+  constructor(log: Logger, conceal: (text: string) => string) {
     this.#log = log
+    this.#conceal = conceal
   }
 
-  /** Opens the audit file of this configuration, if there is one. Throws if that fails. */
-  async configure(config: Config): Promise<void> {
+  /** Opens the audit file of a configuration, if there is one. Throws if that fails. `apply` puts it in force. */
+  async prepare(config: Config): Promise<{ apply(): void; discard(): Promise<void> }> {
     const { audit: settings } = config
-    this.#environments = new Map(
-      companiesSeenBy(config, EVERYTHING).map(({ name, account }) => [name, account.environment.name]),
-    )
-    if (settings?.file !== this.#settings?.file) {
-      const before = this.#audit
-      this.#audit = settings && (await openAudit(settings, this.#log))
-      await before?.close()
+    const before = this.#audit
+    const isSame = settings?.file === this.#settings?.file
+    const next = isSame || settings === undefined ? undefined : await openAudit(settings, this.#log)
+    return {
+      apply: () => {
+        this.#environments = new Map(
+          companiesSeenBy(config, EVERYTHING).map(({ name, account }) => [name, account.environment.name]),
+        )
+        this.#settings = settings
+        if (isSame) return
+        this.#audit = next
+        void before?.close()
+      },
+      discard: async () => next?.close(),
     }
-    this.#settings = settings
   }
 
   /** Reopens the file, after a log rotation. */
@@ -92,7 +101,7 @@ export class Audits {
       company,
       environment: this.#environments.get(exchange.group ?? ''),
       method,
-      path: maskQuery(target),
+      path: this.#conceal(maskQuery(target)),
       status,
       durationMs: Math.round(durationMs * 10) / 10,
       cause,

@@ -13,11 +13,15 @@ const LONGEST_BODY = 16 * 1024
 /** It has to arrive within this time: a caller that has shown no key yet must not hold its connection for ever. */
 const LONGEST_WAIT_MS = 15_000
 
+const NO_KEY = 'The client_secret must be the key of a caller that the proxy knows.'
+
 export interface PlaceholderLoginDeps {
   /** Whether callers must send keys. If not, the body is not read, and any credentials are accepted. */
   readonly asksForKeys: () => boolean
   /** Finds the secret that is a caller's key; undefined if there is none. It may be delayed, to slow down guesses. */
   readonly findKey: (secrets: readonly string[], request: FastifyRequest) => Promise<string | undefined>
+  /** Called before a login without a key is refused. */
+  readonly refused: (request: FastifyRequest, error: ProxyError) => Promise<void>
 }
 
 /**
@@ -28,7 +32,10 @@ export interface PlaceholderLoginDeps {
 export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
   app.post('/oauth/token', async (request, reply) => {
     const token = deps.asksForKeys() ? await keyOf(request, reply, deps) : PLACEHOLDER
-    if (token === undefined) return refuse(reply)
+    if (token === undefined) {
+      await deps.refused(request, new ProxyError('key_required', NO_KEY))
+      return refuse(reply)
+    }
     return answer(reply, {
       access_token: token,
       token_type: 'bearer',
@@ -91,8 +98,7 @@ async function readBody(raw: IncomingMessage): Promise<string | undefined> {
 /** RFC 6749 section 5.2. */
 function refuse(reply: FastifyReply): FastifyReply {
   reply.code(401).header('www-authenticate', 'Basic realm="procore-proxy", charset="UTF-8"')
-  const description = 'The client_secret must be the key of a caller that the proxy knows.'
-  return answer(reply, { error: 'invalid_client', error_description: description })
+  return answer(reply, { error: 'invalid_client', error_description: NO_KEY })
 }
 
 function answer(reply: FastifyReply, body: object): FastifyReply {

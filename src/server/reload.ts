@@ -63,8 +63,8 @@ export interface ReloaderDeps {
   readonly log: Logger
   readonly listeners: Listeners
   readonly current: () => Runtime
-  /** Swaps app and upstreams. By then, listeners and tokens are ready for the new configuration. */
-  readonly apply: (config: Config) => Promise<void>
+  /** Does all that can fail. `apply` then swaps app and upstreams, and cannot fail. */
+  readonly prepare: (config: Config) => Promise<{ apply(): void; discard(): Promise<void> }>
   /** Reports the result of a reload to status, page and metrics; `error` says why it failed. */
   readonly report: (error: string | undefined) => void
 }
@@ -92,7 +92,7 @@ export class Reloader {
   }
 
   async #reload(config: Config): Promise<void> {
-    const { tokens, login, listeners, apply, report, log } = this.#deps
+    const { tokens, login, listeners, prepare, report, log } = this.#deps
     // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
     for (const source of tokens.sources()) source.forgetFailures()
@@ -104,10 +104,12 @@ export class Reloader {
       return
     }
     const before = new Set(listeners.addresses().map(({ url }) => url))
+    let prepared: Awaited<ReturnType<typeof prepare>> | undefined
     try {
-      await listeners.apply(config)
-      await apply(config)
+      prepared = await prepare(config)
+      await listeners.apply(config, prepared.apply)
     } catch (error) {
+      await prepared?.discard()
       this.#keepOld(config, error as Error)
       return
     }

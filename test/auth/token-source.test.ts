@@ -748,7 +748,10 @@ t.test('callers that wait for a token while their account changes get that of it
   tokens.retain([testAccount({ key: 'new' })])
   await time.settle()
   t.match(waiting, { value: { value: 'of the new secret' } })
-  t.match(lost.error, { code: 'token_unavailable', message: /The wait ended, because the configuration/ })
+  t.match(lost.error, {
+    code: 'token_unavailable',
+    message: /The wait ended, because the configuration changed/,
+  })
 })
 
 t.test(

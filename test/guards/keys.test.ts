@@ -135,9 +135,9 @@ t.test('A required header must be there once and say true', async (t) => {
 })
 
 t.test('Whose key a login secret is', async (t) => {
-  t.equal(identifyKey(settings, ['no', 'agent-key'])?.caller?.name, 'agent')
-  t.equal(identifyKey(settings, ['office-key'])?.queueKey, 'key 0')
-  t.equal(identifyKey(settings, ['no']), undefined)
+  t.equal(identifyKey(settings, 'agent-key')?.caller?.name, 'agent')
+  t.equal(identifyKey(settings, 'office-key')?.queueKey, 'key 0')
+  t.equal(identifyKey(settings, 'no'), undefined)
   t.same(credentialsIn('Basic !!!'), [])
 })
 

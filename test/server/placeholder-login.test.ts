@@ -1,4 +1,6 @@
 // Covers src/server/placeholder-login.ts
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
 import { registerPlaceholderLogin } from '../../src/server/placeholder-login.ts'
@@ -11,6 +13,7 @@ async function start(t: Test, key?: string) {
   registerPlaceholderLogin(app, {
     asksForKeys: () => key !== undefined,
     findKey: async (secrets) => secrets.find((secret) => secret === key),
+    refused: async () => {},
   })
   t.teardown(() => app.close())
   await app.ready()
@@ -81,7 +84,11 @@ t.test('A revocation has its key in a header, or as the client secret', async (t
 
 t.test('What is asked about a token is answered in the shape that Procore documents', async (t) => {
   const app = fastify()
-  registerPlaceholderLogin(app, { asksForKeys: () => false, findKey: async () => undefined })
+  registerPlaceholderLogin(app, {
+    asksForKeys: () => false,
+    findKey: async () => undefined,
+    refused: async () => {},
+  })
   t.teardown(() => app.close())
   const { body } = await app.inject('/oauth/token/info')
   t.match(JSON.parse(body), { expires_in_seconds: 7200, application: { uid: String }, scopes: [] })
@@ -120,6 +127,46 @@ t.test('A login is judged like any other request, before and after its key is kn
     t.equal(headers['procore-proxy-error'], code, JSON.stringify(call))
   }
   t.match((await open.get('/oauth/token/info', { method: 'POST' })).json, { expires_in_seconds: 7200 })
+})
+
+t.test('A login without a key is a refusal in log and audit, and half a login keeps no place', async (t) => {
+  const file = join(t.testdir(), 'audit.log')
+  const rig = await startRig(t, {
+    settings: { guard: { clientKeys: ['the-callers-key-1'] }, audit: { file } },
+  })
+  const answer = await rig.get('/oauth/token', {
+    method: 'POST',
+    body: 'client_secret=made-up',
+    headers: FORM,
+  })
+  t.match(answer, { status: 401, json: { error: 'invalid_client' } })
+  t.match(rig.log().at(-1), { level: 'warn', path: '/oauth/token', status: 401, cause: 'key_required' })
+  t.match(JSON.parse(readFileSync(file, 'utf8')), { path: '/oauth/token', cause: 'key_required' })
+  const sockets = await Promise.all(Array.from({ length: 70 }, () => openSocket(rig.port)))
+  for (const socket of sockets) {
+    socket.write('POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nclient_secret=')
+  }
+  while (rig.server.inFlight < sockets.length) await new Promise(setImmediate)
+  const headers = { 'procore-proxy-key': 'the-callers-key-1' }
+  t.equal((await rig.get('/_proxy/status', { headers })).status, 200)
+  for (const socket of sockets) socket.destroy()
+})
+
+t.test('A login that has begun ends, although the proxy stops', async (t) => {
+  const key = 'the-callers-key-1'
+  const { port, server } = await startRig(t, { settings: { guard: { clientKeys: [key] } } })
+  const body = `client_secret=${key}`
+  const socket = await openSocket(port)
+  socket.write(
+    `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
+  )
+  while (server.inFlight === 0) await new Promise(setImmediate)
+  const drained = server.drain()
+  socket.write(body)
+  let text = ''
+  for await (const chunk of socket) text += chunk
+  t.match(text, /^HTTP\/1\.1 200 OK\r\n.*"access_token"/s)
+  t.ok(await drained)
 })
 
 t.test('A caller that waits for 100 Continue is asked for its key', async (t) => {

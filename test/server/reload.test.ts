@@ -1,5 +1,6 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
 import { type AddressInfo, Server } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { freePort, KeptConnection, takenPort } from '../fixtures/cli.ts'
 import { settingsFor, startRig } from '../fixtures/proxy.ts'
@@ -35,6 +36,8 @@ t.test('an address widens to all of the machine on the same port, and back', asy
     await reload(settingsFor(fake, at(host)))
     t.strictSame(urls(), [`http://${host}:${port}`], log().at(-1)?.['error'] as string)
     const base = `http://127.0.0.1:${port}`
+    // The client learns that its connection was closed.
+    await sleep(50)
     t.equal((await get('/acme/rest/v1.0/me', { base })).status, 200, host)
   }
 })
@@ -136,4 +139,46 @@ t.test('a secret that was refused shows in status and metrics until a reload wor
   t.equal((await get('/acme/rest/v1.0/me')).status, 200, 'the old one goes on')
   await reload(settingsFor(fake))
   t.strictSame(await shown(), [true, '', '1'])
+})
+
+t.test('a reload that fails leaves every address as it was, whatever it failed at', async (t) => {
+  const [port, metrics, other] = await Promise.all([freePort(), freePort(), freePort()])
+  const at = (callers: number, forMetrics: number) => ({
+    listen: `127.0.0.1:${callers}`,
+    metrics: { listen: `127.0.0.1:${forMetrics}` },
+  })
+  const { fake, server, reload, get, log } = await startRig(t, { settings: at(port, metrics) })
+  const before = server.addresses()
+  // Its name is too long for any file system.
+  const audit = { file: `/tmp/${'x'.repeat(300)}` }
+  await reload(
+    settingsFor(fake, { ...at(metrics, other), guard: { clientKeys: ['a-key-of-16-chars'] }, audit }),
+  )
+  t.match(log().at(-1), { level: 'error', msg: /the old configuration stays in force/ })
+  t.strictSame(server.addresses(), before)
+  const status = async (to: number, path: string) =>
+    (await get(path, { base: `http://127.0.0.1:${to}` })).status
+  t.equal(await status(metrics, '/acme/rest/v1.0/me'), 404)
+  t.equal(await status(port, '/acme/rest/v1.0/me'), 200)
+  await reload(settingsFor(fake, at(port, metrics)))
+  t.equal(await status(port, '/acme/rest/v1.0/me'), 200, 'connections and budgets are those of before')
+})
+
+t.test('calls that wait while a reload changes the secret are sent with the new token', async (t) => {
+  const { fake, reload, get } = await startRig(t, { cold: true })
+  const secret = (clientSecret: string) =>
+    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } })
+  fake.faults.token = { hang: 'before' }
+  const forToken = Array.from({ length: 3 }, () => get('/acme/rest/v1.0/me'))
+  await fake.journal.when(({ server: place }) => place === 'login')
+  fake.faults.token = undefined
+  fake.resetSecret('demo-client', 'second')
+  await reload(secret('second'))
+  for (const { status } of await Promise.all(forToken)) t.equal(status, 200)
+  fake.faults.unavailable(1, { times: 1 })
+  const forApi = get('/globex/rest/v1.0/me')
+  await fake.journal.when(({ url }) => url === '/rest/v1.0/me')
+  fake.resetSecret('demo-client', 'third')
+  await reload(secret('third'))
+  t.equal((await forApi).status, 200)
 })

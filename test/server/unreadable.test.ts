@@ -61,22 +61,23 @@ t.test('rubbish behind a whole request costs it nothing; the connection ends wit
 })
 
 t.test('an idle connection is closed in silence, half a head is told that it took too long', async (t) => {
-  const refuse = (bytesRead: number, code = 'ERR_HTTP_REQUEST_TIMEOUT', writable = true) => {
+  const refuse = async (bytesRead: number, code = 'ERR_HTTP_REQUEST_TIMEOUT', writable = true) => {
     let sent = ''
     const end = (text: string) => {
       sent += text
     }
     const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} }
     const connection = { socket, listener: {}, current: undefined, isCondemned: false }
-    const connections = { of: () => connection, onUnread: () => {} } as unknown as CallerConnections
+    const connections = { of: () => connection, onUnread: async () => {} } as unknown as CallerConnections
     onClientError(connections)(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
+    await sleep(0)
     return sent
   }
-  t.equal(refuse(0), '')
-  t.match(refuse(5), /^HTTP\/1\.1 408 .*\r\nConnection: close\r\n/)
-  t.equal(refuse(5, 'ECONNRESET'), '')
-  t.equal(refuse(5, 'HPE_INVALID', false), '')
-  t.match(refuse(5, 'HPE_INVALID'), /^HTTP\/1\.1 400 /)
+  t.equal(await refuse(0), '')
+  t.match(await refuse(5), /^HTTP\/1\.1 408 .*\r\nConnection: close\r\n/)
+  t.equal(await refuse(5, 'ECONNRESET'), '')
+  t.equal(await refuse(5, 'HPE_INVALID', false), '')
+  t.match(await refuse(5, 'HPE_INVALID'), /^HTTP\/1\.1 400 /)
 })
 
 t.test('a chunked body that breaks is 400, and ends the connection and what went up', async (t) => {
