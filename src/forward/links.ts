@@ -38,13 +38,23 @@ function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase):
   return base.origin + base.prefix + rest
 }
 
-/**
- * Rewrites the `<…>` targets of a Link header (RFC 8288) and leaves the rest unchanged. Quoted parameters may contain
- * what looks like a target. Works in one pass, in time linear in the length of the value.
- */
+/** Rewrites the `<…>` targets of a Link header (RFC 8288) and leaves the rest unchanged. */
 export function rewriteLink(value: string, apiOrigin: string, base: CallerBase): string {
   let rewritten = ''
   let copied = 0
+  for (const { at, end } of linkTargets(value)) {
+    rewritten += `${value.slice(copied, at)}<${rewriteUrl(value.slice(at + 1, end), apiOrigin, base)}>`
+    copied = end + 1
+  }
+  return rewritten + value.slice(copied)
+}
+
+/**
+ * Where the `<` and `>` of each target of a Link header are. Quoted parameters may contain what looks like a target. Works
+ * in one pass, in time linear in the length of the value.
+ */
+export function linkTargets(value: string): { at: number; end: number }[] {
+  const targets: { at: number; end: number }[] = []
   // A quote that is never closed is an ordinary character, and so are all quotes after it.
   let hasQuotes = true
   for (let at = 0; at < value.length; at++) {
@@ -56,11 +66,10 @@ export function rewriteLink(value: string, apiOrigin: string, base: CallerBase):
     }
     const end = char === '<' ? endOfTarget(value, at) : -1
     if (end === -1) continue
-    rewritten += `${value.slice(copied, at)}<${rewriteUrl(value.slice(at + 1, end), apiOrigin, base)}>`
-    copied = end + 1
+    targets.push({ at, end })
     at = end
   }
-  return rewritten + value.slice(copied)
+  return targets
 }
 
 /** The index of the quote that closes the one at `from`, or -1 if there is none. */

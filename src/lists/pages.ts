@@ -133,7 +133,7 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
   for (let count = 1; ; count++) {
     const rows = rowsOf(url, answer)
     const { head } = answer.response
-    const size = sizeOf(head) ?? rows.length
+    const size = Math.max(sizeOf(head) ?? 0, rows.length)
     const before = count === 1 ? rowsBefore(url, size) : received
     received = before + rows.length
     const total = totalOf(head)

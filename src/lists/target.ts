@@ -1,6 +1,7 @@
 // Reads the address of a list, and finds its next page: by the Link header (RFC 8288), else by counting up to Total.
 import { ProxyError } from '../errors.ts'
 import { headerValue, type ResponseHead } from '../forward/call.ts'
+import { linkTargets } from '../forward/links.ts'
 
 export const LIST_FORMS = ['csv', 'ndjson', 'json'] as const
 
@@ -62,8 +63,6 @@ function isEachProject(pair: string): boolean {
 
 /** The largest `per_page` that every endpoint takes, and that version 2 of the API takes at all. */
 export const SMALLEST_CAP = 100
-/** A link of a Link header: its target and its parameters, whose quoted values may contain anything. */
-const LINK = /<([^<>]*)>((?:[^"<]|"(?:\\.|[^\\"])*")*)/g
 /** A parameter of a link, as `; rel=next` or `; title="a; b"`. */
 const PARAMETER = /;\s*([^\s"=;]+)\s*(?:=\s*(?:"((?:\\.|[^\\"])*)"|([^\s",;]*)))?/g
 
@@ -128,12 +127,13 @@ function byLink({ first, current, head, origin }: PageRead): string | undefined 
 }
 
 function nextReference(link: string): string | undefined {
-  for (const [, reference, parameters] of link.matchAll(LINK)) {
-    const rel = [...parameters!.matchAll(PARAMETER)].find(([, name]) => name?.toLowerCase() === 'rel')
-    const [, , quoted, bare = ''] = rel ?? []
-    if ((quoted ?? bare).toLowerCase().split(/\s+/).includes('next')) return reference
-  }
-  return undefined
+  const targets = linkTargets(link)
+  const next = targets.find(({ end }, nth) => {
+    const parameters = link.slice(end, targets[nth + 1]?.at).matchAll(PARAMETER)
+    const [, , quoted, bare = ''] = parameters.find(([, name]) => name?.toLowerCase() === 'rel') ?? []
+    return (quoted ?? bare).toLowerCase().split(/\s+/).includes('next')
+  })
+  return next && link.slice(next.at + 1, next.end)
 }
 
 // --- queries -----------------------------------------------------------------------------------------------------------

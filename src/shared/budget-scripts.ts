@@ -155,8 +155,10 @@ local function judge_share(caller, share)
   local may = not (finding_out[caller] and (others_wait or has_others(in_flight, caller)))
   local wait = 0
   for limit, w in pairs(windows) do
-    if limit ~= '0' and (w.sent[caller] or 0) >= math.max(1, math.floor(share * limit)) then
-      if has_others(w.sent, caller) then wait = math.max(wait, (w.resets > 0 and w.resets or w.counts) - now) end
+    local rest = (w.resets > 0 and w.resets or w.counts) - now
+    -- A window without a known end has no share: its counts would never begin anew.
+    if limit ~= '0' and rest > 0 and (w.sent[caller] or 0) >= math.max(1, math.floor(share * limit)) then
+      if has_others(w.sent, caller) then wait = math.max(wait, rest) end
       may = may and not others_wait
     end
   end
@@ -169,7 +171,6 @@ for i = 3, #ARGV, 2 do
   local caller = caller_of(id)
   local may, held = judge_share(caller, share)
   if held > 0 then
-    waits[caller] = now + held + ${GRACE_MS}
     results[#results + 1] = -held
   elseif may and free - granted >= 1 and not behind and kept_for_others() < free - granted then
     granted = granted + 1
