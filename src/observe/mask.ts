@@ -39,11 +39,13 @@ export class KnownSecrets {
   readonly #tokens = new Set<string>()
   /** Undefined until it is needed; null if there is nothing to hide. */
   #pattern: RegExp | null | undefined
+  #withBase64: RegExp | null | undefined
 
   /** Replaces the secrets of the previous configuration. */
   configure(config: Config): void {
     this.#configured = secretsOf(config)
     this.#pattern = undefined
+    this.#withBase64 = undefined
   }
 
   /** Remembers an access token. */
@@ -53,11 +55,13 @@ export class KnownSecrets {
     const [oldest] = this.#tokens
     if (this.#tokens.size > MOST_TOKENS) this.#tokens.delete(oldest as string)
     this.#pattern = undefined
+    this.#withBase64 = undefined
   }
 
-  /** True if the text contains a known secret: unchanged, percent-encoded or escaped as in JSON. */
+  /** True if the text contains a known secret: unchanged, percent-encoded, escaped as in JSON or in Base64. */
   isIn(text: string): boolean {
-    return this.#current()?.test(text) ?? false
+    this.#withBase64 ??= patternOf(this.#all(), base64Forms)
+    return this.#withBase64?.test(text) ?? false
   }
 
   /** The text with `*` for each known secret. */
@@ -67,15 +71,33 @@ export class KnownSecrets {
   }
 
   #current(): RegExp | null {
-    this.#pattern ??= patternOf([...this.#configured, ...this.#tokens])
+    this.#pattern ??= patternOf(this.#all())
     return this.#pattern
+  }
+
+  #all(): readonly string[] {
+    return [...this.#configured, ...this.#tokens]
   }
 }
 
-function patternOf(secrets: readonly string[]): RegExp | null {
+/** What the Base64 or base64url of any text with this secret contains: it depends on the place in a group of 3 bytes. */
+function base64Forms(secret: string): string[] {
+  return [0, 1, 2].flatMap((before) => {
+    const bytes = Buffer.concat([Buffer.alloc(before), Buffer.from(secret)])
+    // The characters at both ends depend on the text around it too.
+    const own = (coding: BufferEncoding) =>
+      bytes.toString(coding).slice(Math.ceil((before * 8) / 6), Math.floor((bytes.length * 8) / 6))
+    return [own('base64'), encodeURIComponent(own('base64')), own('base64url')]
+  })
+}
+
+function patternOf(secrets: readonly string[], more: typeof base64Forms = () => []): RegExp | null {
   const forms = secrets
     .filter(({ length }) => length >= SHORTEST)
-    .flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])
+    .flatMap((secret) => [
+      ...[secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)],
+      ...more(secret),
+    ])
     // If one secret is the beginning of another, the longer one has to be found first.
     .sort((a, b) => b.length - a.length)
   return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'), 'i')

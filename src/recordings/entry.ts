@@ -241,7 +241,7 @@ const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members c
 
 /** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
 function maskedBody(body: Buffer, contentType: string, mask: MemberMask): MaskedBody {
-  const boundary = /^\s*multipart\/.*\bboundary="?([^";\s]+)/i.exec(contentType)?.[1]
+  const boundary = /^\s*multipart\/.*\bboundary\s*=\s*"?([^";\s]+)/i.exec(contentType)?.[1]
   const bytes =
     boundary === undefined ? body : Buffer.from(mask.maskedParts(body.toString('latin1'), boundary), 'latin1')
   const isJson = /\bjson\b/i.test(contentType) || /^\s*[[{]/.test(bytes.toString('latin1', 0, 100))

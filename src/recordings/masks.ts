@@ -112,7 +112,7 @@ export class MemberMask {
       .split(delimiter)
       .map((part) => {
         const [head = ''] = /^.*?\r?\n\r?\n/s.exec(part) ?? []
-        const name = FIELD_NAME.exec(head)?.[1]
+        const name = FIELD_NAME.exec(head.replace(FOLD, ' '))?.[1]
         const value = part.slice(head.length).replace(/\r?\n$/, '')
         if (name === undefined || !this.#isSecretField(name, value)) return part
         return `${head}*${part.slice(head.length + value.length)}`
@@ -125,8 +125,10 @@ export class MemberMask {
   }
 }
 
-/** In the headers of a part of a multipart form. */
-const FIELD_NAME = /^content-disposition:[^\r\n]*?[\s;]name="?([^";\r\n]*)/im
+/** In the headers of a part of a multipart form; also `name*=UTF-8''…` (RFC 5987). */
+const FIELD_NAME = /^content-disposition\s*:[^\r\n]*?[\s;]name\*?\s*=\s*(?:[\w-]*'[\w-]*'|"?)([^";\r\n]*)/im
+/** A header that goes on in the next line. */
+const FOLD = /\r?\n[ \t]+/g
 
 function folded(name: string): string {
   return name.replace(/[-_]/g, '').toLowerCase()

@@ -63,7 +63,7 @@ export class CallRecorder {
     const { exchange, companyName: name, companyId: id, upstream } = exchanged.call
     const { entry, texts } = await entryOf(exchanged, this.#mask)
     const line = JSON.stringify(entry)
-    if ([line, ...texts].some((text) => [text, base64In(text)].some(this.#deps.holdsSecret))) {
+    if ([line, ...texts].some(this.#deps.holdsSecret)) {
       const { reqId } = exchange
       this.#deps.warn('A response was not recorded, because it or its request holds a secret.', { reqId })
       return
@@ -99,11 +99,6 @@ export class CallRecorder {
       }
     }
   }
-}
-
-/** What the parts of a text say that may be Base64 or base64url of 8 bytes or more. */
-function base64In(text: string): string {
-  return Array.from(text.matchAll(/[\w+/-]{11,}/g), ([part]) => Buffer.from(part, 'base64')).join('\n')
 }
 
 /** Wraps `send` and records its responses once the whole body has passed. A response that breaks off is not recorded. */

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { type Call, CallerGoneError, Departure } from '../forward/call.ts'
+import { type Call, CallerGoneError, Departure, responseWith } from '../forward/call.ts'
 import { breakOff, deliver, type Forwarded } from '../forward/forward.ts'
 import { planBody } from '../forward/headers.ts'
 import { upstreamError } from '../forward/problem.ts'
@@ -84,7 +84,9 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     if (!(error instanceof PageRefusedError)) throw error
     const { call, context } = latestPage()
     reply.hijack()
-    await deliver(error.response, reply.raw, {
+    const { response } = error
+    const answer = request.method === 'HEAD' ? responseWith(response, { pipe: async () => {} }) : response
+    await deliver(answer, reply.raw, {
       exchange,
       context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
       bodyOptions: { unpack: call.gzip, replace: undefined },

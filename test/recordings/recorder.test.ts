@@ -1,4 +1,5 @@
 // Covers src/recordings/recorder.ts and entry.ts
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as zlib from 'node:zlib'
@@ -14,8 +15,7 @@ const SECRET = 'a-very/secret "secret"'
 const PATH = '/rest/v1.0/projects?page=1'
 
 function start(t: Test, redact: readonly string[] = []) {
-  const secrets = [SECRET, JSON.stringify(SECRET).slice(1, -1)]
-  const started = startRecorder(join(t.testdir(), 'recordings'), { redact, secrets })
+  const started = startRecorder(join(t.testdir(), 'recordings'), { redact, secret: SECRET })
   const { folder, recorder } = started
   return {
     ...started,
@@ -143,6 +143,8 @@ t.test('no secret, key, cookie or token gets in by any way', async (t) => {
     ['Base64', callOf('/rest/a'), JSON.stringify({ a: Buffer.from(SECRET).toString('base64') })],
     ['base64url of more', withBody('/rest/a', Buffer.from(`some-id:${SECRET}\n`).toString('base64url'))],
     ['Base64 in a form', withBody('/rest/a', `x=${encodeURIComponent(btoa(`a~?>${SECRET}`))}`)],
+    ['Base64 behind a character of it', callOf(`/rest/token_${btoa(SECRET)}`)],
+    ['Base64 behind another text', callOf('/rest/a'), JSON.stringify({ a: `x\n${btoa(`abc${SECRET}`)}` })],
     ['Base64 in a header', callOf('/rest/a'), '[]', ['X-Any', `a ${btoa(`ab${SECRET}`)}`]],
     ['a compressed response', callOf('/rest/a'), zlib.gzipSync(`a ${SECRET}`), ['Content-Encoding', 'gzip']],
     ['a header of the response', callOf('/rest/a'), '[]', ['X-Any', SECRET]],
@@ -284,4 +286,11 @@ t.test('a response that can not be recorded is logged, and the next one is recor
   t.match(warnings, [/could not be recorded/])
   await pass(callOf('/rest/b'))
   t.equal((await entries()).length, 1)
+})
+
+t.test('a binary body of the greatest length is recorded', async (t) => {
+  const { pass, entries, warnings } = start(t)
+  await pass(callOf('/rest/a'), randomBytes(8 * 1024 * 1024 - 1), 200, ['Content-Type', 'image/png'])
+  t.equal((await entries()).length, 1)
+  t.strictSame(warnings, [])
 })
