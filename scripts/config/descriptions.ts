@@ -65,7 +65,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'upstream.retries':
     'How often a request is sent again if the connection fails before any response (POST and PATCH only if no byte was sent). While the API does not answer at all, a company sends a hundred requests again in all.',
   'upstream.compression':
-    'Whether the proxy asks Procore for gzip on behalf of callers that send no Accept-Encoding. They get the response unpacked. It does not for HEAD, and for requests with Range.',
+    'Whether the proxy asks Procore for gzip on behalf of callers that send no Accept-Encoding. They get the response unpacked. It does not do so for HEAD or for requests with Range.',
   network:
     'The way out of a corporate network. `proxy` and `noProxy` default to the variables HTTPS_PROXY and NO_PROXY.',
   'network.proxy':

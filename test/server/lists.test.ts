@@ -301,6 +301,7 @@ t.test('of an error that is too long to be held, the status and the beginning ar
     { status: 500, complete: false, length: 16 * 1024 * 1024 },
   )
   t.equal(broken(), 1)
+  t.match(await get(RFIS, 'csv', 'HEAD'), { status: 500, complete: true })
   const some = await start(
     t,
     projectsApi((id, url) => (id === '11' ? long(404) : pageOf(url, [{ id: 1 }]))),
