@@ -84,7 +84,7 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
     tokens,
     budgets: new Budgets(config),
     lookUps: new FileHostLimiter(),
-  })
+  }).start()
   const exchange = startExchange('explain', raw.method, target)
   const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
   try {

@@ -245,6 +245,8 @@ export class Upstreams {
   readonly #deps: UpstreamsDeps
   readonly #connect: Connector
   readonly #byId = new Map<string, Entry>()
+  /** Those that belong to a successor now. */
+  readonly #handedOn = new Set<Entry>()
   readonly #ofAny = new LRUCache<string, Entry>({
     max: MOST_OF_ANY,
     dispose: (entry) => void entry.pool.close(),
@@ -259,17 +261,23 @@ export class Upstreams {
     this.#config = config
     this.#deps = deps
     this.#connect = connector(config.network, config.upstream.connectTimeoutMs)
-    for (const company of config.companies) this.#byId.set(company.id, this.#open(company, company.id))
   }
 
-  /** Takes over the connections of unchanged companies. */
-  adopt(previous: Upstreams): void {
-    for (const [id, { key }] of this.#byId) {
-      const kept = previous.#byId.get(id)
-      if (kept?.key !== key) continue
-      previous.#byId.delete(id)
-      this.#byId.set(id, kept)
+  /** Call this once before use. Unchanged companies of `previous` keep their connections; its calls under way share them. */
+  start(previous?: Upstreams): this {
+    for (const company of this.#config.companies) {
+      const key = this.#keyOf(company, company.id)
+      const kept = previous === undefined ? undefined : previous.#handOn(company.id, key)
+      this.#byId.set(company.id, kept ?? this.#open(company, company.id))
     }
+    return this
+  }
+
+  #handOn(id: string, key: string): Entry | undefined {
+    const entry = this.#byId.get(id)
+    if (entry?.key !== key) return undefined
+    this.#handedOn.add(entry)
+    return entry
   }
 
   /** Returns the upstream of a configured company, or of an id under `"*"`. */
@@ -377,7 +385,8 @@ export class Upstreams {
   }
 
   #all(): Entry[] {
-    return [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
+    const all = [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
+    return all.filter((entry) => !this.#handedOn.has(entry))
   }
 }
 

@@ -126,7 +126,8 @@ export class MemberMask {
 }
 
 /** In the headers of a part of a multipart form; also `name*=UTF-8''…` (RFC 5987). */
-const FIELD_NAME = /^content-disposition\s*:[^\r\n]*?[\s;]name\*?\s*=\s*(?:[\w-]*'[\w-]*'|"?)([^";\r\n]*)/im
+const FIELD_NAME =
+  /^content-disposition\s*:(?:[^"\r\n]|"(?:\\.|[^"\\\r\n])*")*?[\s;]name\*?\s*=\s*(?:[\w-]*'[\w-]*'|"?)([^";\r\n]*)/im
 /** A header that goes on in the next line. */
 const FOLD = /\r?\n[ \t]+/g
 

@@ -145,7 +145,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       const keys = secrets.filter((secret) => identifyKey(runtime.config, secret) !== undefined)
       if (keys.length === 0 && secrets.length > 0) await sleep(throttled(shared, request))
       // The company, and the keys of other callers, could not be judged before.
-      if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
+      try {
+        if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
+      } catch (error) {
+        if (error instanceof WrongKeyError) await sleep(throttled(shared, request))
+        throw error
+      }
       return keys[0]
     },
     refused: async (request, error) => {

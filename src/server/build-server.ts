@@ -78,7 +78,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const cached = withCache(recordings.send, cache)
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
-  let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps))
+  let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps).start())
   const listeners = new Listeners({
     onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
     onRefused: (most) => log.warn(`more than ${most} connections of callers: new ones are closed at once`),
@@ -161,7 +161,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
         apply: () => {
           const before = { runtime, app }
           budgets.configure(next)
-          upstreams.adopt(before.runtime.upstreams)
+          upstreams.start(before.runtime.upstreams)
           audit.apply()
           app = nextApp
           listeners.connections.handle = app.routing

@@ -124,6 +124,7 @@ export class CallerConnection {
     this.#bytesBefore = this.socket.bytesRead
     for (const tell of ended.onClose) tell()
     if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
+    if (this.#isCondemned) this.socket.destroySoon()
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
   }
@@ -205,6 +206,13 @@ export class CallerConnections {
 
   of(socket: Socket): CallerConnection | undefined {
     return this.#bySocket.get(socket)
+  }
+
+  /** Ends busy connections of a listener with their current requests: those behind were sent to what the address was before. */
+  condemn(listener: Listener): void {
+    for (const connection of this.#bySocket.values()) {
+      if (connection.listener === listener && connection.current !== undefined) connection.condemn()
+    }
   }
 
   #sweep(): void {

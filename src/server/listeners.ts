@@ -100,10 +100,7 @@ export class Listeners {
     const inTheWay = [...this.#open]
       .map(([key, open]) => [key, { ...open, address: boundAddress(open) }] as const)
       .filter(([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port))
-    for (const [key, { server }] of inTheWay) {
-      this.#open.delete(key)
-      void this.#retire(server)
-    }
+    for (const [key] of inTheWay) void this.#retire(key)
     const opened = new Map<string, OpenListener>()
     try {
       for (const [key, listener] of missing) {
@@ -116,10 +113,14 @@ export class Listeners {
         )
         if (open !== undefined) opened.set(key, open)
       }
-      for (const [key, { address }] of this.#open) changeMode(address, wanted.get(key)?.address ?? address)
+      for (const key of this.#open.keys()) changeMode(wanted.get(key)?.address)
     } catch (error) {
       for (const { server } of opened.values()) server.close()
-      for (const [key, listener] of inTheWay) this.#open.set(key, await this.#listen(listener))
+      for (const { address } of this.#open.values()) changeMode(address)
+      for (const [key, listener] of inTheWay) {
+        const again = await this.#listen(listener).catch((failure) => this.#onError(listener, failure))
+        if (again) this.#open.set(key, again)
+      }
       throw error
     }
     // Invariant: no address serves a configuration that is not its own, so all of this happens in one turn.
@@ -130,10 +131,11 @@ export class Listeners {
 
   #keep(key: string, listener: OpenListener, wanted: Listener | undefined): void {
     if (wanted === undefined) {
-      this.#open.delete(key)
-      void this.#retire(listener.server)
+      void this.#retire(key)
       return
     }
+    const isAnother = wanted.company !== listener.company || wanted.isForMetrics !== listener.isForMetrics
+    if (isAnother) this.connections.condemn(listener)
     const { address, company, isForMetrics } = wanted
     Object.assign(listener, { address, company, isForMetrics })
   }
@@ -193,8 +195,12 @@ export class Listeners {
     }))
   }
 
-  /** Closes a listener's socket immediately, and its connections when their requests have ended. */
-  async #retire(server: Server): Promise<void> {
+  /** Closes an address immediately, and its connections when their current requests have ended. */
+  async #retire(key: string): Promise<void> {
+    const listener = this.#open.get(key) as OpenListener
+    const { server } = listener
+    this.#open.delete(key)
+    this.connections.condemn(listener)
     this.#closing.add(server)
     await close(server)
     this.#closing.delete(server)
@@ -297,8 +303,9 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
       const optional = each !== address && each.kind === 'tcp' && each.host === '::1'
       // Each port 0 is a separate socket.
       let nth = 0
-      if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, company, nth))) nth++
-      wanted.set(keyOf(each, company, nth), { address: each, company, optional, isForMetrics })
+      const owner = isForMetrics ? 'metrics only' : company
+      if (each.kind === 'tcp' && each.port === 0) while (wanted.has(keyOf(each, owner, nth))) nth++
+      wanted.set(keyOf(each, owner, nth), { address: each, company, optional, isForMetrics })
     }
   }
   for (const address of config.listen) add(address, undefined)
@@ -308,10 +315,10 @@ function wantedListeners(config: Config): Map<string, WantedListener> {
 }
 
 /** Equal for two addresses exactly if one socket can serve both. */
-function keyOf(address: ListenAddress, company: string | undefined, nth: number): string {
+function keyOf(address: ListenAddress, owner: string | undefined, nth: number): string {
   if (address.kind === 'unix') return `unix:${address.path}`
-  // A random port that was given to one company must not be reused for another one.
-  const whose = address.port === 0 ? (company ?? '') : ''
+  // A random port that was given to one company must not be reused for another one, nor for metrics.
+  const whose = address.port === 0 ? (owner ?? '') : ''
   return `${address.host} ${address.port} ${whose} ${nth}`
 }
 
@@ -321,8 +328,11 @@ function boundAddress({ address, server }: OpenListener): ListenAddress {
   return address.kind === 'unix' || bound === null ? address : { ...address, port: bound.port }
 }
 
-function changeMode(from: ListenAddress, to: ListenAddress): void {
-  if (from.kind === 'unix' && to.kind === 'unix' && from.mode !== to.mode) chmodSync(to.path, to.mode)
+/** Sets the mode of a unix socket; does nothing for other addresses. */
+function changeMode(address?: ListenAddress): void {
+  if (address?.kind === 'unix' && lstatSync(address.path, { throwIfNoEntry: false })) {
+    chmodSync(address.path, address.mode)
+  }
 }
 
 /**

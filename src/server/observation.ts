@@ -67,12 +67,12 @@ export class Audits {
 
   /** Undefined if forwarded requests of this kind get no line. */
   recordOnce(exchange: Exchange): RecordOnce | undefined {
-    const audit = this.#audit
     const isWrite = !isRead(exchange.method)
-    if (audit === undefined || (!isWrite && this.#settings?.what !== 'all')) return undefined
+    if (this.#audit === undefined || (!isWrite && this.#settings?.what !== 'all')) return undefined
     let recorded: Promise<void> | undefined
     return (status) => {
-      recorded ??= audit.record(this.#entry(exchange, status))
+      // A reload may have changed or removed the file.
+      recorded ??= this.#audit?.record(this.#entry(exchange, status)) ?? Promise.resolve()
       // A read continues without its line; the audit logs a warning.
       return isWrite ? recorded : recorded.catch(() => {})
     }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readAnswers } from '../fixtures/attacker.ts'
-import { openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
+import { openSocket, type Rig, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 /** A proxy that keeps an audit file; gives the file's lines. */
 async function start(t: Test, audit: Record<string, unknown> = {}) {
@@ -128,3 +128,21 @@ t.test('a write whose line can not be written is never answered as if it had one
   const { rig } = await start(t, { file: '/dev/full' })
   await t.rejects(rig.get('/acme/rest/v1.0/echo', { method: 'POST', body: 'x' }))
 })
+
+t.test(
+  'a write under way while a reload changes the file has its answer, and its line in the new one',
+  async (t) => {
+    const { rig } = await start(t)
+    const file = join(t.testdirName, 'new.jsonl')
+    rig.fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 200, body: '{}' })
+    const write = rig.get('/acme/rest/v1.0/slow', { method: 'POST', body: 'x' })
+    await rig.fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
+    await rig.reload(settingsFor(rig.fake, { audit: { file } }))
+    t.equal((await write).status, 200)
+    t.match(JSON.parse(readFileSync(file, 'utf8')), {
+      method: 'POST',
+      path: '/acme/rest/v1.0/slow',
+      status: 200,
+    })
+  },
+)

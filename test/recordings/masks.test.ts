@@ -86,6 +86,7 @@ t.test('so are the parts of multipart forms, and files stay byte for byte', asyn
     'Content-Disposition : a; name = "password"',
     "Content-Disposition: a; name*=UTF-8''password",
     'Content-Disposition: a;\n name="password"',
+    'Content-Disposition: a; filename="a; name=b"; name="password"',
   ]) {
     t.notMatch(mask.maskedParts(`--x\n${head}\n\na\n--x--`, 'x'), '\na\n', head)
   }

@@ -19,6 +19,9 @@ class FakeSocket extends EventEmitter {
     this.destroyed = true
     this.emit('close')
   }
+  destroySoon(): void {
+    this.destroy()
+  }
 }
 
 class FakeResponse extends EventEmitter {

@@ -3,7 +3,7 @@ import { type AddressInfo, Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { freePort, KeptConnection, takenPort } from '../fixtures/cli.ts'
-import { settingsFor, startRig } from '../fixtures/proxy.ts'
+import { openSocket, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 t.test('of two configurations the newer one stays, though the older one was to be tried again', async (t) => {
   const { fake, server, reload, log, get } = await startRig(t)
@@ -181,4 +181,53 @@ t.test('calls that wait while a reload changes the secret are sent with the new 
   fake.resetSecret('demo-client', 'third')
   await reload(secret('third'))
   t.equal((await forApi).status, 200)
+})
+
+t.test(
+  'requests behind one that is under way do not outlive their address, or what it was for',
+  async (t) => {
+    const [first, second] = [await freePort(), await freePort()]
+    const key = 'a-key-of-16-chars'
+    const before = { listen: [`127.0.0.1:${first}`, `127.0.0.1:${second}`], guard: { clientKeys: [key] } }
+    const { fake, reload } = await startRig(t, { settings: before })
+    const login = `client_secret=${key}`
+    const half = (port: number) =>
+      openSocket(port).then((socket) => {
+        socket.write(
+          `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${login.length}\r\n\r\n`,
+        )
+        return socket
+      })
+    const sockets = [await half(first), await half(second)]
+    await sleep(50)
+    await reload(settingsFor(fake, { listen: '127.0.0.1:0', metrics: { listen: `127.0.0.1:${second}` } }))
+    fake.journal.clear()
+    for (const socket of sockets) {
+      socket.write(`${login}GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+      let text = ''
+      for await (const chunk of socket) text += chunk
+      t.match(text, /^HTTP\/1\.1 /)
+      t.equal(text.match(/HTTP\/1\.1 /g)?.length, 1)
+    }
+    t.equal(fake.journal.api().length, 0)
+  },
+)
+
+t.test('a list under way over two reloads uses the new secret', async (t) => {
+  const { fake, reload, get } = await startRig(t)
+  const secret = (clientSecret: string) =>
+    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } })
+  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 500, times: 1 })
+  const list = get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
+  await fake.journal.when(({ url }) => url.includes('page=2'))
+  await reload(settingsFor(fake))
+  fake.resetSecret('demo-client', 'second')
+  await reload(secret('second'))
+  fake.journal.clear()
+  const { status, text } = await list
+  t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
+  t.strictSame(
+    fake.journal.entries.filter(({ server }) => server === 'login'),
+    [],
+  )
 })
