@@ -84,6 +84,9 @@ export class TokenSource {
   #attempting = false
   #tried = false
   #isClosed = false
+  #isRetired = false
+  /** The token that it had when it was retired. An account that comes back has to get its own. */
+  #kept: LiveToken | undefined
   /** Has another secret of the same client, since a reload. */
   #successor: TokenSource | undefined
   #lastUsedAt = 0
@@ -131,7 +134,7 @@ export class TokenSource {
 
   /** The newest token; it may have ended. */
   #newest(): LiveToken | undefined {
-    return this.#cache.get(this.account.key)
+    return this.#cache.get(this.account.key) ?? this.#kept
   }
 
   /** Waits up to 15 s for a live token; throws `credentials_rejected` or `token_unavailable`. */
@@ -208,6 +211,15 @@ export class TokenSource {
     return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
   }
 
+  /** Only calls under way still use it and its token, which is not renewed ahead of its end. */
+  retire(): void {
+    this.#isRetired = true
+    // To delete it would end a token request that is under way.
+    if (this.#attempting) return
+    this.#kept = this.#newest()
+    this.#cache.delete(this.account.key)
+  }
+
   /** Stops renewals and ends a token request that is under way. Calls under way use `successor` instead. */
   close(successor?: TokenSource): void {
     this.#isClosed = true
@@ -273,7 +285,9 @@ export class TokenSource {
       const now = performance.now()
       const idleMs = IDLE_LIFETIMES * (this.#newest()?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
       if (now < at) this.#schedule(at)
-      else if (this.#waiters.size > 0 || now - this.#lastUsedAt <= idleMs) void this.#attempt()
+      else if (this.#waiters.size > 0 || (!this.#isRetired && now - this.#lastUsedAt <= idleMs)) {
+        void this.#attempt()
+      }
     }, delay)
     this.#timer.unref()
   }
@@ -354,7 +368,7 @@ export class Tokens {
     return this.#sources.values()
   }
 
-  /** Closes the sources of all other accounts, after a reload. */
+  /** Forgets all other accounts, after a reload. Calls under way end with the account that they began with. */
   retain(accounts: readonly ServiceAccount[]): void {
     const keys = new Set(accounts.map((account) => account.key))
     for (const [key, source] of this.#sources) {
@@ -365,11 +379,13 @@ export class Tokens {
       const same = accounts.find(
         (one) => one.clientId === clientId && one.environment.apiUrl === environment.apiUrl,
       )
-      source.close(same && this.source(same))
+      if (same === undefined) source.retire()
+      else source.close(this.source(same))
     }
   }
 
   close(): void {
-    this.retain([])
+    for (const source of this.#sources.values()) source.close()
+    this.#sources.clear()
   }
 }

@@ -231,3 +231,19 @@ t.test('a list under way over two reloads uses the new secret', async (t) => {
     [],
   )
 })
+
+t.test('a list under way ends with its account, although a reload changes the client', async (t) => {
+  const clients = ['a', 'b'].map((name) => {
+    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
+  })
+  const as = (name: string) => ({
+    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
+  })
+  const { fake, reload, get } = await startRig(t, { fake: { clients }, settings: as('a') })
+  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 300, times: 1 })
+  const list = get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
+  await fake.journal.when(({ url }) => url.includes('page=2'))
+  await reload(settingsFor(fake, as('b')))
+  const { status, text } = await list
+  t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
+})
