@@ -144,6 +144,7 @@ export class Budget {
     const reading = readingOf(head, wallNow)
     if (reading === undefined) this.windows.learnNothing()
     else this.windows.learn(reading, now, sentAt ?? now)
+    if (reading !== undefined && status !== 429) return { reading }
     const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
     const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
     let askedMs = status === 429 ? askedWaitMs(status, head, wallNow) : undefined

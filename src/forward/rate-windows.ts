@@ -150,20 +150,15 @@ export class RateWindows {
    */
   waitForShare({ caller, share, othersWait }: SharedUse, now: number): number {
     let until = now
-    const isUsedUp = (counts: ReadonlyMap<string, number>, limit: number) => {
-      const sent = counts.get(caller)
-      const hasOthers = othersWait || counts.size > (sent === undefined ? 0 : 1)
-      return hasOthers && (sent ?? 0) >= Math.max(1, Math.floor(share * limit))
-    }
-    if (
-      this.#findingOut(now).some((flight) => flight.caller === caller) &&
-      isUsedUp(sentBy(this.#flights), 0)
-    ) {
-      return Number.POSITIVE_INFINITY
-    }
+    const hasOthers = (counts: ReadonlyMap<string, number>) =>
+      othersWait || counts.size > (counts.has(caller) ? 1 : 0)
+    const isFindingOut = this.#findingOut(now).some((flight) => flight.caller === caller)
+    if (isFindingOut && hasOthers(sentBy(this.#flights))) return Number.POSITIVE_INFINITY
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
-      if (window.limit !== 0 && isUsedUp(window.sentBy, window.limit)) {
+      const { limit, sentBy: sent } = window
+      const isUsedUp = (sent.get(caller) ?? 0) >= Math.max(1, Math.floor(share * limit))
+      if (limit !== 0 && isUsedUp && hasOthers(sent)) {
         until = Math.max(until, window.resetsAt ?? window.countsUntil)
       }
     }
