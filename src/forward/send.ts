@@ -65,13 +65,12 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
   const request = budgetRequest(call, deadline)
   for (;;) {
     progress.attempts++
-    // A request that waits for a token holds no place in the budget.
-    if (tokens.current() === undefined) await waitForToken(call)
+    // Before the budget: a request that waits for a token holds no place in it.
+    let token = tokens.current() ?? (await waitForToken(call))
     const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
     let attempt: Attempt | undefined
-    let token: LiveToken
     try {
-      token = tokens.current() ?? (await waitForToken(call))
+      if (!tokens.lives(token)) token = await waitForToken(call)
       const acquired = pool.acquire(queueKey, departure)
       attempt = begin(call, token, acquired instanceof Promise ? await acquired : acquired)
       await attempt.response
