@@ -19,6 +19,9 @@ const SWEEP_MS = 1_000
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
+/** How much of an unread request's target is kept. */
+const LONGEST_TARGET = 200
+
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
 /** The current request of a connection. */
@@ -58,6 +61,7 @@ export class CallerConnection {
   #waiting: Waiting[] = []
   #current: Current | undefined
   #isCondemned = false
+  #isRefused = false
   /** Bytes that were read up to the end of the last request. */
   #bytesBefore = 0
   #flushed = -1
@@ -84,7 +88,9 @@ export class CallerConnection {
   }
 
   /** Bytes on this connection were refused unread, and the response to them is on its way. */
-  isRefused = false
+  get isRefused(): boolean {
+    return this.#isRefused
+  }
 
   /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
@@ -109,6 +115,24 @@ export class CallerConnection {
     if (this.#current === undefined) this.#begin({ request, response })
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
     else this.socket.destroy()
+  }
+
+  /** Refuses what nobody can handle: CONNECT, or bytes that are no HTTP. Ends the connection. */
+  async refuse(
+    error: ProxyError,
+    { method = '-', url = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
+  ): Promise<void> {
+    const { socket, listener } = this
+    this.#isRefused = true
+    const requestId = requestIdOf()
+    const { headers, body } = problem(error, { requestId })
+    const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
+    for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
+    socket.on('error', () => {})
+    const target = url.slice(0, LONGEST_TARGET)
+    const bytesOut = Buffer.byteLength(body)
+    await this.#all.onUnread({ listener, error, requestId, method, target, bytesOut })
+    socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
   }
 
   #begin({ request, response }: Waiting): void {
@@ -245,7 +269,7 @@ export function onClientError(connections: CallerConnections) {
     else if (connection.isRefused) socket.pause()
     else if (current === undefined) {
       if (connection.isCondemned) socket.destroy()
-      else refuseUnread(connections, connection, error)
+      else refuseUnread(connection, error)
     } else if (current.request.complete || current.response.writableEnded) {
       // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
       connection.condemn()
@@ -262,14 +286,10 @@ export function onClientError(connections: CallerConnections) {
   }
 }
 
-function refuseUnread(
-  connections: CallerConnections,
-  connection: CallerConnection,
-  error: NodeJS.ErrnoException,
-): void {
+function refuseUnread(connection: CallerConnection, error: NodeJS.ErrnoException): void {
   const { socket } = connection
   if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
-    void refuse(connections, connection, new ProxyError('request_invalid', detailOf(error)))
+    void connection.refuse(new ProxyError('request_invalid', detailOf(error)))
   // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
   else if (socket.bytesRead === 0) socket.destroy()
   else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
@@ -282,7 +302,7 @@ export function onConnect(connections: CallerConnections) {
     if (connection === undefined || connection.current !== undefined) stream.destroy()
     else {
       const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
-      void refuse(connections, connection, error, request)
+      void connection.refuse(error, request)
     }
   }
 }
@@ -291,32 +311,4 @@ function detailOf({ code }: NodeJS.ErrnoException): string {
   return code === 'HPE_HEADER_OVERFLOW'
     ? 'The request line and headers are too long.'
     : 'The bytes that arrived are not a proper HTTP/1.1 request.'
-}
-
-/** How much of an unread request's target is kept. */
-const LONGEST_TARGET = 200
-
-async function refuse(
-  connections: CallerConnections,
-  connection: CallerConnection,
-  error: ProxyError,
-  { method = '-', url = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
-): Promise<void> {
-  const { socket, listener } = connection
-  connection.isRefused = true
-  const requestId = requestIdOf()
-  const { headers, body } = problem(error, { requestId })
-  const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
-  for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
-  socket.on('error', () => {})
-  const target = url.slice(0, LONGEST_TARGET)
-  await connections.onUnread({
-    listener,
-    error,
-    requestId,
-    method,
-    target,
-    bytesOut: Buffer.byteLength(body),
-  })
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
 }

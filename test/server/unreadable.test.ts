@@ -1,11 +1,11 @@
 // Covers src/server/connections.ts: what comes in is no HTTP, or no request to answer to.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { type CallerConnections, onClientError } from '../../src/server/connections.ts'
+import { CallerConnection, CallerConnections, onClientError } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
@@ -66,10 +66,12 @@ t.test('an idle connection is closed in silence, half a head is told that it too
     const end = (text: string) => {
       sent += text
     }
-    const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} }
-    const connection = { socket, listener: {}, current: undefined, isCondemned: false }
-    const connections = { of: () => connection, onUnread: async () => {} } as unknown as CallerConnections
-    onClientError(connections)(Object.assign(new Error('x'), { code }), socket as unknown as Duplex)
+    const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} } as unknown as Socket
+    const connections = new CallerConnections(() => {})
+    const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
+    const connection = new CallerConnection(socket, { address, company: undefined }, connections)
+    connections.of = () => connection
+    onClientError(connections)(Object.assign(new Error('x'), { code }), socket)
     await sleep(0)
     return sent
   }
