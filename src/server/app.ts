@@ -143,21 +143,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     asksForKeys: () => asksForKeys(runtime.config),
     findKey: async (secrets, request) => {
       const keys = secrets.filter((secret) => identifyKey(runtime.config, secret) !== undefined)
-      if (keys.length === 0 && secrets.length > 0) await sleep(throttled(shared, request))
+      if (keys.length === 0 && secrets.length > 0) await throttle(shared, request)
       // The company, and the keys of other callers, could not be judged before.
-      try {
-        if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
-      } catch (error) {
-        if (error instanceof WrongKeyError) await sleep(throttled(shared, request))
-        throw error
-      }
+      if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
       return keys[0]
     },
-    refused: async (request, error) => {
-      const { exchange } = requestContext(request)
-      Object.assign(exchange, { cause: error.code, error })
-      await shared.audits.recordRefusal(exchange, error.status).catch(() => {})
-    },
+    refused: (request, error) => shared.audits.recordRefusal(requestContext(request).exchange, error),
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer
   const detach = (request: FastifyRequest) => requestContext(request).end()
@@ -222,9 +213,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
       judgement = judge(judgeInput(deps, request), context)
       if (takesPlace(judgement, connection)) connection.current?.onClose.push(shared.ownPlaces.enter())
     } catch (error) {
-      const delayMs = error instanceof WrongKeyError ? throttled(shared, request) : 0
-      if (delayMs === 0) done(error as Error)
-      else setTimeout(() => done(error as Error), delayMs).unref()
+      done(error as Error)
       return
     }
     admit(judgement, context, reply)
@@ -248,9 +237,10 @@ function judgeInput(
   return { runtime, request: request.raw, listener: connection.listener, exchange, isDraining, keysOfLogin }
 }
 
-/** Counts a wrong key from this address and returns the delay of its refusal in milliseconds. */
-function throttled({ keyThrottle }: SharedParts, request: FastifyRequest): number {
-  return keyThrottle.delayMs(request.raw.socket.remoteAddress)
+/** Counts a wrong key from this address, and waits if there were too many. */
+async function throttle({ keyThrottle }: SharedParts, request: FastifyRequest): Promise<void> {
+  const delayMs = keyThrottle.delayMs(request.raw.socket.remoteAddress)
+  if (delayMs > 0) await sleep(delayMs, undefined, { ref: false })
 }
 
 function admit(judgement: Judgement, context: RequestContext, reply: FastifyReply): void {
@@ -320,18 +310,17 @@ interface Refused {
 async function refuse(error: unknown, { request, reply, shared }: Refused): Promise<void> {
   const { audits, observation } = shared
   reply.hijack()
+  if (error instanceof WrongKeyError) await throttle(shared, request)
   const refusal =
     error instanceof ProxyError
       ? error
       : new ProxyError('internal_error', 'An unexpected error occurred in the proxy.', { cause: error })
   const { exchange, connection } = requestContext(request)
-  exchange.cause = refusal.code
-  exchange.error = refusal
   // The refusal is on its way, whatever else turns out to be wrong with the request.
   connection.whenBroken(() => {})
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
-  await audits.recordRefusal(exchange, refusal.status).catch(() => {})
+  await audits.recordRefusal(exchange, refusal)
   const { reqId: requestId, company, extra } = exchange
   const { conceal } = observation.secrets
   exchange.bytesOut += sendProblem(reply.raw, refusal, { requestId, company, extra, conceal })

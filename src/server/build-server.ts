@@ -139,8 +139,8 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   }
   listeners.connections.onUnread = async ({ requestId, method, target, listener, error, bytesOut }) => {
     const exchange = startExchange(requestId, method, target)
-    Object.assign(exchange, { listener: listener.address, cause: error.code, error, bytesOut })
-    await audits.recordRefusal(exchange, error.status).catch(() => {})
+    Object.assign(exchange, { listener: listener.address, bytesOut })
+    await audits.recordRefusal(exchange, error)
     observation.ended(exchange, error.status)
   }
   let app: FastifyInstance = await appOf(runtime)

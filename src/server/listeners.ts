@@ -116,11 +116,11 @@ export class Listeners {
       for (const key of this.#open.keys()) changeMode(wanted.get(key)?.address)
     } catch (error) {
       for (const { server } of opened.values()) server.close()
-      for (const { address } of this.#open.values()) changeMode(address)
       for (const [key, listener] of inTheWay) {
         const again = await this.#listen(listener).catch((failure) => this.#onError(listener, failure))
         if (again) this.#open.set(key, again)
       }
+      for (const { address } of this.#open.values()) changeMode(address)
       throw error
     }
     // Invariant: no address serves a configuration that is not its own, so all of this happens in one turn.

@@ -2,6 +2,7 @@
 import type { TokenEvent } from '../auth/token-source.ts'
 import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
 import type { Config } from '../config/config.ts'
+import type { ProxyError } from '../errors.ts'
 import { addedHeaders, removedHeaders } from '../forward/headers.ts'
 import { isRead } from '../guards/access.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
@@ -86,9 +87,11 @@ export class Audits {
     await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
   }
 
-  /** Records a request that the proxy itself refused. */
-  async recordRefusal(exchange: Exchange, status: number): Promise<void> {
-    await this.#audit?.record(this.#entry(exchange, status))
+  /** Marks a request as refused by the proxy itself, and records it. If that fails, it is refused nonetheless. */
+  async recordRefusal(exchange: Exchange, error: ProxyError): Promise<void> {
+    exchange.cause = error.code
+    exchange.error = error
+    await this.#audit?.record(this.#entry(exchange, error.status)).catch(() => {})
   }
 
   #entry(exchange: Exchange, status: number | null): AuditEntry {
