@@ -117,7 +117,7 @@ export class CallerConnection {
     else this.socket.destroy()
   }
 
-  /** Refuses what nobody can handle: CONNECT, or bytes that are no HTTP. Ends the connection. */
+  /** Refuses what is never handled: CONNECT, or bytes that are no HTTP. Ends the connection. */
   async refuse(
     error: ProxyError,
     { method = '-', url = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},

@@ -39,6 +39,7 @@ t.test('Lists and own pages under way are bounded, and their places come back', 
   const rig = await startRig(t, {
     settings: ({ loginUrl }) => ({
       environments: { fake: { apiUrl: url, loginUrl } },
+      metrics: { listen: '127.0.0.1:0' },
     }),
   })
   const sockets = await Promise.all(Array.from({ length: 64 }, () => openSocket(rig.port)))
@@ -46,6 +47,8 @@ t.test('Lists and own pages under way are bounded, and their places come back', 
   while (rig.server.inFlight < sockets.length) await new Promise(setImmediate)
   t.equal((await attack(rig, getOf('/_proxy/status'))).verdict, '503 overloaded')
   t.equal((await attack(rig, getOf('/_proxy/health/live'))).verdict, '200', 'health is never refused')
+  const base = rig.server.addresses().find((each) => each.url !== rig.url)?.url ?? ''
+  t.equal((await rig.get('/_proxy/metrics', { base })).status, 200, 'nor are metrics at their own address')
   for (const socket of sockets) socket.destroy()
   while (rig.server.inFlight > 0) await new Promise(setImmediate)
   t.equal((await attack(rig, getOf('/_proxy/status'))).verdict, '200')

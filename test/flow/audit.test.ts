@@ -146,3 +146,17 @@ t.test(
     })
   },
 )
+
+t.test('a key that was sent in a path is in no line', async (t) => {
+  const { rig, lines, text } = await start(t, { what: 'all' })
+  const key = 'a-key-of-16-chars'
+  await rig.reload(
+    settingsFor(rig.fake, {
+      audit: { file: join(t.testdirName, 'audit.jsonl'), what: 'all' },
+      guard: { clientKeys: [key] },
+    }),
+  )
+  await rig.get(`/acme/rest/v1.0/${key}`, { headers: { 'procore-proxy-key': key } })
+  t.match(lines().at(-1), { path: '/acme/rest/v1.0/*' })
+  t.notMatch(text(), key)
+})

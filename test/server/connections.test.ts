@@ -141,3 +141,11 @@ t.test('connections beyond the limit are closed at once, with a warning, until o
   add(sockets[2]!)
   t.notOk(sockets[2]?.destroyed)
 })
+
+t.test('a connection to an address that is not in force yet is closed at once', async (t) => {
+  const { connections } = start()
+  const socket = new FakeSocket()
+  connections.add(socket as unknown as Socket, { ...LISTENER, isPending: true })
+  t.ok(socket.destroyed)
+  t.equal(connections.of(socket as unknown as Socket), undefined)
+})

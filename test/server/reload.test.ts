@@ -247,3 +247,11 @@ t.test('a list under way ends with its account, although a reload changes the cl
   const { status, text } = await list
   t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
 })
+
+t.test('a port that the system chose for callers is never given to metrics', async (t) => {
+  const { fake, server, reload, url } = await startRig(t)
+  const listen = `127.0.0.1:${await freePort()}`
+  await reload(settingsFor(fake, { listen, metrics: { listen: '127.0.0.1:0' } }))
+  t.notOk(server.addresses().some((each) => each.url === url))
+  t.equal(server.addresses().length, 2)
+})

@@ -108,3 +108,26 @@ t.test('CONNECT behind a request leaves nothing in flight', async (t) => {
   await fake.journal.when(({ answer }) => answer === 'cut')
   t.equal(server.inFlight, 0)
 })
+
+t.test('more rubbish does not cost the first its response, which waits for the audit', async (t) => {
+  const audited = Promise.withResolvers<void>()
+  const seen: string[] = []
+  const socket = {
+    writable: true,
+    on: () => {},
+    pause: () => seen.push('paused'),
+    destroy: () => seen.push('destroyed'),
+    end: (text: string) => seen.push(text.slice(0, 12)),
+  } as unknown as Socket
+  const connections = new CallerConnections(() => {})
+  connections.onUnread = () => audited.promise
+  const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
+  const connection = new CallerConnection(socket, { address, company: undefined }, connections)
+  connections.of = () => connection
+  for (const code of ['HPE_INVALID', 'HPE_INVALID']) {
+    onClientError(connections)(Object.assign(new Error('x'), { code }), socket)
+  }
+  audited.resolve()
+  await sleep(0)
+  t.strictSame(seen, ['paused', 'HTTP/1.1 400'])
+})
