@@ -183,6 +183,9 @@ interface Picked {
   readonly why: string
 }
 
+/** The place in a path where an id chooses the company; elsewhere it must only not contradict the choice. */
+const BELOW_COMPANIES = /^\/rest\/v[^/]*\/companies\//
+
 /** What Ruby's `to_i` reads as a number: digits after white space, a sign or underscores. */
 const STARTS_LIKE_A_NUMBER = /^[\s+\-_]*[0-9]/
 
@@ -206,7 +209,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   const { company, why } =
     fixed ??
     byHeader(table, inHeaders) ??
-    (cut.path.startsWith('/rest/') ? byId(table, inPath[0], 'the path') : undefined) ??
+    (BELOW_COMPANIES.test(cut.path) ? byId(table, inPath[0], 'the path') : undefined) ??
     byId(table, inQuery[0], 'the query') ??
     unnamed(table)
   // Invariant: no id that the request names anywhere contradicts the chosen one.

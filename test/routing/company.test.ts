@@ -56,7 +56,6 @@ t.test('Every way of naming a company chooses it and says why', async (t) => {
     ['two', `/rest/v1.0/companies/${GLOBEX}/projects`, {}, 'globex', /path/],
     ['two', `/rest/v1.0/companies/${GLOBEX}`, {}, 'globex', /path/],
     ['two', `/rest/v1.0/companies/${GLOBEX}.json`, {}, 'globex', /path/],
-    ['two', `/rest/v1.0/companies%2F${GLOBEX}%2Fx`, {}, 'globex', /path/],
     ['two', '/rest/v1.0/companies/%37656/x', {}, 'acme', /path/],
     ['two', `/rest/v1.0/projects?a=1&company_id=${GLOBEX}`, {}, 'globex', /query/],
     ['two', `/rest/v1.0/projects?company%5Fid[]=${GLOBEX}`, {}, 'globex', /query/],
@@ -192,6 +191,9 @@ t.test('What can not be answered is refused with the code that says why', async 
   const cases: [table: keyof typeof tables, target: string, sent: Sent, code: ErrorCode][] = [
     ['two', '/rest/v1.0/me', {}, 'company_required'],
     ['two', '/vapid/companies/7656/x', {}, 'company_required'],
+    ['two', '/rest/v1.0/projects/1/companies/7656', {}, 'company_required'],
+    ['two', '/rest/v1.0/companies%2F7656%2Fx', {}, 'company_required'],
+    ['default', `/rest/v1.0/projects/1/companies/${GLOBEX}`, {}, 'company_conflict'],
     ['anyOne', '/rest/v1.0/me', {}, 'company_required'],
     ['anyAlone', '/rest/v1.0/me', {}, 'company_required'],
     ['two', '/_proxy/files/h/p', {}, 'company_required'],
