@@ -186,10 +186,17 @@ function passInformation(
 
 /**
  * Ends a response in a way that shows the caller that it is incomplete, even if only the end of the connection would
- * mark the end of the body. `headers` are the ones that the response began with.
+ * mark the end of the body. The caller gets what has been written before. `headers` are the ones that the response began
+ * with.
  */
-export function breakOff(response: ServerResponse, headers: readonly string[] = []): void {
+export async function breakOff(response: ServerResponse, headers: readonly string[] = []): Promise<void> {
   const { socket } = response
+  if (socket !== null && !socket.destroyed) {
+    await new Promise<void>((resolve) => {
+      socket.once('close', resolve)
+      socket.write('', () => resolve())
+    })
+  }
   const isDelimited = lengthIn(headers) || response.chunkedEncoding
   if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
     socket.resetAndDestroy()
@@ -276,7 +283,7 @@ async function fail(error: unknown, { call, response, context, beforeEnd }: Fail
   exchange.cause = failure.code
   exchange.error = failure
   if (response.headersSent) {
-    breakOff(response, exchange.answerHeaders)
+    await breakOff(response, exchange.answerHeaders)
     return
   }
   // Procore may have carried out a write, so it has to be in the audit file, unless that cannot be written.

@@ -92,8 +92,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
       bodyOptions: { unpack: call.gzip, replace: undefined },
     }).catch(async (failure) => {
       setFailure(exchange, failure)
-      await flushed(reply.raw)
-      breakOff(reply.raw, exchange.answerHeaders)
+      await breakOff(reply.raw, exchange.answerHeaders)
     })
   }
 }
@@ -217,8 +216,7 @@ async function* listText(output: ListOutput): AsyncGenerator<string, void> {
     if (!hasBegun || error instanceof CallerGoneError) throw error
     setFailure(exchange, error)
     yield take(writer.missing(reasonOf(error)))
-    await flushed(response)
-    breakOff(response)
+    await breakOff(response)
     throw error
   } finally {
     if (skipped.length > 0) {
@@ -246,13 +244,4 @@ function reasonOf(error: unknown): object {
   if (error instanceof PageRefusedError) return { status: error.response.status, detail: error.message }
   if (!(error instanceof ProxyError)) return { code: 'internal_error', status: 500 }
   return { code: error.code, status: error.status, detail: error.message, help: error.help }
-}
-
-/** Waits until everything written has been sent, because a response that is broken off discards its buffer. */
-async function flushed({ socket }: ServerResponse): Promise<void> {
-  if (socket === null || socket.destroyed) return
-  await new Promise<void>((resolve) => {
-    socket.once('close', resolve)
-    socket.write('', () => resolve())
-  })
 }

@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
 import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
-import { deliver } from '../../src/forward/forward.ts'
+import { breakOff, deliver } from '../../src/forward/forward.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
 
 const CONTEXT = {
@@ -40,13 +40,21 @@ function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
 async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Promise<void>) {
   const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
   const delivered = Promise.withResolvers<Error | undefined>()
-  const server = createServer((_request, response: ServerResponse) => {
+  const server = createServer(async (_request, response: ServerResponse) => {
+    // In the proxy, deliver is called after other promises too: what it writes is then sent later.
+    await null
     deliver(upstream, response, {
       exchange,
       context: CONTEXT,
       bodyOptions: { unpack: false, replace: undefined },
       beforeEnd,
-    }).then(() => delivered.resolve(undefined), delivered.resolve)
+    }).then(
+      () => delivered.resolve(undefined),
+      async (error) => {
+        await breakOff(response, exchange.answerHeaders)
+        delivered.resolve(error)
+      },
+    )
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
@@ -83,10 +91,27 @@ for (const [name, upstream, body] of BODIES) {
   })
 
   t.test(`a response that is ${name} has begun when its audit fails, so that it breaks off`, async (t) => {
-    const { error } = await start(t, upstream, () => Promise.reject(new Error('the disk is full')))
+    const { text, error } = await start(t, upstream, () => Promise.reject(new Error('the disk is full')))
     t.match(await error, { message: 'the disk is full' })
+    await sleep(50)
+    t.match(text(), /^HTTP\/1\.1 200 OK\r\n/)
   })
 }
+
+t.test(
+  'what has arrived of a response reaches its caller, even if the rest is known to be lost',
+  async (t) => {
+    const upstream = streamed('5', [])
+    const pipe: UpstreamResponse['pipe'] = (write) => {
+      write(Buffer.from('hel'))
+      return Promise.reject(new Error('reset'))
+    }
+    const { text, error } = await start(t, { ...upstream, pipe })
+    t.match(await error, { message: 'reset' })
+    await sleep(50)
+    t.match(text(), /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nhel$/)
+  },
+)
 
 t.test('a head that Node refuses is an error, and the response from Procore is given up', async (t) => {
   let reason: Error | undefined
