@@ -1,6 +1,7 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, gunzipSync } from 'node:zlib'
+import type { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { Excerpt } from '../observe/recorded-body.ts'
 import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
@@ -241,6 +242,8 @@ export interface ForwardDeps {
   readonly send: Send
   /** Awaited before the caller sees the end of the response. An error thrown here breaks the response off. */
   readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+  /** Awaited before the caller gets an error of the proxy's own. An error thrown here changes nothing. */
+  readonly beforeProblem: (error: ProxyError) => Promise<void>
 }
 
 /**
@@ -250,34 +253,39 @@ export interface ForwardDeps {
 export async function forward(
   call: Call,
   response: ServerResponse,
-  { context, rewritesFileUrls }: Omit<Forwarded, 'call'>,
-  { send, beforeEnd }: ForwardDeps,
+  forwarded: Forwarded,
+  { send, beforeEnd, beforeProblem }: ForwardDeps,
 ): Promise<void> {
   const { exchange, upstream } = call
+  const { context } = forwarded
   upstream.inFlight++
   try {
     const received = await send(call)
-    const { environment } = upstream
-    const replace = (value: string) => rewriteFileUrl(value, environment, context.base)
-    const bodyOptions = { unpack: call.gzip, replace: rewritesFileUrls ? replace : undefined }
+    const bodyOptions = { unpack: call.gzip, replace: fileUrlRewriter(forwarded) }
     await deliver(received, response, { exchange, context, bodyOptions, beforeEnd })
   } catch (error) {
-    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd })
+    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeProblem })
   } finally {
     call.body?.destroy()
     upstream.inFlight--
   }
 }
 
+/** What replaces URLs of files in JSON responses by URLs of the proxy; undefined if they are to stay. */
+export function fileUrlRewriter({ call, context, rewritesFileUrls }: Forwarded): BodyOptions['replace'] {
+  if (!rewritesFileUrls) return undefined
+  return (value) => rewriteFileUrl(value, call.upstream.environment, context.base)
+}
+
 interface Failed {
   readonly call: Call
   readonly response: ServerResponse
   readonly context: ResponseContext
-  readonly beforeEnd: ForwardDeps['beforeEnd']
+  readonly beforeProblem: ForwardDeps['beforeProblem']
 }
 
 /** Answers with the error, or breaks the response off so that the caller does not mistake it for a complete one. */
-async function fail(error: unknown, { call, response, context, beforeEnd }: Failed): Promise<void> {
+async function fail(error: unknown, { call, response, context, beforeProblem }: Failed): Promise<void> {
   const { exchange } = call
   const failure = upstreamError(error)
   exchange.cause = failure.code
@@ -287,7 +295,7 @@ async function fail(error: unknown, { call, response, context, beforeEnd }: Fail
     return
   }
   // Procore may have carried out a write, so it has to be in the audit file, unless that cannot be written.
-  await beforeEnd?.(failure.status).catch(() => {})
+  await beforeProblem(failure).catch(() => {})
   // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
   const { extra } = context

@@ -12,6 +12,7 @@ import type {
   UpstreamSettings,
 } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import { mayUseCompany } from '../guards/callers.ts'
 import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { type Connector, connector } from '../network/connect.ts'
 import type { BudgetView, CompanyLoad } from '../observe/status.ts'
@@ -342,8 +343,10 @@ export class Upstreams {
   /** True if more than one listener, key or caller can reach the company. */
   #isShared(id: string): boolean {
     const { listen, companies, guard, callers = [] } = this.#config
-    const listeners = listen.length + (companies.some((one) => one.id === id && one.listen) ? 1 : 0)
-    return listeners * Math.max(1, guard.clientKeys.length + callers.length) > 1
+    const company = companies.find((one) => one.id === id)
+    const listeners = listen.length + (company?.listen ? 1 : 0)
+    const named = callers.filter((caller) => mayUseCompany(caller, company?.name ?? id))
+    return listeners * Math.max(1, guard.clientKeys.length + named.length) > 1
   }
 
   #open(target: Target, companyId: string, origin = target.account.environment.apiUrl): Entry {

@@ -293,7 +293,11 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
     })
   }
   const beforeEnd = audits.recordOnce(call.exchange)
-  await forward(call, reply.raw, forwarded, { send, beforeEnd })
+  await forward(call, reply.raw, forwarded, {
+    send,
+    beforeEnd,
+    beforeProblem: (error) => beforeEnd?.(error.status) ?? audits.recordRefusal(call.exchange, error),
+  })
   // Records the response if it broke off or its caller disconnected; otherwise this does nothing.
   if (beforeEnd !== undefined) {
     await beforeEnd(reply.raw.headersSent ? reply.raw.statusCode : null).catch(() => {})
@@ -331,13 +335,16 @@ function addHeaders(reply: FastifyReply, headers: readonly string[] = []): void 
   for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
 }
 
-/** Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. */
+/**
+ * Finds the path of one of the proxy's own pages, without company prefix. Anything else is forwarded. Of a list, only the
+ * beginning is routed by: Fastify would refuse a path that it cannot decode before it is judged.
+ */
 const OWN =
-  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(\/_proxy\/(?:csv|ndjson|json)\/.*|\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/_proxy(?:\?.*)?|\/)$/i
+  /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(?:(\/_proxy\/(?:csv|ndjson|json)\/).*|(\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/_proxy(?:\?.*)?|\/))$/i
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
 function routeOf(target: string): string {
-  const own = OWN.exec(target)?.[1]
+  const [, list, own = list] = OWN.exec(target) ?? []
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }
 

@@ -62,6 +62,8 @@ export class CallerConnection {
   #current: Current | undefined
   #isCondemned = false
   #isRefused = false
+  /** The last request that ended before all of it had arrived. */
+  #unfinished: IncomingMessage | undefined
   /** Bytes that were read up to the end of the last request. */
   #bytesBefore = 0
   #flushed = -1
@@ -95,6 +97,11 @@ export class CallerConnection {
   /** Further bytes on this connection are not read as requests. */
   get isCondemned(): boolean {
     return this.#isCondemned
+  }
+
+  /** The next bytes on this connection belong to a request that has its response already. */
+  get isUnfinished(): boolean {
+    return this.#unfinished?.complete === false
   }
 
   /** Ends the connection with the current response, because the bytes after it cannot be trusted. */
@@ -162,6 +169,7 @@ export class CallerConnection {
   }
 
   #closeUnlessComplete(request: IncomingMessage): void {
+    this.#unfinished = request
     setTimeout(() => {
       if (!request.complete) this.socket.destroy()
     }, LINGER_MS).unref()
@@ -269,6 +277,7 @@ export function onClientError(connections: CallerConnections) {
     else if (connection.isRefused) socket.pause()
     else if (current === undefined) {
       if (connection.isCondemned) socket.destroy()
+      else if (connection.isUnfinished) socket.destroySoon()
       else refuseUnread(connection, error)
     } else if (current.request.complete || current.response.writableEnded) {
       // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
@@ -299,8 +308,12 @@ function refuseUnread(connection: CallerConnection, error: NodeJS.ErrnoException
 export function onConnect(connections: CallerConnections) {
   return (request: IncomingMessage, stream: Duplex): void => {
     const connection = connections.of(stream as Socket)
-    if (connection === undefined || connection.current !== undefined) stream.destroy()
-    else {
+    if (connection === undefined) stream.destroy()
+    else if (connection.current !== undefined) {
+      // The current request gets its response, and then the connection ends; or earlier, when its caller leaves.
+      connection.condemn()
+      stream.once('end', () => stream.destroy()).resume()
+    } else {
       const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
       void connection.refuse(error, request)
     }

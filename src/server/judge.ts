@@ -64,9 +64,9 @@ export function isHealth(target: string): boolean {
   return path === LIVE || path === READY
 }
 
+/** Without query, and without the authority of the absolute form. */
 function pathOf(target: string): string {
-  const mark = target.indexOf('?')
-  return mark === -1 ? target : target.slice(0, mark)
+  return target.replace(/^https?:\/\/[^/?#]*|\?.*$/gi, '')
 }
 
 /** What is derived from the current configuration. A reload replaces it. */
@@ -95,11 +95,13 @@ export interface JudgedRequest {
 export type Judgement =
   | { readonly kind: 'forward'; readonly forwarded: Forwarded; readonly why: string }
   | { readonly kind: 'own'; readonly url: string }
-  | { readonly kind: 'list'; readonly url: string; readonly list: ListRequest }
+  | { readonly kind: 'list'; readonly list: ListRequest }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
 
 /** A request for a whole list. Each page is judged like a separate request. */
 export interface ListRequest {
+  /** The list's raw path, without company prefix, and query. */
+  readonly url: string
   readonly companyId: string
   readonly apiOrigin: string
   readonly caller: Caller | undefined
@@ -177,11 +179,12 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   exchange.group = 'name' in choice.company ? choice.company.name : '*'
   exchange.why = choice.why
   judgeLoop(rawHeaders)
-  const queueKey = `${listener.address.kind === 'tcp' ? listener.address.port : listener.address.path} ${identity.queueKey}`
+  const queueKey = `${listener.key} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
   const chosen = { choice, query: target.query, queueKey, base, caller: identity.caller, rawHeaders: hops }
   if (listPath !== undefined) {
-    return { kind: 'list', url: listPath + choice.path + target.query, list: listRequest(input, chosen) }
+    const url = listPath + choice.path + target.query
+    return { kind: 'list', list: { url, ...listRequest(input, chosen) } }
   }
   return { kind: 'forward', why: choice.why, forwarded: forwarded(input, chosen) }
 }
@@ -264,7 +267,7 @@ function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): 
 const NOT_FOR_PAGES =
   /^(?:accept|accept-encoding|range|if-[a-z-]+|content-length|transfer-encoding|expect|te|trailer)$/i
 
-function listRequest(input: JudgeInput, chosen: Chosen): ListRequest {
+function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'> {
   const { choice, rawHeaders, caller } = chosen
   const kept: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -274,7 +277,8 @@ function listRequest(input: JudgeInput, chosen: Chosen): ListRequest {
   const { method = '' } = input.request
   // Without lists there is no such route.
   if (input.runtime.config.lists.enabled && method !== 'GET' && method !== 'HEAD') {
-    throw new ProxyError('method_not_allowed', 'Lists can only be read.', { allow: 'GET, HEAD' })
+    const help = 'Read lists with GET or HEAD. Send writes to the path of the API itself.'
+    throw new ProxyError('method_not_allowed', 'Lists can only be read.', { allow: 'GET, HEAD', help })
   }
   let pages = 0
   return {

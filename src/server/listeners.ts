@@ -35,6 +35,8 @@ function answers(path: string): Promise<boolean> {
 
 /** One of the addresses that the proxy listens on. */
 export interface Listener {
+  /** Tells this socket from all others, also after a reload that keeps it. */
+  readonly key?: string
   /** The company that this address belongs to; undefined if it is for all companies. */
   company: string | undefined
   /** As configured. */
@@ -105,7 +107,7 @@ export class Listeners {
     try {
       for (const [key, listener] of missing) {
         // Until the swap, the old configuration would answer there.
-        const open = await this.#listen({ ...listener, isPending: swap !== undefined }).catch(
+        const open = await this.#listen({ ...listener, key, isPending: swap !== undefined }).catch(
           (error: Error) => {
             if (listener.optional && isNoSuchAddress(error)) return undefined
             throw error
@@ -141,7 +143,7 @@ export class Listeners {
   }
 
   async #listen(wanted: Listener): Promise<OpenListener> {
-    const { address, company, isForMetrics = false, isPending = false } = wanted
+    const { key = '', address, company, isForMetrics = false, isPending = false } = wanted
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -155,7 +157,7 @@ export class Listeners {
     })
     // The guard counts the header lines. Node would silently drop those beyond its own limit.
     server.maxHeadersCount = 0
-    const listener: OpenListener = { address, company, isForMetrics, isPending, server }
+    const listener: OpenListener = { key, address, company, isForMetrics, isPending, server }
     const { connections } = this
     connections.acceptFrom(server, listener)
     server.on('connect', onConnect(connections))

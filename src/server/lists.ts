@@ -5,8 +5,8 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { type Call, CallerGoneError, Departure, responseWith } from '../forward/call.ts'
-import { breakOff, deliver, type Forwarded } from '../forward/forward.ts'
-import { planBody } from '../forward/headers.ts'
+import { breakOff, deliver, type Forwarded, fileUrlRewriter } from '../forward/forward.ts'
+import { type BodyOptions, planBody } from '../forward/headers.ts'
 import { upstreamError } from '../forward/problem.ts'
 import { transformed } from '../forward/response-body.ts'
 import {
@@ -24,6 +24,7 @@ import { type ListWriter, writerFor } from '../lists/writer.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { type AppDeps, requestContext } from './app.ts'
+import type { ListRequest } from './judge.ts'
 
 /** How many rows are parsed at the same time. */
 const ROWS_AT_A_TIME = 10
@@ -35,18 +36,20 @@ export function registerLists(app: FastifyInstance, deps: AppDeps): void {
   for (const form of LIST_FORMS) {
     app.route({
       method: ['GET', 'HEAD'],
-      url: `/_proxy/${form}/*`,
+      url: `/_proxy/${form}/`,
       handler: (request, reply) => answerList(deps, request, reply),
     })
   }
 }
 
 async function answerList(deps: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { exchange } = requestContext(request)
-  const target = readListTarget(request.url)
+  const { exchange, list } = requestContext(request)
+  // Invariant: the judge has passed every request that comes to this route.
+  if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  const target = readListTarget(list.url)
   const writer = writerFor(target, deps.runtime.config.lists)
   const skipped: Skipped[] = []
-  const { reader, latestPage } = openList(deps, request)
+  const { reader, latestPage } = openList(deps, request, list)
   const text = listText({
     // One page is read ahead, while the one before it is written.
     batches: Readable.from(readList(reader, target), { highWaterMark: 1 }),
@@ -81,6 +84,10 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     }
     return reply.send(stream)
   } catch (error) {
+    if (error instanceof CallerGoneError) {
+      exchange.cause = 'caller_gone'
+      return reply.hijack()
+    }
     if (!(error instanceof PageRefusedError)) throw error
     const { call, context } = latestPage()
     reply.hijack()
@@ -100,10 +107,8 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
 // --- the pages ---------------------------------------------------------------------------------------------------------
 
 /** How the pages of this request's list are read, and the page that was requested last. */
-function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest) {
-  const { exchange, list, connection } = requestContext(request)
-  // Invariant: the judge has passed every request that comes to this route.
-  if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, list: ListRequest) {
+  const { exchange, connection } = requestContext(request)
   const buffers: Buffer[] = []
   // Several projects are read at the same time, each page with a departure of its own.
   const departures = new Set<Departure>()
@@ -123,7 +128,10 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest) {
     if (hasLeft) departure.leave()
     departures.add(departure)
     const call = { ...latest.call, body: null, departure }
-    return await askPage({ send, shared }, call, buffers).finally(() => departures.delete(departure))
+    const replace = fileUrlRewriter(latest)
+    return await askPage({ send, shared }, call, { buffers, replace }).finally(() =>
+      departures.delete(departure),
+    )
   }
   const { companyId, apiOrigin, caller } = list
   const projects = caller?.projects
@@ -134,14 +142,14 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest) {
 async function askPage(
   { send, shared }: Pick<AppDeps, 'send' | 'shared'>,
   call: Call,
-  buffers: Buffer[],
+  { buffers, replace }: { buffers: Buffer[]; replace: BodyOptions['replace'] },
 ): Promise<PageAnswer> {
   let status: number | null = null
   try {
     const response = await send(call)
     // Rows are read without the compression that the proxy asks for; a refusal is passed on unchanged.
-    const unpacked = { unpack: true, replace: undefined }
-    const plan = response.status < 300 ? planBody(response.status, response.head, unpacked) : undefined
+    const plan =
+      response.status < 300 ? planBody(response.status, response.head, { unpack: true, replace }) : undefined
     const source = plan === undefined ? response : transformed(response, plan)
     const body = await readBody(buffers, source, () => response.abort(new Error('the page is too long')))
     call.exchange.bytesOut += body.bytes.length

@@ -136,6 +136,32 @@ t.test('beyond connections and queue a company is told overloaded, at once; anot
   await served(t, rig, 'a full queue')
 })
 
+t.test('each address has its part of the connections, also where the system chose the ports', async (t) => {
+  const listen = ['127.0.0.1:0', '127.0.0.1:0']
+  const rig = await start(t, { listen, upstream: { connections: 4 } })
+  rig.fake.faults.hang('before', { match: '/rest/v1.0/hangs' })
+  const [one, other] = rig.server.addresses().map(({ url }) => Number(new URL(url).port))
+  await openMany(t, one!, 8, head('GET /acme/rest/v1.0/hangs HTTP/1.1', 'Host: localhost'))
+  await rig.fake.journal.when(() => rig.fake.journal.api().length === 3)
+  await served(t, { ...rig, port: other! }, 'eight from another address', '/acme/rest/v1.0/me')
+})
+
+t.test('a company that one caller alone can reach gives it all connections', async (t) => {
+  const callers = {
+    excel: { key: 'key-of-the-spreadsheet', companies: ['acme'] },
+    bi: { key: 'key-of-the-dashboards', companies: ['globex'] },
+  }
+  const rig = await start(t, { callers, upstream: { connections: 4 } })
+  rig.fake.faults.hang('before', { match: '/rest/v1.0/hangs' })
+  const bytes = head(
+    'GET /acme/rest/v1.0/hangs HTTP/1.1',
+    'Host: localhost',
+    `Procore-Proxy-Key: ${callers.excel.key}`,
+  )
+  await openMany(t, rig.port, 5, bytes)
+  t.ok(await rig.fake.journal.when(() => rig.fake.journal.api().length === 4))
+})
+
 t.test('heads are bounded in bytes and in number (CVE-2018-12121’s class)', async (t) => {
   const rig = await start(t)
   const wide = await attack(rig, getOf(PATH, `X: ${'y'.repeat(14_000)}`))

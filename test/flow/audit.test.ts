@@ -89,6 +89,21 @@ t.test('writes and refusals get a line, with the query masked; reads only where 
   t.equal(lines().length, 2)
 })
 
+t.test('a read that the proxy itself refuses gets a line, however late', async (t) => {
+  const { rig, lines } = await start(t)
+  const reset = Math.ceil(Date.now() / 1000) + 3_000
+  const headers = {
+    'X-Rate-Limit-Limit': '9',
+    'X-Rate-Limit-Remaining': '0',
+    'X-Rate-Limit-Reset': `${reset}`,
+  }
+  rig.fake.faults.api.push({ match: '/rest/v1.0/me', headers, body: '{}' })
+  t.equal((await rig.get('/acme/rest/v1.0/me')).status, 200)
+  t.equal((await rig.get('/acme/rest/v1.0/me')).status, 429)
+  t.match(lines(), [{ method: 'GET', status: 429, cause: 'rate_limited' }])
+  t.equal(lines().length, 1)
+})
+
 t.test('what broke off has a line without a status, or with the one that was begun', async (t) => {
   const { rig, lines } = await start(t)
   rig.fake.faults.api.push({ match: '/rest/v1.0/hangs', hang: 'before' })

@@ -1,6 +1,6 @@
 // Whole lists through a running proxy, in front of the fake Procore.
 import t from 'tap'
-import { ACME, GLOBEX, startRig } from '../fixtures/proxy.ts'
+import { ACME, GLOBEX, openSocket, startRig } from '../fixtures/proxy.ts'
 
 const COMPANIES = [
   { id: ACME, name: 'Acme', projects: 3, rfis: 250 },
@@ -32,6 +32,37 @@ t.test('each page is a request like any other', async (t) => {
   t.ok(logged.filter(({ status }) => status === 200).length >= 10)
   const { text } = await rig.get('/_proxy/metrics')
   t.match(text, /procore_proxy_requests_total\{[^}]*acme[^}]*\} 1[01]/)
+})
+
+t.test('URLs of files lead to the proxy in lists too', async (t) => {
+  const { get, fake, url } = await startRig(t, {
+    settings: ({ apiUrl, loginUrl }) => ({
+      environments: { fake: { apiUrl, loginUrl, fileDomain: 'localhost' } },
+      companies: {
+        acme: { id: ACME, serviceAccount: 'app', rewriteFileUrls: true },
+        globex: { id: GLOBEX, serviceAccount: 'app' },
+      },
+    }),
+  })
+  const file = `${fake.storageUrl}/a.pdf`
+  fake.faults.api = [{ match: '/rest/v1.0/files', body: JSON.stringify([{ id: 1, file }]) }]
+  const own = `${url}/acme/_proxy/files/${new URL(fake.storageUrl).host}/a.pdf`
+  t.strictSame((await get('/acme/_proxy/json/rest/v1.0/files')).json, [{ id: 1, file: own }])
+  t.equal((await get('/acme/_proxy/csv/rest/v1.0/files')).text, `id,file\r\n1,${own}\r\n`)
+  t.strictSame((await get('/globex/_proxy/json/rest/v1.0/files')).json, [{ id: 1, file }])
+})
+
+t.test('a caller that leaves before the first row is no failure of the proxy', async (t) => {
+  const rig = await startRig(t, { fake: { companies: COMPANIES } })
+  rig.fake.faults.api = [{ match: '/rest/v1.0/slow', hang: 'before' }]
+  const socket = await openSocket(rig.port)
+  socket.write('GET /acme/_proxy/csv/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await rig.fake.journal.when(({ url }) => url.startsWith('/rest/v1.0/slow'))
+  socket.destroy()
+  while (rig.server.inFlight > 0) await new Promise(setImmediate)
+  await new Promise(setImmediate)
+  const logged = lines(rig.logText()).find(({ path }) => path === '/acme/_proxy/csv/rest/v1.0/slow')
+  t.match(logged, { status: null, cause: 'caller_gone' })
 })
 
 t.test('a list names company, environment and request like any other response', async (t) => {
@@ -127,4 +158,9 @@ t.test('lists can be turned off, and are only read', async (t) => {
   const on = await startRig(t, { fake: { companies: COMPANIES } })
   t.equal((await on.get('/acme/_proxy/csv/rest/v1.0/me', { method: 'DELETE' })).status, 405)
   t.match(await on.get('/_proxy/csv/other'), { status: 404, json: { code: 'route_unknown' } })
+  for (const path of ['/rest/v1.0/%', '/rest/v1.0/%ff', '/rest/%zz/x?token=abc', '/%']) {
+    const answer = await on.get(`/_proxy/csv${path}`)
+    t.match(answer, { status: 400, json: { code: 'request_invalid' } }, path)
+    t.notMatch(answer.text, 'abc')
+  }
 })

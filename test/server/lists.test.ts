@@ -58,7 +58,8 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
   const pages: Exchange[] = []
   const lines: string[] = []
   const seen = { underWay: 0, most: 0 }
-  const app = fastify({ forceCloseConnections: true })
+  const rewriteUrl = ({ url = '' }) => url.replace(/^(\/_proxy\/\w+\/).*/, '$1')
+  const app = fastify({ forceCloseConnections: true, rewriteUrl })
   app.setErrorHandler((error, _request, reply) => {
     const known = error instanceof ProxyError ? error : new ProxyError('internal_error', String(error))
     return reply.code(known.status).send({ code: known.code, detail: known.message })
@@ -73,13 +74,15 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     const page = (path: string) => {
       if (path.startsWith(denied ?? '-')) throw new ProxyError('access_denied', 'no')
       return {
-        call: { path, exchange: startExchange('1', 'GET', path) },
+        call: { path, exchange: startExchange('1', 'GET', path), upstream: {} },
         context: { company: 'acme', environment: 'lab' },
+        rewritesFileUrls: false,
       }
     }
-    const exchange = startExchange('list', 'GET', request.url)
+    const { originalUrl: url } = request
+    const exchange = startExchange('list', 'GET', url)
     exchanges.push(exchange)
-    const list = { companyId: '7', apiOrigin: ORIGIN, caller: projects && { projects }, page }
+    const list = { url, companyId: '7', apiOrigin: ORIGIN, caller: projects && { projects }, page }
     request.proxyContext = { exchange, list, connection: { current } } as unknown as RequestContext
     done()
   })

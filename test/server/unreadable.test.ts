@@ -96,17 +96,44 @@ t.test('a chunked body that breaks is 400, and ends the connection and what went
   await fake.journal.when(({ aborted }) => aborted)
 })
 
-t.test('CONNECT behind a request leaves nothing in flight', async (t) => {
+t.test('CONNECT behind a request ends the connection, but only after the response to that', async (t) => {
   const { port, fake, server } = await startRig(t)
+  const connectBehind = async () => {
+    const socket = await openSocket(port)
+    socket.on('error', () => {})
+    socket.write('GET /acme/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
+    socket.write('CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    return socket
+  }
+  fake.faults.api.push({ match: '/rest/v1.0/slow', delayMs: 100, body: 'whole' })
+  let text = ''
+  for await (const chunk of await connectBehind()) text += chunk
+  t.match(text, /^HTTP\/1\.1 200 [\s\S]*whole$/)
+
+  fake.journal.clear()
+  fake.faults.clear()
   fake.faults.api.push({ match: '/rest/v1.0/slow', hang: 'before' })
-  const socket = await openSocket(port)
-  socket.on('error', () => {}).resume()
-  socket.write('GET /acme/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  await fake.journal.when(({ url }) => url === '/rest/v1.0/slow')
-  socket.write('CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  await once(socket, 'close')
+  const socket = await connectBehind()
+  socket.end()
+  // A caller that leaves is noticed nonetheless.
   await fake.journal.when(({ answer }) => answer === 'cut')
+  await once(socket.resume(), 'close')
   t.equal(server.inFlight, 0)
+})
+
+t.test('a request has one response, even if its body breaks after that', async (t) => {
+  const { port } = await startRig(t)
+  for (const target of ['/nothing', '/_proxy/status']) {
+    const socket = await openSocket(port)
+    const lines = ['Host: localhost', 'Transfer-Encoding: chunked']
+    socket.write(`POST ${target} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n3\r\nabc\r\n`)
+    let text = ''
+    socket.once('data', () => socket.write('no size\r\n'))
+    for await (const chunk of socket) text += chunk
+    t.match(text, /^HTTP\/1\.1 404 /)
+    t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, text)
+  }
 })
 
 t.test('more rubbish does not cost the first its response, which waits for the audit', async (t) => {
