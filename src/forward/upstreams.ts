@@ -57,10 +57,13 @@ export class Connection {
   constructor(origin: string, connect: Connector) {
     this.client = new Client(origin, {
       connect: (options, callback) => {
-        connect(options, (...result) => {
-          const [error, socket] = result
-          if (error === null) this.#guard(socket)
-          callback(...result)
+        // Not at once: undici checks an idle connection for a turn before it writes, and a new one must not overtake that.
+        setImmediate(() => {
+          connect(options, (...result) => {
+            const [error, socket] = result
+            if (error === null) this.#guard(socket)
+            callback(...result)
+          })
         })
       },
       pipelining: 1,

@@ -1,4 +1,5 @@
 // The rate budget and retries from outside: CONTRACT section 6's last two points, against the fake Procore.
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startRig } from '../fixtures/proxy.ts'
 
@@ -11,6 +12,26 @@ t.test('a burst beyond the spike limit never sees a 429: it waits for the next w
   const answers = await Promise.all(Array.from({ length: 50 }, () => get('/acme/rest/v1.0/me')))
   t.ok(answers.every(({ status }) => status === 200))
   t.equal(fake.journal.api().length, 50, 'and none was sent twice')
+})
+
+t.test('what waited is sent in the order in which it came, on idle connections and new ones', async (t) => {
+  const { fake, get } = await startRig(t, {
+    fake: { rateLimit: { hourly: 1e6, spike: 12, spikeSeconds: 1 } },
+  })
+  // One after the other, so that they leave one idle connection.
+  for (let nth = 0; nth < 12; nth++) await get('/acme/rest/v1.0/me')
+  fake.journal.clear()
+  const targets = Array.from({ length: 10 }, (_, nth) => `/rest/v1.0/echo/${nth}`)
+  const waiting: Promise<unknown>[] = []
+  for (const target of targets) {
+    waiting.push(get(`/acme${target}`))
+    await sleep(5)
+  }
+  await Promise.all(waiting)
+  t.strictSame(
+    fake.journal.api().map(({ url }) => url),
+    targets,
+  )
 })
 
 t.test('429 and 503 are sent again after the wait that was asked for', async (t) => {
