@@ -132,3 +132,15 @@ t.test('closing waits for the requests under way', async (t) => {
   t.ok(idle.value!.client.closed)
   await pool.close()
 })
+
+t.test('a new connection does not overtake an idle one, which undici looks at for a turn', async (t) => {
+  let opened = 0
+  const { take } = start(t, { connect: () => void opened++ })
+  const fate = take('x')
+  await Promise.resolve()
+  fate.value!.client.dispatch({ method: 'GET', path: '/' }, { onResponseError: () => {} })
+  await Promise.resolve()
+  t.equal(opened, 0)
+  await new Promise(setImmediate)
+  t.equal(opened, 1)
+})
