@@ -138,7 +138,8 @@ t.test('a new connection does not overtake an idle one, which undici looks at fo
   const { take } = start(t, { connect: () => void opened++ })
   const fate = take('x')
   await Promise.resolve()
-  fate.value!.client.dispatch({ method: 'GET', path: '/' }, { onResponseError: () => {} })
+  const handler = { onRequestStart: () => {}, onResponseError: () => {} }
+  fate.value!.client.dispatch({ method: 'GET', path: '/' }, handler)
   await Promise.resolve()
   t.equal(opened, 0)
   await new Promise(setImmediate)
