@@ -201,6 +201,8 @@ export class CollectedResponse implements UpstreamResponse {
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
     for (;;) {
+      // Taken first: a source that resumes may give its next piece, and with it the signal, at once.
+      const woken = this.#wake.promise
       if (this.#aborted !== undefined) throw this.#aborted
       const next = this.#isCallerReady ? this.#unread.shift() : undefined
       if (next !== undefined) {
@@ -216,7 +218,7 @@ export class CollectedResponse implements UpstreamResponse {
           this.#source.resume()
         }
       }
-      await this.#wake.promise
+      await woken
     }
   }
 

@@ -24,6 +24,12 @@ t.test('200 equal GETs at the same time are one call', async (t) => {
   t.equal(collapsed.length, 199)
 })
 
+t.test('a chunked response that is too long to be kept is passed on to each caller', async (t) => {
+  const rig = await startRig(t, { settings: { cache: { coalesce: true, size: '1MB' } } })
+  const get = () => rig.get('/acme/rest/v1.0/large?bytes=2000000&chunked')
+  for (const { text } of await Promise.all([get(), get()])) t.equal(text.length, 2_000_000)
+})
+
 t.test(
   'what is kept is rewritten for each caller, and unpacked for those that did not ask for gzip',
   async (t) => {

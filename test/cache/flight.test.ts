@@ -226,6 +226,20 @@ t.test('beyond that, back-pressure reaches the source, and memory is bounded', a
   t.ok(reading.settled)
 })
 
+t.test('a source that gives its next piece while it is resumed is read on', async (t) => {
+  const { source, response } = collect(5)
+  const rest = ['two ', 'three ', 'four']
+  source.resume = () => {
+    const next = rest.shift()
+    if (next === undefined) source.end()
+    else source.push(next)
+  }
+  const text = watch(textOf(response))
+  source.push('more than fits, ')
+  await settle()
+  t.equal(text.value, 'more than fits, two three four')
+})
+
 t.test('where the memory of all is full, it is not collected', async (t) => {
   const { source, whole } = collect(100, 5)
   source.push('123456')
