@@ -314,6 +314,8 @@ interface Refused {
 async function refuse(error: unknown, { request, reply, shared }: Refused): Promise<void> {
   const { audits, observation } = shared
   reply.hijack()
+  // The caller has left, which looks like some other error to a list.
+  if (!(error instanceof ProxyError) && reply.raw.destroyed) return
   if (error instanceof WrongKeyError) await throttle(shared, request)
   const refusal =
     error instanceof ProxyError

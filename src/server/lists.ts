@@ -84,10 +84,6 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     }
     return reply.send(stream)
   } catch (error) {
-    if (error instanceof CallerGoneError) {
-      exchange.cause = 'caller_gone'
-      return reply.hijack()
-    }
     if (!(error instanceof PageRefusedError)) throw error
     const { call, context } = latestPage()
     reply.hijack()
