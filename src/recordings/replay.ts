@@ -68,7 +68,7 @@ export async function openSession(
 export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
-    const body = call.body === null ? undefined : await readStart(call.body)
+    const body = call.body === null ? undefined : await readStart(call, call.body)
     try {
       // A body that is too long to hold is streamed to Procore, so its digest is known too late.
       if (body?.isWhole !== false) return await answers.answer(call, body?.pieces)
@@ -80,7 +80,8 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
 }
 
 /** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
-async function readStart(body: RequestBody) {
+async function readStart(call: Call, body: RequestBody) {
+  call.onSending?.()
   const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
   let isWhole = false
@@ -147,6 +148,8 @@ export class RecordedAnswers {
     body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body,
   ): Promise<UpstreamResponse> {
     const copy = new BodyCopy(true)
+    // Its caller may wait to be asked for the body.
+    call.onSending?.()
     try {
       for await (const piece of body ?? []) copy.add(piece)
       const matchBy = (mask: MemberMask) => matchOfCall(call, copy, mask).match
