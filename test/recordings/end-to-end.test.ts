@@ -9,7 +9,7 @@ import { readFolder } from '../../src/recordings/har-file.ts'
 import { type RecordingMode, replayDocument } from '../../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
-import { openSocket, startRig } from '../fixtures/proxy.ts'
+import { openSocket, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 interface SdkAnswer<T> {
   readonly body: T
@@ -138,6 +138,18 @@ t.test(
     t.strictSame(await post(Number(port)), expected)
   },
 )
+
+t.test('a replay does not log in, not even after a reload with another secret', async (t) => {
+  const recordings = { mode: 'replay', folder: t.testdir() } as const
+  const { fake, reload, get } = await startRig(t, { recordings, cold: true })
+  for (const clientSecret of ['demo-secret', 'another secret']) {
+    const serviceAccounts = { app: { clientId: 'demo-client', clientSecret } }
+    await reload(settingsFor(fake, { serviceAccounts, log: { level: 'debug' } }))
+    t.equal((await get('/acme/rest/v1.0/me')).json.code, 'recording_missing')
+  }
+  t.strictSame(fake.journal.entries, [])
+  t.equal((await get('/_proxy/status')).json.accounts.length, 1)
+})
 
 t.test('replay-else-record asks for what is missing, with its body', async (t) => {
   const folder = join(t.testdir(), 'recordings')
