@@ -38,8 +38,9 @@ const entrySchema = z.object({
       comment: text,
     }),
   }),
+  // `apiUrl` is the API that the company had then: a fake Procore gets a new port at each start.
   _procoreProxy: z.optional(
-    z.object({ bodySha256: text, omitted: text, redact: z.optional(z.array(z.string())) }),
+    z.object({ bodySha256: text, omitted: text, apiUrl: text, redact: z.optional(z.array(z.string())) }),
   ),
 })
 
@@ -151,7 +152,7 @@ export function stored(entry: RecordedEntry): StoredEntry {
 const LINE_START =
   /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
 const LINE_END =
-  /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
+  /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"apiUrl":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
 const MOST_START_LENGTH = 8 * 1024
 const MOST_END_LENGTH = 512
 

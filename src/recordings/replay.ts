@@ -105,9 +105,8 @@ async function readStart(call: Call, body: RequestBody) {
 // --- the answers -------------------------------------------------------------------------------------------------------
 
 interface Answers {
-  readonly apiUrl: string
   readonly match: RequestMatch
-  readonly entries: StoredEntry[]
+  readonly entries: { readonly entry: StoredEntry; readonly apiUrl: string }[]
   next: number
 }
 
@@ -135,11 +134,12 @@ export class RecordedAnswers {
     const { redact = [] } = entry._procoreProxy ?? {}
     if (!this.#recordedMasks.has(redact.join()))
       this.#recordedMasks.set(redact.join(), new MemberMask(redact))
-    const match = matchOfEntry(entry, company)
+    const apiUrl = entry._procoreProxy?.apiUrl ?? company.environment.apiUrl
+    const match = matchOfEntry(entry, apiUrl)
     const key = matchKey(company.company.id, match)
-    const known = this.#byKey.get(key)
-    if (known !== undefined) known.entries.push(entry)
-    else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
+    const answers = this.#byKey.get(key) ?? { match, entries: [], next: 0 }
+    answers.entries.push({ entry, apiUrl })
+    this.#byKey.set(key, answers)
   }
 
   /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
@@ -165,7 +165,7 @@ export class RecordedAnswers {
   #answer(call: Call, match: RequestMatch): UpstreamResponse {
     const answers = this.#byKey.get(matchKey(call.companyId, match))
     if (answers === undefined) throw missing(match, this.#nearest(call, match))
-    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)]!
+    const { entry, apiUrl } = answers.entries[Math.min(answers.next, answers.entries.length - 1)]!
     answers.next++
     const omitted = entry._procoreProxy?.omitted
     if (omitted !== undefined) throw missing(match, omitted)
@@ -175,7 +175,7 @@ export class RecordedAnswers {
     } catch {
       throw missing(match, 'Its recording is damaged. Delete its line from the file, and record it again.')
     }
-    return responseOf(parsed, call, answers.apiUrl)
+    return responseOf(parsed, call, apiUrl)
   }
 
   /** What to do about a missing recording, in a sentence or two; names those that are most similar, to show what differs. */

@@ -196,6 +196,28 @@ t.test('links to the API lead to the one that is configured now', async (t) => {
   )
 })
 
+t.test('a folder may hold recordings of several APIs of one company; files are told apart', async (t) => {
+  const second = 'http://127.0.0.1:9001'
+  const link = (apiUrl: string) => ['Link', `<${apiUrl}/rest/a?page=2>; rel="next"`]
+  const { send, missing } = await replayOf(t, [
+    { call: callOf('/rest/a'), body: 'one', headers: link('https://api.procore.com') },
+    { call: callOf('/rest/a', { environment: second }), body: 'two', headers: link(second) },
+    { call: callOf('/rest/b', { environment: second }) },
+    { call: callOf('/rest/f', { environment: second, origin: 'https://api.procore.com' }), body: 'file' },
+  ])
+  const third = 'http://127.0.0.1:9002'
+  for (const text of ['one', 'two']) {
+    const response = await send(callOf('/rest/a', { environment: third }))
+    t.strictSame(response.rawHeaders, link(third))
+    t.equal(await textOf(response), text)
+  }
+  t.equal(await missing(callOf('/rest/b', { environment: third })), undefined)
+  const file = { environment: third, origin: 'https://api.procore.com' }
+  t.equal(await textOf(await send(callOf('/rest/f', file))), 'file')
+  t.match(await missing(callOf('/rest/f')), { code: 'recording_missing' })
+  t.match(await missing(callOf('/rest/b', file)), { code: 'recording_missing' })
+})
+
 t.test('replay-else-record asks only for what is missing, and plays that from then on', async (t) => {
   const folder = await record(t, [
     { call: callOf('/rest/a'), body: 'recorded' },
