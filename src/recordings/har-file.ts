@@ -23,6 +23,7 @@ const pairSchema = z.object({ name: z.string(), value: z.string() })
 
 /** Members that begin with `_` are custom ones, as the format allows; other tools pass over them. */
 const entrySchema = z.object({
+  startedDateTime: text,
   request: z.object({
     method: z.string(),
     url: z.string(),
@@ -69,7 +70,7 @@ export type RecordedCompany = z.infer<typeof ownSchema>
 export type Pair = Readonly<z.infer<typeof pairSchema>>
 
 /** An entry that is parsed only when it is replayed, so that thousands of them do not slow down the start. */
-export interface StoredEntry extends Pick<RecordedEntry, 'request' | '_procoreProxy'> {
+export interface StoredEntry extends Pick<RecordedEntry, 'startedDateTime' | 'request' | '_procoreProxy'> {
   parse(): RecordedEntry
 }
 
@@ -145,12 +146,12 @@ function recordingOf(text: string): Recording {
 
 /** An entry that has already been parsed. */
 export function stored(entry: RecordedEntry): StoredEntry {
-  return { request: entry.request, _procoreProxy: entry._procoreProxy, parse: () => entry }
+  return { ...entry, parse: () => entry }
 }
 
 /** What a line has to begin and end with for its request to be known without parsing all of it. */
 const LINE_START =
-  /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
+  /^\{"startedDateTime":"([^"]*)","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
 const LINE_END =
   /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"apiUrl":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
 const MOST_START_LENGTH = 8 * 1024
@@ -161,8 +162,9 @@ function storedLine(line: Buffer): StoredEntry {
   const end = LINE_END.exec(line.toString('utf8', Math.max(0, line.length - MOST_END_LENGTH)))
   const parse = () => entrySchema.parse(JSON.parse(line.toString('utf8')))
   if (start === null || end === null) return stored(parse())
-  const request = { method: JSON.parse(start[1] as string), url: JSON.parse(start[2] as string) }
-  return { request, _procoreProxy: JSON.parse(end[1] as string), parse }
+  const [, startedDateTime, method, url] = start as unknown as [string, string, string, string]
+  const request = { method: JSON.parse(method), url: JSON.parse(url) }
+  return { startedDateTime, request, _procoreProxy: JSON.parse(end[1] as string), parse }
 }
 
 // --- our layout: a line for the company, a line for each entry, so that files are added to without being parsed --------

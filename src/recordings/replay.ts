@@ -106,7 +106,8 @@ async function readStart(call: Call, body: RequestBody) {
 
 interface Answers {
   readonly match: RequestMatch
-  readonly entries: { readonly entry: StoredEntry; readonly apiUrl: string }[]
+  /** In the order in which their requests began. */
+  readonly entries: { readonly entry: StoredEntry; readonly apiUrl: string; readonly startedAt: number }[]
   next: number
 }
 
@@ -138,7 +139,10 @@ export class RecordedAnswers {
     const match = matchOfEntry(entry, apiUrl)
     const key = matchKey(company.company.id, match)
     const answers = this.#byKey.get(key) ?? { match, entries: [], next: 0 }
-    answers.entries.push({ entry, apiUrl })
+    // Files have them in the order in which they ended. One written by hand may not say when each began.
+    const startedAt = Date.parse(entry.startedDateTime ?? '')
+    const before = answers.entries.findLastIndex((each) => !(each.startedAt > startedAt))
+    answers.entries.splice(before + 1, 0, { entry, apiUrl, startedAt })
     this.#byKey.set(key, answers)
   }
 
