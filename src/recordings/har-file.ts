@@ -92,13 +92,21 @@ export async function readFolder(folder: string): Promise<Recording[]> {
   return recordings
 }
 
-/** The companies with recordings in a folder. Of files in our layout only the beginning and the end are read. Throws like {@link readFolder}. */
+/**
+ * The companies with recordings in a folder, each once, by its newest name. Of files in our layout only the beginning and the end
+ * are read, unless a company has two files because it was renamed. Throws like {@link readFolder}.
+ */
 export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
   const companies: RecordedCompany[] = []
   for (const file of await filesIn(folder)) {
     companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
   }
-  return companies
+  const byId = (all: readonly RecordedCompany[]) => [
+    ...new Map(all.map((each) => [each.company.id, each])).values(),
+  ]
+  if (byId(companies).length === companies.length) return companies
+  const newest = ({ entries }: Recording) => entries.at(-1)?.startedDateTime ?? ''
+  return byId((await readFolder(folder)).sort((a, b) => (newest(a) < newest(b) ? -1 : 1)))
 }
 
 async function filesIn(folder: string): Promise<string[]> {
