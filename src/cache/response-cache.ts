@@ -105,11 +105,18 @@ export class ResponseCache {
     const forwarded = request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss'
     if (request.noStore) return marked(call, await send(call), forwarded)
     const flight = this.#joinable.get(request.key)
-    // The response would be too old for the caller if it was given right after the flight began.
-    if (flight === undefined || performance.now() - flight.startedAt >= request.maxAgeMs) {
+    if (flight === undefined || !this.#mayJoin(flight, call, request)) {
       return marked(call, await this.#lead(call, request, send), forwarded)
     }
     return (await this.#follow(flight, call)) ?? marked(call, await send(call), forwarded)
+  }
+
+  #mayJoin({ leader: { exchange, caller }, startedAt }: Flight, call: Call, request: CacheRequest): boolean {
+    // The response would be too old for the caller if it was given right after the flight began.
+    if (performance.now() - startedAt >= request.maxAgeMs) return false
+    // A caller's share of the budget holds back no other caller, unless the whole budget does that anyway.
+    const isHeldBack = exchange.isQueued && caller?.share !== undefined
+    return !isHeldBack || caller?.name === call.caller?.name || this.#isExhausted(call)
   }
 
   /** Kept responses of the company are stale once Procore has, or may have, carried out a write. */

@@ -103,9 +103,11 @@ function budgetRequest(call: Call, deadline: number): BudgetRequest {
 
 async function waitForPlace(call: Call, budget: Budget, request: BudgetRequest): Promise<Reservation> {
   const since = performance.now()
+  call.exchange.isQueued = true
   try {
     return await budget.reserve(request, call.departure.signal)
   } finally {
+    call.exchange.isQueued = false
     call.exchange.queuedMs += performance.now() - since
   }
 }

@@ -55,6 +55,8 @@ export class Exchange {
   /** The beginnings of the bodies, where `inspector.bodies` keeps them. The recorder takes them over at the end. */
   bodies: Bodies | undefined
   queuedMs = 0
+  /** It waits now for its place in the rate budget. */
+  isQueued = false
   tokenMs = 0
   /** When it was last sent to Procore. */
   sentAt: number | undefined

@@ -30,30 +30,35 @@ export function printable(text: string): string {
 
 /** A shorter secret would hide too much other text. */
 const SHORTEST = 8
-/** How many tokens are remembered, newest first. */
+/** How many tokens are remembered, the newest ones, and how many secrets of earlier configurations. */
 const MOST_TOKENS = 256
+const MOST_EARLIER = 256
 
-/** The secrets that this process knows: those of its configuration, and the newest tokens that it was issued. */
+/** The secrets that this process knows: those of its configurations, and the newest tokens that it was issued. */
 export class KnownSecrets {
-  #configured: readonly string[] = []
+  readonly #configured = new Set<string>()
   readonly #tokens = new Set<string>()
   /** Undefined until it is needed; null if there is nothing to hide. */
   #pattern: RegExp | null | undefined
   #withBase64: RegExp | null | undefined
 
-  /** Replaces the secrets of the previous configuration. */
+  /** Adds the secrets of a configuration. Those of earlier ones may still be valid, and come back from Procore. */
   configure(config: Config): void {
-    this.#configured = secretsOf(config)
-    this.#pattern = undefined
-    this.#withBase64 = undefined
+    const secrets = secretsOf(config)
+    this.#remember(this.#configured, secrets, new Set(secrets).size + MOST_EARLIER)
   }
 
   /** Remembers an access token. */
   issued(token: string): void {
-    this.#tokens.delete(token)
-    this.#tokens.add(token)
-    const [oldest] = this.#tokens
-    if (this.#tokens.size > MOST_TOKENS) this.#tokens.delete(oldest as string)
+    this.#remember(this.#tokens, [token], MOST_TOKENS)
+  }
+
+  #remember(known: Set<string>, secrets: readonly string[], most: number): void {
+    for (const secret of secrets) {
+      known.delete(secret)
+      known.add(secret)
+    }
+    for (const oldest of [...known].slice(0, Math.max(0, known.size - most))) known.delete(oldest)
     this.#pattern = undefined
     this.#withBase64 = undefined
   }

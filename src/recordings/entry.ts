@@ -5,14 +5,7 @@ import { planBody } from '../forward/headers.ts'
 import { transformed } from '../forward/response-body.ts'
 import { isSecretName } from '../observe/mask-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import {
-  bytesOf,
-  harText,
-  headerPairs,
-  type RecordedCompany,
-  type RecordedEntry,
-  type StoredEntry,
-} from './har-file.ts'
+import { bytesOf, harText, headerPairs, type RecordedEntry, type StoredEntry } from './har-file.ts'
 import { type MemberMask, maskQueryValues, maskText } from './masks.ts'
 
 /** A call that was answered completely. */
@@ -81,6 +74,7 @@ export async function entryOf(
     _procoreProxy: {
       bodySha256: match.bodySha256,
       ...(typeof body === 'string' && { omitted: body }),
+      apiUrl: call.upstream.environment.apiUrl,
       // So that the digest can be compared without this configuration.
       ...(requestBody.length > 0 && mask.redact.length > 0 && { redact: [...mask.redact] }),
     },
@@ -145,10 +139,10 @@ export function matchOfCall(
   return { match: { method, target, bodySha256: copy.length === 0 ? '' : digest }, body }
 }
 
-/** Describes a recorded entry. */
+/** Describes an entry that was recorded with this API. */
 export function matchOfEntry(
   { request: { method, url, postData }, _procoreProxy }: StoredEntry,
-  { environment: { apiUrl } }: RecordedCompany,
+  apiUrl: string,
 ): RequestMatch {
   const target = withMaskedQuery(url.startsWith(`${apiUrl}/`) ? url.slice(apiUrl.length) : url)
   const text = postData?.text ?? ''

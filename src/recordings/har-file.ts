@@ -23,6 +23,7 @@ const pairSchema = z.object({ name: z.string(), value: z.string() })
 
 /** Members that begin with `_` are custom ones, as the format allows; other tools pass over them. */
 const entrySchema = z.object({
+  startedDateTime: text,
   request: z.object({
     method: z.string(),
     url: z.string(),
@@ -38,8 +39,9 @@ const entrySchema = z.object({
       comment: text,
     }),
   }),
+  // `apiUrl` is the API that the company had then: a fake Procore gets a new port at each start.
   _procoreProxy: z.optional(
-    z.object({ bodySha256: text, omitted: text, redact: z.optional(z.array(z.string())) }),
+    z.object({ bodySha256: text, omitted: text, apiUrl: text, redact: z.optional(z.array(z.string())) }),
   ),
 })
 
@@ -68,7 +70,7 @@ export type RecordedCompany = z.infer<typeof ownSchema>
 export type Pair = Readonly<z.infer<typeof pairSchema>>
 
 /** An entry that is parsed only when it is replayed, so that thousands of them do not slow down the start. */
-export interface StoredEntry extends Pick<RecordedEntry, 'request' | '_procoreProxy'> {
+export interface StoredEntry extends Pick<RecordedEntry, 'startedDateTime' | 'request' | '_procoreProxy'> {
   parse(): RecordedEntry
 }
 
@@ -90,13 +92,21 @@ export async function readFolder(folder: string): Promise<Recording[]> {
   return recordings
 }
 
-/** The companies with recordings in a folder. Of files in our layout only the beginning and the end are read. Throws like {@link readFolder}. */
+/**
+ * The companies with recordings in a folder, each once, by its newest name. Of files in our layout only the beginning and the end
+ * are read, unless a company has two files because it was renamed. Throws like {@link readFolder}.
+ */
 export async function recordedCompanies(folder: string): Promise<RecordedCompany[]> {
   const companies: RecordedCompany[] = []
   for (const file of await filesIn(folder)) {
     companies.push((await layoutOf(file))?.company ?? (await readRecording(file)))
   }
-  return companies
+  const byId = (all: readonly RecordedCompany[]) => [
+    ...new Map(all.map((each) => [each.company.id, each])).values(),
+  ]
+  if (byId(companies).length === companies.length) return companies
+  const newest = ({ entries }: Recording) => entries.at(-1)?.startedDateTime ?? ''
+  return byId((await readFolder(folder)).sort((a, b) => (newest(a) < newest(b) ? -1 : 1)))
 }
 
 async function filesIn(folder: string): Promise<string[]> {
@@ -144,14 +154,14 @@ function recordingOf(text: string): Recording {
 
 /** An entry that has already been parsed. */
 export function stored(entry: RecordedEntry): StoredEntry {
-  return { request: entry.request, _procoreProxy: entry._procoreProxy, parse: () => entry }
+  return { ...entry, parse: () => entry }
 }
 
 /** What a line has to begin and end with for its request to be known without parsing all of it. */
 const LINE_START =
-  /^\{"startedDateTime":"[^"]*","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
+  /^\{"startedDateTime":"([^"]*)","time":[\d.]+,"request":\{"method":("[^"\\]+"),"url":("(?:[^"\\]|\\.)*")/
 const LINE_END =
-  /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
+  /,"_procoreProxy":(\{"bodySha256":"[0-9a-f]*"(?:,"omitted":"[^"\\]*")?(?:,"apiUrl":"[^"\\]*")?(?:,"redact":\[(?:"[^"\\]*",?)*\])?\})\}$/
 const MOST_START_LENGTH = 8 * 1024
 const MOST_END_LENGTH = 512
 
@@ -160,8 +170,9 @@ function storedLine(line: Buffer): StoredEntry {
   const end = LINE_END.exec(line.toString('utf8', Math.max(0, line.length - MOST_END_LENGTH)))
   const parse = () => entrySchema.parse(JSON.parse(line.toString('utf8')))
   if (start === null || end === null) return stored(parse())
-  const request = { method: JSON.parse(start[1] as string), url: JSON.parse(start[2] as string) }
-  return { request, _procoreProxy: JSON.parse(end[1] as string), parse }
+  const [, startedDateTime, method, url] = start as unknown as [string, string, string, string]
+  const request = { method: JSON.parse(method), url: JSON.parse(url) }
+  return { startedDateTime, request, _procoreProxy: JSON.parse(end[1] as string), parse }
 }
 
 // --- our layout: a line for the company, a line for each entry, so that files are added to without being parsed --------

@@ -27,6 +27,7 @@ export class CallRecorder {
   /** By the company's name. */
   readonly #waiting = new Map<string, { readonly company: RecordedCompany; readonly lines: string[] }>()
   #waitingLength = 0
+  #lastStart = 0
   #timer: NodeJS.Timeout | undefined
   #isFailing = false
   /** Entries are made and files written one after another. */
@@ -36,6 +37,12 @@ export class CallRecorder {
     this.#folder = folder
     this.#deps = deps
     this.#mask = mask
+  }
+
+  /** The time by the wall clock, but later than the time before, so that it tells the order of equal requests. */
+  startTime(): number {
+    this.#lastStart = Math.max(Date.now(), this.#lastStart + 1)
+    return this.#lastStart
   }
 
   /** Adds a complete exchange with the copies of its bodies. */
@@ -106,7 +113,7 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
     const bodies = { requestBody: new BodyCopy(call.body !== null), responseBody: new BodyCopy(false) }
     call.body?.observe((piece) => bodies.requestBody.add(piece))
-    const startedAt = Date.now()
+    const startedAt = recorder.startTime()
     const sentAt = performance.now()
     const releaseAndThrow = (error: unknown): never => {
       release(bodies)

@@ -68,7 +68,7 @@ export async function openSession(
 export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
-    const body = call.body === null ? undefined : await readStart(call.body)
+    const body = call.body === null ? undefined : await readStart(call, call.body)
     try {
       // A body that is too long to hold is streamed to Procore, so its digest is known too late.
       if (body?.isWhole !== false) return await answers.answer(call, body?.pieces)
@@ -80,7 +80,8 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
 }
 
 /** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
-async function readStart(body: RequestBody) {
+async function readStart(call: Call, body: RequestBody) {
+  call.onSending?.()
   const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
   const pieces: Buffer[] = []
   let isWhole = false
@@ -104,9 +105,9 @@ async function readStart(body: RequestBody) {
 // --- the answers -------------------------------------------------------------------------------------------------------
 
 interface Answers {
-  readonly apiUrl: string
   readonly match: RequestMatch
-  readonly entries: StoredEntry[]
+  /** In the order in which their requests began. */
+  readonly entries: { readonly entry: StoredEntry; readonly apiUrl: string; readonly startedAt: number }[]
   next: number
 }
 
@@ -134,11 +135,15 @@ export class RecordedAnswers {
     const { redact = [] } = entry._procoreProxy ?? {}
     if (!this.#recordedMasks.has(redact.join()))
       this.#recordedMasks.set(redact.join(), new MemberMask(redact))
-    const match = matchOfEntry(entry, company)
+    const apiUrl = entry._procoreProxy?.apiUrl ?? company.environment.apiUrl
+    const match = matchOfEntry(entry, apiUrl)
     const key = matchKey(company.company.id, match)
-    const known = this.#byKey.get(key)
-    if (known !== undefined) known.entries.push(entry)
-    else this.#byKey.set(key, { apiUrl: company.environment.apiUrl, match, entries: [entry], next: 0 })
+    const answers = this.#byKey.get(key) ?? { match, entries: [], next: 0 }
+    // Files have them in the order in which they ended. One written by hand may not say when each began.
+    const startedAt = Date.parse(entry.startedDateTime ?? '')
+    const before = answers.entries.findLastIndex((each) => !(each.startedAt > startedAt))
+    answers.entries.splice(before + 1, 0, { entry, apiUrl, startedAt })
+    this.#byKey.set(key, answers)
   }
 
   /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
@@ -147,6 +152,8 @@ export class RecordedAnswers {
     body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body,
   ): Promise<UpstreamResponse> {
     const copy = new BodyCopy(true)
+    // Its caller may wait to be asked for the body.
+    call.onSending?.()
     try {
       for await (const piece of body ?? []) copy.add(piece)
       const matchBy = (mask: MemberMask) => matchOfCall(call, copy, mask).match
@@ -162,7 +169,7 @@ export class RecordedAnswers {
   #answer(call: Call, match: RequestMatch): UpstreamResponse {
     const answers = this.#byKey.get(matchKey(call.companyId, match))
     if (answers === undefined) throw missing(match, this.#nearest(call, match))
-    const entry = answers.entries[Math.min(answers.next, answers.entries.length - 1)]!
+    const { entry, apiUrl } = answers.entries[Math.min(answers.next, answers.entries.length - 1)]!
     answers.next++
     const omitted = entry._procoreProxy?.omitted
     if (omitted !== undefined) throw missing(match, omitted)
@@ -172,7 +179,7 @@ export class RecordedAnswers {
     } catch {
       throw missing(match, 'Its recording is damaged. Delete its line from the file, and record it again.')
     }
-    return responseOf(parsed, call, answers.apiUrl)
+    return responseOf(parsed, call, apiUrl)
   }
 
   /** What to do about a missing recording, in a sentence or two; names those that are most similar, to show what differs. */

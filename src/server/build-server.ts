@@ -145,9 +145,11 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   }
   let app: FastifyInstance = await appOf(runtime)
   listeners.connections.handle = app.routing
+  const loginsOf = (next: Config) => (recordings.needsTokens ? accountsInUse(next) : [])
   const reloader = new Reloader({
     tokens,
     login,
+    loginsOf,
     log,
     listeners,
     current: () => runtime,
@@ -177,10 +179,6 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       }
     },
   })
-  const prefetch = (next: Config) => {
-    if (!recordings.needsTokens) return
-    for (const account of accountsInUse(next)) tokens.source(account).prefetch()
-  }
   return {
     tokens,
     get inFlight() {
@@ -189,7 +187,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     addresses: () => listeners.addresses(),
     listen: async () => {
       await listeners.apply(config)
-      prefetch(config)
+      for (const account of loginsOf(config)) tokens.source(account).prefetch()
     },
     get recorder() {
       return observation.recorder

@@ -65,6 +65,8 @@ export interface ReloaderDeps {
   readonly current: () => Runtime
   /** Does all that can fail. `apply` then swaps app and upstreams, and cannot fail. */
   readonly prepare: (config: Config) => Promise<{ apply(): void; discard(): Promise<void> }>
+  /** The accounts of a configuration that need a token: none if nothing is ever sent to Procore. */
+  readonly loginsOf: (config: Config) => readonly ServiceAccount[]
   /** Reports the result of a reload to status, page and metrics; `error` says why it failed. */
   readonly report: (error: string | undefined) => void
 }
@@ -92,7 +94,7 @@ export class Reloader {
   }
 
   async #reload(config: Config): Promise<void> {
-    const { tokens, login, listeners, prepare, report, log } = this.#deps
+    const { tokens, login, loginsOf, listeners, prepare, report, log } = this.#deps
     // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
     for (const source of tokens.sources()) source.forgetFailures()
@@ -114,7 +116,7 @@ export class Reloader {
       return
     }
     tokens.retain(accountsInUse(config))
-    for (const account of accountsInUse(config)) tokens.source(account).prefetch()
+    for (const account of loginsOf(config)) tokens.source(account).prefetch()
     log.level = config.log.level
     for (const warning of config.warnings) log.warn(warning)
     for (const { url, company } of listeners.addresses()) {
@@ -142,9 +144,9 @@ export class Reloader {
 
   /** Gets a token for each account that replaces another one of the same name; returns the error if that fails. */
   async #tryChanged(config: Config): Promise<ProxyError | undefined> {
-    const { tokens, current } = this.#deps
+    const { tokens, loginsOf, current } = this.#deps
     const before = new Map(accountsInUse(current().config).map((account) => [account.name, account.key]))
-    const changed = accountsInUse(config).filter(({ name, key }) => {
+    const changed = loginsOf(config).filter(({ name, key }) => {
       const old = before.get(name)
       return old !== undefined && old !== key
     })

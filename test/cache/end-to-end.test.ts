@@ -52,6 +52,25 @@ t.test(
   },
 )
 
+t.test('a caller does not wait for the share of another one', async (t) => {
+  const [few, all] = ['key-of-few-0123456789', 'key-of-all-0123456789']
+  const callers = { few: { key: few, share: '25%' }, all: { key: all } }
+  const rig = await startRig(t, { settings: { cache: { coalesce: true }, callers } })
+  const reset = String(Math.ceil(Date.now() / 1000) + 5)
+  const headers = { 'X-Rate-Limit-Limit': '4', 'X-Rate-Limit-Remaining': '3', 'X-Rate-Limit-Reset': reset }
+  rig.fake.faults.api = [{ status: 200, headers }]
+  const get = (key: string, query: string) =>
+    rig.get(`/acme/rest/v1.0/me?${query}`, { headers: { 'procore-proxy-key': key } })
+  await get(all, 'first')
+  await get(few, 'second')
+  void get(few, 'equal').catch(() => {})
+  await sleep(100)
+  t.equal(calls(rig).length, 2, 'it is held back')
+  const answer = await get(all, 'equal')
+  t.equal(answer.headers['cache-status'], 'procore-proxy; fwd=miss')
+  t.equal(calls(rig).length, 3)
+})
+
 t.test('a write ends what was kept', async (t) => {
   const rig = await startRig(t, { settings: { cache: { keep } } })
   const before = (await rig.get(`/acme/rest/v1.0/projects?per_page=100`)).json

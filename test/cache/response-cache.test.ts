@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { explainCache } from '../../src/cache/cache-request.ts'
 import { type KeptResponse, KeptResponses, ResponseCache, withCache } from '../../src/cache/response-cache.ts'
-import type { CacheSettings } from '../../src/config/config.ts'
+import type { CacheSettings, Caller } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { CallerGoneError, type UpstreamResponse } from '../../src/forward/call.ts'
 import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
@@ -366,6 +366,30 @@ t.test('an error ends the calls of the same caller, and others ask for themselve
   sent[1]?.answer('for the other')
   await settle()
   t.equal(await textOf(other.value!), 'for the other')
+})
+
+t.test('a call does not join one that is held back by the share of another caller', async (t) => {
+  const { get, sent, state } = start({ coalesce: true })
+  const by = (name: string, share?: number) => ({ caller: { name, share } as Caller })
+  const ask = async (parts: CallParts) => {
+    const before = sent.length
+    void get(PROJECTS, parts)
+    await settle()
+    return sent.length > before
+  }
+  t.ok(await ask(by('a', 0.25)))
+  t.notOk(await ask(by('b')), 'it will be sent at once')
+  const { exchange } = sent[0]!.call
+  exchange.isQueued = true
+  t.notOk(await ask(by('a', 0.25)), 'the same caller is held back too')
+  state.isExhausted = true
+  t.notOk(await ask(by('b')), 'all callers are held back')
+  state.isExhausted = false
+  t.ok(await ask(by('b', 0.5)))
+  sent[1]!.call.exchange.isQueued = true
+  t.ok(await ask(by('c')))
+  sent[2]!.call.exchange.isQueued = true
+  t.notOk(await ask(by('a', 0.25)), 'c has no share, so others are held back like it')
 })
 
 t.test('what was true of the first answer alone is not given again', async (t) => {

@@ -26,6 +26,20 @@ t.test('a replay takes its companies from the recordings where there is no confi
   t.match(config.companies, [
     { name: 'acme', id: '7656', account: { environment: { apiUrl: environment.apiUrl } } },
   ])
+  const entry = (year: number) =>
+    JSON.stringify({
+      startedDateTime: `${year}-01-01T00:00:00.000Z`,
+      request: { method: 'GET', url: `${environment.apiUrl}/rest/a` },
+      response: { status: 200, statusText: 'OK', headers: [], content: {} },
+    })
+  for (const [name, year] of [
+    ['aaa', 2026],
+    ['zzz', 2025],
+  ] as const) {
+    const company = { company: { name, id: '7656' }, environment }
+    writeFileSync(join(folder, `${name}.har`), harStart(company) + entry(year) + HAR_END)
+  }
+  t.match((await readReplayConfig(folder, {})).companies, [{ name: 'aaa', id: '7656' }], 'it was renamed')
   const empty = join(folder, 'empty')
   await t.rejects(readReplayConfig(empty, {}), {
     status: 2,

@@ -43,23 +43,27 @@ t.test(
   },
 )
 
-t.test(
-  'the newest tokens are remembered, and of a configuration its own secrets; none is too short',
-  async (t) => {
-    const secrets = new KnownSecrets()
-    for (let n = 0; n < 300; n++) secrets.issued(`token-number-${n}-`)
-    t.equal(secrets.conceal('token-number-0- token-number-299-'), 'token-number-0- *')
-    secrets.issued('short')
-    t.equal(secrets.conceal('a short text'), 'a short text')
-    const account = { ...testAccount(), clientSecret: new Secret('first-secret') }
-    secrets.configure({ ...testConfig(), accounts: [account] })
+t.test('the newest tokens are remembered; none is too short', async (t) => {
+  const secrets = new KnownSecrets()
+  for (let n = 0; n < 300; n++) secrets.issued(`token-number-${n}-`)
+  t.equal(secrets.conceal('token-number-0- token-number-299-'), 'token-number-0- *')
+  secrets.issued('short')
+  t.equal(secrets.conceal('a short text'), 'a short text')
+})
+
+t.test('the secrets of earlier configurations stay known, up to a number', async (t) => {
+  const secrets = new KnownSecrets()
+  const configure = (...texts: string[]) =>
     secrets.configure({
       ...testConfig(),
-      accounts: [{ ...account, clientSecret: new Secret('other-secret') }],
+      accounts: texts.map((text) => ({ ...testAccount(), clientSecret: new Secret(text) })),
     })
-    t.equal(secrets.conceal('first-secret other-secret'), 'first-secret *')
-  },
-)
+  configure('secret-0-', 'lasting-secret', 'lasting-secret')
+  for (let n = 1; n <= 256; n++) configure(`secret-${n}-`, 'lasting-secret')
+  t.equal(secrets.conceal('secret-0- secret-1- secret-256- lasting-secret'), '* * * *')
+  configure('secret-257-', 'lasting-secret')
+  t.equal(secrets.conceal('secret-0- secret-1- secret-257- lasting-secret'), 'secret-0- * * *')
+})
 
 t.test('a client secret that Procore echoes shows nowhere', async (t) => {
   const rig = await startRig(t, { settings: { inspector: { bodies: true } } })

@@ -1,5 +1,6 @@
 // Covers src/recordings/replay.ts: whole sessions through the proxy, recorded, and replayed with no network.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sdk from '@procore/js-sdk'
@@ -8,7 +9,7 @@ import { readFolder } from '../../src/recordings/har-file.ts'
 import { type RecordingMode, replayDocument } from '../../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
-import { startRig } from '../fixtures/proxy.ts'
+import { openSocket, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 interface SdkAnswer<T> {
   readonly body: T
@@ -112,6 +113,42 @@ t.test('compressed answers and uploads are recorded and replayed', async (t) => 
   t.match(recorded[0], { length: 45 })
   await rig.server.drain()
   t.strictSame(await ask(await startReplay(t, folder)), recorded)
+})
+
+t.test(
+  'a caller that expects 100 Continue gets it once, whether its request is recorded or missing',
+  async (t) => {
+    const folder = join(t.testdir(), 'recordings')
+    const rig = await startRig(t, { recordings: { mode: 'replay-else-record', folder } })
+    const post = async (port: number) => {
+      const socket = await openSocket(port)
+      const head = 'POST /acme/rest/v1.0/files HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n'
+      socket.write(`${head}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
+      let answer = String(await once(socket, 'data'))
+      socket.write('hello')
+      for await (const piece of socket) answer += piece
+      return answer.match(/HTTP\/1\.1 \d+/g)
+    }
+    const expected = ['HTTP/1.1 100', 'HTTP/1.1 201']
+    t.strictSame(await post(rig.port), expected, 'a missing one is sent to Procore')
+    t.strictSame(await post(rig.port), expected, 'a recorded one')
+    t.equal(rig.fake.journal.api().length, 1)
+    await rig.server.drain()
+    const { port } = new URL(await startReplay(t, folder))
+    t.strictSame(await post(Number(port)), expected)
+  },
+)
+
+t.test('a replay does not log in, not even after a reload with another secret', async (t) => {
+  const recordings = { mode: 'replay', folder: t.testdir() } as const
+  const { fake, reload, get } = await startRig(t, { recordings, cold: true })
+  for (const clientSecret of ['demo-secret', 'another secret']) {
+    const serviceAccounts = { app: { clientId: 'demo-client', clientSecret } }
+    await reload(settingsFor(fake, { serviceAccounts, log: { level: 'debug' } }))
+    t.equal((await get('/acme/rest/v1.0/me')).json.code, 'recording_missing')
+  }
+  t.strictSame(fake.journal.entries, [])
+  t.equal((await get('/_proxy/status')).json.accounts.length, 1)
 })
 
 t.test('replay-else-record asks for what is missing, with its body', async (t) => {

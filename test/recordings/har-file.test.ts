@@ -154,14 +154,19 @@ t.test('entries are parsed when they are played, whatever is in them', async (t)
   const odd = '"_procoreProxy":{"bodySha256":"ff"}}\n'
   await add(
     entry('https://a/"quoted"', odd, { _procoreProxy: { bodySha256: 'a0' } }),
-    entry('https://a/b', odd, { _procoreProxy: { bodySha256: '', omitted: 'too long' } }),
+    entry('https://a/b', odd, {
+      _procoreProxy: { bodySha256: '', omitted: 'too long', apiUrl: 'https://a' },
+    }),
     entry(`https://a/${'x'.repeat(10_000)}`, odd, { _procoreProxy: { bodySha256: 'a0' } }),
     entry('https://a/c', odd, {}),
   )
   const [{ entries } = { entries: [] }] = await readFolder(folder)
   t.match(entries, [
     { request: { url: 'https://a/"quoted"' }, _procoreProxy: { bodySha256: 'a0' } },
-    { request: { url: 'https://a/b' }, _procoreProxy: { bodySha256: '', omitted: 'too long' } },
+    {
+      request: { url: 'https://a/b' },
+      _procoreProxy: { bodySha256: '', omitted: 'too long', apiUrl: 'https://a' },
+    },
     { request: { url: /x{10000}$/ }, _procoreProxy: { bodySha256: 'a0' } },
     { request: { url: 'https://a/c' }, _procoreProxy: undefined },
   ])

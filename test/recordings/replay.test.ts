@@ -64,6 +64,21 @@ t.test(
   },
 )
 
+t.test('equal requests that overlapped are replayed in the order in which they began', async (t) => {
+  const { folder, recorder, recording, sent } = startRecorder(t.testdir())
+  const texts = ['one', 'two', 'three']
+  // All of them begin within the same millisecond or two.
+  const calls = texts.map(() => recording(callOf('/rest/a')))
+  await settle()
+  for (const at of [2, 0, 1]) {
+    sent[at]?.answer(texts[at])
+    await textOf(await calls[at]!)
+  }
+  await recorder.flush()
+  const answers = await read(folder)
+  for (const text of texts) t.equal(await textOf(await answers.answer(callOf('/rest/a'))), text)
+})
+
 t.test('status, headers and body come back as they were recorded', async (t) => {
   const binary = Buffer.from([0xff, 0, 1, 2])
   const headers = flat(
@@ -196,6 +211,28 @@ t.test('links to the API lead to the one that is configured now', async (t) => {
   )
 })
 
+t.test('a folder may hold recordings of several APIs of one company; files are told apart', async (t) => {
+  const second = 'http://127.0.0.1:9001'
+  const link = (apiUrl: string) => ['Link', `<${apiUrl}/rest/a?page=2>; rel="next"`]
+  const { send, missing } = await replayOf(t, [
+    { call: callOf('/rest/a'), body: 'one', headers: link('https://api.procore.com') },
+    { call: callOf('/rest/a', { environment: second }), body: 'two', headers: link(second) },
+    { call: callOf('/rest/b', { environment: second }) },
+    { call: callOf('/rest/f', { environment: second, origin: 'https://api.procore.com' }), body: 'file' },
+  ])
+  const third = 'http://127.0.0.1:9002'
+  for (const text of ['one', 'two']) {
+    const response = await send(callOf('/rest/a', { environment: third }))
+    t.strictSame(response.rawHeaders, link(third))
+    t.equal(await textOf(response), text)
+  }
+  t.equal(await missing(callOf('/rest/b', { environment: third })), undefined)
+  const file = { environment: third, origin: 'https://api.procore.com' }
+  t.equal(await textOf(await send(callOf('/rest/f', file))), 'file')
+  t.match(await missing(callOf('/rest/f')), { code: 'recording_missing' })
+  t.match(await missing(callOf('/rest/b', file)), { code: 'recording_missing' })
+})
+
 t.test('replay-else-record asks only for what is missing, and plays that from then on', async (t) => {
   const folder = await record(t, [
     { call: callOf('/rest/a'), body: 'recorded' },
@@ -274,6 +311,13 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
   ]) {
     answers.add({ company: { name: 'acme', id: '7656' }, environment }, stored(each))
   }
+  // Equal ones go by their times, if they have any.
+  for (const startedDateTime of ['2026-01-01T10:00:00Z', '2026-01-01T10:00:00+01:00', undefined]) {
+    const timed = entry('DELETE', { text: String(startedDateTime) })
+    const { method, url } = timed.request
+    const equal = { ...timed, request: { method, url }, startedDateTime }
+    answers.add({ company: { name: 'acme', id: '7656' }, environment }, stored(equal))
+  }
   const parse = () => JSON.parse('{"request":')
   answers.add(
     { company: { name: 'acme', id: '7656' }, environment },
@@ -285,6 +329,9 @@ t.test('a recording that was written by hand needs no digests', async (t) => {
   t.equal(await textOf(await send(withBody('/rest/a', 'body'))), 'POST body')
   t.equal(await textOf(await send(withBody('/rest/a', 'body', { method: 'PUT' }))), 'PUT Ym9keQ==')
   t.equal(await textOf(await send(callOf('/rest/a', { method: 'PATCH' }))), 'PATCH undefined')
+  for (const time of ['2026-01-01T10:00:00+01:00', '2026-01-01T10:00:00Z', 'undefined']) {
+    t.equal(await textOf(await send(callOf('/rest/a', { method: 'DELETE' }))), `DELETE ${time}`)
+  }
 })
 
 t.test('a folder of recordings stands for a configuration', async (t) => {
