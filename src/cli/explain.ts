@@ -2,6 +2,7 @@
 import { METHODS } from 'node:http'
 import { isIP } from 'node:net'
 import { styleText } from 'node:util'
+import type { HTTPMethods } from 'fastify'
 import { Tokens } from '../auth/token-source.ts'
 import { explainCache } from '../cache/cache-request.ts'
 import { listenText, localHost } from '../config/addresses.ts'
@@ -13,10 +14,12 @@ import { requestHeaders } from '../forward/headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH, FileHostLimiter } from '../guards/file-hosts.ts'
+import { firstPage, forProject, type ListTarget, readListTarget } from '../lists/target.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
 import { headerPairs, type Pair } from '../recordings/har-file.ts'
-import { judge, runtimeOf } from '../server/judge.ts'
+import type { AppDeps } from '../server/app.ts'
+import { judge, type ListRequest, runtimeOf } from '../server/judge.ts'
 import type { Listener } from '../server/listeners.ts'
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
@@ -62,18 +65,20 @@ export async function explainRequest(
   const judgement = await judgeImagined(judged, sent)
   const caller = callerName === undefined ? {} : { caller: callerName }
   if (judgement.kind === 'forward') {
-    return { verdict: 'forwarded', ...caller, ...onTheWay(request, judgement), notes }
+    const all = [...notes, ...judgement.notes]
+    return { verdict: 'forwarded', ...caller, ...onTheWay(request, judgement), notes: all }
   }
   if (judgement.kind !== 'refused') {
-    const by = judgement.kind === 'preflight' ? ': CORS preflight' : ' itself, where it has such a page'
+    const by = judgement.kind === 'preflight' ? ': CORS preflight' : ' itself'
     return { verdict: 'answered', answer: `by the proxy${by}`, ...caller, notes }
   }
   const refusal = refusalOf(judgement.error, config)
   // If only access is refused, the rest is shown as if it were allowed.
   const passed = refusal.code === 'access_denied' ? await judgeImagined(opened(judged), sent) : undefined
-  const denied = { access: { allowed: false, why: refusal.detail } }
-  const rest = passed?.kind === 'forward' ? { ...onTheWay(request, passed), ...denied } : {}
-  return { verdict: 'refused', refusal, ...caller, ...rest, notes }
+  if (passed?.kind !== 'forward') return { verdict: 'refused', refusal, ...caller, notes }
+  const access = { allowed: false, why: refusal.detail }
+  const rest = { ...onTheWay(request, passed), access, notes: [...notes, ...passed.notes] }
+  return { verdict: 'refused', refusal, ...caller, ...rest }
 }
 
 /** Judges the request with the server's own code. */
@@ -89,17 +94,65 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
   const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
   try {
     const judgement = judge(input, { viewer: EVERYTHING, caller: undefined })
-    if (judgement.kind !== 'forward') return { kind: judgement.kind }
-    const { call } = judgement.forwarded
+    if (judgement.kind === 'preflight') return { kind: judgement.kind }
+    if (judgement.kind === 'own') {
+      await judgeRoute(config, raw.method, judgement.url)
+      return { kind: judgement.kind }
+    }
+    if (judgement.kind === 'list') await judgeRoute(config, raw.method, judgement.list.url)
+    const { forwarded, notes } =
+      judgement.kind === 'list' ? pageOf(config, judgement.list) : { ...judgement, notes: [] }
+    const { call } = forwarded
     const headers = requestHeaders(call, { value: '…' })
     const cache = explainCache(config.cache, { ...call, body: null, departure: new Departure() })
-    return { kind: 'forward', why: judgement.why, call, headers, cache } as const
+    return { kind: 'forward', why: exchange.why as string, call, headers, cache, notes } as const
   } catch (error) {
     if (error instanceof ProxyError) return { kind: 'refused', error } as const
     throw error
   } finally {
     await upstreams.destroy()
   }
+}
+
+/** Throws the refusal if the proxy has no such page. The routes are those of the running proxy, but do nothing. */
+async function judgeRoute(config: Config, method: string, url: string): Promise<void> {
+  const { fastify } = await import('fastify')
+  const { registerOwnRoutes, routeOf } = await import('../server/app.ts')
+  const app = fastify()
+  app.addHook('onRoute', (route) => {
+    route.handler = async () => ''
+  })
+  let refusal: unknown
+  app.setErrorHandler((error, _request, reply) => {
+    refusal = error
+    reply.send()
+  })
+  const shared = { observation: { recorder: config.inspector } }
+  await registerOwnRoutes(app, { runtime: { config }, shared } as unknown as AppDeps)
+  await app.inject({ method: method as HTTPMethods, url: routeOf(url) })
+  if (refusal !== undefined) throw refusal
+}
+
+/** The first page of a whole list. With `*` it is that of the first project whose pages are not refused. */
+function pageOf({ lists }: Config, list: ListRequest) {
+  const target = readListTarget(list.url)
+  const page = (each: ListTarget) => list.page(firstPage(each, lists.perPage))
+  const form = target.form.toUpperCase()
+  const notes = [`the proxy asks for the pages of this list one after another and answers with ${form}`]
+  if (!target.isForEachProject) return { forwarded: page(target), notes }
+  page({ ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${list.companyId}`] })
+  const { projects } = list.caller ?? {}
+  const whose = projects === undefined ? 'of the company' : 'that this caller may use'
+  notes.push(`* stands for each project ${whose}, one after another; those that are refused are left out`)
+  let refusal: unknown
+  for (const id of projects ?? ['*']) {
+    try {
+      return { forwarded: page(forProject(target, id)), notes }
+    } catch (error) {
+      refusal ??= error
+    }
+  }
+  throw refusal
 }
 
 type Forwarded = Extract<Awaited<ReturnType<typeof judgeImagined>>, { kind: 'forward' }>
@@ -151,13 +204,12 @@ function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: Forwa
   const [sent = '', ...rest] = call.path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
   const path = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
-  const { method, rawHeaders } = raw
-  const access = decideAccess(call.company, { method, rawHeaders, path, query })
+  const access = decideAccess(call.company, { ...call, path, query })
   return {
     company: { name: call.companyName, id: call.companyId, environment: environment.name, why },
     access: { allowed: access.allowed, why: access.why },
     upstream: origin + call.path,
-    headers: headerChanges(headerPairs(rawHeaders), headerPairs(headers)),
+    headers: headerChanges(headerPairs(raw.rawHeaders), headerPairs(headers)),
     ...(cache === undefined ? {} : { cache }),
   }
 }
@@ -211,8 +263,7 @@ export function imagineRequest(
   const verb = method.toUpperCase()
   if (!METHODS.includes(verb)) throw usageError(`${method} is not an HTTP method`)
   const headers = headerLines.flatMap(readHeader)
-  const { host, listener, ...place } = placeOf(config, url)
-  const list = readList(place.target)
+  const { host, ...place } = placeOf(config, url)
   const ip = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
   const hasHost = headers.some((each, index) => index % 2 === 0 && each.toLowerCase() === 'host')
   const raw = {
@@ -221,7 +272,7 @@ export function imagineRequest(
     rawHeaders: hasHost ? headers : ['Host', host, ...headers],
     socket: { localAddress: isIP(ip) === 0 ? undefined : ip },
   }
-  return { raw, target: list.target, listener, notes: [...place.notes, ...list.notes] }
+  return { raw, ...place }
 }
 
 function readHeader(line: string): [string, string] {
@@ -265,19 +316,4 @@ const originOf = (url: string) => URL.parse(url)?.origin.replace(/\.(?=$|:\d+$)/
 function authorityOf(address: ListenAddress): string {
   if (address.kind === 'unix') return 'localhost'
   return listenText({ ...address, host: localHost(address.host) }).replace(/:0$/, '')
-}
-
-/** A whole list (docs/lists.md) is judged page by page, as a request for the list itself. */
-function readList(target: string): { target: string; notes: string[] } {
-  const [, prefix = '', format = '', path, query = ''] =
-    /^(\/[^/?]+)?\/_proxy\/(csv|ndjson|json)(\/[^?]*)(?:\?(.*))?$/.exec(target) ?? []
-  if (path === undefined) return { target, notes: [] }
-  const parameters = query.split('&').filter((each) => each !== '' && !each.startsWith('_'))
-  const notes = [
-    `the proxy asks for the pages of this list one after another and answers with ${format.toUpperCase()}`,
-  ]
-  if (/\*|%2a/i.test(target.slice(prefix.length))) {
-    notes.push('* stands for each project of the company, one after another')
-  }
-  return { target: prefix + path + (parameters.length > 0 ? `?${parameters.join('&')}` : ''), notes }
 }

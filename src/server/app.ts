@@ -107,8 +107,7 @@ export interface SharedParts {
 
 /** Builds the app; its `routing` handles requests once this has resolved. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
-  const { runtime, shared } = deps
-  const { observation, isReady } = shared
+  const { shared } = deps
   const app = fastify({
     logger: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']),
@@ -135,6 +134,30 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     await shared.audits.recordOwn(exchange, reply.statusCode)
   })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, shared }))
+  await registerOwnRoutes(app, deps)
+  await app.register(httpProxy, {
+    upstream: '',
+    replyOptions: {
+      getUpstream: (request: FastifyRequest) => forwardedOf(request).call.upstream.origin,
+    },
+    httpMethods: [...FORWARDED_METHODS],
+    routes: [FORWARD_ROUTE],
+    proxyPayloads: false,
+    // Invariant: requests leave only through the company's own connections.
+    undici: { request: neverSent },
+    handler: (request: FastifyRequest, reply: FastifyReply) => {
+      reply.hijack()
+      void carry(deps, request, reply)
+    },
+  } as Parameters<typeof httpProxy>[1])
+  await app.ready()
+  return app
+}
+
+/** Registers every route that the proxy answers itself; `explain` registers the same ones to find out whether a page exists. */
+export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Promise<void> {
+  const { runtime, shared } = deps
+  const { observation, isReady } = shared
   app.setNotFoundHandler(() => {
     throw new ProxyError('route_unknown', 'The proxy has no such page.')
   })
@@ -157,23 +180,6 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)
   }
-  await app.register(httpProxy, {
-    upstream: '',
-    replyOptions: {
-      getUpstream: (request: FastifyRequest) => forwardedOf(request).call.upstream.origin,
-    },
-    httpMethods: [...FORWARDED_METHODS],
-    routes: [FORWARD_ROUTE],
-    proxyPayloads: false,
-    // Invariant: requests leave only through the company's own connections.
-    undici: { request: neverSent },
-    handler: (request: FastifyRequest, reply: FastifyReply) => {
-      reply.hijack()
-      void carry(deps, request, reply)
-    },
-  } as Parameters<typeof httpProxy>[1])
-  await app.ready()
-  return app
 }
 
 /** Judges the request and stores the result in its context. Refusals go to the error handler. */
@@ -345,7 +351,7 @@ const OWN =
   /^(?:https?:\/\/[^/?#]*)?(?:\/(?!(?:rest|vapid|_proxy)\/)[^/?#]*)?(?:(\/_proxy\/(?:csv|ndjson|json)\/).*|(\/(?:_proxy|oauth)\/[\w./-]*(?:\?.*)?|\/_proxy(?:\?.*)?|\/))$/i
 
 /** The path that Fastify routes by. It decides no access, because the judge reads the URL by itself. */
-function routeOf(target: string): string {
+export function routeOf(target: string): string {
   const [, list, own = list] = OWN.exec(target) ?? []
   return own === undefined || own.startsWith(FILES_PATH) ? FORWARD_ROUTE : own
 }

@@ -170,7 +170,38 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
   const preflight = ['-H', 'Origin: https://a.example', '-H', 'Access-Control-Request-Method: GET']
   const answered = await explain('OPTIONS', '/acme/rest/v1', ...preflight)
   t.match(answered, { code: 0, out: 'answered  by the proxy: CORS preflight\n' })
-  t.match(await explain('GET', '/_proxy/health/live'), { code: 0, out: /^answered {2}by the proxy itself/ })
+})
+
+t.test("pages of the proxy's own, where there is one, and 404 where there is none", async (t) => {
+  const isPage = async (settings: object, method: string, url: string) => {
+    const { code, out } = await explainer(t, { ...SETTINGS, ...settings })(method, url)
+    return code === 0 ? out : /^refused {3}(\d+ \w+): /.exec(out)?.[1]
+  }
+  const pages: [method: string, url: string][] = [
+    ...['/_proxy/health/live', '/_proxy/status?x', '/acme/_proxy/metrics', '/_proxy/errors', '/']
+      .concat(['/_proxy', '/_proxy/', '/_proxy/page.css', '/_proxy/requests/x/1', '/_proxy/events'])
+      .map((url): [string, string] => ['GET', url]),
+    ['HEAD', '/_proxy/status'],
+    ['POST', '/oauth/token'],
+    ['GET', '/oauth/token/info'],
+    ['POST', '/acme/oauth/revoke'],
+  ]
+  for (const [method, url] of pages)
+    t.equal(await isPage({}, method, url), 'answered  by the proxy itself\n', `${method} ${url}`)
+  const none: [method: string, url: string, settings?: object][] = [
+    ['GET', '/_proxy/nosuch'],
+    ['GET', '/_proxy/%41'],
+    ['POST', '/_proxy/status'],
+    ['DELETE', '/_proxy/'],
+    ['GET', '/oauth/token'],
+    ['GET', '/', { inspector: { enabled: false } }],
+    ['GET', '/_proxy/', { inspector: { enabled: false } }],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/projects', { lists: { enabled: false } }],
+    ['POST', '/acme/_proxy/csv/rest/v1.0/projects', { lists: { enabled: false } }],
+  ]
+  for (const [method, url, settings = {}] of none)
+    t.equal(await isPage(settings, method, url), '404 route_unknown', `${method} ${url}`)
+  t.equal(await isPage({}, 'POST', '/acme/_proxy/csv/rest/v1.0/projects'), '405 method_not_allowed')
 })
 
 t.test('keys are not read, so none is judged, but a note says that one is needed', async (t) => {
@@ -259,7 +290,12 @@ t.test('a whole list is judged as a request for its pages', async (t) => {
   t.match(out, /^upstream {2}https:\/\/api\.procore\.com\/rest\/v1\.0\/projects\/\*\/rfis\?per_page=50$/m)
   t.match(out, /^note {6}the proxy asks for the pages of this list one after another and answers with CSV$/m)
   t.match(out, '* stands for each project')
-  t.match((await explain('GET', '/_proxy/csv/vapid/projects/%2A/rfis')).out, '* stands for each project')
+  t.match((await explain('GET', '/acme/_proxy/csv/vapid/projects/%2A/rfis')).out, '* stands for each project')
+  const plain = await explain('HEAD', '/acme/_proxy/ndjson/rest/v1.0/projects', '-H', 'Range: bytes=0-1')
+  t.match(plain, { code: 0, out: /^upstream {2}\S+\/rest\/v1\.0\/projects\?per_page=1000$/m })
+  t.match(plain.out, /^removed {3}Range$/m)
+  t.match(await explain('GET', '/_proxy/csv/rest/v1.0/projects'), { code: 1, out: /company_required/ })
+  t.match(await explain('GET', '/acme/_proxy/csv/rest/v1.0/%'), { code: 1, out: /request_invalid/ })
   t.match(await explain('GET', '/acme/_proxy/json/rest/v1.0/users'), { code: 1, out: /access_denied/ })
 })
 
@@ -271,6 +307,53 @@ t.test('a caller is judged by its own rights, and its key is not read', async (t
   t.match(out, /^caller {4}excel$/m)
   t.notMatch(out, /Procore-Proxy-Key|explain-does-not-read/)
   t.match(await explain('GET', '/acme/rest/v1.0/me'), { code: 0, out: /the proxy asks for a key/ })
+})
+
+t.test('* in a list stands for the projects of the caller, as it does while the proxy runs', async (t) => {
+  const key = { env: 'NOT_SET' }
+  const deny = (...paths: string[]) => paths.map((path) => ({ deny: path }))
+  const callers = {
+    all: { key },
+    bi: { key, projects: ['5'] },
+    two: { key, projects: ['5', '6'], rules: deny('/rest/*/projects/5/**') },
+    none: { key, projects: ['5', '6'], rules: deny('/rest/*/projects/*/rfis') },
+    blind: { key, rules: deny('/rest/v1.0/projects') },
+  }
+  const explain = explainer(t, { ...SETTINGS, callers })
+  for (const [caller, id] of [
+    ['all', '\\*'],
+    ['bi', '5'],
+    ['two', '6'],
+  ] as const) {
+    const { code, out } = await explain(
+      'GET',
+      '/acme/_proxy/csv/rest/v1.0/projects/*/rfis',
+      '--caller',
+      caller,
+    )
+    t.equal(code, 0, out)
+    t.match(out, new RegExp(`^upstream  \\S+/rest/v1\\.0/projects/${id}/rfis\\?per_page=1000$`, 'm'))
+    const whose = caller === 'all' ? 'of the company' : 'that this caller may use'
+    t.match(out, `* stands for each project ${whose}, one after another; those that are refused are left out`)
+  }
+  const byQuery = await explain('GET', '/acme/_proxy/csv/rest/v1.0/rfis?project_id=%2A', '--caller', 'bi')
+  t.match(byQuery, { code: 0, out: /^upstream {2}\S+\/rfis\?project_id=5&per_page=1000$/m })
+  for (const [caller, why] of [
+    ['none', 'Rule 1 of the caller "none" (deny /rest/*/projects/*/rfis) refuses it.'],
+    ['blind', 'Rule 1 of the caller "blind" (deny /rest/v1.0/projects) refuses it.'],
+  ] as const) {
+    const { code, out } = await explain(
+      'GET',
+      '/acme/_proxy/csv/rest/v1.0/projects/*/rfis',
+      '--caller',
+      caller,
+    )
+    t.equal(code, 1)
+    t.ok(out.startsWith(`refused   403 access_denied: ${why}\n`), out)
+    t.match(out, 'those that are refused are left out')
+  }
+  const other = await explain('GET', '/acme/_proxy/csv/rest/v1.0/projects/6/rfis', '--caller', 'bi')
+  t.match(other, { code: 1, out: /^refused {3}403 access_denied: The request names the project "6"/ })
 })
 
 const tcp = (host: string, port: number): ListenAddress => ({ kind: 'tcp', host, port })
@@ -390,6 +473,14 @@ t.test('it says what the running proxy does', async (t) => {
     ['POST', '/rest/v1.0/other', []],
     ['GET', '/unknown/rest/v1.0/me', []],
     ['GET', '/rest/v1.0/me', ['X-HTTP-Method: PATCH']],
+    ['GET', '/_proxy/status', []],
+    ['POST', '/_proxy/status', []],
+    ['DELETE', '/_proxy/', []],
+    ['GET', '/acme/oauth/token', []],
+    ['GET', '/_proxy/nosuch?x', []],
+    ['POST', '/_proxy/csv/rest/v1.0/projects', []],
+    ['GET', '/_proxy/csv/rest/v1.0/users/5', []],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/%', []],
   ]
   for (const [method, path, lines] of cases) {
     const said = await judging(config)(path, method, lines)
