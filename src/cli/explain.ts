@@ -43,11 +43,8 @@ export interface Explanation {
 
 export async function explain(method: string, url: string, options: Options): Promise<void> {
   const config = await readConfig(options, { resolveSecrets: false })
-  if (config.companies.length === 0 && config.anyCompany === undefined) {
-    throw usageError(
-      'no company is configured: write a configuration file, or set PROCORE_COMPANY_ID and the rest',
-    )
-  }
+  // Reading all of it says what is missing, as every other command does.
+  if (config.companies.length === 0 && config.anyCompany === undefined) await readConfig(options)
   const request = imagineRequest(config, { method, url, headerLines: options.header ?? [] })
   const explanation = await explainRequest(config, request, options.caller)
   if (explanation.verdict === 'refused') process.exitCode = EXIT.failure

@@ -234,8 +234,14 @@ t.test('from outside: exit status, JSON, and mistakes', async (t) => {
   for (const [args, err] of cases) t.match(await explain(...args), { code: 2, out: '', err }, args.join(' '))
   write({ ...SETTINGS, defaultAccess: { prod: 'read-only' } })
   t.match(await explain('GET', '/acme/rest/v1'), { code: 2, out: '', err: /defaultAccess\.prod/ })
-  const empty = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: join(folder, 'empty') })
-  t.match(empty, { code: 2, out: '', err: /no company is configured/ })
+  const empty = join(folder, 'empty')
+  const nothing = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: empty })
+  t.match(nothing, { code: 2, out: '', err: /procore-proxy init .* procore-proxy demo / })
+  const env = { PROCORE_COMPANY_ID: '7' }
+  const partly = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: empty, env })
+  t.match(partly, { code: 2, out: '', err: /PROCORE_CLIENT_ID/ })
+  write({ companies: {} })
+  t.match(await explain('GET', '/rest/v1'), { code: 2, out: '', err: /no company is configured/ })
 })
 
 t.test("an address of Procore's API in any spelling is judged as a path, and a note says so", async (t) => {
