@@ -5,7 +5,7 @@ import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../obser
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError } from './exit.ts'
-import { renderTable, wrapped } from './table.ts'
+import { renderTable, terminalWidth, wrapped } from './table.ts'
 import { askHealth, askLocal, localUrl } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
@@ -65,8 +65,6 @@ const ERROR_HEAD = ['at', 'request', 'status', 'code', 'detail']
 export function reportStatus(url: string, shown: Status): string {
   const { version, uptimeSeconds, ready, inFlight, listeners, companies, accounts } = shown
   const { lastErrors, warnings } = shown
-  // Also where the output is no terminal.
-  const width = process.stdout.columns || 100
   const state = ready ? styleText('green', 'ready') : styleText('red', 'not ready')
   const head = `procore-proxy ${printable(version)} at ${url}: ${state}, up ${span(uptimeSeconds)}, ${inFlight} in flight\n`
   const addresses = listeners.map(
@@ -74,12 +72,13 @@ export function reportStatus(url: string, shown: Status): string {
   )
   const parts = [
     addresses.join(''),
-    renderTable(COMPANY_HEAD, companies.map(companyRow), width),
-    renderTable(ACCOUNT_HEAD, accounts.map(accountRow), width),
+    renderTable(COMPANY_HEAD, companies.map(companyRow)),
+    renderTable(ACCOUNT_HEAD, accounts.map(accountRow)),
   ]
   if (lastErrors.length > 0) {
-    parts.push(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow), width)}`)
+    parts.push(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow))}`)
   }
+  const width = terminalWidth()
   const items = warnings.map((text) => `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`)
   if (items.length > 0) parts.push(`warnings\n${items.join('')}`)
   const safe = (text: string) => text.split('\n').map(printable).join('\n')

@@ -5,6 +5,9 @@ const GAP = '  '
 /** Columns are never made narrower than this. */
 const NARROWEST = 12
 
+/** How wide a line may be; elsewhere than on a terminal, values stay whole. */
+export const terminalWidth = () => process.stdout.columns || Number.POSITIVE_INFINITY
+
 /**
  * Formats columns two spaces apart, as wide as their widest cell. If a row is wider than `width` (by default the
  * terminal's width), the widest columns are narrowed and their cells wrapped. Ends with a line feed.
@@ -12,7 +15,7 @@ const NARROWEST = 12
 export function renderTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  width: number = process.stdout.columns || Number.POSITIVE_INFINITY,
+  width = terminalWidth(),
 ): string {
   const all = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...all.map((row) => lengthOf(row[column] ?? ''))))
