@@ -20,7 +20,8 @@ export function keyInstructions(name: string, key: string): string {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
     throw usageError('Write a name of small letters, digits and dashes, such as excel.')
   }
-  const variable = `${name.toUpperCase().replaceAll('-', '_')}_KEY`
+  // No variable begins with a digit.
+  const variable = `${name.toUpperCase().replaceAll('-', '_')}_KEY`.replace(/^(?=\d)/, 'CALLER_')
   return `The key of ${name}, which is shown only once:
 
   ${key}

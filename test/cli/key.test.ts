@@ -40,6 +40,8 @@ t.test('A key is long, random and needs no quotes; its lines fit the configurati
     keyInstructions('ci-job', 'KEY1'),
     /KEY1.*CI_JOB_KEY.*callers:\n {2}ci-job:\n {4}key: \{ env: CI_JOB_KEY \}/s,
   )
+  const byNumber = keyInstructions('1x', 'KEY1')
+  t.match(byNumber, /variable CALLER_1X_KEY,.*callers:\n {2}1x:\n {4}key: \{ env: CALLER_1X_KEY \}/s)
   for (const name of ['', 'A', 'a b', '-a', 'a:'])
     t.throws(() => keyInstructions(name, 'k'), /small letters/, name)
 })
