@@ -272,7 +272,8 @@ read-only, such as a Kubernetes volume. For a key in plain text there is only a 
 checked.
 
 If a secret has blanks or line ends around it, starts with a byte-order mark, is in quotes, or looks like UTF-16, the
-proxy says so with a warning at start, because the login server will probably refuse it.
+proxy says so with a warning at start, because the login server will probably refuse it. It does the same for a client id in
+quotes. A client id with one of the others is an error.
 
 ## Variables
 

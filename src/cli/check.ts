@@ -108,7 +108,7 @@ async function checkAccount(account: ServiceAccount, ask: Ask) {
   }
 }
 
-/** A visible flaw of the secret comes first, because resetting the secret would wipe the account's permissions. */
+/** A visible flaw of client id or secret comes first, because resetting the secret would wipe the account's permissions. */
 function accountFixes(failure: TokenFailure, { secretFlaw, environment }: ServiceAccount): string[] {
   if (failure.final) {
     const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)

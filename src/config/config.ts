@@ -23,7 +23,7 @@ export interface ServiceAccount {
   readonly clientSecret: Secret
   /** Equal for two accounts exactly if login origin, client id and secret are equal; reveals nothing about the secret. */
   readonly key: string
-  /** A sentence about what is probably wrong with the secret (spaces, quotes, …) that contains no part of it. */
+  /** A sentence about what is probably wrong with the client id or secret (spaces, quotes, …) that contains no part of it. */
   readonly secretFlaw?: string | undefined
 }
 

@@ -210,7 +210,8 @@ function accountsOf(settings: Settings, valueAt: (path: Path) => string) {
       const clientId = valueAt([...path, 'clientId'])
       const secret = valueAt([...path, 'clientSecret'])
       const key = accountKey(environment.loginUrl, clientId, secret)
-      const [clientSecret, flaw] = [new Secret(secret), secretFlaw(secret)]
+      const clientSecret = new Secret(secret)
+      const flaw = secretFlaw(clientId, 'client id') ?? secretFlaw(secret)
       return [keyOf(path), { name, environment, clientId, clientSecret, key, secretFlaw: flaw }]
     }),
   )

@@ -52,7 +52,9 @@ export async function readCredentials(
   )
   for (const { path, kind } of placed) {
     const value = values.get(keyOf(path)) ?? ''
-    const flaw = kind === 'clientSecret' || kind === 'key' ? secretFlaw(value) : undefined
+    const flaw = kind.endsWith('Url')
+      ? undefined
+      : secretFlaw(value, kind === 'clientId' ? 'client id' : 'secret')
     if (flaw !== undefined) warnings.push(`${keyOf(path)}: ${flaw}`)
     if (kind === 'sharedUrl' && sendsPasswordInClear(value))
       warnings.push(`${keyOf(path)}: redis:// sends the password unencrypted. Use rediss:// if you can.`)
@@ -69,8 +71,8 @@ const MIN_KEY_LENGTH = 16
 const JUDGES = {
   clientId: (value: string): Mistake | undefined => {
     if (/^[\x21-\x7e]+$/.test(value)) return undefined
-    const message = 'the client id contains blanks or characters that no client id has'
-    return { message, fix: 'Copy it again from the Procore Developer Portal' }
+    const [, wrong, fix] = FLAWS.find(([pattern]) => pattern.test(value)) ?? NO_CLIENT_ID
+    return { message: `the client id ${wrong}`, fix }
   },
   clientSecret: (): undefined => undefined,
   key: (value: string): Mistake | undefined => {
@@ -90,21 +92,28 @@ const JUDGES = {
   sharedUrl: checkSharedUrl,
 }
 
-const FLAWS: readonly [RegExp, string][] = [
-  [/[\0\ufffd]/, 'The secret looks like UTF-16 text. Save it as UTF-8.'],
-  [/^\ufeff|\ufeff$/, 'The secret starts with a byte-order mark. Save it as UTF-8 without one.'],
-  [/^[\r\n]|[\r\n]$/, 'The secret has a line end too many. Remove empty lines before and after it.'],
-  [/^\s|\s$/, 'The secret has blanks before or after it. Remove them.'],
+/** What it looks like, what is wrong with it, and how to fix it. */
+type Flaw = readonly [pattern: RegExp, wrong: string, fix: string]
+
+const FLAWS: readonly Flaw[] = [
+  [/[\0\ufffd]/, 'looks like UTF-16 text', 'Save it as UTF-8'],
+  [/^\ufeff|\ufeff$/, 'starts with a byte-order mark', 'Save it as UTF-8 without one'],
+  [/^[\r\n]|[\r\n]$/, 'has a line end too many', 'Remove empty lines before and after it'],
+  [/^\s|\s$/, 'has blanks before or after it', 'Remove them'],
   [
     /^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s,
-    'The secret is in quotes, which count as part of it. Remove them.',
+    'is in quotes, which count as part of it',
+    'Remove them',
   ],
-  [/[\r\n]/, 'The secret has a line end in it. Write it on one line.'],
+  [/[\r\n]/, 'has a line end in it', 'Write it on one line'],
 ]
+const COPY_FIX = 'Copy it again from the Procore Developer Portal'
+const NO_CLIENT_ID: Flaw = [/^/, 'contains blanks or characters that no client id has', COPY_FIX]
 
-/** A sentence about what is probably wrong with a secret, without any part of it; undefined if nothing is wrong. */
-export function secretFlaw(value: string): string | undefined {
-  return FLAWS.find(([pattern]) => pattern.test(value))?.[1]
+/** A sentence about what is probably wrong with a secret or client id, without any part of it; undefined if nothing is wrong. */
+export function secretFlaw(value: string, what = 'secret'): string | undefined {
+  const flaw = FLAWS.find(([pattern]) => pattern.test(value))
+  return flaw && `The ${what} ${flaw[1]}. ${flaw[2]}.`
 }
 
 const REDIS_FIX =

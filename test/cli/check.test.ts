@@ -107,12 +107,16 @@ t.test('credentials that are refused', async (t) => {
   for (const { ok, fixes } of json.findings) t.ok(!ok && fixes.length > 0)
 })
 
-t.test('a flaw of the secret comes before everything else', async (t) => {
-  const place = await startPlace(t, {
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: '"demo-secret"' } },
-  })
-  const { out } = await check(t, place)
-  t.match(out, /account app, what to do:\n {2}- .*quot/i)
+t.test('a flaw of the client id or secret comes before everything else', async (t) => {
+  const accounts = [
+    { clientId: 'demo-client', clientSecret: '"demo-secret"', what: 'secret' },
+    { clientId: '"demo-client"', clientSecret: 'demo-secret', what: 'client id' },
+  ]
+  for (const { what, ...app } of accounts) {
+    const { out } = await check(t, await startPlace(t, { serviceAccounts: { app } }))
+    t.match(out, `account app, what to do:\n  - The ${what} is in quotes`)
+    t.match(out, new RegExp(`^warning: serviceAccounts\\.app\\.client\\w+: The ${what} is in quotes`, 'm'))
+  }
 })
 
 t.test('what the API may answer', async (t) => {

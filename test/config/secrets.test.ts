@@ -62,6 +62,9 @@ t.test('what is wrong with each secret is told, and what was judged already is l
 serviceAccounts:
   app: { clientId: "a b", clientSecret: { env: NONE } }
   bad: { clientId: "é", clientSecret: { env: NONE } }
+  blank: { clientId: " a", clientSecret: x }
+  end: { clientId: "a\\n", clientSecret: x }
+  mark: { clientId: "\\uFEFFa", clientSecret: x }
 guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
   const context = { env: {}, folder: '/', platform: 'linux' as const }
   const wrong = new Set(['serviceAccounts.bad.clientSecret'])
@@ -72,7 +75,10 @@ guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
     /^guard\.clientKeys\[2\]/,
     /^serviceAccounts\.app\.clientId: the client id contains blanks/,
     /^serviceAccounts\.app\.clientSecret: the variable NONE is not set/,
-    /^serviceAccounts\.bad\.clientId/,
+    /^serviceAccounts\.bad\.clientId: the client id contains blanks or characters/,
+    /^serviceAccounts\.blank\.clientId: the client id has blanks before or after it$/,
+    /^serviceAccounts\.end\.clientId: the client id has a line end too many$/,
+    /^serviceAccounts\.mark\.clientId: the client id starts with a byte-order mark$/,
   ])
 })
 
@@ -132,13 +138,17 @@ t.test('a key is long, no single character repeated, and belongs to one caller',
 
 t.test('secrets that were damaged, and a password without TLS, are warned of', async (t) => {
   const settings = settingsOf(`
-serviceAccounts: { app: { clientId: x, clientSecret: "s3cret " } }
+serviceAccounts: { app: { clientId: "'x1d'", clientSecret: "s3cret " } }
 shared: { url: "redis://u:s3cret@redis.test" }`)
   const context = { env: {}, folder: '/', platform: 'linux' as const }
   const { findings, warnings } = await readCredentials(settings, none, context)
   t.strictSame(findings, [])
-  t.match(warnings, [/^serviceAccounts\.app\.clientSecret: .*blanks/, /^shared\.url: .*unencrypted.*rediss:/])
-  t.notMatch(warnings.join(), 's3cret')
+  t.match(warnings, [
+    /^serviceAccounts\.app\.clientId: The client id is in quotes, which count as part of it\. Remove them\.$/,
+    /^serviceAccounts\.app\.clientSecret: .*blanks/,
+    /^shared\.url: .*unencrypted.*rediss:/,
+  ])
+  t.notMatch(warnings.join(), /x1d|s3cret/)
 })
 
 t.test('a damaged secret is recognised, and no part of it is repeated', async (t) => {
