@@ -25,6 +25,7 @@ const PLACEHOLDERS = new Map<string, unknown>([
   ['rules', { deny: '/rest/placeholder' }],
   ['allow', { allow: '/rest/placeholder' }],
   ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
+  ['paths', ['/rest/placeholder']],
 ])
 
 const UNKNOWN_KEY = 'is not a known key'
@@ -93,12 +94,13 @@ function replace(root: RawMap, path: Path): boolean {
 
 const SECRETS = ['clientId', 'clientSecret', 'key', 'url']
 
-/** The path of the value that is replaced as a whole: a secret, or an item of a list. */
+/** The path of the value that is replaced as a whole: a secret, an item of a list, or a key of an item of `cache.keep`. */
 function wholeOf(path: Path): Path {
   if (path[0] === 'network') return path.slice(0, 2)
+  if (path[0] === 'cache') return path.slice(0, 4)
   const end = path.findIndex((part, index) => {
     const isSecret = SECRETS.includes(String(part)) && isRequired(path.slice(0, index + 1))
-    return typeof part === 'number' || isSecret
+    return typeof part === 'number' || (isSecret && typeof path[index + 1] !== 'number')
   })
   return end === -1 ? path : path.slice(0, end + 1)
 }

@@ -135,8 +135,17 @@ serviceAccounts:
 companies:
   rest: { id: 0x1, serviceAccount: 7, access: none, foo: 1, rules: [1, { deny: /a }, { deny: /rest/b, methods: [x] }] }
 guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
+callers: { x: { key: [short, { env: A }, 5, { env: 1 }] } }
+cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s, foo: 1 }, { for: 60s, whenExhausted: 2s }, { paths: 1, for: 1 }] }
 `)
   t.strictSame(findings.map(({ path }) => keyOf(path)).sort(), [
+    'cache.keep[0].foo',
+    'cache.keep[0].paths[0]',
+    'cache.keep[1].paths',
+    'cache.keep[2].for',
+    'cache.keep[2].paths',
+    'callers.x.key[2]',
+    'callers.x.key[3].env',
     'companies.rest.access',
     'companies.rest.foo',
     'companies.rest.id',
@@ -154,6 +163,8 @@ guard: { clientKeys: [1, { env: A }], allowedHosts: [1, b] }
   ])
   t.match(settings.listen, [{}, { host: '0.0.0.0', port: 1 }])
   t.strictSame(settings.guard.clientKeys[1], { env: 'A' })
+  t.strictSame(settings.callers['x']?.key, ['short', { env: 'A' }, 'placeholder', 'placeholder'])
+  t.match(settings.cache.keep, [{ whenExhausted: 1000 }, { whenExhausted: 2000 }, { for: 1000 }])
 })
 
 t.test('raw values stay as they are', async (t) => {

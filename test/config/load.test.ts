@@ -221,6 +221,26 @@ companies:
   )
 })
 
+t.test(
+  'a wrong key of a caller, and a wrong path to keep, hide nothing that stands beside them',
+  async (t) => {
+    const folder = new ConfigFolder(t.testdir())
+    const rest = `callers: { x: { key: [short, { env: NOPE }, 5] } }
+cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s }] }
+`
+    t.strictSame(
+      (await folder.problems(`${oneCompany()}\n${rest}`)).map(({ key }) => key),
+      [
+        'callers.x.key[0]',
+        'callers.x.key[1]',
+        'callers.x.key[2]',
+        'cache.keep[0].paths[0]',
+        'cache.keep[0].whenExhausted',
+      ],
+    )
+  },
+)
+
 t.test('nothing is said about what replaces a wrong value', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const file = folder.write(
