@@ -69,17 +69,12 @@ const MIN_KEY_LENGTH = 16
 
 /** What is wrong with a value of each kind. */
 const JUDGES = {
-  clientId: (value: string): Mistake | undefined => {
-    if (/^[\x21-\x7e]+$/.test(value)) return undefined
-    const [, wrong, fix] = FLAWS.find(([pattern]) => pattern.test(value)) ?? NO_CLIENT_ID
-    return { message: `the client id ${wrong}`, fix }
-  },
+  clientId: (value: string): Mistake | undefined =>
+    /^[\x21-\x7e]+$/.test(value) ? undefined : flawed('client id', value, NO_CLIENT_ID),
   clientSecret: (): undefined => undefined,
   key: (value: string): Mistake | undefined => {
     // A value that fits in an HTTP header: printable ASCII, no space at either end (RFC 9110, section 5.5).
-    const fix = `Use printable ASCII without blanks at the start or end. ${KEY_FIX}`
-    if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value))
-      return { message: "the key can't be sent in a header", fix }
+    if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) return flawed('key', value, NO_KEY)
     if (value.length < MIN_KEY_LENGTH)
       return { message: `the key has fewer than ${MIN_KEY_LENGTH} characters`, fix: KEY_FIX }
     if (new Set(value).size === 1) return { message: 'the key is one character repeated', fix: KEY_FIX }
@@ -109,10 +104,18 @@ const FLAWS: readonly Flaw[] = [
 ]
 const COPY_FIX = 'Copy it again from the Procore Developer Portal'
 const NO_CLIENT_ID: Flaw = [/^/, 'contains blanks or characters that no client id has', COPY_FIX]
+const NO_KEY: Flaw = [/^/, "can't be sent in a header", `Use printable ASCII. ${KEY_FIX}`]
+
+const flawOf = (value: string) => FLAWS.find(([pattern]) => pattern.test(value))
+
+function flawed(what: string, value: string, otherwise: Flaw): Mistake {
+  const [, wrong, fix] = flawOf(value) ?? otherwise
+  return { message: `the ${what} ${wrong}`, fix }
+}
 
 /** A sentence about what is probably wrong with a secret or client id, without any part of it; undefined if nothing is wrong. */
 export function secretFlaw(value: string, what = 'secret'): string | undefined {
-  const flaw = FLAWS.find(([pattern]) => pattern.test(value))
+  const flaw = flawOf(value)
   return flaw && `The ${what} ${flaw[1]}. ${flaw[2]}.`
 }
 

@@ -70,9 +70,9 @@ guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
   const wrong = new Set(['serviceAccounts.bad.clientSecret'])
   const { findings } = await readCredentials(settings, wrong, context)
   t.match(findings.map(({ path, message }) => `${keyOf(path)}: ${message}`).sort(), [
-    /^guard\.clientKeys\[0\]: the key can't be sent in a header/,
-    /^guard\.clientKeys\[1\]/,
-    /^guard\.clientKeys\[2\]/,
+    /^guard\.clientKeys\[0\]: the key has blanks before or after it$/,
+    /^guard\.clientKeys\[1\]: the key has a line end too many$/,
+    /^guard\.clientKeys\[2\]: the key can't be sent in a header$/,
     /^serviceAccounts\.app\.clientId: the client id contains blanks/,
     /^serviceAccounts\.app\.clientSecret: the variable NONE is not set/,
     /^serviceAccounts\.bad\.clientId: the client id contains blanks or characters/,
