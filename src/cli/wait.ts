@@ -30,15 +30,15 @@ export async function wait(options: Options): Promise<void> {
   }
 }
 
-/** `http://HOST:PORT` or `unix:/path`: from the flag, else from the configuration's first address, else the default. */
+/** `http://HOST:PORT` or `unix:/path`: from the flag, else the configuration's first address without port 0. */
 export async function localUrl({ url, config: file }: Options): Promise<string> {
   if (url !== undefined) return checkedUrl(url)
   const { listen } = await readConfig({ config: file }, { resolveSecrets: false })
-  const [address] = listen
-  if (address === undefined) return 'http://127.0.0.1:8377'
+  const address = listen.find((each) => each.kind === 'unix' || each.port !== 0)
+  if (address === undefined)
+    throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
   if (address.kind === 'unix') return listenText(address)
-  if (address.port !== 0) return `http://${listenText({ ...address, host: localHost(address.host) })}`
-  throw usageError('the configuration takes any free port (port 0): name the one in use with --url')
+  return `http://${listenText({ ...address, host: localHost(address.host) })}`
 }
 
 function checkedUrl(url: string): string {

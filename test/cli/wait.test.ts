@@ -43,6 +43,10 @@ t.test('takes the address from the configuration, and waits for a proxy that sta
   }
   write(settings({ listen: '127.0.0.1:0' }))
   t.match(await runToEnd(t, ['wait', '-c', file]), { code: 2, err: /port 0.*--url/ })
+  const known = await freePort()
+  write(settings({ listen: ['127.0.0.1:0', `127.0.0.1:${known}`] }))
+  const beside = await runToEnd(t, ['wait', '-c', file, '--timeout', '0s'])
+  t.match(beside, { code: 1, err: `no proxy is ready at http://127.0.0.1:${known}: ` })
   write(settings({ listen: [] }))
   t.match(await runToEnd(t, ['wait', '-c', file, '--timeout', '50ms']), { code: /[12]/ })
 })
