@@ -161,6 +161,6 @@ t.test('lists can be turned off, and are only read', async (t) => {
   for (const path of ['/rest/v1.0/%', '/rest/v1.0/%ff', '/rest/%zz/x?token=abc', '/%']) {
     const answer = await on.get(`/_proxy/csv${path}`)
     t.match(answer, { status: 400, json: { code: 'request_invalid' } }, path)
-    t.notMatch(answer.text, 'abc')
+    t.notMatch(answer.text, 'token=abc')
   }
 })
