@@ -106,7 +106,8 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'shared.url':
     'The URL of Redis or Valkey: `redis://` or `rediss://` (TLS), with user and password if needed.',
   'shared.prefix': 'What the names of all keys in Redis start with.',
-  'shared.timeout': 'The longest time that a request waits for Redis.',
+  'shared.timeout':
+    'The longest time that a request waits for Redis. A token request waits up to a second for each reply.',
   'shared.whenDown':
     "What happens while Redis can't be reached: each replica uses its part of the rate limit (`split`), all of it (`local`), or refuses requests (`reject`).",
   guard: 'Who may call the proxy.',

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import type { RequestToken } from '../auth/token-source.ts'
 import type { Config, SharedSettings } from '../config/config.ts'
 import type { OpenBudget } from '../forward/budgets.ts'
-import { type Log, RedisLink } from './redis-link.ts'
+import { type Log, PATIENCE_MS, RedisLink } from './redis-link.ts'
 import { SharedBudget } from './shared-budget.ts'
 import { shareTokens } from './shared-tokens.ts'
 
@@ -15,7 +15,7 @@ const RETRY_MS = 1_000
 export type Shared = Awaited<ReturnType<typeof openShared>>
 
 /**
- * Connects to Redis. Resolves when that has worked or failed, after about two seconds at the latest. Never rejects:
+ * Connects to Redis. Resolves when that has worked or failed, after about three seconds at the latest. Never rejects:
  * without Redis, each replica continues as `whenDown` says, and Redis is tried again in the background.
  */
 export async function openShared(
@@ -24,7 +24,7 @@ export async function openShared(
 ) {
   const { certificates } = network
   const link = new RedisLink({ settings, certificates, log, retryMs: RETRY_MS })
-  await link.connect()
+  await link.connect(PATIENCE_MS)
   return {
     /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */
     openBudget: ((key, limits) => {

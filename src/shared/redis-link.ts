@@ -54,6 +54,8 @@ interface LinkOptions {
 /** After this long without an error, the retries start from the beginning. */
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
+/** How long a start waits for a reply: no request can be sent without a token anyway, and the machine may be busy. */
+export const PATIENCE_MS = 1_000
 
 const GOES_ON = {
   split: 'each replica uses its part of the last known rate budget',
@@ -87,17 +89,23 @@ export class RedisLink {
 
   /**
    * Runs a script with the keys of one budget or account. Rejects with {@link SharedDownError}, after the time limit at the
-   * latest.
+   * latest, or after `patienceMs` if that is longer.
    */
-  async run<T>(script: Script, owner: string, args: readonly (string | number)[]): Promise<T> {
+  async run<T>(
+    script: Script,
+    owner: string,
+    args: readonly (string | number)[],
+    patienceMs = 0,
+  ): Promise<T> {
     const connection = this.#connection
     if (connection === undefined) throw new SharedDownError(undefined)
     const { settings } = this.#options
     // What is in braces keeps them in one slot of a cluster.
     const keys = script.keys.map((name) => `${settings.prefix}:v1:{${owner}}:${name}`)
     const rest = [String(keys.length), ...keys, this.#replica, ...args.map(String)]
+    const mostMs = Math.max(settings.timeoutMs, patienceMs)
     try {
-      return (await within(settings.timeoutMs, 'reply', evaluate(connection, script, rest))) as T
+      return (await within(mostMs, 'reply', evaluate(connection, script, rest))) as T
     } catch (cause) {
       const error = new SharedDownError(cause)
       // An error of an abandoned connection says nothing about the current one.
@@ -114,8 +122,8 @@ export class RedisLink {
     this.#connection = undefined
   }
 
-  /** Tries to connect; resolves when that worked or failed, after about two seconds at the latest. */
-  async connect(): Promise<void> {
+  /** Tries to connect; resolves when that worked or failed, after about three seconds at the latest. */
+  async connect(patienceMs = 0): Promise<void> {
     const { settings, certificates } = this.#options
     let connection: RedisConnection | undefined
     const onLost = (cause: unknown) => {
@@ -126,7 +134,7 @@ export class RedisLink {
       connection = await connectRedis({ url, certificates, timeoutMs: CONNECT_MS, onLost })
       // The test is a write, because a Redis that is full or read-only answers everything else.
       const probe = ['SET', `${settings.prefix}:v1:probe:${this.#replica}`, '1', 'PX', '1000']
-      await within(settings.timeoutMs, 'reply', connection.send(probe))
+      await within(Math.max(settings.timeoutMs, patienceMs), 'reply', connection.send(probe))
       if (this.#isClosed) connection.destroy()
       else this.#succeed(connection)
     } catch (cause) {

@@ -4,15 +4,17 @@ import type { IssuedToken } from '../auth/request-token.ts'
 import { TokenFailure } from '../auth/request-token.ts'
 import { RENEW_AFTER, type RequestToken, type TokenRequest } from '../auth/token-source.ts'
 import type { ServiceAccount } from '../config/config.ts'
-import { type Link, type Script, SharedDownError, script } from './redis-link.ts'
+import { type Link, PATIENCE_MS, type Script, SharedDownError, script } from './redis-link.ts'
 
-/** A token request takes ten seconds at most; a lock whose owner died ends soon after. */
-const LOCK_MS = 12_000
+/** The lock of a replica that died ends this soon. One that lives takes it again while its token request is under way. */
+const LOCK_MS = 3_000
 /** After a 401, all replicas together renew once in this time. */
 const FORCED_INTERVAL_MS = 60_000
 const POLL_MS = 100
 /** Replicas that waited for a failed request share its failure. */
 const FAILURE_MS = 5_000
+/** While Redis is away, this is how often a replica that has a token for the others looks whether it is back. */
+const AWAY_MS = 1_000
 
 /** `issuedAt` is by Redis's clock. */
 type StoredToken = Readonly<{ value: string; lifetimeMs: number; issuedAt: number }>
@@ -21,14 +23,7 @@ type StoredFailure = Pick<TokenFailure, 'reason' | 'message' | 'retryAfterMs'> &
 
 /** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, link: Link): RequestToken {
-  return async (asked) => {
-    try {
-      return await new Exchange(request, asked, link).token()
-    } catch (error) {
-      if (error instanceof SharedDownError) return request(asked)
-      throw error
-    }
-  }
+  return (asked) => new Exchange(request, asked, link).token()
 }
 
 /** One replica's request for one token. */
@@ -37,7 +32,8 @@ class Exchange {
   readonly #asked: TokenRequest
   readonly #link: Link
   readonly #seal: ReturnType<typeof sealOf>
-  readonly #startedAt = performance.now()
+  /** The sealed token that was read last. */
+  #sealed = ''
 
   constructor(request: RequestToken, asked: TokenRequest, link: Link) {
     this.#request = request
@@ -47,64 +43,96 @@ class Exchange {
   }
 
   async token(): Promise<IssuedToken> {
-    const { refused, signal } = this.#asked
+    return (await this.#fromOthers().catch(unlessDown)) ?? this.#logIn()
+  }
+
+  /** The token of another replica; undefined once this one has the lock, and has to log in. */
+  async #fromOthers(): Promise<IssuedToken | undefined> {
     let since: number | undefined
     for (;;) {
-      const [now, sealed, failed] = await this.#run<[number, string, string]>(READ)
+      const { now, stored, failure, isFresh, isUsable } = await this.#read()
       since ??= now
-      const stored = this.#seal.open<StoredToken>(sealed)
-      const isFresh = stored !== undefined && now < stored.issuedAt + stored.lifetimeMs * RENEW_AFTER
-      const isRefused = stored?.value === refused
-      if (isFresh && !isRefused) return issued(stored, now)
-      const failure = this.#seal.open<StoredFailure>(failed)
+      if (stored !== undefined && isUsable) return issued(stored, now)
       if (failure !== undefined && failure.at >= since) {
         throw new TokenFailure(failure.reason, failure.message, failure)
       }
-      const forcedMs = isFresh ? FORCED_INTERVAL_MS : 0
-      const fence = await this.#run<number>(LOCK, LOCK_MS, sealed, forcedMs)
-      if (fence > 0) return this.#logIn(fence, now)
+      const locked = await this.#lock(isFresh)
+      if (locked > 0) return undefined
       // The 401 that this token causes then reaches the caller.
-      if (fence < 0 && stored !== undefined) return issued(stored, now)
+      if (locked < 0 && stored !== undefined) return issued(stored, now)
       await new Promise((resolve) => void setTimeout(resolve, POLL_MS * (0.75 + Math.random() / 2)))
-      signal.throwIfAborted()
+      this.#asked.signal.throwIfAborted()
     }
   }
 
-  async #logIn(fence: number, now: number): Promise<IssuedToken> {
+  async #read() {
+    const [now, sealed, failed] = await this.#run<[number, string, string]>(READ)
+    this.#sealed = sealed
+    const stored = this.#seal.open<StoredToken>(sealed)
+    const isFresh = stored !== undefined && now < stored.issuedAt + stored.lifetimeMs * RENEW_AFTER
+    const isUsable = isFresh && stored.value !== this.#asked.refused
+    return { now, stored, failure: this.#seal.open<StoredFailure>(failed), isFresh, isUsable }
+  }
+
+  #lock(isForced: boolean): Promise<number> {
+    return this.#run(LOCK, LOCK_MS, this.#sealed, isForced ? 1 : 0)
+  }
+
+  /** Holds the lock meanwhile; without Redis, takes it as soon as that is back. */
+  async #logIn(): Promise<IssuedToken> {
+    const askedAt = performance.now()
+    const renewal = setInterval(() => void this.#lock(false).catch(unlessDown), LOCK_MS / 3)
     try {
       const token = await this.#request(this.#asked)
-      const { value, lifetimeMs } = token
-      await this.#store(fence, { value, lifetimeMs, issuedAt: now }, lifetimeMs)
+      void this.#publish(token, askedAt)
       return token
     } catch (error) {
-      if (error instanceof TokenFailure) {
-        const { reason, message, retryAfterMs } = error
-        // By the time it began, so that those who came meanwhile share it, and those who come later try again.
-        const at = now + Math.ceil(performance.now() - this.#startedAt)
-        await this.#store(fence, { reason, message, retryAfterMs, at }, FAILURE_MS)
-      }
+      if (error instanceof TokenFailure) void this.#share(error).catch(unlessDown)
       throw error
+    } finally {
+      clearInterval(renewal)
     }
   }
 
-  /** What Redis can't keep, others have to ask for themselves. */
-  async #store(fence: number, what: StoredToken | StoredFailure, keepMs: number): Promise<void> {
-    const kind = 'value' in what ? 'token' : 'failure'
-    const args = [fence, this.#seal.close(what), Math.max(1, Math.floor(keepMs)), kind]
-    await this.#run(STORE, ...args).catch(() => {})
+  /** Gives the token to the others, once Redis can be used. */
+  async #publish({ value, lifetimeMs }: IssuedToken, askedAt: number): Promise<void> {
+    const ageMs = () => Math.ceil(performance.now() - askedAt)
+    while (ageMs() < lifetimeMs * RENEW_AFTER) {
+      try {
+        const { now, isFresh, isUsable } = await this.#read()
+        if (isUsable) return
+        const sealed = this.#seal.close({ value, lifetimeMs, issuedAt: now - ageMs() } satisfies StoredToken)
+        await this.#run(STORE, sealed, Math.ceil(lifetimeMs - ageMs()), isFresh ? FORCED_INTERVAL_MS : 0)
+        return
+      } catch (error) {
+        unlessDown(error)
+      }
+      await new Promise((resolve) => void setTimeout(resolve, AWAY_MS).unref())
+    }
+  }
+
+  /** Those who came before now share the failure; those who come later try again. */
+  async #share({ reason, message, retryAfterMs }: TokenFailure): Promise<void> {
+    const { now } = await this.#read()
+    const failure: StoredFailure = { reason, message, retryAfterMs, at: now }
+    await this.#run(FAIL, this.#seal.close(failure), FAILURE_MS)
   }
 
   #run<T>(script: Script, ...args: (string | number)[]): Promise<T> {
-    return this.#link.run(script, this.#seal.name, args)
+    return this.#link.run(script, this.#seal.name, args, PATIENCE_MS)
   }
+}
+
+function unlessDown(error: unknown): undefined {
+  if (!(error instanceof SharedDownError)) throw error
 }
 
 function issued({ value, lifetimeMs, issuedAt }: StoredToken, now: number): IssuedToken {
   return { value, lifetimeMs, ageMs: Math.max(0, now - issuedAt) }
 }
 
-/** Keys of one account: the sealed token, who logs in now, the last fencing number, the last failure, renewals after a 401. */
-const KEYS = ['token', 'lock', 'fence', 'failure', 'forced'] as const
+/** Keys of one account: the sealed token, who logs in now, the last failure, until when no renewal may follow a 401. */
+const KEYS = ['token', 'lock', 'failure', 'forced'] as const
 
 const NOW = `
 local time = redis.call('TIME')
@@ -115,50 +143,50 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 const READ = script(
   KEYS,
   `${NOW}
-return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[4]) or '' }
+return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[3]) or '' }
 `,
 )
 
 /**
- * Takes the lock, unless the token is no longer the one that was found to be stale. ARGV: owner, ms until the lock ends by
- * itself, the sealed token that was read, ms for which no other renewal after a 401 may follow (0: this is none).
- * Replies: the fencing number; 0 if another replica holds the lock or there is a new token; -1 if a renewal after a
- * 401 was made just before.
+ * Takes the lock, or keeps it, unless the token is no longer the one that was found to be stale. ARGV: owner, ms until the lock
+ * ends by itself, the sealed token that was read, 1 if it is renewed after a 401.
+ * Replies: 1 if this replica has the lock; 0 if another has it or there is a new token; -1 if a renewal after a 401 was made
+ * just before.
  */
 const LOCK = script(
   KEYS,
   `${NOW}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
-local locked = string.match(redis.call('GET', KEYS[2]) or '', ' (%d+)$')
-if locked and tonumber(locked) > now then return 0 end
-local forced = tonumber(ARGV[4])
-if forced > 0 then
-  if tonumber(redis.call('GET', KEYS[5]) or '0') > now then return -1 end
-  redis.call('SET', KEYS[5], string.format('%d', now + forced), 'PX', forced)
-end
+local owner, ends = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) (%d+)$')
+if owner and owner ~= ARGV[1] and tonumber(ends) > now then return 0 end
+if ARGV[4] == '1' and tonumber(redis.call('GET', KEYS[4]) or '0') > now then return -1 end
 redis.call('SET', KEYS[2], string.format('%s %d', ARGV[1], now + ARGV[2]), 'PX', ARGV[2])
-local fence = redis.call('INCR', KEYS[3])
-redis.call('PEXPIRE', KEYS[3], 86400000)
-return fence
+return 1
 `,
 )
 
-/**
- * Stores a token or a failure, if no replica has taken the lock since, and gives the lock back. ARGV: owner, fencing
- * number, sealed text, ms to keep it, 'token' or 'failure'.
- */
+/** Gives the lock back if this replica has it. */
+const UNLOCK = `
+local had_lock = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) %d+$') == ARGV[1]
+if had_lock then redis.call('DEL', KEYS[2]) end
+`
+
+/** ARGV: owner, sealed token, ms to keep it, ms for which no renewal after a 401 may follow (0: this is none). */
 const STORE = script(
   KEYS,
-  `
-local owner = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) %d+$')
-if owner == ARGV[1] then redis.call('DEL', KEYS[2]) end
-if redis.call('GET', KEYS[3]) ~= ARGV[2] then return end
-if ARGV[5] == 'token' then
-  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-  redis.call('DEL', KEYS[4])
-else
-  redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[4])
-end
+  `${NOW} ${UNLOCK}
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[3])
+local forced = tonumber(ARGV[4])
+if forced > 0 then redis.call('SET', KEYS[4], string.format('%d', now + forced), 'PX', forced) end
+`,
+)
+
+/** No replica waits for one without the lock, so its failure is its own. ARGV: owner, sealed failure, ms to keep it. */
+const FAIL = script(
+  KEYS,
+  `${UNLOCK}
+if had_lock then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 `,
 )
 

@@ -1,4 +1,4 @@
-// Covers src/shared/redis-link.ts and redis-connection.ts: every way in which Redis fails, and its return, on a real server.
+// Covers src/shared/redis-link.ts: every way in which Redis fails, and its return, on a real server.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ import { faultyWay } from '../fixtures/redis-faults.ts'
 
 const ADD = script(['y'], "return redis.call('INCRBY', KEYS[1], ARGV[2])")
 
-async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test') {
+async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test', patienceMs = 0) {
   /** What was logged: why Redis went, or that it is back. */
   const events: string[] = []
   const settings = { url: new Secret(url), prefix, timeoutMs, whenDown: 'split' } as const
@@ -24,7 +24,7 @@ async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test') 
   }
   const link = new RedisLink({ settings, certificates: [], log, retryMs: 50 })
   t.teardown(() => link.close())
-  await link.connect()
+  await link.connect(patienceMs)
   const add = (count = 1) => link.run(ADD, 'x', [count])
   return { link, events, add }
 }
@@ -89,6 +89,17 @@ t.test('With a server', async (t) => {
     await until(() => !link.isUp)
     await until(() => link.isUp)
     t.strictSame(events, ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
+  })
+
+  t.test('A start waits longer for a reply than a request does', async (t) => {
+    const redis = await startRedis(t)
+    const way = await faultyWay(t, redis.port)
+    way.delayMs = 200
+    const { link, events, add } = await linkTo(t, way.url, 20, 'test', 5_000)
+    t.equal(link.isUp, true)
+    t.equal(await link.run(ADD, 'x', [1], 5_000), 1)
+    t.strictSame(events, [])
+    await t.rejects(add(), down('timeout'))
   })
 
   t.test('Full, and read-only as after a failover', async (t) => {

@@ -1,9 +1,10 @@
-// Covers src/shared/shared-tokens.ts, token-scripts.ts and sealed.ts, on a real Redis by a fake clock.
+// Covers src/shared/shared-tokens.ts, on a real Redis by a fake clock.
 
 import t, { type Test } from 'tap'
 import { type IssuedToken, TokenFailure } from '../../src/auth/request-token.ts'
 import { Tokens } from '../../src/auth/token-source.ts'
 import { Secret } from '../../src/config/config.ts'
+import { SharedDownError } from '../../src/shared/redis-link.ts'
 import { sealOf, shareTokens } from '../../src/shared/shared-tokens.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 import { testAccount, testEnvironment } from '../fixtures/config.ts'
@@ -109,36 +110,76 @@ t.test('Tokens', async (t) => {
     t.equal(token?.value, 'good')
   })
 
-  t.test('an owner of the lock that dies holds the others up for twelve seconds', async (t) => {
+  t.test('after a 401 a login that failed is no renewal: the next one may follow at once', async (t) => {
+    const it = replicas(t, redis, 1)
+    const [source] = it.all.map((one) => one.source)
+    if (source === undefined) throw new Error('no replica')
+    const [token] = await Promise.all([source.get(), it.time.pass(SECOND)])
+    it.login.answer = (n) =>
+      n === 2 ? new TokenFailure('bad_status', 'HTTP 503') : { value: `t${n}`, lifetimeMs: 1e6 }
+    const fate = watch(source.replacement(token) as Promise<unknown>)
+    await it.time.pass(2 * SECOND)
+    t.match(fate.value, { value: 't3' })
+  })
+
+  t.test('an owner of the lock that dies holds the others up for three seconds', async (t) => {
     const it = replicas(t, redis, 2)
     const [dying, other] = it.all
     it.login.answer = () => new Promise(() => {}) as never
     dying?.source.prefetch()
-    await it.time.pass(SECOND)
-    dying?.tokens.close()
+    await it.time.pass(10 * SECOND)
     it.login.answer = (n) => ({ value: `t${n}`, lifetimeMs: 1e6 })
     const fate = other && watch(other.source.get())
     await it.time.pass(10 * SECOND)
+    t.notOk(fate?.settled, 'while it lives, it keeps the lock')
+    if (dying !== undefined) dying.link.isUp = false
+    await it.time.pass(1.5 * SECOND)
     t.notOk(fate?.settled)
     await it.time.pass(2 * SECOND)
     t.equal(fate?.value?.value, 't2')
   })
 
-  t.test('an owner that is late stores nothing: another has the lock', async (t) => {
+  t.test('an owner that is late stores nothing: another has got a token', async (t) => {
     const it = replicas(t, redis, 2)
     const [slow, other] = it.all
     const late = Promise.withResolvers<IssuedToken>()
     it.login.answer = () => late.promise as never
     slow?.source.prefetch()
-    await it.time.pass(13 * SECOND)
+    await it.time.pass(SECOND)
+    if (slow !== undefined) slow.link.isUp = false
+    await it.time.pass(4 * SECOND)
     it.login.answer = () => ({ value: 'newer', lifetimeMs: 1e6 })
     await Promise.all([other?.source.get(), it.time.pass(SECOND)])
+    if (slow !== undefined) slow.link.isUp = true
     late.resolve({ value: 'older', lifetimeMs: 1e6 })
     await it.time.pass(SECOND)
     const link = new TimedLink(redis.connection, it.prefix, 'third')
     const third = shareTokens(() => Promise.reject(rejected()), link)
     const signal = new AbortController().signal
     t.equal((await third({ account: testAccount(), signal, refused: undefined })).value, 'newer')
+  })
+
+  t.test('the reply to an owner of the lock is lost: it logs in, and the others get its token', async (t) => {
+    const it = replicas(t, redis, 2)
+    const [first, second] = it.all
+    if (first === undefined || second === undefined) throw new Error('no replicas')
+    const run = first.link.run.bind(first.link)
+    first.link.run = async (...args) => {
+      const reply = await run(...args)
+      if (!args[0].text.includes("'PX', ARGV[2]")) return reply as never
+      first.link.run = run
+      first.link.isUp = false
+      throw new SharedDownError(undefined)
+    }
+    first.source.prefetch()
+    await it.time.pass(100)
+    second.source.prefetch()
+    await it.time.pass(400)
+    t.strictSame(it.values(), ['t1', undefined])
+    first.link.isUp = true
+    await it.time.pass(1.5 * SECOND)
+    t.strictSame(it.values(), ['t1', 't1'])
+    t.equal(it.login.calls, 1)
   })
 
   t.test(
@@ -171,6 +212,13 @@ t.test('Tokens', async (t) => {
     await gone.time.pass(SECOND)
     t.notOk(gone.values().includes(undefined))
     t.equal(gone.login.calls, 2)
+    for (const link of gone.links) link.isUp = true
+    await gone.time.pass(2 * SECOND)
+    const late = shareTokens(() => Promise.reject(rejected()), new TimedLink(redis.connection, gone.prefix))
+    const { signal } = new AbortController()
+    const token = await late({ account: testAccount(), signal, refused: undefined })
+    t.ok(gone.values().includes(token.value), 'what they got is there for the others once Redis is back')
+    t.equal(token.ageMs, 3_100, 'with its age')
   })
 })
 
