@@ -68,6 +68,15 @@ for limit, w in pairs(windows) do
   end
 end
 
+-- Until when no request may go; 0 if some may.
+local function used_up_until()
+  local till = 0
+  for _, w in pairs(windows) do
+    if w.left <= 0 then till = math.max(till, w.resets) end
+  end
+  return till
+end
+
 local function finish(...)
   redis.call('SET', STATE, cjson.encode(state))
   redis.call('ZADD', SEEN, now, replica)
@@ -75,16 +84,17 @@ local function finish(...)
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ${KEPT_MS}) end
   local replicas = redis.call('ZCARD', SEEN)
   local w = state.shown and windows[state.shown]
-  if not w then return { now, replicas, -1, -1, -1, ... } end
-  return { now, replicas, tonumber(state.shown), w.left, w.resets == 0 and -1 or w.resets - now, ... }
+  local used_up = math.max(0, used_up_until() - now)
+  if not w then return { now, replicas, used_up, -1, -1, -1, ... } end
+  return { now, replicas, used_up, tonumber(state.shown), w.left, w.resets == 0 and -1 or w.resets - now, ... }
 end
 `
 
 /**
  * Reserves for as many of the given requests as may go. ARGV: replica, ms until a reservation ends by itself, then for
  * each request: id, which ends with the caller, and share (empty for none).
- * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown), ms to wait until the next attempt (0: none
- * is needed; -1: soon), then for each request 1 (go), 0 (wait), or minus the ms for which its caller's share is used up.
+ * Replies: Redis's time, replicas, ms for which the budget is used up, limit, left, ms to the reset (-1 for unknown), ms to wait
+ * until the next attempt (0: none is needed; -1: soon), then for each request 1 (go), 0 (wait), or minus the ms for which its caller's share is used up.
  */
 export const RESERVE = script(
   KEYS,
@@ -97,7 +107,7 @@ end
 
 -- How many may go, and until when none may.
 local flights = redis.call('ZCARD', FLIGHTS)
-local free, till = 1e9, 0
+local free, till = 1e9, used_up_until()
 local finding_out, in_flight = {}, {}
 if not state.asked then
   local part = math.ceil(${MOST_BEFORE_A_RESPONSE} / math.max(1, redis.call('ZCARD', SEEN)))
@@ -108,13 +118,8 @@ if not state.asked then
 end
 for _, w in pairs(windows) do
   local rest = w.left - flights
-  if rest < 1 and w.left <= 0 and w.resets > 0 then
-    till = math.max(till, w.resets)
-    rest = 0
-  elseif rest < 1 then
-    -- Nothing says when the window starts anew: one request at a time finds out.
-    rest = flights > 0 and 0 or 1
-  end
+  -- If nothing says when the window starts anew, one request at a time finds out.
+  if rest < 1 then rest = (flights > 0 or (w.left <= 0 and w.resets > 0)) and 0 or 1 end
   free = math.min(free, rest)
 end
 
@@ -206,7 +211,7 @@ return finish(short and pause or 0, unpack(results))
  * Ends a reservation and learns from its response. ARGV: replica, ms until a reservation ends by itself, the reservation's id
  * (empty for none), limit and remaining (empty for none), ms to the reset (empty for unknown), ms to wait after a 429 of the
  * whole budget (empty for none), 1 if the response's request counts in the other windows too.
- * Replies: Redis's time, replicas, limit, left, ms to the reset (-1 for unknown).
+ * Replies: Redis's time, replicas, ms for which the budget is used up, limit, left, ms to the reset (-1 for unknown).
  */
 export const SETTLE = script(
   KEYS,

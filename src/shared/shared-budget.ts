@@ -42,8 +42,10 @@ export class SharedBudget extends Budget {
   #isAsking = false
   /** Redis let some requests wait the last time. */
   #isShort = false
-  /** The whole budget is used up until then. */
+  /** Redis lets no request go until then, because the whole budget is used up. */
   #usedUpUntil = 0
+  /** The same, also if no request has asked since. */
+  #exhaustedUntil = 0
   #pollMs = POLL_MS
   #replicas = 1
   /** Redis's clock minus the monotonic one; undefined before the first reply. */
@@ -73,7 +75,7 @@ export class SharedBudget extends Budget {
   }
 
   override get isExhausted(): boolean {
-    return this.#options.link.isUp ? this.now() < this.#usedUpUntil : super.isExhausted
+    return this.#options.link.isUp ? this.now() < this.#exhaustedUntil : super.isExhausted
   }
 
   override state(): BudgetState {
@@ -179,8 +181,10 @@ export class SharedBudget extends Budget {
   }
 
   /** Stores the common beginning of each reply and returns the rest. */
-  #remember([redisNow = 0, replicas = 1, limit = -1, remaining = 0, resetIn = -1, ...rest]: number[]) {
+  #remember(reply: number[]): number[] {
+    const [redisNow = 0, replicas = 1, usedUpMs = 0, limit = -1, remaining = 0, resetIn = -1, ...rest] = reply
     this.#redisAheadMs = redisNow - performance.now()
+    this.#exhaustedUntil = this.now() + usedUpMs
     this.#replicas = Math.max(1, replicas)
     const resetsAt = resetIn < 0 ? undefined : this.now() + resetIn
     this.#shown = limit < 0 ? undefined : { limit, remaining, resetsAt }

@@ -185,6 +185,23 @@ t.test('Replicas', async (t) => {
     t.strictSame([held?.settled, other?.settled], [false, true])
   })
 
+  t.test('know that the budget is used up as soon as a response says so, at any replica', async (t) => {
+    const it = await replicas(t, redis, 2)
+    const [one, two] = it.all
+    const exhausted = () => it.all.map(({ budget }) => budget.isExhausted)
+    await it.learn({ limit: 25, remaining: 5, resetIn: 30 })
+    await askAll(it, 1)
+    t.strictSame(exhausted(), [false, false])
+    one?.answer({ limit: 25, remaining: 0, resetIn: 30 })
+    await it.time.settle()
+    t.strictSame(exhausted(), [true, false])
+    two?.leave()
+    await it.time.settle()
+    t.strictSame(exhausted(), [true, true], 'Redis said so, without being asked')
+    await it.time.pass(31_500)
+    t.strictSame(exhausted(), [false, false])
+  })
+
   t.test('give back what was reserved for a caller that had left', async (t) => {
     const it = await replicas(t, redis, 1)
     await it.learn({ limit: 25, remaining: 1, resetIn: 9 })
