@@ -123,7 +123,7 @@ export class Budget {
     const reserved = this.line.join(request, signal, onTimeout)
     this.wakeIn(Math.min(waitMs, this.windows.waitForSilence(this.now())))
     // Without a waiting request, no wake-up timer is needed.
-    reserved.catch(() => this.line.size === 0 && this.stopWake())
+    reserved.catch(() => this.line.size === 0 && this.pump())
     return reserved
   }
 

@@ -38,6 +38,8 @@ export class SharedBudget extends Budget {
   readonly #options: SharedBudgetOptions
   /** Callers that have used up their share: until when. */
   readonly #heldCallers = new Map<string, number>()
+  /** Reservations that Redis may still hold, although they have ended. */
+  readonly #owed = new Set<string>()
   #wasUp = false
   #isAsking = false
   /** Redis let some requests wait the last time. */
@@ -114,7 +116,7 @@ export class SharedBudget extends Budget {
     if (this.#isShared()) void this.#askRedis()
     else {
       super.pump()
-      if (this.line.size > 0) this.wakeIn(LONGEST_SLEEP_MS)
+      if (this.line.size > 0 || this.#owed.size > 0) this.wakeIn(LONGEST_SLEEP_MS)
     }
   }
 
@@ -140,8 +142,8 @@ export class SharedBudget extends Budget {
       this.#isAsking = false
     }
     this.stopWake()
-    if (this.line.size === 0) return
-    this.wakeIn(this.#isShared() ? Math.min(LONGEST_SLEEP_MS, pauseMs) : LONGEST_SLEEP_MS)
+    if (!this.#isShared()) this.pump()
+    else if (this.line.size > 0) this.wakeIn(Math.min(LONGEST_SLEEP_MS, pauseMs))
   }
 
   /** Reserves for these requests; returns the ms to wait before Redis is asked again. */
@@ -149,7 +151,10 @@ export class SharedBudget extends Budget {
     const { link, name, holdMs } = this.#options
     const batch = wanted.map((waiter) => ({ waiter, id: `${++reservations}.${nameInRedis(waiter.request)}` }))
     const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.share ?? ''])
-    const reply = await link.run<number[]>(RESERVE, name, [holdMs, ...items])
+    const reply = await link.run<number[]>(RESERVE, name, [holdMs, ...items]).catch((error: unknown) => {
+      for (const { id } of batch) this.#owed.add(id)
+      throw error
+    })
     const [waitMs = 0, ...results] = this.#remember(reply)
     for (const [nth, { waiter, id }] of batch.entries()) {
       const result = results[nth] ?? 0
@@ -159,7 +164,7 @@ export class SharedBudget extends Budget {
       this.#heldCallers.delete(caller)
       this.line.yieldTurn(queueKey)
       if (waiter.isWaiting) waiter.go(this.reserved(waiter.request, id))
-      else this.#settle([id, '', '', '', '', 0])
+      else this.#settle(id)
     }
     this.#isShort = waitMs !== 0
     if (waitMs > 0) {
@@ -215,29 +220,32 @@ export class SharedBudget extends Budget {
         this.windows.release(flight)
         const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
         const values = [known?.limit, known?.remaining, known?.resetInMs, usedUpMs]
-        this.#settle([id, ...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
+        this.#settle(id, [...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
       },
       left: () => {
         this.windows.release(flight)
-        this.#settle([id, '', '', '', '', 0])
+        this.#settle(id)
       },
     }
   }
 
-  #settle(args: readonly (string | number)[]): void {
+  /** `learned`: see the script. */
+  #settle(id: string, learned: readonly (string | number)[] = ['', '', '', '', 0]): void {
     const { link, name, holdMs } = this.#options
+    if (id !== '') this.#owed.add(id)
     if (!link.isUp) {
       this.pump()
       return
     }
-    link.run<number[]>(SETTLE, name, [holdMs, ...args]).then(
+    link.run<number[]>(SETTLE, name, [holdMs, id, ...learned]).then(
       (reply) => {
+        this.#owed.delete(id)
         this.#remember(reply)
         // A returned place or a new window may release other requests.
         if (this.line.size > 0 && this.now() >= this.#usedUpUntil) this.pump()
       },
-      // The link has counted and reported it; the reservation ends by its deadline.
-      () => {},
+      // The link has counted and reported it.
+      () => this.pump(),
     )
   }
 
@@ -257,8 +265,9 @@ export class SharedBudget extends Budget {
   #tellRedis(): void {
     for (const { limit, remaining, resetInMs } of super.readings()) {
       if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
-      this.#settle(['', limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
+      this.#settle('', [limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
     }
+    for (const id of this.#owed) this.#settle(id)
     void this.#askRedis()
   }
 }

@@ -109,6 +109,73 @@ t.test('Replicas', async (t) => {
     t.ok(fate?.settled && fate.error === undefined)
   })
 
+  t.test('give back what Redis reserved, though its reply was lost', async (t) => {
+    const it = await replicas(t, redis, 2)
+    await it.learn({ limit: 5, remaining: 5, resetIn: 3600 })
+    const [one, two] = it.all
+    if (one === undefined || two === undefined) throw new Error('no replicas')
+    const loseReply = () => {
+      const run = one.link.run.bind(one.link)
+      one.link.run = async (...args) => {
+        one.link.run = run
+        await run(...args)
+        one.link.isUp = false
+        throw new SharedDownError(undefined)
+      }
+    }
+    const isAllThere = async () => {
+      await it.time.settle()
+      one.link.isUp = true
+      await it.time.pass(1_500)
+      const others = Array.from({ length: 5 }, () => two.ask())
+      await it.time.pass(500)
+      t.equal(others.filter(({ settled }) => settled).length, 5)
+      for (const _ of others) two.leave()
+    }
+    loseReply()
+    const fates = Array.from({ length: 5 }, () => one.ask())
+    await it.time.settle()
+    t.strictSame(it.entered(), [2, 0], 'its part of the budget')
+    one.leave()
+    one.leave()
+    for (const fate of fates) fate.abort()
+    await isAllThere()
+    loseReply()
+    const gone = Array.from({ length: 5 }, () => one.ask())
+    for (const fate of gone) fate.abort()
+    await isAllThere()
+  })
+
+  t.test('give back what ended while Redis was away, also if they are idle', async (t) => {
+    const it = await replicas(t, redis, 2)
+    await it.learn({ limit: 5, remaining: 5, resetIn: 3600 })
+    const [one, two] = it.all
+    for (let nth = 0; nth < 4; nth++) one?.ask()
+    await it.time.settle()
+    t.strictSame(it.entered(), [4, 0])
+    // Redis goes while it is told of the first.
+    if (one !== undefined) {
+      const { link } = one
+      const run = link.run.bind(link)
+      link.run = () => {
+        Object.assign(link, { run, isUp: false })
+        return Promise.reject(new SharedDownError(undefined))
+      }
+    }
+    one?.leave()
+    await it.time.settle()
+    for (let nth = 0; nth < 3; nth++) one?.leave()
+    const late = one?.ask('a', 'GET /x', 0)
+    await it.time.settle()
+    late?.abort()
+    await it.time.settle()
+    it.setUp(true)
+    await it.time.pass(1_500)
+    const others = Array.from({ length: 5 }, () => two?.ask())
+    await it.time.pass(500)
+    t.equal(others.filter((each) => each?.settled).length, 5)
+  })
+
   t.test('hold the shares of callers together', async (t) => {
     const it = await replicas(t, redis, 2)
     await it.learn({ limit: 20, remaining: 20, resetIn: 10 })
