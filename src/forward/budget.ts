@@ -189,7 +189,7 @@ export class Budget {
   }
 
   protected reserved(request: BudgetRequest): Reservation {
-    const flight = this.windows.take(request.caller, this.now())
+    const flight = this.windows.take(request, this.now())
     return {
       answered: (status, head) => {
         this.learn(request.endpoint, status, head, flight.at)
@@ -206,7 +206,7 @@ export class Budget {
   /** Milliseconds until this request may be sent: 0 for now, Infinity if that depends on responses in flight. */
   protected waitFor(request: BudgetRequest, now = this.now()): number {
     if (this.settings.whenExhausted === 'pass') return 0
-    return Math.max(this.windows.waitForAny(now), this.#waitForOwn(request, now))
+    return Math.max(this.windows.waitForAny(now, request.queueKey), this.#waitForOwn(request, now))
   }
 
   /** The same, for limits that hold back this request but not all others. */

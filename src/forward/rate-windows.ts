@@ -52,6 +52,8 @@ export interface SharedUse {
 /** A request that has been sent and has no response yet. */
 interface Flight {
   readonly caller: string
+  /** Whose turn it took, see `BudgetRequest`. */
+  readonly queueKey: string
   /** When it was sent. */
   readonly at: number
 }
@@ -98,8 +100,8 @@ export class RateWindows {
   }
 
   /** Counts a request that is about to be sent. */
-  take(caller: string, now: number): Flight {
-    const flight = { caller, at: now }
+  take({ caller, queueKey }: Pick<Flight, 'caller' | 'queueKey'>, now: number): Flight {
+    const flight = { caller, queueKey, at: now }
     this.#flights.add(flight)
     for (const window of this.#windows.values()) {
       window.own--
@@ -127,10 +129,16 @@ export class RateWindows {
     return count <= 0 ? 0 : Math.max(1, Math.floor(count / this.#parts))
   }
 
-  /** Milliseconds until any request may be sent: 0 for now, Infinity if that depends on responses in flight. */
-  waitForAny(now: number): number {
+  /**
+   * Milliseconds until any request may be sent, or one of this queue: 0 for now, Infinity if that depends on responses in
+   * flight.
+   */
+  waitForAny(now: number, queueKey?: string): number {
     let until = 0
-    let dependsOnInFlight = this.#findingOut(now).length >= MOST_BEFORE_A_RESPONSE
+    const early = this.#findingOut(now)
+    // No queue waits for what others sent before the first response.
+    const isFirst = queueKey !== undefined && !early.some((flight) => flight.queueKey === queueKey)
+    let dependsOnInFlight = early.length >= MOST_BEFORE_A_RESPONSE && !isFirst
     for (const window of this.#windows.values()) {
       this.#renew(window, now)
       if (window.left - this.inFlight >= 1 && window.own >= 1) continue

@@ -210,8 +210,9 @@ export class SharedBudget extends Budget {
   }
 
   /** `id`: what Redis calls the reservation, with its caller; empty if it was not asked. */
-  protected override reserved({ caller, endpoint }: BudgetRequest, id = ''): Reservation {
-    const flight = this.windows.take(caller, this.now())
+  protected override reserved(request: BudgetRequest, id = ''): Reservation {
+    const { endpoint } = request
+    const flight = this.windows.take(request, this.now())
     return {
       answered: (status, head) => {
         // This machine's clock is not used, because it may be wrong.

@@ -45,6 +45,15 @@ t.test('An API without rate headers is never held back', async (t) => {
   }
 })
 
+t.test('Before any response, what one caller sent holds back no first request of another', async (t) => {
+  const it = bench(t)
+  t.equal(it.burst(40), 16)
+  it.ask('another')
+  it.ask('another')
+  await it.time.settle()
+  t.strictSame(it.entered, ['another'])
+})
+
 t.test('At zero requests wait until Reset, first come first served', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 8 })
   for (const caller of ['1', '2', '3']) it.ask(caller)
