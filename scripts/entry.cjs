@@ -69,7 +69,12 @@ function run() {
       fs.writeFileSync(file + process.pid, Buffer.concat([sums, data]))
       fs.renameSync(file + process.pid, file)
     } catch (_) {
-      // The next start is slower, and nothing else.
+      // The next start is slower, and nothing else. What a full disk left of the file goes too.
+      try {
+        fs.unlinkSync(file + process.pid)
+      } catch (_) {
+        // It was not there.
+      }
     }
   }
 }

@@ -73,6 +73,9 @@ t.test('compiled code is kept beside the program, and nothing depends on it', as
   writeFileSync(join(folder, 'file'), '')
   execFileSync('sh', ['-c', 'rm -r dist/compiled && ln -s ../file dist/compiled'], { cwd: folder })
   t.match(await end('demo', '--once'), { code: 0, err: '' }, 'a folder that cannot be made is no failure')
+  execFileSync('sh', ['-c', 'rm dist/compiled && mkdir -p dist/compiled/program.bin/x'], { cwd: folder })
+  t.match(await end('demo', '--once'), { code: 0, err: '' })
+  t.strictSame(readdirSync(join(folder, 'dist/compiled')), ['program.bin'], 'nothing is left half-written')
 })
 
 t.test('compiled code is kept soon after a start, also where no command is named', async (t) => {

@@ -66,7 +66,7 @@ export function isHealth(target: string): boolean {
 
 /** Without query, and without the authority of the absolute form. */
 function pathOf(target: string): string {
-  return target.replace(/^https?:\/\/[^/?#]*|\?.*$/gi, '')
+  return target.replace(/^https?:\/\/[^/?#]+|\?.*$/gi, '')
 }
 
 /** What is derived from the current configuration. A reload replaces it. */

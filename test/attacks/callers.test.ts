@@ -431,8 +431,8 @@ t.test('the health addresses answer any Host without key, and say nothing but up
   for (const path of words`
     /_proxy/health/live/ /_proxy/health/live/../../status /_proxy/health/live/x
     /_proxy/health/live%2f..%2f..%2fstatus /_proxy/health/live;/status /_proxy/health%2flive
-    /_proxy/status?/_proxy/health/live //_proxy/health/live http://evil.com/_proxy/health/live
-    /acme/rest/v1.0/me?/_proxy/health/live /_PROXY/health/live
+    /_proxy/status?/_proxy/health/live //_proxy/health/live http://evil.com/x/_proxy/health/live
+    /acme/rest/v1.0/me?/_proxy/health/live /_PROXY/health/live http:///_proxy/health/live
   `) {
     const { verdict, seen } = await attack(rig, request(['Host: evil.com'], path))
     t.match(verdict, /^40[03] (?:host_not_allowed|request_invalid)$/, `${path} is none of them`)
