@@ -100,8 +100,19 @@ export class ResponseCache {
       return await send(call)
     }
     if (call.departure.hasLeft) throw new CallerGoneError()
-    const hit = this.#hit(call, request)
-    if (hit !== undefined) return hit
+    try {
+      return this.#hit(call, request) ?? (await this.#ask(call, request, send))
+    } catch (error) {
+      // That the budget is used up may show only now: another replica may have used it.
+      const isRefused = error instanceof ProxyError && error.code === 'rate_limited'
+      const late = isRefused ? this.#hit(call, request) : undefined
+      if (late === undefined) throw error
+      return late
+    }
+  }
+
+  /** Takes the response of an equal call under way, or sends the call. */
+  async #ask(call: Call, request: CacheRequest, send: Send): Promise<UpstreamResponse> {
     const forwarded = request.maxAgeMs < Number.POSITIVE_INFINITY ? 'fwd=request' : 'fwd=miss'
     if (request.noStore) return marked(call, await send(call), forwarded)
     const flight = this.#joinable.get(request.key)

@@ -172,6 +172,25 @@ t.test('older responses are given while the budget is used up', async (t) => {
   t.equal(sent.length, 3)
 })
 
+t.test('the older response is given also if only the refusal shows that the budget is used up', async (t) => {
+  const time = fakeTime(t)
+  const { ask, get, state, sent } = start(keepFor(60_000, 600_000))
+  await ask()
+  await time.pass(100_000)
+  const refused = async () => {
+    const response = get()
+    await settle()
+    sent.at(-1)!.fail(new ProxyError('rate_limited', 'The rate budget is used up.'))
+    return await response
+  }
+  await t.rejects(refused(), { code: 'rate_limited' }, 'for a share that is used up')
+  const response = get()
+  await settle()
+  state.isExhausted = true
+  sent.at(-1)!.fail(new ProxyError('rate_limited', 'The rate budget is used up.'))
+  t.match(await seen(await response), { text: 'answer 1', cacheStatus: 'procore-proxy; hit; ttl=-40' })
+})
+
 t.test('only complete 200 responses are kept', async (t) => {
   const { get, sent, cache } = start({ ...keepFor(60_000), sizeBytes: 160_000 })
   const asked = async () => {
