@@ -73,6 +73,8 @@ export class CallerConnection {
     this.socket = socket
     this.listener = listener
     this.#all = all
+    // An error that no one listens for would end the process, and Node takes its own listener away at a CONNECT.
+    socket.on('error', () => {})
     socket.on('close', () => {
       this.#waiting = []
       // Does not depend on whether Node still emits the response's own `close`, for instance after a CONNECT.
@@ -135,7 +137,6 @@ export class CallerConnection {
     const { headers, body } = problem(error, { requestId })
     const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
     for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
-    socket.on('error', () => {})
     const target = url.slice(0, LONGEST_TARGET)
     const bytesOut = Buffer.byteLength(body)
     await this.#all.onUnread({ listener, error, requestId, method, target, bytesOut })

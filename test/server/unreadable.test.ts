@@ -120,6 +120,13 @@ t.test('CONNECT behind a request ends the connection, but only after the respons
   await fake.journal.when(({ answer }) => answer === 'cut')
   await once(socket.resume(), 'close')
   t.equal(server.inFlight, 0)
+
+  // And one that resets its connection ends nothing else.
+  fake.journal.clear()
+  const resetting = await connectBehind()
+  resetting.resetAndDestroy()
+  await fake.journal.when(({ answer }) => answer === 'cut')
+  t.equal(server.inFlight, 0)
 })
 
 t.test('a request has one response, even if its body breaks after that', async (t) => {
