@@ -155,6 +155,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   resume(): void {
+    if (this.#isDone) return
     this.#isStopped = false
     this.#movedAt = performance.now()
     this.#controller?.resume()

@@ -4,7 +4,7 @@ import { constants, gunzipSync } from 'node:zlib'
 import type { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { Excerpt } from '../observe/recorded-body.ts'
-import type { Call, Departure, Send, UpstreamResponse } from './call.ts'
+import { type Call, CallerGoneError, type Departure, type Send, type UpstreamResponse } from './call.ts'
 import {
   type BodyOptions,
   informationHeaders,
@@ -60,8 +60,9 @@ export async function deliver(
     keep(whole, passing)
     if (delivery.beforeEnd !== undefined) {
       await delivery.beforeEnd(status).catch((error) => {
-        // The caller still gets the beginning of a response, which then breaks off.
-        openResponse(response, writeHead)
+        // The caller still gets the beginning of a response, which then breaks off. Without a body the head would be the whole.
+        if (whole.length > 0) openResponse(response, writeHead)
+        else response.destroy()
         throw error
       })
     }
@@ -90,7 +91,7 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
   const { beforeEnd, status, writeHead } = passing
   let isOpen = false
   const open = () => {
-    if (!isOpen) openResponse(response, writeHead)
+    if (!isOpen && !response.destroyed) openResponse(response, writeHead)
     isOpen = true
   }
   // An empty response is complete for its caller once it has the head.
@@ -102,15 +103,22 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
   }
   const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
   const take = holdBack ?? write
+  const onDrain = () => source.resume()
+  // The end of a body that is paused would never come.
+  const onClose = () => source.abort(new CallerGoneError())
+  response.on('drain', onDrain).once('close', onClose)
   try {
     await source.pipe((chunk) => {
       keep(chunk, passing)
-      if (take(chunk) || response.destroyed) return true
-      response.once('drain', () => source.resume())
-      return false
+      return take(chunk) || response.destroyed
     })
-    await beforeEnd?.(status)
+    await beforeEnd?.(status).catch((error) => {
+      // Without a body the head would be the whole response.
+      if (holdBack?.rest() === undefined) response.destroy()
+      throw error
+    })
   } finally {
+    response.off('drain', onDrain).off('close', onClose)
     // Also after an error: the response then breaks off.
     open()
   }
@@ -290,6 +298,7 @@ async function fail(error: unknown, { call, response, context, beforeProblem }: 
   const failure = upstreamError(error)
   exchange.cause = failure.code
   exchange.error = failure
+  if (response.destroyed) return
   if (response.headersSent) {
     await breakOff(response, exchange.answerHeaders)
     return

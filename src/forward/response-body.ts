@@ -148,7 +148,7 @@ function parsed(raw: string): string | undefined {
 }
 
 /** A body that can be read once, like that of an {@link UpstreamResponse}. */
-export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume'>
+export type BodySource = Pick<UpstreamResponse, 'pipe' | 'resume' | 'abort'>
 
 /**
  * A body is aborted if it decompresses to more than this many bytes and to more than this multiple of its compressed
@@ -160,11 +160,15 @@ const MOST_RATIO = 200
 /** The body as the caller receives it: decompressed and rewritten while it streams, with back-pressure. */
 export function transformed(source: BodySource, { coding, replace }: BodyPlan): BodySource {
   const strings = replace && new JsonStrings('h', replace)
-  let unpacker: Transform | undefined
+  let unpacker: Unpacker | undefined
   return {
     resume: () => {
       if (unpacker === undefined) source.resume()
       else unpacker.resume()
+    },
+    abort: (reason) => {
+      source.abort(reason)
+      unpacker?.destroy(reason)
     },
     pipe: async (write) => {
       const pass = (chunk: Buffer) => {
@@ -173,10 +177,13 @@ export function transformed(source: BodySource, { coding, replace }: BodyPlan): 
       }
       if (coding === undefined) await source.pipe(pass)
       else {
-        await unpack(source, pass, (firstByte) => {
+        const packedBytes = await unpack(source, pass, (firstByte) => {
           unpacker = unpackerOf(coding, firstByte)
           return unpacker
         })
+        // Node stops after the first frame, and there may be more (RFC 8878 section 3.1).
+        if (coding === 'zstd' && unpacker !== undefined && unpacker.bytesWritten < packedBytes)
+          throw notUnpacked(new Error('it has more than one frame'))
       }
       const rest = strings?.end()
       if (rest !== undefined && rest.length > 0) write(rest)
@@ -184,13 +191,20 @@ export function transformed(source: BodySource, { coding, replace }: BodyPlan): 
   }
 }
 
+type Unpacker = Transform & { readonly bytesWritten: number }
+
+/**
+ * Resolves with the length of the packed body when that and the unpacked one have ended. Rejects, and aborts the source, if one
+ * of them breaks off.
+ */
 async function unpack(
   source: BodySource,
   write: (chunk: Buffer) => boolean,
-  open: (firstByte: number) => Transform,
-): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  open: (firstByte: number) => Unpacker,
+): Promise<number> {
+  const { promise: unpacked, resolve, reject } = Promise.withResolvers<void>()
   let unpacker: Transform | undefined
+  let isOver = false
   let packedBytes = 0
   let unpackedBytes = 0
   const start = (firstByte: number) => {
@@ -202,18 +216,27 @@ async function unpack(
       } else if (!write(chunk)) started.pause()
     })
     started.on('drain', () => source.resume())
-    started.on('end', resolve)
+    started.on('end', () => {
+      // Whatever follows is dropped, but the response is read to its end.
+      isOver = true
+      source.resume()
+      resolve()
+    })
     started.on('error', (cause) => reject(notUnpacked(cause)))
     return started
   }
   const packed = source.pipe((chunk) => {
     packedBytes += chunk.length
     unpacker ??= start(chunk[0] ?? 0)
-    return unpacker.destroyed || unpacker.write(chunk)
+    return isOver || unpacker.destroyed || unpacker.write(chunk)
   })
   packed.then(() => (unpacker === undefined ? resolve() : unpacker.end()), reject)
   try {
-    await promise
+    await Promise.all([unpacked, packed])
+    return packedBytes
+  } catch (error) {
+    source.abort(error as Error)
+    throw error
   } finally {
     unpacker?.destroy()
   }
@@ -228,7 +251,7 @@ function isBomb(packed: number, unpacked: number): boolean {
   return unpacked > MOST_FREE_BYTES && unpacked > packed * MOST_RATIO
 }
 
-function unpackerOf(coding: string, firstByte: number): Transform {
+function unpackerOf(coding: string, firstByte: number): Unpacker {
   // Loaded with the first compressed response, to keep the start fast.
   const zlib = process.getBuiltinModule('node:zlib')
   const options = { chunkSize: 64 * 1024 }

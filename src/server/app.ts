@@ -223,7 +223,8 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
       return
     }
     admit(judgement, context, reply)
-    if (!reply.sent) done()
+    // A preflight has its answer, although hooks may hold it back for a moment.
+    if (judgement.kind !== 'preflight') done()
   }
 }
 

@@ -4,16 +4,16 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readAnswers } from '../fixtures/attacker.ts'
-import { openSocket, type Rig, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { openSocket, type Rig, type Settings, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 /** A proxy that keeps an audit file; gives the file's lines. */
-async function start(t: Test, audit: Record<string, unknown> = {}) {
-  const file = join(t.testdirName, 'audit.jsonl')
+async function start(t: Test, audit: Record<string, unknown> = {}, settings: Settings = {}) {
+  const file = join(t.testdir(), 'audit.jsonl')
   const companies = {
     acme: { id: '7656', serviceAccount: 'app' },
     globex: { id: '562949953443325', serviceAccount: 'app', access: 'read-only' },
   }
-  const rig = await startRig(t, { settings: { audit: { file, ...audit }, companies } })
+  const rig = await startRig(t, { settings: { audit: { file, ...audit }, companies, ...settings } })
   const text = () => readFileSync(file, 'utf8')
   const lines = () =>
     text()
@@ -102,6 +102,29 @@ t.test('a read that the proxy itself refuses gets a line, however late', async (
   t.equal((await rig.get('/acme/rest/v1.0/me')).status, 429)
   t.match(lines(), [{ method: 'GET', status: 429, cause: 'rate_limited' }])
   t.equal(lines().length, 1)
+})
+
+t.test('an OPTIONS request that is answered here has one answer and one line', async (t) => {
+  const guard = { allowedOrigins: ['https://tool.example'] }
+  for (const what of ['all', 'writes']) {
+    const { rig, lines } = await start(t, { what }, { guard })
+    for (const header of [
+      'Origin: https://tool.example\r\nAccess-Control-Request-Method: POST',
+      'Max-Forwards: 0',
+    ]) {
+      const socket = await openSocket(rig.port)
+      const request = `OPTIONS /acme/rest/v1.0/me HTTP/1.1\r\nHost: localhost\r\n${header}\r\n\r\n`
+      socket.write(request)
+      await once(socket, 'data')
+      socket.write(request.replace(/\r\n\r\n$/, '\r\nConnection: close$&'))
+      let text = ''
+      for await (const chunk of socket) text += chunk
+      t.match(text, /^HTTP\/1\.1 204 /, `${what} ${header}: the connection goes on`)
+    }
+    const written = what === 'all' ? lines().map(({ status, cause }) => [status, cause]) : []
+    t.strictSame(written, what === 'all' ? Array(4).fill([204, undefined]) : [])
+    t.notMatch(rig.logText(), 'route_unknown')
+  }
 })
 
 t.test('what broke off has a line without a status, or with the one that was begun', async (t) => {

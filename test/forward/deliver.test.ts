@@ -94,7 +94,8 @@ for (const [name, upstream, body] of BODIES) {
     const { text, error } = await start(t, upstream, () => Promise.reject(new Error('the disk is full')))
     t.match(await error, { message: 'the disk is full' })
     await sleep(50)
-    t.match(text(), /^HTTP\/1\.1 200 OK\r\n/)
+    // The head of an empty response would be the whole response.
+    t.match(text(), body === '' ? /^$/ : /^HTTP\/1\.1 200 OK\r\n/)
   })
 }
 

@@ -1,6 +1,6 @@
 // Covers src/forward/response-body.ts; how it works on real answers is in test/flow/file-urls.test.ts and compression.test.ts
 
-import { gzipSync } from 'node:zlib'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
 import { type BodyPlan, planBody } from '../../src/forward/headers.ts'
@@ -113,6 +113,59 @@ t.test('an empty compressed body is empty; a source that breaks off is never tak
   source.fail(new Error('broke off'))
   while (!fate.settled) await turn()
   t.match(fate.error, { message: 'broke off' })
+})
+
+t.test('a broken body is given up, and what follows the packed one is read and dropped', async (t) => {
+  const broken = slowly(Buffer.from('this is not gzip at all'), GUNZIP)
+  while (!broken.fate.settled) await turn()
+  t.match(broken.fate.error, { code: 'upstream_protocol' })
+  t.ok(broken.source.aborted, 'its connection is free again')
+
+  const { source, body, fate, text } = slowly(gzipSync('abc'), GUNZIP)
+  for (let nth = 0; nth < 50; nth++) {
+    source.push(Buffer.alloc(8 * 1024))
+    body.resume()
+    await turn()
+  }
+  t.notOk(source.isStopped)
+  t.notOk(fate.settled, 'not before the response has ended')
+  source.end()
+  while (!fate.settled) await turn()
+  t.equal(text(), 'abc')
+
+  const cut = slowly(gzipSync('abc'), GUNZIP)
+  cut.body.resume()
+  await turn()
+  cut.source.fail(new Error('reset'))
+  while (!cut.fate.settled) await turn()
+  t.match(cut.fate.error, { message: 'reset' }, 'an end of the packed body alone is no end')
+})
+
+t.test('a second frame of zstd is never dropped without a word', async (t) => {
+  const plan = { coding: 'zstd', replace: undefined }
+  for (const [packed, error] of [
+    [zstdCompressSync('one'), undefined],
+    [Buffer.concat([zstdCompressSync('one'), zstdCompressSync('two')]), { code: 'upstream_protocol' }],
+  ] as const) {
+    const { source, body, fate, text } = slowly(packed, plan)
+    source.end()
+    while (!fate.settled) {
+      body.resume()
+      await turn()
+    }
+    t.equal(text(), 'one')
+    t.match(fate, { error })
+  }
+})
+
+t.test('a body that is given up while its reader pauses is over', async (t) => {
+  const { source, body, fate } = slowly(gzipSync(Buffer.alloc(1024 * 1024, 'abc')), GUNZIP)
+  source.end()
+  await turn()
+  t.notOk(fate.settled)
+  body.abort(new Error('its caller has left'))
+  while (!fate.settled) await turn()
+  t.ok(fate.error)
 })
 
 t.test('what unpacks to far more than it could honestly be is broken off', async (t) => {
