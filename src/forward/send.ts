@@ -26,7 +26,6 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 
 /** The state of one call between attempts. */
 interface Progress {
-  readonly deadline: number
   attempts: number
   /** The number of connections that failed before a response. */
   failures: number
@@ -60,13 +59,12 @@ async function sendToFileHost(call: Call, lookUps: FileHostLimiter): Promise<Ups
 async function sendNow(call: Call): Promise<UpstreamResponse> {
   const { upstream, exchange, departure, queueKey } = call
   const { budget, tokens, pool } = upstream
-  const deadline = performance.now() + upstream.rateLimit.maxWaitMs
-  const progress: Progress = { deadline, attempts: 0, failures: 0, isRenewed: false }
-  const request = budgetRequest(call, deadline)
+  const progress: Progress = { attempts: 0, failures: 0, isRenewed: false }
   for (;;) {
     progress.attempts++
     // Before the budget: a request that waits for a token holds no place in it.
     let token = tokens.current() ?? (await waitForToken(call))
+    const request = budgetRequest(call)
     const reservation = budget && (budget.tryReserve(request) ?? (await waitForPlace(call, budget, request)))
     let attempt: Attempt | undefined
     try {
@@ -91,14 +89,19 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
 }
 
 /** What the call asks of its rate budget. */
-function budgetRequest(call: Call, deadline: number): BudgetRequest {
+function budgetRequest(call: Call): BudgetRequest {
   return {
     endpoint: endpointOf(call),
     queueKey: call.queueKey,
     caller: call.caller?.name ?? '',
     share: call.caller?.share,
-    deadline,
+    deadline: performance.now() + waitLeftMs(call),
   }
+}
+
+/** How long the call may still wait for the budget and as Procore asks, of `rateLimit.maxWait` in all. */
+function waitLeftMs({ upstream, exchange }: Call): number {
+  return upstream.rateLimit.maxWaitMs - exchange.queuedMs
 }
 
 async function waitForPlace(call: Call, budget: Budget, request: BudgetRequest): Promise<Reservation> {
@@ -249,7 +252,7 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   const asked = askedWaitMs(status, head, Date.now())
   // Never immediately, even if Procore asks for 0 s or names a reset in the past.
   const least = retryDelayMs(progress.attempts, Math.random())
-  if (asked === undefined || performance.now() + Math.max(asked, least) > progress.deadline) return false
+  if (asked === undefined || Math.max(asked, least) + JITTER_MS > waitLeftMs(call)) return false
   // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
   if (!canReplay(call) || (status === 503 && !upstream.retries.spend())) return false
   response.discard()

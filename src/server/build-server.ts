@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { type RequestToken, Tokens } from '../auth/token-source.ts'
 import { isOff, ResponseCache, withCache } from '../cache/response-cache.ts'
-import type { Config } from '../config/config.ts'
+import type { Config, ServiceAccount } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
@@ -85,8 +85,13 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   })
   const drain = new Drain(listeners)
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
-  const isReady = (strict: boolean) =>
-    isUp() && (!recordings.needsTokens || (allTried(tokens) && (!strict || allValid(tokens))))
+  const loginsOf = (next: Config) => (recordings.needsTokens ? accountsInUse(next) : [])
+  // Not those of a configuration that is still being tried.
+  const sourcesOf = (accounts: readonly ServiceAccount[]) => accounts.map((account) => tokens.source(account))
+  const isReady = (strict: boolean) => {
+    const states = sourcesOf(loginsOf(runtime.config)).map((source) => source.state())
+    return isUp() && states.every(({ tried, token }) => tried && (!strict || token !== undefined))
+  }
   const observation = new Observation({
     config,
     log,
@@ -106,7 +111,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
         return listeners.addresses()
       },
       get tokens() {
-        return [...tokens.sources()]
+        return sourcesOf(accountsInUse(runtime.config))
       },
       get loads() {
         return runtime.upstreams.loads()
@@ -145,7 +150,6 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   }
   let app: FastifyInstance = await appOf(runtime)
   listeners.connections.handle = app.routing
-  const loginsOf = (next: Config) => (recordings.needsTokens ? accountsInUse(next) : [])
   const reloader = new Reloader({
     tokens,
     login,
@@ -187,7 +191,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     addresses: () => listeners.addresses(),
     listen: async () => {
       await listeners.apply(config)
-      for (const account of loginsOf(config)) tokens.source(account).prefetch()
+      for (const source of sourcesOf(loginsOf(config))) source.prefetch()
     },
     get recorder() {
       return observation.recorder
@@ -223,14 +227,4 @@ async function openSharedState(config: Config, log: Logger): Promise<Shared | un
 function sharedView(shared: Shared) {
   const { isUp, errors } = shared.state()
   return { up: isUp, errors: Object.fromEntries(errors) }
-}
-
-function allTried(tokens: Tokens): boolean {
-  for (const source of tokens.sources()) if (!source.state().tried) return false
-  return true
-}
-
-function allValid(tokens: Tokens): boolean {
-  for (const source of tokens.sources()) if (source.state().token === undefined) return false
-  return true
 }

@@ -76,6 +76,23 @@ t.test('what would take longer than maxWait passes through unchanged', async (t)
   t.equal((await get('/globex/rest/v1.0/companies')).status, 429, 'and that company only')
 })
 
+t.test(
+  'maxWait is for waiting, and Procore’s answer passes where the wait and its jitter may not fit',
+  async (t) => {
+    const me = '/rest/v1.0/me'
+    const slow = await startRig(t, { settings: { rateLimit: { maxWait: '1300ms' } } })
+    slow.fake.faults.api = [
+      { match: me, status: 503, headers: { 'Retry-After': '1' }, delayMs: 600, times: 1 },
+    ]
+    t.equal((await slow.get(`/acme${me}`)).status, 200, 'the time that Procore takes is no wait')
+    const short = await startRig(t, { settings: { rateLimit: { maxWait: '2100ms' } } })
+    short.fake.faults.api = [{ match: me, status: 429, headers: { 'Retry-After': '2' } }]
+    const { status, headers } = await short.get(`/acme${me}`)
+    t.equal(status, 429)
+    t.notOk('procore-proxy-error' in headers)
+  },
+)
+
 t.test('an endpoint’s own 429 while the budget lasts holds back method and path, not more', async (t) => {
   const { fake, get } = await startRig(t, { settings: { rateLimit: { whenExhausted: 'reject' } } })
   fake.faults.rateLimited(60, { match: '/rest/v1.0/me', times: 1 })

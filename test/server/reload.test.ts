@@ -27,6 +27,20 @@ t.test('of two configurations the newer one stays, though the older one was to b
   t.ok(await server.drain())
 })
 
+t.test('while a new secret is tried, the accounts in force are what is shown', async (t) => {
+  const { fake, reload, get } = await startRig(t)
+  fake.faults.token = { status: 401, body: '{"error":"invalid_client"}', delayMs: 300 }
+  const clientSecret = 'another-secret'
+  const accounts = { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } }
+  const reloaded = reload(settingsFor(fake, accounts))
+  await fake.journal.when(({ body }) => body?.includes(clientSecret) === true)
+  t.equal((await get('/_proxy/health/ready?strict=1')).status, 200)
+  t.match((await get('/_proxy/status')).json, { ready: true, accounts: [{ name: 'app', token: 'valid' }] })
+  t.equal((await get('/_proxy/status')).json.accounts.length, 1)
+  await reloaded
+  t.equal((await get('/_proxy/health/ready?strict=1')).status, 200, 'nor is it shown once it was refused')
+})
+
 t.test('an address widens to all of the machine on the same port, and back', async (t) => {
   const port = await freePort()
   const at = (host: string) => ({ listen: `${host}:${port}`, guard: { allowUnauthenticated: true } })
