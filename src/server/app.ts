@@ -171,6 +171,7 @@ export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Pr
       if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
       return keys[0]
     },
+    whenBroken: (request, act) => requestContext(request).connection.whenBroken(act),
     refused: (request, error) => shared.audits.recordRefusal(requestContext(request).exchange, error),
   })
   const viewer = (request: FastifyRequest) => requestContext(request).viewer

@@ -286,9 +286,10 @@ export function onClientError(connections: CallerConnections) {
     } else if (error.code === 'HPE_INVALID_EOF_STATE') {
       // The caller left in the middle of its body.
       socket.destroy()
-    } else if (current.onBroken !== undefined && !current.response.headersSent) {
+    } else if (!current.response.headersSent) {
+      // Where no one reads the body, the response needs no more of it.
       connection.condemn()
-      current.onBroken(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
+      current.onBroken?.(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
     } else {
       // The current request is broken, and a second response must not be mixed into the one that has begun.
       socket.destroy()

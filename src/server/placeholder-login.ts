@@ -20,6 +20,8 @@ export interface PlaceholderLoginDeps {
   readonly asksForKeys: () => boolean
   /** Finds the secret that is a caller's key; undefined if there is none. It may be delayed, to slow down guesses. */
   readonly findKey: (secrets: readonly string[], request: FastifyRequest) => Promise<string | undefined>
+  /** `act` is called with the error if the rest of the request's body turns out to be malformed. */
+  readonly whenBroken: (request: FastifyRequest, act: (error: Error) => void) => void
   /** Called before a login without a key is refused. */
   readonly refused: (request: FastifyRequest, error: ProxyError) => Promise<void>
 }
@@ -67,10 +69,12 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
 async function keyOf(
   request: FastifyRequest,
   reply: FastifyReply,
-  { findKey }: PlaceholderLoginDeps,
+  { findKey, whenBroken }: PlaceholderLoginDeps,
 ): Promise<string | undefined> {
   if (expectsContinue(request.raw)) reply.raw.writeContinue()
-  const body = await readBody(request.raw)
+  const { promise: broken, reject } = Promise.withResolvers<never>()
+  whenBroken(request, reject)
+  const body = await Promise.race([readBody(request.raw), broken])
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers
   return findKey(await loginSecrets({ contentType, authorization, body }), request)

@@ -13,6 +13,7 @@ async function start(t: Test, key?: string) {
   registerPlaceholderLogin(app, {
     asksForKeys: () => key !== undefined,
     findKey: async (secrets) => secrets.find((secret) => secret === key),
+    whenBroken: () => {},
     refused: async () => {},
   })
   t.teardown(() => app.close())
@@ -87,6 +88,7 @@ t.test('What is asked about a token is answered in the shape that Procore docume
   registerPlaceholderLogin(app, {
     asksForKeys: () => false,
     findKey: async () => undefined,
+    whenBroken: () => {},
     refused: async () => {},
   })
   t.teardown(() => app.close())

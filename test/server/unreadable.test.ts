@@ -96,6 +96,19 @@ t.test('a chunked body that breaks is 400, and ends the connection and what went
   await fake.journal.when(({ aborted }) => aborted)
 })
 
+t.test('a login whose body breaks is told so at once', async (t) => {
+  const { port } = await startRig(t, { settings: { guard: { clientKeys: ['a-key-of-sixteen-or-more'] } } })
+  for (const target of ['/oauth/token', '/oauth/revoke']) {
+    const socket = await openSocket(port)
+    socket.write(
+      `POST ${target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n`,
+    )
+    let text = ''
+    for await (const chunk of socket) text += chunk
+    t.match(text, /^HTTP\/1\.1 400 .*\r\nProcore-Proxy-Error: request_invalid\r\n/s, target)
+  }
+})
+
 t.test('CONNECT behind a request ends the connection, but only after the response to that', async (t) => {
   const { port, fake, server } = await startRig(t)
   const connectBehind = async () => {
