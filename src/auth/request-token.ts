@@ -1,7 +1,14 @@
 // One token request with the client credentials grant (RFC 6749 section 4.4): sends it and judges the response.
 import type { ServiceAccount } from '../config/config.ts'
 import type { Ask, Reply } from '../network/ask.ts'
-import { errorCode, isConnectTimeout, isTlsError, OutboundProxyError } from '../network/connection-error.ts'
+import {
+  errorCode,
+  FILES_HELP,
+  isConnectTimeout,
+  isOutOfFiles,
+  OutboundProxyError,
+  tlsFault,
+} from '../network/connection-error.ts'
 import { retryAfterMs } from '../network/response.ts'
 
 /** An access token as the login server gave it. */
@@ -16,19 +23,29 @@ export interface IssuedToken {
 /** `rejected` is final, because the login server refused the credentials. All other failures may pass. */
 export type TokenFailureReason = 'rejected' | 'unreachable' | 'timeout' | 'tls' | 'bad_status' | 'bad_body'
 
-type FailureOptions = ErrorOptions & Readonly<{ retryAfterMs?: number | undefined }>
+interface FailureOptions extends ErrorOptions {
+  /** From Retry-After. */
+  readonly retryAfterMs?: number | undefined
+  /** More exact advice than that of `token_unavailable`. */
+  readonly help?: string | undefined
+  /** A more exact Proxy-Status error type. */
+  readonly proxyStatus?: string | undefined
+}
 
 /** A token request that failed. `message` contains no secret and no part of the response body. */
 export class TokenFailure extends Error {
   override readonly name = 'TokenFailure'
   readonly reason: TokenFailureReason
-  /** From Retry-After. */
   readonly retryAfterMs: number | undefined
+  readonly help: string | undefined
+  readonly proxyStatus: string | undefined
 
   constructor(reason: TokenFailureReason, message: string, options: FailureOptions = {}) {
     super(message, options)
     this.reason = reason
     this.retryAfterMs = options.retryAfterMs
+    this.help = options.help
+    this.proxyStatus = options.proxyStatus
   }
 
   /** True if the same credentials would fail again. */
@@ -130,14 +147,19 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 }
 
 function connectionFailure(error: unknown, timedOut: boolean): TokenFailure {
-  const failure = (reason: TokenFailureReason, message: string) =>
-    new TokenFailure(reason, message, { cause: error })
+  const failure = (reason: TokenFailureReason, message: string, options: FailureOptions = {}) =>
+    new TokenFailure(reason, message, { cause: error, help: options.help, proxyStatus: options.proxyStatus })
+  if (isOutOfFiles(error)) {
+    const message = "this machine's limit on open files is reached, so nothing was sent to the login server"
+    return failure('unreachable', message, { help: FILES_HELP, proxyStatus: 'connection_limit_reached' })
+  }
   if (error instanceof OutboundProxyError) {
-    return failure('unreachable', `the login server could not be reached: ${error.message}`)
+    return failure('unreachable', `the login server could not be reached: ${error.message}`, error)
   }
   if (timedOut || isConnectTimeout(error))
     return failure('timeout', 'the login server did not answer in time')
   const code = errorCode(error) ?? (error instanceof Error ? error.name : 'error')
-  if (isTlsError(error)) return failure('tls', `the login server's certificate was refused (${code})`)
+  const tls = tlsFault(error)
+  if (tls !== undefined) return failure('tls', `TLS with the login server failed: ${tls.text}`, tls)
   return failure('unreachable', `the login server could not be reached (${code})`)
 }

@@ -2,7 +2,6 @@
 import { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { type IssuedToken, TokenFailure } from './request-token.ts'
 
 /** The input of a token request. */
@@ -32,7 +31,6 @@ const FORCED_RENEWAL_INTERVAL_MS = 60_000
 const IDLE_LIFETIMES = 2
 const UNKNOWN_LIFETIME_MS = 900_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
-const TLS_HELP = `The login server presented a certificate that this machine does not trust. ${CA_HELP}`
 
 /** All times are in ms; monotonic ones are of `performance.now()`. */
 export type LiveToken = Readonly<ReturnType<typeof liveToken>>
@@ -304,8 +302,8 @@ export class TokenSource {
     return new ProxyError('token_unavailable', detail, {
       retryAfterSeconds: Math.max(1, Math.ceil((this.#nextAttemptAt - performance.now()) / 1000)),
       ...(failure && { cause: failure }),
-      ...(failure?.reason === 'tls' && { help: TLS_HELP, proxyStatus: 'tls_certificate_error' }),
-      ...(failure?.cause instanceof OutboundProxyError && { help: failure.cause.help }),
+      ...(failure?.help && { help: failure.help }),
+      ...(failure?.proxyStatus && { proxyStatus: failure.proxyStatus }),
     })
   }
 }

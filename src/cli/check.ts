@@ -5,7 +5,6 @@ import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/reques
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'
-import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
 import type { Options } from './commands.ts'
 import { companyNamed, readConfig } from './config.ts'
@@ -114,8 +113,7 @@ function accountFixes(failure: TokenFailure, { secretFlaw, environment }: Servic
     const causes = REFUSED_CREDENTIALS.map(({ cause, fix }) => `${cause} ${fix}`)
     return secretFlaw === undefined ? causes : [secretFlaw, ...causes]
   }
-  if (failure.cause instanceof OutboundProxyError) return [failure.cause.help]
-  if (failure.reason === 'tls') return [`This machine does not trust its certificate. ${CA_HELP}`]
+  if (failure.help !== undefined) return [failure.help]
   return [
     `Check that this machine reaches ${environment.loginUrl} (network, DNS, firewall, network.proxy), then try again.`,
   ]

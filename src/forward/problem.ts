@@ -2,11 +2,12 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { ERROR_DOCS_URL, ERROR_KINDS, type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
 import {
-  CA_HELP,
   errorCode,
+  FILES_HELP,
   isConnectTimeout,
-  isTlsError,
+  isOutOfFiles,
   OutboundProxyError,
+  tlsFault,
 } from '../network/connection-error.ts'
 
 export interface ProblemContext {
@@ -84,8 +85,6 @@ export class ResponseTimeoutError extends Error {
   override readonly name = 'ResponseTimeoutError'
 }
 
-const TLS_HELP = `The API showed a certificate that this machine does not trust (self-signed, expired or for another name), so nothing was sent. ${CA_HELP}`
-
 const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
   ECONNREFUSED: { proxyStatus: 'connection_refused', detail: 'The API refused the connection.' },
   ENOTFOUND: { proxyStatus: 'dns_error', detail: "The API's host name is not known to DNS." },
@@ -101,7 +100,7 @@ function outboundProxyStatus(error: OutboundProxyError): string {
     case 'timeout':
       return 'connection_timeout'
     case 'tls':
-      return 'tls_certificate_error'
+      return tlsFault(error)?.proxyStatus ?? 'tls_protocol_error'
     case 'protocol':
       return 'http_protocol_error'
     case 'unreachable':
@@ -122,6 +121,10 @@ export function upstreamError(error: unknown): ProxyError {
   if (error instanceof ResponseTimeoutError) {
     return make('upstream_timeout', 'The API sent nothing within upstream.responseTimeout.')
   }
+  if (isOutOfFiles(error)) {
+    const detail = "This machine's limit on open files is reached, so nothing was sent to the API."
+    return make('overloaded', detail, { retryAfterSeconds: 1, help: FILES_HELP })
+  }
   if (error instanceof OutboundProxyError) {
     return make(
       error.reason === 'timeout' ? 'upstream_timeout' : 'upstream_unreachable',
@@ -135,12 +138,8 @@ export function upstreamError(error: unknown): ProxyError {
       proxyStatus: 'connection_timeout',
     })
   }
-  if (isTlsError(error)) {
-    return make('upstream_unreachable', `The API's certificate was refused (${code}).`, {
-      proxyStatus: 'tls_certificate_error',
-      help: TLS_HELP,
-    })
-  }
+  const tls = tlsFault(error)
+  if (tls !== undefined) return make('upstream_unreachable', `TLS with the API failed: ${tls.text}.`, tls)
   const unreachable = UNREACHABLE[code]
   if (unreachable !== undefined) {
     return make('upstream_unreachable', unreachable.detail, { proxyStatus: unreachable.proxyStatus })

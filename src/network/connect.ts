@@ -4,7 +4,7 @@ import { createSecureContext, getCACertificates, type SecureContext } from 'node
 import { buildConnector, Pool } from 'undici'
 import { isLoopbackHost } from '../config/addresses.ts'
 import type { NetworkSettings, OutboundProxy } from '../config/config.ts'
-import { isConnectTimeout, isTlsError, OutboundProxyError } from './connection-error.ts'
+import { isConnectTimeout, OutboundProxyError, tlsFault } from './connection-error.ts'
 
 /**
  * Node tries a host's addresses one after the other and gives each of them, except the last, this much time. Node's
@@ -33,7 +33,12 @@ export function connector(network: NetworkSettings, timeoutMs: number): Connecto
     if (options.protocol !== 'https:') connectPlain(options, callback)
     else {
       connectTls ??= buildConnector({ ...settings, ...trusted(network) })
-      connectTls(options, callback)
+      connectTls(options, (...result) => {
+        const [, socket] = result
+        // An alert leaves the socket open, and undici would take the end that follows for the reason.
+        socket?.once('error', () => socket.destroy())
+        callback(...result)
+      })
     }
   }
   let tunnels: Pool | undefined
@@ -78,7 +83,7 @@ async function openTunnel(
 
 function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['reason'] {
   if (timeout.aborted || isConnectTimeout(error)) return 'timeout'
-  if (isTlsError(error)) return 'tls'
+  if (tlsFault(error)) return 'tls'
   const { code = '', syscall } = error as NodeJS.ErrnoException
   // A failed connect or DNS look-up. Anything that breaks later is a protocol failure.
   return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'ENOTFOUND'

@@ -6,13 +6,68 @@ export function isConnectTimeout(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).code === 'UND_ERR_CONNECT_TIMEOUT'
 }
 
-const TLS_ERROR =
-  /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/
+const CERTIFICATE = 'tls_certificate_error'
+const PROTOCOL = 'tls_protocol_error'
+const ALERT = 'tls_alert_received'
+const CA_HELP =
+  'Behind a proxy that inspects TLS, name the certificate of its CA with network.caFile or NODE_EXTRA_CA_CERTS.'
+const RENEW_HELP = 'Check the clock of this machine; if it is right, the server needs another certificate.'
+const VERSION_HELP = 'The server has to offer TLS 1.2 or 1.3; the proxy accepts nothing older.'
 
-/** True if a connection failed because of TLS: the certificate is untrusted, has expired or has the wrong name. */
-export function isTlsError(error: unknown): boolean {
-  return TLS_ERROR.test(errorCode(error) ?? '')
+/** By error code; the first that matches counts. */
+const TLS_FAULTS: [code: RegExp, what: string, help: string, proxyStatus: string][] = [
+  [/^CERT_HAS_EXPIRED/, 'its certificate has expired', RENEW_HELP, CERTIFICATE],
+  [/^CERT_NOT_YET_VALID/, 'its certificate is not valid yet', RENEW_HELP, CERTIFICATE],
+  [
+    /ALTNAME_INVALID|^HOSTNAME_MISMATCH/,
+    'its certificate is for another name',
+    'Check the host in apiUrl or loginUrl; if it is right, another server answers with a certificate of its own.',
+    CERTIFICATE,
+  ],
+  [/^DEPTH_ZERO_SELF_SIGNED/, 'its certificate is self-signed', CA_HELP, CERTIFICATE],
+  [
+    /^(SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY))/,
+    'its certificate comes from an authority that this machine does not trust',
+    CA_HELP,
+    CERTIFICATE,
+  ],
+  [/^(CERT_|UNABLE_TO_)/, 'its certificate was refused', CA_HELP, CERTIFICATE],
+  [/ALERT_PROTOCOL_VERSION/, 'its version of TLS is too old', VERSION_HELP, ALERT],
+  [/UNSUPPORTED_PROTOCOL/, 'its version of TLS is too old', VERSION_HELP, PROTOCOL],
+  [
+    /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/,
+    'it refused this machine, most likely because it wants a client certificate',
+    'The proxy sends no client certificate. Ask those who run the server to let this machine in without one.',
+    ALERT,
+  ],
+  [
+    /^ERR_(SSL|TLS)_.*ALERT/,
+    'it refused the connection',
+    'Check host and port in apiUrl or loginUrl.',
+    ALERT,
+  ],
+  [
+    /^ERR_(SSL|TLS)_/,
+    'what answers there does not speak proper TLS',
+    'Check scheme and port in apiUrl or loginUrl: a server that speaks plain HTTP is reached with http://.',
+    PROTOCOL,
+  ],
+]
+
+/** What is wrong if a connection failed because of TLS: `text` goes behind "TLS with … failed: ". */
+export function tlsFault(error: unknown) {
+  const code = errorCode(error) ?? ''
+  const [, what, help, proxyStatus] = TLS_FAULTS.find(([pattern]) => pattern.test(code)) ?? []
+  return help && proxyStatus ? { text: `${what} (${code})`, help, proxyStatus } : undefined
 }
+
+/** True if no connection was opened because this machine's limit on open files is reached. */
+export function isOutOfFiles(error: unknown): boolean {
+  return /^E[MN]FILE$/.test(errorCode(error) ?? '')
+}
+
+export const FILES_HELP =
+  'Raise the limit on open files (ulimit -n, or LimitNOFILE of systemd), or lower upstream.connections.'
 
 /** The code of an error from Node or undici, or of its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`, … */
 export function errorCode(error: unknown): string | undefined {
@@ -23,10 +78,6 @@ export function errorCode(error: unknown): string | undefined {
   }
   return undefined
 }
-
-/** What to do about a certificate that is not trusted. */
-export const CA_HELP =
-  'Behind a proxy that inspects TLS, name its CA with network.caFile or NODE_EXTRA_CA_CERTS.'
 
 /** Why there is no tunnel. A number is the HTTP status that the proxy answered with. */
 export type OutboundProxyReason = 'unreachable' | 'timeout' | 'tls' | 'protocol' | number

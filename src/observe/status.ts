@@ -3,7 +3,6 @@ import type { TokenSource, TokenState } from '../auth/token-source.ts'
 import { listenText } from '../config/addresses.ts'
 import type { Access, Company, Config } from '../config/config.ts'
 import { ERROR_KINDS } from '../errors.ts'
-import { CA_HELP, OutboundProxyError } from '../network/connection-error.ts'
 import type { SavedBy } from './exchange.ts'
 import { causeText, type LikelyCause, REFUSED_CREDENTIALS } from './likely-causes.ts'
 import type { CompanyHistory, StatusClass } from './metrics.ts'
@@ -292,11 +291,8 @@ function accountStatus(source: TokenSource): AccountStatus {
 
 function failureStatus(last: TokenState['lastFailure']): AccountStatus['lastFailure'] {
   if (last === undefined) return null
-  const { reason, message: detail, final, cause } = last.failure
-  let help: string = ERROR_KINDS.token_unavailable.help
-  if (cause instanceof OutboundProxyError) help = cause.help
-  else if (final) help = REFUSED_CREDENTIALS.map(causeText).join(' ')
-  else if (reason === 'tls') help = CA_HELP
+  const { reason, message: detail, final, help: advice = ERROR_KINDS.token_unavailable.help } = last.failure
+  const help = final ? REFUSED_CREDENTIALS.map(causeText).join(' ') : advice
   return { at: isoTime(last.at), reason, detail, help }
 }
 

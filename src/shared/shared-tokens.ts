@@ -19,7 +19,8 @@ const AWAY_MS = 1_000
 /** `issuedAt` is by Redis's clock. */
 type StoredToken = Readonly<{ value: string; lifetimeMs: number; issuedAt: number }>
 /** `at` is by Redis's clock. */
-type StoredFailure = Pick<TokenFailure, 'reason' | 'message' | 'retryAfterMs'> & Readonly<{ at: number }>
+type StoredFailure = Pick<TokenFailure, 'reason' | 'message' | 'retryAfterMs' | 'help' | 'proxyStatus'> &
+  Readonly<{ at: number }>
 
 /** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, link: Link): RequestToken {
@@ -112,9 +113,9 @@ class Exchange {
   }
 
   /** Those who came before now share the failure; those who come later try again. */
-  async #share({ reason, message, retryAfterMs }: TokenFailure): Promise<void> {
+  async #share({ reason, message, retryAfterMs, help, proxyStatus }: TokenFailure): Promise<void> {
     const { now } = await this.#read()
-    const failure: StoredFailure = { reason, message, retryAfterMs, at: now }
+    const failure: StoredFailure = { reason, message, retryAfterMs, help, proxyStatus, at: now }
     await this.#run(FAIL, this.#seal.close(failure), FAILURE_MS)
   }
 

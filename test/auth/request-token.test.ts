@@ -1,5 +1,8 @@
 // Twin of src/auth/request-token.ts: judging answers by table, sending over real sockets to a fake login server.
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { setImmediate as settle } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
@@ -336,6 +339,13 @@ t.test('what the connections may throw', async (t) => {
     reason: 'unreachable',
     message: 'the login server could not be reached (error)',
   })
+  const outOfFiles = Object.assign(new Error('connect EMFILE'), { code: 'EMFILE' })
+  await t.rejects(requestToken(testAccount(), throwing(outOfFiles), signal), {
+    reason: 'unreachable',
+    message: /limit on open files is reached, so nothing was sent/,
+    help: /ulimit -n/,
+    proxyStatus: 'connection_limit_reached',
+  })
 })
 
 t.test('TLS: a login server that is not the right one gets nothing', async (t) => {
@@ -348,27 +358,52 @@ t.test('TLS: a login server that is not the right one gets nothing', async (t) =
     t.equal((await request()).value, fake.issuedTokens()[0])
     t.equal(fake.journal.entries.length, 1)
   })
-  for (const [what, name, certificates, code] of [
-    ['self-signed', 'self-signed', [], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['self-signed, beside a CA of ours', 'self-signed', [ca], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['of a CA that is not trusted', 'good', [], 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
-    ['for another name', 'wrong-name', [ca], 'ERR_TLS_CERT_ALTNAME_INVALID'],
-    ['expired', 'expired', [ca], 'CERT_HAS_EXPIRED'],
+  for (const [name, certificates, what] of [
+    ['self-signed', [], 'is self-signed (DEPTH_ZERO_SELF_SIGNED_CERT)'],
+    ['self-signed', [ca], 'is self-signed (DEPTH_ZERO_SELF_SIGNED_CERT)'],
+    [
+      'good',
+      [],
+      'comes from an authority that this machine does not trust (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+    ],
+    ['wrong-name', [ca], 'is for another name (ERR_TLS_CERT_ALTNAME_INVALID)'],
+    ['expired', [ca], 'has expired (CERT_HAS_EXPIRED)'],
   ] as const) {
-    await t.test(what, async (t) => {
+    await t.test(`${name}: ${what}`, async (t) => {
       const { fake, failing } = await start(t, { tls: tls(name), certificates })
       const failure = await failing(t, 'tls')
-      t.equal(failure.message, `the login server's certificate was refused (${code})`)
+      t.equal(failure.message, `TLS with the login server failed: its certificate ${what}`)
+      t.equal(failure.proxyStatus, 'tls_certificate_error')
       t.equal(failure.final, false)
       await fake.close()
       t.strictSame(fake.journal.entries, [])
     })
   }
+  await t.test('one that wants a client certificate, which it says after the handshake', async (t) => {
+    const options = { ...tls('good'), ca, requestCert: true, minVersion: 'TLSv1.3' } as const
+    const server = createServer(options, () => t.fail('nothing may be sent')).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const { account, request } = await start(t, { certificates: [ca] })
+    const loginUrl = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const secure = { ...account, environment: { ...account.environment, loginUrl } }
+    await t.rejects(request(undefined, secure), {
+      reason: 'tls',
+      message: /client certificate \(ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED\)/,
+      help: /no client certificate/,
+      proxyStatus: 'tls_alert_received',
+    })
+  })
   await t.test('no TLS at all', async (t) => {
     const { fake, account, request } = await start(t)
     const loginUrl = fake.loginUrl.replace('http:', 'https:')
     const secure = { ...account, environment: { ...account.environment, loginUrl } }
-    await t.rejects(request(undefined, secure), { name: 'TokenFailure' })
+    await t.rejects(request(undefined, secure), {
+      reason: 'tls',
+      message: /does not speak proper TLS \(ERR_SSL_/,
+      help: /http:/,
+      proxyStatus: 'tls_protocol_error',
+    })
     await fake.close()
     t.strictSame(fake.journal.entries, [])
   })

@@ -764,14 +764,12 @@ t.test(
     jitter(t, 0)
     const proxy = { origin: 'http://proxy.example:3128', authorization: undefined }
     const cause = new OutboundProxyError(proxy, 'login.example:443', 407)
-    const message = "the login server's certificate was refused (CERT_HAS_EXPIRED)"
+    const message = 'TLS with the login server failed'
+    const tls = { help: 'Check the clock.', proxyStatus: 'tls_certificate_error' }
     const detail = `Service account app (lab): ${message}.`
     for (const [failure, expected] of [
-      [
-        new TokenFailure('tls', message),
-        { message: detail, help: /NODE_EXTRA_CA_CERTS/, proxyStatus: 'tls_certificate_error' },
-      ],
-      [new TokenFailure('unreachable', 'x', { cause }), { help: cause.help }],
+      [new TokenFailure('tls', message, tls), { message: detail, ...tls }],
+      [new TokenFailure('unreachable', 'x', { cause, help: cause.help }), { help: cause.help }],
     ] as const) {
       const { time, source } = start(t, () => failure)
       const caller = watch(source.get())

@@ -177,7 +177,7 @@ t.test('certificates: refused with a fix, and trusted where their CA is named', 
   const tls = { cert: read('good.pem'), key: read('good.key') }
   const place = await startPlace(t, {}, { fake: { tls } })
   const refused = await check(t, place)
-  t.match(refused.out, /account +app +fake +the login server's certificate was refused \(/)
+  t.match(refused.out, /account +app +fake +TLS with the login server failed: its certificate .* \(/)
   t.match(refused.out, 'NODE_EXTRA_CA_CERTS')
   t.equal(place.fake.journal.entries.length, 0)
   const plain = await startPlace(t)
@@ -185,7 +185,7 @@ t.test('certificates: refused with a fix, and trusted where their CA is named', 
     plain.settings({ environments: { fake: { apiUrl: place.fake.apiUrl, loginUrl: plain.fake.loginUrl } } }),
   )
   const api = await check(t, plain, ['acme'])
-  t.match(api.out, /FAIL +company +acme .*The API's certificate was refused/)
+  t.match(api.out, /FAIL +company +acme .*TLS with the API failed: its certificate/)
   t.match(api.out, 'NODE_EXTRA_CA_CERTS')
   place.write(place.settings())
   const trusting = await check(t, place, [], { NODE_EXTRA_CA_CERTS: fixture('ca.pem').pathname })

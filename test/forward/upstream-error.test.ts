@@ -1,8 +1,8 @@
 // Covers src/forward/problem.ts
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer as createTlsServer } from 'node:https'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer as createTlsServer, type ServerOptions } from 'node:https'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
 import { Client, errors } from 'undici'
@@ -32,6 +32,15 @@ t.test('Every error of Node and undici becomes one of ours, and keeps its words 
     [bare('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'upstream_unreachable', 'tls_certificate_error'],
     [bare('CERT_HAS_EXPIRED'), 'upstream_unreachable', 'tls_certificate_error'],
     [bare('ERR_TLS_CERT_ALTNAME_INVALID'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('CERT_NOT_YET_VALID'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('CERT_REVOKED'), 'upstream_unreachable', 'tls_certificate_error'],
+    [bare('ERR_SSL_WRONG_VERSION_NUMBER'), 'upstream_unreachable', 'tls_protocol_error'],
+    [bare('ERR_SSL_PACKET_LENGTH_TOO_LONG'), 'upstream_unreachable', 'tls_protocol_error'],
+    [bare('ERR_SSL_UNSUPPORTED_PROTOCOL'), 'upstream_unreachable', 'tls_protocol_error'],
+    [bare('ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION'), 'upstream_unreachable', 'tls_alert_received'],
+    [bare('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'upstream_unreachable', 'tls_alert_received'],
+    [bare('ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE'), 'upstream_unreachable', 'tls_alert_received'],
+    [bare('ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR'), 'upstream_unreachable', 'tls_alert_received'],
     [new errors.InvalidArgumentError('s3cret'), 'request_invalid', 'http_request_error'],
     [new errors.NotSupportedError('s3cret'), 'request_invalid', 'http_request_error'],
     [bare('ECONNRESET'), 'upstream_protocol', 'connection_terminated'],
@@ -60,6 +69,7 @@ t.test('Every error of Node and undici becomes one of ours, and keeps its words 
     [outbound('unreachable'), 'upstream_unreachable', 'connection_terminated'],
     [outbound('timeout', new errors.ConnectTimeoutError()), 'upstream_timeout', 'connection_timeout'],
     [outbound('tls', bare('CERT_HAS_EXPIRED')), 'upstream_unreachable', 'tls_certificate_error'],
+    [outbound('tls', bare('ERR_SSL_WRONG_VERSION_NUMBER')), 'upstream_unreachable', 'tls_protocol_error'],
     [outbound('protocol', bare('HPE_INVALID')), 'upstream_unreachable', 'http_protocol_error'],
     [outbound(407), 'upstream_unreachable', 'http_request_denied'],
     [outbound(302), 'upstream_unreachable', 'http_request_denied'],
@@ -71,6 +81,14 @@ t.test('Every error of Node and undici becomes one of ours, and keeps its words 
     t.equal(ours.cause, error, 'the original is its cause, for the log')
     t.notMatch(ours.message + ours.help, 's3cret')
     if (error instanceof OutboundProxyError) t.match(ours, { help: error.help, message: error.message })
+  }
+  for (const error of [bare('EMFILE'), bare('ENFILE'), outbound('unreachable', bare('EMFILE'))]) {
+    t.match(upstreamError(error), {
+      code: 'overloaded',
+      retryAfterSeconds: 1,
+      message: /limit on open files.*nothing was sent/,
+      help: /upstream\.connections/,
+    })
   }
   const own = new ProxyError('overloaded', 'x')
   t.equal(upstreamError(own), own)
@@ -107,22 +125,43 @@ t.test('A refused port and an unknown host', async (t) => {
   })
 })
 
-t.test('Certificates of an unknown authority', async (t) => {
+t.test('A failure of TLS is called what it is, each with its own advice', async (t) => {
   const read = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
   const ca = read('ca.pem')
-  for (const [name, code] of [
-    ['self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-    ['wrong-name', 'ERR_TLS_CERT_ALTNAME_INVALID'],
-    ['expired', 'CERT_HAS_EXPIRED'],
-  ] as const) {
-    const server = createTlsServer({ cert: read(`${name}.pem`), key: read(`${name}.key`) }, () => {
+  const certificate = (name: string) => ({ cert: read(`${name}.pem`), key: read(`${name}.key`) })
+  const good = certificate('good')
+  const old = { ...good, minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' } as const
+  const wanting = { ...good, ca, requestCert: true, maxVersion: 'TLSv1.2' } as const
+  const notHttps = () => createServer((socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  const tls = (options: ServerOptions) => () =>
+    createTlsServer(options, () => {
       t.fail('nothing may be sent')
-    }).listen(0, '127.0.0.1')
+    })
+  for (const [listener, what, code, help, proxyStatus = 'tls_certificate_error', trusted = [ca]] of [
+    [tls(certificate('self-signed')), 'is self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'NODE_EXTRA_CA_CERTS'],
+    [tls(certificate('wrong-name')), 'is for another name', 'ERR_TLS_CERT_ALTNAME_INVALID', 'Check the host'],
+    [tls(certificate('expired')), 'has expired', 'CERT_HAS_EXPIRED', 'clock'],
+    [
+      tls(good),
+      'an authority that this machine does not trust',
+      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      'NODE_EXTRA_CA_CERTS',
+      undefined,
+      [],
+    ],
+    [tls(old), 'version of TLS is too old', 'PROTOCOL_VERSION', 'TLS 1.2', 'tls_alert_received'],
+    [tls(wanting), 'client certificate', 'HANDSHAKE_FAILURE', 'no client certificate', 'tls_alert_received'],
+    [notHttps, 'does not speak proper TLS', 'WRONG_VERSION_NUMBER', 'http://', 'tls_protocol_error'],
+  ] as [() => Server, string, string, string, string?, string[]?][]) {
+    const server = listener().listen(0, '127.0.0.1')
     t.teardown(() => server.close())
     await once(server, 'listening')
-    const error = await failure(t, `https://127.0.0.1:${(server.address() as AddressInfo).port}`, { ca })
-    t.match(error, { code: 'upstream_unreachable', proxyStatus: 'tls_certificate_error' }, name)
+    const error = await failure(t, `https://127.0.0.1:${(server.address() as AddressInfo).port}`, {
+      ca: trusted,
+    })
+    t.match(error, { code: 'upstream_unreachable', proxyStatus }, what)
+    t.match(error.message, what)
     t.match(error.message, code)
-    t.match(error.help, 'NODE_EXTRA_CA_CERTS')
+    t.match(error.help, help)
   }
 })

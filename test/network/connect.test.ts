@@ -7,9 +7,9 @@ import { noProxyEntries, parseNoProxy } from '../../src/config/outbound.ts'
 import { proxyFor } from '../../src/network/connect.ts'
 import {
   errorCode,
-  isTlsError,
   OutboundProxyError,
   type OutboundProxyReason,
+  tlsFault,
 } from '../../src/network/connection-error.ts'
 
 const proxy = { origin: 'http://proxy.example:3128', authorization: undefined }
@@ -77,9 +77,9 @@ t.test('error codes are found below causes and in bundles', async (t) => {
   const round = new Error('round')
   round.cause = round
   t.equal(errorCode(round), undefined)
-  t.equal(isTlsError(coded('DEPTH_ZERO_SELF_SIGNED_CERT')), true)
-  t.equal(isTlsError(coded('ECONNRESET')), false)
-  t.equal(isTlsError('x'), false)
+  t.match(tlsFault(coded('DEPTH_ZERO_SELF_SIGNED_CERT')), { proxyStatus: 'tls_certificate_error' })
+  t.equal(tlsFault(coded('ECONNRESET')), undefined)
+  t.equal(tlsFault('x'), undefined)
 })
 
 t.test('what an outbound proxy did wrong, and what to do', async (t) => {
