@@ -81,7 +81,8 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps).start())
   const listeners = new Listeners({
     onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
-    onRefused: (most) => log.warn(`more than ${most} connections of callers: new ones are closed at once`),
+    onRefused: (most, refused) =>
+      log.warn({ refused }, `all ${most} connections of callers are busy: new ones are closed at once`),
   })
   const drain = new Drain(listeners)
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining

@@ -16,6 +16,8 @@ const OWN_STALL_MS = 15_000
 /** A caller whose response has ended has this long to end its request's body, and to read the response. */
 const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
+/** The shortest time between two warnings about refused connections. */
+const WARNING_MS = 60_000
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
@@ -68,6 +70,8 @@ export class CallerConnection {
   #bytesBefore = 0
   #flushed = -1
   #flushedAt = 0
+  /** When its last request ended, or when it was opened. */
+  idleSince = performance.now()
 
   constructor(socket: Socket, listener: Listener, all: CallerConnections) {
     this.socket = socket
@@ -153,6 +157,7 @@ export class CallerConnection {
   #end(ended: Current): void {
     if (this.#current !== ended) return
     this.#current = undefined
+    this.idleSince = performance.now()
     this.#bytesBefore = this.socket.bytesRead
     for (const tell of ended.onClose) tell()
     if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
@@ -191,15 +196,21 @@ export class CallerConnection {
 export class CallerConnections {
   readonly #bySocket = new Map<Socket, CallerConnection>()
   readonly #most: number
-  readonly #onRefused: (most: number) => void
+  readonly #onRefused: (most: number, refused: number) => void
+  /** Connections that were refused since `onRefused` was called last. */
+  #refused = 0
+  #warnedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
   /** Called for each request that was refused unread; the response waits for it. */
   onUnread: (unread: Unread) => Promise<void> = async () => {}
 
-  /** `onRefused` is called when a connection was refused because there are `most` already. */
-  constructor(onRefused: (most: number) => void, most = mostConnections()) {
+  /**
+   * `onRefused` is called, once a minute at most, when connections were refused because there are `most` busy ones, with
+   * the number of refused ones since it was called last.
+   */
+  constructor(onRefused: (most: number, refused: number) => void, most = mostConnections()) {
     this.#onRefused = onRefused
     this.#most = most
   }
@@ -216,16 +227,22 @@ export class CallerConnections {
     server.on('checkExpectation', receive)
   }
 
-  /** Accepts a new connection, or closes it immediately if there are too many. */
+  /** Accepts a new connection. Of too many, the one that has been idle longest is closed, or the new one if none is. */
   add(socket: Socket, listener: Listener): void {
     if (listener.isPending) {
       socket.destroy()
       return
     }
     if (this.#bySocket.size >= this.#most) {
-      socket.destroy()
-      this.#onRefused(this.#most)
-      return
+      const idle = this.#longestIdle()
+      if (idle === undefined) {
+        socket.destroy()
+        this.#reportRefused()
+        return
+      }
+      // Its `close` comes later, and the next connection may come before.
+      this.#bySocket.delete(idle.socket)
+      idle.socket.destroy()
     }
     this.#bySocket.set(socket, new CallerConnection(socket, listener, this))
     this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
@@ -235,6 +252,24 @@ export class CallerConnections {
       clearInterval(this.#timer)
       this.#timer = undefined
     })
+  }
+
+  #longestIdle(): CallerConnection | undefined {
+    let longest: CallerConnection | undefined
+    for (const connection of this.#bySocket.values()) {
+      if (connection.current !== undefined) continue
+      if (longest === undefined || connection.idleSince < longest.idleSince) longest = connection
+    }
+    return longest
+  }
+
+  #reportRefused(): void {
+    this.#refused++
+    const now = performance.now()
+    if (now - this.#warnedAt < WARNING_MS) return
+    this.#onRefused(this.#most, this.#refused)
+    this.#warnedAt = now
+    this.#refused = 0
   }
 
   of(socket: Socket): CallerConnection | undefined {

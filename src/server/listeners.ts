@@ -67,8 +67,8 @@ const CHECK_INTERVAL_MS = 2_000
 export interface ListenersDeps {
   /** Called when a listener reports an error. The listener stays open. */
   readonly onError: (listener: Listener, error: Error) => void
-  /** Called when a connection was refused because `most` are open already. */
-  readonly onRefused: (most: number) => void
+  /** Called when connections were refused because `most` are busy; see {@link CallerConnections}. */
+  readonly onRefused: (most: number, refused: number) => void
 }
 
 export class Listeners {

@@ -29,16 +29,16 @@ class FakeResponse extends EventEmitter {
 }
 
 function start(handle: Handle = () => {}, limit?: number) {
-  const refused: number[] = []
-  const connections = new CallerConnections((most) => refused.push(most), limit)
+  const refused: [most: number, refused: number][] = []
+  const connections = new CallerConnections((...args) => refused.push(args), limit)
   connections.handle = handle
   const socket = new FakeSocket()
   const add = (each: FakeSocket) => connections.add(each as unknown as Socket, LISTENER)
   add(socket)
   const connection = connections.of(socket as unknown as Socket)!
-  const receive = (headers: Record<string, string> = {}) => {
+  const receive = (headers: Record<string, string> = {}, by = connection) => {
     const response = new FakeResponse()
-    connection.receive(
+    by.receive(
       { headers, complete: true } as unknown as IncomingMessage,
       response as unknown as ServerResponse,
     )
@@ -128,18 +128,46 @@ t.test('a caller that takes nothing for so long is dropped; one that takes a lit
   t.notOk(forwarded.socket.destroyed, 'with nothing under way nothing can stall')
 })
 
-t.test('connections beyond the limit are closed at once, with a warning, until others end', async (t) => {
-  const { socket, add, refused } = start(undefined, 2)
-  const sockets = Array.from({ length: 3 }, () => new FakeSocket())
-  for (const each of sockets.slice(0, 2)) add(each)
-  t.strictSame(
-    sockets.map(({ destroyed }) => destroyed),
-    [false, true, false],
-  )
-  t.strictSame(refused, [2])
+t.test('beyond the limit, the connection that has been idle longest gives way to a new one', async (t) => {
+  const time = fakeTime(t)
+  const { connections, socket, receive, add, refused } = start(undefined, 3)
+  const [first, second, third, fourth] = Array.from({ length: 4 }, () => new FakeSocket())
+  const at = (each: FakeSocket) => connections.of(each as unknown as Socket)!
+  const response = receive()
+  for (const each of [first!, second!]) {
+    await time.pass(1_000)
+    add(each)
+  }
+  await time.pass(1_000)
+  receive({}, at(first!)).emit('close')
+  add(third!)
+  t.ok(second?.destroyed, 'the other one has had a request since')
+  add(fourth!)
+  t.ok(first?.destroyed)
+  response.emit('close')
+  t.notOk(socket.destroyed || third?.destroyed || fourth?.destroyed)
+  t.strictSame(refused, [], 'without a warning')
+})
+
+t.test('busy connections never give way: new ones are closed, with one warning a minute', async (t) => {
+  const time = fakeTime(t)
+  const { socket, receive, add, refused } = start(undefined, 1)
+  receive()
+  const refuse = () => {
+    const each = new FakeSocket()
+    add(each)
+    t.ok(each.destroyed)
+  }
+  for (let count = 0; count < 3; count++) refuse()
+  t.strictSame(refused, [[1, 1]])
+  await time.pass(60_000)
+  refuse()
+  t.strictSame(refused.slice(1), [[1, 3]], 'how many it were since')
+  t.notOk(socket.destroyed)
   socket.destroy()
-  add(sockets[2]!)
-  t.notOk(sockets[2]?.destroyed)
+  const next = new FakeSocket()
+  add(next)
+  t.notOk(next.destroyed)
 })
 
 t.test('a connection to an address that is not in force yet is closed at once', async (t) => {
