@@ -34,7 +34,7 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   ).finally(progress.end)
   if (failure !== undefined) {
     if (part !== undefined) await rm(part, { force: true })
-    throw new CommandError(failure)
+    throw new CommandError(progress.brokenBy() ?? failure)
   }
   if (part !== undefined && output !== undefined) await rename(part, output)
   if (skipped === 0) return
@@ -91,15 +91,23 @@ interface Line {
   readonly total?: number
   readonly project?: { readonly number: number; readonly of: number }
   readonly projects?: readonly string[]
+  readonly status?: number
+  readonly pages?: number
+  readonly cause?: string
+  readonly error?: string
 }
 
 const BAR = 30
 
-/** A destination for the proxy's log that shows the progress on a terminal, and the projects that are missing anywhere. */
+/**
+ * A destination for the proxy's log that shows the progress on a terminal, the projects that are missing anywhere, and
+ * why the list broke off.
+ */
 export function listProgress(terminal: NodeJS.WriteStream) {
   let rows = 0
   let before = 0
   let current = 0
+  let reason: string | undefined
   const show = ({ received = 0, total, project = { number: 1, of: 1 } }: Line) => {
     if (project.number !== current) before = rows
     current = project.number
@@ -121,10 +129,15 @@ export function listProgress(terminal: NodeJS.WriteStream) {
   const write = (text: string) => {
     const line = JSON.parse(text) as Line
     if (line.msg === 'a page of a list') show(line)
+    // The line of the list itself, which had begun with 200. The code and the causes behind the sentence are for the log.
+    else if (line.pages !== undefined && line.status === 200)
+      reason = line.error?.split(` (${line.cause})`)[0]
     else if (line.projects !== undefined) {
       end()
       terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)
     }
   }
-  return { write, end }
+  /** Why a list broke off, in a sentence; undefined unless one did. */
+  const brokenBy = () => reason && `The list is not complete: ${reason}`
+  return { write, end, brokenBy }
 }

@@ -92,12 +92,11 @@ interface Page {
  * Procore answered a page with something other than success. `response` is that answer, as it arrived; if it is longer
  * than 16 MiB, it breaks off there.
  */
-export class PageRefusedError extends Error {
-  override readonly name = 'PageRefusedError'
+export class PageRefusedError extends ProxyError {
   readonly response: UpstreamResponse
 
   constructor(url: string, { response, body }: PageAnswer) {
-    super(`Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
+    super('upstream_protocol', `Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     const { status, statusText, rawHeaders } = response
     const stored = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes))
     const pipe = async (write: (chunk: Buffer) => boolean) => {

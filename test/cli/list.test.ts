@@ -47,12 +47,24 @@ t.test(
     for (const output of [[], ['--output', 'projects.csv']]) {
       const { code, err, out } = await runToEnd(t, [...args, ...output], { cwd: folder })
       t.equal(code, 1)
-      t.match(err, /^procore-proxy: The list is not complete: .+\.\n$/)
+      t.match(err, /^procore-proxy: The list is not complete: The API broke the connection off\.\n$/)
       t.equal(out.split('\r\n').length > 20, output.length === 0, 'the rows so far')
     }
     t.notOk(existsSync(join(folder, 'projects.csv.part')))
   },
 )
+
+t.test('a page that Procore refuses later is named, whatever the form', async (t) => {
+  const { folder, fake } = await startPlace(t)
+  fake.faults.api.push({ match: (_, url) => url.includes('page=2'), status: 500, body: '{}' })
+  for (const format of ['csv', 'ndjson', 'json']) {
+    const args = ['list', '/acme/rest/v1.0/projects?per_page=9', '--format', format]
+    t.match(await runToEnd(t, args, { cwd: folder }), {
+      code: 1,
+      err: /^procore-proxy: The list is not complete: Procore answered 500 to \/rest\/v1\.0\/projects\.\n$/,
+    })
+  }
+})
 
 t.test('progress is shown on a terminal, and missing projects anywhere', async (t) => {
   const shown = (isTTY: boolean) => {
