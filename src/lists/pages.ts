@@ -119,12 +119,16 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
   const tooManyPages = () =>
     new ProxyError('list_too_long', `The list has more than ${maxPages} pages (\`lists.maxPages\`).`)
   const seen = new SeenIds()
-  let url = firstPage(target, reader.perPage)
+  let size = reader.perPage
+  let url = firstPage(target, size)
   let answer = await ask(url)
   // It may be the size of the page that Procore refuses. A size of the caller's own stays.
-  const smaller = firstPage(target, Math.min(reader.perPage, SMALLEST_CAP))
-  if (answer.response.status === 422 && smaller !== url) {
+  while (answer.response.status === 422) {
+    size = Math.min(size, Math.max(SMALLEST_CAP, Math.floor(size / 2)))
+    const smaller = firstPage(target, size)
+    if (smaller === url) break
     url = smaller
+    answer.body.release()
     answer = await ask(url)
   }
   const first = url
@@ -132,13 +136,13 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
   for (let count = 1; ; count++) {
     const rows = rowsOf(url, answer)
     const { head } = answer.response
-    const size = Math.max(sizeOf(head) ?? 0, rows.length)
-    const before = count === 1 ? rowsBefore(url, size) : received
+    const rowsOfPage = Math.max(sizeOf(head) ?? 0, rows.length)
+    const before = count === 1 ? rowsBefore(url, rowsOfPage) : received
     received = before + rows.length
     const total = totalOf(head)
     const next = nextPage({ first, current: url, head, origin, received, rows: rows.length })
     // `Total` shows before the first row whether the list is too long.
-    const most = before + maxPages * (size || Infinity)
+    const most = before + maxPages * (rowsOfPage || Infinity)
     if (count === 1 && next !== undefined && total !== undefined && total > most) throw tooManyPages()
     const { release } = answer.body
     yield { rows, isNew: (row) => seen.isNew(row), received, total, hasNext: next !== undefined, release }
