@@ -221,6 +221,9 @@ function refusalStatus(error: unknown): number {
   throw error
 }
 
+/** Anything else could lead a path to another place than the one that was judged. */
+const PROJECT_ID = /^\d{1,20}$/
+
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
 async function projectIds(reader: ListReader, target: ListTarget): Promise<readonly unknown[]> {
   const { companyId, projects, maxProjects } = reader
@@ -228,9 +231,13 @@ async function projectIds(reader: ListReader, target: ListTarget): Promise<reado
   const ids: unknown[] = []
   for await (const { rows, isNew, total, release } of readPages(reader, list)) {
     for (const row of rows) {
-      const id = isRow(row) && isNew(row) ? row['id'] : undefined
-      const text = idText(id)
-      if (text !== undefined && projects?.includes(text) !== false) ids.push(id)
+      if (!isNew(row)) continue
+      const id = isRow(row) ? row['id'] : undefined
+      const text = idText(id) ?? ''
+      if (!PROJECT_ID.test(text)) {
+        throw new ProxyError('upstream_protocol', 'A project in the list of projects has no decimal id.')
+      }
+      if (projects?.includes(text) !== false) ids.push(id)
     }
     release()
     if (ids.length > maxProjects || (projects === undefined && (total ?? 0) > maxProjects)) {

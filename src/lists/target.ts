@@ -52,7 +52,7 @@ export function readListTarget(url: string): ListTarget {
 /** The same list for one project. */
 export function forProject(target: ListTarget, projectId: string): ListTarget {
   const pairs = target.pairs.map((pair) => (isEachProject(pair) ? `project_id=${projectId}` : pair))
-  return { ...target, path: target.path.replace(EACH_PROJECT, `$1${projectId}`), pairs }
+  return { ...target, path: target.path.replace(EACH_PROJECT, (_, before) => before + projectId), pairs }
 }
 
 function isEachProject(pair: string): boolean {

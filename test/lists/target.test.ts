@@ -56,6 +56,11 @@ t.test('a star in the place of a project id is filled in', async (t) => {
     const target = readListTarget(`/_proxy/json${url}`)
     t.ok(target.isForEachProject, url)
     t.match(forProject(target, '5'), { path, pairs })
+    t.match(
+      forProject(target, '$&$1'),
+      { path: path.replace('/5/', () => '/$&$1/') },
+      'no replacement pattern',
+    )
   }
   for (const url of ['/rest/v1.0/projects/*', '/rest/v1.0/x/*/rfis', '/rest/v1.0/rfis?id=*']) {
     t.notOk(readListTarget(`/_proxy/json${url}`).isForEachProject, url)

@@ -419,6 +419,33 @@ t.test('a star reads the list of each project, in order, some at a time', async 
   t.match((await get('/rest/v1.0/projects/*/rfis', 'csv')).body, /^project_id,id,of,_more\r\n11,1,11,\r\n/)
 })
 
+t.test('a project whose id is no decimal number ends the list, and nothing is asked with it', async (t) => {
+  let projects = ''
+  const { get, asked } = await start(t, ({ pathname }) =>
+    answer(200, pathname === '/rest/v1.0/projects' ? projects : [{ id: 1 }]),
+  )
+  const wrong = ['../../v1.0/secret/a', 'x?project_id=1&', '$&$1', '%2e%2e', '1 ', '', '1\n', '1'.repeat(21)]
+  const texts = wrong.map((id) => JSON.stringify({ id }))
+  for (const row of [
+    ...texts,
+    '{"id":1.5}',
+    '{"id":-1}',
+    '{"id":1e3}',
+    '{"id":true}',
+    '{"id":null}',
+    '{}',
+    '7',
+  ]) {
+    projects = `[{"id":11},${row}]`
+    asked.length = 0
+    t.match(await get('/rest/v1.0/projects/*/rfis'), { status: 502, body: /upstream_protocol/ }, row)
+    t.strictSame(asked, ['/rest/v1.0/projects?company_id=7&per_page=2'], row)
+  }
+  projects = '[{"id":"11"},{"id":11},{"id":99999999999999999999}]'
+  const list = await get('/rest/v1.0/projects/*/rfis')
+  t.strictSame(list.rows, ['{"project_id":"11","id":1}', '{"project_id":99999999999999999999,"id":1}'])
+})
+
 t.test('projects that refuse or are denied are passed over, and told', async (t) => {
   const api = projectsApi((id, url) => (id === '11' ? answer(404, '') : pageOf(url, [{ id: 1 }])))
   const { get, log } = await start(t, api, { denied: '/rest/v1.0/projects/13' })
