@@ -5,6 +5,7 @@ import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/
 import type { BodySource } from '../forward/response-body.ts'
 import { idText, isRow, type Rows, readRows, SeenIds } from './rows.ts'
 import {
+  blameLink,
   firstPage,
   forProject,
   type ListTarget,
@@ -151,7 +152,7 @@ async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerato
     if (next === url)
       throw new ProxyError('upstream_protocol', 'A page of the list names itself as the next page.')
     url = next
-    answer = await ask(url)
+    answer = await ask(url).catch(blameLink)
   }
 }
 

@@ -126,6 +126,16 @@ function byLink({ first, current, head, origin }: PageRead): string | undefined 
   return withQuery(path, [...pairs, ...split(first)[1].filter((pair) => !given.has(keyIn(pair)))])
 }
 
+/** The errors for an address that may not be asked for. */
+const REFUSED: readonly string[] = ['request_invalid', 'company_conflict', 'access_denied']
+
+/** Rethrows an error about a page behind the first one: if its address was refused, the API's link is the reason. */
+export function blameLink(error: unknown): never {
+  if (!(error instanceof ProxyError && REFUSED.includes(error.code))) throw error
+  const detail = `The API's link to the next page of the list cannot be followed: ${error.message}`
+  throw new ProxyError('upstream_protocol', detail, { cause: error })
+}
+
 function nextReference(link: string): string | undefined {
   const targets = linkTargets(link)
   const next = targets.find(({ end }, nth) => {

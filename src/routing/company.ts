@@ -203,22 +203,32 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
     throw routeUnknown()
   }
   const inHeaders = withoutEmpty(request.companyIdHeaders)
-  const inPath = idsInPath(cut.path)
-  const queries = queriesOf(cut.path, target.query)
-  const inQuery = withoutEmpty(queries.flatMap((query) => queryValues(query, COMPANY_ID)))
+  const ids = idsIn({ path: cut.path, query: target.query })
   const { company, why } =
     fixed ??
     byHeader(table, inHeaders) ??
-    (BELOW_COMPANIES.test(cut.path) ? byId(table, inPath[0], 'the path') : undefined) ??
-    byId(table, inQuery[0], 'the query') ??
+    (BELOW_COMPANIES.test(cut.path) ? byId(table, ids.inPath[0], 'the path') : undefined) ??
+    byId(table, ids.inQuery[0], 'the query') ??
     unnamed(table)
   // Invariant: no id that the request names anywhere contradicts the chosen one.
   refuseOther(company, inHeaders, 'the header Procore-Company-Id')
-  refuseOther(company, inPath, 'the path')
-  refuseOther(company, inQuery, "the query's company_id")
+  refuseOtherIds(company, ids)
   const { name, id } = company
   const route = forwarded ? 'forward' : 'own'
   return { name, id, company: company.company, prefix: cut.prefix, path: cut.path, why, route }
+}
+
+/** Every company id in a target, in any reading. Throws `request_invalid` if one can't be decoded. */
+export function idsIn({ path, query }: Target) {
+  const inPath = idsInPath(path)
+  const queries = queriesOf(path, query)
+  return { inPath, inQuery: withoutEmpty(queries.flatMap((each) => queryValues(each, COMPANY_ID))) }
+}
+
+/** Throws `company_conflict` if one of the ids is not the company's. */
+export function refuseOtherIds(company: IdAndName, { inPath, inQuery }: ReturnType<typeof idsIn>): void {
+  refuseOther(company, inPath, 'the path')
+  refuseOther(company, inQuery, "the query's company_id")
 }
 
 /**
@@ -298,7 +308,9 @@ function unnamed(table: CompanyTable): Picked {
   throw new ProxyError('company_required', `The request names no company, and none is the default; ${hint}`)
 }
 
-function refuseOther(company: NamedCompany, ids: readonly string[], place: string): void {
+type IdAndName = Pick<NamedCompany, 'name' | 'id'>
+
+function refuseOther(company: IdAndName, ids: readonly string[], place: string): void {
   for (const id of ids) {
     if (id === company.id) continue
     throw new ProxyError(

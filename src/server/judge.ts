@@ -39,7 +39,9 @@ import {
   companyTable,
   cutPrefix,
   fixedCompany,
+  idsIn,
   isOwnPath,
+  refuseOtherIds,
   routeUnknown,
   shownTo,
 } from '../routing/company.ts'
@@ -286,8 +288,8 @@ function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'
     apiOrigin: choice.company.account.environment.apiUrl,
     caller,
     page: (url) => {
-      const mark = url.indexOf('?')
-      const path = mark === -1 ? url : url.slice(0, mark)
+      const { path, query } = readTarget(url, '')
+      refuseOtherIds(choice, idsIn({ path, query }))
       const exchange = pageExchange(input.exchange, ++pages, url)
       return forwarded(
         { ...input, exchange, request: { ...input.request, method: 'GET' } },
@@ -295,7 +297,7 @@ function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'
           ...chosen,
           rawHeaders: kept,
           choice: { ...choice, path },
-          query: mark === -1 ? '' : url.slice(mark),
+          query,
         },
       )
     },

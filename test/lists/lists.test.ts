@@ -123,6 +123,41 @@ t.test('rules hold for each page, and what Procore refuses is told', async (t) =
   })
 })
 
+t.test(
+  'a page is judged like any other request, and what a link asks for is no fault of the caller',
+  async (t) => {
+    const rig = await startRig(t, { fake: { companies: COMPANIES } })
+    const follow = async (query: string, rows: unknown[] = [{ id: 1 }]) => {
+      const headers = { Link: `</rest/v1.0/linked?page=2&${query}>; rel="next"` }
+      const match = '/rest/v1.0/linked'
+      rig.fake.faults.api = [
+        { match, headers, body: JSON.stringify(rows), times: 1 },
+        { match, body: '[{"id":2}]' },
+      ]
+      rig.fake.journal.clear()
+      const list = await rig.get('/acme/_proxy/ndjson/rest/v1.0/linked').catch(() => undefined)
+      return { list, asked: rig.fake.journal.api().length }
+    }
+    for (const query of [`company_id=${ACME}`, 'company_id=', 'x=%zz']) {
+      const { list, asked } = await follow(query)
+      t.match(list, { status: 200, text: '{"id":1}\n{"id":2}\n' }, query)
+      t.equal(asked, 2, query)
+    }
+    for (const query of [
+      `company_id=${GLOBEX}`,
+      `x;company_id=${GLOBEX}`,
+      `company%5Fid[]=${GLOBEX}`,
+      'company_id=%ff',
+      '_method=delete',
+    ]) {
+      t.same(await follow(query), { list: undefined, asked: 1 }, `${query} breaks the list off`)
+      const { list, asked } = await follow(query, [])
+      t.match(list, { status: 502, json: { code: 'upstream_protocol', detail: /link/ } }, query)
+      t.equal(asked, 1, query)
+    }
+  },
+)
+
 t.test('what breaks off upstream breaks off the list', async (t) => {
   const rig = await startRig(t, {
     fake: { companies: COMPANIES },
