@@ -172,7 +172,7 @@ function numberIn(url: string, key: string): number | undefined {
 }
 
 function wholeNumber(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined
 }
 
 function keyIn(pair: string): string {

@@ -129,6 +129,10 @@ t.test('without a link pages are counted while Total says that more are to come'
     ['5', 4, 2, `${LIST}?per_page=2&page=2`, `${LIST}?per_page=2&page=3`],
     ['5', 5, 1, `${LIST}?per_page=2&page=3`, undefined],
     ['5', 4, 0, `${LIST}?per_page=2&page=3`, undefined],
+    ['1000000000', 2, 2, LIST, `${LIST}?page=2`],
+    ['9'.repeat(40), 2, 2, LIST, `${LIST}?page=2`],
+    ['9'.repeat(400), 2, 2, LIST, `${LIST}?page=2`],
+    ['99999999999', 2, 2, `${LIST}?page=1234567890`, `${LIST}?page=1234567891`],
     ['many', 2, 2, LIST, undefined],
     [undefined, 2, 2, LIST, undefined],
   ]
@@ -138,5 +142,6 @@ t.test('without a link pages are counted while Total says that more are to come'
   }
   t.equal(totalOf({ total: '45' }), 45)
   t.equal(rowsBefore(`${LIST}?per_page=50&page=3`, 20), 40)
+  t.equal(rowsBefore(`${LIST}?page=1000000001`, 20), 20_000_000_000)
   t.equal(rowsBefore(LIST, 20), 0)
 })

@@ -202,6 +202,9 @@ t.test('a list is too long by the size of its pages, not by the rows that may be
     [ofTwo('2001', { 'per-page': '1000' }), 422],
     [ofTwo('2', {}), 200],
     [ofTwo('3', { 'per-page': '0' }), 422],
+    [ofTwo('1000000000', {}), 422],
+    [ofTwo('9'.repeat(20), {}), 422],
+    [() => answer(200, [{ id: 1 }], { total: '9'.repeat(400) }), 422],
     // The list ends here, whatever Total counts.
     [() => answer(200, [], { total: '9' }), 200],
     [() => answer(200, [], { total: '9', 'per-page': '2' }), 200],
