@@ -107,8 +107,14 @@ interface PageRead {
  * list up to the end of this page, `rows` those of this page.
  */
 export function nextPage(page: PageRead): string | undefined {
-  const linked = byLink(page)
-  if (linked !== undefined) return linked
+  try {
+    return byLink(page) ?? byTotal(page)
+  } catch (error) {
+    return blameLink(error)
+  }
+}
+
+function byTotal(page: PageRead): string | undefined {
   const total = totalOf(page.head)
   // An empty page ends the list, because Total may count rows that the service account cannot see.
   if (total === undefined || page.received >= total || page.rows === 0) return undefined

@@ -117,6 +117,16 @@ t.test(
   },
 )
 
+t.test('a broken escape in a link is a fault of the API', async (t) => {
+  for (const [link, current] of [
+    [`<${LIST}?page=2&%zz=1>; rel=next`, LIST],
+    [undefined, `${LIST}?page=%zz`],
+  ] as const) {
+    const page = { first: LIST, current, head: { link, total: '9' }, origin: ORIGIN, received: 2, rows: 2 }
+    t.throws(() => nextPage(page), { code: 'upstream_protocol' }, link ?? current)
+  }
+})
+
 t.test('without a link pages are counted while Total says that more are to come', async (t) => {
   const cases: [
     total: string | undefined,
