@@ -128,10 +128,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.decorateRequest('proxyContext', null)
   app.addHook('onRequest', judgeHook(deps))
   app.addHook('onSend', async (request, reply, payload) => {
-    const { exchange } = requestContext(request)
+    const { exchange, list } = requestContext(request)
     if (request.method !== 'HEAD' && typeof payload === 'string')
       exchange.bytesOut += Buffer.byteLength(payload)
-    await shared.audits.recordOwn(exchange, reply.statusCode)
+    // A list is recorded at its end, and not when it is about to begin.
+    if (list === undefined) await shared.audits.recordOwn(exchange, reply.statusCode)
   })
   app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, shared }))
   await registerOwnRoutes(app, deps)

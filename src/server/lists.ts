@@ -25,6 +25,7 @@ import type { Exchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { type AppDeps, requestContext } from './app.ts'
 import type { ListRequest } from './judge.ts'
+import type { RecordOnce } from './observation.ts'
 
 /** How many rows are parsed at the same time. */
 const ROWS_AT_A_TIME = 10
@@ -43,12 +44,15 @@ export function registerLists(app: FastifyInstance, deps: AppDeps): void {
 }
 
 async function answerList(deps: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { exchange, list } = requestContext(request)
+  const { exchange, list, connection } = requestContext(request)
   // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   const target = readListTarget(list.url)
   const writer = writerFor(target, deps.runtime.config.lists)
   const skipped: Skipped[] = []
+  const beforeEnd = deps.shared.audits.recordOnce(exchange)
+  // Records the list if its caller disconnected; otherwise this does nothing.
+  connection.current?.onClose.push(() => beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null))
   const { reader, latestPage } = openList(deps, request, list)
   const text = listText({
     // One page is read ahead, while the one before it is written.
@@ -59,6 +63,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     response: reply.raw,
     log: deps.shared.log,
     exchange,
+    beforeEnd,
   })
   // Nothing is prepared in advance here: the page that is read ahead is enough.
   const stream = Readable.from(text, { highWaterMark: 0 })
@@ -75,6 +80,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     if (request.method === 'HEAD') {
       stream.destroy()
       exchange.bytesOut = 0
+      await beforeEnd?.(200)
       // Without a Content-Length, which a GET does not have either.
       return reply.send()
     }
@@ -93,6 +99,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
       exchange,
       context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
       bodyOptions: { unpack: call.gzip, replace: undefined },
+      beforeEnd,
     }).catch(async (failure) => {
       setFailure(exchange, failure)
       await breakOff(reply.raw, exchange.answerHeaders)
@@ -178,6 +185,7 @@ interface ListOutput {
   readonly response: ServerResponse
   readonly log: Logger
   readonly exchange: Exchange
+  readonly beforeEnd: RecordOnce | undefined
 }
 
 /**
@@ -185,7 +193,7 @@ interface ListOutput {
  * error is thrown too, and destroys the stream that is made from the text, so that the list never ends cleanly.
  */
 async function* listText(output: ListOutput): AsyncGenerator<string, void> {
-  const { batches, writer, skipped, path, response, log, exchange } = output
+  const { batches, writer, skipped, path, response, log, exchange, beforeEnd } = output
   let hasBegun = false
   let pending = ''
   const take = (added: string) => {
@@ -215,10 +223,12 @@ async function* listText(output: ListOutput): AsyncGenerator<string, void> {
       log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
     }
     if (!hasBegun) pending += writer.begin([], false)
+    await beforeEnd?.(200)
     yield take(writer.end())
   } catch (error) {
     if (!hasBegun || error instanceof CallerGoneError) throw error
     setFailure(exchange, error)
+    await beforeEnd?.(200)
     yield take(writer.missing(reasonOf(error)))
     await breakOff(response)
     throw error

@@ -25,6 +25,7 @@ export class Audits {
   #audit: Audit | undefined
   #environments: ReadonlyMap<string, string> = new Map()
   readonly #conceal: (text: string) => string
+  readonly #recorded = new WeakMap<Exchange, Promise<void>>()
 
   /** `conceal` hides known secrets in a line. */
   constructor(log: Logger, conceal: (text: string) => string) {
@@ -70,28 +71,34 @@ export class Audits {
   recordOnce(exchange: Exchange): RecordOnce | undefined {
     const isWrite = !isRead(exchange.method)
     if (this.#audit === undefined || (!isWrite && this.#settings?.what !== 'all')) return undefined
-    let recorded: Promise<void> | undefined
     return (status) => {
-      // A reload may have changed or removed the file.
-      recorded ??= this.#audit?.record(this.#entry(exchange, status)) ?? Promise.resolve()
+      const recorded = this.#record(exchange, status)
       // A read continues without its line; the audit logs a warning.
       return isWrite ? recorded : recorded.catch(() => {})
     }
   }
 
-  /** Records a whole list, or a request for one of the proxy's own pages, if all requests are recorded. */
+  /** Records a request for one of the proxy's own pages, if all requests are recorded. */
   async recordOwn(exchange: Exchange, status: number): Promise<void> {
     if (this.#settings?.what !== 'all' || exchange.cause !== undefined) return
     // Probes and scrapes tell nothing of what callers did.
     if (isForMetrics(exchange.target)) return
-    await this.#audit?.record(this.#entry(exchange, status)).catch(() => {})
+    await this.#record(exchange, status).catch(() => {})
   }
 
   /** Marks a request as refused by the proxy itself, and records it. If that fails, it is refused nonetheless. */
   async recordRefusal(exchange: Exchange, error: ProxyError): Promise<void> {
     exchange.cause = error.code
     exchange.error = error
-    await this.#audit?.record(this.#entry(exchange, error.status)).catch(() => {})
+    await this.#record(exchange, error.status).catch(() => {})
+  }
+
+  /** Writes the line of a request, once. A reload may have changed or removed the file. */
+  #record(exchange: Exchange, status: number | null): Promise<void> {
+    const recorded =
+      this.#recorded.get(exchange) ?? this.#audit?.record(this.#entry(exchange, status)) ?? Promise.resolve()
+    this.#recorded.set(exchange, recorded)
+    return recorded
   }
 
   #entry(exchange: Exchange, status: number | null): AuditEntry {

@@ -41,14 +41,22 @@ async function atTheEnd<T>(
     text += chunk.toString('latin1')
     if (readAnswers(text, false, [method]).answers[0]?.whole) resolve(look())
   })
-  socket.once('end', () => resolve(look()))
+  for (const event of ['end', 'close']) socket.once(event, () => resolve(look()))
   const seen = await promise
   socket.destroy()
   return seen
 }
 
+/** A list whose next page is refused. */
+const breakingList = {
+  match: '/rest/v1.0/breaks',
+  headers: { Link: '<?page=2&_method=delete>; rel=next' },
+  body: '[{"id":1}]',
+}
+
 t.test('the line is on disk before the caller sees the end, however the response ends', async (t) => {
   const { rig, text } = await start(t, { what: 'all' })
+  rig.fake.faults.api = [breakingList]
   for (const [method, target, version] of [
     ['POST', '/acme/rest/v1.0/echo'],
     ['GET', '/acme/rest/v1.0/large?bytes=1'],
@@ -61,6 +69,14 @@ t.test('the line is on disk before the caller sees the end, however the response
     ['GET', '/acme/rest/v1.0/status/304'],
     ['GET', '/unknown/rest/v1.0/me'],
     ['POST', '/globex/rest/v1.0/echo'],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/projects'],
+    ['GET', '/acme/_proxy/json/rest/v1.0/projects', '1.0'],
+    ['HEAD', '/acme/_proxy/ndjson/rest/v1.0/projects'],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/status/404'],
+    ['HEAD', '/acme/_proxy/csv/rest/v1.0/status/404'],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/me'],
+    ['GET', '/acme/_proxy/csv/rest/v1.0/breaks'],
+    ['GET', '/acme/_proxy/ndjson/rest/v1.0/breaks', '1.0'],
   ] as const) {
     for (let nth = 0; nth < 5; nth++) {
       const before = text().length
@@ -146,6 +162,49 @@ t.test('what broke off has a line without a status, or with the one that was beg
     ],
   )
 })
+
+for (const what of ['all', 'writes']) {
+  t.test(`a list has one line, of its end, where reads have lines: ${what}`, async (t) => {
+    const csv = '/acme/_proxy/csv/rest/v1.0'
+    const { rig, lines } = await start(t, { what })
+    rig.fake.faults.api = [
+      breakingList,
+      { match: '/rest/v1.0/slow?page=2', delayMs: 300, body: '[{"id":2}]' },
+      { match: '/rest/v1.0/slow', headers: { Link: '<?page=2>; rel=next' }, body: '[{"id":1}]' },
+      { match: '/rest/v1.0/hangs?page=2', hang: 'before' },
+      { match: '/rest/v1.0/hangs', headers: { Link: '<?page=2>; rel=next' }, body: '[{"id":1}]' },
+      { match: '/rest/v1.0/silent', hang: 'before' },
+    ]
+    await rig.get(`${csv}/slow`)
+    await rig.get(`${csv}/status/500`)
+    await rig.get(`${csv}/me`)
+    await rig.get(`${csv}/breaks`).catch(() => {})
+    for (const [path, last] of [
+      ['hangs', '/rest/v1.0/hangs?page=2'],
+      ['silent', '/rest/v1.0/silent'],
+    ] as const) {
+      const socket = await openSocket(rig.port)
+      socket.write(`GET ${csv}/${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+      await rig.fake.journal.when(({ url }) => url.startsWith(last))
+      if (path === 'hangs') await once(socket, 'data')
+      socket.destroy()
+      await once(socket, 'close')
+    }
+    t.ok(await rig.server.drain())
+    const refused = { path: `${csv}/me`, status: 422, cause: 'list_not_a_list' }
+    const all = [
+      { path: `${csv}/slow`, status: 200, cause: undefined },
+      { path: `${csv}/status/500`, status: 500, cause: undefined },
+      refused,
+      { path: `${csv}/breaks`, status: 200, cause: 'upstream_protocol' },
+      { path: `${csv}/hangs`, status: 200, cause: 'caller_gone' },
+      { path: `${csv}/silent`, status: null, cause: 'caller_gone' },
+    ]
+    t.match(lines(), what === 'all' ? all : [refused])
+    t.equal(lines().length, what === 'all' ? all.length : 1)
+    if (what === 'all') t.ok(Number(lines()[0]!['durationMs']) >= 300, 'the whole duration')
+  })
+}
 
 t.test('while no line can be written, writes are refused, and reads go on with a warning', async (t) => {
   const { rig } = await start(t, { file: '/dev/full', what: 'all' })

@@ -110,7 +110,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
       config: { lists: { csvFormulas: 'escape', ...lists }, upstream: { responseTimeoutMs: 1000 } },
     },
     send,
-    shared: { log, observation: { ended } },
+    shared: { log, observation: { ended }, audits: { recordOnce: () => undefined } },
   } as unknown as AppDeps)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())
