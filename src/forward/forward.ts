@@ -272,7 +272,7 @@ export async function forward(
     const bodyOptions = { unpack: call.gzip, replace: fileUrlRewriter(forwarded) }
     await deliver(received, response, { exchange, context, bodyOptions, beforeEnd })
   } catch (error) {
-    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeProblem })
+    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd, beforeProblem })
   } finally {
     call.body?.destroy()
     upstream.inFlight--
@@ -285,21 +285,22 @@ export function fileUrlRewriter({ call, context, rewritesFileUrls }: Forwarded):
   return (value) => rewriteFileUrl(value, call.upstream.environment, context.base)
 }
 
-interface Failed {
+interface Failed extends Pick<ForwardDeps, 'beforeEnd' | 'beforeProblem'> {
   readonly call: Call
   readonly response: ServerResponse
   readonly context: ResponseContext
-  readonly beforeProblem: ForwardDeps['beforeProblem']
 }
 
 /** Answers with the error, or breaks the response off so that the caller does not mistake it for a complete one. */
-async function fail(error: unknown, { call, response, context, beforeProblem }: Failed): Promise<void> {
+async function fail(error: unknown, failed: Failed): Promise<void> {
+  const { call, response, context, beforeEnd, beforeProblem } = failed
   const { exchange } = call
   const failure = upstreamError(error)
   exchange.cause = failure.code
   exchange.error = failure
   if (response.destroyed) return
   if (response.headersSent) {
+    await beforeEnd?.(response.statusCode).catch(() => {})
     await breakOff(response, exchange.answerHeaders)
     return
   }

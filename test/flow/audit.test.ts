@@ -152,7 +152,8 @@ t.test('what broke off has a line without a status, or with the one that was beg
   socket.destroy()
   await once(socket, 'close')
   rig.fake.faults.api.push({ match: '/rest/v1.0/breaks', body: 'x'.repeat(100_000), reset: 'mid-body' })
-  await rig.get('/acme/rest/v1.0/breaks', { method: 'POST' }).catch(() => {})
+  const seen = await atTheEnd(rig, 'POST', '/acme/rest/v1.0/breaks', lines)
+  t.match(seen.at(-1), { path: '/acme/rest/v1.0/breaks' }, 'when the caller sees the break')
   t.ok(await rig.server.drain())
   t.match(
     lines().sort((a, b) => String(a['path']).localeCompare(String(b['path']))),
