@@ -7,6 +7,7 @@ import {
   type Send,
   type UpstreamResponse,
 } from '../forward/call.ts'
+import { Pieces } from '../network/pieces.ts'
 import type { CacheRequest } from './cache-request.ts'
 
 interface CollectOptions {
@@ -140,13 +141,11 @@ export class CollectedResponse implements UpstreamResponse {
   readonly #source: UpstreamResponse
   readonly #options: CollectOptions
   readonly #whole = Promise.withResolvers<boolean>()
-  /** Everything that arrived; undefined once that does not fit. */
-  #all: Buffer[] | undefined = []
-  /** What the caller has not read. */
-  #unread: Buffer[] = []
+  /** Everything that arrived, as long as that fits; then only what the caller has not read. */
+  #pieces = new Pieces()
+  #fits = true
   /** How much of the shared memory is taken. */
   #held = 0
-  #body: Buffer | undefined
   #wake = Promise.withResolvers<void>()
   #end: 'complete' | Error | undefined
   /** Why the caller reads no more. */
@@ -178,25 +177,13 @@ export class CollectedResponse implements UpstreamResponse {
     return this.#whole.promise
   }
 
-  /** The whole body, in memory of its own (a slice of Buffer's pool would retain the whole pool). */
+  /** The whole body, in memory of its own. */
   body(): Buffer {
-    if (this.#body === undefined) {
-      const pieces = this.#all ?? []
-      this.#body = Buffer.allocUnsafeSlow(lengthOf(pieces))
-      let at = 0
-      for (const piece of pieces) at += piece.copy(this.#body, at)
-      this.#all = [this.#body]
-      // What a slow caller has yet to read is a part of the same memory.
-      const unread = lengthOf(this.#unread)
-      this.#unread = unread === 0 ? [] : [this.#body.subarray(-unread)]
-    }
-    return this.#body
+    return this.#pieces.whole()
   }
 
   whole(most: number): Buffer | undefined {
-    if (!this.isComplete || this.#all === undefined || lengthOf(this.#all) > most) return undefined
-    this.#unread = []
-    return this.body()
+    return this.isComplete && this.#fits && this.#pieces.length <= most ? this.body() : undefined
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
@@ -204,13 +191,16 @@ export class CollectedResponse implements UpstreamResponse {
       // Taken first: a source that resumes may give its next piece, and with it the signal, at once.
       const woken = this.#wake.promise
       if (this.#aborted !== undefined) throw this.#aborted
-      const next = this.#isCallerReady ? this.#unread.shift() : undefined
+      const next = this.#isCallerReady ? this.#pieces.read() : undefined
       if (next !== undefined) {
-        if (this.#all === undefined) this.#giveBack(next.length)
+        if (!this.#fits) {
+          this.#pieces.forgetRead()
+          this.#giveBack(next.length)
+        }
         this.#isCallerReady = write(next)
         continue
       }
-      if (this.#unread.length === 0) {
+      if (this.#pieces.unread === 0) {
         if (this.#end === 'complete') return
         if (this.#end !== undefined) throw this.#end
         if (this.#isSourceStopped) {
@@ -232,7 +222,7 @@ export class CollectedResponse implements UpstreamResponse {
     if (this.#aborted !== undefined) return
     this.#aborted = reason
     this.#signal()
-    if (this.#all !== undefined) this.#options.onAbort()
+    if (this.#fits) this.#options.onAbort()
     else {
       this.#giveBack(this.#held)
       this.stop(reason)
@@ -249,22 +239,22 @@ export class CollectedResponse implements UpstreamResponse {
   #take(piece: Buffer): boolean {
     if (this.#end !== undefined) return true
     const { mostBytes, memory } = this.#options
-    if (this.#all && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
+    if (this.#fits && this.#held + piece.length <= mostBytes && memory.take(piece.length)) {
       this.#held += piece.length
-      this.#all.push(piece)
     } else {
       this.#isSourceStopped = true
-      if (this.#all !== undefined) this.#passOn()
+      if (this.#fits) this.#passOn()
     }
-    this.#unread.push(piece)
+    this.#pieces.add(piece)
     this.#signal()
     return !this.#isSourceStopped
   }
 
   /** It does not fit: from here on, only what its caller has not read is held. */
   #passOn(): void {
-    this.#all = undefined
-    this.#giveBack(this.#held - lengthOf(this.#unread))
+    this.#fits = false
+    this.#pieces.forgetRead()
+    this.#giveBack(this.#held - this.#pieces.unread)
     this.#whole.resolve(false)
     if (this.#aborted !== undefined) this.stop(new CallerGoneError())
   }
@@ -272,11 +262,10 @@ export class CollectedResponse implements UpstreamResponse {
   #finish(end: 'complete' | Error): void {
     if (this.#end !== undefined) return
     this.#end = end
-    if (end !== 'complete') this.#unread = []
+    this.#whole.resolve(end === 'complete' && this.#fits)
     // If it is only passed on, what is held is what the caller has yet to read.
-    if (end !== 'complete' || this.#all !== undefined) this.#giveBack(this.#held)
-    this.#whole.resolve(end === 'complete' && this.#all !== undefined)
-    if (end !== 'complete') this.#all = undefined
+    if (end !== 'complete' || this.#fits) this.#giveBack(this.#held)
+    if (end !== 'complete') this.#pieces = new Pieces()
     this.#signal()
   }
 
@@ -291,8 +280,4 @@ export class CollectedResponse implements UpstreamResponse {
     this.#wake.resolve()
     this.#wake = Promise.withResolvers()
   }
-}
-
-function lengthOf(pieces: readonly Buffer[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }

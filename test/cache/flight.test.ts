@@ -199,6 +199,21 @@ t.test('a slow caller holds up no other while it fits', async (t) => {
   t.ok(reading.settled)
 })
 
+t.test('the small pieces that a slow caller has yet to take are put together', async (t) => {
+  const { source, response } = collect(50_000, 50_000)
+  const { pieces } = slowReader(response)
+  for (let at = 0; at < 40_000; at++) source.push('x')
+  source.end()
+  await settle()
+  for (let at = 0; at < 30; at++) {
+    response.resume()
+    await settle()
+  }
+  t.ok(pieces.length < 30, `${pieces.length} pieces`)
+  t.equal(pieces.join('').length, 40_000)
+  t.equal(response.body().length, 40_000)
+})
+
 t.test('beyond that, back-pressure reaches the source, and memory is bounded', async (t) => {
   const { source, response, whole, memory } = collect(10)
   const { pieces, reading } = slowReader(response)
