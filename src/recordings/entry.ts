@@ -3,6 +3,7 @@ import { createHash, type Hash, hash } from 'node:crypto'
 import { type Call, headerValue, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import { planBody } from '../forward/headers.ts'
 import { transformed } from '../forward/response-body.ts'
+import { Pieces } from '../network/pieces.ts'
 import { isSecretName } from '../observe/mask-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import { bytesOf, harText, headerPairs, type RecordedEntry, type StoredEntry } from './har-file.ts'
@@ -185,7 +186,7 @@ let heldBytes = 0
 export class BodyCopy {
   readonly #hash: Hash | undefined
   #digest: string | undefined
-  #pieces: Buffer[] | undefined = []
+  #pieces: Pieces | undefined = new Pieces()
   #held = 0
   /** How long the body is so far. */
   length = 0
@@ -203,14 +204,14 @@ export class BodyCopy {
       this.release()
       return
     }
-    this.#pieces.push(piece)
+    this.#pieces.add(piece)
     this.#held += piece.length
     heldBytes += piece.length
   }
 
   /** The whole body, or undefined if it is too long. */
   get bytes(): Buffer | undefined {
-    return this.#pieces && Buffer.concat(this.#pieces, this.length)
+    return this.#pieces?.whole()
   }
 
   /** The SHA-256 of the whole body, in hex. Call it at the end, for a copy that is hashed. */
