@@ -9,7 +9,7 @@ import {
   OutboundProxyError,
   tlsFault,
 } from '../network/connection-error.ts'
-import { retryAfterMs } from '../network/response.ts'
+import { retryAfterMs, serverNowMs } from '../network/response.ts'
 
 /** An access token as the login server gave it. */
 export interface IssuedToken {
@@ -103,7 +103,7 @@ export function readTokenReply({ status, head, text }: Reply, wallNowMs: number 
   }
   if (status !== 200) {
     throw new TokenFailure('bad_status', `the login server answered HTTP ${status}`, {
-      retryAfterMs: retryAfterMs(head['retry-after'], wallNowMs),
+      retryAfterMs: retryAfterMs(head['retry-after'], serverNowMs(head, wallNowMs)),
     })
   }
   return readToken(text, json)

@@ -1,5 +1,6 @@
 // The rate budget of one service account and company: which request may be sent, and when.
 import type { RateLimitSettings } from '../config/config.ts'
+import { serverNowMs } from '../network/response.ts'
 import { headerValue, type ResponseHead } from './call.ts'
 import {
   HeldEndpoints,
@@ -8,7 +9,6 @@ import {
   RateWindows,
   readingOf,
   resetInMs,
-  serverNowMs,
   wholeNumber,
 } from './rate-windows.ts'
 import { askedWaitMs } from './retry-policy.ts'

@@ -1,5 +1,6 @@
 // Tracks what is left of Procore's rate windows (an hour and ten seconds), learned from X-Rate-Limit-* headers.
 import { hash } from 'node:crypto'
+import { serverNowMs } from '../network/response.ts'
 import { headerValue, type ResponseHead } from './call.ts'
 
 const MOST_ENDPOINTS = 1_000
@@ -350,24 +351,6 @@ export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | 
   const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
   if (limit === undefined || remaining === undefined || limit === 0) return undefined
   return { limit, remaining, resetInMs: resetInMs(head, serverNowMs(head, wallNowMs)) }
-}
-
-/** The server's time when it responded (`Date`), or else our own. The server's other times are relative to it. */
-export function serverNowMs(headers: ResponseHead, wallNowMs: number): number {
-  const date = dateMs(headerValue(headers, 'date') ?? '')
-  return Number.isFinite(date) ? date : wallNowMs
-}
-
-let lastDate = { text: '', ms: Number.NaN }
-
-/** Parses an HTTP date; NaN for anything else. Remembers the last one, because all responses of one second share it. */
-function dateMs(text: string): number {
-  if (text !== lastDate.text) {
-    // Date.parse accepts almost any text.
-    const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
-    lastDate = { text, ms: isDate ? Date.parse(text) : Number.NaN }
-  }
-  return lastDate.ms
 }
 
 /**

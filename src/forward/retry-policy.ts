@@ -1,7 +1,7 @@
 // Decides whether and when a request is sent again: pure functions.
-import { retryAfterMs } from '../network/response.ts'
+import { retryAfterMs, serverNowMs } from '../network/response.ts'
 import type { ResponseHead } from './call.ts'
-import { resetInMs, serverNowMs } from './rate-windows.ts'
+import { resetInMs } from './rate-windows.ts'
 
 /** Idempotent methods, which may be sent again after any failure before a response (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])

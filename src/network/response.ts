@@ -1,4 +1,4 @@
-// Reads parts of responses: a body up to a limit, its text, and Retry-After.
+// Reads parts of responses: a body up to a limit, its text, its Date, and Retry-After.
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 
 /** Returns the body, or undefined if it is longer than `mostBytes`; the connection is then closed. */
@@ -34,14 +34,39 @@ export function decodeBody(bytes: Buffer, contentEncoding: string | undefined, m
   return decoded.length > mostBytes ? undefined : new TextDecoder().decode(decoded)
 }
 
+type HeaderValue = string | readonly string[] | undefined
+
+/** The server's time when it responded (`Date`), or else our own. The server's other times are relative to it. */
+export function serverNowMs(head: Readonly<Record<string, HeaderValue>>, wallNowMs: number): number {
+  const date = dateMs(firstOf(head['date']))
+  return Number.isFinite(date) ? date : wallNowMs
+}
+
 /**
  * Milliseconds from now, for seconds or an HTTP date (RFC 9110 section 10.2.3). Of several values the first counts.
- * Undefined if the header is missing or makes no sense. `wallNowMs` is the server's time.
+ * Undefined if the header is missing or makes no sense. `serverNow` is the server's time.
  */
-export function retryAfterMs(header: string | readonly string[] | undefined, wallNowMs: number) {
-  const value = (typeof header === 'string' ? header : header?.[0])?.trim() ?? ''
+export function retryAfterMs(header: HeaderValue, serverNow: number) {
+  const value = firstOf(header)
   if (/^\d+$/.test(value)) return Math.min(Number(value) * 1000, Number.MAX_SAFE_INTEGER)
-  // Date.parse accepts almost any text, but all three forms of an HTTP date begin with the day of the week.
-  const ms = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(value) ? Date.parse(value) - wallNowMs : Number.NaN
+  const ms = dateMs(value) - serverNow
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
+}
+
+function firstOf(header: HeaderValue): string {
+  return (typeof header === 'string' ? header : header?.[0])?.trim() ?? ''
+}
+
+let lastDate = { text: '', ms: Number.NaN }
+
+/** Parses an HTTP date; NaN for anything else. Remembers the last one, because all responses of one second share it. */
+function dateMs(text: string): number {
+  if (text !== lastDate.text) {
+    // Date.parse accepts almost any text, but all three forms of an HTTP date begin with the day of the week.
+    const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
+    // The form that ends with the year names no zone, and is in UTC too.
+    const inZone = / \d{4}$/.test(text) ? `${text} GMT` : text
+    lastDate = { text, ms: isDate ? Date.parse(inZone) : Number.NaN }
+  }
+  return lastDate.ms
 }

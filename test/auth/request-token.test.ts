@@ -119,6 +119,19 @@ t.test('a 200 that holds no token may pass', (t) => {
   t.end()
 })
 
+t.test('a date in Retry-After counts from the Date of the response', async (t) => {
+  const now = Date.parse('2026-06-01T12:00:00Z')
+  for (const offMs of [3_600_000, 0, -3_600_000]) {
+    const date = new Date(now + offMs).toUTCString()
+    const head = { date, 'retry-after': new Date(now + offMs + 4000).toUTCString() }
+    t.match(
+      failureOf(() => readTokenReply(answer({ status: 503, head }), now)),
+      { retryAfterMs: 4000 },
+      date,
+    )
+  }
+})
+
 t.test('statuses: 400, 401 and 403 are final, everything else but 200 may pass', (t) => {
   for (const status of [400, 401, 403]) {
     const refused = (text: string | undefined) =>

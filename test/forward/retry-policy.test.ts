@@ -1,7 +1,7 @@
 // Covers src/forward/retry-policy.ts: tables of what is sent again, and when
 import t from 'tap'
 import { headerValue } from '../../src/forward/call.ts'
-import { resetInMs, serverNowMs, wholeNumber } from '../../src/forward/rate-windows.ts'
+import { resetInMs, wholeNumber } from '../../src/forward/rate-windows.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from '../../src/forward/retry-policy.ts'
 import { RetryBudget } from '../../src/forward/upstreams.ts'
 
@@ -96,14 +96,6 @@ t.test('How long an answer asks to be left alone', async (t) => {
     ['a redirect', 301, { 'retry-after': '5' }, undefined],
   ]
   for (const [what, status, headers, ms] of table) t.equal(askedWaitMs(status, headers, NOW), ms, what)
-})
-
-t.test('The server’s clock is its Date, where that is one', async (t) => {
-  t.equal(serverNowMs({ date: date(NOW + 9_000) }, NOW), NOW + 9_000)
-  for (const text of ['', '5', '2026', 'yesterday', 'Monday morning']) {
-    t.equal(serverNowMs({ date: text }, NOW), NOW, text)
-  }
-  t.equal(serverNowMs({}, NOW), NOW)
 })
 
 t.test('Reset is read as whole seconds since 1970, near enough to be one', async (t) => {

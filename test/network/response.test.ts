@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import t from 'tap'
-import { decodeBody, readBounded, retryAfterMs } from '../../src/network/response.ts'
+import { decodeBody, readBounded, retryAfterMs, serverNowMs } from '../../src/network/response.ts'
 
 t.test('a body is read whole, up to the limit', async (t) => {
   const pieces = () => Readable.from([Buffer.from('ab'), Buffer.from('c')])
@@ -55,6 +55,8 @@ t.test('What is longer than allowed is not read, however small it was compressed
 })
 
 const NOW = Date.UTC(2026, 5, 1, 12, 0, 0)
+// So that local time is not UTC.
+process.env['TZ'] = 'America/New_York'
 
 t.test('Retry-After is read as seconds or as a date', (t) => {
   const date = (ms: number) => new Date(NOW + ms).toUTCString()
@@ -69,6 +71,7 @@ t.test('Retry-After is read as seconds or as a date', (t) => {
     ['a date', date(90_000), 90_000],
     ['a past date', date(-90_000), 0],
     ['an obsolete date', 'Monday, 01-Jun-26 12:01:00 GMT', 60_000],
+    ['a date without a zone, which is in UTC', 'Mon Jun  1 12:01:00 2026', 60_000],
     ['a fraction', '1.5', undefined],
     ['negative', '-5', undefined],
     ['a word', 'soon', undefined],
@@ -82,4 +85,19 @@ t.test('Retry-After is read as seconds or as a date', (t) => {
     t.equal(retryAfterMs(header, NOW), ms, what)
   }
   t.end()
+})
+
+t.test('The server’s clock is its Date, where that is one', async (t) => {
+  for (const form of [
+    'Mon, 01 Jun 2026 12:00:09 GMT',
+    'Monday, 01-Jun-26 12:00:09 GMT',
+    'Mon Jun  1 12:00:09 2026',
+  ]) {
+    t.equal(serverNowMs({ date: form }, NOW), NOW + 9_000, form)
+  }
+  t.equal(serverNowMs({ date: [new Date(NOW + 9_000).toUTCString(), 'x'] }, NOW), NOW + 9_000)
+  for (const text of ['', '5', '2026', 'yesterday', 'Monday morning']) {
+    t.equal(serverNowMs({ date: text }, NOW), NOW, text)
+  }
+  t.equal(serverNowMs({}, NOW), NOW)
 })
