@@ -16,8 +16,10 @@ export interface Environment {
 
 /** A client id and secret in one environment (client credentials grant, RFC 6749 section 4.4). */
 export interface ServiceAccount {
-  /** Its name under `serviceAccounts`, or the name of its company if it is written there. */
+  /** Its name under `serviceAccounts`, or the name of its company if it is written there. No two have one name. */
   readonly name: string
+  /** The key path at which it is written: `serviceAccounts.app`. */
+  readonly place: string
   readonly environment: Environment
   readonly clientId: string
   readonly clientSecret: Secret

@@ -212,7 +212,8 @@ function accountsOf(settings: Settings, valueAt: (path: Path) => string) {
       const key = accountKey(environment.loginUrl, clientId, secret)
       const clientSecret = new Secret(secret)
       const flaw = secretFlaw(clientId, 'client id') ?? secretFlaw(secret)
-      return [keyOf(path), { name, environment, clientId, clientSecret, key, secretFlaw: flaw }]
+      const place = keyOf(path)
+      return [place, { name, place, environment, clientId, clientSecret, key, secretFlaw: flaw }]
     }),
   )
 }

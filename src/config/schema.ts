@@ -230,14 +230,18 @@ export function namedCompanies({ companies }: Settings): [string, CompanySetting
   return Object.entries(companies).filter(([name]) => name !== '*') as [string, CompanySettings][]
 }
 
-/** Every service account: shared ones first, then those of one company, which have the company's name. */
+/** Every service account: shared ones first, then those of one company, which have its name, if no shared one has it. */
 export function placedAccounts(settings: Settings) {
   const shared = Object.entries(settings.serviceAccounts).map(([name, account]) => {
     return { path: ['serviceAccounts', name], name, account }
   })
   const inline = Object.entries(settings.companies).flatMap(([name, company]) => {
     const account = company?.serviceAccount
-    return typeof account === 'object' ? [{ path: ['companies', name, 'serviceAccount'], name, account }] : []
+    if (typeof account !== 'object') return []
+    const path = ['companies', name, 'serviceAccount']
+    return [
+      { path, name: Object.hasOwn(settings.serviceAccounts, name) ? `companies.${name}` : name, account },
+    ]
   })
   return [...shared, ...inline]
 }

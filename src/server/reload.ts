@@ -115,7 +115,7 @@ export class Reloader {
       this.#keepOld(config, error as Error)
       return
     }
-    tokens.retain(accountsInUse(config))
+    tokens.retain(placesInUse(config))
     for (const account of loginsOf(config)) tokens.source(account).prefetch()
     log.level = config.log.level
     for (const warning of config.warnings) log.warn(warning)
@@ -130,7 +130,7 @@ export class Reloader {
     const { tokens, login, current, report, log } = this.#deps
     const { config } = current()
     login.use(config)
-    tokens.retain(accountsInUse(config))
+    tokens.retain(placesInUse(config))
     const isTriedAgain = error instanceof ProxyError && error.code === 'token_unavailable'
     if (isTriedAgain) {
       this.#again = setTimeout(() => void this.reload(refused), TRY_AGAIN_MS)
@@ -142,13 +142,14 @@ export class Reloader {
     log.error({ error, ...help }, `reload: the old configuration stays in force${again}`)
   }
 
-  /** Gets a token for each account that replaces another one of the same name; returns the error if that fails. */
+  /** Gets a token for each account that replaces another one in its place; returns the error if that fails. */
   async #tryChanged(config: Config): Promise<ProxyError | undefined> {
     const { tokens, loginsOf, current } = this.#deps
-    const before = new Map(accountsInUse(current().config).map((account) => [account.name, account.key]))
-    const changed = loginsOf(config).filter(({ name, key }) => {
-      const old = before.get(name)
-      return old !== undefined && old !== key
+    const before = new Map(placesInUse(current().config).map(({ place, key }) => [place, key]))
+    const needed = new Set(loginsOf(config).map(({ key }) => key))
+    const changed = placesInUse(config).filter(({ place, key }) => {
+      const old = before.get(place)
+      return needed.has(key) && old !== undefined && old !== key
     })
     const results = await Promise.allSettled(changed.map((account) => tokens.source(account).get()))
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
@@ -164,8 +165,12 @@ function isRejected(error: unknown): boolean {
   return error instanceof ProxyError && error.cause instanceof TokenFailure && error.cause.final
 }
 
-/** The accounts that are used by companies, each once. */
+/** The accounts that are used by companies, each once. Those with equal credentials count as one. */
 export function accountsInUse(config: Config): ServiceAccount[] {
-  const entries = [...config.companies, ...(config.anyCompany ? [config.anyCompany] : [])]
-  return [...new Map(entries.map(({ account }) => [account.key, account])).values()]
+  return [...new Map(placesInUse(config).map((account) => [account.key, account])).values()]
+}
+
+/** The account of each company. */
+function placesInUse({ companies, anyCompany }: Config): ServiceAccount[] {
+  return [...companies, ...(anyCompany ? [anyCompany] : [])].map(({ account }) => account)
 }

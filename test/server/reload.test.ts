@@ -155,6 +155,32 @@ t.test('a secret that was refused shows in status and metrics until a reload wor
   t.strictSame(await shown(), [true, '', '1'])
 })
 
+t.test('an account is tried only if others were in its place before, whatever their names', async (t) => {
+  const good = { clientId: 'demo-client', clientSecret: 'demo-secret' }
+  const bad = { clientId: 'demo-client', clientSecret: 'wrong' }
+  const configuration = (shared: object, own: object, more = {}) => ({
+    serviceAccounts: { acme: shared, ...more },
+    companies: {
+      acme: { id: '7656', serviceAccount: own },
+      globex: { id: '4400', serviceAccount: 'acme' },
+      ...Object.fromEntries(Object.keys(more).map((name) => [name, { id: '88', serviceAccount: name }])),
+    },
+  })
+  const { fake, reload, get } = await startRig(t, { cold: true, settings: configuration(good, bad) })
+  const reloaded = async (settings: Parameters<typeof settingsFor>[1]) => {
+    await reload(settingsFor(fake, settings))
+    return (await get('/_proxy/status')).json.lastReload.ok
+  }
+  t.equal((await get('/acme/rest/v1.0/me')).status, 502)
+  t.ok(await reloaded(configuration(good, bad, { added: bad })), 'none of these was there before with others')
+  const { accounts } = (await get('/_proxy/status')).json
+  t.strictSame(accounts.map(({ name }: { name: string }) => name).sort(), ['acme', 'companies.acme'])
+  t.notOk(
+    await reloaded(configuration(bad, bad, { added: bad })),
+    'though another one has the same credentials',
+  )
+})
+
 t.test('a reload that fails leaves every address as it was, whatever it failed at', async (t) => {
   const [port, metrics, other] = await Promise.all([freePort(), freePort(), freePort()])
   const at = (callers: number, forMetrics: number) => ({
