@@ -74,7 +74,8 @@ interface Waiter {
 type TokenCache = LRUCache<string, LiveToken, TokenSource>
 
 export class TokenSource {
-  readonly account: ServiceAccount
+  /** As in the configuration in force: a reload may give the same credentials another name. */
+  account: ServiceAccount
   readonly #cache: TokenCache
   readonly #report: (event: TokenEvent) => void
   readonly #waiters = new Set<Waiter>()
@@ -366,11 +367,16 @@ export class Tokens {
     return this.#sources.values()
   }
 
-  /** Forgets all other accounts, after a reload. Calls under way end with the account that they began with. */
+  /** Takes the names of these accounts, and forgets all others, after a reload. Calls under way end with the account that they began with. */
   retain(accounts: readonly ServiceAccount[]): void {
-    const keys = new Set(accounts.map((account) => account.key))
+    // Of several accounts with one key the first counts, as after a start.
+    const kept = new Map(accounts.toReversed().map((account) => [account.key, account]))
     for (const [key, source] of this.#sources) {
-      if (keys.has(key)) continue
+      const account = kept.get(key)
+      if (account !== undefined) {
+        source.account = account
+        continue
+      }
       this.#sources.delete(key)
       // Another secret of the same client is as good for those who wait.
       const { clientId, environment } = source.account

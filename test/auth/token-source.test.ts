@@ -731,8 +731,10 @@ t.test(
     const [kept, left] = [testAccount({ key: 'kept' }), testAccount({ key: 'left' })]
     const [keptSource, leftSource] = [tokens.source(kept), tokens.source(left)]
     await Promise.all([keptSource.get(), leftSource.get()])
-    tokens.retain([testAccount({ key: 'kept', name: 'renamed' })])
+    const renamed = testAccount({ key: 'kept', name: 'renamed' })
+    tokens.retain([renamed, testAccount({ key: 'kept', name: 'the same once more' })])
     t.strictSame([...tokens.sources()], [keptSource])
+    t.equal(keptSource.account, renamed, 'it has the name that is in force')
     t.equal(keptSource.current()?.value, 't1')
     t.equal(leftSource.current()?.value, 't2')
     await time.pass(5000 * SECOND)

@@ -181,6 +181,39 @@ t.test('an account is tried only if others were in its place before, whatever th
   )
 })
 
+t.test('an account has the name that is in force, in log, status and problems', async (t) => {
+  const one = { clientId: 'demo-client', clientSecret: 'demo-secret' }
+  const two = { clientId: 'other-client', clientSecret: 'other-secret' }
+  const fakeOptions = { clients: [one, two].map((each) => ({ ...each, companyIds: ['7656', '4400'] })) }
+  const companies = {
+    acme: { id: '7656', serviceAccount: 'app' },
+    globex: { id: '4400', serviceAccount: 'other' },
+  }
+  const settings = { serviceAccounts: { app: one, other: two }, companies }
+  const { fake, server, reload, get, log } = await startRig(t, { fake: fakeOptions, settings })
+  const named = async () =>
+    (await get('/_proxy/status')).json.accounts.map((each: { name: string }) => each.name)
+  t.strictSame(await named(), ['app', 'other'])
+  await reload(settingsFor(fake, { serviceAccounts: { app: two, other: one }, companies }))
+  const traded = [...server.tokens.sources()].map(({ account }) => [account.name, account.clientId])
+  t.strictSame(traded.sort(), [
+    ['app', 'other-client'],
+    ['other', 'demo-client'],
+  ])
+  await reload(
+    settingsFor(fake, {
+      serviceAccounts: { renamed: one },
+      companies: { acme: { id: '7656', serviceAccount: 'renamed' } },
+    }),
+  )
+  t.strictSame(await named(), ['renamed'])
+  fake.faults.token = { status: 401 }
+  fake.revokeTokens()
+  await get('/acme/rest/v1.0/me')
+  t.match(await get('/acme/rest/v1.0/me'), { json: { detail: /^Service account renamed / } })
+  t.equal(log().findLast(({ msg }) => /token/.test(String(msg)))?.['account'], 'renamed')
+})
+
 t.test('a reload that fails leaves every address as it was, whatever it failed at', async (t) => {
   const [port, metrics, other] = await Promise.all([freePort(), freePort(), freePort()])
   const at = (callers: number, forMetrics: number) => ({
