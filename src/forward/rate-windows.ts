@@ -350,7 +350,16 @@ export function readingOf(head: ResponseHead, wallNowMs: number): RateReading | 
   const limit = wholeNumber(headerValue(head, 'x-rate-limit-limit'))
   const remaining = wholeNumber(headerValue(head, 'x-rate-limit-remaining'))
   if (limit === undefined || remaining === undefined || limit === 0) return undefined
-  return { limit, remaining, resetInMs: resetInMs(head, serverNowMs(head, wallNowMs)) }
+  return { limit, remaining, resetInMs: resetInMs(head, nowOf(head, wallNowMs)) }
+}
+
+let last: { date: ResponseHead[string]; ms: number } = { date: undefined, ms: Number.NaN }
+
+/** The server's time. All responses of one second share a date, which is parsed once. */
+function nowOf(head: ResponseHead, wallNowMs: number): number {
+  const { date } = head
+  if (date !== last.date) last = { date, ms: serverNowMs(head, Number.NaN) }
+  return Number.isFinite(last.ms) ? last.ms : wallNowMs
 }
 
 /**

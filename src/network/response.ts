@@ -57,16 +57,10 @@ function firstOf(header: HeaderValue): string {
   return (typeof header === 'string' ? header : header?.[0])?.trim() ?? ''
 }
 
-let lastDate = { text: '', ms: Number.NaN }
-
-/** Parses an HTTP date; NaN for anything else. Remembers the last one, because all responses of one second share it. */
+/** Parses an HTTP date; NaN for anything else. */
 function dateMs(text: string): number {
-  if (text !== lastDate.text) {
-    // Date.parse accepts almost any text, but all three forms of an HTTP date begin with the day of the week.
-    const isDate = /^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)
-    // The form that ends with the year names no zone, and is in UTC too.
-    const inZone = / \d{4}$/.test(text) ? `${text} GMT` : text
-    lastDate = { text, ms: isDate ? Date.parse(inZone) : Number.NaN }
-  }
-  return lastDate.ms
+  // Date.parse accepts almost any text, but all three forms of an HTTP date begin with the day of the week.
+  if (!/^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)) return Number.NaN
+  // The form that ends with the year names no zone, and is in UTC too.
+  return Date.parse(/ \d{4}$/.test(text) ? `${text} GMT` : text)
 }
