@@ -213,7 +213,14 @@ async function unpack(
       unpackedBytes += chunk.length
       if (isBomb(packedBytes, unpackedBytes)) {
         started.destroy(new Error('it unpacks to far more than an honest response would'))
-      } else if (!write(chunk)) started.pause()
+        return
+      }
+      try {
+        if (!write(chunk)) started.pause()
+      } catch (error) {
+        started.destroy()
+        reject(error)
+      }
     })
     started.on('drain', () => source.resume())
     started.on('end', () => {

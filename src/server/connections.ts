@@ -161,7 +161,7 @@ export class CallerConnection {
     this.#bytesBefore = this.socket.bytesRead
     for (const tell of ended.onClose) tell()
     if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
-    if (this.#isCondemned) this.socket.destroySoon()
+    if (this.#isCondemned && this.#waiting.length === 0) this.socket.destroySoon()
     const next = this.#waiting.shift()
     if (next !== undefined && !this.socket.destroyed) this.#begin(next)
   }
@@ -349,6 +349,8 @@ export function onConnect(connections: CallerConnections) {
     else if (connection.current !== undefined) {
       // The current request gets its response, and then the connection ends; or earlier, when its caller leaves.
       connection.condemn()
+      // Node has taken its own listeners away, so that a response that waits for its caller would wait for ever.
+      stream.on('drain', () => connection.current?.response.emit('drain'))
       stream.once('end', () => stream.destroy()).resume()
     } else {
       const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')

@@ -73,7 +73,11 @@ async function keyOf(
 ): Promise<string | undefined> {
   if (expectsContinue(request.raw)) reply.raw.writeContinue()
   const { promise: broken, reject } = Promise.withResolvers<never>()
-  whenBroken(request, reject)
+  whenBroken(request, (error) => {
+    reject(error)
+    // Node gives the reader of a broken body neither its end nor an error.
+    reply.raw.once('close', () => request.raw.destroy())
+  })
   const body = await Promise.race([readBody(request.raw), broken])
   if (body === undefined) return undefined
   const { 'content-type': contentType, authorization } = request.headers

@@ -8,6 +8,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
 import { breakOff, deliver } from '../../src/forward/forward.ts'
+import type { BodyOptions } from '../../src/forward/headers.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
 
 const CONTEXT = {
@@ -37,7 +38,12 @@ function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
 }
 
 /** Delivers a response to a caller on a raw socket, and gives what the caller has got so far. */
-async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Promise<void>) {
+async function start(
+  t: Test,
+  upstream: UpstreamResponse,
+  beforeEnd?: () => Promise<void>,
+  bodyOptions: BodyOptions = { unpack: false, replace: undefined },
+) {
   const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
   const delivered = Promise.withResolvers<Error | undefined>()
   const server = createServer(async (_request, response: ServerResponse) => {
@@ -46,7 +52,7 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
     deliver(upstream, response, {
       exchange,
       context: CONTEXT,
-      bodyOptions: { unpack: false, replace: undefined },
+      bodyOptions,
       beforeEnd,
     }).then(
       () => delivered.resolve(undefined),
@@ -126,6 +132,13 @@ t.test('a head that Node refuses is an error, and the response from Procore is g
   t.match(refused, { code: 'ERR_INVALID_CHAR' })
   t.equal(reason, refused)
   t.equal(text(), '')
+})
+
+t.test('so is one that is refused only when a packed body has begun', async (t) => {
+  const rawHeaders = ['X-Note', 'a\0b', 'Content-Encoding', 'gzip']
+  const upstream = new StoredResponse(200, 'OK', rawHeaders, gzipSync('hello'))
+  const { error } = await start(t, upstream, async () => {}, { unpack: true, replace: undefined })
+  t.match(await error, { code: 'ERR_INVALID_CHAR' })
 })
 
 t.test('what is kept of a refusal can be read, also if it was compressed', async (t) => {

@@ -67,6 +67,7 @@ t.test('nothing more is unpacked than the reader takes', async (t) => {
   const whole = Buffer.alloc(2_000_000, 'abc')
   const { source, body, pieces, fate, text } = slowly(gzipSync(whole), GUNZIP)
   source.end()
+  while (pieces.length === 0) await turn()
   for (let turns = 0; turns < 50; turns++) await turn()
   t.equal(pieces.length, 1, 'it waits')
   while (!fate.settled) {
@@ -122,15 +123,17 @@ t.test('a broken body is given up, and what follows the packed one is read and d
   t.ok(broken.source.aborted, 'its connection is free again')
 
   const { source, body, fate, text } = slowly(gzipSync('abc'), GUNZIP)
-  for (let nth = 0; nth < 50; nth++) {
-    source.push(Buffer.alloc(8 * 1024))
+  source.push(Buffer.alloc(200 * 1024))
+  while (text() === '' || source.isStopped) {
     body.resume()
     await turn()
   }
-  t.notOk(source.isStopped)
   t.notOk(fate.settled, 'not before the response has ended')
   source.end()
-  while (!fate.settled) await turn()
+  while (!fate.settled) {
+    body.resume()
+    await turn()
+  }
   t.equal(text(), 'abc')
 
   const cut = slowly(gzipSync('abc'), GUNZIP)

@@ -124,6 +124,16 @@ t.test('CONNECT behind a request ends the connection, but only after the respons
   for await (const chunk of await connectBehind()) text += chunk
   t.match(text, /^HTTP\/1\.1 200 [\s\S]*whole$/)
 
+  // A response that waits for its caller goes on when that reads again.
+  fake.journal.clear()
+  fake.faults.clear()
+  fake.faults.api.push({ match: '/rest/v1.0/slow', fillBytes: 12_000_000 })
+  const late = await connectBehind()
+  await sleep(300)
+  let bytes = 0
+  for await (const chunk of late) bytes += chunk.length
+  t.ok(bytes > 12_000_000, String(bytes))
+
   fake.journal.clear()
   fake.faults.clear()
   fake.faults.api.push({ match: '/rest/v1.0/slow', hang: 'before' })
@@ -140,6 +150,20 @@ t.test('CONNECT behind a request ends the connection, but only after the respons
   resetting.resetAndDestroy()
   await fake.journal.when(({ answer }) => answer === 'cut')
   t.equal(server.inFlight, 0)
+})
+
+t.test('an offer to upgrade that is ignored costs no request its response', async (t) => {
+  const { port } = await startRig(t)
+  const head = (method: string, name: string, ...lines: string[]) =>
+    [`${method} /acme/rest/v1.0/echo/${name} HTTP/1.1`, 'Host: localhost', ...lines, '', ''].join('\r\n')
+  const socket = await openSocket(port)
+  const upgrade = ['Content-Length: 0', 'Connection: upgrade', 'Upgrade: h2c']
+  socket.write(
+    head('GET', 'one') + head('POST', 'two', 'Content-Length: 0') + head('POST', 'three', ...upgrade),
+  )
+  let text = ''
+  for await (const chunk of socket) text += chunk
+  t.equal(text.match(/HTTP\/1\.1 200/g)?.length, 3, text)
 })
 
 t.test('a request has one response, even if its body breaks after that', async (t) => {
