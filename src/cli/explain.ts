@@ -14,7 +14,7 @@ import { requestHeaders } from '../forward/headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { type AccessDecision, decideAccess } from '../guards/access.ts'
 import { FILES_PATH, FileHostLimiter } from '../guards/file-hosts.ts'
-import { firstPage, forProject, type ListTarget, readListTarget } from '../lists/target.ts'
+import { firstPage, forProject, type ListTarget, projectsOf, readListTarget } from '../lists/target.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
 import { headerPairs, type Pair } from '../recordings/har-file.ts'
@@ -137,7 +137,7 @@ function pageOf({ lists }: Config, list: ListRequest) {
   const form = target.form.toUpperCase()
   const notes = [`the proxy asks for the pages of this list one after another and answers with ${form}`]
   if (!target.isForEachProject) return { forwarded: page(target), notes }
-  page({ ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${list.companyId}`] })
+  page(projectsOf(target, list.companyId))
   const { projects } = list.caller ?? {}
   const whose = projects === undefined ? 'of the company' : 'that this caller may use'
   notes.push(`* stands for each project ${whose}, one after another; those that are refused are left out`)

@@ -10,6 +10,7 @@ import {
   forProject,
   type ListTarget,
   nextPage,
+  projectsOf,
   rowsBefore,
   SMALLEST_CAP,
   sizeOf,
@@ -228,9 +229,8 @@ const PROJECT_ID = /^\d{1,20}$/
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
 async function projectIds(reader: ListReader, target: ListTarget): Promise<readonly unknown[]> {
   const { companyId, projects, maxProjects } = reader
-  const list = { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${companyId}`] }
   const ids: unknown[] = []
-  for await (const { rows, isNew, total, release } of readPages(reader, list)) {
+  for await (const { rows, isNew, total, release } of readPages(reader, projectsOf(target, companyId))) {
     for (const row of rows) {
       if (!isNew(row)) continue
       const id = isRow(row) ? row['id'] : undefined

@@ -49,6 +49,11 @@ export function readListTarget(url: string): ListTarget {
   }
 }
 
+/** The list of the company's projects, which is read first if a list is wanted for each of them. */
+export function projectsOf(target: ListTarget, companyId: string): ListTarget {
+  return { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${companyId}`] }
+}
+
 /** The same list for one project. */
 export function forProject(target: ListTarget, projectId: string): ListTarget {
   const pairs = target.pairs.map((pair) => (isEachProject(pair) ? `project_id=${projectId}` : pair))
