@@ -1,6 +1,7 @@
 // Runs tap and ends with the line that CI reads: "N passed, N failed". A crash, a hang or low coverage is a failure too.
 // tap can require full coverage or none. What is not covered are branches that only another platform or a race reaches.
 import { spawn } from 'node:child_process'
+import { strip } from './stripped.mjs'
 
 /** The lowest accepted coverage of all files together, in percent. */
 const LEAST = { statements: 99.5, branches: 98, functions: 99, lines: 99.5 }
@@ -16,9 +17,14 @@ function tooThin(output) {
   )
 }
 
+strip()
 const child = spawn('tap', ['run', ...process.argv.slice(2)], {
   stdio: ['ignore', 'pipe', 'inherit'],
-  env: { ...process.env, TAP_REPORTER: process.env.TAP_REPORTER ?? 'terse' },
+  env: {
+    ...process.env,
+    TAP_REPORTER: process.env.TAP_REPORTER ?? 'terse',
+    NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${new URL('stripped.mjs', import.meta.url)}`,
+  },
 })
 let tail = ''
 child.stdout.on('data', (chunk) => {
