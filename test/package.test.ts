@@ -20,6 +20,7 @@ const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
   name: string
   version: string
   bin: Record<string, string>
+  man: readonly string[]
   exports: { '.': { types: string; default: string }; './package.json': string }
   scripts: Record<string, string>
   dependencies: Record<string, string>
@@ -121,8 +122,14 @@ t.test('the package for npm', async (t) => {
     }
     for (const path of ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/bin/LICENSES.txt', 'dist/page/page.js'])
       t.ok(files.includes(path), path)
-    const { bin, exports, scripts, publishConfig } = manifest
-    for (const path of [...Object.values(bin), ...Object.values(exports['.']), exports['./package.json']])
+    const { bin, man, exports, scripts, publishConfig } = manifest
+    t.ok(Array.isArray(man), 'npm links no manual page whose name is not in a list')
+    for (const path of [
+      ...man,
+      ...Object.values(bin),
+      ...Object.values(exports['.']),
+      exports['./package.json'],
+    ])
       t.ok(existsSync(join(installed, path)), path)
     t.equal(
       scripts['prepack'],

@@ -116,7 +116,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'guard.allowedOrigins': 'Origins of web pages that may call the proxy from a browser.',
   'guard.requireHeader': 'Whether callers must send `Procore-Proxy-Request: true`.',
   'guard.clientKeys':
-    'Keys, of which callers must send one as `Procore-Proxy-Key`. Each has at least 16 characters. `callers` has keys with names.',
+    'Keys, of which callers must send one: as `Procore-Proxy-Key`, `Authorization: Bearer KEY`, or the password of Basic authentication. Each has at least 16 characters. `callers` has keys with names.',
   'guard.allowUnauthenticated':
     'Whether the proxy may be reachable from other machines, or by names that web pages can use, without `clientKeys` or `callers`. Anyone who can connect then uses your service accounts.',
   metrics: 'Where monitoring systems read metrics.',
