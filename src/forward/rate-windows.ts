@@ -4,23 +4,25 @@ import { serverNowMs } from '../network/response.ts'
 import { headerValue, type ResponseHead } from './call.ts'
 
 const MOST_ENDPOINTS = 1_000
+/** As long as most endpoints are. */
+const LONGEST_KEY = 128
 
 /** Times are milliseconds of any one clock. */
 export class HeldEndpoints {
-  /** Keyed by digest, because callers choose the paths and they may be long. */
   readonly #until = new Map<string, number>()
 
   /** Holds back an endpoint (method and path without query). Beyond a thousand, the oldest one is forgotten. */
   hold(endpoint: string, until: number): void {
     const [oldest] = this.#until.keys()
     if (oldest !== undefined && this.#until.size >= MOST_ENDPOINTS) this.#until.delete(oldest)
-    this.#until.set(digest(endpoint), until)
+    // A copy, because a slice of the request would keep all of it in memory.
+    this.#until.set(Buffer.from(keyOf(endpoint)).toString(), until)
   }
 
   /** Milliseconds until the endpoint may be called; 0 if it may be called now. */
   waitFor(endpoint: string, now: number): number {
     if (this.#until.size === 0) return 0
-    const key = digest(endpoint)
+    const key = keyOf(endpoint)
     const until = this.#until.get(key)
     if (until === undefined) return 0
     if (until > now) return until - now
@@ -29,8 +31,9 @@ export class HeldEndpoints {
   }
 }
 
-function digest(endpoint: string): string {
-  return hash('sha256', endpoint, 'base64url')
+/** A long endpoint is kept as its digest. Not a short one: each waiting request is looked up whenever a response arrives. */
+function keyOf(endpoint: string): string {
+  return endpoint.length <= LONGEST_KEY ? endpoint : hash('sha256', endpoint, 'base64url')
 }
 
 /** What a response says about the window that is closest to exhaustion. */
