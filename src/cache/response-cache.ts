@@ -33,17 +33,6 @@ export function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
   return !coalesce && keep.length === 0 && refusalsMs === 0
 }
 
-/** Errors of calls that were never sent. A write that ended with any other error may have been carried out. */
-const NEVER_SENT: ReadonlySet<string> = new Set([
-  'rate_limited',
-  'overloaded',
-  'token_unavailable',
-  'credentials_rejected',
-  'shutting_down',
-  'audit_unavailable',
-  'recording_missing',
-])
-
 /**
  * undici's interceptors do not fit: `cache` stores nothing that Procore marks `no-store`, nor answers to requests with a
  * token; `deduplicate` fails the followers when the first caller leaves, and those that fall 5 MiB behind.
@@ -132,12 +121,15 @@ export class ResponseCache {
 
   /** Kept responses of the company are stale once Procore has, or may have, carried out a write. */
   async #write(call: Call, send: Send): Promise<UpstreamResponse> {
+    const { exchange } = call
     try {
       const response = await send(call)
-      if (response.status < 400) this.drop(companyKeyOf(call))
+      // An attempt whose connection broke may have been carried out, whatever Procore says to the next one.
+      const brokeOff = exchange.retryReasons?.includes('connection')
+      if (response.status < 400 || brokeOff) this.drop(companyKeyOf(call))
       return response
     } catch (error) {
-      if (!(error instanceof ProxyError && NEVER_SENT.has(error.code))) this.drop(companyKeyOf(call))
+      if (exchange.sentAt !== undefined) this.drop(companyKeyOf(call))
       throw error
     }
   }

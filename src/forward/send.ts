@@ -4,6 +4,7 @@ import type { LiveToken } from '../auth/token-source.ts'
 import { ProxyError } from '../errors.ts'
 import type { FileHostLimiter } from '../guards/file-hosts.ts'
 import { errorCode, isConnectTimeout } from '../network/connection-error.ts'
+import type { RetryReason } from '../observe/exchange.ts'
 import { Attempt } from './attempt.ts'
 import type { Budget, BudgetRequest, Reservation } from './budget.ts'
 import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
@@ -270,7 +271,7 @@ function canReplay({ body }: Call): boolean {
   return body === null || body.replay() !== undefined
 }
 
-function retried({ exchange }: Call, reason: '401' | '429' | '503' | 'connection'): void {
+function retried({ exchange }: Call, reason: RetryReason): void {
   exchange.retries++
   exchange.retryReasons ??= []
   exchange.retryReasons.push(reason)

@@ -5,6 +5,7 @@ import { type KeptResponse, KeptResponses, ResponseCache, withCache } from '../.
 import type { CacheSettings, Caller } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { CallerGoneError, type UpstreamResponse } from '../../src/forward/call.ts'
+import type { Exchange } from '../../src/observe/exchange.ts'
 import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 
@@ -320,24 +321,30 @@ t.test('a refusal removes what was kept of its path; a failure of Procore does n
 })
 
 t.test('a write drops what is kept of its company, if Procore may have carried it out', async (t) => {
-  const cases: readonly [string, number | Error, boolean][] = [
-    ['201', 201, true],
-    ['204', 204, true],
-    ['302', 302, true],
-    ['403', 403, false],
-    ['422', 422, false],
-    ['500', 500, false],
-    ['a timeout', new ProxyError('upstream_timeout', 'too slow'), true],
-    ['a caller that left', new CallerGoneError(), true],
-    ['a full budget', new ProxyError('rate_limited', 'wait'), false],
+  const isSent = { sentAt: 1 }
+  const brokeOff = { ...isSent, retryReasons: ['connection' as const] }
+  const cases: readonly [string, number | Error, Partial<Exchange>, boolean][] = [
+    ['201', 201, isSent, true],
+    ['204', 204, isSent, true],
+    ['302', 302, isSent, true],
+    ['403', 403, isSent, false],
+    ['422', 422, isSent, false],
+    ['500', 500, isSent, false],
+    ['what the first attempt deleted, and the second did not find', 404, brokeOff, true],
+    ['a timeout', new ProxyError('upstream_timeout', 'too slow'), isSent, true],
+    ['a caller that left', new CallerGoneError(), isSent, true],
+    ['a caller that left before it was sent', new CallerGoneError(), {}, false],
+    ['a full budget', new ProxyError('rate_limited', 'wait'), {}, false],
+    ['a full budget after a connection that broke', new ProxyError('rate_limited', 'wait'), brokeOff, true],
   ]
-  for (const [name, outcome, drops] of cases) {
+  for (const [name, outcome, exchange, drops] of cases) {
     const { ask, sent, get } = start(keepFor(60_000))
     const globex = { company: '8' }
     await ask()
     await ask(PROJECTS, globex, 'of globex')
     const write = get('/rest/v1.0/rfis', { method: 'POST', account: 'another account' })
     await settle()
+    Object.assign(sent.at(-1)!.call.exchange, exchange)
     if (typeof outcome === 'number') sent.at(-1)?.answer('', outcome)
     else sent.at(-1)?.fail(outcome)
     await write.catch(() => {})
