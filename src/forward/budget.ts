@@ -122,8 +122,10 @@ export class Budget {
     const onTimeout = () => rateLimited(TOO_LATE, this.waitFor(request))
     const reserved = this.line.join(request, signal, onTimeout)
     this.wakeIn(Math.min(waitMs, this.windows.waitForSilence(this.now())))
-    // Without a waiting request, no wake-up timer is needed.
-    reserved.catch(() => this.line.size === 0 && this.pump())
+    // Others may have waited only because this caller did, and without a waiting request no wake-up timer is needed.
+    reserved.catch(() => {
+      if (!this.line.has(request.caller)) this.pump()
+    })
     return reserved
   }
 

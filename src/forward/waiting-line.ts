@@ -128,9 +128,14 @@ export class WaitingLine {
     })
   }
 
+  /** True if requests of this caller wait. */
+  has(caller: string): boolean {
+    return this.#callers.has(caller)
+  }
+
   /** True if requests of other callers wait. */
   hasOthers(caller: string): boolean {
-    return this.#callers.size > (this.#callers.has(caller) ? 1 : 0)
+    return this.#callers.size > (this.has(caller) ? 1 : 0)
   }
 
   #count(caller: string, change: number): void {

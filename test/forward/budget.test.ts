@@ -346,6 +346,31 @@ t.test('Many requests that wait for their endpoint slow down no others', async (
   for (const each of waiting) each.abort()
 })
 
+t.test('Who waits only because others wait goes on once these have left', async (t) => {
+  const held = {
+    status: 429,
+    endpoint: 'GET /held',
+    limit: 100,
+    remaining: 90,
+    resetIn: 40,
+    retryAfter: '50',
+  }
+  const it = bench(t)
+  const greedy = { caller: 'greedy', share: 0.25 }
+  it.burst(1, 'GET /held', greedy)
+  it.answer(held)
+  it.burst(30, 'GET /x', greedy)
+  const other = it.ask('other', 'GET /held', 60_000, { caller: 'other' })
+  const another = it.ask('another', 'GET /held', 60_000, { caller: 'another' })
+  const fate = it.ask('greedy', 'GET /x', 60_000, greedy)
+  other.abort()
+  await it.time.pass(100)
+  t.notOk(fate.settled)
+  another.abort()
+  await it.time.pass(100)
+  t.ok(fate.value)
+})
+
 t.test('An endpoint may be long', async (t) => {
   const long = `GET /${'x'.repeat(1000)}`
   const it = learned(t, {
