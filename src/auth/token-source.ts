@@ -67,7 +67,7 @@ export type TokenState = ReturnType<TokenSource['state']>
 interface Waiter {
   readonly deadline: number
   readonly resolve: (token: LiveToken) => void
-  readonly reject: (error: ProxyError) => void
+  readonly reject: (error: Error) => void
 }
 
 /** The tokens by the key of their account. Its `fetch` makes one token request at a time for each. */
@@ -136,13 +136,13 @@ export class TokenSource {
     return this.#cache.get(this.account.key) ?? this.#kept
   }
 
-  /** Waits up to 15 s for a live token; throws `credentials_rejected` or `token_unavailable`. */
+  /** Waits up to 15 s for a live token; throws `credentials_rejected`, `token_unavailable`, or the signal's reason. */
   get(signal?: AbortSignal): Promise<LiveToken> {
     if (this.#successor !== undefined) return this.#successor.get(signal)
     const token = this.current()
     if (token !== undefined) return Promise.resolve(token)
     if (this.#isClosed) return Promise.reject(this.#unavailable())
-    if (signal?.aborted) return Promise.reject(callerLeft())
+    if (signal?.aborted) return Promise.reject(signal.reason)
     const now = performance.now()
     if (!this.#attempting) {
       if (now >= this.#nextAttemptAt) void this.#attempt()
@@ -156,7 +156,7 @@ export class TokenSource {
   async #wait(deadline: number, signal: AbortSignal | undefined): Promise<LiveToken> {
     const { promise, resolve, reject } = Promise.withResolvers<LiveToken>()
     const waiter = { deadline, resolve, reject }
-    const onAbort = () => reject(callerLeft())
+    const onAbort = () => reject(signal?.reason)
     const timer = setTimeout(() => reject(this.#unavailable()), deadline - performance.now())
     signal?.addEventListener('abort', onAbort, { once: true })
     this.#waiters.add(waiter)
@@ -307,11 +307,6 @@ export class TokenSource {
       ...(failure?.proxyStatus && { proxyStatus: failure.proxyStatus }),
     })
   }
-}
-
-/** The error of a request whose caller has disconnected; it is never sent to a caller. */
-function callerLeft(): ProxyError {
-  return new ProxyError('token_unavailable', 'The caller closed its connection.')
 }
 
 /**

@@ -12,7 +12,7 @@ import {
   wholeNumber,
 } from './rate-windows.ts'
 import { askedWaitMs } from './retry-policy.ts'
-import { callerGone, rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
+import { rateLimited, refusalOf, TOO_LATE, WaitingLine } from './waiting-line.ts'
 
 /** A request that asks for a place in the budget. */
 export interface BudgetRequest {
@@ -112,7 +112,7 @@ export class Budget {
 
   /** Waits for a reservation; throws `rate_limited` if there is none in time. The signal ends the wait. */
   reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
-    if (signal.aborted) return Promise.reject(callerGone())
+    if (signal.aborted) return Promise.reject(signal.reason)
     const reservation = this.tryReserve(request)
     if (reservation !== undefined) return Promise.resolve(reservation)
     const waitMs = this.waitFor(request)
@@ -227,7 +227,7 @@ export class Budget {
     const now = this.now()
     const isOpen = () => this.settings.whenExhausted === 'pass' || this.windows.waitForAny(now) === 0
     while (this.line.size > 0 && isOpen()) {
-      const waiter = this.line.take((request) => this.waitFor(request, now) === 0)
+      const waiter = this.line.take(({ request }) => this.waitFor(request, now) === 0)
       if (waiter === undefined) break
       waiter.go(this.reserved(waiter.request))
     }

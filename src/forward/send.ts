@@ -1,5 +1,6 @@
 // Sends a call to Procore: takes a budget place, a token and a connection, judges the response, and sends again if
 // that helps.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { LiveToken } from '../auth/token-source.ts'
 import { ProxyError } from '../errors.ts'
 import type { FileHostLimiter } from '../guards/file-hosts.ts'
@@ -188,7 +189,7 @@ async function waitAfterFailure(
   if (!canReplay(call) || !upstream.retries.spend()) throw error
   progress.failures++
   retried(call, 'connection')
-  await sleep(retryDelayMs(progress.failures, Math.random()), departure.signal)
+  await sleep(retryDelayMs(progress.failures, Math.random()), undefined, { signal: departure.signal })
 }
 
 /** Waits as needed; true if the response was discarded and the call has to be sent again. */
@@ -262,7 +263,7 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   const waitMs =
     status === 503 ? Math.max(asked, least) + Math.random() * JITTER_MS : asked < least ? least : 0
   const since = performance.now()
-  await sleep(waitMs, departure.signal)
+  if (waitMs > 0) await sleep(waitMs, undefined, { signal: departure.signal })
   exchange.queuedMs += performance.now() - since
   return true
 }
@@ -275,20 +276,4 @@ function retried({ exchange }: Call, reason: RetryReason): void {
   exchange.retries++
   exchange.retryReasons ??= []
   exchange.retryReasons.push(reason)
-}
-
-/** Rejects with the signal's reason if the caller disconnects. */
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms === 0) return
-  signal.throwIfAborted()
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const onAbort = () => reject(signal.reason as Error)
-  const timer = setTimeout(resolve, ms)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    await promise
-  } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', onAbort)
-  }
 }

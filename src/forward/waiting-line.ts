@@ -86,17 +86,13 @@ export interface Waiter {
   isWaiting: boolean
   /** Called when its turn has come. */
   go(reservation: Reservation): void
-  fail(error: ProxyError): void
+  fail(error: Error): void
 }
 
-export class WaitingLine {
-  readonly #queue = new FairQueue<Waiter>()
+/** The waiting requests, by queue key. Who takes one must call its `go` or `fail`. */
+export class WaitingLine extends FairQueue<Waiter> {
   /** The number of waiting requests, by the name of their caller. */
   readonly #callers = new Map<string, number>()
-
-  get size(): number {
-    return this.#queue.size
-  }
 
   /** Waits for `go`; `onTimeout` creates the error for a request whose deadline has passed. */
   join(request: BudgetRequest, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Reservation> {
@@ -105,7 +101,7 @@ export class WaitingLine {
         waiter.isWaiting = false
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
-        this.#queue.remove(request.queueKey, waiter)
+        this.remove(request.queueKey, waiter)
         this.#count(request.caller, -1)
       }
       const waiter: Waiter = {
@@ -120,10 +116,10 @@ export class WaitingLine {
           reject(error)
         },
       }
-      const onAbort = () => waiter.fail(callerGone())
+      const onAbort = () => waiter.fail(signal.reason as Error)
       const timer = setTimeout(() => waiter.fail(onTimeout()), request.deadline - performance.now())
       signal.addEventListener('abort', onAbort, { once: true })
-      this.#queue.add(request.queueKey, waiter)
+      this.add(request.queueKey, waiter)
       this.#count(request.caller, 1)
     })
   }
@@ -143,30 +139,6 @@ export class WaitingLine {
     if (count === 0) this.#callers.delete(caller)
     else this.#callers.set(caller, count)
   }
-
-  /** Takes the next waiter that may go. The caller of this method must then call its `go` or `fail`. */
-  take(mayGo: (request: BudgetRequest) => boolean): Waiter | undefined {
-    return this.#queue.take(({ request }) => mayGo(request))
-  }
-
-  /** Up to `count` waiters that may go, in turn. They stay in the queue. */
-  next(count: number, mayGo: (request: BudgetRequest) => boolean): Waiter[] {
-    return this.#queue.next(count, ({ request }) => mayGo(request))
-  }
-
-  /** Moves a queue key that was served to the end of the line. */
-  yieldTurn(queueKey: string): void {
-    this.#queue.yieldTurn(queueKey)
-  }
-
-  *[Symbol.iterator](): Iterator<Waiter> {
-    yield* this.#queue
-  }
-}
-
-/** The error of a request whose caller has disconnected; it is never sent to a caller. */
-export function callerGone(): ProxyError {
-  return rateLimited('The caller closed its connection.', 0)
 }
 
 /** The proxy's own 429; `waitMs` becomes Retry-After, at least 1 s. */

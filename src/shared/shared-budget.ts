@@ -128,7 +128,7 @@ export class SharedBudget extends Budget {
     try {
       while (this.line.size > 0 && pauseMs === 0 && this.#isShared()) {
         const now = this.now()
-        const wanted = this.line.next(BATCH, (request) => this.waitFor(request, now) === 0)
+        const wanted = this.line.next(BATCH, ({ request }) => this.waitFor(request, now) === 0)
         if (wanted.length > 0) pauseMs = await this.#ask(wanted)
         else {
           pauseMs = Number.POSITIVE_INFINITY
