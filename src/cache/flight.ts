@@ -160,16 +160,17 @@ export class CollectedResponse implements UpstreamResponse {
     this.head = source.head
     this.#source = source
     this.#options = options
-    const reading = source.pipe((chunk) => this.#take(chunk))
-    reading.then(
-      () => this.#finish('complete'),
-      (error: Error) => this.#finish(error),
-    )
-    if (source.isComplete) this.#finish('complete')
-  }
-
-  get isComplete(): boolean {
-    return this.#end === 'complete'
+    const whole = source.whole?.(options.mostBytes)
+    if (whole === undefined) {
+      const reading = source.pipe((chunk) => this.#take(chunk))
+      reading.then(
+        () => this.#finish('complete'),
+        (error: Error) => this.#finish(error),
+      )
+    } else {
+      this.#take(whole)
+      this.#finish('complete')
+    }
   }
 
   /** Whether the whole body was collected: it did not break off, and fits. */
@@ -183,7 +184,7 @@ export class CollectedResponse implements UpstreamResponse {
   }
 
   whole(most: number): Buffer | undefined {
-    return this.isComplete && this.#fits && this.#pieces.length <= most ? this.body() : undefined
+    return this.#end === 'complete' && this.#fits && this.#pieces.length <= most ? this.body() : undefined
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {

@@ -101,8 +101,6 @@ export interface UpstreamResponse {
   readonly rawHeaders: readonly string[]
   /** The same headers by lower-case name. */
   readonly head: ResponseHead
-  /** The whole body has arrived, so a reader gets it immediately. */
-  readonly isComplete: boolean
   /** The body, if all of it has arrived and has at most `most` bytes. Replaces {@link pipe}. */
   whole?(most: number): Buffer | undefined
   /**
@@ -123,7 +121,6 @@ export class StoredResponse implements UpstreamResponse {
   readonly statusText: string
   readonly rawHeaders: readonly string[]
   readonly head: ResponseHead
-  readonly isComplete = true
   readonly #body: Buffer
 
   constructor(status: number, statusText: string, rawHeaders: readonly string[], body: Buffer) {
@@ -157,9 +154,6 @@ export function responseWith(
     statusText: response.statusText,
     rawHeaders: response.rawHeaders,
     head: response.head,
-    get isComplete() {
-      return response.isComplete
-    },
     // Who replaces `pipe` sees the body, and has to see all of it.
     ...(changes.pipe === undefined && { whole: (most: number) => response.whole?.(most) }),
     pipe: (write) => response.pipe(write),

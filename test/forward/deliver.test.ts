@@ -28,7 +28,6 @@ function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
     statusText: 'OK',
     rawHeaders,
     head: headOf(rawHeaders),
-    isComplete: false,
     pipe: async (write) => {
       for (const piece of pieces) write(Buffer.from(piece))
     },
