@@ -62,8 +62,6 @@ const LONGEST_LIFETIME_SECONDS = 365 * 86_400
 /** A token response is about 1 KB; anything larger is not one. */
 const MOST_BODY_BYTES = 256 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
-/** The time limit for the connection alone, so that the error can name what blocks it, such as an outbound proxy. */
-export const LOGIN_CONNECT_MS = 8_000
 /** Error codes of a token endpoint (RFC 6749 section 5.2). Nothing else of a body is ever repeated. */
 const OAUTH_ERROR =
   /^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$/

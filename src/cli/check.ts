@@ -1,7 +1,7 @@
 // The commands `check` (tokens, one harmless call for each company, and what to do) and `token` (the token alone).
 import { styleText } from 'node:util'
 import type { TokenFailure } from '../auth/request-token.ts'
-import { type IssuedToken, LOGIN_CONNECT_MS, requestToken } from '../auth/request-token.ts'
+import { type IssuedToken, requestToken } from '../auth/request-token.ts'
 import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'
@@ -85,8 +85,8 @@ export async function checkOnline(
 }
 
 /** Lets `use` send requests to Procore as `network` and `upstream` of the configuration say. */
-async function askProcore<T>({ network, upstream }: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
-  const { ask, destroy } = createAsker(network, Math.min(upstream.connectTimeoutMs, LOGIN_CONNECT_MS))
+async function askProcore<T>(config: Config, use: (ask: Ask) => Promise<T>): Promise<T> {
+  const { ask, destroy } = createAsker(config)
   try {
     return await use(ask)
   } finally {

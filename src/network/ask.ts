@@ -1,6 +1,6 @@
 // Sends short requests to any origin and reads each response whole: token requests and the calls of `check`.
 import { Agent } from 'undici'
-import type { NetworkSettings } from '../config/config.ts'
+import type { NetworkSettings, UpstreamSettings } from '../config/config.ts'
 import { connector } from './connect.ts'
 import { decodeBody, readBounded } from './response.ts'
 
@@ -33,12 +33,23 @@ const CONNECTIONS = 16
 /** Token requests are rare. A connection is kept for those of the other companies, not for the next hour. */
 const KEEP_ALIVE_MS = 4_000
 
+export interface AskerSettings {
+  readonly network: NetworkSettings
+  readonly upstream: Pick<UpstreamSettings, 'connectTimeoutMs'>
+}
+
 export type Asker = ReturnType<typeof createAsker>
 
-/** `connectTimeoutMs` is for the connection alone; the request's signal limits the whole exchange. */
-export function createAsker(network: NetworkSettings, connectTimeoutMs: number) {
+/**
+ * The time limit for the connection alone. It is shorter than that of a token request, so that the error can name what blocks
+ * the connection, such as an outbound proxy.
+ */
+const LONGEST_CONNECT_MS = 8_000
+
+/** A request's signal limits the whole exchange. */
+export function createAsker({ network, upstream }: AskerSettings) {
   const agent = new Agent({
-    connect: connector(network, connectTimeoutMs),
+    connect: connector(network, Math.min(upstream.connectTimeoutMs, LONGEST_CONNECT_MS)),
     connections: CONNECTIONS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,

@@ -3,36 +3,28 @@ import { TokenFailure } from '../auth/request-token.ts'
 import type { Tokens } from '../auth/token-source.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type Ask, type Asker, createAsker } from '../network/ask.ts'
+import { type Ask, type Asker, type AskerSettings, createAsker } from '../network/ask.ts'
 import type { Logger } from '../observe/log.ts'
 import type { Runtime } from './judge.ts'
 import type { Listeners } from './listeners.ts'
-
-type Way = Pick<Config, 'network' | 'upstream'>
-
-/**
- * Shorter than the limit of a token request, so that the error can name what blocks the connection, such as an
- * outbound proxy.
- */
-const LONGEST_CONNECT_MS = 8_000
 
 export class LoginAsker {
   #asker: Asker
   #key: string
 
-  constructor(way: Way) {
-    this.#asker = open(way)
+  constructor(way: AskerSettings) {
+    this.#asker = createAsker(way)
     this.#key = keyOf(way)
   }
 
   readonly ask: Ask = (question) => this.#asker.ask(question)
 
   /** Applies the network settings of a configuration, if they have changed. */
-  use(way: Way): void {
+  use(way: AskerSettings): void {
     const key = keyOf(way)
     if (key === this.#key) return
     const before = this.#asker
-    this.#asker = open(way)
+    this.#asker = createAsker(way)
     this.#key = key
     // Token requests in flight end by their own time limits.
     void before.close()
@@ -43,12 +35,8 @@ export class LoginAsker {
   }
 }
 
-function keyOf({ network, upstream }: Way): string {
+function keyOf({ network, upstream }: AskerSettings): string {
   return `${network.key} ${upstream.connectTimeoutMs}`
-}
-
-function open({ network, upstream }: Way): Asker {
-  return createAsker(network, Math.min(upstream.connectTimeoutMs, LONGEST_CONNECT_MS))
 }
 
 /**

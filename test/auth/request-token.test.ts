@@ -175,7 +175,8 @@ interface Setup extends FakeOptions {
 async function start(t: Test, { certificates = [], ...options }: Setup = {}) {
   const clients = [{ clientId: 'id of the client&=', clientSecret: SECRET, companyIds: ['7656'] }]
   const fake = await startFakeProcore({ clients, ...options })
-  const client = createAsker({ ...testConfig().network, certificates }, 10_000)
+  const config = testConfig()
+  const client = createAsker({ network: { ...config.network, certificates }, upstream: config.upstream })
   t.teardown(async () => {
     await client.destroy()
     await fake.close()
