@@ -94,7 +94,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
       throw new Error('the response has an unknown transfer coding')
     }
     this.status = status
-    this.statusText = isAscii(message) ? message : Buffer.from(message).toString('latin1')
+    this.statusText = /^[\x20-\x7e]*$/.test(message) ? message : Buffer.from(message).toString('latin1')
     this.head = head
     this.rawHeaders = latin1(controller.rawHeaders as readonly Buffer[])
     // Otherwise they would keep the 64 KB that they arrived in for as long as the body takes.
@@ -198,11 +198,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
    * 8.6, RFC 9112 section 6.3); undici misses one.
    */
   #isOnlyLengthOff(error: Error): boolean {
-    return (
-      this.#hasStarted &&
-      (this.status === 304 || this.status === 204) &&
-      errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
-    )
+    return WITHOUT_BODY.has(this.status) && errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
   }
 
   #finish(): void {
@@ -230,10 +226,6 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
       this.#watch(responseTimeoutMs)
     } else this.abort(new ResponseTimeoutError('no byte from the API'))
   }
-}
-
-function isAscii(text: string): boolean {
-  return /^[\x20-\x7e]*$/.test(text)
 }
 
 /** Decodes header bytes as Latin-1, as Node's own client and server do, so that they leave exactly as they arrived. */

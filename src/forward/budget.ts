@@ -39,15 +39,6 @@ export interface Reservation {
   left(): void
 }
 
-/** What the status page shows about a budget. */
-export interface BudgetState {
-  readonly limit: number | undefined
-  readonly remaining: number | undefined
-  readonly resetInMs: number | undefined
-  readonly waiting: number
-  readonly inFlight: number
-}
-
 /** Even if Procore asks for a longer wait, a request is sent after an hour to find out whether it still applies. */
 const LONGEST_HOLD_MS = 3_600_000
 /** The machine has slept if the wall clock advanced by this much more than the monotonic clock. */
@@ -84,14 +75,14 @@ export class Budget {
     return this.windows.waitForAny(this.now()) > 0
   }
 
-  state(): BudgetState {
+  /** What the status page shows, and the number of requests without a response. */
+  state() {
     const now = this.now()
     const { limit, left, resetsAt } = this.windows.shown(now) ?? {}
     return {
       limit,
       remaining: left,
       resetInMs: resetsAt === undefined ? undefined : Math.max(0, resetsAt - now),
-      waiting: this.line.size,
       inFlight: this.windows.inFlight,
     }
   }

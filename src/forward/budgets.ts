@@ -40,7 +40,7 @@ export class Budgets {
     }
     // A company that left the file may still be called under "*", or come back.
     for (const [key, budget] of before) this.#ofAny.set(key, budget)
-    for (const budget of this.#all()) budget.configure(rateLimit)
+    for (const budget of [...this.#ofCompanies.values(), ...this.#ofAny.values()]) budget.configure(rateLimit)
   }
 
   /** The budget of an account in a company. */
@@ -51,11 +51,6 @@ export class Budgets {
     const budget = this.#open(key, this.#settings)
     this.#ofAny.set(key, budget)
     return budget
-  }
-
-  *#all(): Iterable<Budget> {
-    yield* this.#ofCompanies.values()
-    yield* this.#ofAny.values()
   }
 }
 

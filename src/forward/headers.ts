@@ -107,20 +107,14 @@ export function removedHeaders(names: readonly string[], connection: string | un
 
 /**
  * Whether the proxy asks for gzip on the caller's behalf. It does not if the caller names its own encodings, or asks
- * for a range or for headers only: these would then describe a different body.
- */
-function asksForGzip(method: string, rawHeaders: readonly string[]): boolean {
-  const names = (name: string) => headerValues(rawHeaders, name).length > 0
-  return method !== 'HEAD' && !names('accept-encoding') && !names('range')
-}
-
-/**
- * Like `asksForGzip`, if the configuration allows it. Files are excluded: most are compressed already, and callers
- * need their length.
+ * for a range or for headers only: these would then describe a different body. Files are excluded: most are compressed
+ * already, and callers need their length.
  */
 export function wantsGzip(upstream: Upstream, method: string, rawHeaders: readonly string[]): boolean {
   const { settings, origin, environment } = upstream
-  return settings.compression === 'auto' && origin === environment.apiUrl && asksForGzip(method, rawHeaders)
+  if (settings.compression !== 'auto' || origin !== environment.apiUrl || method === 'HEAD') return false
+  const names = (name: string) => headerValues(rawHeaders, name).length > 0
+  return !names('accept-encoding') && !names('range')
 }
 
 /** What the request headers depend on. */
@@ -169,8 +163,6 @@ export interface BodyPlan {
   readonly replace: Replace | undefined
 }
 
-type ParsedHeaders = Readonly<Record<string, unknown>>
-
 const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd'])
 const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
 
@@ -180,7 +172,7 @@ const JSON_TYPE = /^\s*application\/(?:[a-z0-9!#$&^_.-]+\+)?json\s*(?:;|$)/i
  */
 export function planBody(
   status: number,
-  headers: ParsedHeaders,
+  headers: ResponseHead,
   bodyOptions: BodyOptions,
 ): BodyPlan | undefined {
   const { unpack, replace } = bodyOptions
@@ -287,7 +279,7 @@ export function responseHeaders(
 ): string[] {
   const { fetched } = context
   const headers: string[] = []
-  let named: ReadonlySet<string> | undefined
+  let connection: string[] | undefined
   let length: readonly [name: string, value: string] | undefined
   let requestId = false
   let types = 0
@@ -299,7 +291,8 @@ export function responseHeaders(
       case 'drop':
         continue
       case 'connection':
-        named = merge(named, connectionNames([value]))
+        connection ??= []
+        connection.push(value)
         continue
       case 'link':
         headers.push(
@@ -339,6 +332,7 @@ export function responseHeaders(
         headers.push(name, value)
     }
   }
+  const named = connection && connectionNames(connection)
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
   kept.push('X-Content-Type-Options', 'nosniff')
@@ -366,10 +360,6 @@ export function informationHeaders(head: ResponseHead, { apiOrigin, base }: Resp
       return [name, verdict === 'link' ? rewriteLink(each, apiOrigin, base) : each]
     })
   })
-}
-
-function merge(a: ReadonlySet<string> | undefined, b: ReadonlySet<string> | undefined) {
-  return a === undefined ? b : b === undefined ? a : new Set([...a, ...b])
 }
 
 function withoutNamed(headers: readonly string[], named: ReadonlySet<string>): string[] {

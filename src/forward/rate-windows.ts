@@ -263,7 +263,7 @@ export class RateWindows {
   }
 
   #discover(limit: number, left: number, resetsAt: number | undefined, now: number): Window {
-    const window = newWindow(limit, left, jittered(resetsAt))
+    const window = newWindow(limit, left, resetsAt && jittered(resetsAt))
     window.sentBy = sentBy(this.#flights)
     for (const known of this.#windows.values()) {
       const laterMs = (resetsAt ?? Number.NaN) - (known.resetsAt ?? Number.NaN)
@@ -339,10 +339,8 @@ function newWindow(limit: number, left: number, resetsAt: number | undefined): W
 }
 
 /** Adds up to 250 ms to a time. */
-export function jittered(at: number): number
-export function jittered(at: number | undefined): number | undefined
-export function jittered(at: number | undefined): number | undefined {
-  return at === undefined ? undefined : at + Math.random() * JITTER_MS
+export function jittered(at: number): number {
+  return at + Math.random() * JITTER_MS
 }
 
 /**

@@ -12,17 +12,16 @@ export const DEEPEST = 1_000
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+const LETTER_H = 0x68
 
 type State = 'outside' | 'held' | 'passing' | 'gave up'
 
 /**
  * Takes the bytes of a JSON text in chunks of any size and returns the bytes to send on. `replace` is called with
- * each decoded string value. Keys are never changed, and text that is not JSON passes unchanged.
+ * each decoded string value that may be a URL. Keys are never changed, and text that is not JSON passes unchanged.
  */
 export class JsonStrings {
   readonly #replace: (value: string) => string | undefined
-  /** The first byte of the values that may be replaced, such as `h` for https. */
-  readonly #first: number
   #state: State = 'outside'
   #escaped = false
   /** Whether each open container is an object. */
@@ -32,9 +31,7 @@ export class JsonStrings {
   #held: Buffer[] = []
   #heldBytes = 0
 
-  /** `first` is the lower-case letter with which every value begins that `replace` might change. */
-  constructor(first: string, replace: (value: string) => string | undefined) {
-    this.#first = first.charCodeAt(0)
+  constructor(replace: (value: string) => string | undefined) {
     this.#replace = replace
   }
 
@@ -63,7 +60,7 @@ export class JsonStrings {
       }
       if (this.#state === 'held') {
         const length = this.#heldBytes + at - start
-        if ((length === 0 && !this.#isWorthHolding(byte)) || length >= LONGEST_STRING_BYTES) {
+        if ((length === 0 && !mayBeginUrl(byte)) || length >= LONGEST_STRING_BYTES) {
           letGo()
           this.#state = 'passing'
         } else if (byte === QUOTE && !this.#escaped) {
@@ -103,11 +100,6 @@ export class JsonStrings {
     this.#heldBytes = 0
   }
 
-  /** An escape may decode to any letter. */
-  #isWorthHolding(byte: number): boolean {
-    return (byte | 0x20) === this.#first || byte === BACKSLASH
-  }
-
   #structure(byte: number): void {
     switch (byte) {
       case 0x7b: // {
@@ -139,6 +131,11 @@ export class JsonStrings {
   }
 }
 
+/** An escape may decode to any letter. */
+function mayBeginUrl(byte: number): boolean {
+  return (byte | 0x20) === LETTER_H || byte === BACKSLASH
+}
+
 function parsed(raw: string): string | undefined {
   try {
     return JSON.parse(`"${raw}"`) as string
@@ -159,7 +156,7 @@ const MOST_RATIO = 200
 
 /** The body as the caller receives it: decompressed and rewritten while it streams, with back-pressure. */
 export function transformed(source: BodySource, { coding, replace }: BodyPlan): BodySource {
-  const strings = replace && new JsonStrings('h', replace)
+  const strings = replace && new JsonStrings(replace)
   let unpacker: Unpacker | undefined
   return {
     resume: () => {

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import type { RateLimitSettings, SharedSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { Budget, type BudgetRequest, type BudgetState, type Reservation } from '../forward/budget.ts'
+import { Budget, type BudgetRequest, type Reservation } from '../forward/budget.ts'
 import type { RateReading } from '../forward/rate-windows.ts'
 import { rateLimited, refusalOf, type Waiter } from '../forward/waiting-line.ts'
 import { RESERVE, SETTLE } from './budget-scripts.ts'
@@ -80,7 +80,7 @@ export class SharedBudget extends Budget {
     return this.#options.link.isUp ? this.now() < this.#exhaustedUntil : super.isExhausted
   }
 
-  override state(): BudgetState {
+  override state() {
     return { ...super.state(), ...(this.#options.link.isUp && this.#newest()) }
   }
 

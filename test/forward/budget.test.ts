@@ -67,7 +67,6 @@ t.test('At zero requests wait until Reset, first come first served', async (t) =
     limit: 25,
     remaining: 25,
     resetInMs: undefined,
-    waiting: 0,
     inFlight: 3,
   })
   t.equal(it.burst(100), 22, 'full again')
