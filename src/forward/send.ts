@@ -48,8 +48,6 @@ async function sendToFileHost(call: Call, lookUps: FileHostLimiter): Promise<Ups
   const leave = await lookUps.enter(call.upstream.host, call.queueKey)
   let hasAnswered = false
   try {
-    // A caller that left while it waited must cause no look-up.
-    if (call.departure.hasLeft) throw new CallerGoneError()
     const response = await sendNow(call)
     hasAnswered = true
     return response
@@ -63,6 +61,8 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
   const { budget, tokens, pool } = upstream
   const progress: Progress = { attempts: 0, failures: 0, isRenewed: false }
   for (;;) {
+    // A caller that has left must cause no look-up of a name, nor wait for a connection.
+    if (departure.hasLeft) throw new CallerGoneError()
     progress.attempts++
     // Before the budget: a request that waits for a token holds no place in it.
     let token = tokens.current() ?? (await waitForToken(call))

@@ -162,9 +162,9 @@ export class ConnectionPool {
     const isOld = performance.now() - connection.openedAt > LONGEST_AGE_MS
     if (isOld || this.#closing !== undefined) void connection.client.close().catch(() => {})
     else this.#idle.push(connection)
-    if (this.#closing !== undefined && this.#busy.size === 0) this.#closing.resolve()
     const next = this.#queue.take((waiter) => this.#mayHold(waiter.caller))
     next?.go(this.#take(next.caller))
+    if (this.#busy.size === 0) this.#closing?.resolve()
   }
 
   /** Waits for requests in flight, then closes the connections. */

@@ -159,10 +159,13 @@ async function askPage(
     status = response.status
     return { response, body }
   } catch (error) {
-    // Whatever ended the page then, it is not the reason.
-    if (call.departure.hasLeft) call.exchange.cause = 'caller_gone'
-    else setFailure(call.exchange, error)
-    throw error instanceof CallerGoneError ? error : upstreamError(error)
+    if (call.departure.hasLeft) {
+      // Whatever ended the page then, it is not the reason.
+      call.exchange.cause = 'caller_gone'
+      throw new CallerGoneError()
+    }
+    setFailure(call.exchange, error)
+    throw upstreamError(error)
   } finally {
     shared.observation.ended(call.exchange, status)
   }

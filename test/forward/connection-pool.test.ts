@@ -133,6 +133,21 @@ t.test('closing waits for the requests under way', async (t) => {
   await pool.close()
 })
 
+t.test('closing waits for those that wait for a connection, too', async (t) => {
+  const time = fakeTime(t)
+  const { pool, take } = start(t, { connections: 1 })
+  const first = take('one')
+  const second = take('two')
+  await time.settle()
+  const closed = watch(pool.close())
+  pool.release(first.value!, 'one')
+  await time.settle()
+  t.notOk(closed.settled)
+  pool.release(second.value!, 'two')
+  await time.settle()
+  t.match(closed, { settled: true, error: undefined })
+})
+
 t.test('a new connection does not overtake an idle one, which undici looks at for a turn', async (t) => {
   let opened = 0
   const { take } = start(t, { connect: () => void opened++ })

@@ -1,4 +1,5 @@
 // Whole lists through a running proxy, in front of the fake Procore.
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { ACME, GLOBEX, openSocket, startRig } from '../fixtures/proxy.ts'
 
@@ -53,16 +54,22 @@ t.test('URLs of files lead to the proxy in lists too', async (t) => {
 })
 
 t.test('a caller that leaves before the first row is no failure of the proxy', async (t) => {
-  const rig = await startRig(t, { fake: { companies: COMPANIES } })
-  rig.fake.faults.api = [{ match: '/rest/v1.0/slow', hang: 'before' }]
-  const socket = await openSocket(rig.port)
-  socket.write('GET /acme/_proxy/csv/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  await rig.fake.journal.when(({ url }) => url.startsWith('/rest/v1.0/slow'))
-  socket.destroy()
-  while (rig.server.inFlight > 0) await new Promise(setImmediate)
-  await new Promise(setImmediate)
-  const logged = lines(rig.logText()).find(({ path }) => path === '/acme/_proxy/csv/rest/v1.0/slow')
-  t.match(logged, { status: null, cause: 'caller_gone' })
+  const match = '/rest/v1.0/slow'
+  const headers = { 'retry-after': '30' }
+  for (const fault of [{ hang: 'before' as const }, { status: 503, headers }, { status: 429, headers }]) {
+    const rig = await startRig(t, { fake: { companies: COMPANIES } })
+    rig.fake.faults.api = [{ match, ...fault }]
+    const socket = await openSocket(rig.port)
+    socket.write('GET /acme/_proxy/csv/rest/v1.0/slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await rig.fake.journal.when(({ url }) => url.startsWith(match))
+    // The proxy waits then as long as it is asked to.
+    if (fault.hang === undefined) await sleep(100)
+    socket.destroy()
+    while (rig.server.inFlight > 0) await new Promise(setImmediate)
+    await new Promise(setImmediate)
+    const logged = lines(rig.logText()).find(({ path }) => path === '/acme/_proxy/csv/rest/v1.0/slow')
+    t.match(logged, { status: null, cause: 'caller_gone' }, JSON.stringify(fault))
+  }
 })
 
 t.test('a list names company, environment and request like any other response', async (t) => {
