@@ -316,11 +316,13 @@ async function fail(error: unknown, failed: Failed): Promise<void> {
 function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {
   const { bodies } = exchange
   if (bodies !== undefined) bodies.request = new Excerpt(request.rawHeaders)
-  return new RequestBody(request, (bytes, piece) => {
-    exchange.bytesIn += bytes
+  const body = new RequestBody(request)
+  body.observe((piece) => {
+    exchange.bytesIn += piece?.length ?? 0
     if (piece === undefined) bodies?.request?.end()
     else bodies?.request?.add(piece)
   })
+  return body
 }
 
 /** A request has a body when its header fields say so (RFC 9112 section 6.3). */

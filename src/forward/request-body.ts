@@ -23,8 +23,7 @@ const MOST_KEPT_BYTES = 64 * 1024
  */
 export class RequestBody extends Readable {
   readonly #request: Readable
-  readonly #onProgress: (bytes: number, piece?: Buffer) => void
-  readonly #observers: ((piece: Buffer) => void)[] = []
+  readonly #observers: ((piece: Buffer | undefined) => void)[] = []
   #kept: Buffer[] | undefined = []
   #keptBytes = 0
   #isStarted = false
@@ -32,11 +31,9 @@ export class RequestBody extends Readable {
   /** When its latest chunk arrived (`performance.now()`). */
   movedAt = 0
 
-  /** `onProgress` is called for each chunk, and with 0 at the end. */
-  constructor(request: Readable, onProgress: (bytes: number, piece?: Buffer) => void) {
+  constructor(request: Readable) {
     super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
     this.#request = request
-    this.#onProgress = onProgress
     // It may break while the request still waits for its turn: an error that no one listens for would end the process.
     this.on('error', () => {})
   }
@@ -51,8 +48,8 @@ export class RequestBody extends Readable {
     return Buffer.concat(this.#kept, this.#keptBytes)
   }
 
-  /** Calls `listener` with each chunk that arrives from now on. */
-  observe(listener: (piece: Buffer) => void): void {
+  /** Calls `listener` with each chunk that arrives from now on, and with undefined at the end. */
+  observe(listener: (piece: Buffer | undefined) => void): void {
     this.#observers.push(listener)
   }
 
@@ -93,14 +90,13 @@ export class RequestBody extends Readable {
       else this.#kept = undefined
     }
     this.movedAt = performance.now()
-    this.#onProgress(chunk.length, chunk)
     for (const observe of this.#observers) observe(chunk)
     if (!this.push(chunk)) this.#request.pause()
   }
 
   readonly #onEnd = (): void => {
     this.#isComplete = true
-    this.#onProgress(0)
+    for (const observe of this.#observers) observe(undefined)
     this.push(null)
   }
 

@@ -112,7 +112,7 @@ export class CallRecorder {
 export function withRecorder(send: Send, recorder: CallRecorder): Send {
   return async (call) => {
     const bodies = { requestBody: new BodyCopy(call.body !== null), responseBody: new BodyCopy(false) }
-    call.body?.observe((piece) => bodies.requestBody.add(piece))
+    call.body?.observe((piece) => piece && bodies.requestBody.add(piece))
     const startedAt = recorder.startTime()
     const sentAt = performance.now()
     const releaseAndThrow = (error: unknown): never => {

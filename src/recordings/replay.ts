@@ -97,8 +97,7 @@ async function readStart(call: Call, body: RequestBody) {
     yield* pieces
     yield* iterator
   }
-  // The caller's bytes were counted when they arrived.
-  const again = () => new RequestBody(Readable.from(all(), { objectMode: false }), () => {})
+  const again = () => new RequestBody(Readable.from(all(), { objectMode: false }))
   return { pieces, isWhole, again }
 }
 
