@@ -193,9 +193,7 @@ export class TokenSource {
 
   /** Fetches a token if there is none. Counts as use of the account. Failures are reported, not thrown. */
   prefetch(): void {
-    if (this.current() === undefined && !this.#attempting && performance.now() >= this.#nextAttemptAt) {
-      void this.#attempt()
-    }
+    if (this.current() === undefined && performance.now() >= this.#nextAttemptAt) void this.#attempt()
   }
 
   /** Forgets remembered failures, so that the next use asks the login server again (a reload does this). */

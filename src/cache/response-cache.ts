@@ -23,11 +23,6 @@ import {
 } from './cache-request.ts'
 import { Flight, type WholeResponse } from './flight.ts'
 
-/** A `Send` that asks Procore only where it has to. The cache outlives it: after a reload, another one uses it too. */
-export function withCache(send: Send, cache: ResponseCache): Send {
-  return (call) => cache.send(call, send)
-}
-
 /** Whether nothing is shared or kept, so that calls need not ask the cache. */
 export function isOff({ coalesce, keep, refusalsMs }: CacheSettings): boolean {
   return !coalesce && keep.length === 0 && refusalsMs === 0

@@ -237,8 +237,6 @@ export interface UpstreamsDeps {
 const MOST_OF_ANY = 256
 const MOST_FILE_HOSTS = 64
 
-type Target = Pick<Company | AnyCompany, 'account'>
-
 interface Entry extends Upstream {
   /** Equal for two upstreams exactly if one can replace the other in a reload. */
   readonly key: string
@@ -316,10 +314,7 @@ export class Upstreams {
 
   /** What is left of a company's rate budget, by the company's name or `*`. */
   budgetRemaining(group: string): number | undefined {
-    const company = this.#config.companies.find(({ name }) => name === group)
-    const entries = company === undefined ? [...this.#ofAny.values()] : [this.#byId.get(company.id)]
-    const remaining = entries.flatMap((entry) => entry?.budget?.state().remaining ?? [])
-    return remaining.length === 0 ? undefined : Math.min(...remaining)
+    return this.loads().find(({ company }) => company === group)?.budget.remaining
   }
 
   #loadOf(company: string, entries: readonly Entry[]): CompanyLoad {
@@ -337,7 +332,7 @@ export class Upstreams {
     }
   }
 
-  #keyOf(target: Target, id: string): string {
+  #keyOf(target: Company | AnyCompany, id: string): string {
     const { upstream, network, rateLimit } = this.#config
     const { environment, key } = target.account
     return JSON.stringify([environment, key, id, upstream, network.key, rateLimit, this.#isShared(id)])
@@ -352,7 +347,7 @@ export class Upstreams {
     return listeners * Math.max(1, guard.clientKeys.length + named.length) > 1
   }
 
-  #open(target: Target, companyId: string, origin = target.account.environment.apiUrl): Entry {
+  #open(target: Company | AnyCompany, companyId: string, origin = target.account.environment.apiUrl): Entry {
     const { environment } = target.account
     const { upstream: settings, rateLimit } = this.#config
     const { tokens, budgets, lookUps } = this.#deps

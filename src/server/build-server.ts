@@ -2,9 +2,10 @@
 import type { FastifyInstance } from 'fastify'
 import { requestToken } from '../auth/request-token.ts'
 import { type RequestToken, Tokens } from '../auth/token-source.ts'
-import { isOff, ResponseCache, withCache } from '../cache/response-cache.ts'
+import { isOff, ResponseCache } from '../cache/response-cache.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
+import type { Send } from '../forward/call.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
@@ -76,7 +77,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   ;(await audits.prepare(config)).apply()
   const recordings = await openRecordings(deps.recordings, { config, log, secrets })
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
-  const cached = withCache(recordings.send, cache)
+  const cached: Send = (call) => cache.send(call, recordings.send)
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
   let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps).start())
   const listeners = new Listeners({

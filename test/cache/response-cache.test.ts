@@ -1,10 +1,10 @@
 // Covers src/cache/response-cache.ts
 import t, { type Test } from 'tap'
 import { explainCache } from '../../src/cache/cache-request.ts'
-import { type KeptResponse, KeptResponses, ResponseCache, withCache } from '../../src/cache/response-cache.ts'
+import { type KeptResponse, KeptResponses, ResponseCache } from '../../src/cache/response-cache.ts'
 import type { CacheSettings, Caller } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
-import { CallerGoneError, type UpstreamResponse } from '../../src/forward/call.ts'
+import { CallerGoneError, type Send, type UpstreamResponse } from '../../src/forward/call.ts'
 import type { Exchange } from '../../src/observe/exchange.ts'
 import { type CallParts, callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
@@ -19,7 +19,7 @@ function start(settings: Partial<CacheSettings>) {
   const state = { isExhausted: false }
   const cache = new ResponseCache({ ...OFF, ...settings }, () => state.isExhausted)
   const { send, sent } = fakeSend()
-  const caching = withCache(send, cache)
+  const caching: Send = (call) => cache.send(call, send)
   return {
     cache,
     sent,
