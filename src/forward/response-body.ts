@@ -1,6 +1,7 @@
 // Decompresses and rewrites a response body while it streams to the caller.
 import { isUtf8 } from 'node:buffer'
 import type { Transform } from 'node:stream'
+import zlib from 'node:zlib'
 import { ProxyError } from '../errors.ts'
 import type { UpstreamResponse } from './call.ts'
 import type { BodyPlan } from './headers.ts'
@@ -256,8 +257,6 @@ function isBomb(packed: number, unpacked: number): boolean {
 }
 
 function unpackerOf(coding: string, firstByte: number): Unpacker {
-  // Loaded with the first compressed response, to keep the start fast.
-  const zlib = process.getBuiltinModule('node:zlib')
   const options = { chunkSize: 64 * 1024 }
   switch (coding) {
     case 'br':
