@@ -223,36 +223,29 @@ const ABOUT_THE_BYTES = new Set(['content-md5', 'digest', 'content-digest', 'rep
 const INERT_TYPE =
   /^\s*(?:application\/(?:[a-z0-9!#$&^_.-]+\+)?json|application\/(?:pdf|octet-stream|zip|x-ndjson|vnd\.(?:openxmlformats-[a-z.-]+|ms-excel))|text\/(?:plain|csv)|image\/(?:png|jpeg|gif|webp|bmp|tiff)|(?:audio|video)\/[a-z0-9.-]+)\s*(?:;[^,]*)?$/i
 
-type ResponseVerdict =
-  | 'pass'
-  | 'drop'
-  | 'link'
-  | 'location'
-  | 'request-id'
-  | 'connection'
-  | 'length'
-  | 'coding'
-  | 'digest'
-  | 'type'
-  | 'nosniff'
+/** Names in lower case. Any other header passes or does not, whatever its value is. */
+const DECIDED = [
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'link',
+  'location',
+  'x-content-type-options',
+  'x-request-id',
+] as const
+
+type ResponseVerdict = (typeof DECIDED)[number] | 'about-the-bytes' | 'drop' | 'pass'
 
 const responseHeaderVerdict = perName((name): ResponseVerdict => {
   const lower = name.toLowerCase()
+  const decided = DECIDED.find((each) => each === lower)
+  if (decided !== undefined) return decided
+  if (ABOUT_THE_BYTES.has(lower)) return 'about-the-bytes'
   const dashed = lower.replaceAll('_', '-')
-  let verdict: ResponseVerdict = 'pass'
-  if (lower === 'link') verdict = 'link'
-  else if (lower === 'location') verdict = 'location'
-  else if (lower === 'x-request-id') verdict = 'request-id'
-  else if (lower === 'connection') verdict = 'connection'
-  else if (lower === 'content-type') verdict = 'type'
-  else if (lower === 'x-content-type-options') verdict = 'nosniff'
-  else if (lower === 'content-length') verdict = 'length'
-  else if (lower === 'content-encoding') verdict = 'coding'
-  else if (ABOUT_THE_BYTES.has(lower)) verdict = 'digest'
-  else if (NEVER_PASSED.has(dashed) || NEVER_PASSED_PREFIXES.some((prefix) => dashed.startsWith(prefix))) {
-    verdict = 'drop'
-  }
-  return verdict
+  const forbidden =
+    NEVER_PASSED.has(dashed) || NEVER_PASSED_PREFIXES.some((prefix) => dashed.startsWith(prefix))
+  return forbidden ? 'drop' : 'pass'
 })
 
 export interface ResponseContext {
@@ -289,6 +282,7 @@ export function responseHeaders(
     const value = rawHeaders[i + 1] as string
     switch (responseHeaderVerdict(name)) {
       case 'drop':
+      case 'x-content-type-options':
         continue
       case 'connection':
         connection ??= []
@@ -308,23 +302,21 @@ export function responseHeaders(
             : absoluteReference(value, fetched),
         )
         continue
-      case 'length':
+      case 'content-length':
         if (plan === undefined) length = [name, value]
         continue
-      case 'coding':
+      case 'content-encoding':
         if (plan?.coding === undefined) headers.push(name, value)
         continue
-      case 'digest':
+      case 'about-the-bytes':
         if (plan === undefined) headers.push(name, value)
         continue
-      case 'nosniff':
-        continue
-      case 'type':
+      case 'content-type':
         types++
         isInert = INERT_TYPE.test(value)
         headers.push(name, value)
         continue
-      case 'request-id':
+      case 'x-request-id':
         requestId = true
         headers.push(name, value)
         continue
