@@ -13,10 +13,12 @@ export class HeldEndpoints {
 
   /** Holds back an endpoint (method and path without query). Beyond a thousand, the oldest one is forgotten. */
   hold(endpoint: string, until: number): void {
+    // A copy, because a slice of the request would keep all of it in memory.
+    const key = Buffer.from(keyOf(endpoint)).toString()
+    this.#until.delete(key)
     const [oldest] = this.#until.keys()
     if (oldest !== undefined && this.#until.size >= MOST_ENDPOINTS) this.#until.delete(oldest)
-    // A copy, because a slice of the request would keep all of it in memory.
-    this.#until.set(Buffer.from(keyOf(endpoint)).toString(), until)
+    this.#until.set(key, until)
   }
 
   /** Milliseconds until the endpoint may be called; 0 if it may be called now. */

@@ -3,6 +3,7 @@
 import t, { type Test } from 'tap'
 import type { RateLimitSettings } from '../../src/config/config.ts'
 import { Budget } from '../../src/forward/budget.ts'
+import { HeldEndpoints } from '../../src/forward/rate-windows.ts'
 import { budgetBench, headOfSaid, refusal, type Said } from '../fixtures/budget-bench.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 
@@ -368,6 +369,16 @@ t.test('Who waits only because others wait goes on once these have left', async 
   another.abort()
   await it.time.pass(100)
   t.ok(fate.value)
+})
+
+t.test('A thousand endpoints are held; one that is held again takes no place of another', async (t) => {
+  const held = new HeldEndpoints()
+  const waits = (nth: number) => held.waitFor(`GET /${nth}`, 0) > 0
+  for (let nth = 0; nth < 1000; nth++) held.hold(`GET /${nth}`, 10)
+  for (let times = 0; times < 3; times++) held.hold('GET /5', 10)
+  t.ok(waits(0))
+  held.hold('GET /1000', 10)
+  t.strictSame([0, 1, 5, 1000].map(waits), [false, true, true, true], 'the oldest is forgotten')
 })
 
 t.test('An endpoint may be long', async (t) => {
