@@ -137,7 +137,7 @@ const NONE: readonly Override[] = []
 
 /** Every other method that the request names, in upper case. An empty one overrides nothing. */
 function overrides({ rawHeaders, path, query }: JudgedRequest): readonly Override[] {
-  let found = NONE
+  let found: Override[] | undefined
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     if (isOverride(rawHeaders[at]!)) found = withOverride(found, rawHeaders[at + 1]!, 'a header')
   }
@@ -146,12 +146,14 @@ function overrides({ rawHeaders, path, query }: JudgedRequest): readonly Overrid
       found = withOverride(found, value, "the query's _method")
     }
   }
-  return found
+  return found ?? NONE
 }
 
-function withOverride(found: readonly Override[], value: string, source: string): readonly Override[] {
+/** Adds to the list itself, because a query may name thousands. */
+function withOverride(found: Override[] = [], value: string, source: string): Override[] {
   const method = value.trim().toUpperCase()
-  return method === '' ? found : [...found, { method, source }]
+  if (method !== '') found.push({ method, source })
+  return found
 }
 
 function isOverride(name: string): boolean {
