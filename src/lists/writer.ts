@@ -56,6 +56,9 @@ const MORE = '_more'
 /** Text that a spreadsheet would run as a formula (https://owasp.org/www-community/attacks/CSV_Injection). */
 const FORMULA = /^[=+\-@\t\r]/
 
+/** No name of Procore's has as many dots. Each costs a look into each row. */
+const MOST_DOTS = 10
+
 interface Column {
   readonly name: string
   /** The ways to read the name as a member of a nested object: `company.id` as the `id` of `company`. */
@@ -106,8 +109,8 @@ function namesOf(rows: Iterable<unknown>): string[] {
 }
 
 function columnOf(name: string): Column {
-  const dots = [...name.matchAll(/\./g)].map(({ index }) => index)
-  return { name, nested: dots.map((dot) => [name.slice(0, dot), name.slice(dot + 1)]) }
+  const dots = [...name.matchAll(/\./g).take(MOST_DOTS)]
+  return { name, nested: dots.map(({ index }) => [name.slice(0, index), name.slice(index + 1)]) }
 }
 
 function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>): unknown {
