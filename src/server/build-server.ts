@@ -49,7 +49,10 @@ export interface ProxyServer {
   reloadFailed(problems: readonly string[]): void
   /** Reopens the audit file, after a log rotation. */
   reopen(): Promise<void>
-  /** Refuses new requests, finishes those in flight, then closes. Resolves with false if requests were cut off. */
+  /**
+   * Refuses new requests, finishes those in flight, then closes. Resolves with false if requests were cut off. From then on
+   * no configuration is applied.
+   */
   drain(): Promise<boolean>
   /** The number of requests that have not ended. */
   readonly inFlight: number
@@ -185,6 +188,21 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       }
     },
   })
+  let stopped: Promise<boolean> | undefined
+  const stop = async () => {
+    await reloader.close()
+    observation.streams.end()
+    return drain.run(runtime.config.shutdownTimeoutMs, async (force) => {
+      tokens.close()
+      await (force ? runtime.upstreams.destroy() : runtime.upstreams.close())
+      await login.destroy()
+      await app.close()
+      await recordings.flush()
+      await audits.close()
+      observation.close()
+      shared?.close()
+    })
+  }
   return {
     tokens,
     get inFlight() {
@@ -202,18 +220,8 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     reloadFailed: (problems) => observation.reloaded(problems),
     reopen: () => audits.reopen(),
     drain: () => {
-      observation.streams.end()
-      return drain.run(runtime.config.shutdownTimeoutMs, async (force) => {
-        reloader.close()
-        tokens.close()
-        await (force ? runtime.upstreams.destroy() : runtime.upstreams.close())
-        await login.destroy()
-        await app.close()
-        await recordings.flush()
-        await audits.close()
-        observation.close()
-        shared?.close()
-      })
+      stopped ??= stop()
+      return stopped
     },
   }
 }

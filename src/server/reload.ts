@@ -63,6 +63,9 @@ export class Reloader {
   readonly #deps: ReloaderDeps
   #again: NodeJS.Timeout | undefined
   #queue: Promise<void> = Promise.resolve()
+  #isClosed = false
+  /** Addresses that are being opened for a new configuration. */
+  #applied: Promise<void> = Promise.resolve()
 
   constructor(deps: ReloaderDeps) {
     this.#deps = deps
@@ -77,18 +80,23 @@ export class Reloader {
     return this.#queue
   }
 
-  close(): void {
+  /** From now on no configuration is applied. Resolves once the one that is being applied is in force. */
+  async close(): Promise<void> {
+    this.#isClosed = true
     clearTimeout(this.#again)
+    await this.#applied.catch(() => {})
   }
 
   async #reload(config: Config): Promise<void> {
     const { tokens, login, loginsOf, listeners, prepare, report, log } = this.#deps
+    if (this.#isClosed) return
     // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
     for (const source of tokens.sources()) source.forgetFailures()
     // Trying the new secrets may need the new network settings.
     login.use(config)
     const refusal = await this.#tryChanged(config)
+    if (this.#isClosed) return
     if (refusal !== undefined) {
       this.#keepOld(config, refusal)
       return
@@ -97,7 +105,9 @@ export class Reloader {
     let prepared: Awaited<ReturnType<typeof prepare>> | undefined
     try {
       prepared = await prepare(config)
-      await listeners.apply(config, prepared.apply)
+      if (this.#isClosed) throw new Error('The proxy is stopping.')
+      this.#applied = listeners.apply(config, prepared.apply)
+      await this.#applied
     } catch (error) {
       await prepared?.discard()
       this.#keepOld(config, error as Error)

@@ -2,8 +2,11 @@
 import { type AddressInfo, Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { loadConfig } from '../../src/server.ts'
 import { freePort, KeptConnection, takenPort } from '../fixtures/cli.ts'
-import { openSocket, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { openSocket, type Rig, settingsFor, startRig } from '../fixtures/proxy.ts'
+
+const FREE = { kind: 'tcp', host: '127.0.0.2', port: 0 } as const
 
 t.test('of two configurations the newer one stays, though the older one was to be tried again', async (t) => {
   const { fake, server, reload, log, get } = await startRig(t)
@@ -327,4 +330,45 @@ t.test('a port that the system chose for callers is never given to metrics', asy
   await reload(settingsFor(fake, { listen, metrics: { listen: '127.0.0.1:0' } }))
   t.notOk(server.addresses().some((each) => each.url === url))
   t.equal(server.addresses().length, 2)
+})
+
+t.test('a proxy that stops applies no other configuration, whenever it was to come', async (t) => {
+  const another = (clientSecret: string) => ({
+    serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
+    listen: ['127.0.0.1:0', '127.0.0.2:0'],
+  })
+  const open = ({ server }: Rig) => server.addresses().filter(({ url }) => url !== 'closing')
+  const trying = await startRig(t)
+  trying.fake.faults.token = { status: 503, delayMs: 300 }
+  const tried = trying.reload(settingsFor(trying.fake, another('tried')))
+  await trying.fake.journal.when(({ body }) => body?.includes('tried') === true)
+  t.ok(await trying.server.drain())
+  await tried
+  t.notMatch(trying.logText(), 'tried again in 15 s')
+  t.strictSame(open(trying), [])
+  const stopped = await startRig(t)
+  t.ok(await stopped.server.drain())
+  await stopped.reload(settingsFor(stopped.fake, { listen: ['127.0.0.1:0', '127.0.0.2:0'] }))
+  t.strictSame(open(stopped), [])
+  // The accounts are tried, the rest is prepared, and addresses are opened in one of these turns.
+  for (let turns = 0; turns < 5; turns++) {
+    const applying = await startRig(t)
+    const config = await loadConfig({ flags: { config: applying.file }, env: {}, cwd: t.testdirName })
+    const applied = applying.server.reload({ ...config, listen: [...config.listen, FREE] })
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+    t.ok(await applying.server.drain())
+    await applied
+    t.strictSame(open(applying), [])
+  }
+})
+
+t.test('a drain that is asked for twice is one drain', async (t) => {
+  const { fake, server, get } = await startRig(t)
+  fake.faults.api.push({ match: () => true, delayMs: 300, times: 1 })
+  const answer = get('/acme/rest/v1.0/me')
+  await fake.journal.when(({ url }) => url === '/rest/v1.0/me')
+  const start = performance.now()
+  t.strictSame(await Promise.all([server.drain(), server.drain()]), [true, true])
+  t.ok(performance.now() - start < 10_000, 'and does not wait for its time limit')
+  t.equal((await answer).status, 200)
 })
