@@ -1,5 +1,6 @@
 // Identifies the caller by its key, and decides what it may call.
 import { isIPv6 } from 'node:net'
+import { LRUCache } from 'lru-cache'
 import type { Caller, Config, GuardSettings, Secret } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import {
@@ -317,7 +318,7 @@ const MOST_ADDRESSES = 1_000
 export class KeyThrottle {
   readonly #now: () => number
   /** The times of the latest wrong keys, at most ten for each address. */
-  readonly #guesses = new Map<string, number[]>()
+  readonly #guesses = new LRUCache<string, readonly number[]>({ max: MOST_ADDRESSES })
 
   /** `now` is in milliseconds and never goes back. */
   constructor(now: () => number = () => performance.now()) {
@@ -332,16 +333,8 @@ export class KeyThrottle {
     const from = networkOf(address ?? '')
     const now = this.#now()
     const recent = (this.#guesses.get(from) ?? []).filter((at) => now - at < WINDOW_MS)
-    const delay = recent.length >= FREE_GUESSES ? DELAY_MS : 0
-    this.#guesses.delete(from)
     this.#guesses.set(from, [...recent, now].slice(-FREE_GUESSES))
-    if (this.#guesses.size > MOST_ADDRESSES) {
-      for (const oldest of this.#guesses.keys()) {
-        this.#guesses.delete(oldest)
-        break
-      }
-    }
-    return delay
+    return recent.length >= FREE_GUESSES ? DELAY_MS : 0
   }
 
   /** How many addresses are remembered. */

@@ -1,5 +1,6 @@
 // Decides which hosts serve an environment's files and which of their paths may be fetched, and limits the look-ups of those hosts.
 import { isIP } from 'node:net'
+import { LRUCache } from 'lru-cache'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { quote, readingsOf, readTarget } from '../routing/raw-request.ts'
@@ -110,14 +111,17 @@ export type Leave = (hasAnswered: boolean) => void
 /** Lets requests to known hosts through immediately, and requests to new hosts a few at a time. */
 export class FileHostLimiter {
   readonly #limits: typeof DEFAULTS
-  readonly #known = new Set<string>()
+  readonly #known: LRUCache<string, true>
   readonly #underWay = new Map<string, Promise<void>>()
   /** When each caller asked for new hosts. */
-  readonly #asked = new Map<string, number[]>()
+  readonly #asked: LRUCache<string, readonly number[]>
   #waiting = 0
 
   constructor(limits: FileHostLimits = {}) {
     this.#limits = { ...DEFAULTS, ...limits }
+    const { mostKnown: max } = this.#limits
+    this.#known = new LRUCache({ max })
+    this.#asked = new LRUCache({ max })
   }
 
   /**
@@ -125,7 +129,7 @@ export class FileHostLimiter {
    * the response has begun or the request has failed. Throws `overloaded`.
    */
   async enter(host: string, queueKey: string): Promise<Leave> {
-    while (!this.#known.has(host)) {
+    while (this.#known.get(host) === undefined) {
       const before = this.#underWay.get(host)
       if (before === undefined && this.#underWay.size < this.#limits.mostUnderWay) {
         this.#count(queueKey)
@@ -133,7 +137,6 @@ export class FileHostLimiter {
       }
       await this.#wait(before ?? Promise.race(this.#underWay.values()))
     }
-    this.#keep(host)
     return () => {}
   }
 
@@ -141,21 +144,14 @@ export class FileHostLimiter {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#underWay.set(host, promise)
     return (hasAnswered) => {
-      if (hasAnswered) this.#keep(host)
-      if (this.#underWay.get(host) === promise) this.#underWay.delete(host)
+      if (hasAnswered) this.#known.set(host, true)
+      this.#underWay.delete(host)
       resolve()
     }
   }
 
-  /** The least recently used host is forgotten first. */
-  #keep(host: string): void {
-    this.#known.delete(host)
-    this.#known.add(host)
-    forgetOldest(this.#known, this.#limits.mostKnown)
-  }
-
   #count(queueKey: string): void {
-    const { now, windowMs, mostOfCaller, mostKnown } = this.#limits
+    const { now, windowMs, mostOfCaller } = this.#limits
     const at = now()
     const recent = (this.#asked.get(queueKey) ?? []).filter((each) => at - each < windowMs)
     const [oldest = at] = recent
@@ -165,9 +161,7 @@ export class FileHostLimiter {
         Math.ceil((oldest + windowMs - at) / 1000),
       )
     }
-    this.#asked.delete(queueKey)
     this.#asked.set(queueKey, [...recent, at])
-    forgetOldest(this.#asked, mostKnown)
   }
 
   async #wait(turn: Promise<void>): Promise<void> {
@@ -180,13 +174,6 @@ export class FileHostLimiter {
     } finally {
       this.#waiting--
     }
-  }
-}
-
-function forgetOldest(kept: Set<string> | Map<string, unknown>, most: number): void {
-  for (const oldest of kept.keys()) {
-    if (kept.size <= most) return
-    kept.delete(oldest)
   }
 }
 
