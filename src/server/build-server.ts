@@ -6,6 +6,7 @@ import { isOff, ResponseCache } from '../cache/response-cache.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { Budgets } from '../forward/budgets.ts'
 import type { Send } from '../forward/call.ts'
+import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
@@ -14,14 +15,13 @@ import type { Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
 import type { Recorder } from '../observe/recorder.ts'
-import type { RecordingMode } from '../recordings/replay.ts'
+import type { RecordingMode, Recordings } from '../recordings/replay.ts'
 import type { Shared } from '../shared/open-shared.ts'
 import { buildApp } from './app.ts'
 import { type Runtime, runtimeOf } from './judge.ts'
 import { Drain, Listeners } from './listeners.ts'
 import { Audits, Observation } from './observation.ts'
 import { OwnPlaces } from './own-pages.ts'
-import { openRecordings } from './recordings.ts'
 import { accountsInUse, LoginAsker, Reloader } from './reload.ts'
 
 export interface ServerDeps {
@@ -78,7 +78,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const budgets = new Budgets(config, shared?.openBudget)
   const audits = new Audits(log, secrets.conceal)
   ;(await audits.prepare(config)).apply()
-  const recordings = await openRecordings(deps.recordings, { config, log, secrets })
+  const recordings = await openRecordings(config, { ...deps, secrets })
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const cached: Send = (call) => cache.send(call, recordings.send)
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
@@ -144,8 +144,8 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     isReady,
   }
   const appOf = (next: Runtime) => {
-    const send = isOff(next.config.cache) ? recordings.send : cached
-    return buildApp({ runtime: next, send, shared: parts })
+    const isUncached = isOff(next.config.cache)
+    return buildApp({ runtime: next, send: isUncached ? recordings.send : cached, shared: parts })
   }
   listeners.connections.onUnread = async ({ requestId, method, target, listener, error, bytesOut }) => {
     const exchange = startExchange(requestId, method, target)
@@ -232,6 +232,20 @@ async function openSharedState(config: Config, log: Logger): Promise<Shared | un
   if (shared === undefined) return undefined
   const { openShared } = await import('../shared/open-shared.ts')
   return await openShared({ ...config, shared }, log)
+}
+
+/** What carries calls: to Procore, recorded or not, or from recordings. The code of recordings is loaded only if they are used. */
+async function openRecordings(
+  config: Config,
+  { recordings: mode, log, secrets }: ServerDeps & { readonly secrets: KnownSecrets },
+): Promise<Recordings> {
+  if (mode === undefined) return { send, needsTokens: true, configure: () => {}, flush: async () => {} }
+  const { openSession } = await import('../recordings/replay.ts')
+  return await openSession(mode, config.recordings, {
+    send,
+    holdsSecret: (text) => secrets.isIn(text),
+    warn: (message, details) => log.warn(details, message),
+  })
 }
 
 function sharedView(shared: Shared) {
