@@ -21,7 +21,7 @@ import { FORWARDED_METHODS } from '../guards/headers.ts'
 import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'
-import type { CallerConnection, CallerConnections } from './connections.ts'
+import type { CallerConnection, CallerConnections, Current } from './connections.ts'
 import {
   isHealth,
   type JudgeInput,
@@ -42,6 +42,8 @@ export interface RequestContext {
   readonly exchange: Exchange
   /** The caller's connection. */
   readonly connection: CallerConnection
+  /** This request on its connection. */
+  readonly current: Current
   viewer: Viewer
   caller: Caller | undefined
   /** Set for requests that go to Procore. */
@@ -54,16 +56,9 @@ export interface RequestContext {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the first hook. */
-    proxyContext: RequestContext | null
+    /** Set by the first hook, without which no request comes to a route. */
+    proxyContext: RequestContext
   }
-}
-
-/** The context of a request. */
-export function requestContext(request: FastifyRequest): RequestContext {
-  const context = request.proxyContext
-  if (context === null) throw new Error('a request came to a route without passing the hooks')
-  return context
 }
 
 /** The internal route of requests to Procore: Fastify routes by this path, but the original URL is sent. */
@@ -125,10 +120,10 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   for (const method of FORWARDED_METHODS) {
     app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
-  app.decorateRequest('proxyContext', null)
+  app.decorateRequest('proxyContext')
   app.addHook('onRequest', judgeHook(deps))
   app.addHook('onSend', async (request, reply, payload) => {
-    const { exchange, list } = requestContext(request)
+    const { exchange, list } = request.proxyContext
     if (request.method !== 'HEAD' && typeof payload === 'string')
       exchange.bytesOut += Buffer.byteLength(payload)
     // A list is recorded at its end, and not when it is about to begin.
@@ -164,20 +159,17 @@ export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Pr
   })
   registerHealth(app, isReady)
   registerPlaceholderLogin(app, {
-    asksForKeys: () => asksForKeys(runtime.config),
+    asksForKeys: asksForKeys(runtime.config),
     findKey: async (secrets, request) => {
       const keys = secrets.filter((secret) => identifyKey(runtime.config, secret) !== undefined)
       if (keys.length === 0 && secrets.length > 0) await throttle(shared, request)
       // The company, and the keys of other callers, could not be judged before.
-      if (keys.length > 0) judge(judgeInput(deps, request, keys), requestContext(request))
+      if (keys.length > 0) judge(judgeInput(deps, request, keys), request.proxyContext)
       return keys[0]
     },
-    whenBroken: (request, act) => requestContext(request).connection.whenBroken(act),
-    refused: (request, error) => shared.audits.recordRefusal(requestContext(request).exchange, error),
+    refused: (request, error) => shared.audits.recordRefusal(request.proxyContext.exchange, error),
   })
-  const viewer = (request: FastifyRequest) => requestContext(request).viewer
-  const detach = (request: FastifyRequest) => requestContext(request).end()
-  registerOwnPages(app, { observation, viewer, detach, hasPublicUrl: runtime.config.publicUrl !== undefined })
+  registerOwnPages(app, { observation, hasPublicUrl: runtime.config.publicUrl !== undefined })
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)
@@ -191,6 +183,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
   return (request, reply, done) => {
     const { raw } = request
     const connection = connections.of(raw.socket) as CallerConnection
+    const current = connection.current as Current
     const exchange = startExchange(request.id, raw.method ?? '', request.originalUrl)
     exchange.listener = connection.listener.address
     exchange.rawHeaders = raw.rawHeaders
@@ -204,6 +197,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
     const context: RequestContext = {
       exchange,
       connection,
+      current,
       viewer: EVERYTHING,
       caller: undefined,
       forwarded: undefined,
@@ -212,14 +206,14 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
     }
     request.proxyContext = context
     if (drain.isDraining) reply.raw.shouldKeepAlive = false
-    connection.current?.onClose.push(() => {
+    current.onClose.push(() => {
       if (!reply.raw.writableFinished) exchange.cause ??= 'caller_gone'
       end()
     })
     let judgement: Judgement
     try {
       judgement = judge(judgeInput(deps, request), context)
-      if (takesPlace(judgement, connection)) connection.current?.onClose.push(shared.ownPlaces.enter())
+      if (takesPlace(judgement, connection)) current.onClose.push(shared.ownPlaces.enter())
     } catch (error) {
       done(error as Error)
       return
@@ -241,7 +235,7 @@ function judgeInput(
   request: FastifyRequest,
   keysOfLogin?: readonly string[],
 ): JudgeInput {
-  const { exchange, connection } = requestContext(request)
+  const { exchange, connection } = request.proxyContext
   const { isDraining } = shared.drain
   return { runtime, request: request.raw, listener: connection.listener, exchange, isDraining, keysOfLogin }
 }
@@ -274,7 +268,7 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
 }
 
 function forwardedOf(request: FastifyRequest): Forwarded {
-  const { forwarded } = requestContext(request)
+  const { forwarded } = request.proxyContext
   // Invariant: only requests that the hooks let through are forwarded.
   if (forwarded === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   return forwarded
@@ -284,7 +278,7 @@ function forwardedOf(request: FastifyRequest): Forwarded {
 async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { audits } = shared
   const forwarded = forwardedOf(request)
-  const { connection } = requestContext(request)
+  const { connection, current } = request.proxyContext
   const departure = new Departure()
   const call = callOf(forwarded, request.raw, reply.raw, departure)
   try {
@@ -293,14 +287,11 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
     await refuse(error, { request, reply, shared })
     return
   }
-  const { current } = connection
-  if (current !== undefined) {
-    current.stallMs = call.upstream.settings.responseTimeoutMs
-    connection.whenBroken((error) => call.body?.destroy(error))
-    current.onClose.push(() => {
-      if (!reply.raw.writableFinished) departure.leave()
-    })
-  }
+  current.stallMs = call.upstream.settings.responseTimeoutMs
+  connection.whenBroken((error) => call.body?.destroy(error))
+  current.onClose.push(() => {
+    if (!reply.raw.writableFinished) departure.leave()
+  })
   const beforeEnd = audits.recordOnce(call.exchange)
   await forward(call, reply.raw, forwarded, {
     send,
@@ -330,7 +321,7 @@ async function refuse(error: unknown, { request, reply, shared }: Refused): Prom
     error instanceof ProxyError
       ? error
       : new ProxyError('internal_error', 'An unexpected error occurred in the proxy.', { cause: error })
-  const { exchange, connection } = requestContext(request)
+  const { exchange, connection } = request.proxyContext
   // The refusal is on its way, whatever else turns out to be wrong with the request.
   connection.whenBroken(() => {})
   // The next bytes on this connection may be the rest of this request.

@@ -23,7 +23,7 @@ import { LIST_FORMS, readListTarget } from '../lists/target.ts'
 import { type ListWriter, writerFor } from '../lists/writer.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
-import { type AppDeps, requestContext } from './app.ts'
+import type { AppDeps } from './app.ts'
 import type { ListRequest } from './judge.ts'
 import type { RecordOnce } from './observation.ts'
 
@@ -44,7 +44,7 @@ export function registerLists(app: FastifyInstance, deps: AppDeps): void {
 }
 
 async function answerList(deps: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { exchange, list, connection } = requestContext(request)
+  const { exchange, list, current } = request.proxyContext
   // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   const target = readListTarget(list.url)
@@ -52,7 +52,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   const skipped: Skipped[] = []
   const beforeEnd = deps.shared.audits.recordOnce(exchange)
   // Records the list if its caller disconnected; otherwise this does nothing.
-  connection.current?.onClose.push(() => beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null))
+  current.onClose.push(() => beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null))
   const { reader, latestPage } = openList(deps, request, list)
   const text = listText({
     // One page is read ahead, while the one before it is written.
@@ -111,19 +111,17 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
 
 /** How the pages of this request's list are read, and the page that was requested last. */
 function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, list: ListRequest) {
-  const { exchange, connection } = requestContext(request)
+  const { exchange, current } = request.proxyContext
   const buffers: Buffer[] = []
   // Several projects are read at the same time, each page with a departure of its own.
   const departures = new Set<Departure>()
   let hasLeft = false
   let latest: Forwarded
-  if (connection.current !== undefined) {
-    connection.current.stallMs = runtime.config.upstream.responseTimeoutMs
-    connection.current.onClose.push(() => {
-      hasLeft = true
-      for (const departure of departures) departure.leave()
-    })
-  }
+  current.stallMs = runtime.config.upstream.responseTimeoutMs
+  current.onClose.push(() => {
+    hasLeft = true
+    for (const departure of departures) departure.leave()
+  })
   const ask = async (url: string): Promise<PageAnswer> => {
     latest = list.page(url)
     exchange.pages++

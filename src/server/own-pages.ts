@@ -2,7 +2,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { ownFile } from '../observe/own-files.ts'
-import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
 
 const MOST_PLACES = 64
@@ -23,25 +22,21 @@ export class OwnPlaces {
   }
 }
 
-export interface OwnPageDeps {
+interface OwnPageDeps {
   readonly observation: Observation
-  /** Who made the request, by its address, host name and key. */
-  readonly viewer: (request: FastifyRequest) => Viewer
-  /** The request counts as ended from now on, although its response continues. */
-  readonly detach: (request: FastifyRequest) => void
   /** Whether callers may use another URL than the one that arrives here. */
   readonly hasPublicUrl: boolean
 }
 
 /** Registers metrics, status, and docs/errors.md as a page, all of which are always there, and the page at /_proxy/. */
 export function registerOwnPages(app: FastifyInstance, deps: OwnPageDeps): void {
-  const { observation, viewer } = deps
+  const { observation } = deps
   app.get('/_proxy/metrics', async (request, reply) => {
-    const { text, type } = await observation.metrics.text(viewer(request))
+    const { text, type } = await observation.metrics.text(request.proxyContext.viewer)
     return reply.header('cache-control', 'no-store').type(type).send(observation.secrets.conceal(text))
   })
   app.get('/_proxy/status', async (request, reply) =>
-    sendJson(reply, observation, observation.status(viewer(request))),
+    sendJson(reply, observation, observation.status(request.proxyContext.viewer)),
   )
   app.get('/_proxy/errors', async (_request, reply) =>
     reply
@@ -85,10 +80,7 @@ const FILES: readonly (readonly [string, string, string])[] = [
   ...SCRIPTS.map((name) => [`${name}.js`, `${name}.js`, 'javascript'] as const),
 ]
 
-function registerPage(
-  app: FastifyInstance,
-  { observation, viewer, detach, hasPublicUrl }: OwnPageDeps,
-): void {
+function registerPage(app: FastifyInstance, { observation, hasPublicUrl }: OwnPageDeps): void {
   const { streams } = observation
   const options = {
     preHandler: async (_request: FastifyRequest, reply: FastifyReply) => {
@@ -110,13 +102,13 @@ function registerPage(
     )
   }
   app.get('/_proxy/requests', options, async (request, reply) =>
-    sendJson(reply, observation, { requests: observation.recorder.requests(viewer(request)) }),
+    sendJson(reply, observation, { requests: observation.recorder.requests(request.proxyContext.viewer) }),
   )
   for (const path of ['/_proxy/requests/:id', '/_proxy/requests/:id/:seq']) {
     app.get<{ Params: { id: string; seq?: string } }>(path, options, async (request, reply) => {
       const { id, seq } = request.params
       const nth = seq === undefined ? undefined : Number(seq)
-      const found = observation.recorder.request(id, nth, viewer(request))
+      const found = observation.recorder.request(id, nth, request.proxyContext.viewer)
       if (found === undefined)
         throw new ProxyError('route_unknown', 'The proxy remembers no request with this id.')
       return sendJson(reply, observation, found)
@@ -131,7 +123,8 @@ function registerPage(
     // The connection is not reused: it ends with the page, or with the proxy.
     raw.shouldKeepAlive = false
     raw.writeHead(200, { 'content-type': 'text/event-stream' })
-    detach(request)
-    streams.open(raw, viewer(request))
+    // It counts as ended from now on, although its response continues.
+    request.proxyContext.end()
+    streams.open(raw, request.proxyContext.viewer)
   })
 }

@@ -15,13 +15,11 @@ const LONGEST_WAIT_MS = 15_000
 
 const NO_KEY = 'The client_secret must be the key of a caller that the proxy knows.'
 
-export interface PlaceholderLoginDeps {
+interface PlaceholderLoginDeps {
   /** Whether callers must send keys. If not, the body is not read, and any credentials are accepted. */
-  readonly asksForKeys: () => boolean
+  readonly asksForKeys: boolean
   /** Finds the secret that is a caller's key; undefined if there is none. It may be delayed, to slow down guesses. */
   readonly findKey: (secrets: readonly string[], request: FastifyRequest) => Promise<string | undefined>
-  /** `act` is called with the error if the rest of the request's body turns out to be malformed. */
-  readonly whenBroken: (request: FastifyRequest, act: (error: Error) => void) => void
   /** Called before a login without a key is refused. */
   readonly refused: (request: FastifyRequest, error: ProxyError) => Promise<void>
 }
@@ -33,7 +31,7 @@ export interface PlaceholderLoginDeps {
  */
 export function registerPlaceholderLogin(app: FastifyInstance, deps: PlaceholderLoginDeps): void {
   app.post('/oauth/token', async (request, reply) => {
-    const token = deps.asksForKeys() ? await keyOf(request, reply, deps) : PLACEHOLDER
+    const token = deps.asksForKeys ? await keyOf(request, reply, deps) : PLACEHOLDER
     if (token === undefined) {
       await deps.refused(request, new ProxyError('key_required', NO_KEY))
       return refuse(reply)
@@ -59,7 +57,7 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
       }),
   })
   app.post('/oauth/revoke', async (request, reply) => {
-    const isKnown = !deps.asksForKeys() || hasKeyHeader(request.raw.rawHeaders)
+    const isKnown = !deps.asksForKeys || hasKeyHeader(request.raw.rawHeaders)
     if (!isKnown && (await keyOf(request, reply, deps)) === undefined)
       throw new ProxyError('key_required', 'The request has no key.')
     return answer(reply, {})
@@ -69,11 +67,11 @@ export function registerPlaceholderLogin(app: FastifyInstance, deps: Placeholder
 async function keyOf(
   request: FastifyRequest,
   reply: FastifyReply,
-  { findKey, whenBroken }: PlaceholderLoginDeps,
+  { findKey }: PlaceholderLoginDeps,
 ): Promise<string | undefined> {
   if (expectsContinue(request.raw)) reply.raw.writeContinue()
   const { promise: broken, reject } = Promise.withResolvers<never>()
-  whenBroken(request, (error) => {
+  request.proxyContext.connection.whenBroken((error) => {
     reject(error)
     // Node gives the reader of a broken body neither its end nor an error.
     reply.raw.once('close', () => request.raw.destroy())
@@ -118,7 +116,7 @@ function unixSeconds(): number {
 }
 
 /** A token request, its body as text. */
-export interface LoginRequest {
+interface LoginRequest {
   readonly contentType: string | undefined
   readonly authorization: string | undefined
   readonly body: string

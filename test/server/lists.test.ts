@@ -65,7 +65,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     return reply.code(known.status).send({ code: known.code, detail: known.message })
   })
   const lists = { enabled: true, perPage: 2, maxPages: 9, maxProjects: 4, concurrency: 2, ...settings }
-  app.decorateRequest('proxyContext', null)
+  app.decorateRequest('proxyContext')
   app.addHook('onRequest', (request, _reply, done) => {
     const current = { onClose: [] as (() => void)[] }
     request.raw.socket.once('close', () => {
@@ -83,7 +83,7 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     const exchange = startExchange('list', 'GET', url)
     exchanges.push(exchange)
     const list = { url, companyId: '7', apiOrigin: ORIGIN, caller: projects && { projects }, page }
-    request.proxyContext = { exchange, list, connection: { current } } as unknown as RequestContext
+    request.proxyContext = { exchange, list, current } as unknown as RequestContext
     done()
   })
   const send = async ({ path, departure }: Call) => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
+import type { RequestContext } from '../../src/server/app.ts'
 import { registerPlaceholderLogin } from '../../src/server/placeholder-login.ts'
 import { openSocket, type Rig, startRig } from '../fixtures/proxy.ts'
 
@@ -10,10 +11,12 @@ async function start(t: Test, key?: string) {
   const app = fastify()
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  app.addHook('onRequest', async (request) => {
+    request.proxyContext = { connection: { whenBroken: () => {} } } as unknown as RequestContext
+  })
   registerPlaceholderLogin(app, {
-    asksForKeys: () => key !== undefined,
+    asksForKeys: key !== undefined,
     findKey: async (secrets) => secrets.find((secret) => secret === key),
-    whenBroken: () => {},
     refused: async () => {},
   })
   t.teardown(() => app.close())
@@ -86,9 +89,8 @@ t.test('A revocation has its key in a header, or as the client secret', async (t
 t.test('What is asked about a token is answered in the shape that Procore documents', async (t) => {
   const app = fastify()
   registerPlaceholderLogin(app, {
-    asksForKeys: () => false,
+    asksForKeys: false,
     findKey: async () => undefined,
-    whenBroken: () => {},
     refused: async () => {},
   })
   t.teardown(() => app.close())
