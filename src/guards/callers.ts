@@ -208,7 +208,7 @@ export function mayUseCompany(caller: Pick<Caller, 'companies'>, name: string): 
 
 /**
  * The companies that a request may see in status, page, events and metrics. Both the caller and `fixed` (the company
- * of the address, host name or prefix that was used) limit them. Undefined means all.
+ * of the address or host name that was used) limit them. Undefined means all.
  */
 export function visibleCompanies(
   caller: Pick<Caller, 'companies'> | undefined,
@@ -229,7 +229,7 @@ function decideProjects(
   const isFile = request.path.startsWith(FILES_PATH)
   const named = isFile ? { ids: [], isConfined: false } : namedProjects(request.path, request.query)
   if (named === undefined) return denied('The path is too long, or escaped too often, to be judged.')
-  const other = named.ids.find((id) => !mayUseProject(projects, id))
+  const other = named.ids.find((id) => !projects.includes(id))
   if (other !== undefined)
     return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
   if (named.isConfined || byCaller.byRule) return byCaller
@@ -298,14 +298,6 @@ export function namedProjects(path: string, query: string): NamedProjects | unde
   // Some endpoints accept several ids, separated by commas.
   const ids = [...inPath, ...inQuery.flatMap((value) => value.split(','))]
   return { ids, isConfined: inPath.length > 0 || isConfinedByQuery }
-}
-
-/**
- * Whether the caller may use a project. Ids are compared as text. If `projects` is undefined, every project is
- * allowed.
- */
-export function mayUseProject(projects: readonly string[] | undefined, id: string): boolean {
-  return projects?.includes(id) ?? true
 }
 
 const FREE_GUESSES = 10

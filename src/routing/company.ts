@@ -163,11 +163,7 @@ export interface RoutedRequest extends Arrival {
   readonly companyIdHeaders: readonly string[]
 }
 
-export interface Choice {
-  /** Under `"*"`, its id. */
-  readonly name: string
-  readonly id: string
-  readonly company: Company | AnyCompany
+export interface Choice extends NamedCompany {
   /** The prefix as the caller wrote it, such as `/acme`; empty if there is none. */
   readonly prefix: string
   /** The raw path without the prefix. */

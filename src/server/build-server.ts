@@ -84,7 +84,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
   let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps).start())
   const listeners = new Listeners({
-    onError: (_listener, error) => log.error({ error }, 'a listener failed to accept a connection'),
+    onError: (error) => log.error({ error }, 'a listener failed to accept a connection'),
     onRefused: (most, refused) =>
       log.warn({ refused }, `all ${most} connections of callers are busy: new ones are closed at once`),
   })

@@ -95,7 +95,7 @@ export interface JudgedRequest {
  * prefix), it asks for a whole list, or it is a preflight to answer with 204 and these headers (name, value, …).
  */
 export type Judgement =
-  | { readonly kind: 'forward'; readonly forwarded: Forwarded; readonly why: string }
+  | { readonly kind: 'forward'; readonly forwarded: Forwarded }
   | { readonly kind: 'own'; readonly url: string }
   | { readonly kind: 'list'; readonly list: ListRequest }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
@@ -122,7 +122,7 @@ export interface JudgeInput {
 }
 
 /** Who the request is from and what it may see. Filled in while judging, so that it is known for refusals too. */
-export interface Judged {
+interface Judged {
   viewer: Viewer
   caller: Caller | undefined
 }
@@ -183,12 +183,13 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   judgeLoop(rawHeaders)
   const queueKey = `${listener.key} ${identity.queueKey}`
   const base = callerBase(publicUrl, host, choice.prefix)
-  const chosen = { choice, query: target.query, queueKey, base, caller: identity.caller, rawHeaders: hops }
+  const { query } = target
+  const chosen = { method, choice, query, queueKey, base, caller: identity.caller, rawHeaders: hops }
   if (listPath !== undefined) {
-    const url = listPath + choice.path + target.query
+    const url = listPath + choice.path + query
     return { kind: 'list', list: { url, ...listRequest(input, chosen) } }
   }
-  return { kind: 'forward', why: choice.why, forwarded: forwarded(input, chosen) }
+  return { kind: 'forward', forwarded: forwarded(input, chosen, exchange) }
 }
 
 /** Judges the Origin, and adds the headers that a listed one gets. Returns the answer to a preflight. */
@@ -212,6 +213,7 @@ function bodyWithKey({ runtime, request, keysOfLogin }: JudgeInput, { path }: Ta
 }
 
 interface Chosen {
+  readonly method: string
   readonly caller: Caller | undefined
   /** With Max-Forwards already reduced. */
   readonly rawHeaders: readonly string[]
@@ -223,11 +225,10 @@ interface Chosen {
 }
 
 /** Judges access and builds the call. */
-function forwarded({ runtime, request, exchange }: JudgeInput, chosen: Chosen): Forwarded {
-  const { choice, query, queueKey, base, caller, rawHeaders } = chosen
+function forwarded({ runtime }: JudgeInput, chosen: Chosen, exchange: Exchange): Forwarded {
+  const { method, choice, query, queueKey, base, caller, rawHeaders } = chosen
   const { company, id } = choice
-  const { method = '' } = request
-  const file = choice.route === 'own' ? readFile(choice, request, query) : undefined
+  const file = choice.route === 'own' ? readFile(chosen) : undefined
   const path = file === undefined ? choice.path : FILES_PATH + file.host + file.path
   judgeCaller(caller, choice, { method, rawHeaders, path, query })
   const { enabled, bodies } = runtime.config.inspector
@@ -270,13 +271,12 @@ const NOT_FOR_PAGES =
   /^(?:accept|accept-encoding|range|if-[a-z-]+|content-length|transfer-encoding|expect|te|trailer)$/i
 
 function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'> {
-  const { choice, rawHeaders, caller } = chosen
+  const { method, choice, rawHeaders, caller } = chosen
   const kept: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     if (!NOT_FOR_PAGES.test(name)) kept.push(name, rawHeaders[at + 1] as string)
   }
-  const { method = '' } = input.request
   // Without lists there is no such route.
   if (input.runtime.config.lists.enabled && method !== 'GET' && method !== 'HEAD') {
     const help = 'Read lists with GET or HEAD. Send writes to the path of the API itself.'
@@ -290,16 +290,8 @@ function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'
     page: (url) => {
       const { path, query } = readTarget(url, '')
       refuseOtherIds(choice, idsIn({ path, query }))
-      const exchange = pageExchange(input.exchange, ++pages, url)
-      return forwarded(
-        { ...input, exchange, request: { ...input.request, method: 'GET' } },
-        {
-          ...chosen,
-          rawHeaders: kept,
-          choice: { ...choice, path },
-          query,
-        },
-      )
+      const page = { ...chosen, method: 'GET', rawHeaders: kept, choice: { ...choice, path }, query }
+      return forwarded(input, page, pageExchange(input.exchange, ++pages, url))
     },
   }
 }
@@ -341,7 +333,7 @@ function callerBase(publicUrl: string | undefined, host: Host, prefix: string): 
 }
 
 /** The company's own rules are judged separately. */
-function readFile(choice: Choice, { method = '', rawHeaders }: JudgedRequest, query: string): FileTarget {
+function readFile({ choice, method, rawHeaders, query }: Chosen): FileTarget {
   if (method !== 'GET' && method !== 'HEAD') {
     const help =
       'Fetch files with GET or HEAD. Upload files to the storage URL that Procore gives, without a bearer.'

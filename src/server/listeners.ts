@@ -64,16 +64,16 @@ const HEADERS_TIMEOUT_MS = 20_000
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CHECK_INTERVAL_MS = 2_000
 
-export interface ListenersDeps {
+interface ListenersDeps {
   /** Called when a listener reports an error. The listener stays open. */
-  readonly onError: (listener: Listener, error: Error) => void
+  readonly onError: (error: Error) => void
   /** Called when connections were refused because `most` are busy; see {@link CallerConnections}. */
   readonly onRefused: (most: number, refused: number) => void
 }
 
 export class Listeners {
   readonly connections: CallerConnections
-  readonly #onError: (listener: Listener, error: Error) => void
+  readonly #onError: (error: Error) => void
   readonly #open = new Map<string, OpenListener>()
   /** Servers that no longer listen but still have connections. */
   readonly #closing = new Set<Server>()
@@ -119,7 +119,7 @@ export class Listeners {
     } catch (error) {
       for (const { server } of opened.values()) server.close()
       for (const [key, listener] of inTheWay) {
-        const again = await this.#listen(listener).catch((failure) => this.#onError(listener, failure))
+        const again = await this.#listen(listener).catch(this.#onError)
         if (again) this.#open.set(key, again)
       }
       for (const { address } of this.#open.values()) changeMode(address)
@@ -176,7 +176,7 @@ export class Listeners {
       if (umask !== undefined) process.umask(umask)
     })
     // Node reports here that it could not accept a connection. The listener continues.
-    server.on('error', (error) => this.#onError(listener, error))
+    server.on('error', this.#onError)
     if (address.kind === 'unix') chmodSync(address.path, address.mode)
     return listener
   }
