@@ -137,7 +137,7 @@ export class Audit {
       const batch = this.#takeBatch()
       const lines = batch.map(({ line }) => line)
       try {
-        await this.#write(lines.join(''))
+        await this.#write(lines)
         for (const { resolve } of batch) resolve()
       } catch (error) {
         this.#fail(error)
@@ -157,13 +157,22 @@ export class Audit {
     return this.#waiting.splice(0, end === -1 ? this.#waiting.length : Math.max(1, end))
   }
 
-  async #write(lines: string): Promise<void> {
+  /** If it throws, `lines` are those that are not in the file, or not as a whole. */
+  async #write(lines: string[]): Promise<void> {
     const handle = this.#handle
     if (handle === undefined) throw this.#failure ?? new Error('the audit file is closed')
-    const bytes = Buffer.from(this.#isTorn ? `\n${lines}` : lines)
+    const text = lines.join('')
+    const bytes = Buffer.from(this.#isTorn ? `\n${text}` : text)
+    const start = bytes.length - Buffer.byteLength(text)
     for (let at = 0; at < bytes.length; ) {
-      const { bytesWritten } = await handle.write(bytes, at)
-      at += bytesWritten
+      try {
+        const { bytesWritten } = await handle.write(bytes, at)
+        at += bytesWritten
+      } catch (error) {
+        // The end of each line is the only line feed in it. If that alone is missing, the next write begins with it.
+        lines.splice(0, bytes.toString('latin1', start, at + 1).split('\n').length - 1)
+        throw error
+      }
       this.#isTorn = bytes[at - 1] !== 0x0a
     }
     this.#sync ??= setTimeout(() => {
@@ -193,7 +202,7 @@ export class Audit {
     await this.#closeHandle()
     try {
       await this.open()
-      await this.#write(this.#kept.join(''))
+      await this.#write(this.#kept)
     } catch (error) {
       this.#fail(error)
       return

@@ -12,6 +12,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -128,6 +129,43 @@ t.test(
     await audit.close()
   },
 )
+
+t.test('A disk that becomes full within a line gets no line twice', async (t) => {
+  const file = place(t)
+  const audit = await openAudit({ file }, logger().log)
+  await audit.record(entry('a'))
+  const { size } = statSync(file)
+  const probe = await open(file)
+  await probe.close()
+  const prototype = Object.getPrototypeOf(probe)
+  const { write } = prototype
+  // The first half of the second line fits, and later the rest of it and half of the third one.
+  let free = Math.floor(size * 1.5)
+  const fake = (bytes: Buffer, at: number, length = bytes.length - at) => {
+    if (free === 0) throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    const now = Math.min(free, length)
+    free -= now
+    return [bytes, at, now]
+  }
+  t.intercept(prototype, 'write', {
+    value: async function (this: unknown, bytes: Buffer, at: number) {
+      return await write.apply(this, fake(bytes, at))
+    },
+  })
+  const recorded = ['b', 'c', 'd', 'e'].map((id) => audit.record(entry(id)))
+  for (const result of await Promise.allSettled(recorded)) t.equal(result.status, 'rejected')
+  free = size * 2
+  await audit.reopen()
+  t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+  free = Number.POSITIVE_INFINITY
+  await audit.reopen()
+  t.doesNotThrow(() => audit.assertWritable())
+  await audit.record(entry('f'))
+  await audit.close()
+  const whole = linesOf(file).filter((line) => line.endsWith('}'))
+  const ids = whole.map((line) => (JSON.parse(line) as AuditEntry).reqId)
+  t.same(ids, ['a', 'b', 'c', 'd', 'e', 'f'])
+})
 
 t.test('A folder that goes and comes back is found by itself, and no line is lost', async (t) => {
   const file = place(t)
