@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs'
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
 import { requestIdOf } from '../observe/exchange.ts'
@@ -62,9 +61,11 @@ export class CallerConnection {
   readonly #all: CallerConnections
   #waiting: Waiting[] = []
   #current: Current | undefined
+  /** Further bytes are not read as requests. */
   #isCondemned = false
+  /** Bytes were refused unread, and the response to them is on its way. */
   #isRefused = false
-  /** The last request that ended before all of it had arrived. */
+  /** The last request that ended before all of it had arrived. The next bytes belong to it. */
   #unfinished: IncomingMessage | undefined
   /** Bytes that were read up to the end of the last request. */
   #bytesBefore = 0
@@ -95,21 +96,6 @@ export class CallerConnection {
     if (this.#current !== undefined) this.#current.onBroken = act
   }
 
-  /** Bytes on this connection were refused unread, and the response to them is on its way. */
-  get isRefused(): boolean {
-    return this.#isRefused
-  }
-
-  /** Further bytes on this connection are not read as requests. */
-  get isCondemned(): boolean {
-    return this.#isCondemned
-  }
-
-  /** The next bytes on this connection belong to a request that has its response already. */
-  get isUnfinished(): boolean {
-    return this.#unfinished?.complete === false
-  }
-
   /** Ends the connection with the current response, because the bytes after it cannot be trusted. */
   condemn(): void {
     this.#isCondemned = true
@@ -130,8 +116,58 @@ export class CallerConnection {
     else this.socket.destroy()
   }
 
+  /** Node's parser refused bytes, or has waited for them in vain. */
+  onClientError(error: NodeJS.ErrnoException): void {
+    const { socket } = this
+    const current = this.#current
+    if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    else if (this.#isRefused) socket.pause()
+    else if (current === undefined) {
+      if (this.#isCondemned) socket.destroy()
+      else if (this.#unfinished?.complete === false) socket.destroySoon()
+      else this.#refuseUnread(error)
+    } else if (current.request.complete || current.response.writableEnded) {
+      // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
+      this.condemn()
+    } else if (error.code === 'HPE_INVALID_EOF_STATE') {
+      // The caller left in the middle of its body.
+      socket.destroy()
+    } else if (!current.response.headersSent) {
+      // Where no one reads the body, the response needs no more of it.
+      this.condemn()
+      current.onBroken?.(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
+    } else {
+      // The current request is broken, and a second response must not be mixed into the one that has begun.
+      socket.destroy()
+    }
+  }
+
+  #refuseUnread(error: NodeJS.ErrnoException): void {
+    const { socket } = this
+    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
+      void this.#refuse(new ProxyError('request_invalid', detailOf(error)))
+    // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
+    else if (socket.bytesRead === 0) socket.destroy()
+    else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+  }
+
+  /** A CONNECT arrived. Node no longer handles this connection, nor earlier requests on it. */
+  onConnect(request: IncomingMessage): void {
+    const { socket } = this
+    if (this.#current === undefined) {
+      const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
+      void this.#refuse(error, request)
+      return
+    }
+    // The current request gets its response, and then the connection ends; or earlier, when its caller leaves.
+    this.condemn()
+    // Node has taken its own listeners away, so that a response that waits for its caller would wait for ever.
+    socket.on('drain', () => this.#current?.response.emit('drain'))
+    socket.once('end', () => socket.destroy()).resume()
+  }
+
   /** Refuses what is never handled: CONNECT, or bytes that are no HTTP. Ends the connection. */
-  async refuse(
+  async #refuse(
     error: ProxyError,
     { method = '-', url = '-' }: Pick<IncomingMessage, 'method' | 'url'> = {},
   ): Promise<void> {
@@ -225,6 +261,8 @@ export class CallerConnections {
     server.on('checkContinue', receive)
     // Without this one, Node would answer an unknown expectation with 417.
     server.on('checkExpectation', receive)
+    server.on('connect', (request, socket) => this.of(socket as Socket)?.onConnect(request))
+    server.on('clientError', (error, socket) => this.of(socket as Socket)?.onClientError(error))
   }
 
   /** Accepts a new connection. Of too many, the one that has been idle longest is closed, or the new one if none is. */
@@ -300,62 +338,6 @@ function mostConnections(): number {
       : Number.POSITIVE_INFINITY
   } catch {
     return Number.POSITIVE_INFINITY
-  }
-}
-
-/** Listener for a server's `clientError`, which reports what Node's parser refused. */
-export function onClientError(connections: CallerConnections) {
-  return (error: NodeJS.ErrnoException, stream: Duplex): void => {
-    const socket = stream as Socket
-    const connection = connections.of(socket)
-    const current = connection?.current
-    if (error.code === 'ECONNRESET' || !socket.writable || connection === undefined) socket.destroy()
-    else if (connection.isRefused) socket.pause()
-    else if (current === undefined) {
-      if (connection.isCondemned) socket.destroy()
-      else if (connection.isUnfinished) socket.destroySoon()
-      else refuseUnread(connection, error)
-    } else if (current.request.complete || current.response.writableEnded) {
-      // The malformed bytes follow a complete request. That one gets its response, and then the connection ends.
-      connection.condemn()
-    } else if (error.code === 'HPE_INVALID_EOF_STATE') {
-      // The caller left in the middle of its body.
-      socket.destroy()
-    } else if (!current.response.headersSent) {
-      // Where no one reads the body, the response needs no more of it.
-      connection.condemn()
-      current.onBroken?.(new ProxyError('request_invalid', "The request's body is not proper HTTP/1.1."))
-    } else {
-      // The current request is broken, and a second response must not be mixed into the one that has begun.
-      socket.destroy()
-    }
-  }
-}
-
-function refuseUnread(connection: CallerConnection, error: NodeJS.ErrnoException): void {
-  const { socket } = connection
-  if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT')
-    void connection.refuse(new ProxyError('request_invalid', detailOf(error)))
-  // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
-  else if (socket.bytesRead === 0) socket.destroy()
-  else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
-}
-
-/** Listener for a server's `connect`. Node no longer handles such a connection, nor earlier requests on it. */
-export function onConnect(connections: CallerConnections) {
-  return (request: IncomingMessage, stream: Duplex): void => {
-    const connection = connections.of(stream as Socket)
-    if (connection === undefined) stream.destroy()
-    else if (connection.current !== undefined) {
-      // The current request gets its response, and then the connection ends; or earlier, when its caller leaves.
-      connection.condemn()
-      // Node has taken its own listeners away, so that a response that waits for its caller would wait for ever.
-      stream.on('drain', () => connection.current?.response.emit('drain'))
-      stream.once('end', () => stream.destroy()).resume()
-    } else {
-      const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
-      void connection.refuse(error, request)
-    }
   }
 }
 

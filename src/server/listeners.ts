@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
-import { CallerConnections, onClientError, onConnect } from './connections.ts'
+import { CallerConnections } from './connections.ts'
 
 /** Throws if a process listens at `path`, or if something other than a socket is there. */
 export async function clearStaleSocket(path: string): Promise<void> {
@@ -158,10 +158,7 @@ export class Listeners {
     // The guard counts the header lines. Node would silently drop those beyond its own limit.
     server.maxHeadersCount = 0
     const listener: OpenListener = { key, address, company, isForMetrics, isPending, server }
-    const { connections } = this
-    connections.acceptFrom(server, listener)
-    server.on('connect', onConnect(connections))
-    server.on('clientError', onClientError(connections))
+    this.connections.acceptFrom(server, listener)
     if (address.kind === 'unix') await clearStaleSocket(address.path)
     await new Promise<void>((resolve, reject) => {
       const onError = (error: NodeJS.ErrnoException) => reject(listenError(address, error))

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { CallerConnection, CallerConnections, onClientError } from '../../src/server/connections.ts'
+import { CallerConnection, CallerConnections } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
@@ -70,8 +70,7 @@ t.test('an idle connection is closed in silence, half a head is told that it too
     const connections = new CallerConnections(() => {})
     const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
     const connection = new CallerConnection(socket, { address, company: undefined }, connections)
-    connections.of = () => connection
-    onClientError(connections)(Object.assign(new Error('x'), { code }), socket)
+    connection.onClientError(Object.assign(new Error('x'), { code }))
     await sleep(0)
     return sent
   }
@@ -194,9 +193,8 @@ t.test('more rubbish does not cost the first its response, which waits for the a
   connections.onUnread = () => audited.promise
   const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
   const connection = new CallerConnection(socket, { address, company: undefined }, connections)
-  connections.of = () => connection
   for (const code of ['HPE_INVALID', 'HPE_INVALID']) {
-    onClientError(connections)(Object.assign(new Error('x'), { code }), socket)
+    connection.onClientError(Object.assign(new Error('x'), { code }))
   }
   audited.resolve()
   await sleep(0)
