@@ -91,7 +91,9 @@ async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer>
   const { log } = deps
   const server = await buildServer(config, deps).catch((error: Error) => {
     // Compared by name, because the code of recordings is loaded only if they are used.
-    throw error.name === 'RecordingError' ? usageError(error.message) : error
+    if (error.name === 'RecordingError') throw usageError(error.message)
+    // The audit file cannot be opened.
+    throw 'syscall' in error ? new CommandError(error.message) : error
   })
   log.info({ version: VERSION, node: process.versions.node, file: config.file }, 'procore-proxy starts')
   for (const warning of config.warnings) log.warn(warning)

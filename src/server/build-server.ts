@@ -63,6 +63,10 @@ export interface ProxyServer {
 
 export async function buildServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
   const { log, secrets = new KnownSecrets(), linesLost = () => 0 } = deps
+  const audits = new Audits(log, secrets.conceal)
+  ;(await audits.prepare(config)).apply()
+  const recordings = await openRecordings(config, { ...deps, secrets })
+  // After all that can fail, because an open connection would keep the process from its end.
   const shared = await openSharedState(config, log)
   const login = new LoginAsker(config)
   const requestNew: RequestToken = ({ account, signal }) => requestToken(account, login.ask, signal)
@@ -76,9 +80,6 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     (event) => observation.token(event),
   )
   const budgets = new Budgets(config, shared?.openBudget)
-  const audits = new Audits(log, secrets.conceal)
-  ;(await audits.prepare(config)).apply()
-  const recordings = await openRecordings(config, { ...deps, secrets })
   const cache = new ResponseCache(config.cache, ({ upstream }) => upstream.budget?.isExhausted ?? false)
   const cached: Send = (call) => cache.send(call, recordings.send)
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }

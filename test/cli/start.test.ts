@@ -16,6 +16,7 @@ import {
   takenPort,
 } from '../fixtures/cli.ts'
 import type { Settings } from '../fixtures/proxy.ts'
+import { hasRedis, startRedis } from '../fixtures/redis.ts'
 
 t.jobs = 2
 
@@ -55,6 +56,14 @@ t.test('a port that is taken ends with 1 and a sentence', async (t) => {
   )
   const bad = await runToEnd(t, ['--listen', 'unix:/no/such/folder/x.sock'], { cwd: folder })
   t.match(bad, { code: 1, err: /: the folder does not exist, or this user may not write to it\n$/ })
+})
+
+t.test('an audit file that cannot be opened ends with 1 and a sentence, with Redis too', async (t) => {
+  const shared = hasRedis(t) ? { shared: { url: (await startRedis(t)).url } } : {}
+  const audit = { file: `/tmp/${'x'.repeat(300)}` }
+  const { folder } = await startPlace(t, { audit, ...shared })
+  const ended = await runToEnd(t, [], { cwd: folder })
+  t.match(ended, { code: 1, err: /^procore-proxy: ENAMETOOLONG: .*\n$/ })
 })
 
 t.test('every form of address is opened and printed', async (t) => {
