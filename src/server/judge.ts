@@ -128,7 +128,7 @@ interface Judged {
 }
 
 /** Any prefix is accepted until the key is known, so that a caller without one does not learn which companies exist. */
-const LOGIN = /^(?:\/[^/]+)?\/oauth\/(token|revoke)$/
+const LOGIN = /^(?:\/(?!(?:rest|vapid|_proxy)\/)[^/]+)?\/oauth\/(token|revoke)$/
 
 /** Judges a request and says where it goes; throws ProxyError for a refusal. */
 export function judge(input: JudgeInput, judged: Judged): Judgement {

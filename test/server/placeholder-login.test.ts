@@ -125,6 +125,9 @@ t.test('A login is judged like any other request, before and after its key is kn
     [keyed, undefined, '/oauth/token', { 'procore-proxy-key': one }],
     [keyed, 'key_required', '/oauth/token', { 'procore-proxy-key': two }],
     [keyed, 'key_required', '/oauth/token', {}, `client_secret=${one}&client_secret=${two}`],
+    [keyed, 'key_required', '/rest/oauth/token'],
+    [keyed, undefined, '/rest/oauth/token', { 'procore-proxy-key': one, 'procore-company-id': '7656' }],
+    [keyed, 'key_required', '/_proxy/oauth/revoke'],
   ]
   for (const [rig, code, ...call] of cases) {
     const { headers } = await login(rig, ...call)
