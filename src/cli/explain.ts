@@ -90,7 +90,7 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
   const exchange = startExchange('explain', raw.method, target)
   const input = { runtime: runtimeOf(config, upstreams), request: raw, listener, exchange, isDraining: false }
   try {
-    const judgement = judge(input, { viewer: EVERYTHING, caller: undefined })
+    const judgement = judge(input, { viewer: EVERYTHING })
     if (judgement.kind === 'preflight') return { kind: judgement.kind }
     if (judgement.kind === 'own') {
       await judgeRoute(config, raw.method, judgement.url)

@@ -10,7 +10,6 @@ import {
   fastify,
   type onRequestHookHandler,
 } from 'fastify'
-import type { Caller } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { Departure, type Send } from '../forward/call.ts'
 import { callOf, type Forwarded, forward, once } from '../forward/forward.ts'
@@ -45,7 +44,6 @@ export interface RequestContext {
   /** This request on its connection. */
   readonly current: Current
   viewer: Viewer
-  caller: Caller | undefined
   /** Set for requests that go to Procore. */
   forwarded: Forwarded | undefined
   /** Set for requests for a whole list. */
@@ -199,7 +197,6 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
       connection,
       current,
       viewer: EVERYTHING,
-      caller: undefined,
       forwarded: undefined,
       list: undefined,
       end,

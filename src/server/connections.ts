@@ -25,10 +25,13 @@ const LONGEST_TARGET = 200
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
-/** The current request of a connection. */
-export interface Current {
+interface Waiting {
   readonly request: IncomingMessage
   readonly response: ServerResponse
+}
+
+/** The current request of a connection. */
+export interface Current extends Waiting {
   stallMs: number
   /** Called if the rest of the request body turns out to be malformed. */
   onBroken: ((error: Error) => void) | undefined
@@ -46,11 +49,6 @@ export interface Unread {
   readonly target: string
   /** The length of the response's body. */
   readonly bytesOut: number
-}
-
-interface Waiting {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
 }
 
 /** One caller's connection. */

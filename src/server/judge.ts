@@ -121,10 +121,9 @@ export interface JudgeInput {
   readonly keysOfLogin?: readonly string[] | undefined
 }
 
-/** Who the request is from and what it may see. Filled in while judging, so that it is known for refusals too. */
+/** What the request may see. Filled in while judging. */
 interface Judged {
   viewer: Viewer
-  caller: Caller | undefined
 }
 
 /** Any prefix is accepted until the key is known, so that a caller without one does not learn which companies exist. */
@@ -166,7 +165,6 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     return { kind: 'own', url: login }
   }
   const identity = identifyCaller(runtime.config, rawHeaders, input.keysOfLogin)
-  judged.caller = identity.caller
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
   const hops = optionsAnswer(method, rawHeaders)
