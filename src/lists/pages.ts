@@ -101,6 +101,7 @@ export class PageRefusedError extends ProxyError {
     super('upstream_protocol', `Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     const { status, statusText, rawHeaders } = response
     const stored = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes))
+    body.release()
     const pipe = async (write: (chunk: Buffer) => boolean) => {
       await stored.pipe(write)
       throw tooLong()

@@ -539,3 +539,12 @@ t.test('a page that ends because the caller left says so, whatever ended it', as
     t.match(pages, [{ cause: 'caller_gone', error: undefined }], refusal.message)
   }
 })
+
+t.test('projects that are passed over need no memory of their own', async (t) => {
+  const ids = Array.from({ length: 40 }, (_, at) => ({ id: at + 1 }))
+  const api = (url: URL) => (url.pathname.endsWith('/projects') ? pageOf(url, ids) : answer(403, {}))
+  const { get } = await start(t, api, { settings: { maxProjects: 40, perPage: 40 } })
+  const allocated = t.capture(Buffer, 'allocUnsafeSlow', Buffer.allocUnsafeSlow)
+  t.equal((await get('/rest/v1.0/projects/*/rfis')).rows.length, 40)
+  t.ok(allocated().length < 6)
+})
