@@ -191,6 +191,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   })
   let stopped: Promise<boolean> | undefined
   const stop = async () => {
+    drain.isDraining = true
     await reloader.close()
     observation.streams.end()
     return drain.run(runtime.config.shutdownTimeoutMs, async (force) => {

@@ -220,8 +220,9 @@ export class Listeners {
 /** The time limit for closing everything else once no request is in flight. */
 const LONGEST_CLOSE_MS = 5_000
 
-/** Shuts the server down gracefully: refuses new requests and lets those in flight finish, within a time limit. */
+/** Shuts the server down gracefully: lets requests in flight finish, within a time limit. */
 export class Drain {
+  /** Set this before `run`: new requests are refused from then on. */
   isDraining = false
   #inFlight = 0
   #onIdle: (() => void) | undefined
@@ -254,7 +255,6 @@ export class Drain {
    * if requests were cut off.
    */
   async run(timeoutMs: number, closeRest: (force: boolean) => Promise<void>): Promise<boolean> {
-    this.isDraining = true
     const listeners = this.#listeners
     const isClean = await this.#isIdleWithin(timeoutMs)
     const close = async () => {
