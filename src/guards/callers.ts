@@ -328,11 +328,6 @@ export class KeyThrottle {
     this.#guesses.set(from, [...recent, now].slice(-FREE_GUESSES))
     return recent.length >= FREE_GUESSES ? DELAY_MS : 0
   }
-
-  /** How many addresses are remembered. */
-  get size(): number {
-    return this.#guesses.size
-  }
 }
 
 /** The address; for IPv6 its /64, because one subscriber usually has all of it. */
