@@ -350,12 +350,12 @@ t.test('a proxy that stops applies no other configuration, whenever it was to co
   t.ok(await stopped.server.drain())
   await stopped.reload(settingsFor(stopped.fake, { listen: ['127.0.0.1:0', '127.0.0.2:0'] }))
   t.strictSame(open(stopped), [])
-  // The accounts are tried, the rest is prepared, and addresses are opened in one of these turns.
-  for (let turns = 0; turns < 5; turns++) {
+  // The accounts are tried, the rest is prepared, and addresses are opened in one of these ticks.
+  for (const ticks of [0, 1, 2, 4, 8, 16, 32, 64]) {
     const applying = await startRig(t)
     const config = await loadConfig({ flags: { config: applying.file }, env: {}, cwd: t.testdirName })
     const applied = applying.server.reload({ ...config, listen: [...config.listen, FREE] })
-    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+    for (let tick = 0; tick < ticks; tick++) await new Promise<void>((resolve) => process.nextTick(resolve))
     t.ok(await applying.server.drain())
     await applied
     t.strictSame(open(applying), [])
