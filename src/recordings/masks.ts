@@ -4,9 +4,12 @@ import { maskJson } from '../observe/mask-body.ts'
 /** Names of query parameters whose values are credentials: those of signed URLs (AWS, Google, Azure) and their like. */
 const SECRET_PARAMETER =
   /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|key|code|auth|policy|key-pair-id|session[-_]?id)$/i
-/** A JWT, or a long run of characters as in digests and random keys. */
-const SIGNATURE =
-  /^(?:eyJ[\w-]+\..*|[0-9a-f]{40,}|(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40,})$/
+// Of a text of megabytes, `{40,}` would take more stack than there is; `{40}` and then `*` takes none.
+/** A JWT, or a digest in hex. */
+const SIGNATURE = /^(?:eyJ[\w-]+\..*|[0-9a-f]{40}[0-9a-f]*)$/
+/** The beginning of a random key in Base64, which may be percent-encoded, and what such a key does not contain. */
+const RANDOM_KEY = /^(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD]){40}/
+const NOT_IN_A_KEY = /[^\w/=.~%-]|%(?!2[bBfF]|3[dD])/
 /** Members of JSON and fields of forms that hold credentials, in any spelling: case, `-` and `_` do not matter. */
 const SECRET_MEMBERS = [
   'access_token',
@@ -36,7 +39,11 @@ function maskPairs(text: string, isSecret: (name: string, value: string) => bool
 }
 
 function isSecretPair(name: string, value: string): boolean {
-  return value !== '' && (SECRET_PARAMETER.test(decoded(name)) || SIGNATURE.test(value))
+  return value !== '' && (SECRET_PARAMETER.test(decoded(name)) || looksRandom(value))
+}
+
+function looksRandom(value: string): boolean {
+  return SIGNATURE.test(value) || (RANDOM_KEY.test(value) && !NOT_IN_A_KEY.test(value))
 }
 
 function decoded(name: string): string {
@@ -50,19 +57,26 @@ function decoded(name: string): string {
 /** A parameter within a text; JSON may write the `&` before it as `\u0026`, HTML as `&amp;`. */
 const PARAMETER = /([?&;]|\\u0026)([\w.%[\]-]{1,100})=([^&"'\s<>\\,;]+)/g
 
-/** Tokens that are recognized anywhere in a text. */
-const TOKEN = /\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?|\b(bearer|basic) +[\w+/=.~-]{16,}/gi
+/** Credentials and JWTs are recognized anywhere in a text. */
+const CREDENTIALS = /\b(bearer|basic) +[\w+/=.~-]{16}[\w+/=.~-]*/gi
+/** Without its group, it only begins like a JWT. That is matched too, because a search within it would take quadratic time. */
+const JWT = /\beyJ[\w-]{8}[\w-]*(\.[\w-]*(?:\.[\w-]*)?)?/gi
 
 const MAY_HOLD_TOKEN = /eyJ|[Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] /
 
 /** The text with `*` for such values in the queries of all URLs in it, and for tokens. */
 export function maskText(text: string): string {
-  const mayHoldToken = MAY_HOLD_TOKEN.test(text)
-  const masked = mayHoldToken ? text.replace(TOKEN, (_, scheme = '') => `${scheme} *`.trim()) : text
+  const masked = MAY_HOLD_TOKEN.test(text) ? withoutTokens(text) : text
   if (!masked.includes('=')) return masked
   return masked.replace(PARAMETER, (pair, before: string, name: string, value: string) =>
     isSecretPair(name, value) ? `${before}${name}=*` : pair,
   )
+}
+
+function withoutTokens(text: string): string {
+  return text
+    .replace(CREDENTIALS, '$1 *')
+    .replace(JWT, (found, rest?: string) => (rest === undefined ? found : '*'))
 }
 
 /** Masks members of JSON bodies by name. */
