@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { existsSync } from 'node:fs'
 import {
   access,
+  appendFile,
   chmod,
   constants,
   copyFile,
@@ -12,6 +13,7 @@ import {
   readFile,
   rename,
   rm,
+  truncate,
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -244,20 +246,14 @@ export async function appendEntries(
   const temporary = join(folder, `.${name}.${process.pid}.tmp`)
   try {
     const { end, isEmpty } = await copyOfEntries(file, temporary, company)
-    await writeEnd(temporary, end, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END)
+    await truncate(temporary, end)
+    // It must be on disk before it gets its final name.
+    await appendFile(temporary, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END, { flush: true })
     await rename(temporary, file)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error
   }
-}
-
-async function writeEnd(file: string, at: number, text: string): Promise<void> {
-  await using handle = await open(file, 'r+')
-  await handle.truncate(at)
-  await handle.write(text, at)
-  // The file must be on disk before it gets its final name.
-  await handle.sync()
 }
 
 /** Copies the file, or begins a new one; gives the position of the next entry. */

@@ -1,4 +1,5 @@
 // Covers src/recordings/har-file.ts
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -91,6 +92,29 @@ t.test('the old file stays as it is until the new one is whole', async (t) => {
   await t.rejects(add(line(201)))
   t.equal(readFileSync(file, 'utf8'), before)
 })
+
+t.test(
+  'so does it on a disk that becomes full within a write',
+  { skip: process.platform === 'win32' },
+  async (t) => {
+    const { folder, file, add } = start(t)
+    await add(line(200))
+    const before = readFileSync(file, 'utf8')
+    const module = join(import.meta.dirname, '../../src/recordings/har-file.ts')
+    const script = `
+    import { appendEntries } from ${JSON.stringify(module)}
+    await appendEntries(${JSON.stringify(folder)}, ${JSON.stringify(ACME)}, ['"${'x'.repeat(100_000)}"'])
+  `
+    // A limit for the length of files acts like a full disk: the first write that exceeds it writes a part, the next one fails.
+    // What tap adds to NODE_OPTIONS would end the program.
+    const limit = 'unset NODE_OPTIONS; ulimit -f 32; exec "$0" "$@"'
+    const program = [process.execPath, '--input-type=module', '--eval', script]
+    const { stderr } = spawnSync('sh', ['-c', limit, ...program], { encoding: 'utf8' })
+    t.match(stderr, /EFBIG/)
+    t.equal(readFileSync(file, 'utf8'), before)
+    t.strictSame(readdirSync(folder), ['acme.har'])
+  },
+)
 
 t.test('a recording of another company is not added to', async (t) => {
   const { folder, file, add } = start(t)
