@@ -121,7 +121,9 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
     }
     const response = await send(call).catch(releaseAndThrow)
     const waitMs = performance.now() - sentAt
+    let isEnded = false
     const ended = () => {
+      isEnded = true
       const receiveMs = performance.now() - sentAt - waitMs
       // A response that came before the end of the request's body does not answer that request.
       if (call.body !== null && !call.body.isComplete) release(bodies)
@@ -142,6 +144,11 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
         }
         await response.pipe(copy).catch(releaseAndThrow)
         ended()
+      },
+      abort: (reason) => {
+        // Nobody reads it, unless its end was read already.
+        if (!isEnded) release(bodies)
+        response.abort(reason)
       },
     })
   }
