@@ -19,17 +19,24 @@ const RETRY_AFTER_MS = 5_000
 /** How much text may wait for a full or slow disk. Further entries are lost, and the log says so. */
 const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 
+/** The entries of a company that are not on disk yet, each a line of JSON. */
+interface Waiting {
+  readonly company: RecordedCompany
+  readonly lines: string[]
+  /** The log says already that they cannot be written. */
+  isReported: boolean
+}
+
 /** Writes entries to the files of one folder. It outlives a reload. */
 export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
   readonly #mask: MemberMask
   /** By the company's name. */
-  readonly #waiting = new Map<string, { readonly company: RecordedCompany; readonly lines: string[] }>()
+  readonly #waiting = new Map<string, Waiting>()
   #waitingLength = 0
   #lastStart = 0
   #timer: NodeJS.Timeout | undefined
-  #isFailing = false
   /** Entries are made and files written one after another. */
   #work: Promise<void> = Promise.resolve()
 
@@ -79,7 +86,7 @@ export class CallRecorder {
       throw new Error('too much waits to be written')
     }
     const company: RecordedCompany = { company: { name, id }, environment: upstream.environment }
-    const waiting = this.#waiting.get(name) ?? { company, lines: [] }
+    const waiting = this.#waiting.get(name) ?? { company, lines: [], isReported: false }
     waiting.lines.push(line)
     this.#waiting.set(name, waiting)
     this.#waitingLength += line.length
@@ -92,16 +99,16 @@ export class CallRecorder {
   }
 
   async #write(): Promise<void> {
-    for (const [name, { company, lines }] of [...this.#waiting]) {
+    for (const [name, waiting] of [...this.#waiting]) {
+      const { company, lines } = waiting
       try {
         await appendEntries(this.#folder, company, lines)
         this.#waiting.delete(name)
         this.#waitingLength -= lines.reduce((sum, { length }) => sum + length, 0)
-        this.#isFailing = false
       } catch (error) {
         const message = `${lines.length} responses of ${name} could not be written to ${this.#folder}; they wait.`
-        if (!this.#isFailing) this.#deps.warn(message, { error })
-        this.#isFailing = true
+        if (!waiting.isReported) this.#deps.warn(message, { error })
+        waiting.isReported = true
         this.#flushAfter(RETRY_AFTER_MS)
       }
     }

@@ -293,6 +293,19 @@ t.test('a folder that can not be written to is tried again, with one warning', a
   t.equal((await entries()).length, 2)
 })
 
+t.test('a file that can not be written to is told once, whatever becomes of the others', async (t) => {
+  const { pass, recorder, entries, folder, warnings } = start(t)
+  mkdirSync(join(folder, 'globex.har'), { recursive: true })
+  await pass(callOf('/rest/a', { company: '8' }))
+  for (const path of ['/rest/b', '/rest/c']) {
+    await pass(callOf(path))
+    await recorder.flush()
+  }
+  t.equal(warnings.length, 1)
+  t.match(warnings[0], /1 responses of globex could not be written/)
+  t.equal((await entries()).length, 2)
+})
+
 t.test('a response that can not be recorded is logged, and the next one is recorded', async (t) => {
   const { recorder, entries, pass, warnings } = start(t)
   await pass({ ...callOf('/rest/a'), upstream: undefined as never }).catch(() => {})
