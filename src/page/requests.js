@@ -112,8 +112,14 @@ function addOption(name, value) {
   at('list').classList.add('has-callers')
 }
 
-/** Replaces everything that was shown. */
+/** Replaces everything that was shown, unless the list is paused: then it is added to later. */
 export function replaceRequests(requests) {
+  if (at('pause').checked) {
+    const isShown = ({ id, seq }) => entries.some(({ request }) => request.id === id && request.seq === seq)
+    waiting = requests.filter((request) => !isShown(request))
+    showCount()
+    return
+  }
   // Keep the focus if that request is still there.
   const focused = entries.find(({ row }) => row.contains(document.activeElement))?.request.id
   for (const { row } of entries) row.remove()

@@ -432,6 +432,28 @@ t.test('it says that the connection is lost, and comes back by itself', { skip }
   t.notMatch(said.join('\n'), /Content Security|TypeError/)
 })
 
+t.test('a paused list stays as it is while the page connects again', { skip }, async (t) => {
+  const { page, file, get, reload } = await open(t)
+  await get('/acme/rest/v1.0/before')
+  await row(page, '/before').waitFor()
+  await page.getByLabel('Pause').check()
+  await get('/acme/rest/v1.0/meanwhile')
+  await page.getByText('1 more since the list was paused').waitFor()
+  const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  await reload({ ...settings, rateLimit: { maxWait: '59s' } })
+  await page.getByText('The last reload of the configuration').waitFor()
+  await get('/acme/rest/v1.0/after')
+  await page.getByText('1 of the last 1 request; 2 more since the list was paused').waitFor()
+  t.ok(await row(page, '/before').isVisible())
+  await page.getByLabel('Pause').uncheck()
+  await row(page, '/after').waitFor()
+  t.strictSame(await page.locator('#list .path').allTextContents(), [
+    '/acme/rest/v1.0/after',
+    '/acme/rest/v1.0/meanwhile',
+    '/acme/rest/v1.0/before',
+  ])
+})
+
 t.test('by keyboard alone', { skip }, async (t) => {
   const { page, get } = await open(t)
   await get('/acme/rest/v1.0/me')
