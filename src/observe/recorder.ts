@@ -48,7 +48,8 @@ export class Recorder {
   /** Oldest first. */
   #entries: Entry[] = []
   #bytes = 0
-  readonly #errors: Entry[] = []
+  /** Without bodies, which a reload may forbid to keep. */
+  readonly #errors: Pick<Entry, 'exchange' | 'failure'>[] = []
   readonly #series = new Map<string, Series>()
 
   constructor(settings: InspectorSettings, deps: RecorderDeps) {
@@ -89,7 +90,7 @@ export class Recorder {
     if (!own && (this.#settings.enabled || hasFailed)) {
       const entry = this.#entryOf(exchange)
       if (hasFailed) {
-        this.#errors.push(entry)
+        this.#errors.push({ exchange, failure: entry.failure })
         if (this.#errors.length > MOST_ERRORS) this.#errors.shift()
       }
       if (this.#settings.enabled) this.#keep(entry)
