@@ -230,7 +230,8 @@ export class Metrics {
       return
     }
     this.#early.push(event)
-    if (this.#early.length === MOST_EARLY) this.#load().catch(() => {})
+    // If that fails, it is tried again after as many events.
+    if (this.#early.length % MOST_EARLY === 0) this.#load().catch(() => {})
   }
 
   async #load(): Promise<MetricsRegistry> {

@@ -256,7 +256,7 @@ t.test('saved requests, callers and the last reload', async (t) => {
   t.notMatch(nameless, /excel|agent/, 'no more than in the status')
 })
 
-t.test('where prom-client can not be loaded, the next scrape tries again and nothing is lost', async (t) => {
+t.test('where prom-client can not be loaded, later requests and the next scrape try again', async (t) => {
   let tries = 0
   const metrics = new Metrics(
     LIVE,
@@ -271,7 +271,19 @@ t.test('where prom-client can not be loaded, the next scrape tries again and not
   await t.rejects(metrics.text(EVERYTHING), { message: 'the file is gone' })
   const samples = metricsOf((await metrics.text(EVERYTHING)).text)
   const labels = { company: 'acme', caller: '', method: 'read', status: '2xx' }
-  t.equal(samples('procore_proxy_requests_total', labels), 1)
+  t.equal(samples('procore_proxy_requests_total', labels), 1, 'nothing is lost')
+
+  let opened = 0
+  const unread = new Metrics(
+    LIVE,
+    () => undefined,
+    async () => {
+      opened++
+      throw new Error('too many open files')
+    },
+  )
+  for (let count = 0; count < 3_000; count++) unread.add(request())
+  t.equal(opened, 3)
 })
 
 function start() {
