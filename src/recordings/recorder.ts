@@ -32,7 +32,7 @@ export class CallRecorder {
   readonly #folder: string
   readonly #deps: RecorderDeps
   readonly #mask: MemberMask
-  /** By the company's name. */
+  /** By the company's id and name. */
   readonly #waiting = new Map<string, Waiting>()
   #waitingLength = 0
   #lastStart = 0
@@ -86,9 +86,10 @@ export class CallRecorder {
       throw new Error('too much waits to be written')
     }
     const company: RecordedCompany = { company: { name, id }, environment: upstream.environment }
-    const waiting = this.#waiting.get(name) ?? { company, lines: [], isReported: false }
+    const key = `${id} ${name}`
+    const waiting = this.#waiting.get(key) ?? { company, lines: [], isReported: false }
     waiting.lines.push(line)
-    this.#waiting.set(name, waiting)
+    this.#waiting.set(key, waiting)
     this.#waitingLength += line.length
     this.#deps.onRecorded?.(company, entry)
     this.#flushAfter(WRITE_AFTER_MS)
@@ -99,14 +100,14 @@ export class CallRecorder {
   }
 
   async #write(): Promise<void> {
-    for (const [name, waiting] of [...this.#waiting]) {
+    for (const [key, waiting] of [...this.#waiting]) {
       const { company, lines } = waiting
       try {
         await appendEntries(this.#folder, company, lines)
-        this.#waiting.delete(name)
+        this.#waiting.delete(key)
         this.#waitingLength -= lines.reduce((sum, { length }) => sum + length, 0)
       } catch (error) {
-        const message = `${lines.length} responses of ${name} could not be written to ${this.#folder}; they wait.`
+        const message = `${lines.length} responses of ${company.company.name} could not be written to ${this.#folder}; they wait.`
         if (!waiting.isReported) this.#deps.warn(message, { error })
         waiting.isReported = true
         this.#flushAfter(RETRY_AFTER_MS)

@@ -221,11 +221,13 @@ function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: str
   const { status, statusText, headers, content } = response
   const { apiUrl } = call.upstream.environment
   const body = bytesOf(content.text ?? '', content.encoding)
+  // In other responses, Content-Length is that of the body which they leave out.
+  const hasBody = call.method !== 'HEAD' && status !== 304
   const rawHeaders: string[] = []
   for (const { name, value } of headers) {
     // These headers described the body as it was transferred.
     if (/^(?:content-encoding|transfer-encoding)$/i.test(name)) continue
-    const isLength = /^content-length$/i.test(name) && call.method !== 'HEAD'
+    const isLength = hasBody && /^content-length$/i.test(name)
     // Links to the API where it was recorded become links to the API that is configured now.
     const isLink = /^(?:link|location)$/i.test(name)
     const now = isLink ? value.replaceAll(`${recordedApiUrl}/`, `${apiUrl}/`) : value

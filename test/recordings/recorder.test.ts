@@ -306,6 +306,18 @@ t.test('a file that can not be written to is told once, whatever becomes of the 
   t.equal((await entries()).length, 2)
 })
 
+t.test('a name that a reload gives to another company mixes nothing up', async (t) => {
+  const { pass, recorder, entries, warnings } = start(t)
+  await pass(callOf('/rest/a'))
+  await pass({ ...callOf('/rest/b', { company: '8' }), companyName: 'acme' })
+  await recorder.flush()
+  t.match(warnings[0], /1 responses of acme could not be written/)
+  t.strictSame(
+    (await entries()).map(({ request }) => request.url.slice(23)),
+    ['/rest/a'],
+  )
+})
+
 t.test('a response that can not be recorded is logged, and the next one is recorded', async (t) => {
   const { recorder, entries, pass, warnings } = start(t)
   await pass({ ...callOf('/rest/a'), upstream: undefined as never }).catch(() => {})

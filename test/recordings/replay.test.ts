@@ -91,6 +91,7 @@ t.test('status, headers and body come back as they were recorded', async (t) => 
       body: '',
       headers: ['Content-Length', '4', 'Content-Encoding', 'gzip'],
     },
+    { call: callOf('/rest/unchanged'), body: '', status: 304, headers: ['Content-Length', '7'] },
   ])
   const call = callOf('/rest/a')
   const response = await send(call)
@@ -100,6 +101,8 @@ t.test('status, headers and body come back as they were recorded', async (t) => 
   t.equal(call.exchange.upstreamMs, 0, "log and metrics count it as Procore's")
   const head = await send(callOf('/rest/a', { method: 'HEAD' }))
   t.strictSame(head.rawHeaders, ['Content-Length', '4'])
+  const unchanged = await send(callOf('/rest/unchanged'))
+  t.strictSame(unchanged.rawHeaders, ['Content-Length', '7'], 'the length of what the caller has already')
 })
 
 t.test('requests are matched by company, method, path, query in any order, and body', async (t) => {
