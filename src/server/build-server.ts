@@ -173,6 +173,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
         apply: () => {
           const before = { runtime, app }
           budgets.configure(next)
+          shared?.configure(next)
           upstreams.start(before.runtime.upstreams)
           audit.apply()
           app = nextApp

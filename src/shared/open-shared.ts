@@ -25,13 +25,18 @@ export async function openShared(
   const { certificates } = network
   const link = new RedisLink({ settings, certificates, log, retryMs: RETRY_MS })
   await link.connect(PATIENCE_MS)
+  let longestWaitMs = upstream.responseTimeoutMs
   return {
     /** Creates budgets, for `new Budgets(config, shared.openBudget)`. */
     openBudget: ((key, limits) => {
       const name = hash('sha256', key, 'base64url').slice(0, 22)
-      const holdMs = upstream.responseTimeoutMs + HOLD_MARGIN_MS
+      const holdMs = () => longestWaitMs + HOLD_MARGIN_MS
       return new SharedBudget(limits, { link, name, whenDown: settings.whenDown, holdMs })
     }) satisfies OpenBudget,
+    /** Applies a reloaded configuration. `shared` itself does not change before a restart. */
+    configure: (next: Pick<Config, 'upstream'>) => {
+      longestWaitMs = next.upstream.responseTimeoutMs
+    },
     /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
     shareTokens: (request: RequestToken) => shareTokens(request, link),
     /** For metrics and status: whether Redis works, and how often each kind of error occurred. */

@@ -14,7 +14,7 @@ interface SharedBudgetOptions {
   readonly name: string
   readonly whenDown: SharedSettings['whenDown']
   /** A reservation ends by itself after this time, in case its replica dies. */
-  readonly holdMs: number
+  readonly holdMs: () => number
 }
 
 /** The most requests that one script reserves at a time. */
@@ -151,7 +151,7 @@ export class SharedBudget extends Budget {
     const { link, name, holdMs } = this.#options
     const batch = wanted.map((waiter) => ({ waiter, id: `${++reservations}.${nameInRedis(waiter.request)}` }))
     const items = batch.flatMap(({ waiter: { request }, id }) => [id, request.share ?? ''])
-    const reply = await link.run<number[]>(RESERVE, name, [holdMs, ...items]).catch((error: unknown) => {
+    const reply = await link.run<number[]>(RESERVE, name, [holdMs(), ...items]).catch((error: unknown) => {
       for (const { id } of batch) this.#owed.add(id)
       throw error
     })
@@ -238,7 +238,7 @@ export class SharedBudget extends Budget {
       this.pump()
       return
     }
-    link.run<number[]>(SETTLE, name, [holdMs, id, ...learned]).then(
+    link.run<number[]>(SETTLE, name, [holdMs(), id, ...learned]).then(
       (reply) => {
         this.#owed.delete(id)
         this.#remember(reply)

@@ -30,7 +30,7 @@ t.test('Shared', async (t) => {
     Date.parse = parse
     const budget = new SharedBudget(
       { ...usual, ...settings },
-      { link, name: String(++opened), whenDown: 'split', holdMs: 60_000 },
+      { link, name: String(++opened), whenDown: 'split', holdMs: () => 60_000 },
     )
     return { ...budgetBench(budget), time }
   })

@@ -59,6 +59,27 @@ t.test('Two processes share a budget and a token, and give what they hold back',
   }
 })
 
+t.test(
+  'A reservation outlives the longest wait for a response, also after a reload that changes that',
+  async (t) => {
+    if (!hasRedis(t)) return
+    const redis = await startRedis(t)
+    const shared = { url: new Secret(redis.url), prefix: 'x', timeoutMs: 5_000, whenDown: 'split' } as const
+    const config = { ...testConfig(), shared }
+    const opened = await openShared(config, logOf())
+    t.teardown(() => opened.close())
+    const budget = new Budgets(config, opened.openBudget).get(testAccount(), '7656')
+    opened.configure({ upstream: { ...config.upstream, responseTimeoutMs: 500_000 } })
+    const request = { endpoint: 'GET /x', queueKey: '', caller: '', share: undefined }
+    await budget.reserve({ ...request, deadline: performance.now() + 3e4 }, new AbortController().signal)
+    const [flights] = (await redis.send('KEYS', '*:flights')) as string[]
+    const [, ends] = (await redis.send('ZRANGE', flights!, '0', '0', 'WITHSCORES')) as string[]
+    const [seconds] = (await redis.send('TIME')) as string[]
+    const left = Number(ends) / 1000 - Number(seconds)
+    t.ok(left > 480 && left < 515, `${left} s`)
+  },
+)
+
 t.test('Without Redis there is one warning, which names no password', async (t) => {
   const log = logOf()
   for (const whenDown of ['split', 'local', 'reject'] as const) {

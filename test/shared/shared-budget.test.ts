@@ -26,7 +26,7 @@ async function replicas(
   keepImmediate()
   Date.parse = parse
   const all = links.map((link) => {
-    const options = { link, name, whenDown, holdMs: 20_000 }
+    const options = { link, name, whenDown, holdMs: () => 20_000 }
     return { ...budgetBench(new SharedBudget(usual, options)), link }
   })
   const stored = async () => String(await redis.send('GET', `test:v1:{${name}}:state`))
