@@ -133,7 +133,9 @@ export function matchOfCall(
 ): { match: RequestMatch; body: MaskedBody } {
   const { method, path, upstream } = call
   const { bytes } = copy
-  const body = bytes === undefined ? TOO_LONG : maskedBody(bytes, contentTypeOf(call), mask)
+  const isCompressed = !IDENTITY.test(headerValues(call.rawHeaders, 'content-encoding').join())
+  const why = isCompressed ? COMPRESSED : TOO_LONG
+  const body = isCompressed || bytes === undefined ? why : maskedBody(bytes, contentTypeOf(call), mask)
   const isApi = upstream.origin === upstream.environment.apiUrl
   const target = (isApi ? '' : upstream.origin) + withMaskedQuery(path)
   const digest = typeof body === 'string' ? copy.digest() : hash('sha256', body)
@@ -232,6 +234,7 @@ export class BodyCopy {
 type MaskedBody = Buffer | string
 
 const TOO_LONG = 'The body is longer than 8 MiB, so it was not recorded.'
+const COMPRESSED = 'The body is compressed, so it was not recorded: secrets in it would not be found.'
 const NOT_MASKABLE = 'The body says that it is JSON but is not, so its members could not be masked.'
 
 /** Masks members of JSON and fields of forms, and signatures in the URLs of any text. Lengths may change. */
@@ -250,11 +253,14 @@ function maskedBody(body: Buffer, contentType: string, mask: MemberMask): Masked
   return all === text ? bytes : Buffer.from(all)
 }
 
+/** The values of Content-Encoding that mean no compression. */
+const IDENTITY = /^(?:[\s,]|identity)*$/i
+
 /** The body without its compression, as HAR requires it, and so that secrets and members can be found in it. */
 async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> {
   const { bytes } = copy
   if (bytes === undefined) return TOO_LONG
-  if (bytes.length === 0 || /^(?:[\s,]|identity)*$/i.test(encoding)) return bytes
+  if (bytes.length === 0 || IDENTITY.test(encoding)) return bytes
   const plan = planBody(200, { 'content-encoding': encoding }, { unpack: true, replace: undefined })
   const unpacked = new BodyCopy(false)
   try {

@@ -1,5 +1,5 @@
 // Covers src/recordings/recorder.ts and entry.ts
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as zlib from 'node:zlib'
@@ -215,6 +215,21 @@ t.test('compressed bodies are recorded as what they hold', async (t) => {
       response: { content: { comment: why, text: undefined } },
     })
   }
+})
+
+t.test('compressed requests are marked, because nothing in them can be masked or found', async (t) => {
+  const { pass, entries, warnings } = start(t, ['email'])
+  const body = zlib.gzipSync(JSON.stringify({ email: 'a@example.com', note: SECRET }))
+  const headers = ['Content-Type', 'application/json', 'Content-Encoding', 'gzip']
+  await pass(withBody('/rest/a', body, { headers }))
+  await pass(withBody('/rest/a', '{"email":"a"}', { headers: [...headers.slice(0, 3), 'identity'] }))
+  const [packed, plain] = await entries()
+  t.match(packed, {
+    request: { postData: { text: '', comment: /is compressed/ }, bodySize: body.length },
+    _procoreProxy: { bodySha256: hash('sha256', body), omitted: undefined },
+  })
+  t.equal(plain.request.postData.text, '{"email":"*"}')
+  t.strictSame(warnings, [])
 })
 
 t.test('longer bodies are marked', async (t) => {
