@@ -38,9 +38,9 @@ const MOST_EARLIER = 256
 export class KnownSecrets {
   readonly #configured = new Set<string>()
   readonly #tokens = new Set<string>()
-  /** Undefined until it is needed; null if there is nothing to hide. */
-  #pattern: RegExp | null | undefined
-  #withBase64: RegExp | null | undefined
+  /** Undefined until it is needed. */
+  #pattern: RegExp | undefined
+  #withBase64: RegExp | undefined
 
   /** Adds the secrets of a configuration. Those of earlier ones may still be valid, and come back from Procore. */
   configure(config: Config): void {
@@ -66,18 +66,13 @@ export class KnownSecrets {
   /** True if the text contains a known secret: unchanged, percent-encoded, escaped as in JSON or in Base64. */
   isIn(text: string): boolean {
     this.#withBase64 ??= patternOf(this.#all(), base64Forms)
-    return this.#withBase64?.test(text) ?? false
+    return this.#withBase64.test(text)
   }
 
   /** The text with `*` for each known secret. */
   readonly conceal = (text: string): string => {
-    const pattern = this.#current()
-    return pattern?.test(text) ? text.replace(new RegExp(pattern, 'gi'), '*') : text
-  }
-
-  #current(): RegExp | null {
     this.#pattern ??= patternOf(this.#all())
-    return this.#pattern
+    return this.#pattern.test(text) ? text.replace(new RegExp(this.#pattern, 'gi'), '*') : text
   }
 
   #all(): readonly string[] {
@@ -96,7 +91,7 @@ function base64Forms(secret: string): string[] {
   })
 }
 
-function patternOf(secrets: readonly string[], more: typeof base64Forms = () => []): RegExp | null {
+function patternOf(secrets: readonly string[], more: typeof base64Forms = () => []): RegExp {
   const forms = secrets
     .filter(({ length }) => length >= SHORTEST)
     .flatMap((secret) => [
@@ -105,7 +100,8 @@ function patternOf(secrets: readonly string[], more: typeof base64Forms = () => 
     ])
     // If one secret is the beginning of another, the longer one has to be found first.
     .sort((a, b) => b.length - a.length)
-  return forms.length === 0 ? null : new RegExp([...new Set(forms)].map(RegExp.escape).join('|'), 'i')
+  // Without a secret it matches nothing.
+  return new RegExp([...new Set(forms)].map(RegExp.escape).join('|') || '(?!)', 'i')
 }
 
 function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {
