@@ -137,7 +137,9 @@ export class ResponseCache {
     if (ageMs >= mostMs) this.#kept.delete(request.key)
     if (ageMs >= request.maxAgeMs || ageMs >= mostMs) return undefined
     if (ageMs >= freshMs && !this.#isExhausted(call)) return undefined
-    const by = kept.status === 200 ? 'hit' : 'hit; detail=refusal'
+    const isRefusal = kept.status !== 200
+    call.exchange.saved = isRefusal ? 'refusal' : 'kept'
+    const by = isRefusal ? 'hit; detail=refusal' : 'hit'
     return marked(call, storedOf(kept), `${by}; ttl=${Math.floor((freshMs - ageMs) / 1000)}`, ageMs)
   }
 
@@ -149,6 +151,7 @@ export class ResponseCache {
     if (outcome === undefined || outcome instanceof Error) return undefined
     const kept = keptOf(flight, outcome)
     if (!matchesVary(kept.vary, call.rawHeaders)) return undefined
+    call.exchange.saved = 'coalesced'
     return marked(call, storedOf(kept), 'fwd=miss; collapsed', ageMsOf(kept))
   }
 

@@ -11,16 +11,9 @@ export function requestIdOf(header?: string | string[]): string {
   return typeof header === 'string' && PLAIN.test(header) ? header : randomUUID()
 }
 
+/** Why a request did not have to go to Procore. */
 export const SAVED_BY = ['coalesced', 'kept', 'refusal'] as const
 export type SavedBy = (typeof SAVED_BY)[number]
-
-/** Undefined if the request went to Procore, or if the cache was not used. */
-export function savedBy(cacheStatus: string | undefined): SavedBy | undefined {
-  if (cacheStatus === undefined) return undefined
-  if (/;\s*collapsed\b/.test(cacheStatus)) return 'coalesced'
-  if (!/;\s*hit\b/.test(cacheStatus)) return undefined
-  return /;\s*detail="?refusal\b/.test(cacheStatus) ? 'refusal' : 'kept'
-}
 
 /** Why a request was sent again. */
 export const RETRY_REASONS = ['401', '429', '503', 'connection'] as const
@@ -76,6 +69,7 @@ export class Exchange {
   refusal: LikelyCause | undefined
   /** The `Cache-Status` that the response carries (RFC 9211); undefined if the cache was not asked. */
   cacheStatus: string | undefined
+  saved: SavedBy | undefined
   /** How many pages were read for a whole list; 0 for any other request. */
   pages = 0
   bytesIn = 0

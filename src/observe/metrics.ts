@@ -2,7 +2,7 @@
 import type { TokenEvent } from '../auth/token-source.ts'
 import { ProxyError } from '../errors.ts'
 import { isRead } from '../guards/access.ts'
-import { type Exchange, isProcores, type SavedBy, savedBy } from './exchange.ts'
+import { type Exchange, isProcores, type SavedBy } from './exchange.ts'
 import { causeText, type LikelyCause, likelyCauses } from './likely-causes.ts'
 import { type Logger, tenths } from './log.ts'
 import type { MetricsRegistry } from './metrics-registry.ts'
@@ -50,13 +50,12 @@ export class CompanyHistory {
 
   /** Counts a request that has ended. Warns about a refusal, once in ten minutes for each company and status. */
   add(exchange: Exchange): void {
-    const { group, status, caller } = exchange
+    const { group, status, caller, saved } = exchange
     if (caller !== undefined) this.#callers.set(caller, this.requestsOfCaller(caller) + 1)
     if (group === undefined) return
     const company = this.of(group)
     this.#companies.set(group, company)
-    const by = savedBy(exchange.cacheStatus)
-    if (by !== undefined) company.saved[by]++
+    if (saved !== undefined) company.saved[saved]++
     company.requests[statusClass(status)]++
     if (status === null || !isProcores(exchange)) return
     if (status === 401 || status === 403 || status === 404) this.#refused(company, exchange, status)
@@ -187,10 +186,9 @@ export class Metrics {
 
   /** A request has ended. */
   add(exchange: Exchange): void {
-    const { group: company = NO_COMPANY, caller = '', method, upstreamMs, error } = exchange
+    const { group: company = NO_COMPANY, caller = '', method, saved: by, upstreamMs, error } = exchange
     const { durationMs, bytesIn, bytesOut, retryReasons = [] } = exchange
     const status = statusClass(exchange.status)
-    const by = savedBy(exchange.cacheStatus)
     const code = error instanceof ProxyError ? error.code : undefined
     this.#record((registry) => {
       registry.add('requests', { company, caller, method: isRead(method) ? 'read' : 'write', status })

@@ -3,7 +3,7 @@ import { listenText } from '../config/addresses.ts'
 import type { InspectorSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import { type Exchange, isProcores, savedBy } from './exchange.ts'
+import { type Exchange, isProcores } from './exchange.ts'
 import { likelyCauses } from './likely-causes.ts'
 import { errorText, tenths } from './log.ts'
 import { maskHeader, maskQuery } from './mask.ts'
@@ -169,14 +169,14 @@ export class Recorder {
   #shown({ seq, exchange, names, connection, failure: error, bodies }: Entry) {
     const { showQueryValues } = this.#settings
     const { added, removed } = this.#deps
-    const { reqId: id, at, method, company, why, caller, status, cacheStatus, pages, refusal } = exchange
-    const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip, retryReasons = [] } = exchange
+    const { reqId: id, at, method, company, why, caller, status, pages, refusal } = exchange
+    const { cacheStatus, saved, retryReasons = [] } = exchange
+    const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip } = exchange
     const masked = showQueryValues ? (text: string) => text : maskQuery
     const headers = (exchange.answerHeaders ?? []).flatMap((value, at, flat) =>
       at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
     )
     const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]
-    const saved = savedBy(cacheStatus)
     const procores = status !== null && isProcores(exchange)
     const answeredBy = saved ? 'cache' : procores ? 'procore' : 'proxy'
     return {

@@ -29,10 +29,11 @@ function start(settings: Partial<CacheSettings>) {
     /** Asks, and lets Procore answer if it was asked. */
     async ask(path = PROJECTS, parts: CallParts = {}, answer = `answer ${sent.length + 1}`, status = 200) {
       const before = sent.length
-      const response = caching(callOf(path, parts))
+      const call = callOf(path, parts)
+      const response = caching(call)
       await settle()
       sent[before]?.answer(answer, status)
-      return seen(await response)
+      return { ...(await seen(await response)), saved: call.exchange.saved }
     },
   }
 }
@@ -75,8 +76,9 @@ const PAST_THE_CACHE: readonly [string, CallParts][] = [
 ]
 
 t.test('200 equal GETs under way go up once, and all get the whole response', async (t) => {
-  const { get, sent } = start({ coalesce: true })
-  const responses = Array.from({ length: 200 }, () => get())
+  const { get, sent, caching } = start({ coalesce: true })
+  const calls = Array.from({ length: 200 }, () => callOf(PROJECTS))
+  const responses = calls.map(caching)
   await settle()
   t.equal(sent.length, 1)
   sent[0]?.answer('everything')
@@ -87,6 +89,9 @@ t.test('200 equal GETs under way go up once, and all get the whole response', as
     answers.slice(1).filter(({ cacheStatus }) => cacheStatus !== 'procore-proxy; fwd=miss; collapsed'),
     [],
   )
+  const saved = calls.map(({ exchange }) => exchange.saved)
+  t.strictSame(new Set(saved.slice(1)), new Set(['coalesced']), 'log, metrics and page see it')
+  t.equal(saved[0], undefined)
   t.equal(answers[0]?.age, undefined, 'the first came for its very request')
   t.equal(answers[1]?.age, '0')
   const next = get()
@@ -116,6 +121,7 @@ t.test('some calls always go up, and say nothing of the cache', async (t) => {
       text: 'fresh',
       cacheStatus: undefined,
       age: undefined,
+      saved: undefined,
     })
     t.equal(sent.length, 2, name)
   }
@@ -142,7 +148,7 @@ t.test('a kept response is given again until its time is over', async (t) => {
   t.equal(sent.length, 2)
   const call = callOf(PROJECTS)
   await caching(call)
-  t.equal(call.exchange.cacheStatus, 'procore-proxy; hit; ttl=60', 'log, metrics and page see it')
+  t.match(call.exchange, { cacheStatus: 'procore-proxy; hit; ttl=60', saved: 'kept' })
 })
 
 t.test('keep alone does not coalesce', async (t) => {
@@ -301,6 +307,7 @@ t.test('403 and 404 are given again by path and query', async (t) => {
     text: 'no',
     cacheStatus: 'procore-proxy; hit; detail=refusal; ttl=20',
     age: '10',
+    saved: 'refusal',
   })
   t.match(await ask('/rest/v1.0/a?x=2', {}, 'yes'), { status: 200 })
   t.match(await ask('/rest/v1.0/a?x=2', {}, 'no', 403), { status: 403 }, 'a 200 is not kept')

@@ -1,6 +1,6 @@
 // Covers src/observe/{metrics,metrics-registry,exchange}.ts: counts, refusals of Procore's with their warnings, and the metrics page.
 import t from 'tap'
-import { type Exchange, savedBy, startExchange } from '../../src/observe/exchange.ts'
+import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import { CompanyHistory, Metrics } from '../../src/observe/metrics.ts'
 import { VERSION } from '../../src/observe/own-files.ts'
@@ -213,15 +213,12 @@ t.test('saved requests, callers and the last reload', async (t) => {
   const live = { ...LIVE, shared: undefined, config: { ...testConfig(), cache, callers } }
   const metrics = new Metrics(live, () => ({ at: 5_000, ok: false, errors: ['wrong'] }))
   t.teardown(() => metrics.close())
-  for (const cacheStatus of [
-    'procore-proxy; hit; ttl=1',
-    'procore-proxy; fwd=miss; collapsed',
-    'procore-proxy; fwd=miss',
-  ])
-    metrics.add(request({ cacheStatus, caller: 'excel' }))
+  for (const by of ['kept', 'coalesced', undefined] as const) {
+    metrics.add(request({ saved: by, caller: 'excel' }))
+  }
   metrics.add(
     request({
-      cacheStatus: 'procore-proxy; hit; detail=refusal',
+      saved: 'refusal',
       status: 403,
       group: 'globex',
       caller: 'agent',
@@ -307,7 +304,7 @@ function start() {
 t.test('requests are counted by class of status, by caller, and by how they were saved', async (t) => {
   const { history, add } = start()
   for (const status of [200, 204, 302, 404, 503, null]) add({ status, caller: 'excel' })
-  add({ status: 200, cacheStatus: 'procore-proxy; hit; ttl=4' })
+  add({ status: 200, saved: 'kept' })
   add({ status: 200, group: undefined })
   t.match(history.of('acme'), {
     requests: { '2xx': 3, '3xx': 1, '4xx': 1, '5xx': 1, none: 1 },
@@ -364,17 +361,4 @@ t.test('the log warns once in ten minutes for each status and company', async (t
   await time.pass(600_000)
   add({ status: 403 })
   t.equal(lines.length, 4)
-})
-
-t.test('Cache-Status tells how a request was saved', async (t) => {
-  const cases: [string | undefined, string | undefined][] = [
-    [undefined, undefined],
-    ['procore-proxy; hit; ttl=41', 'kept'],
-    ['procore-proxy; hit', 'kept'],
-    ['procore-proxy; hit; detail=refusal', 'refusal'],
-    ['procore-proxy; fwd=miss; collapsed', 'coalesced'],
-    ['procore-proxy; fwd=miss', undefined],
-    ['procore-proxy; fwd=miss; stored', undefined],
-  ]
-  for (const [header, by] of cases) t.equal(savedBy(header), by, header ?? 'none')
 })
