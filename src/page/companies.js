@@ -192,8 +192,11 @@ function showCompanies({ companies, accounts }) {
   }
 }
 
+/** `series` has every company that was called in this run of the proxy. */
 export function showSeries(series) {
-  for (const { company, buckets } of series) cards.get(company)?.showSeries(buckets)
+  for (const [name, card] of cards) {
+    card.showSeries(series.find(({ company }) => company === name)?.buckets ?? [])
+  }
 }
 
 // --- plots -------------------------------------------------------------------------------------------------------------

@@ -420,7 +420,10 @@ t.test('a login server that can not be reached, until it can', { skip }, async (
 })
 
 t.test('it says that the connection is lost, and comes back by itself', { skip }, async (t) => {
-  const { page, server, file, said, reload } = await open(t)
+  const { page, server, file, get, said, reload } = await open(t)
+  await get('/acme/rest/v1.0/me')
+  await page.reload()
+  await page.getByText('Last ten minutes').first().waitFor()
   const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
   await reload({ ...settings, inspector: { enabled: false } })
   await page.getByText('Not connected').waitFor()
@@ -429,6 +432,11 @@ t.test('it says that the connection is lost, and comes back by itself', { skip }
   await reload(settings)
   await page.locator('#connection.ok').waitFor()
   t.equal(await page.locator('#health').textContent(), '✓ All is well.')
+  t.equal(await page.getByText('Last ten minutes').count(), 2)
+  t.notOk(
+    await page.getByText('Last ten minutes').first().isVisible(),
+    'the plots of what was forgotten are gone',
+  )
   t.notMatch(said.join('\n'), /Content Security|TypeError/)
 })
 
