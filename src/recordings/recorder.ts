@@ -154,7 +154,7 @@ export function withRecorder(send: Send, recorder: CallRecorder): Send {
         ended()
       },
       abort: (reason) => {
-        // Nobody reads it, unless its end was read already.
+        // Nothing more of it is read. What ended before is being recorded.
         if (!isEnded) release(bodies)
         response.abort(reason)
       },
