@@ -1,21 +1,7 @@
 // Reads and writes recordings: a folder of files in HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), one a company.
 import { isUtf8 } from 'node:buffer'
 import { existsSync } from 'node:fs'
-import {
-  access,
-  appendFile,
-  chmod,
-  constants,
-  copyFile,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  truncate,
-  writeFile,
-} from 'node:fs/promises'
+import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod/mini'
 import { VERSION } from '../observe/own-files.ts'
@@ -112,12 +98,12 @@ export async function recordedCompanies(folder: string): Promise<RecordedCompany
 }
 
 async function filesIn(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
+  const names = (await fs.readdir(folder)).filter((name) => name.endsWith('.har') && !name.startsWith('.'))
   return names.sort().map((name) => join(folder, name))
 }
 
 async function readRecording(file: string): Promise<Recording> {
-  return parsed(file, await readFile(file))
+  return parsed(file, await fs.readFile(file))
 }
 
 function parsed(file: string, bytes: Buffer): Recording {
@@ -202,7 +188,7 @@ function isOwnLayout(line: string): boolean {
 
 /** The company and the end of the entries of a file in our layout; undefined for other files. */
 async function layoutOf(file: string) {
-  await using handle = await open(file)
+  await using handle = await fs.open(file)
   const textAt = async (position: number, length: number): Promise<string> => {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
     return buffer.toString('utf8', 0, bytesRead)
@@ -222,8 +208,8 @@ const FOLDER_MODE = 0o700
 /** Makes the folder if it is missing. Throws a RecordingError if no recordings can be written to it. */
 export async function makeFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
-    await access(folder, constants.W_OK | constants.X_OK)
+    await fs.mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+    await fs.access(folder, fs.constants.W_OK | fs.constants.X_OK)
   } catch (cause) {
     const message = `Recordings cannot be written to ${folder}: ${(cause as Error).message}`
     throw new RecordingError(message, { cause })
@@ -240,18 +226,18 @@ export async function appendEntries(
   company: RecordedCompany,
   lines: readonly string[],
 ): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+  await fs.mkdir(folder, { recursive: true, mode: FOLDER_MODE })
   const { name } = company.company
   const file = join(folder, `${name}.har`)
   const temporary = join(folder, `.${name}.${process.pid}.tmp`)
   try {
     const { end, isEmpty } = await copyOfEntries(file, temporary, company)
-    await truncate(temporary, end)
+    await fs.truncate(temporary, end)
     // It must be on disk before it gets its final name.
-    await appendFile(temporary, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END, { flush: true })
-    await rename(temporary, file)
+    await fs.appendFile(temporary, (isEmpty ? '' : ',\n') + lines.join(',\n') + HAR_END, { flush: true })
+    await fs.rename(temporary, file)
   } catch (error) {
-    await rm(temporary, { force: true })
+    await fs.rm(temporary, { force: true })
     throw error
   }
 }
@@ -267,15 +253,15 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
       throw new RecordingError(`${file} holds ${other}. Record to another folder.`)
     }
     if (layout !== undefined) {
-      await copyFile(file, copy, constants.COPYFILE_FICLONE)
-      await chmod(copy, MODE)
+      await fs.copyFile(file, copy, fs.constants.COPYFILE_FICLONE)
+      await fs.chmod(copy, MODE)
       return layout
     }
-    const { log } = JSON.parse(await readFile(file, 'utf8')) as { log: { entries: unknown[] } }
+    const { log } = JSON.parse(await fs.readFile(file, 'utf8')) as { log: { entries: unknown[] } }
     lines = log.entries.map((entry) => JSON.stringify(entry))
   }
   const text = harStart(company) + lines.join(',\n')
-  await writeFile(copy, text, { mode: MODE })
+  await fs.writeFile(copy, text, { mode: MODE })
   return { end: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }
 
