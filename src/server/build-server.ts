@@ -127,7 +127,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
         return linesLost()
       },
       get shared() {
-        return shared && sharedView(shared)
+        return shared?.state()
       },
       get cache() {
         return cache.stats()
@@ -249,9 +249,4 @@ async function openRecordings(
     holdsSecret: (text) => secrets.isIn(text),
     warn: (message, details) => log.warn(details, message),
   })
-}
-
-function sharedView(shared: Shared) {
-  const { isUp, errors } = shared.state()
-  return { up: isUp, errors: Object.fromEntries(errors) }
 }

@@ -40,7 +40,7 @@ export async function openShared(
     /** Puts Redis before token requests, for `new Tokens(shared.shareTokens(request), …)`. */
     shareTokens: (request: RequestToken) => shareTokens(request, link),
     /** For metrics and status: whether Redis works, and how often each kind of error occurred. */
-    state: () => ({ isUp: link.isUp, errors: link.errors }),
+    state: () => ({ up: link.isUp, errors: Object.fromEntries(link.errors) }),
     /** Ends the connection, as the last thing of a drain. */
     close: () => link.close(),
   }
