@@ -8,7 +8,7 @@ import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problems.ts'
 import { usageError } from './exit.ts'
 
-/** Reads the configuration; throws CommandError with every mistake in it. */
+/** Reads the configuration; throws CommandError with every mistake in it, whose cause is the ConfigError. */
 export async function readConfig(
   flags: Flags,
   options: Partial<Pick<LoadInput, 'env' | 'resolveSecrets'>> = {},
@@ -18,7 +18,7 @@ export async function readConfig(
   try {
     return await loadConfig({ flags, env: process.env, cwd: process.cwd(), ...options })
   } catch (error) {
-    if (error instanceof ConfigError) throw usageError(error.message)
+    if (error instanceof ConfigError) throw usageError(error.message, { cause: error })
     throw error
   }
 }

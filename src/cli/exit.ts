@@ -7,15 +7,15 @@ export class CommandError extends Error {
   override readonly name = 'CommandError'
   readonly status: number
 
-  constructor(message: string, status: number = EXIT.failure) {
-    super(message)
+  constructor(message: string, status: number = EXIT.failure, options: ErrorOptions = {}) {
+    super(message, options)
     this.status = status
   }
 }
 
 /** A mistake on the command line or in the configuration. */
-export function usageError(message: string): CommandError {
-  return new CommandError(message, EXIT.badConfig)
+export function usageError(message: string, options?: ErrorOptions): CommandError {
+  return new CommandError(message, EXIT.badConfig, options)
 }
 
 let goesOn = false

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
 import { findConfigFile, watchFiles } from '../config/files.ts'
+import { ConfigError } from '../config/problems.ts'
 import { createLogger, type Logger, LogOutput } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
@@ -21,13 +22,14 @@ export async function start(options: Options): Promise<void> {
   const recordings = recordingMode(options)
   const isReplay = recordings?.mode === 'replay'
   const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
+  const readAtMs = Date.now()
   const config = await read()
   goOnWithoutOutput()
   const secrets = new KnownSecrets()
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
   const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
-  const stopWatching = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles })
+  const stopWatching = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
   closeWithGrace(
     {
       // The drain has its own time limit, from the current configuration.
@@ -135,13 +137,19 @@ function describeConfig({ network, companies, anyCompany }: Config, log: Logger)
 function reloadOnChange(
   server: ProxyServer,
   log: Logger,
-  { read, watchedFiles }: { read: () => Promise<Config>; watchedFiles: readonly string[] },
+  given: { read: () => Promise<Config>; watchedFiles: readonly string[]; readAtMs: number },
 ): () => void {
-  const watch = (files: readonly string[]) => watchFiles(files, () => reload('a file changed'))
-  let watched = watchedFiles
-  let stop = watch(watched)
+  let watched: readonly string[] = []
+  let stop = () => {}
   let isStopped = false
   let queue: Promise<void> = Promise.resolve()
+  /** `readAtMs`: when reading these files began. */
+  const watch = (files: readonly string[], readAtMs: number) => {
+    if (isStopped || files.join() === watched.join()) return
+    stop()
+    watched = files
+    stop = watchFiles(files, () => reload('a file changed'), readAtMs)
+  }
   // One reload at a time, so that an older configuration is never applied after a newer one.
   const reload = (why: string) => {
     queue = queue.then(() => load(why))
@@ -149,22 +157,23 @@ function reloadOnChange(
   const load = async (why: string) => {
     if (isStopped) return
     log.info(`reload: ${why}`)
+    const readAtMs = Date.now()
     try {
-      const config = await read()
+      const config = await given.read()
       if (isStopped) return
-      if (config.watchedFiles.join() !== watched.join()) {
-        stop()
-        watched = config.watchedFiles
-        stop = watch(watched)
-      }
+      watch(config.watchedFiles, readAtMs)
       await server.reload(config)
     } catch (error) {
+      // What is wrong may be in a file that only the new configuration names.
+      const { cause } = error as Error
+      if (cause instanceof ConfigError && cause.watchedFiles.length > 0) watch(cause.watchedFiles, readAtMs)
       const problems = (error as Error).message.split('\n')
       for (const problem of problems) log.error(problem)
       log.error('reload: the old configuration stays in force')
       server.reloadFailed(problems)
     }
   }
+  watch(given.watchedFiles, given.readAtMs)
   // Never removed, because without a listener the signal would end the process during its drain.
   process.on('SIGHUP', () => {
     server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))

@@ -158,14 +158,21 @@ export async function checkAuditFile(
  * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
  * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
  * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * @param readAtMs when reading the files began (Unix time): what has changed since then counts as a change too.
  * @param intervalMs the time between two checks.
  * @returns a function that stops it.
  */
-export function watchFiles(files: readonly string[], onChange: () => void, intervalMs = 500): () => void {
-  let settled = look(files)
-  let last = settled
+export function watchFiles(
+  files: readonly string[],
+  onChange: () => void,
+  readAtMs: number,
+  intervalMs = 500,
+): () => void {
+  const first = look(files)
+  let settled = first.changedAtMs > readAtMs ? '' : first.text
+  let last = first.text
   const timer = setInterval(() => {
-    const now = look(files)
+    const now = look(files).text
     const isStill = now === last
     last = now
     // A half-finished save (an empty or missing file) is not a change yet. Wait until nothing changes any more.
@@ -177,16 +184,17 @@ export function watchFiles(files: readonly string[], onChange: () => void, inter
   return () => clearInterval(timer)
 }
 
-/** A text that changes whenever a file is written, replaced, or given other permissions (which changes ctime). */
-function look(files: readonly string[]): string {
-  return files
-    .map((file) => {
-      try {
-        const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
-        return [dev, ino, size, mtimeNs, ctimeNs].join()
-      } catch (error) {
-        return String((error as NodeJS.ErrnoException).code)
-      }
-    })
-    .join(' ')
+/** A text that changes whenever a file is written, replaced, or given other permissions, and the time of the last change. */
+function look(files: readonly string[]) {
+  let changedAtMs = 0
+  const texts = files.map((file) => {
+    try {
+      const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = statSync(file, { bigint: true })
+      changedAtMs = Math.max(changedAtMs, Number(ctimeMs))
+      return [dev, ino, size, mtimeNs, ctimeNs].join()
+    } catch (error) {
+      return String((error as NodeJS.ErrnoException).code)
+    }
+  })
+  return { text: texts.join(' '), changedAtMs }
 }

@@ -81,12 +81,12 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const others = [noCompany(layered.value, found), credentials.findings, ca.findings]
   others.push(await checkAuditFile(settings.audit, folder), plain.findings)
   problems.push(...layered.problems, ...others.flat().map(place))
-  if (problems.length > 0) throw new ConfigError(problems)
+  const watchedFiles = [...(file ? [file] : []), ...credentials.files, ...ca.files]
+  if (problems.length > 0) throw new ConfigError(problems, watchedFiles)
   warnings.push(...credentials.warnings, ...plain.warnings)
   warnings.push(...openToWriters(file, mode, platform))
-  const { values, files } = credentials
+  const { values } = credentials
   const { certificates } = ca
-  const watchedFiles = [...(file ? [file] : []), ...files, ...ca.files]
   return assembleConfig({ settings: used, values, certificates, file, folder, warnings, watchedFiles })
 }
 

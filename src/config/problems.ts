@@ -95,12 +95,15 @@ export function renderProblem({ file, line, column, key, message, fix }: Problem
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly problems: readonly Problem[]
+  /** The files that were read or are missing: a change of one may put it right. Empty if none was looked for. */
+  readonly watchedFiles: readonly string[]
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], watchedFiles: readonly string[] = []) {
     const lineOf = ({ line = Number.MAX_SAFE_INTEGER }: Problem) => line
     const sorted = problems.toSorted((a, b) => lineOf(a) - lineOf(b) || (a.column ?? 0) - (b.column ?? 0))
     const unique = new Map(sorted.map((problem) => [renderProblem(problem), problem]))
     super([...unique.keys()].join('\n'))
     this.problems = Object.freeze([...unique.values()])
+    this.watchedFiles = watchedFiles
   }
 }

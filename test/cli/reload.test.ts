@@ -1,5 +1,5 @@
 // A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
-import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
@@ -233,4 +233,48 @@ t.test('while the login server fails, the old configuration stays; the new one i
   await expectLine(proxy, IN_FORCE, () => {}, 25_000)
   t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 403 })
   t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
+})
+
+/** A secret whose program replaces the configuration that names it by `next.yaml`, once. */
+const REPLACING = {
+  command: ['sh', '-c', 'mv next.yaml procore-proxy.yaml 2>/dev/null; echo demo-secret'],
+}
+const withSecret = (clientSecret: unknown) => ({
+  serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
+})
+
+t.test('a file that changes while its configuration is read is read again', async (t) => {
+  const { folder, file, settings, write } = await startPlace(t)
+  writeFileSync(join(folder, 'secret'), 'demo-secret', { mode: 0o600 })
+  const writeNext = (over: Settings) =>
+    writeFileSync(join(folder, 'next.yaml'), JSON.stringify(settings(over)), { mode: 0o600 })
+  writeNext({})
+  write(settings(withSecret(REPLACING)))
+  const proxy = run(t, [], { cwd: folder })
+  const url = await proxy.ready()
+  t.ok(await proxy.line(IN_FORCE), 'at start')
+
+  writeNext(MORE)
+  const serviceAccount = { clientId: 'demo-client', clientSecret: { file: 'secret' } }
+  const oneMoreFile = { ...withSecret(REPLACING), companies: { acme: { id: '7656', serviceAccount } } }
+  await expectLine(proxy, IN_FORCE, () => replace(file, JSON.stringify(settings(oneMoreFile))))
+  const from = proxy.lines().findLastIndex(({ msg }) => msg === IN_FORCE) + 1
+  t.ok(await proxy.line(IN_FORCE, from), 'at a reload')
+  t.equal((await get(t, url, '/fresh/rest/v1.0/me')).status, 403)
+})
+
+t.test('a reload that failed for a missing file is tried again when the file is there', async (t) => {
+  const { proxy, url, folder, settings, write } = await startProxy(t)
+  const secret = join(folder, 'secret')
+  const missing = await expectLine(proxy, `${secret} does not exist`, () =>
+    write(settings({ ...MORE, ...withSecret({ file: 'secret' }) })),
+  )
+  t.match(missing, { level: 'error' })
+  await proxy.line(STAYS)
+  const open = await expectLine(proxy, `other users can read ${secret}`, () =>
+    writeFileSync(secret, 'demo-secret', { mode: 0o644 }),
+  )
+  t.match(open, { level: 'error' })
+  await expectLine(proxy, IN_FORCE, () => chmodSync(secret, 0o600))
+  t.equal((await get(t, url, '/fresh/rest/v1.0/me')).status, 403)
 })

@@ -196,7 +196,7 @@ t.test('each way of changing a file is noticed, once', async (t) => {
   const late = join(folder.path, 'late')
 
   const calls: true[] = []
-  t.teardown(watchFiles([file, linked, late], () => calls.push(true), intervalMs))
+  t.teardown(watchFiles([file, linked, late], () => calls.push(true), Date.now(), intervalMs))
 
   const ways: [string, () => void][] = [
     ['written', () => writeFileSync(file, 'two')],
@@ -232,12 +232,21 @@ t.test('each way of changing a file is noticed, once', async (t) => {
 t.test('nothing is called without a change, nor after the end', async (t) => {
   const file = new ConfigFolder(t.testdir()).write('a', 'one')
   const calls: true[] = []
-  const stop = watchFiles([file], () => calls.push(true), intervalMs)
+  const stop = watchFiles([file], () => calls.push(true), Date.now(), intervalMs)
   await sleep(4 * intervalMs)
   t.equal(calls.length, 0)
   stop()
   writeFileSync(file, 'two')
   await sleep(4 * intervalMs)
   t.equal(calls.length, 0)
-  t.doesNotThrow(watchFiles([], () => {}))
+  t.doesNotThrow(watchFiles([], () => {}, Date.now()))
+})
+
+t.test('what has changed since the file was read counts, once', async (t) => {
+  const file = new ConfigFolder(t.testdir()).write('a', 'one')
+  const calls: true[] = []
+  t.teardown(watchFiles([file], () => calls.push(true), Date.now() - 60_000, intervalMs))
+  while (calls.length === 0) await sleep(intervalMs)
+  await sleep(4 * intervalMs)
+  t.equal(calls.length, 1)
 })
