@@ -79,7 +79,7 @@ export function reportStatus(url: string, shown: Status): string {
     parts.push(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow))}`)
   }
   const width = terminalWidth()
-  const items = warnings.map((text) => `- ${wrapped(printable(text), width - 2).join('\n  ')}\n`)
+  const items = warnings.map((text) => `- ${wrapped(printable(text), Math.max(1, width - 2)).join('\n  ')}\n`)
   if (items.length > 0) parts.push(`warnings\n${items.join('')}`)
   const safe = (text: string) => text.split('\n').map(printable).join('\n')
   return [head, ...parts.map(safe)].join('\n')

@@ -173,6 +173,8 @@ t.test('a status without the usual, and with what no terminal should see', async
     t.ok(shown().includes(whole), whole)
   t.intercept(process.stdout, 'columns', { value: 80 })
   for (const line of shown().split('\n').slice(5)) t.ok(line.length <= 80, line)
+  t.intercept(process.stdout, 'columns', { value: 1 })
+  t.match(shown(), /^- w\n {2}o\n {2}r\n {2}d$/m, 'however narrow it is')
 })
 
 t.test('columns are as wide as their widest cell', async (t) => {
