@@ -1,6 +1,7 @@
 // The command `usage`: streams an audit file in bounded memory, and prints its requests by caller, route, status and day.
 import { createReadStream } from 'node:fs'
 import papaparse from 'papaparse'
+import { printable } from '../observe/mask.ts'
 import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
 
@@ -72,9 +73,10 @@ export function formatUsage(
   { by, rows }: Awaited<ReturnType<typeof addUpUsage>>,
   format: 'table' | 'csv',
 ): string {
+  const shown = (text: string) => (format === 'table' ? printable(text) : text)
   const table = [
     [...by, 'requests', 'meanMs'],
-    ...rows.map(({ values, requests, meanMs }) => [...values, String(requests), String(meanMs)]),
+    ...rows.map(({ values, requests, meanMs }) => [...values.map(shown), String(requests), String(meanMs)]),
   ]
   if (format === 'csv') {
     // A quote in front of what a spreadsheet would run as a formula.

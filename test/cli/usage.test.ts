@@ -82,6 +82,11 @@ t.test('An audit file is added up by caller, route and status, or as asked', asy
   await t.rejects(addUpUsage(join(t.testdirName, 'missing')), { code: 'ENOENT' })
 })
 
+t.test('A path cannot affect the terminal', async (t) => {
+  const usage = await addUpUsage(fileOf(t, [entry({ path: '/x\u009b2J\u001b[31m' })]))
+  t.match(formatUsage(usage, 'table'), 'GET /x\\u009b2J\\u001b[31m  200')
+})
+
 t.test('Ids in paths are one route', async (t) => {
   const cases: [path: string, route: string][] = [
     ['/rest/v1.0/projects/7', '/rest/v1.0/projects/{id}'],
