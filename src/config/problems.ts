@@ -42,7 +42,7 @@ export function repeated<T>(items: readonly T[], textOf: (item: T) => string): [
 
 /** Text in quotes, shortened, and without the password of a URL. */
 export function quoted(text: string): string {
-  const safe = text.replace(/\/\/[^/]*@/, '//…@')
+  const safe = text.replace(/\/\/.*@/s, '//…@')
   return JSON.stringify(safe.length > 80 ? `${safe.slice(0, 79)}…` : safe)
 }
 

@@ -46,6 +46,11 @@ t.test('an error holds every problem once, in the order of the file', async (t) 
 t.test('quoted text is short and holds no password', async (t) => {
   t.equal(quoted('a"b'), '"a\\"b"')
   t.equal(quoted('https://user:pass@host/'), '"https://…@host/"')
+  t.equal(
+    quoted('https://user:pa/ss@wo?rd@host/'),
+    '"https://…@host/"',
+    'nor one with characters that have to be escaped',
+  )
   t.equal(quoted('x'.repeat(100)).length, 82)
 })
 
