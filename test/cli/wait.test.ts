@@ -15,6 +15,10 @@ t.test('returns 0 once a proxy is ready, by TCP and by unix socket', async (t) =
   for (const url of [`unix:${socket}`, v4, `${v6}/`, v4.replace('127.0.0.1', 'LOCALHOST')]) {
     t.match(await runToEnd(t, ['wait', '--url', url]), { code: 0, out: '', err: '' }, url)
   }
+  for (const timeout of ['1000h', '9999h']) {
+    const patient = await runToEnd(t, ['wait', '--url', v4, '--timeout', timeout])
+    t.match(patient, { code: 0, out: '', err: '' }, 'with more patience than a timer can have')
+  }
   const first = await runToEnd(t, ['wait'], { cwd: folder })
   t.match(first, { code: 0, err: '' }, 'the first of the configuration')
 })
