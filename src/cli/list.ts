@@ -25,10 +25,15 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   // The progress bar is fed from the log.
   const log = createLogger({ level: 'debug', format: 'json' }, progress)
   const part = output === undefined ? undefined : `${output}.part`
+  // A signal breaks the list off, so that no files are left behind. A second one ends the process at once.
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => stop.abort(new Error(`it was stopped by ${signal}`)))
   const { skipped, failure } = await withProxy(config, log, (proxy) =>
     collectList({
       ...proxy,
       url: `${proxy.url}${prefix}/_proxy/${format}${route}`,
+      signal: stop.signal,
       output: () => (part === undefined ? standardOutput() : createWriteStream(part)),
     }),
   ).finally(progress.end)
@@ -36,7 +41,11 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     if (part !== undefined) await rm(part, { force: true })
     throw new CommandError(progress.brokenBy() ?? failure)
   }
-  if (part !== undefined && output !== undefined) await rename(part, output)
+  if (part !== undefined && output !== undefined) {
+    await rename(part, output).catch(({ code }: NodeJS.ErrnoException) => {
+      throw new CommandError(`${output} cannot be written (${code}). The list is in ${part}.`)
+    })
+  }
   if (skipped === 0) return
   throw new CommandError(`${skipped} of the projects are not in the list: Procore or the rules refused them`)
 }

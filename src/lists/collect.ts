@@ -10,6 +10,8 @@ export interface CollectRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Called once the list has begun. An error response comes before that. */
   readonly output: () => Writable
+  /** Breaks the list off. */
+  readonly signal?: AbortSignal
 }
 
 /** Enough for the proxy's own problem responses. */
@@ -19,10 +21,10 @@ const MOST_ERROR_TEXT = 500
  * Writes the list to the output, and counts the skipped projects. Never rejects: `failure` says why the list is missing
  * or broke off; it is undefined if the list is complete.
  */
-export async function collectList({ dispatcher, url, headers, output }: CollectRequest) {
+export async function collectList({ dispatcher, url, headers, output, signal }: CollectRequest) {
   try {
     // The proxy has its own time limits. A list may wait for the rate budget for as long as they allow.
-    const options = { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0 }
+    const options = { dispatcher, headers, headersTimeout: 0, bodyTimeout: 0, signal }
     const { statusCode, body, trailers } = await request(url, options)
     if (statusCode !== 200) return { skipped: 0, failure: problemText(statusCode, await body.text()) }
     await pipeline(body, output())

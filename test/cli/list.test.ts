@@ -1,9 +1,9 @@
 // `list`, from outside: a whole list without a running proxy; and its progress.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { listProgress } from '../../src/cli/list.ts'
-import { runToEnd, startPlace } from '../fixtures/cli.ts'
+import { run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 
@@ -53,6 +53,32 @@ t.test(
     t.notOk(existsSync(join(folder, 'projects.csv.part')))
   },
 )
+
+t.test('a signal leaves no files behind', async (t) => {
+  const { folder, fake } = await startPlace(t)
+  const temporary = shortFolder(t)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    fake.journal.clear()
+    fake.faults.api = [{ match: (_, url) => url.includes('&page=2'), delayMs: 3_000 }]
+    const args = ['list', '/acme/rest/v1.0/projects?per_page=20', '--output', 'projects.csv']
+    const list = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
+    await fake.journal.when(({ url }) => url.includes('&page=2'))
+    list.kill(signal)
+    const err = `procore-proxy: The list is not complete: it was stopped by ${signal}.\n`
+    t.match(await list.end(), { code: 1, out: '', err })
+    t.strictSame(readdirSync(temporary), [])
+    t.notOk(existsSync(join(folder, 'projects.csv.part')))
+  }
+})
+
+t.test('an output that is a folder is reported, and the list is not lost', async (t) => {
+  const { folder } = await startPlace(t)
+  mkdirSync(join(folder, 'rows'))
+  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'rows']
+  const err = 'procore-proxy: rows cannot be written (EISDIR). The list is in rows.part.\n'
+  t.match(await runToEnd(t, args, { cwd: folder }), { code: 1, err })
+  t.match(readFileSync(join(folder, 'rows.part'), 'utf8'), /^id,/)
+})
 
 t.test('a page that Procore refuses later is named, whatever the form', async (t) => {
   const { folder, fake } = await startPlace(t)
