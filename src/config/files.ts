@@ -14,7 +14,6 @@ export interface SearchContext {
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
   readonly homedir?: string | undefined
-  readonly platform?: NodeJS.Platform | undefined
 }
 
 /** The absolute path of a file to read; `namedBy` is the flag or variable that names it. */
@@ -31,9 +30,9 @@ export function homeFolder(ask: () => string = osHomedir): string | undefined {
 
 /** The absolute paths of the usual places, in the order in which they are tried. */
 export function usualPlaces(context: SearchContext): string[] {
-  const { env, cwd, homedir = homeFolder(), platform = process.platform } = context
+  const { env, cwd, homedir = homeFolder() } = context
   const places = [join(cwd, 'procore-proxy.yaml'), join(cwd, 'config', 'procore-proxy.yaml')]
-  if (platform === 'win32') {
+  if (process.platform === 'win32') {
     if (env['APPDATA']) places.push(join(env['APPDATA'], 'procore-proxy', 'config.yaml'))
     return places
   }
@@ -110,9 +109,9 @@ export function chmod(path: string): string {
   return `chmod 600 ${/^[\w./@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`
 }
 
-/** Whether anyone but the owner has any permission for the file. */
-export function isOpenToOthers(mode: number): boolean {
-  return (mode & 0o077) !== 0
+/** Whether anyone but the owner has one of these permissions for the file. Windows does not tell. */
+export function isOpenToOthers(mode: number, permissions = 0o077): boolean {
+  return process.platform !== 'win32' && (mode & permissions) !== 0
 }
 
 /** Whether the file is on a read-only mount; links are followed. False on systems without /proc. */

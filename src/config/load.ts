@@ -13,7 +13,14 @@ import {
   type ServiceAccount,
 } from './config.ts'
 import { type Position, readDocument } from './document.ts'
-import { checkAuditFile, type FoundFile, findConfigFile, readTextFile, type SearchContext } from './files.ts'
+import {
+  checkAuditFile,
+  type FoundFile,
+  findConfigFile,
+  isOpenToOthers,
+  readTextFile,
+  type SearchContext,
+} from './files.ts'
 import { isRawMap, readSettings } from './issues.ts'
 import { networkSettings, readCaFile } from './outbound.ts'
 import { applyOverrides, type Flags } from './overrides.ts'
@@ -40,8 +47,8 @@ const MAX_FILE_BYTES = 1024 * 1024
  * @throws {ConfigError} with every mistake, in the order of the file.
  */
 export async function loadConfig(input: LoadInput): Promise<Config> {
-  const { flags, env, cwd, resolveSecrets = true, platform = process.platform } = input
-  const found = findConfigFile({ ...input, flag: flags.config, platform })
+  const { flags, env, cwd, resolveSecrets = true } = input
+  const found = findConfigFile({ ...input, flag: flags.config })
   const file = found?.path
   const folder = found ? dirname(found.path) : cwd
   const { document, mode } = await readConfigFile(found)
@@ -74,26 +81,24 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const used = isReplay ? { ...settings, network: {}, shared: undefined } : settings
   for (const { path } of isReplay ? placedAccounts(settings) : [])
     wrong.add(keyOf([...path, 'clientId'])).add(keyOf([...path, 'clientSecret']))
-  const credentials = await readCredentials(used, wrong, { env, folder, platform })
+  const credentials = await readCredentials(used, wrong, { env, folder })
   const ca = await readCaFile(used, wrong, folder)
   const isOverridden = (path: Path) => sourceOf(path) !== undefined
-  const plain = checkPlainSecrets(used, wrong, { file, mode, platform, isOverridden })
+  const plain = checkPlainSecrets(used, wrong, { file, mode, isOverridden })
   const others = [noCompany(layered.value, found), credentials.findings, ca.findings]
   others.push(await checkAuditFile(settings.audit, folder), plain.findings)
   problems.push(...layered.problems, ...others.flat().map(place))
   const watchedFiles = [...(file ? [file] : []), ...credentials.files, ...ca.files]
   if (problems.length > 0) throw new ConfigError(problems, watchedFiles)
   warnings.push(...credentials.warnings, ...plain.warnings)
-  warnings.push(...openToWriters(file, mode, platform))
+  // A user who can write the file could direct the secrets to another login server.
+  if (file && isOpenToOthers(mode, 0o022))
+    warnings.push(
+      `Other users can change ${file}, and could have your secrets sent elsewhere: chmod go-w ${file}`,
+    )
   const { values } = credentials
   const { certificates } = ca
   return assembleConfig({ settings: used, values, certificates, file, folder, warnings, watchedFiles })
-}
-
-/** A user who can write the file could direct the secrets to another login server. */
-function openToWriters(path: string | undefined, mode: number, platform: NodeJS.Platform): string[] {
-  if (path === undefined || platform === 'win32' || (mode & 0o022) === 0) return []
-  return [`Other users can change ${path}, and could have your secrets sent elsewhere: chmod go-w ${path}`]
 }
 
 async function readConfigFile(found: FoundFile | undefined) {

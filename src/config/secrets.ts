@@ -149,7 +149,7 @@ function sharedKeys(settings: Settings, values: ReadonlyMap<string, string>): Fi
 }
 
 /** The configuration file that contains secrets as plain text; some values came from a flag or variable instead. */
-export interface PlainSecretContext extends Pick<Config, 'file'>, Pick<SecretContext, 'platform'> {
+interface PlainSecretContext extends Pick<Config, 'file'> {
   readonly mode: number
   isOverridden(path: Path): boolean
 }
@@ -158,10 +158,9 @@ export interface PlainSecretContext extends Pick<Config, 'file'>, Pick<SecretCon
 export function checkPlainSecrets(
   settings: Settings,
   wrong: ReadonlySet<string>,
-  { file, mode, platform, isOverridden }: PlainSecretContext,
+  { file, mode, isOverridden }: PlainSecretContext,
 ) {
-  const isReadable = file !== undefined && platform !== 'win32' && isOpenToOthers(mode)
-  if (!isReadable) return { findings: [], warnings: [] }
+  if (file === undefined || !isOpenToOthers(mode)) return { findings: [], warnings: [] }
   const others = `is written here, and other users can read this file (mode ${mode.toString(8)})`
   const plain = placedSecrets(settings).filter(
     ({ path, source }) => typeof source === 'string' && !wrong.has(keyOf(path)) && !isOverridden(path),
@@ -191,7 +190,6 @@ export interface SecretContext {
   readonly env: NodeJS.ProcessEnv
   /** Relative paths start here, and programs run here. */
   readonly folder: string
-  readonly platform: NodeJS.Platform
 }
 
 /** The absolute path of a `{file}` secret; undefined for all other kinds. */
@@ -207,7 +205,7 @@ export async function readSecret(source: SecretSource, context: SecretContext): 
     if (value) return notEmpty(value, `the variable ${name}`, `Set ${name} to the value`)
     return { message: `the variable ${name} is not set`, fix: `Set ${name} in the environment of the proxy` }
   }
-  if ('file' in source) return readFromFile(resolve(context.folder, source.file), context.platform)
+  if ('file' in source) return readFromFile(resolve(context.folder, source.file))
   return readFromProgram(source.command, source.timeout, context)
 }
 
@@ -215,12 +213,12 @@ const notEmpty = (value: string, what: string, fix: string): string | Mistake =>
   value.trim() === '' ? { message: `${what} is empty`, fix } : value
 const withoutNewline = (text: string) => text.replace(/\r?\n$/, '')
 
-async function readFromFile(path: string, platform: NodeJS.Platform): Promise<string | Mistake> {
+async function readFromFile(path: string): Promise<string | Mistake> {
   const file = await readTextFile(path, MAX_SECRET_BYTES)
   if ('message' in file) return file
   const isMounted = SECRET_MOUNTS.some((mount) => path.startsWith(mount + sep))
   // On a read-only volume, such as a secret in Kubernetes, chmod is not possible.
-  if (platform !== 'win32' && !isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path)))
+  if (!isMounted && isOpenToOthers(file.mode) && !(await isOnReadOnlyMount(path)))
     return { message: `other users can read ${path} (mode ${file.mode.toString(8)})`, fix: chmod(path) }
   return notEmpty(withoutNewline(file.text), path, 'Write the secret into it')
 }

@@ -19,7 +19,7 @@ import {
 import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('the usual places are in the order of the contract', async (t) => {
-  const base = { flag: undefined, cwd: '/work', homedir: '/home/ann', platform: 'linux' as const }
+  const base = { flag: undefined, cwd: '/work', homedir: '/home/ann' }
   const local = ['/work/procore-proxy.yaml', '/work/config/procore-proxy.yaml']
   const etc = '/etc/procore-proxy/config.yaml'
   const ann = '/home/ann/.config/procore-proxy/config.yaml'
@@ -28,12 +28,12 @@ t.test('the usual places are in the order of the contract', async (t) => {
   t.strictSame(xdg, [...local, '/xdg/procore-proxy/config.yaml', etc])
   for (const XDG_CONFIG_HOME of ['', 'relative'])
     t.equal(usualPlaces({ ...base, env: { XDG_CONFIG_HOME } })[2], ann)
-  const windows = { ...base, platform: 'win32' as const }
-  const appData = usualPlaces({ ...windows, env: { APPDATA: '/appdata' } })
-  t.strictSame(appData, [...local, '/appdata/procore-proxy/config.yaml'])
-  t.strictSame(usualPlaces({ ...windows, env: {} }), local)
   const here = usualPlaces({ flag: undefined, env: {}, cwd: '/work' })
-  if (process.platform !== 'win32') t.equal(here[2], join(homedir(), '.config/procore-proxy/config.yaml'))
+  t.equal(here[2], join(homedir(), '.config/procore-proxy/config.yaml'))
+  t.intercept(process, 'platform', { value: 'win32' })
+  const appData = usualPlaces({ ...base, env: { APPDATA: '/appdata' } })
+  t.strictSame(appData, [...local, '/appdata/procore-proxy/config.yaml'])
+  t.strictSame(usualPlaces({ ...base, env: {} }), local)
 })
 
 t.test('a user without a home has no place there', async (t) => {
@@ -42,7 +42,7 @@ t.test('a user without a home has no place there', async (t) => {
   }
   t.equal(homeFolder(noHome), undefined)
   t.equal(homeFolder(), homedir())
-  const base = { flag: undefined, cwd: '/work', homedir: '', platform: 'linux' as const }
+  const base = { flag: undefined, cwd: '/work', homedir: '' }
   t.strictSame(usualPlaces({ ...base, env: {} }), [
     '/work/procore-proxy.yaml',
     '/work/config/procore-proxy.yaml',
@@ -53,7 +53,7 @@ t.test('a user without a home has no place there', async (t) => {
 
 t.test('each place is taken only where none before it has a file', async (t) => {
   const folder = new ConfigFolder(t.testdir())
-  const context = { cwd: folder.path, homedir: folder.path, platform: 'linux' as const }
+  const context = { cwd: folder.path, homedir: folder.path }
   const found = (flag: string | undefined, env: NodeJS.ProcessEnv) =>
     findConfigFile({ ...context, flag, env })
   const home = folder.write('.config/procore-proxy/config.yaml', '')
@@ -74,16 +74,17 @@ t.test('each place is taken only where none before it has a file', async (t) => 
 })
 
 t.test('a folder of that name is no file', async (t) => {
+  t.intercept(process, 'platform', { value: 'win32' })
   const folder = new ConfigFolder(t.testdir())
   mkdirSync(join(folder.path, 'procore-proxy.yaml'))
   folder.write('config', 'a file where a folder would be')
   const { path: cwd } = folder
-  t.equal(findConfigFile({ flag: undefined, env: {}, cwd, homedir: cwd, platform: 'win32' }), undefined)
+  t.equal(findConfigFile({ flag: undefined, env: {}, cwd, homedir: cwd }), undefined)
 })
 
 t.test('a file that may not be looked at is not passed over', async (t) => {
   const cwd = `${t.testdir()}/${'x'.repeat(300)}`
-  const found = await findConfigFile({ flag: undefined, env: {}, cwd, platform: 'win32' })
+  const found = await findConfigFile({ flag: undefined, env: {}, cwd })
   t.equal(found?.path, join(cwd, 'procore-proxy.yaml'), 'ENAMETOOLONG is not absence')
 })
 
@@ -142,6 +143,10 @@ t.test('the fix for a file that others can read is ready for a shell', async (t)
 t.test('any bit for group or world opens a file to others', async (t) => {
   for (const mode of [0o600, 0o400, 0o700]) t.equal(isOpenToOthers(mode), false)
   for (const mode of [0o640, 0o604, 0o610, 0o601, 0o620, 0o602, 0o644]) t.equal(isOpenToOthers(mode), true)
+  t.equal(isOpenToOthers(0o644, 0o022), false)
+  t.equal(isOpenToOthers(0o620, 0o022), true)
+  t.intercept(process, 'platform', { value: 'win32' })
+  t.equal(isOpenToOthers(0o666), false)
 })
 
 t.test("an audit file's folder must exist", async (t) => {

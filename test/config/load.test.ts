@@ -337,7 +337,6 @@ t.test('a file with a plain secret is to be its owner alone', async (t) => {
   const key = 'companies.acme.serviceAccount.clientSecret'
   const expected = [{ file, line: 4, column: 38, key, message, fix: `chmod 600 ${file}` }]
   t.strictSame(await folder.problems(undefined), expected)
-  t.strictSame(await folder.problems(undefined, { platform: 'win32' }), [])
   t.strictSame(await folder.problems(undefined, { env: { PROCORE_CLIENT_SECRET: 'x' } }), [])
   const env = 'companies: { a: { id: "1", serviceAccount: { clientId: x, clientSecret: { env: S } } } }\n'
   folder.write('procore-proxy.yaml', `${env}guard: { clientKeys: [plain-key-of-mine] }`, 0o644)
