@@ -6,7 +6,7 @@ import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError } from './exit.ts'
 import { renderTable, terminalWidth, wrapped } from './table.ts'
-import { askHealth, askLocal, localUrl } from './wait.ts'
+import { askHealth, askLocal, localUrl, whyNot } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
 /** A unix socket, and an address that only this machine reaches. */
@@ -17,7 +17,10 @@ export async function status(options: Options): Promise<void> {
   const health = await askHealth(url, 'live', TIMEOUT_MS)
   if (typeof health === 'object') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
   const headers = { 'procore-proxy-request': 'true', ...(await keyHeader(url, options)) }
-  const { status, body } = await askLocal(url, { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers })
+  const question = { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers }
+  const { status, body } = await askLocal(url, question).catch((error: unknown) => {
+    throw new CommandError(`no proxy answers at ${url}: ${whyNot(error)}`)
+  })
   const shown = fieldsOf(body)
   if (status !== 200 || !Array.isArray(shown.companies) || !Array.isArray(shown.accounts)) {
     const { detail, help } = shown

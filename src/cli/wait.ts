@@ -92,9 +92,13 @@ export async function askHealth(
     const answer = `HTTP ${status}${name && `, ${name}`}`
     return { found: `another server answers there (${answer}), not procore-proxy` }
   } catch (error) {
-    const code = errorCode(error)
-    if (code === undefined) return { found: 'it does not answer in time' }
-    if (code.startsWith('HPE_')) return { found: 'what answers there does not speak HTTP' }
-    return { found: `it cannot be reached (${code})` }
+    return { found: whyNot(error) }
   }
+}
+
+/** Why {@link askLocal} failed. */
+export function whyNot(error: unknown): string {
+  const code = errorCode(error)
+  if (code === undefined) return 'it does not answer in time'
+  return code.startsWith('HPE_') ? 'what answers there does not speak HTTP' : `it cannot be reached (${code})`
 }

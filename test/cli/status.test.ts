@@ -111,6 +111,14 @@ t.test('ends with 1 where no proxy answers', async (t) => {
       err: `${like.url} answered 200, which is not the status of a procore-proxy\n`,
     })
   }
+  const lost = await serve(t, ({ url }, response) => {
+    if (url === '/_proxy/health/live') response.setHeader('Cache-Control', 'no-store').end('up\n')
+    else response.destroy()
+  })
+  t.match(await runToEnd(t, ['status', '--url', lost.url]), {
+    code: 1,
+    err: `procore-proxy: no proxy answers at ${lost.url}: it cannot be reached (ECONNRESET)\n`,
+  })
   t.match(await runToEnd(t, ['status', '--url', 'ftp://x']), { code: 2, err: /write http/ })
 })
 
