@@ -134,7 +134,8 @@ how to fix it. It then exits with status 2.
    - \`/etc/procore-proxy/config.yaml\` (not on Windows)
 
 A file that you name (1 or 2) must exist. While the proxy runs, it watches the file, the files of its secrets and
-\`network.caFile\`, and applies changes. If a changed file has a mistake, the proxy keeps the configuration that it has.
+\`network.caFile\`, and applies changes. If a changed file has a mistake, the proxy keeps the configuration that it has, and
+tries again when one of these files changes.
 
 ## Precedence
 
