@@ -196,18 +196,14 @@ export interface Config {
 }
 
 /** Procore's own environments, which need no configuration; `production` includes On-Demand Sandboxes. */
-export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = Object.freeze(
-  (
-    [
-      ['production', 'login.procore.com', 'api.procore.com', 'procore.com'],
-      ['sandbox', 'login-sandbox.procore.com', 'sandbox.procore.com', 'procore.com'],
-      ['monthly-sandbox', 'login-sandbox-monthly.procore.com', 'api-monthly.procore.com', 'procore.com'],
-      ['federal', 'login.procoregov.com', 'api.procoregov.com', 'procoregov.com'],
-    ] as const
-  ).map(([name, login, api, fileDomain]) =>
-    Object.freeze({ name, loginUrl: `https://${login}`, apiUrl: `https://${api}`, fileDomain }),
-  ),
-)
+export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = [
+  ['production', 'login.procore.com', 'api.procore.com', 'procore.com'] as const,
+  ['sandbox', 'login-sandbox.procore.com', 'sandbox.procore.com', 'procore.com'] as const,
+  ['monthly-sandbox', 'login-sandbox-monthly.procore.com', 'api-monthly.procore.com', 'procore.com'] as const,
+  ['federal', 'login.procoregov.com', 'api.procoregov.com', 'procoregov.com'] as const,
+].map(([name, login, api, fileDomain]) => {
+  return { name, loginUrl: `https://${login}`, apiUrl: `https://${api}`, fileDomain }
+})
 
 /** A client secret or a key. Every way to turn it into text gives `[secret]`; only {@link Secret.reveal} gives the value. */
 export class Secret {
