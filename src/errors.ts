@@ -17,7 +17,7 @@ export const ERROR_KINDS = {
   request_invalid: {
     status: 400,
     title: 'The request is malformed',
-    help: 'Send a plain HTTP/1.1 request with one Host header and a path without dot segments, backslashes or NUL.',
+    help: 'Send a plain HTTP/1.1 request with one Host header and a path without dot segments, backslashes or NUL. `detail` says what is wrong with this one.',
     proxyStatus: 'http_request_error',
   },
   company_required: {
@@ -137,7 +137,7 @@ export const ERROR_KINDS = {
   list_not_a_list: {
     status: 422,
     title: 'The answer is not a list',
-    help: 'Use /_proxy/csv/, /_proxy/ndjson/ and /_proxy/json/ with paths that answer with an array, such as /rest/v1.0/projects.',
+    help: 'A list is made of a path that answers with an array, such as /rest/v1.0/projects. Call other paths without /_proxy/csv, /_proxy/ndjson or /_proxy/json in front.',
     proxyStatus: 'http_request_error',
   },
   audit_unavailable: {

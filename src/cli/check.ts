@@ -155,7 +155,9 @@ function companyFixes(status: number, text: string): string[] {
   const causes = likelyCauses(status, text).map(({ cause, fix }) => `${cause} ${fix}`)
   if (causes.length > 0) return causes
   return status === 429
-    ? ['The rate limit of this account and company is used up. Wait an hour, or call less often.']
+    ? [
+        'The rate limit of this account and company is used up. Wait until its window ends (an hour at most), or call less often.',
+      ]
     : ['Procore seems to have a problem. See https://status.procore.com and try again later.']
 }
 

@@ -254,7 +254,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async ([company = ''], given) => (await import('./check.ts')).token(company, given),
   }),
   command(USE, 'list', 'write a whole list of the API as CSV, NDJSON or JSON', {
-    about: `Reads all pages of a list and writes them as one, without a running proxy. A * for the project id reads the list of every project. On a terminal it shows its progress. A file appears only when it is complete.`,
+    about: `Reads all pages of a list and writes them as one, without a running proxy. A * for the project id reads the list of every project. On a terminal it shows its progress. A file appears only when the whole list has been read; projects that Procore or the rules refuse are named and missing.`,
     arguments: [{ name: '<path>', about: 'path of the list, such as /acme/rest/v1.0/projects/*/rfis' }],
     options: [
       ...CONFIG_OPTIONS,

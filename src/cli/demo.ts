@@ -88,7 +88,6 @@ function invitation(base: string): string {
 /** A proxy with a configuration as a user would write it. */
 async function buildProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Promise<ProxyServer> {
   const settings = {
-    listen,
     environment: 'fake',
     environments: { fake: { apiUrl, loginUrl } },
     serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'demo-secret' } },
@@ -100,7 +99,7 @@ async function buildProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Pr
   }
   // JSON is valid YAML.
   const config = await withDraft(JSON.stringify(settings), (file) =>
-    loadConfig({ flags: { config: file }, env: {}, cwd: process.cwd() }),
+    loadConfig({ flags: { config: file, listen: [listen] }, env: {}, cwd: process.cwd() }),
   )
   return buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
 }

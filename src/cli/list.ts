@@ -1,9 +1,9 @@
 // The command `list`: writes a whole list of the API to a file or to standard output, without a running proxy.
 import { randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdtemp, rename, rm } from 'node:fs/promises'
+import { constants, createWriteStream } from 'node:fs'
+import { access, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Writable } from 'node:stream'
 import { Agent } from 'undici'
 import { type Config, type ListenAddress, Secret } from '../config/config.ts'
@@ -19,6 +19,12 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   const [, prefix = '', route] = /^(\/[^/]+)??(\/(?:rest|vapid)\/.*)$/.exec(path) ?? []
   if (route === undefined) {
     throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
+  }
+  if (output !== undefined) {
+    await access(dirname(output), constants.W_OK | constants.X_OK).catch(() => {
+      const fix = 'Create it, or correct the path.'
+      throw new CommandError(`the folder of ${output} does not exist or cannot be written to. ${fix}`)
+    })
   }
   const config = await readConfig(flags)
   const progress = listProgress(process.stderr)
@@ -47,7 +53,9 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     })
   }
   if (skipped === 0) return
-  throw new CommandError(`${skipped} of the projects are not in the list: Procore or the rules refused them`)
+  throw new CommandError(
+    `${skipped} ${skipped === 1 ? 'project is' : 'projects are'} not in the list: Procore or the rules refused them`,
+  )
 }
 
 /** Standard output behind a stream of its own, because the list destroys what it is written to if it breaks off. */

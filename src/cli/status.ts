@@ -16,7 +16,8 @@ export async function status(options: Options): Promise<void> {
   const url = await localUrl(options)
   const health = await askHealth(url, 'live', TIMEOUT_MS)
   if (typeof health === 'object') throw new CommandError(`no proxy answers at ${url}: ${health.found}`)
-  const headers = { 'procore-proxy-request': 'true', ...(await keyHeader(url, options)) }
+  const { key, unread } = await readKey(url, options)
+  const headers = { 'procore-proxy-request': 'true', ...(key !== undefined && { 'procore-proxy-key': key }) }
   const question = { path: '/_proxy/status', timeoutMs: TIMEOUT_MS, headers }
   const { status, body } = await askLocal(url, question).catch((error: unknown) => {
     throw new CommandError(`no proxy answers at ${url}: ${whyNot(error)}`)
@@ -27,28 +28,35 @@ export async function status(options: Options): Promise<void> {
     // The proxy's explanation of a refusal. The body of another server is not shown.
     const isOurs = typeof detail === 'string' && typeof help === 'string'
     const why = isOurs ? printable(`: ${detail} ${help}`) : ', which is not the status of a procore-proxy'
-    throw new CommandError(`${url} answered ${status}${why}`)
+    const hint =
+      status === 401 && unread ? `\nThe configuration's key could not be read: ${unread.message}` : ''
+    throw new CommandError(`${url} answered ${status}${why}${hint}`)
   }
   const text = options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown as Status)
   process.stdout.write(text)
 }
 
 /**
- * The key for the proxy: PROCORE_PROXY_KEY, else one of the configuration.
+ * The key for the proxy: PROCORE_PROXY_KEY, else one of the configuration; `unread`: why the configuration has none to give.
  *
  * Invariant: a key of the configuration is sent only to the configured address, only on this machine, and only after
  * the server there has answered like procore-proxy.
  */
-async function keyHeader(url: string, { url: given, config: file }: Options) {
+async function readKey(
+  url: string,
+  { url: given, config: file }: Options,
+): Promise<{ readonly key?: string | undefined; readonly unread?: Error }> {
   const fromVariable = process.env['PROCORE_PROXY_KEY']
-  if (fromVariable) return { 'procore-proxy-key': fromVariable }
+  if (fromVariable) return { key: fromVariable }
   if (given !== undefined || !ON_THIS_MACHINE.test(url)) return {}
-  // A user who cannot read the secrets may still ask a proxy that requires no key.
-  const config = await readConfig({ config: file }).catch(() => undefined)
-  const callers = config?.callers ?? []
-  const caller = callers.find(({ companies }) => companies === undefined) ?? callers[0]
-  const key = config?.guard.clientKeys[0] ?? caller?.keys[0]
-  return key === undefined ? {} : { 'procore-proxy-key': key.reveal() }
+  try {
+    const { callers, guard } = await readConfig({ config: file })
+    const caller = callers.find(({ companies }) => companies === undefined) ?? callers[0]
+    return { key: (guard.clientKeys[0] ?? caller?.keys[0])?.reveal() }
+  } catch (error) {
+    // A user who cannot read the secrets may still ask a proxy that requires no key.
+    return { unread: error as Error }
+  }
 }
 
 /** The fields of a JSON object; none if it is another text. */

@@ -1,6 +1,7 @@
 // The command `usage`: streams an audit file in bounded memory, and prints its requests by caller, route, status and day.
 import { createReadStream } from 'node:fs'
 import papaparse from 'papaparse'
+import { wordsFor } from '../config/files.ts'
 import { printable } from '../observe/mask.ts'
 import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
@@ -17,8 +18,9 @@ const READ_BYTES = 256 * 1024
 const LONGEST_LINE = 256 * 1024
 
 export async function usage(file: string, { by = '', csv }: Options): Promise<void> {
-  const sums = await addUpUsage(file, usageColumns(by)).catch(({ message }: Error) => {
-    throw new CommandError(`${file} cannot be read: ${message}`)
+  const sums = await addUpUsage(file, usageColumns(by)).catch((error: Error) => {
+    const { message, fix } = wordsFor(file, error)
+    throw new CommandError(`${message}. ${fix}.`)
   })
   process.stdout.write(formatUsage(sums, csv ? 'csv' : 'table'))
   const { skippedLines } = sums

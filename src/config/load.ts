@@ -90,7 +90,9 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   problems.push(...layered.problems, ...others.flat().map(place))
   const watchedFiles = [...(file ? [file] : []), ...credentials.files, ...ca.files]
   if (problems.length > 0) throw new ConfigError(problems, watchedFiles)
-  warnings.push(...credentials.warnings, ...plain.warnings)
+  for (const { path, text } of credentials.warnings)
+    warnings.push(`${sourceOf(path) ?? keyOf(path)}: ${text}`)
+  warnings.push(...plain.warnings)
   // A user who can write the file could direct the secrets to another login server.
   if (file && isOpenToOthers(mode, 0o022))
     warnings.push(

@@ -60,7 +60,7 @@ const unlessMistake = (judge: (value: string) => Mistake | undefined) => (value:
 const numberAsText = (input: unknown) => (typeof input === 'number' ? String(input) : input)
 
 export const flag = (fallback = false) =>
-  z.prefault(z.boolean({ error: isNot('true or false', 'Write true or false') }), fallback)
+  z.prefault(z.boolean({ error: isNot('true or false', 'Write true or false, without quotes') }), fallback)
 
 /** One of a few words. */
 export const word = <const T extends string>(values: readonly [T, ...T[]]) =>
@@ -174,7 +174,10 @@ export const secretSource = oneOf(
       timeout: z.prefault(duration(1), '10s'),
     }),
   ],
-  'is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
+  (input) =>
+    input === null
+      ? 'is empty'
+      : 'is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
   'Write {env: NAME}, {file: PATH}, {command: [program, argument]}, or text (in quotes if it looks like a number)',
 ).register(z.globalRegistry, { id: 'secret', title: 'secret' })
 

@@ -40,7 +40,7 @@ export async function readCredentials(
 ) {
   const values = new Map<string, string>()
   const findings: Finding[] = []
-  const warnings: string[] = []
+  const warnings: { readonly path: Path; readonly text: string }[] = []
   const placed = placedSecrets(settings).filter(({ path }) => !wrong.has(keyOf(path)))
   await Promise.all(
     placed.map(async ({ path, kind, source }) => {
@@ -55,9 +55,9 @@ export async function readCredentials(
     const flaw = kind.endsWith('Url')
       ? undefined
       : secretFlaw(value, kind === 'clientId' ? 'client id' : 'secret')
-    if (flaw !== undefined) warnings.push(`${keyOf(path)}: ${flaw}`)
+    if (flaw !== undefined) warnings.push({ path, text: flaw })
     if (kind === 'sharedUrl' && sendsPasswordInClear(value))
-      warnings.push(`${keyOf(path)}: redis:// sends the password unencrypted. Use rediss:// if you can.`)
+      warnings.push({ path, text: 'redis:// sends the password unencrypted. Use rediss:// if you can.' })
   }
   findings.push(...sharedKeys(settings, values))
   const files = placed.flatMap(({ source }) => secretFile(source, context.folder) ?? [])

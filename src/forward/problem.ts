@@ -87,8 +87,8 @@ export class ResponseTimeoutError extends Error {
 
 const UNREACHABLE: Record<string, { proxyStatus: string; detail: string }> = {
   ECONNREFUSED: { proxyStatus: 'connection_refused', detail: 'The API refused the connection.' },
-  ENOTFOUND: { proxyStatus: 'dns_error', detail: "The API's host name is not known to DNS." },
-  EAI_AGAIN: { proxyStatus: 'dns_error', detail: 'DNS did not answer for the API host name.' },
+  ENOTFOUND: { proxyStatus: 'dns_error', detail: 'The host name is not known to DNS.' },
+  EAI_AGAIN: { proxyStatus: 'dns_error', detail: 'DNS did not answer for the host name.' },
   EHOSTUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API host.' },
   ENETUNREACH: { proxyStatus: 'destination_ip_unroutable', detail: 'No route to the API network.' },
 }

@@ -159,7 +159,7 @@ const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+
 const HELP =
   'Change this caller’s `companies`, `access`, `rules` or `projects` if this call is meant to pass.'
 const HELP_ON_RULES =
-  'Change these `rules` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which rule decides.'
+  'Change `rules` or `access` if this call is meant to pass; `procore-proxy explain METHOD URL` shows which of them decides.'
 
 /**
  * Throws `access_denied` if the caller or the company does not allow the request. Without a caller, the company alone

@@ -120,7 +120,7 @@ function tooLong(): ProxyError {
 async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerator<Page, void> {
   const { ask, apiOrigin: origin, maxPages } = reader
   const tooManyPages = () =>
-    new ProxyError('list_too_long', `The list has more than ${maxPages} pages (\`lists.maxPages\`).`)
+    new ProxyError('list_too_long', `The list has more pages than \`lists.maxPages\` allows: ${maxPages}.`)
   const seen = new SeenIds()
   let size = reader.perPage
   let url = firstPage(target, size)

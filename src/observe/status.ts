@@ -226,7 +226,7 @@ export function statusOf({ live, history, errors, lastReload, viewer = EVERYTHIN
     logLinesLost,
     lastErrors: errors,
     warnings: [
-      ...(everything ? [...config.warnings, ...reloadWarning(lastReload)] : []),
+      ...(everything ? [...config.warnings, ...reloadWarning(lastReload), ...sharedWarning(shared)] : []),
       ...accounts.flatMap(tokenWarning),
       ...companies.flatMap(refusalWarning),
     ],
@@ -310,6 +310,13 @@ function refusalWarning({ name, refusals }: CompanyStatus): string[] {
 function tokenWarning({ name, environment, token, lastFailure: last }: AccountStatus): string[] {
   if (last === null) return []
   return [`The token of service account ${name} (${environment}) is ${token}: ${last.detail}. ${last.help}`]
+}
+
+function sharedWarning(shared: Live['shared']): string[] {
+  if (shared === undefined || shared.up) return []
+  return [
+    'Redis or Valkey cannot be reached, so the proxy goes on as `shared.whenDown` says. Check the server and `shared.url`.',
+  ]
 }
 
 function reloadWarning(last: LastReload | undefined): string[] {

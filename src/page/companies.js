@@ -122,14 +122,17 @@ class Card {
   }
 
   #showToken(account, refusals) {
-    const state = account?.token ?? 'waiting'
-    let [kind, sign] = TOKEN_SIGNS[state] ?? ['', '?']
-    let text = `Token ${state}`
-    if (account !== undefined) {
-      if (account.expiresInSeconds !== null) text += ` for ${duration(account.expiresInSeconds)}`
-      text += `, account ${account.name}`
-      if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
+    if (account === undefined) {
+      // Its requests are answered from recordings.
+      this.token.className = ''
+      setText(this.token, 'No token is needed')
+      return
     }
+    let [kind, sign] = TOKEN_SIGNS[account.token] ?? ['', '?']
+    let text = `Token ${account.token}`
+    if (account.expiresInSeconds !== null) text += ` for ${duration(account.expiresInSeconds)}`
+    text += `, account ${account.name}`
+    if (account.lastFailure !== null) text += `: ${account.lastFailure.detail}`
     // A valid token does not help if Procore refuses the requests.
     if (refusals?.persistent && kind === 'ok') {
       ;[kind, sign] = ['bad', '✕']

@@ -211,9 +211,20 @@ export async function makeFolder(folder: string): Promise<void> {
     await fs.mkdir(folder, { recursive: true, mode: FOLDER_MODE })
     await fs.access(folder, fs.constants.W_OK | fs.constants.X_OK)
   } catch (cause) {
-    const message = `Recordings cannot be written to ${folder}: ${(cause as Error).message}`
-    throw new RecordingError(message, { cause })
+    throw folderError(folder, cause as NodeJS.ErrnoException)
   }
+}
+
+/** What is wrong with a folder of recordings, and how to fix it. */
+export function folderError(folder: string, cause: NodeJS.ErrnoException): RecordingError {
+  const { code, message } = cause
+  if (code === 'ENOENT')
+    return new RecordingError(`The folder ${folder} does not exist. Create it, or correct the path.`, {
+      cause,
+    })
+  if (code === 'ENOTDIR' || code === 'EEXIST')
+    return new RecordingError(`${folder} is not a folder. Name another one.`, { cause })
+  return new RecordingError(`The folder ${folder} cannot be used: ${message}`, { cause })
 }
 
 /**

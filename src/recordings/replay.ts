@@ -9,6 +9,7 @@ import { RequestBody } from '../forward/request-body.ts'
 import { BodyCopy, MOST_BODY_BYTES, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
 import {
   bytesOf,
+  folderError,
   makeFolder,
   type RecordedCompany,
   type RecordedEntry,
@@ -124,8 +125,7 @@ export class RecordedAnswers {
   /** Throws a RecordingError if the folder or one of its files can't be read. */
   async addFolder(folder: string): Promise<void> {
     const recordings = await readFolder(folder).catch((cause: Error) => {
-      if (cause instanceof RecordingError) throw cause
-      throw new RecordingError(`The folder ${folder} cannot be read: ${cause.message}`, { cause })
+      throw cause instanceof RecordingError ? cause : folderError(folder, cause)
     })
     for (const recording of recordings) for (const entry of recording.entries) this.add(recording, entry)
   }

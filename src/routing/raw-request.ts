@@ -261,7 +261,7 @@ function decoded8(path: string): string {
   try {
     decodeURIComponent(path)
   } catch {
-    throw invalid('The path holds a percent escape that is not UTF-8.')
+    throw invalid('The path holds a percent escape that is broken or not UTF-8.')
   }
   if (!isUtf8(Buffer.from(fully, 'latin1'))) {
     throw invalid('The path holds a percent escape that is not UTF-8.')

@@ -152,8 +152,10 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Promise<void> {
   const { runtime, shared } = deps
   const { observation, isReady } = shared
-  app.setNotFoundHandler(() => {
-    throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  app.setNotFoundHandler(({ url }) => {
+    const isList = /^\/_proxy\/(?:csv|ndjson|json)\/$/.test(url) && !runtime.config.lists.enabled
+    const detail = isList ? 'Lists are switched off (`lists.enabled: false`).' : 'The proxy has no such page.'
+    throw new ProxyError('route_unknown', detail)
   })
   registerHealth(app, isReady)
   registerPlaceholderLogin(app, {

@@ -117,7 +117,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
         return listeners.addresses()
       },
       get tokens() {
-        return sourcesOf(accountsInUse(runtime.config))
+        return sourcesOf(loginsOf(runtime.config))
       },
       get loads() {
         return runtime.upstreams.loads()

@@ -80,6 +80,14 @@ t.test('an output that is a folder is reported, and the list is not lost', async
   t.match(readFileSync(join(folder, 'rows.part'), 'utf8'), /^id,/)
 })
 
+t.test('an output that cannot be written ends it before anything is asked', async (t) => {
+  const { folder, fake } = await startPlace(t)
+  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'none/rows']
+  const err = /^procore-proxy: the folder of none\/rows does not exist or cannot be written to\. Create it/
+  t.match(await runToEnd(t, args, { cwd: folder }), { code: 1, err })
+  t.strictSame(fake.journal.entries, [])
+})
+
 t.test('a page that Procore refuses later is named, whatever the form', async (t) => {
   const { folder, fake } = await startPlace(t)
   fake.faults.api.push({ match: (_, url) => url.includes('page=2'), status: 500, body: '{}' })

@@ -109,7 +109,7 @@ t.test('with a configuration too, a folder that cannot be replayed is told in a 
   const cwd = t.testdir({ 'p.yaml': text, damaged: { 'acme.har': '{"torn' } })
   chmodSync(join(cwd, 'p.yaml'), 0o600)
   for (const [folder, why] of [
-    ['none', /^procore-proxy: The folder \S+none cannot be read: ENOENT[^\n]*\n$/],
+    ['none', /^procore-proxy: The folder \S+none does not exist\. Create it[^\n]*\n$/],
     [
       'damaged',
       /^procore-proxy: \S+acme\.har is not a recording of procore-proxy, or it is damaged\.[^\n]*\n$/,
@@ -117,13 +117,13 @@ t.test('with a configuration too, a folder that cannot be replayed is told in a 
   ] as const) {
     t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay', folder], { cwd }), { code: 2, err: why })
   }
-  const noFolder = /^procore-proxy: Recordings cannot be written to \S+p\.yaml: EEXIST[^\n]*\n$/
+  const noFolder = /^procore-proxy: \S+p\.yaml is not a folder\. Name another one\.\n$/
   t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--record', 'p.yaml'], { cwd }), {
     code: 2,
     err: noFolder,
   })
   t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay-else-record', 'p.yaml'], { cwd }), {
     code: 2,
-    err: /The folder \S+p\.yaml cannot be read: ENOTDIR/,
+    err: /\S+p\.yaml is not a folder/,
   })
 })

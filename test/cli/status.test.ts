@@ -80,6 +80,9 @@ t.test('gives the key that the proxy wants, and only to the proxy of the configu
   t.match(await runToEnd(t, ['status'], { cwd: folder, env }), { code: 0, err: '' })
   const given = { PROCORE_PROXY_KEY: 'key-0-of-the-status-test' }
   t.match(await runToEnd(t, ['status', '--url', url], { cwd: folder, env: given }), { code: 0, err: '' })
+  t.match(await runToEnd(t, ['status'], { cwd: folder }), {
+    err: /answered 401: .*\nThe configuration's key could not be read: \S+ \S+: the variable STATUS_KEY is not set/,
+  })
   for (const args of [['status'], ['status', '--url', url]]) {
     const without = await runToEnd(t, args, { cwd: folder, env: args.length > 1 ? env : {} })
     t.match(without, { code: 1, out: '', err: /answered 401: .*Procore-Proxy-Key/s })

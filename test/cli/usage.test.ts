@@ -35,7 +35,10 @@ t.test('adds an audit file up as a table and as CSV', async (t) => {
 
 t.test('a file that cannot be read ends with 1, an unknown column with 2', async (t) => {
   fileOf(t, [])
-  t.match(await runToEnd(t, ['usage', 'none']), { code: 1, err: /none cannot be read: ENOENT/ })
+  t.match(await runToEnd(t, ['usage', 'none']), {
+    code: 1,
+    err: /none does not exist\. Create it, or correct the path\.\n$/,
+  })
   t.match(await runToEnd(t, ['usage', 'audit.jsonl', '--by', 'month']), {
     code: 2,
     err: /--by month: "month" is not one of caller, route, status, day\.\n$/,

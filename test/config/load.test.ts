@@ -346,6 +346,12 @@ t.test('a file with a plain secret is to be its owner alone', async (t) => {
   ])
 })
 
+t.test('a warning about a value of a variable names the variable', async (t) => {
+  const env = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'x', PROCORE_CLIENT_SECRET: '"s3cret"' }
+  const { warnings } = await new ConfigFolder(t.testdir()).load(undefined, { env })
+  t.match(warnings, [/^PROCORE_CLIENT_SECRET: The secret is in quotes/])
+})
+
 t.test('the file and the files of its secrets are watched', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const secret = folder.write('conf/secrets/app', 's3cret\n')

@@ -135,7 +135,8 @@ t.test('mistakes, at their place and with their fix', async (t) => {
   const cases: Record<string, string | RegExp> = {
     x: /^\S+:5:1 network: /,
     '{ prox: none }': /network\.prox: is not a known key/,
-    '{ proxy: ~ }': /network\.proxy: is neither text nor one of/,
+    '{ proxy: ~ }': /network\.proxy: is empty\. Write \{env: NAME\}/,
+    '{ proxy: [] }': /network\.proxy: is neither text nor one of/,
     '{ proxy: 3128 }': /network\.proxy: is neither text/,
     '{ proxy: "" }': /network\.proxy: /,
     '{ proxy: "http://u:s3cret#@proxy" }':

@@ -197,6 +197,7 @@ t.test('lists can be turned off, and are only read', async (t) => {
     const { status, headers } = await off.get('/acme/_proxy/csv/rest/v1.0/projects', { method })
     t.match({ status, headers }, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } }, method)
   }
+  t.match((await off.get('/acme/_proxy/csv/rest/v1.0/projects')).json, { detail: /`lists\.enabled: false`/ })
   const on = await startRig(t, { fake: { companies: COMPANIES } })
   t.equal((await on.get('/acme/_proxy/csv/rest/v1.0/me', { method: 'DELETE' })).status, 405)
   t.match(await on.get('/_proxy/csv/other'), { status: 404, json: { code: 'route_unknown' } })

@@ -151,7 +151,7 @@ t.test('a viewer sees its own companies, accounts, addresses and itself alone', 
     shared: { up: false },
   })
   t.match(all.lastReload, { at: '1970-01-01T00:00:00.000Z', ok: false, errors: ['globex: wrong'] })
-  t.match(all.warnings, ['Something of globex.', /last reload failed.*globex: wrong/])
+  t.match(all.warnings, ['Something of globex.', /last reload failed.*globex: wrong/, /Redis or Valkey/])
   const some = statusOf({ ...parts, viewer: { companies: new Set(['acme']), caller: 'excel' } })
   t.strictSame(
     [some.companies, some.accounts, some.callers].map((list) => list.map(({ name }) => name)),

@@ -148,7 +148,7 @@ t.test('a replay does not log in, not even after a reload with another secret', 
     t.equal((await get('/acme/rest/v1.0/me')).json.code, 'recording_missing')
   }
   t.strictSame(fake.journal.entries, [])
-  t.equal((await get('/_proxy/status')).json.accounts.length, 1)
+  t.strictSame((await get('/_proxy/status')).json.accounts, [], 'none that would wait for a token')
 })
 
 t.test('replay-else-record asks for what is missing, with its body', async (t) => {
