@@ -63,7 +63,7 @@ t.test('waits for the first token, and says what it waited for in vain', async (
   const err = `procore-proxy: no proxy is ready at ${url}: it is up, but not ready\n`
   t.match(vain, { code: 1, out: '', err })
   t.match(await runToEnd(t, ['wait', '--live', '--url', url]), { code: 0, out: '', err: '' }, 'it is up')
-  t.equal(fake.journal.tokenRequests().length, 1, 'one token request is under way')
+  t.ok(fake.journal.tokenRequests().length > 0, 'a token request is under way')
 
   const gone = `http://127.0.0.1:${await freePort()}`
   const missing = await runToEnd(t, ['wait', '--url', gone, '--timeout', '300ms'])
