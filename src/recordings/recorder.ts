@@ -37,8 +37,10 @@ export class CallRecorder {
   #waitingLength = 0
   #lastStart = 0
   #timer: NodeJS.Timeout | undefined
-  /** Entries are made and files written one after another. */
-  #work: Promise<void> = Promise.resolve()
+  /** Entries are made one after another. */
+  #making: Promise<void> = Promise.resolve()
+  /** Files are written one after another. Entries are made meanwhile, so that what waits for a slow disk is bounded. */
+  #writing: Promise<void> = Promise.resolve()
 
   constructor(folder: string, mask: MemberMask, deps: RecorderDeps) {
     this.#folder = folder
@@ -54,7 +56,7 @@ export class CallRecorder {
 
   /** Adds a complete exchange with the copies of its bodies. */
   add(exchanged: Exchanged): void {
-    this.#work = this.#work.then(async () => {
+    this.#making = this.#making.then(async () => {
       try {
         await this.#record(exchanged)
       } catch (error) {
@@ -69,8 +71,9 @@ export class CallRecorder {
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#work = this.#work.then(() => this.#write())
-    await this.#work
+    await this.#making
+    this.#writing = this.#writing.then(() => this.#write())
+    await this.#writing
   }
 
   async #record(exchanged: Exchanged): Promise<void> {
@@ -101,11 +104,15 @@ export class CallRecorder {
 
   async #write(): Promise<void> {
     for (const [key, waiting] of [...this.#waiting]) {
-      const { company, lines } = waiting
+      const { company } = waiting
+      const lines = [...waiting.lines]
       try {
         await appendEntries(this.#folder, company, lines)
-        this.#waiting.delete(key)
         this.#waitingLength -= lines.reduce((sum, { length }) => sum + length, 0)
+        // More may have come in the meantime.
+        waiting.lines.splice(0, lines.length)
+        waiting.isReported = false
+        if (waiting.lines.length === 0) this.#waiting.delete(key)
       } catch (error) {
         const message = `${lines.length} responses of ${company.company.name} could not be written to ${this.#folder}; they wait.`
         if (!waiting.isReported) this.#deps.warn(message, { error })

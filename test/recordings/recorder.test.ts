@@ -1,7 +1,10 @@
 // Covers src/recordings/recorder.ts and entry.ts
+import { execFileSync } from 'node:child_process'
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Call } from '../../src/forward/call.ts'
@@ -319,6 +322,25 @@ t.test('a file that can not be written to is told once, whatever becomes of the 
   t.equal(warnings.length, 1)
   t.match(warnings[0], /1 responses of globex could not be written/)
   t.equal((await entries()).length, 2)
+})
+
+t.test('what waits for a disk that hangs is bounded, and written once it goes on', async (t) => {
+  const { pass, recorder, folder, warnings } = start(t)
+  mkdirSync(folder)
+  // To open a pipe takes for as long as no one reads it.
+  const pipe = join(folder, `.acme.${process.pid}.tmp`)
+  execFileSync('mkfifo', [pipe])
+  await pass(callOf('/rest/a'))
+  const hanging = recorder.flush()
+  const body = Buffer.alloc(8 * 1024 * 1024, 'x')
+  for (let count = 0; count < 8; count++) await pass(callOf('/rest/b'), body)
+  for (let tries = 0; warnings.length === 0 && tries < 500; tries++) await sleep(10)
+  t.strictSame(warnings, ['A response could not be recorded.'])
+  await readFile(pipe)
+  await hanging
+  await recorder.flush()
+  const lines = readFileSync(join(folder, 'acme.har'), 'latin1').split('\n')
+  t.equal(lines.filter((line) => line.startsWith('{"startedDateTime"')).length, 8)
 })
 
 t.test('a name that a reload gives to another company mixes nothing up', async (t) => {
