@@ -20,6 +20,8 @@ const WARNING_MS = 60_000
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
+const TOO_SLOW = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
 /** How much of an unread request's target is kept. */
 const LONGEST_TARGET = 200
 
@@ -146,7 +148,8 @@ export class CallerConnection {
       void this.#refuse(new ProxyError('request_invalid', detailOf(error)))
     // A connection on which nothing was ever sent is closed without a response (RFC 9110 section 15.5.9).
     else if (socket.bytesRead === 0) socket.destroy()
-    else socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    // Destroyed then, because a caller that has vanished never closes its half.
+    else socket.end(TOO_SLOW, () => socket.destroy())
   }
 
   /** A CONNECT arrived. Node no longer handles this connection, nor earlier requests on it. */

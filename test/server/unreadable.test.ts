@@ -1,9 +1,11 @@
 // Covers src/server/connections.ts: what comes in is no HTTP, or no request to answer to.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { CallerConnection, CallerConnections } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
@@ -79,6 +81,24 @@ t.test('an idle connection is closed in silence, half a head is told that it too
   t.equal(await refuse(5, 'ECONNRESET'), '')
   t.equal(await refuse(5, 'HPE_INVALID', false), '')
   t.match(await refuse(5, 'HPE_INVALID'), /^HTTP\/1\.1 400 /)
+})
+
+t.test('half a head from a caller that then vanishes keeps no connection open', async (t) => {
+  const server = createServer({ headersTimeout: 1, connectionsCheckingInterval: 10 })
+  const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
+  new CallerConnections(() => {}).acceptFrom(server, { address, company: undefined })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.write('GET / HTTP/1.1\r\n')
+  t.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 408 /)
+  await once(socket, 'end')
+  // Its own half stays open, as that of a machine that was switched off.
+  const isFree = async () => (await promisify(server.getConnections.bind(server))()) === 0
+  for (let tries = 0; tries < 100 && !(await isFree()); tries++) await sleep(10)
+  t.ok(await isFree())
+  socket.destroy()
+  await promisify(server.close.bind(server))()
 })
 
 t.test('a chunked body that breaks is 400, and ends the connection and what went up', async (t) => {
