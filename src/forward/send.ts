@@ -45,7 +45,7 @@ export function send(call: Call): Promise<UpstreamResponse> {
 
 /** Waits until the name of the file's host may be looked up. */
 async function sendToFileHost(call: Call, lookUps: FileHostLimiter): Promise<UpstreamResponse> {
-  const leave = await lookUps.enter(call.upstream.host, call.queueKey)
+  const leave = await lookUps.enter(call.upstream.host, call.queueKey, call.departure)
   let hasAnswered = false
   try {
     const response = await sendNow(call)

@@ -126,16 +126,16 @@ export class FileHostLimiter {
 
   /**
    * Resolves when a request to `host` (lower case) may be sent for this caller. Call the returned function once, when
-   * the response has begun or the request has failed. Throws `overloaded`.
+   * the response has begun or the request has failed. Throws `overloaded`, or the signal's reason once the caller has left.
    */
-  async enter(host: string, queueKey: string): Promise<Leave> {
+  async enter(host: string, queueKey: string, departure: { readonly signal: AbortSignal }): Promise<Leave> {
     while (this.#known.get(host) === undefined) {
       const before = this.#underWay.get(host)
       if (before === undefined && this.#underWay.size < this.#limits.mostUnderWay) {
         this.#count(queueKey)
         return this.#start(host)
       }
-      await this.#wait(before ?? Promise.race(this.#underWay.values()))
+      await this.#wait(before ?? Promise.race(this.#underWay.values()), departure.signal)
     }
     return () => {}
   }
@@ -164,15 +164,19 @@ export class FileHostLimiter {
     this.#asked.set(queueKey, [...recent, at])
   }
 
-  async #wait(turn: Promise<void>): Promise<void> {
+  async #wait(turn: Promise<void>, signal: AbortSignal): Promise<void> {
     if (this.#waiting >= this.#limits.mostWaiting) {
       throw overloaded('Too many requests wait for file hosts that are new.', 1)
     }
+    const { promise: left, reject } = Promise.withResolvers<never>()
+    const onLeave = () => reject(signal.reason)
+    signal.addEventListener('abort', onLeave)
     this.#waiting++
     try {
-      await turn
+      await Promise.race([turn, left])
     } finally {
       this.#waiting--
+      signal.removeEventListener('abort', onLeave)
     }
   }
 }

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
+import { CallerGoneError, Departure } from '../../src/forward/call.ts'
 import { FileHostLimiter, fileOrigin, readFileTarget } from '../../src/guards/file-hosts.ts'
 import { watch } from '../fixtures/clock.ts'
 import { words } from '../fixtures/words.ts'
@@ -186,10 +187,10 @@ const settle = () => new Promise<void>((resolve) => void setImmediate(resolve))
 
 t.test('Two new hosts are looked up at a time, and known ones never wait', async (t) => {
   const limiter = new FileHostLimiter()
-  const first = await limiter.enter('a.example', 'x')
-  const second = await limiter.enter('b.example', 'x')
-  const third = watch(limiter.enter('c.example', 'x'))
-  const same = watch(limiter.enter('a.example', 'y'))
+  const first = await limiter.enter('a.example', 'x', new Departure())
+  const second = await limiter.enter('b.example', 'x', new Departure())
+  const third = watch(limiter.enter('c.example', 'x', new Departure()))
+  const same = watch(limiter.enter('a.example', 'y', new Departure()))
   await settle()
   t.notOk(third.settled || same.settled)
   first(true)
@@ -197,13 +198,13 @@ t.test('Two new hosts are looked up at a time, and known ones never wait', async
   t.ok(same.settled, 'a host that answered is known')
   t.ok(third.settled, 'and its place is free')
   same.value?.(true)
-  const fourth = watch(limiter.enter('d.example', 'x'))
+  const fourth = watch(limiter.enter('d.example', 'x', new Departure()))
   second(false)
   third.value?.(true)
   await settle()
   t.ok(fourth.settled)
   fourth.value?.(true)
-  const again = watch(limiter.enter('b.example', 'x'))
+  const again = watch(limiter.enter('b.example', 'x', new Departure()))
   await settle()
   t.ok(again.settled, 'a host that did not answer may be tried again')
 })
@@ -211,7 +212,8 @@ t.test('Two new hosts are looked up at a time, and known ones never wait', async
 t.test('A caller may ask for so many new hosts within a while, and no more', async (t) => {
   const clock = { now: 0 }
   const limiter = new FileHostLimiter({ mostOfCaller: 3, now: () => clock.now })
-  const ask = async (host: string, caller = 'x') => (await limiter.enter(host, caller))(false)
+  const ask = async (host: string, caller = 'x') =>
+    (await limiter.enter(host, caller, new Departure()))(false)
   for (let i = 0; i < 3; i++) {
     await ask(`h${i}.example`)
     clock.now += 10_000
@@ -224,13 +226,32 @@ t.test('A caller may ask for so many new hosts within a while, and no more', asy
 
 t.test('Requests that wait, hosts and callers that are remembered are bounded', async (t) => {
   const limiter = new FileHostLimiter({ mostUnderWay: 1, mostWaiting: 2, mostKnown: 2, mostOfCaller: 1 })
-  const leave = await limiter.enter('a.example', 'x')
-  const waiting = [watch(limiter.enter('a.example', 'y')), watch(limiter.enter('a.example', 'z'))]
-  await t.rejects(limiter.enter('a.example', 'y'), { code: 'overloaded', retryAfterSeconds: 1 })
+  const leave = await limiter.enter('a.example', 'x', new Departure())
+  const waiting = [
+    watch(limiter.enter('a.example', 'y', new Departure())),
+    watch(limiter.enter('a.example', 'z', new Departure())),
+  ]
+  await t.rejects(limiter.enter('a.example', 'y', new Departure()), {
+    code: 'overloaded',
+    retryAfterSeconds: 1,
+  })
   leave(true)
   await settle()
   t.ok(waiting.every(({ settled }) => settled))
-  for (const host of ['b', 'c']) (await limiter.enter(`${host}.example`, host))(true)
-  await limiter.enter('a.example', 'x')
+  for (const host of ['b', 'c']) (await limiter.enter(`${host}.example`, host, new Departure()))(true)
+  await limiter.enter('a.example', 'x', new Departure())
   t.pass('the caller that asked first is forgotten, as is the host')
+})
+
+t.test('Who leaves while it waits makes room, and its hosts are not counted', async (t) => {
+  const limiter = new FileHostLimiter({ mostUnderWay: 1, mostWaiting: 1, mostOfCaller: 1 })
+  const leave = await limiter.enter('a.example', 'x', new Departure())
+  const departure = new Departure()
+  const gone = limiter.enter('b.example', 'y', departure)
+  departure.leave()
+  await t.rejects(gone, CallerGoneError)
+  const next = watch(limiter.enter('c.example', 'y', new Departure()))
+  leave(true)
+  await settle()
+  t.ok(next.value)
 })
