@@ -1,11 +1,10 @@
 // One attempt to send a request: wraps undici's dispatch in a promise of the response, whose body waits until it is
 // read.
 import type { Dispatcher } from 'undici'
-import { ProxyError } from '../errors.ts'
 import { errorCode } from '../network/connection-error.ts'
 import type { ResponseHead, UpstreamResponse } from './call.ts'
 import { ResponseTimeoutError } from './problem.ts'
-import type { RequestBody } from './request-body.ts'
+import { bodyStalled, type RequestBody } from './request-body.ts'
 
 /** At most this much of a body is buffered before it is read. */
 const MOST_EARLY_BYTES = 64 * 1024
@@ -219,8 +218,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     // Timers may fire up to a millisecond early.
     if (leftMs > 1) this.#watch(leftMs)
     else if (!this.#hasStarted && upload?.isWaitingForCaller) {
-      const detail = "The rest of the request's body did not arrive within upstream.responseTimeout."
-      this.abort(new ProxyError('request_invalid', detail))
+      this.abort(bodyStalled())
     } else if (this.#hasStarted && (this.#isStopped || this.#write === undefined)) {
       // The caller reads slowly, or the send loop waits for a token. That is not the API's fault.
       this.#watch(responseTimeoutMs)

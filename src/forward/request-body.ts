@@ -1,6 +1,7 @@
 // Streams a caller's request body upstream with back-pressure, counts it, and keeps a short one so that it can be
 // sent again.
 import { Readable } from 'node:stream'
+import { ProxyError } from '../errors.ts'
 
 /** Shorter chunks do not accumulate. */
 const LEAST_BYTES = 4 * 1024
@@ -103,4 +104,10 @@ export class RequestBody extends Readable {
   readonly #onError = (error: Error): void => {
     this.destroy(error)
   }
+}
+
+/** The error for a body of which nothing came for too long. */
+export function bodyStalled(): ProxyError {
+  const detail = "The rest of the request's body did not arrive within upstream.responseTimeout."
+  return new ProxyError('request_invalid', detail)
 }

@@ -5,7 +5,7 @@ import type { Environment, RecordingSettings } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, type Send, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
-import { RequestBody } from '../forward/request-body.ts'
+import { bodyStalled, RequestBody } from '../forward/request-body.ts'
 import { BodyCopy, MOST_BODY_BYTES, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
 import {
   bytesOf,
@@ -83,7 +83,7 @@ export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder:
 /** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
 async function readStart(call: Call, body: RequestBody) {
   call.onSending?.()
-  const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
+  const iterator = piecesOf(call, body)
   const pieces: Buffer[] = []
   let isWhole = false
   for (let length = 0; length <= MOST_BODY_BYTES && !isWhole; ) {
@@ -100,6 +100,17 @@ async function readStart(call: Call, body: RequestBody) {
   }
   const again = () => new RequestBody(Readable.from(all(), { objectMode: false }))
   return { pieces, isWhole, again }
+}
+
+/** The pieces of a body, which is destroyed if none comes for too long: at replay there is no attempt that notices it. */
+async function* piecesOf({ upstream }: Call, body: RequestBody): AsyncGenerator<Buffer, undefined> {
+  const iterator: AsyncIterableIterator<Buffer> = body[Symbol.asyncIterator]()
+  for (;;) {
+    const timer = setTimeout(() => body.destroy(bodyStalled()), upstream.settings.responseTimeoutMs)
+    const { done, value } = await iterator.next().finally(() => clearTimeout(timer))
+    if (done) return
+    yield value
+  }
 }
 
 // --- the answers -------------------------------------------------------------------------------------------------------
@@ -148,7 +159,7 @@ export class RecordedAnswers {
   /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
   async answer(
     call: Call,
-    body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body,
+    body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body && piecesOf(call, call.body),
   ): Promise<UpstreamResponse> {
     const copy = new BodyCopy(true)
     // Its caller may wait to be asked for the body.

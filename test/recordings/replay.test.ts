@@ -1,8 +1,10 @@
 // Covers src/recordings/replay.ts
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { ProxyError } from '../../src/errors.ts'
 import type { Call } from '../../src/forward/call.ts'
+import { RequestBody } from '../../src/forward/request-body.ts'
 import { MOST_BODY_BYTES } from '../../src/recordings/entry.ts'
 import { readFolder, stored } from '../../src/recordings/har-file.ts'
 import { MemberMask } from '../../src/recordings/masks.ts'
@@ -292,6 +294,22 @@ t.test('replay-else-record asks only for what is missing, and plays that from th
     throw new TypeError('a defect')
   }
   await t.rejects(replayElseRecord(odd, send, recorder)(callOf('/rest/a')), TypeError)
+})
+
+t.test('a body of which no more comes does not hold its connection for ever', async (t) => {
+  const answers = new RecordedAnswers(new MemberMask([]))
+  const recorder = new CallRecorder('nowhere', new MemberMask([]), { holdsSecret: () => false, warn: t.fail })
+  const sends = [
+    (call: Call) => answers.answer(call),
+    replayElseRecord(answers, () => Promise.reject(new Error('sent')), recorder),
+  ]
+  for (const send of sends) {
+    const upload = new PassThrough()
+    const call = callOf('/rest/a', { method: 'POST', body: new RequestBody(upload) })
+    Object.assign(call.upstream, { settings: { responseTimeoutMs: 50 } })
+    upload.write('the beginning')
+    await t.rejects(send(call), { code: 'request_invalid', message: /did not arrive within/ })
+  }
 })
 
 t.test('a recording that was written by hand needs no digests', async (t) => {
