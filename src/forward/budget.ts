@@ -112,12 +112,17 @@ export class Budget {
     if (refusal !== undefined) return Promise.reject(rateLimited(refusal, waitMs))
     const onTimeout = () => rateLimited(TOO_LATE, this.waitFor(request))
     const reserved = this.line.join(request, signal, onTimeout)
-    this.wakeIn(Math.min(waitMs, this.windows.waitForSilence(this.now())))
+    this.joined(waitMs)
     // Others may have waited only because this caller did, and without a waiting request no wake-up timer is needed.
     reserved.catch(() => {
       if (!this.line.has(request.caller)) this.pump()
     })
     return reserved
+  }
+
+  /** A request that has to wait this long has begun to. */
+  protected joined(waitMs: number): void {
+    this.wakeIn(Math.min(waitMs, this.windows.waitForSilence(this.now())))
   }
 
   /** How many requests wait already, for one that would have to wait this long. */

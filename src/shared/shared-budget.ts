@@ -90,14 +90,13 @@ export class SharedBudget extends Budget {
   }
 
   override reserve(request: BudgetRequest, signal: AbortSignal): Promise<Reservation> {
-    if (this.#isRefusing()) return Promise.reject(unreachable())
-    const before = this.line.size
-    const reserved = super.reserve(request, signal)
-    // A request that was refused changes nothing for those that wait.
-    if (this.line.size === before) return reserved
+    return this.#isRefusing() ? Promise.reject(unreachable()) : super.reserve(request, signal)
+  }
+
+  protected override joined(waitMs: number): void {
+    super.joined(waitMs)
     if (this.#isShared()) void this.#askRedis()
     else this.wakeIn(LONGEST_SLEEP_MS)
-    return reserved
   }
 
   /** Every request waits for Redis; that counts only once Redis lets some of them wait. */
