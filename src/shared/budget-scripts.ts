@@ -210,7 +210,8 @@ return finish(short and pause or 0, unpack(results))
 /**
  * Ends a reservation and learns from its response. ARGV: replica, ms until a reservation ends by itself, the reservation's id
  * (empty for none), limit and remaining (empty for none), ms to the reset (empty for unknown), ms to wait after a 429 of the
- * whole budget (empty for none), 1 if the response's request counts in the other windows too.
+ * whole budget (empty for none), 1 if the response's request counts in the other windows too, the ids of other reservations
+ * that end.
  * Replies: Redis's time, replicas, ms for which the budget is used up, limit, left, ms to the reset (-1 for unknown).
  */
 export const SETTLE = script(
@@ -274,6 +275,7 @@ if asked_ms then
   windows[used_up].resets = math.max(windows[used_up].resets, now + asked_ms)
 end
 redis.call('ZREM', FLIGHTS, flight)
+for i = 9, #ARGV do redis.call('ZREM', FLIGHTS, replica .. '.' .. ARGV[i]) end
 return finish()
 `,
 )

@@ -163,7 +163,7 @@ export class SharedBudget extends Budget {
       this.#heldCallers.delete(caller)
       this.line.yieldTurn(queueKey)
       if (waiter.isWaiting) waiter.go(this.reserved(waiter.request, id))
-      else this.#settle(id)
+      else this.#settle([id])
     }
     this.#isShort = waitMs !== 0
     if (waitMs > 0) {
@@ -208,9 +208,10 @@ export class SharedBudget extends Budget {
     return newest === undefined ? super.readings() : [...super.readings(), newest]
   }
 
-  /** `id`: what Redis calls the reservation, with its caller; empty if it was not asked. */
-  protected override reserved(request: BudgetRequest, id = ''): Reservation {
+  /** `id`: what Redis calls the reservation, with its caller; undefined if it was not asked. */
+  protected override reserved(request: BudgetRequest, id?: string): Reservation {
     const { endpoint } = request
+    const ids = id === undefined ? [] : [id]
     const flight = this.windows.take(request, this.now())
     return {
       answered: (status, head) => {
@@ -220,26 +221,27 @@ export class SharedBudget extends Budget {
         this.windows.release(flight)
         const known = reading !== undefined && reading.limit < HIGHEST_LIMIT ? reading : undefined
         const values = [known?.limit, known?.remaining, known?.resetInMs, usedUpMs]
-        this.#settle(id, [...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
+        this.#settle(ids, [...values.map((value) => (value === undefined ? '' : Math.ceil(value))), 1])
       },
       left: () => {
         this.windows.release(flight)
-        this.#settle(id)
+        this.#settle(ids)
       },
     }
   }
 
-  /** `learned`: see the script. */
-  #settle(id: string, learned: readonly (string | number)[] = ['', '', '', '', 0]): void {
+  /** Ends reservations, with the response to the first one if there is one. `learned`: see the script. */
+  #settle(ids: readonly string[], learned: readonly (string | number)[] = ['', '', '', '', 0]): void {
     const { link, name, holdMs } = this.#options
-    if (id !== '') this.#owed.add(id)
+    const [id = '', ...others] = ids
+    for (const each of ids) this.#owed.add(each)
     if (!link.isUp) {
       this.pump()
       return
     }
-    link.run<number[]>(SETTLE, name, [holdMs(), id, ...learned]).then(
+    link.run<number[]>(SETTLE, name, [holdMs(), id, ...learned, ...others]).then(
       (reply) => {
-        this.#owed.delete(id)
+        for (const each of ids) this.#owed.delete(each)
         this.#remember(reply)
         // A returned place or a new window may release other requests.
         if (this.line.size > 0 && this.now() >= this.#usedUpUntil) this.pump()
@@ -265,9 +267,10 @@ export class SharedBudget extends Budget {
   #tellRedis(): void {
     for (const { limit, remaining, resetInMs } of super.readings()) {
       if (limit === 0 || limit >= HIGHEST_LIMIT || resetInMs === undefined) continue
-      this.#settle('', [limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
+      this.#settle([], [limit, Math.max(0, remaining), Math.ceil(resetInMs), '', 0])
     }
-    for (const id of this.#owed) this.#settle(id)
+    // In one command: a flood of them would take Redis longer than it may.
+    if (this.#owed.size > 0) this.#settle([...this.#owed])
     void this.#askRedis()
   }
 }

@@ -170,28 +170,33 @@ t.test('Replicas', async (t) => {
     late?.abort()
     await it.time.settle()
     it.setUp(true)
+    const { runs = 0 } = one?.link ?? {}
     await it.time.pass(1_500)
+    t.equal(one?.link.runs, runs + 2, 'what it knows of the window, and all reservations in one command')
     const others = Array.from({ length: 5 }, () => two?.ask())
     await it.time.pass(500)
     t.equal(others.filter((each) => each?.settled).length, 5)
   })
 
-  t.test('look for Redis each second while a request waits, also one that takes the place of another', async (t) => {
-    const it = await replicas(t, redis, 1, 'local')
-    await it.learn({ limit: 1, remaining: 0, resetIn: 30 })
-    const [one] = it.all
-    it.setUp(false)
-    const first = one?.ask()
-    await it.time.settle()
-    // The machine sleeps until the window is over, and its timers with it.
-    it.time.sleep(40_000)
-    const second = one?.ask()
-    await it.time.settle()
-    t.strictSame([first?.settled, second?.settled], [true, false])
-    it.setUp(true)
-    await it.time.pass(1_500)
-    t.ok(second?.settled)
-  })
+  t.test(
+    'look for Redis each second while a request waits, also one that takes the place of another',
+    async (t) => {
+      const it = await replicas(t, redis, 1, 'local')
+      await it.learn({ limit: 1, remaining: 0, resetIn: 30 })
+      const [one] = it.all
+      it.setUp(false)
+      const first = one?.ask()
+      await it.time.settle()
+      // The machine sleeps until the window is over, and its timers with it.
+      it.time.sleep(40_000)
+      const second = one?.ask()
+      await it.time.settle()
+      t.strictSame([first?.settled, second?.settled], [true, false])
+      it.setUp(true)
+      await it.time.pass(1_500)
+      t.ok(second?.settled)
+    },
+  )
 
   t.test('hold the shares of callers together', async (t) => {
     const it = await replicas(t, redis, 2)
