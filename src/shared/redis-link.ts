@@ -216,6 +216,8 @@ export async function connectRedis({ url, certificates, timeoutMs, onLost = () =
     // Connecting includes the greeting, for which the library has no limit.
     await within(timeoutMs, 'connection', client.connect())
   } catch (error) {
+    // It may open nonetheless, if the look-up of the name took most of the time.
+    client.on('connect', () => client.destroy())
     destroy()
     throw error
   }

@@ -1,6 +1,8 @@
 // Covers src/shared/redis-link.ts: every way in which Redis fails, and its return, on a real server.
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -190,4 +192,27 @@ t.test('A server that accepts and never greets is given up', async (t) => {
   const { port } = server.address() as { port: number }
   const url = `redis://user:pass@127.0.0.1:${port}`
   await t.rejects(connectRedis({ url, certificates: [], timeoutMs: 100 }))
+})
+
+t.test('A connection that opens after it was given up is closed', async (t) => {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
+  // Each step takes less than the limit, but all together take longer.
+  const { lookup } = dns
+  t.teardown(() => Object.assign(dns, { lookup }))
+  Object.assign(dns, {
+    lookup: (...args: never[]) => setTimeout(() => Reflect.apply(lookup, dns, args), 600),
+  })
+  const SNICallback = (_name: string, done: (error: null) => void) => void setTimeout(done, 700, null)
+  const server = createServer({ key: pem('good.key'), cert: pem('good.pem'), SNICallback })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  server.on('tlsClientError', () => {})
+  t.teardown(() => server.close())
+  const sockets: Socket[] = []
+  server.on('connection', (socket) => void sockets.push(socket.on('error', () => {})))
+  const url = `rediss://localhost:${(server.address() as { port: number }).port}`
+  await t.rejects(connectRedis({ url, certificates: [pem('ca.pem')], timeoutMs: 1_000 }), /no connection/)
+  const isClosed = () => sockets[0]?.destroyed === true
+  for (let tries = 0; tries < 200 && !isClosed(); tries++) await sleep(10)
+  t.ok(isClosed())
+  for (const socket of sockets) socket.destroy()
 })
