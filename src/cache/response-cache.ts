@@ -281,8 +281,11 @@ export class KeptResponses extends LRUCache<string, KeptResponse> {
       maxSize: sizeBytes,
       // One response, with what comes with it, may take at most a sixteenth.
       maxEntrySize: Math.floor(sizeBytes / 16),
-      sizeCalculation: ({ body, rawHeaders }, key) =>
-        rawHeaders.reduce((sum, { length }) => sum + length, body.length + OVERHEAD_BYTES + key.length * 2),
+      sizeCalculation: ({ body, rawHeaders, vary }, key) =>
+        [...rawHeaders, ...vary.flat()].reduce(
+          (sum, { length }) => sum + length,
+          body.length + OVERHEAD_BYTES + key.length * 2,
+        ),
     })
     this.underWayBytes = underWayBytes
   }

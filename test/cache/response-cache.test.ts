@@ -549,6 +549,14 @@ t.test('all of it stays within the size, and the least used goes first', async (
   t.notOk(store.get('key 1'))
 })
 
+t.test('what the request said in headers of Vary counts too', async (t) => {
+  const store = new KeptResponses(1_600_000)
+  store.set('without', kept(0))
+  const before = store.calculatedSize
+  store.set('with', { ...kept(0), vary: [['accept-language', 'x'.repeat(30_000)]] })
+  t.ok(store.calculatedSize - before > 30_000)
+})
+
 t.test('one answer takes at most a sixteenth', async (t) => {
   const store = new KeptResponses(1_600_000)
   t.equal(store.maxEntrySize, 100_000)
