@@ -314,15 +314,16 @@ export class Upstreams {
 
   /** What is left of a company's rate budget, by the company's name or `*`. */
   budgetRemaining(group: string): number | undefined {
-    return this.loads().find(({ company }) => company === group)?.budget.remaining
+    const company = this.#config.companies.find(({ name }) => name === group)
+    const entries = company === undefined ? [...this.#ofAny.values()] : [this.#byId.get(company.id) as Entry]
+    return scarcest(entries)?.remaining
   }
 
   #loadOf(company: string, entries: readonly Entry[]): CompanyLoad {
     const ids = new Set(entries.map((entry) => entry.companyId))
     const all = [...entries, ...[...this.#files.values()].filter((entry) => ids.has(entry.companyId))]
     const sum = (of: (upstream: Upstream) => number) => all.reduce((total, each) => total + of(each), 0)
-    const left = ({ remaining = Number.POSITIVE_INFINITY }: BudgetView) => remaining
-    const [budget] = entries.flatMap((each) => each.budget?.state() ?? []).sort((a, b) => left(a) - left(b))
+    const budget = scarcest(entries)
     return {
       company,
       inFlight: sum((each) => each.inFlight),
@@ -389,6 +390,12 @@ export class Upstreams {
     const all = [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
     return all.filter((entry) => !this.#handedOn.has(entry))
   }
+}
+
+/** The budget with the least left. */
+function scarcest(entries: readonly Entry[]): BudgetView | undefined {
+  const left = ({ remaining = Number.POSITIVE_INFINITY }: BudgetView) => remaining
+  return entries.flatMap((each) => each.budget?.state() ?? []).sort((a, b) => left(a) - left(b))[0]
 }
 
 /** How many retries an outage may cause: more than all connections of a company at their default number. */
