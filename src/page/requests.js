@@ -107,6 +107,9 @@ function addOption(name, value) {
   const select = filters.elements[name]
   if (!value || [...select.options].some((option) => option.value === value)) return
   select.append(make('option', { value }, value))
+  // There may be any number of ids under `*`. The first option is for all.
+  const { options } = select
+  if (options.length > MOST_ROWS + 1) options[options[1].selected ? 2 : 1].remove()
   if (name !== 'caller') return
   at('callers').hidden = false
   at('list').classList.add('has-callers')
