@@ -17,6 +17,8 @@ const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
 /** The shortest time between two warnings about refused connections. */
 const WARNING_MS = 60_000
+/** How many idle connections one look finds: to look at all of them for each new one would take milliseconds. */
+const IDLE_AT_A_LOOK = 256
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
@@ -238,6 +240,8 @@ export class CallerConnections {
   #refused = 0
   #warnedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
+  /** Those that were idle longest at the last look, the longest last, and since when. */
+  #idle: { readonly connection: CallerConnection; readonly since: number }[] = []
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
   /** Called for each request that was refused unread; the response waits for it. */
@@ -294,12 +298,24 @@ export class CallerConnections {
   }
 
   #longestIdle(): CallerConnection | undefined {
-    let longest: CallerConnection | undefined
-    for (const connection of this.#bySocket.values()) {
-      if (connection.current !== undefined) continue
-      if (longest === undefined || connection.idleSince < longest.idleSince) longest = connection
+    const next = this.#nextIdle()
+    if (next !== undefined) return next
+    const idle = [...this.#bySocket.values()].filter(({ current }) => current === undefined)
+    idle.sort((a, b) => b.idleSince - a.idleSince)
+    this.#idle = idle
+      .slice(-IDLE_AT_A_LOOK)
+      .map((connection) => ({ connection, since: connection.idleSince }))
+    return this.#nextIdle()
+  }
+
+  /** A connection that was idle at the last look, and still is, has been so for longer than all others. */
+  #nextIdle(): CallerConnection | undefined {
+    for (let next = this.#idle.pop(); next !== undefined; next = this.#idle.pop()) {
+      const { connection, since } = next
+      const isIdle = connection.current === undefined && connection.idleSince === since
+      if (isIdle && this.#bySocket.has(connection.socket)) return connection
     }
-    return longest
+    return undefined
   }
 
   #reportRefused(): void {

@@ -149,6 +149,34 @@ t.test('beyond the limit, the connection that has been idle longest gives way to
   t.strictSame(refused, [], 'without a warning')
 })
 
+t.test(
+  'of many connections the ones that have been idle longest give way, whatever happens meanwhile',
+  async (t) => {
+    const time = fakeTime(t)
+    const { connections, receive, add } = start(undefined, 6)
+    const sockets = Array.from({ length: 9 }, () => new FakeSocket())
+    const gone = () => sockets.flatMap(({ destroyed }, nth) => (destroyed ? nth : []))
+    const use = (nth: number) => receive({}, connections.of(sockets[nth] as unknown as Socket)!)
+    for (const socket of sockets.slice(0, 5)) {
+      await time.pass(1_000)
+      add(socket)
+    }
+    const busy = use(2)
+    receive()
+    add(sockets[5]!)
+    t.strictSame(gone(), [0])
+    await time.pass(1_000)
+    use(1).emit('close')
+    busy.emit('close')
+    sockets[3]?.destroy()
+    for (const socket of sockets.slice(6)) {
+      await time.pass(1_000)
+      add(socket)
+    }
+    t.strictSame(gone(), [0, 3, 4, 5], '3 closed by itself; 1 and 2 have had requests since')
+  },
+)
+
 t.test('busy connections never give way: new ones are closed, with one warning a minute', async (t) => {
   const time = fakeTime(t)
   const { socket, receive, add, refused } = start(undefined, 1)
