@@ -47,6 +47,8 @@ export class Audit {
   #handle: FileHandle | undefined
   /** The file ends in the middle of a line, which the next write has to complete first. */
   #isTorn = false
+  /** Whether the file system tells by `nlink` that a file was deleted. */
+  #countsLinks = false
   #waiting: ({ readonly line: string } & PromiseWithResolvers<void>)[] = []
   #kept: string[] = []
   #lost = 0
@@ -113,6 +115,7 @@ export class Audit {
     const handle = await open(this.#file, 'a+', MODE)
     try {
       const stat = await handle.stat()
+      this.#countsLinks = stat.nlink > 0
       if (stat.isFile()) {
         if ((stat.mode & 0o777) !== MODE) await handle.chmod(MODE)
         const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, stat.size - 1))
@@ -161,6 +164,18 @@ export class Audit {
   async #write(lines: string[]): Promise<void> {
     const handle = this.#handle
     if (handle === undefined) throw this.#failure ?? new Error('the audit file is closed')
+    const all = [...lines]
+    await this.#append(handle, lines)
+    if (!this.#countsLinks || (await handle.stat()).nlink > 0) return
+    // What is written to a deleted file is lost. A file that was only moved is written to until it is reopened.
+    lines.splice(0, lines.length, ...all)
+    await this.#closeHandle()
+    await this.open()
+    this.#log.warn({ file: this.#file }, 'The audit file was deleted while it was open: a new one begins.')
+    await this.#append(this.#handle as FileHandle, lines)
+  }
+
+  async #append(handle: FileHandle, lines: string[]): Promise<void> {
     const text = lines.join('')
     const bytes = Buffer.from(this.#isTorn ? `\n${text}` : text)
     const start = bytes.length - Buffer.byteLength(text)

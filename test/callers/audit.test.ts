@@ -111,6 +111,35 @@ t.test('Reopened after a rotation, it goes on in the new file', async (t) => {
 })
 
 t.test(
+  'A file that is deleted begins anew with the next line; without its folder, writes are refused',
+  async (t) => {
+    const file = place(t)
+    const { log, lines } = logger()
+    const audit = await openAudit({ file }, log)
+    await audit.record(entry('a'))
+    rmSync(file)
+    await audit.record(entry('b'))
+    await audit.record(entry('c'))
+    t.same(idsIn(file), ['b', 'c'])
+    t.match(lines, [['warn', { file }, /was deleted/]])
+    t.equal(statSync(file).mode & 0o777, 0o600)
+    writeFileSync(`${file}.new`, `${JSON.stringify(entry('other'))}\n{"time`)
+    renameSync(`${file}.new`, file)
+    await audit.record(entry('d'))
+    t.equal(linesOf(file)[1], '{"time')
+    t.equal(JSON.parse(linesOf(file)[2]!).reqId, 'd', 'a file that took its place is added to')
+    rmSync(join(file, '..'), { recursive: true })
+    await t.rejects(audit.record(entry('e')), { code: 'audit_unavailable' })
+    t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+    mkdirSync(join(file, '..'))
+    await audit.reopen()
+    t.doesNotThrow(() => audit.assertWritable())
+    t.same(idsIn(file), ['e'], 'the line came late')
+    await audit.close()
+  },
+)
+
+t.test(
   'While the disk is full, writes are refused, with one warning a minute; then it all goes on',
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async (t) => {
