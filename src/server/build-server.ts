@@ -36,7 +36,7 @@ export interface ServerDeps {
 
 /** A proxy that has been built but does not listen yet. */
 export interface ProxyServer {
-  /** Opens every configured address and starts to fetch tokens. Throws if an address cannot be opened. */
+  /** Opens every configured address and starts to fetch tokens. Throws if an address cannot be opened, or after `drain`. */
   listen(): Promise<void>
   /** The open addresses, as `http://127.0.0.1:8377` or `unix:/run/x.sock`, each with its company. */
   addresses(): { url: string; company: string | undefined }[]
@@ -163,7 +163,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     log,
     listeners,
     current: () => runtime,
-    report: (error) => observation.reloaded(error),
+    report: (problems) => observation.reloaded(problems),
     prepare: async (next) => {
       const upstreams = new Upstreams(next, upstreamsDeps)
       const nextRuntime = runtimeOf(next, upstreams)
@@ -212,15 +212,12 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       return drain.inFlight
     },
     addresses: () => listeners.addresses(),
-    listen: async () => {
-      await listeners.apply(config)
-      for (const source of sourcesOf(loginsOf(config))) source.prefetch()
-    },
+    listen: () => reloader.listen(),
     get recorder() {
       return observation.recorder
     },
     reload: (next) => reloader.reload(next),
-    reloadFailed: (problems) => observation.reloaded(problems),
+    reloadFailed: (problems) => reloader.failed(problems),
     reopen: () => audits.reopen(),
     drain: () => {
       stopped ??= stop()

@@ -331,10 +331,15 @@ export class CallerConnections {
     return this.#bySocket.get(socket)
   }
 
-  /** Ends busy connections of a listener with their current requests: those behind were sent to what the address was before. */
-  condemn(listener: Listener): void {
+  /**
+   * Ends busy connections of a listener with their current requests: those behind were sent to what the address was before.
+   * `all` also closes those that have no request.
+   */
+  condemn(listener: Listener, which: 'busy' | 'all'): void {
     for (const connection of this.#bySocket.values()) {
-      if (connection.listener === listener && connection.current !== undefined) connection.condemn()
+      if (connection.listener !== listener) continue
+      if (connection.current !== undefined) connection.condemn()
+      else if (which === 'all') connection.socket.destroy()
     }
   }
 

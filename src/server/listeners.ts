@@ -117,7 +117,7 @@ export class Listeners {
       }
       for (const key of this.#open.keys()) changeMode(wanted.get(key)?.address)
     } catch (error) {
-      for (const { server } of opened.values()) server.close()
+      for (const listener of opened.values()) void this.#shut(listener)
       for (const [key, listener] of inTheWay) {
         const again = await this.#listen(listener).catch(this.#onError)
         if (again) this.#open.set(key, again)
@@ -137,7 +137,7 @@ export class Listeners {
       return
     }
     const isAnother = wanted.company !== listener.company || wanted.isForMetrics !== listener.isForMetrics
-    if (isAnother) this.connections.condemn(listener)
+    if (isAnother) this.connections.condemn(listener, 'busy')
     const { address, company, isForMetrics } = wanted
     Object.assign(listener, { address, company, isForMetrics })
   }
@@ -174,7 +174,12 @@ export class Listeners {
     })
     // Node reports here that it could not accept a connection. The listener continues.
     server.on('error', this.#onError)
-    if (address.kind === 'unix') chmodSync(address.path, address.mode)
+    try {
+      if (address.kind === 'unix') chmodSync(address.path, address.mode)
+    } catch (error) {
+      void this.#shut(listener)
+      throw error
+    }
     return listener
   }
 
@@ -197,9 +202,14 @@ export class Listeners {
   /** Closes an address immediately, and its connections when their current requests have ended. */
   async #retire(key: string): Promise<void> {
     const listener = this.#open.get(key) as OpenListener
-    const { server } = listener
     this.#open.delete(key)
-    this.connections.condemn(listener)
+    await this.#shut(listener)
+  }
+
+  async #shut(listener: OpenListener): Promise<void> {
+    const { server } = listener
+    // Node closes neither a connection on which nothing has arrived yet, nor one with half a head.
+    this.connections.condemn(listener, 'all')
     this.#closing.add(server)
     await close(server)
     this.#closing.delete(server)

@@ -55,13 +55,14 @@ export interface ReloaderDeps {
   readonly prepare: (config: Config) => Promise<{ apply(): void; discard(): Promise<void> }>
   /** The accounts of a configuration that need a token: none if nothing is ever sent to Procore. */
   readonly loginsOf: (config: Config) => readonly ServiceAccount[]
-  /** Reports the result of a reload to status, page and metrics; `error` says why it failed. */
-  readonly report: (error: string | undefined) => void
+  /** Reports the result of a reload to status, page and metrics; `problems` say why it failed. */
+  readonly report: (problems?: string | readonly string[]) => void
 }
 
 export class Reloader {
   readonly #deps: ReloaderDeps
   #again: NodeJS.Timeout | undefined
+  /** What opens addresses, or changes the configuration, happens one after another. */
   #queue: Promise<void> = Promise.resolve()
   #isClosed = false
   /** Addresses that are being opened for a new configuration. */
@@ -71,13 +72,38 @@ export class Reloader {
     this.#deps = deps
   }
 
+  /** Opens the addresses of the configuration in force. Throws if one cannot be opened, or if the proxy is stopping. */
+  listen(): Promise<void> {
+    const listening = this.#queue.then(async () => {
+      const { listeners, current } = this.#deps
+      const { config } = current()
+      if (this.#isClosed) throw new Error('The proxy is stopping.')
+      this.#applied = listeners.apply(config)
+      await this.#applied
+      this.#prefetch(config)
+    })
+    this.#queue = listening.catch(() => {})
+    return listening
+  }
+
   /**
    * Never throws: if the new configuration cannot be applied, the reason is logged and the old one stays in force.
    * Accounts whose credentials changed must get a token first. Unchanged listeners keep their connections.
    */
   reload(config: Config): Promise<void> {
-    this.#queue = this.#queue.then(() => this.#reload(config))
+    this.#queue = this.#queue
+      .then(() => this.#reload(config))
+      .catch((error: Error) => {
+        this.#deps.report(error.message)
+        this.#deps.log.error({ error }, 'reload: unexpected error')
+      })
     return this.#queue
+  }
+
+  /** A configuration could not be read. It replaces the one that was waiting to be tried again. */
+  failed(problems: readonly string[]): void {
+    clearTimeout(this.#again)
+    this.#deps.report(problems)
   }
 
   /** From now on no configuration is applied. Resolves once the one that is being applied is in force. */
@@ -88,7 +114,7 @@ export class Reloader {
   }
 
   async #reload(config: Config): Promise<void> {
-    const { tokens, login, loginsOf, listeners, prepare, report, log } = this.#deps
+    const { tokens, login, listeners, prepare, report, log } = this.#deps
     if (this.#isClosed) return
     // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
@@ -109,19 +135,24 @@ export class Reloader {
       this.#applied = listeners.apply(config, prepared.apply)
       await this.#applied
     } catch (error) {
-      await prepared?.discard()
       this.#keepOld(config, error as Error)
+      await prepared?.discard()
       return
     }
     tokens.retain(placesInUse(config))
-    for (const account of loginsOf(config)) tokens.source(account).prefetch()
+    this.#prefetch(config)
     log.level = config.log.level
     for (const warning of config.warnings) log.warn(warning)
     for (const { url, company } of listeners.addresses()) {
       if (!before.has(url)) log.info({ company }, `listening on ${url}`)
     }
-    report(undefined)
+    report()
     log.info({ file: config.file }, 'reload: the new configuration is in force')
+  }
+
+  #prefetch(config: Config): void {
+    const { tokens, loginsOf } = this.#deps
+    for (const account of loginsOf(config)) tokens.source(account).prefetch()
   }
 
   #keepOld(refused: Config, error: Error): void {

@@ -1,9 +1,12 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
+import { existsSync, rmSync } from 'node:fs'
 import { type AddressInfo, Server } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { loadConfig } from '../../src/server.ts'
-import { freePort, KeptConnection, takenPort } from '../fixtures/cli.ts'
+import { Reloader } from '../../src/server/reload.ts'
+import { buildServer, createLogger, loadConfig } from '../../src/server.ts'
+import { freePort, KeptConnection, shortFolder, takenPort } from '../fixtures/cli.ts'
 import { openSocket, type Rig, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const FREE = { kind: 'tcp', host: '127.0.0.2', port: 0 } as const
@@ -371,4 +374,101 @@ t.test('a drain that is asked for twice is one drain', async (t) => {
   t.strictSame(await Promise.all([server.drain(), server.drain()]), [true, true])
   t.ok(performance.now() - start < 10_000, 'and does not wait for its time limit')
   t.equal((await answer).status, 200)
+})
+
+t.test('a connection that has sent nothing yet, or half a head, ends with its address', async (t) => {
+  const port = await freePort()
+  const { fake, reload } = await startRig(t, { settings: { listen: [`127.0.0.1:${port}`, '127.0.0.1:0'] } })
+  const sockets = [await openSocket(port), await openSocket(port)]
+  sockets[1]?.write('GET /acme/rest/v1.0/me HTTP/1.1\r\n')
+  await sleep(50)
+  const closed = sockets.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()))
+  await reload(settingsFor(fake))
+  t.ok(await Promise.race([Promise.all(closed), sleep(2_000, false)]))
+})
+
+t.test('a unix socket that cannot be given its mode does not stay open', async (t) => {
+  const path = join(shortFolder(t), 'p.sock')
+  const servers: Server[] = []
+  const { listen } = Server.prototype
+  t.intercept(Server.prototype, 'listen', {
+    value: function (this: Server, ...args: Parameters<typeof listen>) {
+      servers.push(this)
+      return listen.apply(this, args).prependOnceListener('listening', () => rmSync(path, { force: true }))
+    },
+  })
+  const { fake, reload, log } = await startRig(t)
+  await reload(settingsFor(fake, { listen: ['127.0.0.1:0', `unix:${path}`] }))
+  t.match(log().at(-1), { level: 'error', error: /ENOENT/, msg: /the old configuration stays in force/ })
+  t.notOk(servers.at(-1)?.listening)
+  t.notOk(existsSync(path))
+})
+
+t.test('an unexpected error of a reload is told, and holds up no other reload', async (t) => {
+  const { file } = await startRig(t)
+  const config = await loadConfig({ flags: { config: file }, env: {}, cwd: t.testdirName })
+  const log: string[] = []
+  const reported: unknown[] = []
+  const reloader = new Reloader({
+    tokens: { sources: () => [], retain: () => {} },
+    login: { use: () => {} },
+    log: createLogger(
+      { level: 'info', format: 'json' },
+      { write: (line: string) => void log.push(JSON.parse(line).msg) },
+    ),
+    listeners: { addresses: () => [], apply: () => Promise.reject(new Error('no address')) },
+    current: () => ({ config }),
+    prepare: async () => ({ apply: () => {}, discard: () => Promise.reject(new Error('not discarded')) }),
+    loginsOf: () => [],
+    report: (problems: unknown) => void reported.push(problems),
+  } as unknown as ConstructorParameters<typeof Reloader>[0])
+  for (let nth = 0; nth < 2; nth++) await reloader.reload(config)
+  const twice = ['reload: the old configuration stays in force', 'reload: unexpected error']
+  t.strictSame(log, [...twice, ...twice])
+  t.strictSame(reported, ['no address', 'not discarded', 'no address', 'not discarded'])
+})
+
+t.test('a configuration that cannot be read replaces the one that was to be tried again', async (t) => {
+  const { fake, server, reload, log } = await startRig(t)
+  const accounts = { app: { clientId: 'demo-client', clientSecret: 'newer' } }
+  fake.faults.token = { status: 503, headers: { 'Retry-After': '60' } }
+  await reload(settingsFor(fake, { serviceAccounts: accounts }))
+  t.match(log().at(-1)?.['msg'], /tried again in 15 s$/)
+  let tried = 0
+  t.intercept(globalThis, 'clearTimeout', {
+    value: new Proxy(clearTimeout, {
+      apply: (target, _this, [timer]) => {
+        tried++
+        return target(timer)
+      },
+    }),
+  })
+  server.reloadFailed(['no YAML'])
+  t.equal(tried, 1)
+})
+
+t.test('a proxy that is stopped before or while it opens its addresses leaves none open', async (t) => {
+  const { file } = await startRig(t)
+  const config = await loadConfig({ flags: { config: file }, env: {}, cwd: t.testdirName })
+  const build = () => buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
+  const never = await build()
+  t.ok(await never.drain())
+  await t.rejects(never.listen(), /stopping/)
+  t.strictSame(never.addresses(), [])
+  for (const ticks of [0, 1, 2, 4, 8, 16]) {
+    const server = await build()
+    const opened = server.listen().catch(() => {})
+    for (let tick = 0; tick < ticks; tick++) await new Promise<void>((resolve) => process.nextTick(resolve))
+    t.ok(await server.drain())
+    await opened
+    t.notOk(server.addresses().some(({ url }) => url !== 'closing'))
+  }
+  const reloaded = await build()
+  await Promise.all([reloaded.reload({ ...config, listen: [FREE] }), reloaded.listen()])
+  t.match(
+    reloaded.addresses(),
+    [{ url: /^http:\/\/127\.0\.0\.2:/ }],
+    'what was reloaded before stays in force',
+  )
+  t.ok(await reloaded.drain())
 })
