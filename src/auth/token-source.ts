@@ -70,8 +70,8 @@ interface Waiter {
   readonly reject: (error: Error) => void
 }
 
-/** The tokens by the key of their account. Its `fetch` makes one token request at a time for each. */
-type TokenCache = LRUCache<string, LiveToken, TokenSource>
+/** The newest token of each source. Its `fetch` makes one token request at a time for each. */
+type TokenCache = LRUCache<TokenSource, LiveToken>
 
 export class TokenSource {
   /** As in the configuration in force: a reload may give the same credentials another name. */
@@ -84,8 +84,6 @@ export class TokenSource {
   #tried = false
   #isClosed = false
   #isRetired = false
-  /** The token that it had when it was retired. An account that comes back has to get its own. */
-  #kept: LiveToken | undefined
   /** Has another secret of the same client, since a reload. */
   #successor: TokenSource | undefined
   #lastUsedAt = 0
@@ -110,7 +108,8 @@ export class TokenSource {
     const now = performance.now()
     this.#lastUsedAt = now
     const token = this.#live(now)
-    if (token !== undefined && isDue(token, now) && now >= this.#nextAttemptAt) void this.#attempt()
+    const isRenewed = token !== undefined && !this.#isRetired && isDue(token, now)
+    if (isRenewed && now >= this.#nextAttemptAt) void this.#attempt()
     return token
   }
 
@@ -133,7 +132,7 @@ export class TokenSource {
 
   /** The newest token; it may have ended. */
   #newest(): LiveToken | undefined {
-    return this.#cache.get(this.account.key) ?? this.#kept
+    return this.#cache.get(this)
   }
 
   /** Waits up to 15 s for a live token; throws `credentials_rejected`, `token_unavailable`, or the signal's reason. */
@@ -211,10 +210,6 @@ export class TokenSource {
   /** Only calls under way still use it and its token, which is not renewed ahead of its end. */
   retire(): void {
     this.#isRetired = true
-    // To delete it would end a token request that is under way.
-    if (this.#attempting) return
-    this.#kept = this.#newest()
-    this.#cache.delete(this.account.key)
   }
 
   /** Stops renewals and ends a token request that is under way. Calls under way use `successor` instead. */
@@ -222,7 +217,7 @@ export class TokenSource {
     this.#isClosed = true
     this.#successor = successor
     clearTimeout(this.#timer)
-    this.#cache.delete(this.account.key)
+    this.#cache.delete(this)
     for (const waiter of this.#waiters) {
       if (successor === undefined) waiter.reject(this.#unavailable())
       else successor.get().then(waiter.resolve, waiter.reject)
@@ -236,7 +231,7 @@ export class TokenSource {
     clearTimeout(this.#timer)
     const askedAt = performance.now()
     const token = await this.#cache
-      .fetch(this.account.key, { forceRefresh: true, context: this })
+      .fetch(this, { forceRefresh: true })
       .catch((error: unknown) =>
         error instanceof TokenFailure
           ? error
@@ -333,10 +328,10 @@ export class Tokens {
 
   constructor(request: RequestToken, report: (event: TokenEvent) => void) {
     this.#report = report
-    this.#cache = new LRUCache<string, LiveToken, TokenSource>({
+    this.#cache = new LRUCache<TokenSource, LiveToken>({
       max: MOST_ACCOUNTS,
       noDeleteOnFetchRejection: true,
-      fetchMethod: async (_key, _old, { signal, context: { account, refused } }) => {
+      fetchMethod: async ({ account, refused }, _old, { signal }) => {
         const askedAt = performance.now()
         const askedAtWall = Date.now()
         const token = liveToken(await request({ account, signal, refused }), askedAt, askedAtWall)

@@ -247,6 +247,8 @@ export class Upstreams {
   readonly #deps: UpstreamsDeps
   readonly #connect: Connector
   readonly #byId = new Map<string, Entry>()
+  /** By the key of their account. Lists use those that they began with, even if a reload takes the account away. */
+  readonly #sources = new Map<string, TokenSource>()
   /** Those that belong to a successor now. */
   readonly #handedOn = new Set<Entry>()
   readonly #ofAny = new LRUCache<string, Entry>({
@@ -267,7 +269,10 @@ export class Upstreams {
 
   /** Call this once before use. Unchanged companies of `previous` keep their connections; its calls under way share them. */
   start(previous?: Upstreams): this {
-    for (const company of this.#config.companies) {
+    const { companies, anyCompany } = this.#config
+    for (const { account } of anyCompany === undefined ? companies : [...companies, anyCompany])
+      this.#sources.set(account.key, this.#deps.tokens.source(account))
+    for (const company of companies) {
       const key = this.#keyOf(company, company.id)
       const kept = previous === undefined ? undefined : previous.#handOn(company.id, key)
       this.#byId.set(company.id, kept ?? this.#open(company, company.id))
@@ -351,7 +356,7 @@ export class Upstreams {
   #open(target: Company | AnyCompany, companyId: string, origin = target.account.environment.apiUrl): Entry {
     const { environment } = target.account
     const { upstream: settings, rateLimit } = this.#config
-    const { tokens, budgets, lookUps } = this.#deps
+    const { budgets, lookUps } = this.#deps
     const isApi = origin === environment.apiUrl
     return {
       key: this.#keyOf(target, companyId),
@@ -359,7 +364,7 @@ export class Upstreams {
       environment,
       origin,
       host: new URL(origin).host,
-      tokens: tokens.source(target.account),
+      tokens: this.#sources.get(target.account.key) as TokenSource,
       settings,
       rateLimit,
       budget: isApi ? budgets.get(target.account, companyId) : undefined,

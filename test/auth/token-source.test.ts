@@ -738,10 +738,30 @@ t.test(
     t.equal(keptSource.current()?.value, 't1')
     t.equal(leftSource.current()?.value, 't2')
     await time.pass(5000 * SECOND)
+    t.equal(leftSource.current()?.value, 't2')
+    await time.settle()
     const asked = () => calls.filter(({ account }) => account.key === 'left').length
-    t.equal(asked(), 1, 'it is not renewed ahead')
+    t.equal(asked(), 1, 'it is not renewed ahead, although it is used')
     await tokens.source(left).get()
     t.equal(asked(), 2, 'an account that comes back asks for a token of its own')
+  },
+)
+
+t.test(
+  'an account that leaves during its token request and comes back gets a token of its own',
+  async (t) => {
+    const { time, calls, tokens } = start(t, (n) => later(SECOND, issued(`t${n}`)))
+    const left = testAccount({ key: 'left' })
+    const before = watch(tokens.source(left).get())
+    await time.settle()
+    tokens.retain([testAccount({ key: 'other', clientId: 'another' })])
+    await time.pass(SECOND)
+    t.equal(before.value?.value, 't1', 'the call under way ends with it')
+    t.equal(tokens.source(left).current(), undefined)
+    const back = watch(tokens.source(left).get())
+    await time.pass(SECOND)
+    t.equal(back.value?.value, 't2')
+    t.equal(calls.length, 2)
   },
 )
 

@@ -327,6 +327,30 @@ t.test('a list under way ends with its account, although a reload changes the cl
   t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
 })
 
+t.test('a list under way brings back no account that a reload took away', async (t) => {
+  const clients = ['a', 'b'].map((name) => {
+    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
+  })
+  const as = (name: string) => ({
+    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
+    companies: { '*': { serviceAccount: 'app' } },
+  })
+  const { fake, server, reload, get } = await startRig(t, { fake: { clients }, settings: as('a') })
+  const headers = { 'Procore-Company-Id': '7656' }
+  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 3_000, times: 1 })
+  const list = get('/_proxy/ndjson/rest/v1.0/projects?per_page=10', { headers })
+  await fake.journal.when(({ url }) => url.includes('page=2'))
+  // So many that its company is forgotten, and has to be opened again for the next page.
+  for (let id = 1; id <= 256; id++) await get('/rest/v1.0/me', { headers: { 'Procore-Company-Id': `${id}` } })
+  await reload(settingsFor(fake, as('b')))
+  const { text } = await list
+  t.equal(text.trim().split('\n').length, 45)
+  t.strictSame(
+    [...server.tokens.sources()].map(({ account }) => account.clientId),
+    ['client-b'],
+  )
+})
+
 t.test('a port that the system chose for callers is never given to metrics', async (t) => {
   const { fake, server, reload, url } = await startRig(t)
   const listen = `127.0.0.1:${await freePort()}`
