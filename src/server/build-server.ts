@@ -22,7 +22,7 @@ import { type Runtime, runtimeOf } from './judge.ts'
 import { Drain, Listeners } from './listeners.ts'
 import { Audits, Observation } from './observation.ts'
 import { OwnPlaces } from './own-pages.ts'
-import { accountsInUse, LoginAsker, Reloader } from './reload.ts'
+import { accountsInUse, LoginAsker, Reloader, withLateChanges } from './reload.ts'
 
 export interface ServerDeps {
   readonly log: Logger
@@ -63,6 +63,8 @@ export interface ProxyServer {
 
 export async function buildServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
   const { log, secrets = new KnownSecrets(), linesLost = () => 0 } = deps
+  // Before anything is logged: Redis may repeat what it was sent.
+  secrets.configure(config)
   const audits = new Audits(log, secrets.conceal)
   ;(await audits.prepare(config)).apply()
   const recordings = await openRecordings(config, { ...deps, secrets })
@@ -216,7 +218,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     get recorder() {
       return observation.recorder
     },
-    reload: (next) => reloader.reload(next),
+    reload: (next) => reloader.reload(withLateChanges(config, next)),
     reloadFailed: (problems) => reloader.failed(problems),
     reopen: () => audits.reopen(),
     drain: () => {

@@ -147,7 +147,6 @@ export class Observation {
     this.#log = log
     this.#live = live
     this.secrets = secrets
-    secrets.configure(config)
     this.#history = new CompanyHistory(log)
     this.#metrics = new Metrics(live, () => this.#lastReload)
     this.#recorder = new Recorder(config.inspector, {

@@ -1,4 +1,5 @@
 // Applies a new configuration while requests run. New secrets are tried before the old ones are dropped.
+import { isDeepStrictEqual } from 'node:util'
 import { TokenFailure } from '../auth/request-token.ts'
 import type { Tokens } from '../auth/token-source.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
@@ -188,6 +189,25 @@ export class Reloader {
       ? failure
       : new ProxyError('token_unavailable', 'The new credentials could not be tried.', { cause: failure })
   }
+}
+
+/** The configuration, with a warning for each change that a reload does not make. `start`: what the proxy was started with. */
+export function withLateChanges(start: Config, next: Config): Config {
+  const late = LATE.filter(([, read]) => !isDeepStrictEqual(read(start), read(next)))
+  const warnings = late.map(([key]) => `reload: a change of ${key} takes effect at the next start`)
+  return warnings.length === 0 ? next : { ...next, warnings: [...next.warnings, ...warnings] }
+}
+
+/** What only a start applies. */
+const LATE: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
+  ['`shared`, or of the certificates for it,', sharedIn],
+  ['`log.format`', ({ log }) => log.format],
+]
+
+function sharedIn({ shared, network }: Config): unknown {
+  if (shared === undefined) return undefined
+  const url = shared.url.reveal()
+  return { ...shared, url, certificates: url.startsWith('rediss:') ? network.certificates : [] }
 }
 
 function isRejected(error: unknown): boolean {

@@ -1,6 +1,6 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
 import { existsSync, rmSync } from 'node:fs'
-import { type AddressInfo, Server } from 'node:net'
+import { type AddressInfo, createServer, Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -495,4 +495,41 @@ t.test('a proxy that is stopped before or while it opens its addresses leaves no
     'what was reloaded before stays in force',
   )
   t.ok(await reloaded.drain())
+})
+
+t.test('a change that only a start makes is told by log and status, until it is taken back', async (t) => {
+  const url = `redis://127.0.0.1:${await takenPort(t)}`
+  const { fake, reload, get, log } = await startRig(t, { settings: { shared: { url } } })
+  const warnings = async () => (await get('/_proxy/status')).json.warnings as string[]
+  t.strictSame(await warnings(), [])
+  const changes: [settings: Record<string, unknown>, expected: RegExp[]][] = [
+    [{ shared: { url: `${url}/1` } }, [/^reload: a change of `shared`.* takes effect at the next start$/]],
+    [{ shared: { url: url.replace('redis', 'rediss') } }, [/`shared`/]],
+    [{ log: { format: 'readable' } }, [/`shared`/, /`log.format`/]],
+    [{ shared: { url }, log: { level: 'debug' }, shutdownTimeout: '1s' }, []],
+  ]
+  for (const [settings, expected] of changes) {
+    const from = log().length
+    await reload(settingsFor(fake, settings))
+    const told = log().slice(from)
+    const late = told.map(({ msg }) => String(msg)).filter((msg) => msg.endsWith('at the next start'))
+    t.match([late, late.length], [expected, expected.length])
+    t.match(told.at(-1)?.['msg'], /is in force$/)
+    t.strictSame(await warnings(), late)
+  }
+})
+
+t.test('a password that Redis repeats at the start is hidden in the log', async (t) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', () => socket.write("-ERR unknown command 'AUTH', beginning with: 'pass-of-redis'\r\n"))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const { logText } = await startRig(t, {
+    settings: { shared: { url: `redis://:pass-of-redis@127.0.0.1:${port}` } },
+  })
+  t.match(logText(), /unknown command 'AUTH', beginning with: '\*'/)
+  t.notMatch(logText(), 'pass-of-redis')
 })
