@@ -22,6 +22,12 @@ export async function start(options: Options): Promise<void> {
   const recordings = recordingMode(options)
   const isReplay = recordings?.mode === 'replay'
   const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
+  // Never removed, because without a listener the signal would end the process during its start and its drain.
+  let hungUp = false
+  let onHangUp = () => {
+    hungUp = true
+  }
+  process.on('SIGHUP', () => onHangUp())
   const readAtMs = Date.now()
   const config = await read()
   goOnWithoutOutput()
@@ -29,7 +35,9 @@ export async function start(options: Options): Promise<void> {
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
   const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
-  const stopWatching = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
+  const reloads = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
+  onHangUp = reloads.onHangUp
+  if (hungUp) onHangUp()
   closeWithGrace(
     {
       // The drain has its own time limit, from the current configuration.
@@ -46,7 +54,7 @@ export async function start(options: Options): Promise<void> {
     async ({ signal, err }) => {
       if (err) log.fatal({ error: err }, 'unexpected error: shutting down')
       else log.info({ signal }, 'draining')
-      stopWatching()
+      reloads.stop()
       const isClean = await server.drain()
       if (isClean) log.info('stopped')
       else log.error('stopped: shutdownTimeout ran out, and requests were cut off')
@@ -133,15 +141,16 @@ function describeConfig({ network, companies, anyCompany }: Config, log: Logger)
   }
 }
 
-/** Reloads on SIGHUP and when a watched file changes. Returns a function that stops this. */
+/** Reloads when a watched file changes, until `stop` is called, and at `onHangUp`, which also reopens the audit file. */
 function reloadOnChange(
   server: ProxyServer,
   log: Logger,
   given: { read: () => Promise<Config>; watchedFiles: readonly string[]; readAtMs: number },
-): () => void {
+): { readonly stop: () => void; readonly onHangUp: () => void } {
   let watched: readonly string[] = []
   let stop = () => {}
   let isStopped = false
+  let isWaiting = false
   let queue: Promise<void> = Promise.resolve()
   /** `readAtMs`: when reading these files began. */
   const watch = (files: readonly string[], readAtMs: number) => {
@@ -150,11 +159,15 @@ function reloadOnChange(
     watched = files
     stop = watchFiles(files, () => reload('a file changed'), readAtMs)
   }
-  // One reload at a time, so that an older configuration is never applied after a newer one.
+  // One reload at a time, so that an older configuration is never applied after a newer one. At most one waits, because
+  // it reads the newest files.
   const reload = (why: string) => {
+    if (isWaiting) return
+    isWaiting = true
     queue = queue.then(() => load(why))
   }
   const load = async (why: string) => {
+    isWaiting = false
     if (isStopped) return
     log.info(`reload: ${why}`)
     const readAtMs = Date.now()
@@ -174,13 +187,16 @@ function reloadOnChange(
     }
   }
   watch(given.watchedFiles, given.readAtMs)
-  // Never removed, because without a listener the signal would end the process during its drain.
-  process.on('SIGHUP', () => {
-    server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
-    reload('SIGHUP')
-  })
-  return () => {
-    isStopped = true
-    stop()
+  return {
+    stop: () => {
+      isStopped = true
+      stop()
+    },
+    onHangUp: () => {
+      server
+        .reopen()
+        .catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
+      reload('SIGHUP')
+    },
   }
 }

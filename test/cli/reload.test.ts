@@ -1,6 +1,16 @@
 // A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
-import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
   freePort,
@@ -277,4 +287,51 @@ t.test('a reload that failed for a missing file is tried again when the file is 
   t.match(open, { level: 'error' })
   await expectLine(proxy, IN_FORCE, () => chmodSync(secret, 0o600))
   t.equal((await get(t, url, '/fresh/rest/v1.0/me')).status, 403)
+})
+
+/** A secret that a program prints as soon as a file `go` is there; it makes a file `asked`. */
+function slowSecret(folder: string) {
+  const [asked, go] = [join(folder, 'asked'), join(folder, 'go')]
+  const program = `touch ${asked}; while [ ! -e ${go} ]; do sleep 0.05; done; echo demo-secret`
+  return {
+    account: { clientId: 'demo-client', clientSecret: { command: ['sh', '-c', program] } },
+    async whenAsked() {
+      while (!existsSync(asked)) await sleep(20)
+    },
+    letGo: () => writeFileSync(go, ''),
+    again() {
+      rmSync(asked)
+      rmSync(go)
+    },
+  }
+}
+
+t.test('SIGHUP during the start is kept; many during a reload are one', async (t) => {
+  const { file, folder, settings, write } = await startPlace(t)
+  const secret = slowSecret(folder)
+  write(settings({ serviceAccounts: { app: secret.account } }))
+  const proxy = run(t, ['-c', file], { cwd: folder })
+  await secret.whenAsked()
+  proxy.kill('SIGHUP')
+  await sleep(200)
+  secret.letGo()
+  await proxy.ready()
+  await proxy.line(IN_FORCE)
+  t.ok(await proxy.line('reload: SIGHUP'))
+
+  secret.again()
+  const from = proxy.lines().length
+  proxy.kill('SIGHUP')
+  await secret.whenAsked()
+  for (let nth = 0; nth < 10; nth++) {
+    proxy.kill('SIGHUP')
+    await sleep(20)
+  }
+  secret.letGo()
+  await proxy.line(IN_FORCE, from)
+  const first = proxy.lines().findIndex(({ msg }, at) => at >= from && msg === IN_FORCE)
+  await proxy.line(IN_FORCE, first + 1)
+  await sleep(500)
+  const reloads = proxy.lines().slice(from)
+  t.equal(reloads.filter(({ msg }) => msg === 'reload: SIGHUP').length, 2)
 })
