@@ -22,12 +22,15 @@ export async function start(options: Options): Promise<void> {
   const recordings = recordingMode(options)
   const isReplay = recordings?.mode === 'replay'
   const read = () => (isReplay ? readReplayConfig(recordings.folder, options) : readConfig(options))
-  // Never removed, because without a listener the signal would end the process during its start and its drain.
+  // Without a listener, SIGHUP would end the process during its start and its drain, and process 1 of a container would not
+  // get the others before it has started.
   let hungUp = false
   let onHangUp = () => {
     hungUp = true
   }
+  let onStop: (signal: string) => void = () => process.exit()
   process.on('SIGHUP', () => onHangUp())
+  for (const name of ['SIGINT', 'SIGTERM']) process.on(name, (signal: string) => onStop(signal))
   const readAtMs = Date.now()
   const config = await read()
   goOnWithoutOutput()
@@ -38,20 +41,21 @@ export async function start(options: Options): Promise<void> {
   const reloads = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
   onHangUp = reloads.onHangUp
   if (hungUp) onHangUp()
-  closeWithGrace(
+  const cutOff = (signal?: string) =>
+    log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
+  let stoppedBy: string | undefined
+  const { close } = closeWithGrace(
     {
       // The drain has its own time limit, from the current configuration.
       delay: false,
-      skip: ['SIGHUP', 'beforeExit'],
+      skip: ['SIGHUP', 'SIGINT', 'SIGTERM', 'beforeExit'],
       // close-with-grace would print whole errors, which may contain headers.
       logger: false,
-      onSecondSignal: (signal) => {
-        if (server.inFlight === 0) process.exit(EXIT.ok)
-        log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
-      },
+      onSecondSignal: cutOff,
       onSecondError: (error) => log.fatal({ error }, 'second unexpected error: stopped at once'),
     },
-    async ({ signal, err }) => {
+    async ({ signal = stoppedBy, err }) => {
+      stoppedBy ??= signal ?? 'error'
       if (err) log.fatal({ error: err }, 'unexpected error: shutting down')
       else log.info({ signal }, 'draining')
       reloads.stop()
@@ -62,6 +66,18 @@ export async function start(options: Options): Promise<void> {
       if (!isClean) process.exit(EXIT.failure)
     },
   )
+  onStop = (signal) => {
+    if (stoppedBy === undefined) {
+      stoppedBy = signal
+      close()
+      return
+    }
+    // Without a request it ends within seconds, and recordings may still have to be written. Programs such as npx pass a signal
+    // on that the terminal sent to the proxy as well.
+    if (server.inFlight === 0) return
+    cutOff(signal)
+    process.exit(EXIT.failure)
+  }
 }
 
 /** The mode that the flags ask for; undefined without any. */

@@ -306,6 +306,17 @@ function slowSecret(folder: string) {
   }
 }
 
+t.test('SIGTERM during the start ends it, without having listened', async (t) => {
+  const { file, folder, settings, write } = await startPlace(t)
+  const secret = slowSecret(folder)
+  write(settings({ serviceAccounts: { app: secret.account } }))
+  const proxy = run(t, ['-c', file], { cwd: folder })
+  await secret.whenAsked()
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(3_000), { code: 0, out: '', err: '' })
+  secret.letGo()
+})
+
 t.test('SIGHUP during the start is kept; many during a reload are one', async (t) => {
   const { file, folder, settings, write } = await startPlace(t)
   const secret = slowSecret(folder)

@@ -1,6 +1,7 @@
 // `start`, from outside: where it listens, what it prints, and how it ends by a signal.
 import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
   companyVariables,
@@ -228,6 +229,20 @@ t.test('a second signal ends it at once', async (t) => {
   t.match(await proxy.end(3_000), { code: 1, err: '' })
   await under.closed()
   t.match(proxy.lines().at(-1), { msg: /^second signal/ })
+})
+
+t.test('a second signal without a request cuts nothing off: what was recorded is written', async (t) => {
+  const place = await startPlace(t)
+  const proxy = run(t, ['--record', 'recorded'], { cwd: place.folder })
+  const url = await proxy.ready()
+  t.equal((await get(t, url, '/acme/rest/v1.0/me')).status, 200)
+  proxy.kill('SIGINT')
+  for (let nth = 0; nth < 20; nth++) {
+    await sleep(1)
+    proxy.kill('SIGTERM')
+  }
+  t.match(await proxy.end(8_000), { code: 0, err: '' })
+  t.match(readFileSync(join(place.folder, 'recorded', 'acme.har'), 'utf8'), '/rest/v1.0/me')
 })
 
 t.test('an unexpected error drains, ends with 1, and a second one ends at once', NEEDS_IMPORT, async (t) => {
