@@ -119,12 +119,10 @@ export class ResponseCache {
     const { exchange } = call
     try {
       const response = await send(call)
-      // An attempt whose connection broke may have been carried out, whatever Procore says to the next one.
-      const brokeOff = exchange.retryReasons?.includes('connection')
-      if (response.status < 400 || brokeOff) this.drop(companyKeyOf(call))
+      if (response.status < 400 || exchange.isInDoubt) this.drop(companyKeyOf(call))
       return response
     } catch (error) {
-      if (exchange.sentAt !== undefined) this.drop(companyKeyOf(call))
+      if (exchange.isInDoubt) this.drop(companyKeyOf(call))
       throw error
     }
   }

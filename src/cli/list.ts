@@ -20,13 +20,13 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   if (route === undefined) {
     throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
   }
+  const config = await readConfig(flags)
   if (output !== undefined) {
     await access(dirname(output), constants.W_OK | constants.X_OK).catch(() => {
       const fix = 'Create it, or correct the path.'
       throw new CommandError(`the folder of ${output} does not exist or cannot be written to. ${fix}`)
     })
   }
-  const config = await readConfig(flags)
   const progress = listProgress(process.stderr)
   // The progress bar is fed from the log.
   const log = createLogger({ level: 'debug', format: 'json' }, progress)

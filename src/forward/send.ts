@@ -77,6 +77,7 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
     } catch (error) {
       reservation?.left()
       if (attempt === undefined) throw error
+      if (attempt.isSent) exchange.isInDoubt = true
       if (!(error instanceof TokenEndedError)) {
         await waitAfterFailure(call, progress, attempt, error as Error)
       }

@@ -53,6 +53,8 @@ export class Exchange {
   tokenMs = 0
   /** When it was last sent to Procore. */
   sentAt: number | undefined
+  /** It was sent, and broke off before a response: Procore may have acted on it, whatever it says to the next attempt. */
+  isInDoubt = false
   /** The address that it was last sent to, with path and query; mask it before printing. */
   upstreamUrl: string | undefined
   /** From sending the request to the first byte of the response. */

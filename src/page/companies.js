@@ -105,13 +105,13 @@ class Card {
     this.showSeries([])
   }
 
-  showStatus(company, account) {
+  showStatus(company, account, needsTokens) {
     const { id, environment, access, rules, listen, requests, saved, inFlight, queued } = company
     setText(this.title, `${nameOf(company)}${company.default ? ' (default)' : ''}`)
     const about = [id === null ? '' : `id ${id}`, environment, access, rules > 0 ? plural(rules, 'rule') : '']
     if (listen !== null) about.push(`own address ${listen}`)
     setText(this.facts, about.filter((fact) => fact !== '').join(' · '))
-    this.#showToken(account, company.refusals)
+    this.#showToken(account, needsTokens, company.refusals)
     const total = plural(sum(Object.values(requests)), 'request')
     const failed = requests['5xx'] + requests.none
     const counts = [`${total}: ${requests['4xx']} with status 4xx, ${failed} failed`]
@@ -121,11 +121,11 @@ class Card {
     this.#showBudget(company.budget)
   }
 
-  #showToken(account, refusals) {
+  #showToken(account, needsTokens, refusals) {
     if (account === undefined) {
-      // Its requests are answered from recordings.
+      // A replay logs in nowhere. Two accounts with the same credentials are listed as one.
       this.token.className = ''
-      setText(this.token, 'No token is needed')
+      setText(this.token, needsTokens ? 'Token of an account with the same credentials' : 'No token is needed')
       return
     }
     let [kind, sign] = TOKEN_SIGNS[account.token] ?? ['', '?']
@@ -191,7 +191,7 @@ function showCompanies({ companies, accounts }) {
     if (!cards.has(name)) at('companies').append(card.element)
     cards.set(name, card)
     const own = accounts.find((each) => each.name === account && each.environment === environment)
-    card.showStatus(company, own)
+    card.showStatus(company, own, accounts.length > 0)
   }
 }
 

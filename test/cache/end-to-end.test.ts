@@ -81,6 +81,18 @@ t.test('a write ends what was kept', async (t) => {
   t.equal((await rig.get(`/acme/rest/v1.0/projects?per_page=100`)).json.length, before.length + 1)
 })
 
+t.test('a write that broke off may have been carried out, whatever the next attempt gets', async (t) => {
+  const { get, fake } = await startRig(t, { settings: { cache: { keep } } })
+  const kept = async () => (await get('/acme/rest/v1.0/projects')).headers['cache-status'] ?? ''
+  const remove = () => get('/acme/rest/v1.0/nothing', { method: 'DELETE' })
+  await kept()
+  t.equal((await remove()).status, 404)
+  t.match(await kept(), /hit/, 'refused, and so without effect')
+  fake.faults.reset('before', { match: '/rest/v1.0/nothing', times: 1 })
+  t.equal((await remove()).status, 404)
+  t.match(await kept(), /fwd=miss/)
+})
+
 t.test('a reload keeps what still applies', async (t) => {
   const rig = await startRig(t, { settings: { cache: { keep } } })
   await rig.get(`/acme${PROJECTS}`)
