@@ -125,7 +125,10 @@ class Card {
     if (account === undefined) {
       // A replay logs in nowhere. Two accounts with the same credentials are listed as one.
       this.token.className = ''
-      setText(this.token, needsTokens ? 'Token of an account with the same credentials' : 'No token is needed')
+      setText(
+        this.token,
+        needsTokens ? 'Token of an account with the same credentials' : 'No token is needed',
+      )
       return
     }
     let [kind, sign] = TOKEN_SIGNS[account.token] ?? ['', '?']
