@@ -2,14 +2,7 @@
 // a server may read.
 import { METHODS } from '../config/access-rules.ts'
 import type { Access, AccessRule } from '../config/config.ts'
-import {
-  METHOD_OVERRIDE,
-  queriesOf,
-  queryValues,
-  quote,
-  type RawHeaders,
-  readingsOf,
-} from '../routing/raw-request.ts'
+import { METHOD_OVERRIDE, queryValues, quote, type RawHeaders, readingsOf } from '../routing/raw-request.ts'
 
 const STAR = 0x2a
 const SLASH = 0x2f
@@ -136,15 +129,14 @@ interface Override {
 const NONE: readonly Override[] = []
 
 /** Every other method that the request names, in upper case. An empty one overrides nothing. */
-function overrides({ rawHeaders, path, query }: JudgedRequest): readonly Override[] {
+function overrides(request: JudgedRequest): readonly Override[] {
+  const { rawHeaders } = request
   let found: Override[] | undefined
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     if (isOverride(rawHeaders[at]!)) found = withOverride(found, rawHeaders[at + 1]!, 'a header')
   }
-  for (const each of queriesOf(path, query)) {
-    for (const value of queryValues(each, METHOD_OVERRIDE)) {
-      found = withOverride(found, value, "the query's _method")
-    }
+  for (const value of queryValues(request, METHOD_OVERRIDE)) {
+    found = withOverride(found, value, "the query's _method")
   }
   return found ?? NONE
 }

@@ -7,7 +7,6 @@ import {
   headerValues,
   type Parameter,
   parameterNamed,
-  queriesOf,
   queryValues,
   quote,
   type RawHeaders,
@@ -256,7 +255,6 @@ function denied(why: string): AccessDecision {
  */
 const PROJECT_ID: Parameter = {
   name: 'project_id',
-  hint: /project/i,
   key: /(?:^|[^a-z0-9])projects?(?:[-_. ]?ids?(?:$|[^a-z0-9])|\]?\[ids?(?:$|[^a-z0-9])|\]?(?:\[[0-9]*\])?$)/i,
 }
 
@@ -264,7 +262,7 @@ const PROJECT_ID: Parameter = {
  * Of these, the keys with which Procore's endpoints select a project. The others are filters, which an endpoint may
  * ignore.
  */
-const OWN_PROJECT_ID: Parameter = { name: 'project_id', hint: /project_id/, key: /^project_id(?:\[\])?$/ }
+const OWN_PROJECT_ID: Parameter = { name: 'project_id', key: /^project_id(?:\[\])?$/ }
 
 /** Every key that a server may read as `project_id`, so that an empty value could replace another one. */
 const READ_AS_PROJECT_ID = parameterNamed('project_id')
@@ -290,11 +288,10 @@ export function namedProjects(path: string, query: string): NamedProjects | unde
   if (readings === undefined) return undefined
   // A format such as `.json` begins with a letter, and `.0` is part of another id.
   const inPath = segmentsAfter(readings, 'projects').map((each) => each.replace(/\.[a-z][a-z0-9]*$/, ''))
-  const queries = queriesOf(path, query)
-  const valuesOf = (key: Parameter) => queries.flatMap((each) => queryValues(each, key))
+  const valuesOf = (key: Parameter) => queryValues({ path, query }, key)
   const inQuery = valuesOf(PROJECT_ID).filter((value) => value !== '')
   const isConfinedByQuery =
-    queryValues(query, OWN_PROJECT_ID).length > 0 && !valuesOf(READ_AS_PROJECT_ID).includes('')
+    queryValues({ path: '', query }, OWN_PROJECT_ID).length > 0 && !valuesOf(READ_AS_PROJECT_ID).includes('')
   // Some endpoints accept several ids, separated by commas.
   const ids = [...inPath, ...inQuery.flatMap((value) => value.split(','))]
   return { ids, isConfined: inPath.length > 0 || isConfinedByQuery }

@@ -1,15 +1,7 @@
 // Chooses the company of a request: by listener, Host label, path prefix, header, path, query, or default.
 import type { AnyCompany, Company, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import {
-  COMPANY_ID,
-  queriesOf,
-  queryValues,
-  quote,
-  readingsOf,
-  segmentsAfter,
-  type Target,
-} from './raw-request.ts'
+import { COMPANY_ID, queryValues, quote, readingsOf, segmentsAfter, type Target } from './raw-request.ts'
 
 /** A raw path, split into the company prefix and the rest. */
 export interface CutPath {
@@ -215,10 +207,9 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
 }
 
 /** Every company id in a target, in any reading. Throws `request_invalid` if one can't be decoded. */
-export function idsIn({ path, query }: Target) {
-  const inPath = idsInPath(path)
-  const queries = queriesOf(path, query)
-  return { inPath, inQuery: withoutEmpty(queries.flatMap((each) => queryValues(each, COMPANY_ID))) }
+export function idsIn(target: Target) {
+  const inPath = idsInPath(target.path)
+  return { inPath, inQuery: withoutEmpty(queryValues(target, COMPANY_ID)) }
 }
 
 /** Throws `company_conflict` if one of the ids is not the company's. */

@@ -63,54 +63,91 @@ function byteAtEnd(out: readonly string[]): number | undefined {
 /** A query parameter to look for. */
 export interface Parameter {
   /** For error messages. */
-  readonly name: string
-  /** A quick test: a query without escapes that does not match cannot contain the parameter. */
-  readonly hint: RegExp
-  /** Matches a decoded key that a server may read as the parameter. */
+  readonly name: 'company_id' | '_method' | 'project_id'
+  /** Matches a decoded key that a server may read as the parameter; every such key contains one of {@link WORDS}. */
   readonly key: RegExp
 }
 
 /** `name`, `name[]` and the like; Rack skips brackets and blanks before a key's first word. */
-export function parameterNamed(name: string): Parameter {
-  const key = new RegExp(`^[\\s\\0[\\]]*${name}(?:$|[\\s\\0[\\]])`, 'i')
-  return { name, hint: new RegExp(name, 'i'), key }
+export function parameterNamed(name: Parameter['name']): Parameter {
+  return { name, key: new RegExp(`^[\\s\\0[\\]]*${name}(?:$|[\\s\\0[\\]])`, 'i') }
 }
 
 export const COMPANY_ID = parameterNamed('company_id')
 /** The parameter of Rack's method override. */
 export const METHOD_OVERRIDE = parameterNamed('_method')
 
+/** What the keys of all parameters contain. */
+const WORDS = /company_id|_method|project/i
+
+/** A pair whose key may be one of the parameters. */
+interface Pair {
+  /** The key after its escapes are decoded once, and completely. */
+  readonly layers: readonly string[]
+  /** What a server that drops what it cannot decode might find in its place. */
+  readonly rests: readonly string[]
+  /** Raw. */
+  readonly value: string
+}
+
+/**
+ * What was read last, because one request is searched for several parameters, one after the other. A path without escapes
+ * hides no query, and counts as empty.
+ */
+let latest: Target & { readonly pairs: readonly Pair[] } = { path: '', query: '', pairs: [] }
+
 /**
  * Every value of the parameter, decoded, including empty ones, because a server may read only the last of equal
- * keys; pairs end at `&` or `;`. `query` is raw, with its `?`. Throws `request_invalid` if such a key or its value can't
- * be decoded.
+ * keys; pairs end at `&` or `;`. Also looks into what a server that decodes the path before it splits would read as the
+ * query. Throws `request_invalid` if such a key or its value can't be decoded.
  */
-export function queryValues(query: string, { name, hint, key }: Parameter): readonly string[] {
-  if (query === '' || !(hint.test(query) || query.includes('%'))) return NONE
+export function queryValues({ path, query }: Target, { name, key }: Parameter): readonly string[] {
+  // A quick test: most requests have neither escapes nor such a parameter.
+  const isPlain = query === '' || !(query.includes('%') || WORDS.test(query))
+  const escaped = path.includes('%') ? path : ''
+  if (isPlain && escaped === '') return NONE
+  if (latest.path !== escaped || latest.query !== query) {
+    latest = { path: escaped, query, pairs: queriesOf(escaped, query).flatMap(pairsIn) }
+  }
   const values: string[] = []
-  for (const pair of query.slice(1).split(/[&;]/)) {
-    const equals = pair.indexOf('=')
-    if (equals === -1 ? !isKey(pair, key, name) : !isKey(pair.slice(0, equals), key, name)) continue
-    const value = equals === -1 ? '' : formDecode(pair.slice(equals + 1))
-    if (value === undefined) throw undecodable(name)
-    values.push(value)
+  for (const { layers, rests, value } of latest.pairs) {
+    if (layers.some((layer) => key.test(layer))) {
+      const decoded = formDecode(value)
+      if (decoded === undefined) throw undecodable(name)
+      values.push(decoded)
+    } else if (rests.some((rest) => key.test(rest))) throw undecodable(name)
   }
   return values
 }
 
-/** Whether a key is the parameter after its escapes are decoded once, or completely. */
-function isKey(rawKey: string, key: RegExp, name: string): boolean {
-  const spaced = rawKey.replaceAll('+', ' ')
-  if (!/[%\0\x80-\uffff]/.test(spaced)) return key.test(spaced)
-  const layers = [decodeBytes(spaced), decodeFully(spaced)]
-  if (layers.some((layer) => key.test(layer))) return true
-  // A server that drops what it cannot decode might find the parameter.
-  const rests = layers.flatMap((layer) => [
-    layer.replace(/%.{0,2}|[^ -~]/gs, ''),
-    layer.replace(/%|[^ -~]/g, ''),
-  ])
-  if (rests.some((rest) => key.test(rest))) throw undecodable(name)
-  return false
+/** The query itself, and what a server that decodes before it splits would read as the query. Each includes its `?`. */
+function queriesOf(path: string, query: string): readonly string[] {
+  const readings = readingsOf(path) ?? []
+  const hidden = readings.flatMap((reading) =>
+    reading.includes('?') ? reading.slice(reading.indexOf('?')) : [],
+  )
+  return [query, ...hidden]
+}
+
+function pairsIn(query: string): readonly Pair[] {
+  const pairs: Pair[] = []
+  for (const pair of query.slice(1).split(/[&;]/)) {
+    const equals = pair.indexOf('=')
+    const key = (equals === -1 ? pair : pair.slice(0, equals)).replaceAll('+', ' ')
+    const once = key.includes('%') ? decodeBytes(key) : key
+    const layers = once.includes('%') ? [once, decodeFully(once)] : [once]
+    const rests = layers.flatMap(readableRests)
+    const mayBeLookedFor = (text: string) => WORDS.test(text)
+    if (!layers.some(mayBeLookedFor) && !rests.some(mayBeLookedFor)) continue
+    pairs.push({ layers, rests, value: equals === -1 ? '' : pair.slice(equals + 1) })
+  }
+  return pairs
+}
+
+/** The text without what cannot be decoded; without broken escapes, or without their signs only. */
+function readableRests(text: string): readonly string[] {
+  if (!/[^ -$&-~]/.test(text)) return []
+  return [text.replace(/%.{0,2}|[^ -~]/gs, ''), text.replace(/%|[^ -~]/g, '')]
 }
 
 /** Decodes application/x-www-form-urlencoded text; undefined if an escape is broken or is not UTF-8. */
@@ -124,7 +161,7 @@ function formDecode(text: string): string | undefined {
   }
 }
 
-function undecodable(name: string): ProxyError {
+function undecodable(name: Parameter['name']): ProxyError {
   return new ProxyError('request_invalid', `The query's ${name} can't be decoded.`)
 }
 
@@ -171,15 +208,6 @@ export function segmentsAfter(readings: readonly string[], name: string): readon
     }
   }
   return [...found]
-}
-
-/** The query itself, and what a server that decodes before it splits would read as the query. Each includes its `?`. */
-export function queriesOf(path: string, query: string): readonly string[] {
-  const readings = path.includes('%') ? (readingsOf(path) ?? []) : []
-  const hidden = readings.flatMap((reading) =>
-    reading.includes('?') ? reading.slice(reading.indexOf('?')) : [],
-  )
-  return [query, ...hidden]
 }
 
 function normalForm(path: string): string {
