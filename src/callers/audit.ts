@@ -202,7 +202,7 @@ export class Audit {
     const now = performance.now()
     if (now - this.#warnedAt >= WARN_AFTER_MS) {
       this.#warnedAt = now
-      this.#log.warn({ file: this.#file, err: error }, 'The audit file can’t be written: writes are refused.')
+      this.#log.warn({ file: this.#file, error }, 'The audit file can’t be written: writes are refused.')
     }
     if (this.#isClosed) return
     this.#retry ??= setTimeout(() => {

@@ -8,7 +8,7 @@ import { Writable } from 'node:stream'
 import { Agent } from 'undici'
 import { type Config, type ListenAddress, Secret } from '../config/config.ts'
 import { type CollectRequest, collectList } from '../lists/collect.ts'
-import { createLogger, type Logger } from '../observe/log.ts'
+import { CAUSE, createLogger, type Logger } from '../observe/log.ts'
 import { buildServer } from '../server.ts'
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
@@ -110,7 +110,6 @@ interface Line {
   readonly projects?: readonly string[]
   readonly status?: number
   readonly pages?: number
-  readonly cause?: string
   readonly error?: string
 }
 
@@ -146,9 +145,8 @@ export function listProgress(terminal: NodeJS.WriteStream) {
   const write = (text: string) => {
     const line = JSON.parse(text) as Line
     if (line.msg === 'a page of a list') show(line)
-    // The line of the list itself, which had begun with 200. The code and the causes behind the sentence are for the log.
-    else if (line.pages !== undefined && line.status === 200)
-      reason = line.error?.split(` (${line.cause})`)[0]
+    // The line of the list itself, which had begun with 200. The causes behind the sentence are for the log.
+    else if (line.pages !== undefined && line.status === 200) reason = line.error?.split(CAUSE, 1)[0]
     else if (line.projects !== undefined) {
       end()
       terminal.write(`${line.msg}: ${line.projects.join(', ')}\n`)

@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream'
 import { type DestinationStream, type Logger, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
 import { listenText } from '../config/addresses.ts'
 import type { LogSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { maskQuery, printable } from './mask.ts'
 
@@ -119,20 +120,31 @@ export function createLogger(
   return log
 }
 
-/** The messages and codes of an error and its causes; never its other properties, which may contain headers. */
+/** What precedes the cause of an error whose message is a sentence. */
+export const CAUSE = ' Cause: '
+
+/**
+ * The messages and codes of an error and its causes, each once; never its other properties, which may contain headers. The
+ * message of a ProxyError explains its code.
+ */
 export function errorText(error: unknown): string {
-  const messages: string[] = []
+  let all = ''
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 5; depth++) {
-    if (!(at instanceof Error)) {
-      messages.push(/object|function/.test(typeof at) ? `not an Error (${typeof at})` : String(at))
-      break
-    }
+    const message = messageOf(at)
+    if (all === '') all = message
+    else if (!all.includes(message)) all += `${all.endsWith('.') ? CAUSE : ': '}${message}`
+    if (!(at instanceof Error)) break
     const { code } = at as NodeJS.ErrnoException
-    const text = at.message || at.name
-    messages.push(typeof code === 'string' && !text.includes(code) ? `${text} (${code})` : text)
+    const isExplained = at instanceof ProxyError || typeof code !== 'string' || all.includes(code)
+    if (!isExplained) all += ` (${code})`
     at = at.cause
   }
-  return messages.join(': ')
+  return all
+}
+
+function messageOf(error: {}): string {
+  if (error instanceof Error) return error.message || error.name
+  return /object|function/.test(typeof error) ? `not an Error (${typeof error})` : String(error)
 }
 
 /** Machines request these every few seconds. */

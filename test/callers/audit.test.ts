@@ -151,7 +151,7 @@ t.test(
     t.throws(() => audit.assertWritable(), { code: 'audit_unavailable', retryAfterSeconds: 1 })
     for (let i = 0; i < 5; i++) await t.rejects(audit.record(entry('b')), { code: 'audit_unavailable' })
     t.equal(lines.length, 1)
-    t.match(lines[0], ['warn', { err: { code: 'ENOSPC' } }, /writes are refused/])
+    t.match(lines[0], ['warn', { error: { code: 'ENOSPC' } }, /writes are refused/])
     clock.now += 60_000
     await t.rejects(audit.record(entry('c')), { code: 'audit_unavailable' })
     t.equal(lines.length, 2, 'again after a minute')
