@@ -1,9 +1,9 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { constants, gunzipSync } from 'node:zlib'
 import type { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import { Excerpt } from '../observe/recorded-body.ts'
+import { codingsOf, Excerpt, unpacked } from '../observe/recorded-body.ts'
+import { headerValues } from '../routing/raw-request.ts'
 import { type Call, CallerGoneError, type Departure, type Send, type UpstreamResponse } from './call.ts'
 import {
   type BodyOptions,
@@ -156,14 +156,10 @@ const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 /** How much of such a body is read to find the cause. */
 const MOST_ERROR_BYTES = 8 * 1024
 
-/** The beginning of a body, decompressed if the caller asked for gzip. */
+/** The beginning of a body, decompressed if it is compressed for the caller. */
 function readable(body: Buffer, headers: readonly string[]): Buffer {
-  if (!headers.some((value, at) => at % 2 === 1 && value.toLowerCase() === 'gzip')) return body
-  try {
-    return gunzipSync(body, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 8 * MOST_ERROR_BYTES })
-  } catch {
-    return body
-  }
+  const codings = codingsOf(headerValues(headers, 'content-encoding').join())
+  return unpacked(body, codings)?.subarray(0, 8 * MOST_ERROR_BYTES) ?? body
 }
 
 function keepErrorBody(exchange: Exchange, chunk: Buffer): void {

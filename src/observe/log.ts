@@ -142,7 +142,7 @@ export function errorText(error: unknown): string {
   return all
 }
 
-function messageOf(error: {}): string {
+function messageOf(error: unknown): string {
   if (error instanceof Error) return error.message || error.name
   return /object|function/.test(typeof error) ? `not an Error (${typeof error})` : String(error)
 }

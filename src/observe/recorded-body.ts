@@ -107,10 +107,9 @@ function readText(excerpt: Excerpt): { readonly text: string; readonly isWhole: 
   if (!excerpt.isText) return 'binary'
   // Of another charset the names would not be recognised, and what stands under them would be shown.
   if (charset !== undefined && !READABLE_CHARSETS.has(charset)) return `in ${charset}`
-  const codings = coding.toLowerCase().split(/[\s,]+/)
-  const packed = codings.filter((name) => name !== '' && name !== 'identity')
-  const bytes = packed.length === 0 ? excerpt.kept : unpacked(excerpt.kept, packed)
-  if (bytes === undefined) return `compressed (${packed.join(', ')})`
+  const codings = codingsOf(coding)
+  const bytes = unpacked(excerpt.kept, codings)
+  if (bytes === undefined) return `compressed (${codings.join(', ')})`
   const isWhole = excerpt.whole && bytes.length <= MOST_EXCERPT_BYTES
   try {
     // An incomplete text may end within a character, which is then left out.
@@ -128,8 +127,15 @@ const READABLE_CHARSETS = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii', 'iso-88
 /** 2 KiB of a normal response never decompress to more. */
 const MOST_UNPACKED_BYTES = 512 * 1024
 
+/** The names in Content-Encoding, in lower case; none if the body is not compressed. */
+export function codingsOf(contentEncoding: string): readonly string[] {
+  const names = contentEncoding.toLowerCase().split(/[\s,]+/)
+  return names.filter((name) => name !== '' && name !== 'identity')
+}
+
 /** Decompresses the beginning of a body; undefined if that is not possible. */
-function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer | undefined {
+export function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer | undefined {
+  if (coding === undefined) return bytes
   if (others.length > 0) return undefined
   // Loaded with the first body that is shown, to keep the start fast.
   const zlib = process.getBuiltinModule('node:zlib')
@@ -141,7 +147,7 @@ function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer
     // Some servers leave out the header of deflate; `unzip` takes gzip and deflate with its header.
     const hasHeader = coding !== 'deflate' || ((bytes[0] as number) & 0x0f) === 8
     const unzip = hasHeader ? zlib.unzipSync : zlib.inflateRawSync
-    return /^(?:(?:x-)?gzip|deflate)$/.test(coding ?? '') ? unzip(bytes, limited(Z_SYNC_FLUSH)) : undefined
+    return /^(?:(?:x-)?gzip|deflate)$/.test(coding) ? unzip(bytes, limited(Z_SYNC_FLUSH)) : undefined
   } catch {
     return undefined
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { gzipSync } from 'node:zlib'
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
 import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
@@ -141,15 +141,23 @@ t.test('so is one that is refused only when a packed body has begun', async (t) 
 })
 
 t.test('what is kept of a refusal can be read, also if it was compressed', async (t) => {
-  const packed = gzipSync('{"errors":"no"}')
-  for (const [body, kept] of [
-    [packed, '{"errors":"no"}'],
-    [packed.subarray(0, -8), '{"errors":"no"}'],
-    [Buffer.from('not gzip at all'), 'not gzip at all'],
+  const text = '{"errors":"no"}'
+  const packed = gzipSync(text)
+  for (const [coding, body, kept] of [
+    ['gzip', packed, text],
+    ['gzip', packed.subarray(0, -8), text],
+    ['X-Gzip', packed, text],
+    ['deflate', deflateSync(text), text],
+    ['br', brotliCompressSync(text), text],
+    ['zstd', zstdCompressSync(text), text],
+    ['identity', Buffer.from(text), text],
+    ['gzip', Buffer.from('not gzip at all'), 'not gzip at all'],
+    ['other', Buffer.from('of another kind'), 'of another kind'],
+    ['gzip', gzipSync('a'.repeat(400_000)), 'a'.repeat(64 * 1024)],
   ] as const) {
-    const headers = ['Content-Encoding', 'gzip', 'Content-Length', String(body.length)]
+    const headers = ['Content-Encoding', coding, 'Content-Length', String(body.length)]
     const { error, exchange } = await start(t, new StoredResponse(403, 'Forbidden', headers, body))
     t.equal(await error, undefined)
-    t.equal(String(exchange.errorBody), kept)
+    t.equal(String(exchange.errorBody), kept, coding)
   }
 })
