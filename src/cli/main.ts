@@ -1,5 +1,6 @@
 // The command line: parses the arguments, runs the command, and turns errors into a message and an exit status.
 import { CommanderError } from 'commander'
+import { printableLines } from '../observe/mask.ts'
 import { CommandError, EXIT, watchOutput } from './exit.ts'
 import { buildProgram, withDefaultCommand } from './program.ts'
 
@@ -15,5 +16,7 @@ buildProgram()
     }
     const isExpected = error instanceof CommandError
     process.exitCode = isExpected ? error.status : EXIT.failure
-    process.stderr.write(`procore-proxy: ${isExpected ? error.message : (error.stack ?? error)}\n`)
+    const text = String(isExpected ? error.message : (error.stack ?? error))
+    // It may repeat what Procore or a file says.
+    process.stderr.write(`procore-proxy: ${printableLines(text)}\n`)
   })

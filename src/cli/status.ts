@@ -1,6 +1,6 @@
 // The command `status`: asks a running proxy for its status and prints it.
 import { styleText } from 'node:util'
-import { printable } from '../observe/mask.ts'
+import { printable, printableLines } from '../observe/mask.ts'
 import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../observe/status.ts'
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
@@ -92,8 +92,7 @@ export function reportStatus(url: string, shown: Status): string {
   const width = terminalWidth()
   const items = warnings.map((text) => `- ${wrapped(printable(text), Math.max(1, width - 2)).join('\n  ')}\n`)
   if (items.length > 0) parts.push(`warnings\n${items.join('')}`)
-  const safe = (text: string) => text.split('\n').map(printable).join('\n')
-  return [head, ...parts.map(safe)].join('\n')
+  return [head, ...parts.map(printableLines)].join('\n')
 }
 
 function companyRow(company: CompanyStatus): string[] {

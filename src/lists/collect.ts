@@ -43,5 +43,6 @@ function problemText(status: number, body: string): string {
   } catch {
     // It is not a problem response of the proxy.
   }
-  return `Procore answered ${status}: ${body.slice(0, MOST_ERROR_TEXT)}`
+  const isCut = body.length > MOST_ERROR_TEXT
+  return `Procore answered ${status}: ${body.slice(0, MOST_ERROR_TEXT)}${isCut ? '…' : ''}`
 }

@@ -28,6 +28,11 @@ export function printable(text: string): string {
   return text.replace(STEERS_A_TERMINAL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** The same for a text of several lines. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n')
+}
+
 /** A shorter secret would hide too much other text. */
 const SHORTEST = 8
 /** How many tokens are remembered, the newest ones, and how many secrets of earlier configurations. */

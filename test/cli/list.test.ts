@@ -88,6 +88,14 @@ t.test('an output that cannot be written ends it before anything is asked', asyn
   t.strictSame(fake.journal.entries, [])
 })
 
+t.test('what Procore answers cannot affect a terminal', async (t) => {
+  const { folder, fake } = await startPlace(t)
+  fake.faults.api.push({ status: 500, body: 'no\x1b]0;list\x07\nmore' })
+  const { code, err } = await runToEnd(t, ['list', '/acme/rest/v1.0/projects'], { cwd: folder })
+  t.equal(code, 1)
+  t.equal(err, 'procore-proxy: Procore answered 500: no\\u001b]0;list\\u0007\nmore\n')
+})
+
 t.test('a page that Procore refuses later is named, whatever the form', async (t) => {
   const { folder, fake } = await startPlace(t)
   fake.faults.api.push({ match: (_, url) => url.includes('page=2'), status: 500, body: '{}' })

@@ -44,6 +44,8 @@ t.test('a list is collected, and what is missing of it is told', async (t) => {
   t.match(await collect('/rest/v1.0/busy'), { failure: 'Busy. Try again later.' })
   rig.fake.faults.api.push({ match: '/rest/v1.0/text', status: 500, body: 'no JSON' })
   t.match(await collect('/rest/v1.0/text'), { failure: 'Procore answered 500: no JSON' })
+  rig.fake.faults.api.push({ match: '/rest/v1.0/long', status: 500, body: 'a'.repeat(501) })
+  t.match(await collect('/rest/v1.0/long'), { failure: `Procore answered 500: ${'a'.repeat(500)}…` })
   rig.fake.faults.notConnected({ match: '/rest/v1.0/projects/1000002/' })
   t.match(await collect(all), { skipped: 1, failure: undefined, text })
   rig.fake.faults.reset('mid-body', { match: (_, url) => url.includes('&page=2') })
