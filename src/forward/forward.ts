@@ -248,6 +248,8 @@ export interface ForwardDeps {
   readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
   /** Awaited before the caller gets an error of the proxy's own. An error thrown here changes nothing. */
   readonly beforeProblem: (error: ProxyError) => Promise<void>
+  /** Hides known secrets in such an error, which may repeat what the caller sent. */
+  readonly conceal: (text: string) => string
 }
 
 /**
@@ -258,7 +260,7 @@ export async function forward(
   call: Call,
   response: ServerResponse,
   forwarded: Forwarded,
-  { send, beforeEnd, beforeProblem }: ForwardDeps,
+  { send, beforeEnd, beforeProblem, conceal }: ForwardDeps,
 ): Promise<void> {
   const { exchange, upstream } = call
   const { context } = forwarded
@@ -268,7 +270,8 @@ export async function forward(
     const bodyOptions = { unpack: call.gzip, replace: fileUrlRewriter(forwarded) }
     await deliver(received, response, { exchange, context, bodyOptions, beforeEnd })
   } catch (error) {
-    if (!call.departure.hasLeft) await fail(error, { call, response, context, beforeEnd, beforeProblem })
+    if (!call.departure.hasLeft)
+      await fail(error, { call, response, context, beforeEnd, beforeProblem, conceal })
   } finally {
     call.body?.destroy()
     upstream.inFlight--
@@ -281,7 +284,7 @@ export function fileUrlRewriter({ call, context, rewritesFileUrls }: Forwarded):
   return (value) => rewriteFileUrl(value, call.upstream.environment, context.base)
 }
 
-interface Failed extends Pick<ForwardDeps, 'beforeEnd' | 'beforeProblem'> {
+interface Failed extends Omit<ForwardDeps, 'send'> {
   readonly call: Call
   readonly response: ServerResponse
   readonly context: ResponseContext
@@ -289,7 +292,7 @@ interface Failed extends Pick<ForwardDeps, 'beforeEnd' | 'beforeProblem'> {
 
 /** Answers with the error, or breaks the response off so that the caller does not mistake it for a complete one. */
 async function fail(error: unknown, failed: Failed): Promise<void> {
-  const { call, response, context, beforeEnd, beforeProblem } = failed
+  const { call, response, context, beforeEnd, beforeProblem, conceal } = failed
   const { exchange } = call
   const failure = upstreamError(error)
   exchange.cause = failure.code
@@ -305,7 +308,7 @@ async function fail(error: unknown, failed: Failed): Promise<void> {
   // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
   const { extra } = context
-  const about = { requestId: exchange.reqId, company: exchange.company, extra }
+  const about = { requestId: exchange.reqId, company: exchange.company, extra, conceal }
   exchange.bytesOut += sendProblem(response, failure, about)
 }
 

@@ -209,7 +209,8 @@ export class RecordedAnswers {
 }
 
 function missing({ method, target }: RequestMatch, help: string): ProxyError {
-  const message = `No response to ${method} ${target} has been recorded.`
+  // A header of the response has it too, and no client reads headers of any length.
+  const message = `No response to ${method} ${shortened(target)} has been recorded.`
   return new ProxyError('recording_missing', message, { help })
 }
 

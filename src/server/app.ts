@@ -275,7 +275,7 @@ function forwardedOf(request: FastifyRequest): Forwarded {
 
 /** Forwards a request whose reply is hijacked. */
 async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const { audits } = shared
+  const { audits, observation } = shared
   const forwarded = forwardedOf(request)
   const { connection, current } = request.proxyContext
   const departure = new Departure()
@@ -296,6 +296,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
     send,
     beforeEnd,
     beforeProblem: (error) => beforeEnd?.(error.status) ?? audits.recordRefusal(call.exchange, error),
+    conceal: observation.secrets.conceal,
   })
   // Records the response if it broke off or its caller disconnected; otherwise this does nothing.
   if (beforeEnd !== undefined) {

@@ -165,3 +165,17 @@ t.test('replay-else-record asks for what is missing, with its body', async (t) =
   t.equal(rig.fake.journal.api()[0]?.body, 'a body')
   await rig.reload({ ...replayDocument([]), recordings: { redact: ['email'] } }).catch(() => {})
 })
+
+t.test('what is said about a missing recording is short, and holds no secret', async (t) => {
+  const key = 'a-key-of-a-caller'
+  const recordings = { mode: 'replay', folder: t.testdir() } as const
+  const { get } = await startRig(t, { recordings, settings: { guard: { clientKeys: [key] } } })
+  const path = `/acme/rest/v1.0/projects?name=${key}&filters=${'open-'.repeat(4_000)}`
+  const { status, json, headers } = await get(path, { headers: { 'procore-proxy-key': key } })
+  t.equal(status, 404)
+  t.match(json, {
+    code: 'recording_missing',
+    detail: /projects\?name=\*&filters=[open-]+… has been recorded/,
+  })
+  t.notMatch(JSON.stringify([json, headers]), key)
+})
