@@ -117,7 +117,7 @@ function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>):
   if (name === MORE && !known.has(MORE)) return moreOf(row, known)
   if (Object.hasOwn(row, name)) return row[name]
   for (const [outer, inner] of nested) {
-    const value = row[outer]
+    const value = Object.hasOwn(row, outer) ? row[outer] : undefined
     if (isRow(value) && Object.hasOwn(value, inner)) return value[inner]
   }
   return undefined

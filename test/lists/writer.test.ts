@@ -85,6 +85,8 @@ t.test('an object with a column of its own fills the columns of its members too'
 t.test('an empty list has the columns that were asked for, or none', async (t) => {
   t.equal(csv(['[]']), '')
   t.equal(csv(['[]'], { query: '?_columns=id' }), 'id\r\n')
+  const inherited = '__proto__.toString,constructor.name'
+  t.equal(csv(['[{"id":1}]'], { query: `?_columns=${inherited},id` }), `${inherited},id\r\n,,1\r\n`)
   t.equal(csv(['[{"id":1}]'], { query: '?_columns=' }), 'id\r\n1\r\n')
   t.equal(csv(['[{"id":1}]'], { query: '?_columns=+,' }), 'id\r\n1\r\n')
   t.equal(csv(['[{},{}]']), '', 'rows without members are no lines')
