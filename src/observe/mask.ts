@@ -33,7 +33,7 @@ export function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n')
 }
 
-/** A shorter secret would hide too much other text. */
+/** A shorter secret would hide too much other text. This much of each, its end, is what a text is searched for. */
 const SHORTEST = 8
 /** How many tokens are remembered, the newest ones, and how many secrets of earlier configurations. */
 const MOST_TOKENS = 256
@@ -44,8 +44,8 @@ export class KnownSecrets {
   readonly #configured = new Set<string>()
   readonly #tokens = new Set<string>()
   /** Undefined until it is needed. */
-  #pattern: RegExp | undefined
-  #withBase64: RegExp | undefined
+  #search: Search | undefined
+  #withBase64: Search | undefined
 
   /** Adds the secrets of a configuration. Those of earlier ones may still be valid, and come back from Procore. */
   configure(config: Config): void {
@@ -64,20 +64,34 @@ export class KnownSecrets {
       known.add(secret)
     }
     for (const oldest of [...known].slice(0, Math.max(0, known.size - most))) known.delete(oldest)
-    this.#pattern = undefined
+    this.#search = undefined
     this.#withBase64 = undefined
   }
 
   /** True if the text contains a known secret: unchanged, percent-encoded, escaped as in JSON or in Base64. */
   isIn(text: string): boolean {
-    this.#withBase64 ??= patternOf(this.#all(), base64Forms)
-    return this.#withBase64.test(text)
+    this.#withBase64 ??= searchFor(this.#all(), base64Forms)
+    return !placesIn(text, this.#withBase64).next().done
   }
 
   /** The text with `*` for each known secret. */
   readonly conceal = (text: string): string => {
-    this.#pattern ??= patternOf(this.#all())
-    return this.#pattern.test(text) ? text.replace(new RegExp(this.#pattern, 'gi'), '*') : text
+    this.#search ??= searchFor(this.#all())
+    if (!this.#search.ends.test(text)) return text
+    const places: { start: number; end: number }[] = []
+    for (const { start, end } of placesIn(text, this.#search)) {
+      let first = start
+      // One secret may be the beginning of another, or overlap it.
+      while ((places.at(-1)?.end ?? 0) > start) first = Math.min(first, places.pop()?.start as number)
+      places.push({ start: first, end })
+    }
+    let shown = ''
+    let at = 0
+    for (const { start, end } of places) {
+      shown += `${text.slice(at, start)}*`
+      at = end
+    }
+    return shown + text.slice(at)
   }
 
   #all(): readonly string[] {
@@ -96,17 +110,40 @@ function base64Forms(secret: string): string[] {
   })
 }
 
-function patternOf(secrets: readonly string[], more: typeof base64Forms = () => []): RegExp {
+/**
+ * The forms of secrets, in lower case, by their last characters, and a pattern of these. They tell long tokens apart, which
+ * often begin alike. A pattern of whole tokens would take V8 a millisecond for each.
+ */
+interface Search {
+  readonly ends: RegExp
+  /** The longest first. */
+  readonly forms: ReadonlyMap<string, readonly string[]>
+}
+
+function searchFor(secrets: readonly string[], more: typeof base64Forms = () => []): Search {
   const forms = secrets
     .filter(({ length }) => length >= SHORTEST)
     .flatMap((secret) => [
-      ...[secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)],
+      ...[secret, encodeURIComponent(secret.toWellFormed()), JSON.stringify(secret).slice(1, -1)],
       ...more(secret),
     ])
-    // If one secret is the beginning of another, the longer one has to be found first.
+    .map((form) => form.toLowerCase())
     .sort((a, b) => b.length - a.length)
+  const byEnd = Map.groupBy(new Set(forms), (form) => form.slice(-SHORTEST))
   // Without a secret it matches nothing.
-  return new RegExp([...new Set(forms)].map(RegExp.escape).join('|') || '(?!)', 'i')
+  return { ends: new RegExp([...byEnd.keys()].map(RegExp.escape).join('|') || '(?!)', 'i'), forms: byEnd }
+}
+
+/** Where the text contains a secret, by the end of each place. */
+function* placesIn(text: string, { ends, forms }: Search): Generator<{ start: number; end: number }, void> {
+  const all = new RegExp(ends, 'gi')
+  for (let found = all.exec(text); found !== null; found = all.exec(text)) {
+    const end = found.index + SHORTEST
+    all.lastIndex = found.index + 1
+    const isAt = (form: string) => text.slice(Math.max(0, end - form.length), end).toLowerCase() === form
+    const form = forms.get(found[0].toLowerCase())?.find(isAt)
+    if (form !== undefined) yield { start: end - form.length, end }
+  }
 }
 
 function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {

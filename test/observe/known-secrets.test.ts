@@ -1,4 +1,5 @@
 // Covers src/observe/mask.ts: no known secret is shown, in whatever form it comes back.
+import { hash } from 'node:crypto'
 import t from 'tap'
 import { type Config, Secret } from '../../src/config/config.ts'
 import { KnownSecrets } from '../../src/observe/mask.ts'
@@ -49,6 +50,29 @@ t.test('the newest tokens are remembered; none is too short', async (t) => {
   t.equal(secrets.conceal('token-number-0- token-number-299-'), 'token-number-0- *')
   secrets.issued('short')
   t.equal(secrets.conceal('a short text'), 'a short text')
+})
+
+t.test('secrets that overlap are hidden as one; any text can be one', async (t) => {
+  const secrets = new KnownSecrets()
+  for (const secret of ['inner-secret', 'an-inner-secret-of-another', 'another-one', '\ud800-broken-text']) {
+    secrets.issued(secret)
+  }
+  t.equal(secrets.conceal('an-inner-secret-of-another-one.'), '*.')
+  t.equal(secrets.conceal('my-inner-secret-of-another'), 'my-*-of-another')
+  t.equal(secrets.conceal('Another-Oneanother-one'), '**')
+  t.equal(secrets.conceal('of \ud800-broken-text'), 'of *')
+})
+
+t.test('a token that is issued costs little, however many long ones are known', async (t) => {
+  const random = (of: string) => hash('sha512', of, 'base64url').repeat(6)
+  const times = [0, 1, 2].map((time) => {
+    const secrets = new KnownSecrets()
+    for (let n = 0; n < 256; n++) secrets.issued(`eyJhbGciOiJFUzUxMiJ9.${random(`${time} ${n}`)}`)
+    const begin = performance.now()
+    secrets.conceal('a line of the log')
+    return performance.now() - begin
+  })
+  t.ok(Math.min(...times) < 50, String(times))
 })
 
 t.test('the secrets of earlier configurations stay known, up to a number', async (t) => {
