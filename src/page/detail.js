@@ -185,7 +185,7 @@ export function pathOf({ target, company }) {
   return company !== undefined && /^\/(rest|vapid)\//.test(path) ? `/${company}${path}` : path
 }
 
-const MASKED = /([?&](?:[^=&]*=)?)\*(?=&|$)/g
+const MASKED = /([?&](?:[^?=&]*=)?)\*(?=&|$)/g
 /** Characters that a terminal might interpret when they are pasted. */
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
 
