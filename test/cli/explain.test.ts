@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import t, { type Test } from 'tap'
-import { explainRequest, imagineRequest, reportExplanation } from '../../src/cli/explain.ts'
+import type { Options } from '../../src/cli/commands.ts'
+import { explain, explainRequest, imagineRequest, reportExplanation } from '../../src/cli/explain.ts'
 import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Config, ListenAddress } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/server.ts'
@@ -217,31 +218,27 @@ t.test('from outside: exit status, JSON, and mistakes', async (t) => {
   const write = (settings: object) =>
     writeFileSync(join(folder, 'procore-proxy.yaml'), JSON.stringify(settings), { mode: 0o600 })
   write(SETTINGS)
-  const explain = (...args: string[]) => runToEnd(t, ['explain', ...args], { cwd: folder })
-  t.match(await explain('GET', '/acme/rest/v1.0/me'), { code: 0, err: '', out: /^forwarded to Procore\n/ })
-  const refused = await explain('GET', '/other', '--json')
+  const run = (...args: string[]) => runToEnd(t, ['explain', ...args], { cwd: folder })
+  t.match(await run('GET', '/acme/rest/v1.0/me'), { code: 0, err: '', out: /^forwarded to Procore\n/ })
+  const refused = await run('GET', '/other', '--json')
   t.match({ code: refused.code, json: JSON.parse(refused.out) }, { code: 1, json: { verdict: 'refused' } })
-  const cases: [string[], RegExp][] = [
-    [['FETCH', '/acme/rest/v1'], /^procore-proxy: FETCH is not an HTTP method\n$/],
-    [['GET', 'rest/v1'], /neither a path such as .* nor an address of Procore's API\n$/],
-    [['GET', '/rest/v1', '-H', 'Cookie'], /"Cookie" is not a header; write 'Name: value'\n$/],
-    [
-      ['GET', '/acme/rest/v1', '--caller', 'excel'],
-      /--caller excel: there is no such caller; configured are: none\n$/,
-    ],
-    [['GET'], /missing required argument 'url'/],
-  ]
-  for (const [args, err] of cases) t.match(await explain(...args), { code: 2, out: '', err }, args.join(' '))
+  t.match(await run('FETCH', '/rest'), { code: 2, err: 'procore-proxy: FETCH is not an HTTP method\n' })
+  const config = join(folder, 'procore-proxy.yaml')
+  const refuses = (url: string, more: Options, message: RegExp) =>
+    t.rejects(explain('GET', url, { config, ...more }), { status: 2, message })
+  await refuses('rest/v1', {}, /neither a path such as .* nor an address of Procore's API$/)
+  await refuses('/rest/v1', { header: ['Cookie'] }, /"Cookie" is not a header; write 'Name: value'$/)
+  await refuses('/acme/rest', { caller: 'excel' }, /--caller excel: there is no such caller; .* are: none$/)
   write({ ...SETTINGS, defaultAccess: { prod: 'read-only' } })
-  t.match(await explain('GET', '/acme/rest/v1'), { code: 2, out: '', err: /defaultAccess\.prod/ })
+  await refuses('/acme/rest/v1', {}, /defaultAccess\.prod/)
+  write({ companies: {} })
+  await refuses('/rest/v1', {}, /no company is configured/)
   const empty = join(folder, 'empty')
   const nothing = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: empty })
   t.match(nothing, { code: 2, out: '', err: /procore-proxy init .* procore-proxy demo / })
   const env = { PROCORE_COMPANY_ID: '7' }
   const partly = await runToEnd(t, ['explain', 'GET', '/rest/v1'], { cwd: empty, env })
   t.match(partly, { code: 2, out: '', err: /PROCORE_CLIENT_ID/ })
-  write({ companies: {} })
-  t.match(await explain('GET', '/rest/v1'), { code: 2, out: '', err: /no company is configured/ })
 })
 
 t.test("an address of Procore's API in any spelling is judged as a path, and a note says so", async (t) => {

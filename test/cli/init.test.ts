@@ -154,7 +154,7 @@ t.test('the secret can stay in a variable or a file', needsTerminal, async (t) =
   t.equal(await forced.end(), 1)
 })
 
-t.test('Ctrl-C leaves everything as it was, at every question', needsTerminal, async (t) => {
+t.test('Ctrl-C leaves everything as it was, at every kind of question', needsTerminal, async (t) => {
   const folder = t.testdir({ 'procore-proxy.yaml': 'old: true\n' })
   const questions: [string, string][] = [
     ['Company', '7656\r'],
@@ -164,7 +164,9 @@ t.test('Ctrl-C leaves everything as it was, at every question', needsTerminal, a
     ['What may tools do', '\r'],
     ['Check them now?', '\r'],
   ]
+  // One of each kind: a text, a choice, a secret, and a yes or no.
   for (const [index, [last]] of questions.entries()) {
+    if (last === 'Client id' || last === 'What may tools do') continue
     const terminal = init(t, folder, '--force', { TMPDIR: folder })
     for (const [question, answer] of questions.slice(0, index)) await terminal.answer(question, answer)
     await terminal.answer(last, CTRL_C)

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { listProgress } from '../../src/cli/list.ts'
+import { list, listProgress } from '../../src/cli/list.ts'
 import { run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
@@ -28,14 +28,7 @@ t.test('anything that is missing ends with 1, and leaves no file', async (t) => 
   t.equal(code, 1)
   t.match(err, /^procore-proxy: .+/m)
   t.notOk(existsSync(join(folder, 'projects.csv')))
-  t.match(await runToEnd(t, ['list', 'projects'], { cwd: folder }), {
-    code: 2,
-    err: /write \/rest\/v1\.0\/projects/,
-  })
-  t.match(await runToEnd(t, ['list', '/rest/x', '--format', 'xml'], { cwd: folder }), {
-    code: 2,
-    err: /csv, ndjson, json/,
-  })
+  await t.rejects(list('projects', {}), { status: 2, message: /write \/rest\/v1\.0\/projects/ })
 })
 
 t.test(
@@ -61,11 +54,11 @@ t.test('a signal leaves no files behind', async (t) => {
     fake.journal.clear()
     fake.faults.api = [{ match: (_, url) => url.includes('&page=2'), delayMs: 3_000 }]
     const args = ['list', '/acme/rest/v1.0/projects?per_page=20', '--output', 'projects.csv']
-    const list = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
+    const listing = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
     await fake.journal.when(({ url }) => url.includes('&page=2'))
-    list.kill(signal)
+    listing.kill(signal)
     const err = `procore-proxy: The list is not complete: it was stopped by ${signal}.\n`
-    t.match(await list.end(), { code: 1, out: '', err })
+    t.match(await listing.end(), { code: 1, out: '', err })
     t.strictSame(readdirSync(temporary), [])
     t.notOk(existsSync(join(folder, 'projects.csv.part')))
   }
@@ -97,14 +90,12 @@ t.test('what Procore answers cannot affect a terminal', async (t) => {
 })
 
 t.test('a page that Procore refuses later is named, whatever the form', async (t) => {
-  const { folder, fake } = await startPlace(t)
+  const { file: config, folder, fake } = await startPlace(t)
   fake.faults.api.push({ match: (_, url) => url.includes('page=2'), status: 500, body: '{}' })
-  for (const format of ['csv', 'ndjson', 'json']) {
-    const args = ['list', '/acme/rest/v1.0/projects?per_page=9', '--format', format]
-    t.match(await runToEnd(t, args, { cwd: folder }), {
-      code: 1,
-      err: /^procore-proxy: The list is not complete: Procore answered 500 to \/rest\/v1\.0\/projects\.\n$/,
-    })
+  const message = 'The list is not complete: Procore answered 500 to /rest/v1.0/projects.'
+  for (const format of ['csv', 'ndjson', 'json'] as const) {
+    const listing = list('/acme/rest/v1.0/projects?per_page=9', { config, format, output: join(folder, 'x') })
+    await t.rejects(listing, { status: 1, message }, format)
   }
 })
 

@@ -52,6 +52,10 @@ t.test('a mistake on the command line ends with 2 and a message', async (t) => {
     [['start', '--record', 'a', '--replay', 'b'], /cannot be used with/],
     [['start', '--log-level', 'loud'], /^error: option '--log-level <level>' argument 'loud' is invalid/],
     [['wait', '--timeout', '5'], /Write a duration such as 30s/],
+    [['list', '/rest/x', '--format', 'xml'], /Allowed choices are csv, ndjson, json/],
+    [['completion', 'tcsh'], /Allowed choices are bash/],
+    [['explain', 'GET'], /missing required argument 'url'/],
+    [['token'], /missing required argument 'company'/],
     [['fake', '--api-port', '65536'], /Write a port/],
   ]
   for (const [args, message] of cases) {

@@ -2,7 +2,8 @@
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { readReplayConfig, recordingMode } from '../../src/cli/start.ts'
+import type { Options } from '../../src/cli/commands.ts'
+import { readReplayConfig, recordingMode, start } from '../../src/cli/start.ts'
 import { identifyKey } from '../../src/guards/callers.ts'
 import { HAR_END, harStart } from '../../src/recordings/har-file.ts'
 import { buildServer, createLogger } from '../../src/server.ts'
@@ -108,22 +109,18 @@ t.test('with a configuration too, a folder that cannot be replayed is told in a 
   })
   const cwd = t.testdir({ 'p.yaml': text, damaged: { 'acme.har': '{"torn' } })
   chmodSync(join(cwd, 'p.yaml'), 0o600)
-  for (const [folder, why] of [
-    ['none', /^procore-proxy: The folder \S+none does not exist\. Create it[^\n]*\n$/],
+  const config = join(cwd, 'p.yaml')
+  const cases: [options: Options, message: RegExp][] = [
     [
-      'damaged',
-      /^procore-proxy: \S+acme\.har is not a recording of procore-proxy, or it is damaged\.[^\n]*\n$/,
+      { replay: join(cwd, 'damaged') },
+      /^\S+acme\.har is not a recording of procore-proxy, or it is damaged\./,
     ],
-  ] as const) {
-    t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay', folder], { cwd }), { code: 2, err: why })
+    [{ record: config }, /^\S+p\.yaml is not a folder\. Name another one\.$/],
+    [{ replayElseRecord: config }, /\S+p\.yaml is not a folder/],
+  ]
+  for (const [options, message] of cases) {
+    await t.rejects(start({ config, ...options }), { name: 'CommandError', status: 2, message })
   }
-  const noFolder = /^procore-proxy: \S+p\.yaml is not a folder\. Name another one\.\n$/
-  t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--record', 'p.yaml'], { cwd }), {
-    code: 2,
-    err: noFolder,
-  })
-  t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay-else-record', 'p.yaml'], { cwd }), {
-    code: 2,
-    err: /\S+p\.yaml is not a folder/,
-  })
+  const err = /^procore-proxy: The folder \S+none does not exist\. Create it[^\n]*\n$/
+  t.match(await runToEnd(t, ['start', '-c', 'p.yaml', '--replay', 'none'], { cwd }), { code: 2, err })
 })

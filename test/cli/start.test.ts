@@ -3,6 +3,7 @@ import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { start } from '../../src/cli/start.ts'
 import {
   companyVariables,
   freePort,
@@ -29,13 +30,10 @@ async function startProxy(t: Test, over: Settings = {}, args: string[] = []) {
 }
 
 t.test('no file and no variables: a message that names init and demo', async (t) => {
-  const folder = t.testdir()
-  for (const args of [[], ['start']]) {
-    const ended = await runToEnd(t, args, { cwd: folder })
-    t.match(ended, { code: 2, out: '' })
-    t.match(ended.err, /^procore-proxy: there is no configuration.* procore-proxy init .*procore-proxy demo/)
-    t.notMatch(ended.err, /^ +at /m)
-  }
+  const ended = await runToEnd(t, [], { cwd: t.testdir() })
+  t.match(ended, { code: 2, out: '' })
+  t.match(ended.err, /^procore-proxy: there is no configuration.* procore-proxy init .*procore-proxy demo/)
+  t.notMatch(ended.err, /^ +at /m)
 })
 
 t.test('a bad configuration ends with 2 and every mistake', async (t) => {
@@ -43,7 +41,7 @@ t.test('a bad configuration ends with 2 and every mistake', async (t) => {
   const { code, err } = await runToEnd(t, [], { cwd: folder })
   t.equal(code, 2)
   for (const key of ['listen', 'foo', 'companies.acme.id', 'companies.acme.serviceAccount']) t.match(err, key)
-  t.match(await runToEnd(t, ['--config', 'none.yaml']), { code: 2, err: /--config.*does not exist/ })
+  await t.rejects(start({ config: 'none.yaml' }), { status: 2, message: /--config.*does not exist/ })
 })
 
 t.test('a port that is taken ends with 1 and a sentence', async (t) => {

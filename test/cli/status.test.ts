@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { reportStatus } from '../../src/cli/status.ts'
+import { reportStatus, status } from '../../src/cli/status.ts'
 import { renderTable } from '../../src/cli/table.ts'
 import type { Status } from '../../src/observe/status.ts'
 import { freePort, run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
@@ -99,30 +99,27 @@ t.test('ends with 1 where no proxy answers', async (t) => {
     err: `procore-proxy: no proxy answers at ${gone}: it cannot be reached (ECONNREFUSED)\n`,
   })
   const other = await serve(t, (_, response) => response.end('hello'))
-  t.match(await runToEnd(t, ['status', '--url', other.url]), {
-    code: 1,
-    err: /another server answers there \(HTTP 200\), not procore-proxy\n$/,
+  const elsewhere = 'another server answers there (HTTP 200), not procore-proxy'
+  await t.rejects(status({ url: other.url }), {
+    status: 1,
+    message: `no proxy answers at ${other.url}: ${elsewhere}`,
   })
   const bodies = ['no json', 'null', '{}', '{"companies":[]}']
   const like = await serve(t, ({ url }, response) => {
     if (url === '/_proxy/health/live') response.setHeader('Cache-Control', 'no-store').end('up\n')
     else response.end(bodies.shift())
   })
-  for (let left = bodies.length; left > 0; left--) {
-    t.match(await runToEnd(t, ['status', '--url', like.url]), {
-      code: 1,
-      err: `${like.url} answered 200, which is not the status of a procore-proxy\n`,
-    })
-  }
+  const message = `${like.url} answered 200, which is not the status of a procore-proxy`
+  for (const body of [...bodies]) await t.rejects(status({ url: like.url }), { status: 1, message }, body)
   const lost = await serve(t, ({ url }, response) => {
     if (url === '/_proxy/health/live') response.setHeader('Cache-Control', 'no-store').end('up\n')
     else response.destroy()
   })
-  t.match(await runToEnd(t, ['status', '--url', lost.url]), {
-    code: 1,
-    err: `procore-proxy: no proxy answers at ${lost.url}: it cannot be reached (ECONNRESET)\n`,
+  await t.rejects(status({ url: lost.url }), {
+    status: 1,
+    message: `no proxy answers at ${lost.url}: it cannot be reached (ECONNRESET)`,
   })
-  t.match(await runToEnd(t, ['status', '--url', 'ftp://x']), { code: 2, err: /write http/ })
+  await t.rejects(status({ url: 'ftp://x' }), { status: 2, message: /write http/ })
 })
 
 t.test('no key of the configuration goes to another server on the port', async (t) => {
