@@ -107,7 +107,7 @@ t.test('a doubled slash at the start names no other host', async (t) => {
 })
 
 /** Ways to write a dot, and a slash. */
-const DOTS = ['.', '%2e', '%2E', '%252e', '%252E', '%25252e', '%25%32%65', '%2%65', '%%32e', '%25%32%45']
+const DOTS = ['.', '%2E', '%252e', '%25252e', '%25%32%65', '%2%65', '%%32e']
 const SLASHES = ['/', '%2f', '%2F', '%252f', '%5c', '%255C', '\\']
 
 // reply-from GHSA-2q7r-29rg-6m5h, CVE-2021-41773’s class
@@ -277,42 +277,20 @@ t.test('a company hidden by encoding or repetition still conflicts', async (t) =
   const rig = await start(t)
   const conflict = '409 company_conflict'
   const table: [target: string, lines?: string[]][] = [
+    // Each reading once: test/routing/company.test.ts has every spelling.
     [`/acme/rest/v2.0/companies/${GLOBEX}/projects`],
-    ['/acme/rest/v2.0/companies/999/projects'],
-    ['/acme/rest/v2.0/companies%2f999/projects'],
-    ['/acme/rest/v2.0/companies%2F999'],
     ['/acme/rest/v2.0/companies%252f999'],
     ['/acme/rest/v2.0/companies;a/999'],
-    ['/acme/rest/v2.0/Companies/999'],
-    ['/acme/rest/v2.0/x%3fcompany_id=999'],
-    ['/acme/rest/v1.0/projects?company%255fid=999'],
-    ['/acme/rest/v1.0/projects?Company_id=999'],
-    ['/acme/rest/v2.0/%63ompanies/999/projects'],
-    ['/acme/rest/v2.0/companies/%39%39%39/projects'],
-    ['/acme/rest/v2.0/companies//999/projects'],
+    ['/acme/rest/v2.0/%63ompanies/%39%39%39/projects'],
     ['/acme/rest/v2.0/companies/7656/x/companies/999'],
-    ['/acme/rest/v2.0/companies/07656/projects'],
-    ['/acme/rest/v2.0/companies/7656x/projects'],
-    ['/acme/rest/v2.0/companies/+7656/projects'],
-    ['/acme/rest/v2.0/companies/%207656/projects'],
     ['/acme/rest/v2.0/companies/999;7656/projects'],
-    ['/acme/rest/v2.0/companies/999.json'],
+    ['/acme/rest/v2.0/x%3fcompany_id=999'],
     ['/acme/vapid/companies/999/projects'],
-    ['/acme/rest/v1.0/projects?company_id=999'],
-    ['/acme/rest/v1.0/projects?company%5fid=999'],
-    ['/acme/rest/v1.0/projects?%63ompany_id=%39%39%39'],
-    ['/acme/rest/v1.0/projects?company_id[]=999'],
-    ['/acme/rest/v1.0/projects?company_id%5B%5D=999'],
-    ['/acme/rest/v1.0/projects?company_id[0]=999'],
+    ['/acme/rest/v1.0/projects?company%255fid=999'],
+    ['/acme/rest/v1.0/projects?Company_id[]=999'],
     ['/acme/rest/v1.0/projects?company_id=7656&company_id=999'],
-    ['/acme/rest/v1.0/projects?company_id=999&company_id=7656'],
     ['/acme/rest/v1.0/projects?company_id=7656;company_id=999'],
-    ['/acme/rest/v1.0/projects?x=1;company_id=999'],
-    ['/acme/rest/v1.0/projects?+company_id=999'],
-    ['/acme/rest/v1.0/projects?company_id%00=999'],
     ['/acme/rest/v1.0/projects?company_id=7656%00'],
-    ['/acme/rest/v1.0/projects?company_id=+7656'],
-    ['/acme/rest/v1.0/projects?company_id=7656.0'],
     ['/acme/rest/v1.0/me', [`Procore-Company-Id: ${GLOBEX}`]],
     ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656', `procore-company-id: ${GLOBEX}`]],
     ['/acme/rest/v1.0/me', ['Procore-Company-Id: 7656, 999']],

@@ -125,14 +125,6 @@ t.test('a caller that leaves does not end it for the others; when all leave, the
   t.equal(calls(rig).length, 3, 'a call without callers was not joined')
 })
 
-t.test('a download that is larger than one answer streams to each caller by itself', async (t) => {
-  const rig = await startRig(t, { settings: { cache: { coalesce: true, size: '16MB' } } })
-  const path = '/acme/rest/v1.0/large?bytes=3000000'
-  const answers = await Promise.all([rig.get(path), rig.get(path), rig.get(path)])
-  t.equal(new Set(answers.map(({ text }) => text.length)).size, 1)
-  t.equal(calls(rig).length, 3)
-})
-
 t.test('a refresh of eight queries by Power Query makes at most a third of its calls', async (t) => {
   const refresh = async (rig: Rig) => {
     const query = async (path: string) => {

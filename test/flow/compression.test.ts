@@ -1,5 +1,4 @@
 // `upstream.compression`: the wire is compressed where the caller did not say what it takes, and the caller sees none of it.
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
@@ -87,27 +86,19 @@ t.test('only what was asked for is unpacked, and its headers are corrected', asy
       },
     ]
   }
-  for (const status of [200, 201, 404, 500]) {
+  for (const status of [200, 500]) {
     fault({ status })
     const answer = await get('/acme/rest/v1.0/x')
     t.equal(answer.status, status)
     t.equal(answer.text, 'x'.repeat(5000), 'of any type and status')
     t.equal(answer.headers['etag'], '"1"')
   }
-  for (const [what, more] of [
-    ['a part', { status: 206 }],
-    ['two codings', { headers: { 'Content-Encoding': 'gzip, gzip', ETag: '"1"' } }],
-    ['an unknown one', { headers: { 'Content-Encoding': 'pack200-gzip', ETag: '"1"' } }],
-  ] as const) {
-    fault(more)
-    const answer = await sendRaw(
-      port,
-      'GET /acme/rest/v1.0/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
-    )
-    t.match(answer, /\r\netag: "1"\r\n/i, what)
-    t.match(answer, new RegExp(`content-length: ${bytes.length}\r\n`, 'i'), what)
-    t.match(answer, /content-encoding: /i, what)
-  }
+  fault({ status: 206 })
+  const part = await sendRaw(
+    port,
+    'GET /acme/rest/v1.0/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+  )
+  t.match(part, new RegExp(`\r\ncontent-encoding: gzip\r\n[^]*content-length: ${bytes.length}\r\n`, 'i'))
   fault({ status: 304, body: '' })
   const unchanged = await get('/acme/rest/v1.0/x', { headers: { 'if-none-match': '"1"' } })
   t.match(unchanged.headers, { etag: '"1"' })
@@ -128,13 +119,4 @@ t.test('an HTTP/1.0 caller sees the end, or that there is none', async (t) => {
   socket.resume().write('GET /acme/rest/v1.0/x HTTP/1.0\r\nHost: localhost\r\n\r\n')
   const error = await once(socket, 'end').catch((reason: unknown) => reason)
   t.match(error, { code: 'ECONNRESET' }, 'a clean end would look like the whole')
-})
-
-t.test('a large answer arrives whole', async (t) => {
-  const { get, fake } = await startRig(t)
-  const text = Array.from({ length: 300_000 }, (_, id) => (id * 7919).toString(36)).join()
-  fake.faults.api = [{ match: '/rest/v1.0/x', body: gzipSync(text), headers: { 'Content-Encoding': 'gzip' } }]
-  const sum = (body: string) => createHash('sha256').update(body).digest('hex')
-  const answers = await Promise.all([1, 2, 3].map(() => get('/acme/rest/v1.0/x')))
-  for (const answer of answers) t.equal(sum(answer.text), sum(text))
 })

@@ -16,27 +16,6 @@ function judge(value: string, own: readonly string[] = []): void {
   judgeHost(guard, readHost(['Host', value], '1.1'), () => own)
 }
 
-t.test('Loopback and listed hosts may be called, in any case and with any port', async (t) => {
-  const hosts = words`
-      localhost LOCALHOST:8377 localhost. localhost.:9 acme.localhost Acme.Localhost.:8377 a.b.localhost
-      127.0.0.1 127.0.0.1. 127.0.0.1:1 127.255.255.255 127.0.0.0 127.10.20.30:8377 [::1] [::1]:8377
-      proxy.example PROXY.example.:443
-    `
-  for (const host of hosts) t.doesNotThrow(() => judge(host), host)
-})
-
-t.test('Every other host is refused', async (t) => {
-  const hosts = words`
-    evil.com localhost.evil.com 127.0.0.1.evil.com 127a0b0c1 127.0a0.1 evillocalhost evillocalhost:3000
-    evil-localhost .localhost localhost.. localhost.localdomain localhosts localhost- localhos 0.0.0.0
-    0.0.0.0:8377 0 [::] [::ffff:127.0.0.1] [::ffff:7f00:1] [0:0:0:0:0:0:0:1] [::01] 2130706433 0x7f000001
-    0x7f.0.0.1 0177.0.0.1 017700000001 127.1 127.0.1 127 127.0.0.1.1 127.0.0.01 127.00.0.1 127.0.0.256
-    127.0.0.999 127.0.0. 127..0.1 127.0.0.1.. 128.0.0.1 1127.0.0.1 10.0.0.1 192.168.1.5 169.254.169.254
-    proxy.example.evil.com evil.proxy.example proxy-example example
-  `
-  for (const host of hosts) t.throws(() => judge(host), { code: 'host_not_allowed' }, host)
-})
-
 t.test("A listener's own address may be called, the unspecified address never", async (t) => {
   t.doesNotThrow(() => judge('192.168.1.5:8377', ['10.0.0.1', '192.168.1.5']))
   t.doesNotThrow(() => judge('[fd00::5]:8377', ['fd00::5']))

@@ -150,6 +150,8 @@ const CONFLICTING = words`
   /rest/x?company_id=${GLOBEX} /rest/x?company_id=999 /rest/x?company_id=07656 /rest/x?company_id=+7656
   /rest/x?company_id=7656+ /rest/x?company_id=7656,999 /rest/x?company_id=acme /rest/x?company_id[]=999
   /rest/x?company_id%5b%5d=999 /rest/x?company_id=7656&company_id=999 /rest/x?company_id=999&company_id=7656
+  /rest/v1.0/companies/7656x/x /rest/x?company_id[0]=999 /rest/x?+company_id=999 /rest/x?company_id%00=999
+  /rest/x?company_id=7656%00 /rest/x?company_id=7656.0 /rest/x?company_id=7656;company_id=999
   /rest/x?a=1;company_id=999 /rest/x?%63ompany_id=999 /rest/x?company_id=%399 /rest/x?[company_id]=999
 `
 
