@@ -67,7 +67,7 @@ t.test('DNS rebinding: no foreign Host', async (t) => {
         ...words`
           user@localhost localhost@evil.com user:pass@localhost localhost#evil.com localhost/evil.com
           localhost?evil.com localhost\\evil.com http://localhost localhost%2eevil.com %6cocalhost [::1%25lo]
-          [::1 ::1 [localhost] localhost:: localhost:0 localhost:-1 localhost:65536 localhost:080
+          [::1 ::1 [] [[::1]] [::1]x [::1]. [fe80::1%eth0] [localhost] localhost:: localhost:80: localhost:http * localhost:0 localhost:-1 localhost:65536 localhost:080
           localhost:0x50 . localho\xe5\xb7\xa5t \xef\xbd\x8cocalhost localhost\xe3\x80\x82
         `,
         'localhost, evil.com',

@@ -1,4 +1,4 @@
-// Covers src/fake/listener.ts: what is seen and recorded of raw requests, and the journal.
+// Covers what the other tests do not tell of src/fake/listener.ts.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -18,23 +18,6 @@ async function dial({ port }: Listener, bytes: string): Promise<Socket> {
   return socket
 }
 
-t.test('a request is recorded byte for byte, with body and hash', async (t) => {
-  const { journal, listener } = await startListener(t, answerWhole)
-  const target = '/a/%2e%2E//b?x=%zz&filters%5B%5D=1'
-  const socket = await dial(
-    listener,
-    `POST ${target} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 3\r\n\r\nabc`,
-  )
-  const entry = await journal.when(({ answer }) => answer === 'finished')
-  t.match(entry, { url: target, method: 'POST', at: 42, server: 'api', httpVersion: '1.1', socket: 1 })
-  t.same(entry.rawHeaders, ['Host', 'x', 'X-A', '1', 'x-a', '2', 'Content-Length', '3'])
-  t.equal(entry.headers['x-a'], '1, 2')
-  t.match(entry, { bodyBytes: 3, body: 'abc', aborted: false })
-  t.equal(entry.bodySha256, createHash('sha256').update('abc').digest('hex'))
-  t.equal(listener.openSockets(), 1)
-  socket.destroy()
-})
-
 t.test('of a large body the beginning is kept and all of it hashed', async (t) => {
   const { journal, listener } = await startListener(t, answerWhole)
   const text = 'x'.repeat(200_000)
@@ -43,27 +26,6 @@ t.test('of a large body the beginning is kept and all of it hashed', async (t) =
   const [entry] = journal.api()
   t.match(entry, { bodyBytes: 200_000, bodySha256: createHash('sha256').update(text).digest('hex') })
   t.equal(entry?.body?.length, 64 * 1024)
-})
-
-t.test('a body that breaks off is recorded as aborted', async (t) => {
-  const { journal, listener } = await startListener(t, answerWhole)
-  const socket = await dial(listener, 'PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc')
-  await journal.when(({ method }) => method === 'PUT')
-  socket.destroy()
-  const entry = await journal.when(({ aborted }) => aborted)
-  t.match(entry, { answer: 'cut', body: 'abc', bodyBytes: 3 })
-})
-
-t.test('100 Continue goes out once the body is wanted', async (t) => {
-  const { listener } = await startListener(t, answerWhole)
-  const socket = await dial(
-    listener,
-    'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
-  )
-  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 100 Continue')
-  socket.write('ab')
-  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 200 OK')
-  socket.destroy()
 })
 
 t.test('a handler that fails ends the connection', async (t) => {
@@ -97,36 +59,10 @@ function entry(fields: Partial<JournalEntry> = {}): JournalEntry {
   }
 }
 
-t.test('entries are told apart by server, and token requests by method and path', async (t) => {
-  const journal = new Journal()
-  const post = (url: string) => entry({ server: 'login', method: 'POST', url })
-  const tokens = [post('/oauth/token'), post('/oauth/token/'), post('/oauth/token?a=1')]
-  const others = [post('/oauth/revoke'), entry({ server: 'login', url: '/oauth/token' })]
-  for (const one of [...tokens, ...others, entry(), entry({ server: 'storage' })]) journal.add(one)
-  t.equal(journal.api().length, 1)
-  t.equal(journal.storage().length, 1)
-  t.same(journal.tokenRequests(), tokens)
-  journal.clear()
-  t.equal(journal.entries.length, 0)
-})
-
 t.test('beyond its limits the oldest entries and bodies go', async (t) => {
   const journal = new Journal()
   for (let at = 0; at < 20_500; at += 1) journal.add(entry({ at, body: 'abc' }))
   t.match([journal.entries.length, journal.entries[0]], [18_500, { at: 2_000 }])
   const kept = journal.entries.filter(({ body }) => body !== undefined)
   t.match([kept.length, kept[0]], [500, { at: 20_000 }])
-})
-
-t.test('when() gives a past entry, a coming one, or one that changes to fit', async (t) => {
-  const journal = new Journal()
-  const coming = journal.when(({ url }) => url === '/coming')
-  const changing = journal.when(({ aborted }) => aborted)
-  const one = entry({ url: '/coming' })
-  journal.add(one)
-  t.equal(await coming, one)
-  t.equal(await journal.when(({ url }) => url === '/coming'), one)
-  one.aborted = true
-  journal.changed(one)
-  t.equal(await changing, one)
 })

@@ -1,11 +1,10 @@
 // Covers src/fake/routes.ts and src/fake/data.ts: the endpoints as a caller with a valid token sees them, their pages, and the file host.
-import { createHash } from 'node:crypto'
 import t from 'tap'
 import { fillShelf } from '../../src/fake/data.ts'
 import { type PagingOptions, page } from '../../src/fake/routes.ts'
 import { startFake } from '../fixtures/fake.ts'
 
-const { fake, call, json, token } = await startFake(t, { rateLimit: { spike: 1000 } })
+const { fake, call, json } = await startFake(t, { rateLimit: { spike: 1000 } })
 const GLOBEX = '562949953443325'
 
 t.test('projects come in pages, below v1 and vapid with number ids', async (t) => {
@@ -20,13 +19,6 @@ t.test('projects come in pages, below v1 and vapid with number ids', async (t) =
   t.match(projects[0], { id: 1000011, company: { id: 7656 } })
   t.equal((await json('/vapid/projects')).length, 20)
   t.equal((await call('/rest/v1.0/projects?company_id=1')).status, 404)
-})
-
-t.test('v2 has an envelope and text ids', async (t) => {
-  const path = `/rest/v2.0/companies/${GLOBEX}/projects`
-  const { data } = await json(path, { company: GLOBEX })
-  t.match([data.length, data[0].id], [10, '562949955000001'])
-  t.equal((await call(path)).status, 404)
 })
 
 t.test('projects have RFIs, with ids beyond 2^53 in the new regions, and budgets', async (t) => {
@@ -63,49 +55,6 @@ t.test('a project is created, read, changed and removed', async (t) => {
   t.match([removed.status, removed.headers.get('content-length')], [204, null])
   t.equal((await call(path)).status, 404)
   for (const body of ['{', '{}', '{"project":{"name":""}}']) t.equal((await post(body)).status, 422)
-})
-
-t.test('an upload is counted and hashed', async (t) => {
-  const body = new Uint8Array(3_000_000).fill(120)
-  t.same(await json('/rest/v1.0/files', { method: 'POST', body }), {
-    bytes: body.length,
-    sha256: createHash('sha256').update(body).digest('hex'),
-  })
-})
-
-t.test('a download has the requested size, with a length or chunked, and ends with its reader', async (t) => {
-  const plain = await call('/rest/v1.0/large?bytes=200000')
-  t.equal(plain.headers.get('content-length'), '200000')
-  t.equal((await plain.arrayBuffer()).byteLength, 200_000)
-  const chunked = await call('/rest/v1.0/large?bytes=200000&chunked=1')
-  t.equal(chunked.headers.get('transfer-encoding'), 'chunked')
-  t.equal((await chunked.arrayBuffer()).byteLength, 200_000)
-  const head = await call('/rest/v1.0/large', { method: 'HEAD' })
-  t.equal(head.headers.get('content-length'), '1000000')
-  await (await call('/rest/v1.0/large?bytes=200000000')).body?.cancel()
-  const entry = await fake.journal.when(({ url, answer }) => url.endsWith('=200000000') && answer === 'cut')
-  t.equal(entry.aborted, false)
-})
-
-t.test('files: an export redirects to another host, and a file has links', async (t) => {
-  const answer = await call('/rest/v1.0/rfis/12.pdf')
-  t.equal(answer.status, 302)
-  const location = answer.headers.get('location') ?? ''
-  t.match(location, new RegExp(`^${fake.storageUrl}/presigned/rfi-12\\.pdf\\?expires=3600&sig=[\\da-f]{64}$`))
-  t.equal((await fetch(location)).status, 200)
-  t.match(await json('/rest/v1.0/files/5'), {
-    id: 5,
-    url: `${fake.storageUrl}/api/v5/files/5.pdf?companyId=1`,
-    direct_url: `${fake.storageUrl}/fas/api/v5/files/5.pdf?companyId=1`,
-  })
-})
-
-t.test('status and echo', async (t) => {
-  t.equal((await call('/rest/v1.0/status/418')).status, 418)
-  t.equal(await (await call('/rest/v1.0/status/204', { method: 'PUT', body: 'x' })).text(), '')
-  const echo = await json('/rest/v1.0/echo/a%2Fb?c[]=%20', { method: 'PUT', body: 'abc' })
-  t.match(echo, { method: 'PUT', url: '/rest/v1.0/echo/a%2Fb?c[]=%20', bytes: 3, body: 'abc' })
-  t.ok(echo.rawHeaders.includes(`Bearer ${token}`))
 })
 
 const V1 = '/rest/v1.0/projects'

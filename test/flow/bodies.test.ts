@@ -6,8 +6,6 @@ import type { Recorder } from '../../src/observe/recorder.ts'
 import { openSocket, type Rig, type RigOptions, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const ECHO = '/acme/rest/v1.0/echo'
-/** Tells of what it got the length alone. */
-const FILES = '/acme/rest/v1.0/files'
 const JSON_TYPE = { 'content-type': 'application/json' }
 const MARKER = 'S3CR3T'
 
@@ -119,22 +117,6 @@ t.test('only the beginning is kept of what is long, and all of it goes through',
   const filled = await newest(rig, 2)
   t.match(filled, { bytesOut: 20_000_000, answerBody: { whole: false, bytes: 20_000_000 } })
   t.equal(filled.answerBody?.text, 'procore-'.repeat(256))
-})
-
-t.test('what is no text is described', async (t) => {
-  const rig = await startWith(t)
-  await rig.get('/acme/rest/v1.0/large?bytes=12345')
-  t.match((await newest(rig)).answerBody, {
-    type: 'application/octet-stream',
-    bytes: 12_345,
-    hidden: 'binary',
-  })
-  await rig.get(FILES, { method: 'POST', body: MARKER })
-  t.match((await newest(rig, 2)).requestBody, { bytes: 6, hidden: 'of no known type' })
-  const type = { 'content-type': 'multipart/form-data; boundary=x' }
-  await rig.get(FILES, { method: 'POST', headers: type, body: `--x\r\n\r\n${MARKER}\r\n--x--` })
-  t.match((await newest(rig, 3)).requestBody, { type: 'multipart/form-data', hidden: 'binary' })
-  t.notMatch(await allThatIsShown(rig), MARKER)
 })
 
 t.test('where there is no body there is none', async (t) => {

@@ -33,19 +33,6 @@ const NEVER = words`
   procore-proxy-company procore-proxy-error procore-proxy-environment
 `
 
-t.test('What is not for callers is taken off, in any case', async (t) => {
-  for (const name of NEVER) {
-    for (const spelling of [
-      name,
-      name.toUpperCase(),
-      name.replace(/\b[a-z]/g, (char) => char.toUpperCase()),
-    ]) {
-      const headers = responseHeaders([spelling, 'x', 'ETag', '"1"', spelling, 'y'], CONTEXT)
-      t.strictSame(headers, ['ETag', '"1"', ...MARKS, ...OUR_ID], spelling)
-    }
-  }
-})
-
 t.test('Everything else comes through byte for byte, in order', async (t) => {
   const headers = [
     'ETag',

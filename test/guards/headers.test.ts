@@ -8,9 +8,6 @@ import {
   optionsAnswer,
   readHost,
 } from '../../src/guards/headers.ts'
-import { words } from '../fixtures/words.ts'
-
-const invalid = { name: 'ProxyError', code: 'request_invalid' }
 
 t.test('A Host is read in lower case, without its trailing dot, its port apart', async (t) => {
   const cases: [value: string, hostname: string, port: number | undefined][] = [
@@ -33,37 +30,6 @@ t.test('A Host is read in lower case, without its trailing dot, its port apart',
       { hostname, port, authority: value.toLowerCase().replace(/:$/, '') },
       value,
     )
-  }
-})
-
-t.test('Anything that is not exactly host[:port] is refused', async (t) => {
-  const values = [
-    ...words`
-      . :80 localhost:0 localhost:080 localhost:65536 localhost:99999 localhost:123456 localhost:http
-      localhost:80:80 localhost:-1 localhost:+80 127.0.0.1:evil.com user@localhost localhost@evil.com
-      user:pw@localhost:80 localhost,localhost localhost/x localhost?x localhost#x localhost\\x
-      http://localhost %6cocalhost localhost%00 localhost\0 ::1 [::1 ::1] [] [::1]x [::1]. [::1]:: localhost::
-      localhost:80: [::1]:80: : [fe80::1%eth0] [localhost] [[::1]] loc\u212alhost \u212a ﬂ löcalhost *
-      *.localhost
-    `,
-    '',
-    'local host',
-    ' localhost',
-    'localhost ',
-    'localhost\t',
-    'localhost\n',
-    'localhost, evil.com',
-  ]
-  for (const value of values) t.throws(() => readHost(['Host', value], '1.1'), invalid, JSON.stringify(value))
-})
-
-t.test('A request without a Host, or with two, is refused in every version of HTTP', async (t) => {
-  for (const version of ['1.0', '1.1']) {
-    t.throws(() => readHost([], version), { ...invalid, message: new RegExp(`HTTP/${version}`) })
-    t.throws(() => readHost(['X-Host', 'localhost'], version), invalid)
-    t.throws(() => readHost(['Host', 'localhost', 'host', 'localhost'], version), invalid)
-    t.throws(() => readHost(['Host', 'localhost', 'HOST', 'evil.com'], version), invalid)
-    t.equal(readHost(['Host', 'localhost'], version).hostname, 'localhost')
   }
 })
 

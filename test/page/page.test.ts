@@ -63,6 +63,12 @@ async function axe(page: Page): Promise<string[]> {
   )
 }
 
+/** Each colour scheme and each width once; neither changes what the other does. */
+const LOOKS = [
+  { colorScheme: 'light', viewport: { width: 1200, height: 740 } },
+  { colorScheme: 'dark', viewport: { width: 360, height: 740 } },
+] as const
+
 /** Elements that stick out on the right. */
 const TOO_WIDE =
   'document.documentElement.scrollWidth > document.documentElement.clientWidth || document.body.scrollWidth > innerWidth'
@@ -352,26 +358,23 @@ t.test('long bodies can be scrolled by keyboard, on a phone and in the dark too'
     1,
   )
   await get('/acme/rest/v1.0/echo', { method: 'POST', headers: JSON_TYPE, body: lines })
-  for (const colorScheme of ['light', 'dark'] as const) {
-    for (const width of [1200, 360]) {
-      await page.emulateMedia({ colorScheme })
-      await page.setViewportSize({ width, height: 740 })
-      await row(page, '/echo').getByRole('button').click()
-      const body = page.getByRole('region', { name: 'Request body' })
-      const scrolled = () => page.evaluate('document.activeElement.scrollTop > 0')
-      for (let tries = 0; tries < 50 && !(await scrolled()); tries++) {
-        await body.focus()
-        await page.keyboard.press('End')
-        await sleep(20)
-      }
-      t.ok(await scrolled())
-      const where = `${colorScheme}, ${width} px`
-      t.strictSame(await axe(page), [], where)
-      t.equal(await page.evaluate(TOO_WIDE), false, where)
-      const within = 'document.activeElement.scrollWidth <= document.activeElement.clientWidth'
-      t.ok(await page.evaluate(within), `long words are broken: ${where}`)
-      await page.keyboard.press('Escape')
+  for (const { colorScheme, viewport } of LOOKS) {
+    await page.emulateMedia({ colorScheme })
+    await page.setViewportSize(viewport)
+    await row(page, '/echo').getByRole('button').click()
+    const body = page.getByRole('region', { name: 'Request body' })
+    const scrolled = () => page.evaluate('document.activeElement.scrollTop > 0')
+    for (let tries = 0; tries < 50 && !(await scrolled()); tries++) {
+      await body.focus()
+      await page.keyboard.press('End')
+      await sleep(20)
     }
+    t.ok(await scrolled())
+    t.strictSame(await axe(page), [], colorScheme)
+    t.equal(await page.evaluate(TOO_WIDE), false, colorScheme)
+    const within = 'document.activeElement.scrollWidth <= document.activeElement.clientWidth'
+    t.ok(await page.evaluate(within), `long words are broken: ${colorScheme}`)
+    await page.keyboard.press('Escape')
   }
 })
 
@@ -498,21 +501,15 @@ t.test('axe finds nothing, in either colour scheme, on a desk or a phone', { ski
   await get(`/acme/rest/v1.0/${'long-path-without-any-break'.repeat(20)}`)
   await get('/unknown/rest/v1.0/me')
   await row(page, '/unknown/').waitFor()
-  for (const colorScheme of ['light', 'dark'] as const) {
-    for (const viewport of [
-      { width: 1200, height: 800 },
-      { width: 360, height: 740 },
-    ]) {
-      await page.emulateMedia({ colorScheme })
-      await page.setViewportSize(viewport)
-      const where = `${colorScheme}, ${viewport.width} px`
-      t.equal(await page.evaluate(TOO_WIDE), false, `nothing sticks out: ${where}`)
-      t.strictSame(await axe(page), [], where)
-      await row(page, 'projects?a').getByRole('button').click()
-      t.strictSame(await axe(page), [], `${where}, a request opened`)
-      t.equal(await page.evaluate(TOO_WIDE), false)
-      await page.keyboard.press('Escape')
-    }
+  for (const { colorScheme, viewport } of LOOKS) {
+    await page.emulateMedia({ colorScheme })
+    await page.setViewportSize(viewport)
+    t.equal(await page.evaluate(TOO_WIDE), false, `nothing sticks out: ${colorScheme}`)
+    t.strictSame(await axe(page), [], colorScheme)
+    await row(page, 'projects?a').getByRole('button').click()
+    t.strictSame(await axe(page), [], `${colorScheme}, a request opened`)
+    t.equal(await page.evaluate(TOO_WIDE), false)
+    await page.keyboard.press('Escape')
   }
   const ground = () => page.evaluate('getComputedStyle(document.body).backgroundColor')
   const dark = await ground()

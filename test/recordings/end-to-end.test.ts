@@ -132,7 +132,10 @@ t.test(
     const expected = ['HTTP/1.1 100', 'HTTP/1.1 201']
     t.strictSame(await post(rig.port), expected, 'a missing one is sent to Procore')
     t.strictSame(await post(rig.port), expected, 'a recorded one')
-    t.equal(rig.fake.journal.api().length, 1)
+    t.strictSame(
+      rig.fake.journal.api().map(({ body }) => body),
+      ['hello'],
+    )
     await rig.server.drain()
     const { port } = new URL(await startReplay(t, folder))
     t.strictSame(await post(Number(port)), expected)
@@ -149,21 +152,6 @@ t.test('a replay does not log in, not even after a reload with another secret', 
   }
   t.strictSame(fake.journal.entries, [])
   t.strictSame((await get('/_proxy/status')).json.accounts, [], 'none that would wait for a token')
-})
-
-t.test('replay-else-record asks for what is missing, with its body', async (t) => {
-  const folder = join(t.testdir(), 'recordings')
-  const rig = await startRig(t, { recordings: { mode: 'replay-else-record', folder } })
-  const post = async () => {
-    const response = await rig.get('/acme/rest/v1.0/files', { method: 'POST', body: 'a body' })
-    return [response.status, response.text]
-  }
-  const first = await post()
-  t.equal(first[0], 201)
-  t.strictSame(await post(), first)
-  t.equal(rig.fake.journal.api().length, 1)
-  t.equal(rig.fake.journal.api()[0]?.body, 'a body')
-  await rig.reload({ ...replayDocument([]), recordings: { redact: ['email'] } }).catch(() => {})
 })
 
 t.test('what is said about a missing recording is short, and holds no secret', async (t) => {
