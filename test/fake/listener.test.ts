@@ -28,6 +28,18 @@ t.test('of a large body the beginning is kept and all of it hashed', async (t) =
   t.equal(entry?.body?.length, 64 * 1024)
 })
 
+t.test('100 Continue goes out once the body is wanted', async (t) => {
+  const { listener } = await startListener(t, answerWhole)
+  const socket = await dial(
+    listener,
+    'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
+  )
+  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 100 Continue')
+  socket.write('ab')
+  t.match(String((await once(socket, 'data'))[0]), 'HTTP/1.1 200 OK')
+  socket.destroy()
+})
+
 t.test('a handler that fails ends the connection', async (t) => {
   const { journal, listener } = await startListener(t, async () => {
     throw new Error('made up')
