@@ -1,5 +1,5 @@
 // `start`, from outside: where it listens, what it prints, and how it ends by a signal.
-import { existsSync, lstatSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
