@@ -115,7 +115,7 @@ export class Audit {
     const handle = await open(this.#file, 'a+', MODE)
     try {
       const stat = await handle.stat()
-      this.#countsLinks = stat.nlink > 0
+      this.#countsLinks = stat.isFile() && stat.nlink > 0
       if (stat.isFile()) {
         if ((stat.mode & 0o777) !== MODE) await handle.chmod(MODE)
         const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, stat.size - 1))

@@ -28,9 +28,14 @@ export async function start(options: Options): Promise<void> {
   let onHangUp = () => {
     hungUp = true
   }
-  let onStop: (signal: string) => void = () => process.exit()
+  let onStop = (signal: NodeJS.Signals) => {
+    if (process.pid === 1) process.exit()
+    // process.exit would wait for a secret that is being read from a pipe or a dead disk.
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  }
   process.on('SIGHUP', () => onHangUp())
-  for (const name of ['SIGINT', 'SIGTERM']) process.on(name, (signal: string) => onStop(signal))
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, (signal) => onStop(signal))
   const readAtMs = Date.now()
   const config = await read()
   goOnWithoutOutput()
@@ -51,7 +56,10 @@ export async function start(options: Options): Promise<void> {
       skip: ['SIGHUP', 'SIGINT', 'SIGTERM', 'beforeExit'],
       // close-with-grace would print whole errors, which may contain headers.
       logger: false,
-      onSecondSignal: cutOff,
+      onSecondSignal: (signal) => {
+        if (server.inFlight === 0) process.exit(EXIT.ok)
+        cutOff(signal)
+      },
       onSecondError: (error) => log.fatal({ error }, 'second unexpected error: stopped at once'),
     },
     async ({ signal = stoppedBy, err }) => {

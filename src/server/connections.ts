@@ -65,6 +65,8 @@ export class CallerConnection {
   #current: Current | undefined
   /** Further bytes are not read as requests. */
   #isCondemned = false
+  /** Its address is closed. */
+  #isRetired = false
   /** Bytes were refused unread, and the response to them is on its way. */
   #isRefused = false
   /** The last request that ended before all of it had arrived. The next bytes belong to it. */
@@ -105,9 +107,25 @@ export class CallerConnection {
     if (this.#current !== undefined) this.#current.response.shouldKeepAlive = false
   }
 
+  /** Ends the connection, whose address is closed: with the current request, or with one that is just arriving. */
+  retire(): void {
+    this.#isRetired = true
+    if (this.#current !== undefined) this.condemn()
+    // These end within seconds anyway.
+    else if (this.#isRefused || this.#unfinished?.complete === false) return
+    else if (this.socket.bytesRead === this.#bytesBefore) this.socket.destroy()
+    else {
+      // Node waits for no head once a server is closed.
+      setTimeout(() => {
+        if (this.#current === undefined) this.socket.destroy()
+      }, LINGER_MS).unref()
+    }
+  }
+
   /** Handles a request now, or after the requests before it. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isCondemned) return
+    if (this.#isRetired) response.shouldKeepAlive = false
     if (request.headers.upgrade !== undefined && this.#hasMore(request)) {
       // Node drops what arrived in one piece with an ignored offer to upgrade, so that the next bytes may begin anywhere.
       this.#isCondemned = true
@@ -331,15 +349,17 @@ export class CallerConnections {
     return this.#bySocket.get(socket)
   }
 
-  /**
-   * Ends busy connections of a listener with their current requests: those behind were sent to what the address was before.
-   * `all` also closes those that have no request.
-   */
-  condemn(listener: Listener, which: 'busy' | 'all'): void {
+  /** Ends busy connections of a listener with their current requests: those behind were sent to what the address was before. */
+  condemn(listener: Listener): void {
     for (const connection of this.#bySocket.values()) {
-      if (connection.listener !== listener) continue
-      if (connection.current !== undefined) connection.condemn()
-      else if (which === 'all') connection.socket.destroy()
+      if (connection.listener === listener && connection.current !== undefined) connection.condemn()
+    }
+  }
+
+  /** Ends all connections of a listener whose address is closed. */
+  retire(listener: Listener): void {
+    for (const connection of this.#bySocket.values()) {
+      if (connection.listener === listener) connection.retire()
     }
   }
 

@@ -137,7 +137,7 @@ export class Listeners {
       return
     }
     const isAnother = wanted.company !== listener.company || wanted.isForMetrics !== listener.isForMetrics
-    if (isAnother) this.connections.condemn(listener, 'busy')
+    if (isAnother) this.connections.condemn(listener)
     const { address, company, isForMetrics } = wanted
     Object.assign(listener, { address, company, isForMetrics })
   }
@@ -209,7 +209,7 @@ export class Listeners {
   async #shut(listener: OpenListener): Promise<void> {
     const { server } = listener
     // Node closes neither a connection on which nothing has arrived yet, nor one with half a head.
-    this.connections.condemn(listener, 'all')
+    this.connections.retire(listener)
     this.#closing.add(server)
     await close(server)
     this.#closing.delete(server)

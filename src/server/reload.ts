@@ -103,7 +103,12 @@ export class Reloader {
 
   /** A configuration could not be read. It replaces the one that was waiting to be tried again. */
   failed(problems: readonly string[]): void {
+    if (this.#again !== undefined)
+      this.#deps.log.warn(
+        'reload: the configuration before it is not tried again; send SIGHUP to read the files anew',
+      )
     clearTimeout(this.#again)
+    this.#again = undefined
     this.#deps.report(problems)
   }
 
@@ -119,6 +124,7 @@ export class Reloader {
     if (this.#isClosed) return
     // This configuration replaces the one that was waiting to be tried again.
     clearTimeout(this.#again)
+    this.#again = undefined
     for (const source of tokens.sources()) source.forgetFailures()
     // Trying the new secrets may need the new network settings.
     login.use(config)
@@ -163,7 +169,10 @@ export class Reloader {
     tokens.retain(placesInUse(config))
     const isTriedAgain = error instanceof ProxyError && error.code === 'token_unavailable'
     if (isTriedAgain) {
-      this.#again = setTimeout(() => void this.reload(refused), TRY_AGAIN_MS)
+      this.#again = setTimeout(() => {
+        this.#again = undefined
+        void this.reload(refused)
+      }, TRY_AGAIN_MS)
       this.#again.unref()
     }
     report(error.message)

@@ -1,4 +1,5 @@
 // A running proxy gets another configuration: by SIGHUP, by a changed file, by a swapped symlink.
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -313,8 +314,19 @@ t.test('SIGTERM during the start ends it, without having listened', async (t) =>
   const proxy = run(t, ['-c', file], { cwd: folder })
   await secret.whenAsked()
   proxy.kill('SIGTERM')
-  t.match(await proxy.end(3_000), { code: 0, out: '', err: '' })
+  t.match(await proxy.end(3_000), { signal: 'SIGTERM', out: '', err: '' })
   secret.letGo()
+})
+
+t.test('SIGTERM ends a start that waits for a pipe in place of a secret', async (t) => {
+  const { file, folder, settings, write } = await startPlace(t)
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', ['-m', '600', pipe])
+  write(settings({ serviceAccounts: { app: { clientId: 'x', clientSecret: { file: pipe } } } }))
+  const proxy = run(t, ['-c', file], { cwd: folder })
+  await sleep(1_500)
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(3_000), { signal: 'SIGTERM', out: '', err: '' })
 })
 
 t.test('SIGHUP during the start is kept; many during a reload are one', async (t) => {

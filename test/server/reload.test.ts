@@ -1,6 +1,6 @@
 // Twin of src/server/reload.ts, for orders of events that can't be had from outside (test/cli/reload.test.ts has the rest).
 import { existsSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer, Server } from 'node:net'
+import { type AddressInfo, createServer, Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -403,12 +403,21 @@ t.test('a drain that is asked for twice is one drain', async (t) => {
 t.test('a connection that has sent nothing yet, or half a head, ends with its address', async (t) => {
   const port = await freePort()
   const { fake, reload } = await startRig(t, { settings: { listen: [`127.0.0.1:${port}`, '127.0.0.1:0'] } })
-  const sockets = [await openSocket(port), await openSocket(port)]
-  sockets[1]?.write('GET /acme/rest/v1.0/me HTTP/1.1\r\n')
+  const [idle, slow, vanished] = [await openSocket(port), await openSocket(port), await openSocket(port)]
+  for (const socket of [slow, vanished]) socket.write('GET /acme/rest/v1.0/me HTTP/1.1\r\nHost: loc')
   await sleep(50)
-  const closed = sockets.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()))
+  let answer = ''
+  slow.on('data', (piece) => {
+    answer += piece
+  })
+  const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve).resume())
+  const ends = [closed(idle), closed(slow), closed(vanished)]
   await reload(settingsFor(fake))
-  t.ok(await Promise.race([Promise.all(closed), sleep(2_000, false)]))
+  t.not(await Promise.race([ends[0], sleep(2_000, 'open')]), 'open')
+  slow.write('alhost\r\n\r\n')
+  t.not(await Promise.race([ends[1], sleep(4_000, 'open')]), 'open', 'after its response')
+  t.match(answer, /^HTTP\/1\.1 200 .*\r\nConnection: close\r\n/s)
+  t.not(await Promise.race([ends[2], sleep(8_000, 'open')]), 'open', 'it had some seconds')
 })
 
 t.test('a unix socket that cannot be given its mode does not stay open', async (t) => {
