@@ -94,11 +94,19 @@ export class Audit {
     })
   }
 
-  /** Writes what waits and closes the file. */
+  /** Writes what waits, also what could not be written before, and closes the file. */
   close(): Promise<void> {
-    this.#isClosed = true
     return this.#next(async () => {
       await this.#flush()
+      if (this.#kept.length > 0) await this.#tryAgain()
+      this.#isClosed = true
+      if (this.#kept.length > 0) {
+        const lines = this.#kept.length + this.#lost
+        this.#log.warn(
+          { file: this.#file, lines },
+          'Lines of the audit file are lost: it was closed before it could be written.',
+        )
+      }
       clearTimeout(this.#retry)
       clearTimeout(this.#sync)
       await this.#handle?.datasync().catch(() => {})

@@ -21,7 +21,7 @@ export function maskHeader(name: string, value: string): string {
 }
 
 /** Control characters, including those of Latin-1, and characters that change the writing direction. */
-const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g
+const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
 /** The text with an escape for each character that could affect a terminal. */
 export function printable(text: string): string {

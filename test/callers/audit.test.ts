@@ -140,6 +140,24 @@ t.test(
 )
 
 t.test(
+  'What could not be written is tried once more when the file is closed; what is lost then is told',
+  async (t) => {
+    for (const isBack of [true, false]) {
+      const file = join(t.testdir(), 'gone', 'audit.jsonl')
+      mkdirSync(join(file, '..'))
+      const { log, lines } = logger()
+      const audit = await openAudit({ file }, log)
+      rmSync(join(file, '..'), { recursive: true })
+      await t.rejects(audit.record(entry('a')), { code: 'audit_unavailable' })
+      if (isBack) mkdirSync(join(file, '..'))
+      await audit.close()
+      if (isBack) t.same(idsIn(file), ['a'])
+      else t.match(lines.at(-1), ['warn', { file, lines: 1 }, /are lost/])
+    }
+  },
+)
+
+t.test(
   'While the disk is full, writes are refused, with one warning a minute; then it all goes on',
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async (t) => {
