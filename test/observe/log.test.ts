@@ -287,7 +287,7 @@ t.test('A readable line is one line that cannot steer a terminal', async (t) => 
   for (const each of lines) {
     t.match(each, /^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*\n$/)
   }
-  t.match(lines[0], '/x\\u001b[31m\\u000d\\u000a\\u009b2J\\u0007\\u202e\\u2066\\u2028\\u007f\\u0000é?')
+  t.match(lines[0], '/x\\u001b[31m\\u000d\\u000a\\u009b2J\\u0007\\u200f\\u202e\\u2066\\u2028\\u007f\\u0000é?')
 })
 
 t.test('A request id is the caller’s where it is a plain one', async (t) => {
