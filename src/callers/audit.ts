@@ -172,11 +172,9 @@ export class Audit {
   async #write(lines: string[]): Promise<void> {
     const handle = this.#handle
     if (handle === undefined) throw this.#failure ?? new Error('the audit file is closed')
-    const all = [...lines]
     await this.#append(handle, lines)
     if (!this.#countsLinks || (await handle.stat()).nlink > 0) return
     // What is written to a deleted file is lost. A file that was only moved is written to until it is reopened.
-    lines.splice(0, lines.length, ...all)
     await this.#closeHandle()
     await this.open()
     this.#log.warn({ file: this.#file }, 'The audit file was deleted while it was open: a new one begins.')

@@ -1,4 +1,5 @@
 // Keeps the beginning of a body, if `inspector.bodies` is on, and makes what the page shows of it.
+import zlib from 'node:zlib'
 import { headerValues } from '../routing/raw-request.ts'
 import { maskBody } from './mask-body.ts'
 
@@ -137,8 +138,6 @@ export function codingsOf(contentEncoding: string): readonly string[] {
 export function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer | undefined {
   if (coding === undefined) return bytes
   if (others.length > 0) return undefined
-  // Loaded with the first body that is shown, to keep the start fast.
-  const zlib = process.getBuiltinModule('node:zlib')
   const { Z_SYNC_FLUSH, BROTLI_OPERATION_FLUSH, ZSTD_e_flush } = zlib.constants
   const limited = (finishFlush: number) => ({ finishFlush, maxOutputLength: MOST_UNPACKED_BYTES })
   try {

@@ -26,6 +26,7 @@ import {
   type JudgeInput,
   type Judgement,
   judge,
+  LIST,
   LIVE,
   type ListRequest,
   READY,
@@ -153,7 +154,7 @@ export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Pr
   const { runtime, shared } = deps
   const { observation, isReady } = shared
   app.setNotFoundHandler(({ url }) => {
-    const isList = /^\/_proxy\/(?:csv|ndjson|json)\/$/.test(url) && !runtime.config.lists.enabled
+    const isList = LIST.test(url) && !runtime.config.lists.enabled
     const detail = isList ? 'Lists are switched off (`lists.enabled: false`).' : 'The proxy has no such page.'
     throw new ProxyError('route_unknown', detail)
   })

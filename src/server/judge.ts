@@ -49,7 +49,7 @@ import { headerValues, readTarget, type Target } from '../routing/raw-request.ts
 import type { Listener } from './listeners.ts'
 
 /** The start of the path of a whole list; the API's path follows. */
-const LIST = /^\/_proxy\/(?:csv|ndjson|json)(?=\/)/
+export const LIST = /^\/_proxy\/(?:csv|ndjson|json)(?=\/)/
 
 /** The two health endpoints say up or down and nothing else. */
 export const LIVE = '/_proxy/health/live'
