@@ -52,7 +52,10 @@ function judgeField(name: string, value: string): 'length' | 'coding' | undefine
     throw invalid('Only "Expect: 100-continue" is understood.')
   }
   if (name.length === 14 && isNamed(name, 'content-length')) {
-    if (!/^[0-9]+$/.test(value)) throw invalid('Content-Length is not a number.')
+    // A longer number would reach Procore rounded.
+    if (!/^[0-9]+$/.test(value) || !Number.isSafeInteger(Number(value))) {
+      throw invalid('Content-Length is not a number, or too large.')
+    }
     return 'length'
   }
   if (name.length === 17 && isNamed(name, 'transfer-encoding')) {

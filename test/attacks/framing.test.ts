@@ -141,6 +141,7 @@ t.test('Content-Length that two readers could read as two numbers is refused', a
     ['Content-Length:'],
     ['Content-Length: 99999999999999999999999999'],
     ['Content-Length: 18446744073709551621'],
+    ['Content-Length: 9007199254740993'],
     ['Content-Length : 5'],
     ['Content-Length:', ' 5'],
     ['X: y', ' Content-Length: 5'],
