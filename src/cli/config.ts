@@ -1,7 +1,4 @@
 // Reads the configuration for a command, and finds the company that a command names.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Company, Config } from '../config/config.ts'
 import type { LoadInput } from '../config/load.ts'
 import type { Flags } from '../config/overrides.ts'
@@ -11,7 +8,7 @@ import { usageError } from './exit.ts'
 /** Reads the configuration; throws CommandError with every mistake in it, whose cause is the ConfigError. */
 export async function readConfig(
   flags: Flags,
-  options: Partial<Pick<LoadInput, 'env' | 'resolveSecrets'>> = {},
+  options: Partial<Pick<LoadInput, 'env' | 'resolveSecrets' | 'text'>> = {},
 ): Promise<Config> {
   // Loaded only now, because most runs of the program are health checks, which need only an address.
   const { loadConfig } = await import('../config/load.ts')
@@ -33,16 +30,4 @@ export function companyNamed(config: Config, name: string): Company {
   const known = config.companies.map((each) => each.name).join(', ') || 'none by name'
   const rest = config.anyCompany === undefined ? '' : ', and any other id'
   throw usageError(`company ${name} is not configured; configured are: ${known}${rest}`)
-}
-
-/** Lets `use` read a configuration that has no file, from a temporary file that only this user can read. */
-export async function withDraft<T>(text: string, use: (file: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'procore-proxy-'))
-  try {
-    const file = join(folder, 'procore-proxy.yaml')
-    await writeFile(file, text, { mode: 0o600 })
-    return await use(file)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }

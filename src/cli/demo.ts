@@ -6,7 +6,6 @@ import { DEMO_COMPANIES, type FakeProcore, startFakeProcore } from '../fake/proc
 import { createLogger } from '../observe/log.ts'
 import { buildServer, loadConfig, type ProxyServer } from '../server.ts'
 import type { Options } from './commands.ts'
-import { withDraft } from './config.ts'
 import { CommandError, usageError } from './exit.ts'
 
 /** What each call shows, its method and path, and what else it sends. */
@@ -98,9 +97,8 @@ async function buildProxy({ apiUrl, loginUrl }: FakeProcore, listen: string): Pr
     },
   }
   // JSON is valid YAML.
-  const config = await withDraft(JSON.stringify(settings), (file) =>
-    loadConfig({ flags: { config: file, listen: [listen] }, env: {}, cwd: process.cwd() }),
-  )
+  const text = JSON.stringify(settings)
+  const config = await loadConfig({ flags: { listen: [listen] }, env: {}, cwd: process.cwd(), text })
   return buildServer(config, { log: createLogger({ level: 'silent', format: 'json' }) })
 }
 

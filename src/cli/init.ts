@@ -1,7 +1,6 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
-
-import { link, lstat, mkdir, mkdtemp, realpath, rename, rm, rmdir, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { access, constants, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
 import type { z } from 'zod/mini'
 import type { Access, Config } from '../config/config.ts'
@@ -13,7 +12,6 @@ import { SCHEMA_FILE } from '../config/schema.ts'
 import { origin } from '../config/schema-values.ts'
 import { checkOnline, reportChecks } from './check.ts'
 import type { Options } from './commands.ts'
-import { withDraft } from './config.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
 
 const NO_TERMINAL = `init asks questions, and there is no terminal to ask them on. Instead, either
@@ -82,9 +80,8 @@ async function configOf(answers: Answers): Promise<Config | undefined> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('PROCORE_') || name === secretName,
   )
-  const read = (file: string) =>
-    loadConfig({ flags: { config: file }, env: Object.fromEntries(kept), cwd: process.cwd() })
-  return undisturbed(() => withDraft(configText(answers), (file) => read(file).catch(warnOfProblems)))
+  const env = Object.fromEntries(kept)
+  return loadConfig({ flags: {}, env, cwd: process.cwd(), text: configText(answers) }).catch(warnOfProblems)
 }
 
 function warnOfProblems({ problems }: ConfigError): undefined {
@@ -266,69 +263,35 @@ function mapOf(values: object): string {
   return `{ ${pairs.join(', ')} }`
 }
 
-/** The beginning of the name of the folder in which the file is written first. */
-const DRAFT = '.procore-proxy-'
-
 /** Refuses a path that cannot be written, before any question is asked. */
 async function checkPlace(file: string, force: boolean): Promise<void> {
-  const there = await lookAt(file)
-  if (there === 'folder') throw usageError(`${file} is a folder: name a file with --output FILE`)
+  const there = await lstat(file).catch(() => undefined)
+  if (there?.isDirectory()) throw usageError(`${file} is a folder: name a file with --output FILE`)
   if (there !== undefined && !force) {
     throw usageError(`${file} exists: overwrite it with --force, or name another with --output FILE`)
   }
-  let folder = dirname(file)
-  while ((await lookAt(folder)) === undefined && dirname(folder) !== folder) folder = dirname(folder)
-  await writing(file, async () => rmdir(await mkdtemp(join(folder, DRAFT))))
+  const folder = dirname(file)
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(cannotWrite(file))
+  await access(folder, constants.W_OK | constants.X_OK).catch(cannotWrite(file))
 }
 
-/** What is at this path; a dangling link counts as a file. */
-async function lookAt(path: string): Promise<'file' | 'folder' | undefined> {
-  try {
-    return (await lstat(path)).isDirectory() ? 'folder' : 'file'
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException
-    return ['ENOENT', 'ENOTDIR'].includes(code) ? undefined : 'file'
-  }
-}
-
-/**
- * Writes the file with mode 600, first under another name, so that an old file is only ever replaced by a complete one.
- * Without `force`, a file that has appeared in the meantime is not overwritten.
- */
+/** Writes the file with mode 600. With `force`, an old file is only ever replaced by a complete one. */
 async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
-  await writing(file, async () => {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-    // The target of a link is replaced, not the link.
-    const target = force ? await realpath(file).catch(() => file) : file
-    const folder = await mkdtemp(join(dirname(target), DRAFT))
-    try {
-      const draft = join(folder, 'draft')
-      await writeFile(draft, text, { mode: 0o600, flush: true })
-      // Unlike rename, link never replaces an existing file.
-      await (force ? rename(draft, target) : link(draft, target))
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
-  })
-}
-
-/** Writes without being interrupted by signals; throws CommandError if the file cannot be written. */
-function writing(file: string, work: () => Promise<void>): Promise<void> {
-  return undisturbed(work).catch(({ code }: NodeJS.ErrnoException) => {
-    const reason = `cannot be written (${code}): check its folder, or name another file with --output FILE`
-    const appeared = 'has appeared in the meantime; nothing was overwritten'
-    throw new CommandError(`${file} ${code === 'EEXIST' ? appeared : reason}`)
-  })
-}
-
-/** Keeps signals from ending the process during work that takes a few milliseconds. */
-export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  const hold = () => {}
-  for (const signal of signals) process.on(signal, hold)
+  // The target of a link is replaced, not the link.
+  const target = force ? await realpath(file).catch(() => file) : file
+  const written = force ? `${target}.${process.pid}.tmp` : target
   try {
-    return await work()
-  } finally {
-    for (const signal of signals) process.off(signal, hold)
+    await writeFile(written, text, { mode: 0o600, flag: 'wx', flush: true })
+    if (force) await rename(written, target)
+  } catch (error) {
+    if (force) await rm(written, { force })
+    cannotWrite(file)(error as NodeJS.ErrnoException)
   }
 }
+
+const cannotWrite =
+  (file: string) =>
+  ({ code }: NodeJS.ErrnoException): never => {
+    const fix = 'check its folder, or name another file with --output FILE'
+    throw new CommandError(`${file} cannot be written (${code}): ${fix}`)
+  }

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
 import { findConfigFile, watchFiles } from '../config/files.ts'
+import type { LoadInput } from '../config/load.ts'
 import { ConfigError } from '../config/problems.ts'
 import { createLogger, type Logger, LogOutput } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
@@ -11,7 +12,7 @@ import { VERSION } from '../observe/own-files.ts'
 import type { RecordingMode } from '../recordings/replay.ts'
 import { buildServer, type ProxyServer, type ServerDeps } from '../server/build-server.ts'
 import type { Options } from './commands.ts'
-import { readConfig, withDraft } from './config.ts'
+import { readConfig } from './config.ts'
 import { CommandError, EXIT, goOnWithoutOutput, usageError } from './exit.ts'
 
 /** A reader of the log that has not taken its last lines by then does not get them. */
@@ -101,12 +102,12 @@ export function recordingMode({ record, replay, replayElseRecord }: Options): Re
  * the companies of the recordings. Throws CommandError if the folder contains no recordings.
  */
 export async function readReplayConfig(folder: string, options: Options): Promise<Config> {
-  const read = (flags: Options, env = process.env) => readConfig(flags, { resolveSecrets: 'keys', env })
+  const read = (more: Partial<LoadInput> = {}) => readConfig(options, { resolveSecrets: 'keys', ...more })
   const hasFile = findConfigFile({ flag: options.config, env: process.env, cwd: process.cwd() })
-  if (hasFile !== undefined) return read(options)
+  if (hasFile !== undefined) return read()
   if (process.env['PROCORE_COMPANY_ID']) {
     const account = { PROCORE_CLIENT_ID: 'replay', PROCORE_CLIENT_SECRET: 'replay' }
-    return read(options, { ...process.env, ...account, PROCORE_CLIENT_SECRET_FILE: undefined })
+    return read({ env: { ...process.env, ...account, PROCORE_CLIENT_SECRET_FILE: undefined } })
   }
   const { recordedCompanies } = await import('../recordings/har-file.ts')
   const { replayDocument } = await import('../recordings/replay.ts')
@@ -115,9 +116,7 @@ export async function readReplayConfig(folder: string, options: Options): Promis
   })
   if (companies.length === 0) throw usageError(`--replay ${folder}: there are no recordings in this folder`)
   // JSON is valid YAML.
-  const text = JSON.stringify(replayDocument(companies))
-  const config = await withDraft(text, (file) => read({ ...options, config: file }))
-  return { ...config, file: undefined, watchedFiles: [] }
+  return read({ text: JSON.stringify(replayDocument(companies)) })
 }
 
 /** Listens, and says where and for which companies. */

@@ -31,6 +31,8 @@ import { checkPlainSecrets, readCredentials, secretFlaw } from './secrets.ts'
 /** Everything that a configuration is made from. */
 export interface LoadInput extends Omit<SearchContext, 'flag'> {
   readonly flags: Flags
+  /** Is read in place of a file. */
+  readonly text?: string
   /**
    * `false` reads no secret and requires no company, for commands that only need to know where a proxy listens.
    * Client ids, secrets and keys are then empty, and a company that variables define only in part is left out.
@@ -47,11 +49,11 @@ const MAX_FILE_BYTES = 1024 * 1024
  * @throws {ConfigError} with every mistake, in the order of the file.
  */
 export async function loadConfig(input: LoadInput): Promise<Config> {
-  const { flags, env, cwd, resolveSecrets = true } = input
-  const found = findConfigFile({ ...input, flag: flags.config })
+  const { flags, env, cwd, text, resolveSecrets = true } = input
+  const found = text === undefined ? findConfigFile({ ...input, flag: flags.config }) : undefined
   const file = found?.path
   const folder = found ? dirname(found.path) : cwd
-  const { document, mode } = await readConfigFile(found)
+  const { document, mode } = await readConfigFile(found, text)
   const layered = applyOverrides(document.value, { flags, env, cwd })
   const { settings, findings, wrong } = readSettings(layered.value)
   for (const key of layered.reported) wrong.add(key)
@@ -103,8 +105,8 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   return assembleConfig({ settings: used, values, certificates, file, folder, warnings, watchedFiles })
 }
 
-async function readConfigFile(found: FoundFile | undefined) {
-  if (found === undefined) return { document: readDocument(''), mode: 0 }
+async function readConfigFile(found: FoundFile | undefined, text = '') {
+  if (found === undefined) return { document: readDocument(text), mode: 0 }
   const file = await readTextFile(found.path, MAX_FILE_BYTES)
   if (isMistake(file)) throw new ConfigError([{ key: found.namedBy ?? '', ...file }])
   const document = readDocument(file.text)
