@@ -1,6 +1,6 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod/mini'
-import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
+import { type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema, jsonSchema } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
@@ -159,8 +159,7 @@ function split(text: string): { message: string; fix: string } {
 
 function unknownKey(path: Path, known: readonly string[]): Finding {
   const keysAre = known.length > 1 ? 'keys here are' : 'only key here is'
-  const fix = didYouMean(String(path.at(-1)), known).trim() || `The ${keysAre} ${known.join(', ')}`
-  return { path, message: UNKNOWN_KEY, fix }
+  return { path, message: UNKNOWN_KEY, fix: `The ${keysAre} ${known.join(', ')}` }
 }
 
 /** The part of JSON Schema that this configuration uses. */
