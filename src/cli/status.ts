@@ -5,7 +5,7 @@ import type { AccountStatus, CompanyStatus, ErrorStatus, Status } from '../obser
 import type { Options } from './commands.ts'
 import { readConfig } from './config.ts'
 import { CommandError } from './exit.ts'
-import { renderTable, terminalWidth, wrapped } from './table.ts'
+import { renderTable } from './table.ts'
 import { askHealth, askLocal, localUrl, whyNot } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
@@ -89,8 +89,7 @@ export function reportStatus(url: string, shown: Status): string {
   if (lastErrors.length > 0) {
     parts.push(`last errors\n${renderTable(ERROR_HEAD, lastErrors.map(errorRow))}`)
   }
-  const width = terminalWidth()
-  const items = warnings.map((text) => `- ${wrapped(printable(text), Math.max(1, width - 2)).join('\n  ')}\n`)
+  const items = warnings.map((text) => `- ${printable(text)}\n`)
   if (items.length > 0) parts.push(`warnings\n${items.join('')}`)
   return [head, ...parts.map(printableLines)].join('\n')
 }

@@ -5,6 +5,7 @@ import { wordsFor } from '../config/files.ts'
 import { printable } from '../observe/mask.ts'
 import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
+import { renderTable } from './table.ts'
 
 /** What requests can be counted by. */
 const USAGE_COLUMNS = ['caller', 'route', 'status', 'day'] as const
@@ -76,19 +77,14 @@ export function formatUsage(
   format: 'table' | 'csv',
 ): string {
   const shown = (text: string) => (format === 'table' ? printable(text) : text)
-  const table = [
-    [...by, 'requests', 'meanMs'],
-    ...rows.map(({ values, requests, meanMs }) => [...values.map(shown), String(requests), String(meanMs)]),
-  ]
-  if (format === 'csv') {
-    // A quote in front of what a spreadsheet would run as a formula.
-    const safe = table.map((row) => row.map((text) => text.replace(/^(?=[=+\-@\t\r])/, "'")))
-    return `${papaparse.unparse(safe, { newline: '\r\n' })}\r\n`
-  }
-  const widths = table[0]!.map((_, at) => table.reduce((most, row) => Math.max(most, row[at]!.length), 0))
-  const pad = (text: string, at: number) =>
-    at < by.length ? text.padEnd(widths[at]!) : text.padStart(widths[at]!)
-  return table.map((row) => `${row.map(pad).join('  ').trimEnd()}\n`).join('')
+  const head = [...by, 'requests', 'meanMs']
+  const body = rows.map(({ values, requests, meanMs }) => {
+    return [...values.map(shown), String(requests), String(meanMs)]
+  })
+  if (format === 'table') return renderTable(head, body)
+  // A quote in front of what a spreadsheet would run as a formula.
+  const escapeFormulae = /^[=+\-@\t\r]/
+  return `${papaparse.unparse([head, ...body], { newline: '\r\n', escapeFormulae })}\r\n`
 }
 
 /** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
