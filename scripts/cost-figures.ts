@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { Agent, request } from 'undici'
 import { ResponseCache } from '../src/cache/response-cache.ts'
 import { BUILT_IN_ENVIRONMENTS, type CacheSettings, type Environment } from '../src/config/config.ts'
-import { startFakeProcore } from '../src/fake/procore.ts'
 import { StoredResponse } from '../src/forward/call.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
 import { openSession, type RecordingMode } from '../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
 import { callOf, flat, textOf } from '../test/fixtures/calls.ts'
+import { startFakeProcore } from '../test/fixtures/procore.ts'
 
 interface Fake {
   readonly apiUrl: string

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
-import { type FakeProcore, startFakeProcore } from '../src/fake/procore.ts'
+import { type FakeProcore, startFakeProcore } from '../test/fixtures/procore.ts'
 import { runCompose, runComposeOfPage, runJob, runPodOfPage } from './image-deployments.ts'
 import { Podman, TIGHT } from './podman.ts'
 

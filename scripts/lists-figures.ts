@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { startFakeProcore } from '../src/fake/procore.ts'
+import { startFakeProcore } from '../test/fixtures/procore.ts'
 
 const ROWS = Number(process.env['ROWS'] ?? 100_000)
 const PATH = '/rest/v1.0/projects/1000001/rfis'

@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { startFakeProcore } from '../src/fake/procore.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
 import { launchBrowser } from '../test/fixtures/browser.ts'
+import { startFakeProcore } from '../test/fixtures/procore.ts'
 import { settingsFor } from '../test/fixtures/proxy.ts'
 
 const ROUNDS = 58

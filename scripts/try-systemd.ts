@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { type FakeProcore, startFakeProcore } from '../src/fake/procore.ts'
+import { type FakeProcore, startFakeProcore } from '../test/fixtures/procore.ts'
 
 const ROOT = dirname(import.meta.dirname)
 const DEPLOY = join(ROOT, 'deploy/systemd')

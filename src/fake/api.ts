@@ -1,19 +1,10 @@
 // The fake's API server: checks token, company and budget, then calls a route.
 import { randomUUID } from 'node:crypto'
-import { gzipSync } from 'node:zlib'
-import {
-  type Answer,
-  apiError,
-  type Faults,
-  type HeaderFields,
-  mergeFields,
-  play,
-  RATE_LIMIT_TEXT,
-} from './answer.ts'
+import { type Answer, apiError, type HeaderFields, type Play, RATE_LIMIT_TEXT } from './answer.ts'
 import type { Shelf } from './data.ts'
 import type { Handler } from './listener.ts'
 import type { Tokens } from './login.ts'
-import { answerRoute, type Call } from './routes.ts'
+import { createRouter, type Route } from './routes.ts'
 
 /** Requests allowed in an hour and in the spike window of (by default) ten seconds; `Infinity` for no limit. */
 export interface RateLimitOptions {
@@ -55,22 +46,24 @@ export function rateLimits(
 }
 
 /** What the API server needs. */
-interface ApiDeps extends Pick<Call, 'paging' | 'apiOrigin' | 'storageOrigin'> {
+interface ApiDeps {
   readonly tokens: Tokens
-  readonly faults: Faults
   /** By company id. */
   readonly shelves: ReadonlyMap<string, Shelf>
   readonly spend: ReturnType<typeof rateLimits>
-  readonly gzip: boolean
+  readonly play: Play
+  /** Routes of the tests' own. */
+  readonly routes: readonly Route[]
 }
 
 /** Procore's text (tutorial_mpz.md). Its status is not documented. */
 const NO_COMPANY_TEXT =
   'Missing Procore-Company-Id header!\n\nEach call your application makes to the Procore API must contain the Procore-Company-Id header.'
 
-/** Answers every API request: faults first, then 401, 400 without a company, 403, 429, then the route. */
+/** Answers every API request: 401, 400 without a company, 403, 429, then the route. */
 export function createApi(deps: ApiDeps): Handler {
-  const { tokens, faults, spend, shelves } = deps
+  const { tokens, spend, shelves, play } = deps
+  const answerRoute = createRouter(deps.routes)
   return async (exchange) => {
     const { entry, path } = exchange
     const token = tokens.sentIn(entry)
@@ -85,20 +78,10 @@ export function createApi(deps: ApiDeps): Handler {
       if (id === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
       if (!isConnected) return apiError(path, 403, 'App is not connected to this company.')
       if (reading?.exceeded) return apiError(path, 429, RATE_LIMIT_TEXT)
-      const answer = await answerRoute({ ...deps, ...shelf, exchange, token })
-      return deps.gzip && /\bgzip\b/.test(entry.headers['accept-encoding'] ?? '') ? gzipped(answer) : answer
+      return answerRoute({ ...shelf, exchange, token })
     }
-    const fault = faults.next(faults.api, entry.method, entry.url) ?? {}
-    await play(exchange, fault, baseHeaders(reading), ordinary)
+    await play(exchange, baseHeaders(reading), ordinary)
   }
-}
-
-/** Like a web server, this leaves short responses uncompressed. */
-function gzipped(answer: Answer): Answer {
-  const { body = '', headers } = answer
-  if (body.length < 1024) return answer
-  const coding = { 'Content-Encoding': 'gzip', Vary: 'Accept-Encoding' }
-  return { ...answer, body: gzipSync(body, { level: 6 }), headers: mergeFields(headers, coding) }
 }
 
 function unauthorized(path: string): Answer {

@@ -1,4 +1,4 @@
-// The companies of the fake with their projects, RFIs and budgets.
+// The companies of the fake with their projects and RFIs.
 /** A company of the fake. */
 export interface FakeCompany {
   /** Decimal digits, of any length. */
@@ -63,7 +63,7 @@ export interface LongList {
   item(index: number): unknown
 }
 
-/** A project in the shape of version 1. */
+/** A project as the API shows it. */
 export function projectV1(project: Project, company: FakeCompany): object {
   return {
     id: JSON.rawJSON(project.id),
@@ -75,11 +75,6 @@ export function projectV1(project: Project, company: FakeCompany): object {
     company: { id: JSON.rawJSON(company.id), name: company.name },
     created_at: project.createdAt,
   }
-}
-
-/** A project in the shape of version 2. */
-export function projectV2({ id, name, number, active }: Project): object {
-  return { id, name, project_number: number, active }
 }
 
 /** The RFIs of a project, as many as the company says. In the new regions their ids are beyond 2^53. */
@@ -98,15 +93,4 @@ export function rfisOf(project: Project, company: FakeCompany): LongList {
     created_at: project.createdAt,
   })
   return { length: company.rfis ?? 3, item }
-}
-
-/** The budgets of a project in the shape of version 2. */
-export function budgetsOf({ id, name }: Project): LongList {
-  const item = (index: number): object => ({
-    id: `${id}0${index + 1}`,
-    name: `${name}, phase ${index + 1}`,
-    original_amount: JSON.rawJSON(`${(index + 1) * 1250}.00`),
-    currency: { iso_code: 'USD' },
-  })
-  return { length: 2, item }
 }

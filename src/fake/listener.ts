@@ -6,12 +6,10 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { headOf } from '../forward/call.ts'
 
-/** The fake's three servers. */
-export type ServerName = 'login' | 'api' | 'storage'
-
 /** One request as it arrived. The later fields are filled in while it proceeds. */
 export interface JournalEntry {
-  readonly server: ServerName
+  /** `login` or `api`; the tests have one more. */
+  readonly server: string
   /** When the head arrived, in ms since 1970 by the fake's clock. */
   readonly at: number
   /** A number for the connection; two entries with the same number shared a socket. */
@@ -43,15 +41,10 @@ const MOST_BODIES = 500
 
 /** The received requests, oldest first, and the bodies of the last of them. It holds credentials as they were sent. */
 export class Journal {
-  #waiting: { test: (entry: JournalEntry) => boolean; found: (entry: JournalEntry) => void }[] = []
   entries: JournalEntry[] = []
 
   api(): JournalEntry[] {
     return this.entries.filter(({ server }) => server === 'api')
-  }
-
-  storage(): JournalEntry[] {
-    return this.entries.filter(({ server }) => server === 'storage')
   }
 
   /** The token requests, including refused ones. */
@@ -67,13 +60,6 @@ export class Journal {
     this.entries = []
   }
 
-  /** Resolves with the first entry, past or future, that passes the test; also tried when an entry changes. */
-  when(test: (entry: JournalEntry) => boolean): Promise<JournalEntry> {
-    const known = this.entries.find(test)
-    if (known !== undefined) return Promise.resolve(known)
-    return new Promise((found) => this.#waiting.push({ test, found }))
-  }
-
   /** Adds a request whose head has arrived. */
   add(entry: JournalEntry): void {
     // A tenth at a time, so that a long run does not move the whole list for each request.
@@ -83,20 +69,16 @@ export class Journal {
     this.changed(entry)
   }
 
-  /** Notifies waiting tests that an entry has changed. */
-  changed(entry: JournalEntry): void {
-    this.#waiting = this.#waiting.filter(({ test, found }) => {
-      if (!test(entry)) return true
-      found(entry)
-      return false
-    })
-  }
+  /** Called after each change of an entry. The tests wait for some. */
+  changed(_entry: JournalEntry): void {}
 }
 
 /** A request and its response. */
 export interface Exchange extends ReturnType<typeof open> {
-  /** Ends the connection with a TCP reset. */
-  reset(): void
+  /** The TCP socket; with TLS, the one below it. */
+  readonly socket: Socket
+  /** The server's own, such as `http://127.0.0.1:9002`. */
+  readonly origin: string
 }
 
 /** Answers a request, or leaves it unanswered. */
@@ -115,9 +97,9 @@ interface ListenOptions {
 }
 
 /** Starts a server; rejects if the port is in use. */
-export async function listen(name: ServerName, { port, tls, journal, now }: ListenOptions, handler: Handler) {
+export async function listen(name: string, { port, tls, journal, now }: ListenOptions, handler: Handler) {
   const server = tls === undefined ? createServer() : createTlsServer({ ...tls })
-  // With TLS a request has only the TLS socket, but a reset needs the TCP socket below it.
+  // With TLS a request has only the TLS socket, not the TCP socket below it.
   const sockets = new Map<number | undefined, { readonly serial: number; readonly socket: Socket }>()
   let serial = 0
   server.on('connection', (socket: Socket) => {
@@ -140,9 +122,7 @@ export async function listen(name: ServerName, { port, tls, journal, now }: List
       ...{ server: name, at: now(), socket: connection.serial, httpVersion, method, url, rawHeaders },
       ...{ headers, bodyBytes: 0, bodySha256: '', aborted: false, answer: 'pending' },
     })
-    handler({ ...exchange, reset: () => void connection.socket.resetAndDestroy() }).catch((error: Error) => {
-      if (!exchange.over.aborted) response.destroy(error)
-    })
+    handler({ ...exchange, socket: connection.socket, origin }).catch(() => response.destroy())
   }
   server.on('request', receive)
   // With this listener, `100 Continue` is sent only when the body is needed.
@@ -151,8 +131,11 @@ export async function listen(name: ServerName, { port, tls, journal, now }: List
   Object.assign(server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 })
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
+  const { port: openPort } = server.address() as AddressInfo
+  const origin = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${openPort}`
   return {
-    port: (server.address() as AddressInfo).port,
+    port: openPort,
+    origin,
     openSockets: () => sockets.size,
     /** Ends every connection immediately. */
     async close() {
@@ -167,7 +150,6 @@ export async function listen(name: ServerName, { port, tls, journal, now }: List
 
 function open(request: IncomingMessage, response: ServerResponse, journal: Journal, entry: JournalEntry) {
   journal.add(entry)
-  const over = new AbortController()
   let body: Promise<Buffer> | undefined
   const settle = (): void => {
     entry.aborted = !request.complete && request.socket.destroyed
@@ -175,7 +157,6 @@ function open(request: IncomingMessage, response: ServerResponse, journal: Journ
     journal.changed(entry)
   }
   response.once('close', () => {
-    over.abort()
     // An early response may be over while the body still arrives.
     if (body === undefined) settle()
     else body.then(settle, settle)
@@ -187,8 +168,6 @@ function open(request: IncomingMessage, response: ServerResponse, journal: Journ
     /** The target up to its `?`, not decoded. */
     path,
     query: new URLSearchParams(query.join('?')),
-    /** Aborted once the response is over, whichever side ended it. */
-    over: over.signal,
     /** Reads the body to its end and returns its first 64 KiB; rejects if the caller breaks off. */
     received(): Promise<Buffer> {
       if (body === undefined) {
@@ -197,8 +176,6 @@ function open(request: IncomingMessage, response: ServerResponse, journal: Journ
       }
       return body
     },
-    /** Writes raw bytes and ends the connection. */
-    sendRaw: (bytes: string | Buffer) => void request.socket.end(bytes),
   }
 }
 

@@ -1,6 +1,6 @@
 // The fake's login server: its clients, and the access tokens issued for their credentials.
 import { randomBytes } from 'node:crypto'
-import { type Answer, type Fault, type Faults, type HeaderFields, json, play, send } from './answer.ts'
+import { type Answer, type HeaderFields, json, type Play, send } from './answer.ts'
 import type { Exchange, Handler, JournalEntry } from './listener.ts'
 
 /** A service account of the fake, and the companies that it may use. */
@@ -21,11 +21,14 @@ export interface IssuedToken {
 /** The login server's clients and tokens. */
 export type Tokens = ReturnType<typeof createTokens>
 
-/** Issues, recognises and revokes tokens. */
+/** Issues and recognises tokens. */
 export function createTokens(list: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
   const clients = new Map(list.map((client) => [client.clientId, { ...client }]))
   const issued = new Map<string, IssuedToken>()
   return {
+    clients,
+    /** By the token's text, oldest first. */
+    issued,
     /** Issues a token for these credentials, as Procore's token endpoint answers; undefined if they are wrong. */
     issue(clientId: string, clientSecret: string) {
       if (clients.get(clientId)?.clientSecret !== clientSecret) return undefined
@@ -48,19 +51,6 @@ export function createTokens(list: readonly FakeClient[], lifetimeSeconds: numbe
     isAlive: (token: IssuedToken) => !token.revoked && now() < token.expiresAt,
     /** The companies that a client may use. */
     companiesOf: (clientId: string) => clients.get(clientId)?.companyIds ?? [],
-    /** Revokes all tokens issued so far. */
-    revokeTokens() {
-      for (const token of issued.values()) token.revoked = true
-    },
-    /** Gives a client a new secret and revokes its tokens; throws if there is no such client. */
-    resetSecret(clientId: string, newSecret: string) {
-      const client = clients.get(clientId)
-      if (client === undefined) throw new Error(`the fake Procore has no client ${clientId}`)
-      client.clientSecret = newSecret
-      for (const token of issued.values()) token.revoked ||= token.clientId === clientId
-    },
-    /** The texts of all tokens issued so far, oldest first: number 1 of the journal's `tokenSerial` is the first. */
-    issuedTokens: () => [...issued.keys()],
   }
 }
 
@@ -80,17 +70,13 @@ const TEXTS = {
 
 const NO_STORE: HeaderFields = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
 
-/** Answers `/oauth/token`, `tokenDelayMs` later. */
-export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number): Handler {
+/** Answers `/oauth/token`. */
+export function createLogin(tokens: Tokens, play: Play): Handler {
   return async (exchange) => {
     const { method } = exchange.entry
     const path = exchange.path.replace(/(?<=.)\/$/, '')
-    if (method === 'POST' && path === '/oauth/token') {
-      const fault = faults.next(faults.token === undefined ? [] : [faults.token], method, path)
-      return play(exchange, { delayMs: tokenDelayMs, ...fault }, NO_STORE, () =>
-        grantToken(exchange, tokens, fault?.mutate),
-      )
-    }
+    if (method === 'POST' && path === '/oauth/token')
+      return play(exchange, NO_STORE, () => grantToken(exchange, tokens))
     await exchange.received()
     const headers = { 'Content-Type': 'text/html' }
     return send(exchange, { status: 404, headers, body: '<h1>Not found</h1>' })
@@ -98,18 +84,18 @@ export function createLogin(tokens: Tokens, faults: Faults, tokenDelayMs: number
 }
 
 /** Credentials are accepted in a form only, as the proxy sends them. */
-async function grantToken(exchange: Exchange, tokens: Tokens, mutate: Fault['mutate']): Promise<Answer> {
+async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
   const given = new URLSearchParams((await exchange.received()).toString())
   const grantType = given.get('grant_type')
   if (grantType === null) return oauthError(400, 'invalid_request')
   if (grantType !== 'client_credentials') return oauthError(400, 'unsupported_grant_type')
   const body = tokens.issue(given.get('client_id') ?? '', given.get('client_secret') ?? '')
   if (body === undefined) return oauthError(401, 'invalid_client')
-  return json(200, mutate === undefined ? body : mutate(body), NO_STORE)
+  return json(200, body)
 }
 
 function oauthError(status: number, error: keyof typeof TEXTS): Answer {
   const challenge = `Bearer realm="Doorkeeper", error="${error}", error_description="${TEXTS[error]}"`
-  const headers = status === 401 ? { ...NO_STORE, 'WWW-Authenticate': challenge } : NO_STORE
+  const headers = status === 401 ? { 'WWW-Authenticate': challenge } : {}
   return json(status, { error, error_description: TEXTS[error] }, headers)
 }

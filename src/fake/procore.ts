@@ -1,17 +1,17 @@
-// A fake Procore on loopback, for the demo and the tests: login server, API and file host, with faults on demand.
-import { Faults } from './answer.ts'
+// A fake Procore on loopback, for the demo and the tests: login server and API.
+import { type Play, playOrdinary } from './answer.ts'
 import { createApi, type RateLimitOptions, rateLimits } from './api.ts'
 import { type FakeCompany, fillShelf } from './data.ts'
-import { type Handler, Journal, type Listener, listen, type ServerName } from './listener.ts'
+import { Journal, listen } from './listener.ts'
 import { createLogin, createTokens, type FakeClient } from './login.ts'
-import { createStorage, type PagingOptions } from './routes.ts'
+import type { Route } from './routes.ts'
 
 /** The settings of the fake. Everything has a default. */
 export interface FakeOptions {
   /** Default 0: any free port. */
   loginPort?: number
   apiPort?: number
-  /** With a PEM certificate, all three servers use HTTPS. */
+  /** With a PEM certificate, both servers use HTTPS. */
   tls?: { cert: string; key: string }
   /** Default: `demo-client` with `demo-secret`, in all companies. */
   clients?: readonly FakeClient[]
@@ -19,16 +19,14 @@ export interface FakeOptions {
   companies?: readonly FakeCompany[]
   /** Default 5400. */
   tokenLifetimeSeconds?: number
-  /** How long the login server takes to answer a token request. */
-  tokenDelayMs?: number
   /** Default 3600 an hour and 100 in ten seconds; `Infinity` switches a window off. */
   rateLimit?: RateLimitOptions
-  /** Compresses API responses of more than 1 KiB for callers that accept gzip. */
-  gzip?: boolean
-  /** How the API's lists are paged. */
-  paging?: PagingOptions
   /** Milliseconds since 1970; default `Date.now`. */
   now?: () => number
+  /** How the tests make it misbehave, and what else they have it serve and tell (test/fixtures/procore.ts). */
+  play?: Play
+  routes?: readonly Route[]
+  journal?: Journal
 }
 
 /** The companies of the fake by default. No app is connected to the third. */
@@ -41,53 +39,32 @@ export const DEMO_COMPANIES: readonly FakeCompany[] = [
 /** A running fake. */
 export type FakeProcore = Awaited<ReturnType<typeof startFakeProcore>>
 
-/** Starts the three servers. If a port is in use, closes them all and rejects. */
+/** Starts both servers. If a port is in use, rejects. */
 export async function startFakeProcore(options: FakeOptions = {}) {
-  const { tls, now = Date.now, companies = DEMO_COMPANIES } = options
-  const { loginPort = 0, apiPort = 0, paging = {}, gzip = false, tokenDelayMs = 0 } = options
+  const { loginPort = 0, apiPort = 0, tls, now = Date.now, companies = DEMO_COMPANIES } = options
+  const { play = playOrdinary, routes = [], journal = new Journal() } = options
   const clients = options.clients ?? [
     { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: companies.map(({ id }) => id) },
   ]
   const tokens = createTokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
-  const { revokeTokens, resetSecret, issuedTokens } = tokens
-  const journal = new Journal()
-  const faults = new Faults()
-  const listeners = new Map<ServerName, Listener>()
-  const origin = (name: ServerName): string => {
-    const hostName = name === 'storage' ? 'localhost' : '127.0.0.1'
-    return `${tls === undefined ? 'http' : 'https'}://${hostName}:${listeners.get(name)?.port}`
-  }
-  const close = async (): Promise<void> => {
-    await Promise.all([...listeners.values()].map((listener) => listener.close()))
-  }
-  const start = async (name: ServerName, port: number, handler: Handler): Promise<void> => {
-    listeners.set(name, await listen(name, { port, tls, journal, now }, handler))
-  }
-  const shared = { tokens, faults, storageOrigin: () => origin('storage') }
   const shelves = new Map(companies.map((company, place) => [company.id, fillShelf(company, place, now)]))
   const spend = rateLimits(options.rateLimit ?? {}, now)
-  const api = createApi({ ...shared, apiOrigin: () => origin('api'), shelves, spend, paging, gzip })
-  try {
-    await start('login', loginPort, createLogin(tokens, faults, tokenDelayMs))
-    await start('storage', 0, createStorage(shared))
-    await start('api', apiPort, api)
-  } catch (error) {
-    await close()
+  const shared = { tls, journal, now }
+  const login = await listen('login', { ...shared, port: loginPort }, createLogin(tokens, play))
+  const answerApi = createApi({ tokens, shelves, spend, play, routes })
+  const api = await listen('api', { ...shared, port: apiPort }, answerApi).catch(async (error) => {
+    await login.close()
     throw error
-  }
+  })
   return {
-    loginUrl: origin('login'),
-    apiUrl: origin('api'),
-    /** Under another host name than the API, to test what must not receive the token. */
-    storageUrl: origin('storage'),
+    loginUrl: login.origin,
+    apiUrl: api.origin,
     journal,
-    faults,
-    revokeTokens,
-    resetSecret,
-    issuedTokens,
-    /** How many connections a server has open. */
-    openSockets: (server: ServerName) => listeners.get(server)!.openSockets(),
+    tokens,
+    servers: { login, api },
     /** Ends all connections at once. */
-    close,
+    close: async () => {
+      await Promise.all([login.close(), api.close()])
+    },
   }
 }

@@ -14,9 +14,9 @@ import {
   type TokenFailureReason,
 } from '../../src/auth/request-token.ts'
 import { Secret, type ServiceAccount } from '../../src/config/config.ts'
-import { type FakeOptions, startFakeProcore } from '../../src/fake/procore.ts'
 import { type Ask, createAsker, type Reply } from '../../src/network/ask.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
+import { type FakeOptions, startFakeProcore } from '../fixtures/procore.ts'
 
 const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
 /** Part of every malformed body: no message may repeat it. */

@@ -19,9 +19,9 @@ import {
   programName,
 } from '../../src/cli/init.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
-import { startFakeProcore } from '../../src/fake/procore.ts'
 import { loadConfig } from '../../src/server.ts'
 import { COMMAND, MAIN, runToEnd } from '../fixtures/cli.ts'
+import { startFakeProcore } from '../fixtures/procore.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
 
 t.jobs = 2

@@ -1,9 +1,10 @@
-// Covers what the other tests do not tell of src/fake/answer.ts.
+// Covers what the other tests do not tell of src/fake/answer.ts, and the faults of the tests' fake.
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { type Answer, apiError, type Fault, json, play } from '../../src/fake/answer.ts'
+import { type Answer, apiError, json } from '../../src/fake/answer.ts'
 import { startListener } from '../fixtures/fake.ts'
+import { type Fault, play } from '../fixtures/procore-faults.ts'
 
 t.test('errors have the shape of the version', async (t) => {
   const body = (answer: Answer) => JSON.parse(String(answer.body))

@@ -1,25 +1,7 @@
 // Covers what the other tests do not tell of src/fake/login.ts.
 import t from 'tap'
-import { createTokens } from '../../src/fake/login.ts'
-import { startFakeProcore } from '../../src/fake/procore.ts'
 import { GOOD } from '../fixtures/fake.ts'
-
-const sent = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
-const CLIENT = { clientId: 'a', clientSecret: 's', companyIds: ['1', '2'] }
-
-t.test('tokens are revoked all at once, or with a new secret', async (t) => {
-  const tokens = createTokens([CLIENT, { ...CLIENT, clientId: 'b' }], 900, Date.now)
-  const issue = (id: string, secret = 's') => tokens.issue(id, secret)!.access_token
-  const alive = (token: string) => tokens.isAlive(tokens.sentIn(sent(token))!)
-  const [a, b] = [issue('a'), issue('b')]
-  tokens.resetSecret('a', 'new')
-  t.same([a, b].map(alive), [false, true])
-  t.equal(tokens.issue('a', 's'), undefined)
-  t.ok(alive(issue('a', 'new')))
-  tokens.revokeTokens()
-  t.notOk(alive(b))
-  t.throws(() => tokens.resetSecret('x', 'x'), /no client x/)
-})
+import { startFakeProcore } from '../fixtures/procore.ts'
 
 t.test('anything else is refused as Doorkeeper does', async (t) => {
   const fake = await startFakeProcore()

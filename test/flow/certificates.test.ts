@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
 import t from 'tap'
-import { startFakeProcore } from '../../src/fake/procore.ts'
+import { startFakeProcore } from '../fixtures/procore.ts'
 import { startRig } from '../fixtures/proxy.ts'
 
 const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')

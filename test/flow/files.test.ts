@@ -1,6 +1,6 @@
 // Files that Procore hands out, fetched through the proxy: CONTRACT section 9, over real sockets.
 import t, { type Test } from 'tap'
-import type { FakeProcore } from '../../src/fake/procore.ts'
+import type { FakeProcore } from '../fixtures/procore.ts'
 import {
   ACME,
   GLOBEX,

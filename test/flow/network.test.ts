@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import type { FakeProcore } from '../../src/fake/procore.ts'
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type ConnectProxyOptions, startConnectProxy } from '../fixtures/connect-proxy.ts'
+import type { FakeProcore } from '../fixtures/procore.ts'
 import { type Rig, type Settings, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 // One of the tests waits for an idle connection to be closed.
