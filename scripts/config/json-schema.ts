@@ -1,8 +1,8 @@
 // The JSON Schema with a description for each key, which editors show.
 
-import type { RootNode, SchemaNode } from '../../src/config/issues.ts'
 import { jsonSchema } from '../../src/config/schema.ts'
 import { DESCRIPTIONS } from './descriptions.ts'
+import type { RootNode, SchemaNode } from './nodes.ts'
 
 /** @throws if a key has no description. */
 export function describedSchema(): RootNode {

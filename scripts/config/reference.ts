@@ -1,8 +1,8 @@
 // Makes docs/configuration.md from the schema, its descriptions, and the tables of variables and flags.
 import { METHOD_WORDS } from '../../src/config/access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
-import { open, type SchemaNode } from '../../src/config/issues.ts'
 import { describedSchema } from './json-schema.ts'
+import { open, type SchemaNode } from './nodes.ts'
 import { FLAGS, VARIABLES } from './variables.ts'
 
 /** One key of the reference. */

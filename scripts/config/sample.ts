@@ -1,9 +1,9 @@
 // The annotated sample file: a small configuration with every description of the schema at its key.
 import { Document, isScalar, type Pair, type Scalar, visit } from 'yaml'
-import { nodesAt, type SchemaNode } from '../../src/config/issues.ts'
 import type { Path } from '../../src/config/problems.ts'
 import { SCHEMA_FILE } from '../../src/config/schema.ts'
 import { describedSchema } from './json-schema.ts'
+import { nodesAt, type SchemaNode } from './nodes.ts'
 
 const root = describedSchema()
 

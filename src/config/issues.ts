@@ -1,7 +1,7 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod/mini'
 import { type Finding, keyOf, type Path } from './problems.ts'
-import { fileSchema, jsonSchema } from './schema.ts'
+import { fileSchema } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
 /** A map of the file; it has no prototype, so every name is just a name. */
@@ -12,9 +12,9 @@ export function isRawMap(value: unknown): value is RawMap {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null
 }
 
-/** The value that replaces a wrong one that is required, in a list or an address, so that its neighbors are still checked. */
+/** The value that replaces a wrong one below a key, so that its neighbors are still checked. */
 const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies', 'url']
-const PLACEHOLDERS = new Map<string, unknown>([
+const PLACEHOLDERS = new Map<unknown, unknown>([
   ...TEXTS.map((key): [string, string] => [key, 'placeholder']),
   ['id', '0'],
   ['apiUrl', 'https://placeholder.invalid'],
@@ -52,12 +52,14 @@ export function readSettings(raw: unknown) {
     const wholes = new Map<string, Path>()
     for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {
       const key = keyOf(finding.path)
-      if (!findings.has(key)) findings.set(key, finding)
+      // In later rounds, a value is also wrong because something in it was removed.
+      const isConsequence = round > 0 && findings.keys().some((told) => told.startsWith(`${key}.`))
+      if (!findings.has(key) && !isConsequence) findings.set(key, finding)
       const whole = wholeOf(finding.path)
       wholes.set(keyOf(whole), whole)
       wrong.add(key).add(keyOf(whole))
     }
-    // If a required value has no placeholder, the map that it is missing from is removed.
+    // If a value that is missing has no placeholder, the map that it is missing from is replaced or removed.
     for (let path of wholes.values())
       while (path.length > 0 && !replace(value, path)) path = path.slice(0, -1)
   }
@@ -79,39 +81,27 @@ function replace(root: RawMap, path: Path): boolean {
   // It was removed or replaced together with the list or map that contained it.
   if (typeof parent !== 'object') return true
   const old = parent[key]
-  if (Array.isArray(parent) || isRequired(path) || key === 'listen') {
-    // Whether the other rules deny anything depends on whether the wrong one does.
-    const isAllow = isRawMap(old) && 'allow' in old && !('deny' in old)
-    const name = isAllow ? 'allow' : String(path.findLast((part) => typeof part === 'string'))
-    const placeholder = PLACEHOLDERS.get(name)
-    if (placeholder !== undefined && old !== placeholder) {
-      parent[key] = placeholder
-      return true
-    }
-  }
-  return isRawMap(parent) && key in parent && delete parent[key]
+  // Whether the other rules deny anything depends on whether the wrong one does.
+  const isAllow = isRawMap(old) && 'allow' in old && !('deny' in old)
+  const name = isAllow ? 'allow' : path.findLast((part) => typeof part === 'string')
+  const placeholder = PLACEHOLDERS.get(name)
+  // A placeholder that does not fit here, as under a company with such a name, is removed in the next round.
+  if (placeholder === undefined || old === placeholder)
+    return isRawMap(parent) && key in parent && delete parent[key]
+  parent[key] = placeholder
+  return true
 }
 
-const SECRETS = ['clientId', 'clientSecret', 'key', 'url']
-
-/** The path of the value that is replaced as a whole: a secret, an item of a list, or a key of an item of `cache.keep`. */
+/** The path of the value that is replaced as a whole: an item of a list, or a key of an item of `cache.keep`. */
 function wholeOf(path: Path): Path {
-  if (path[0] === 'network') return path.slice(0, 2)
   if (path[0] === 'cache') return path.slice(0, 4)
-  const end = path.findIndex((part, index) => {
-    const isSecret = SECRETS.includes(String(part)) && isRequired(path.slice(0, index + 1))
-    return typeof part === 'number' || (isSecret && typeof path[index + 1] !== 'number')
-  })
+  const end = path.findIndex((part) => typeof part === 'number')
   return end === -1 ? path : path.slice(0, end + 1)
 }
 
 /** The raw value at a path; undefined if there is none. */
 export function valueAt(root: RawMap, path: Path): unknown {
   return path.reduce<unknown>((value, part) => (value as RawMap | undefined)?.[part], root)
-}
-
-function isRequired(path: Path): boolean {
-  return nodesAt(path.slice(0, -1)).some((node) => node.required?.includes(String(path.at(-1))))
 }
 
 /** `foreign`: the value's type is another one than the schema is for. */
@@ -160,51 +150,4 @@ function split(text: string): { message: string; fix: string } {
 function unknownKey(path: Path, known: readonly string[]): Finding {
   const keysAre = known.length > 1 ? 'keys here are' : 'only key here is'
   return { path, message: UNKNOWN_KEY, fix: `The ${keysAre} ${known.join(', ')}` }
-}
-
-/** The part of JSON Schema that this configuration uses. */
-export interface SchemaNode {
-  readonly $ref?: string
-  readonly title?: string
-  readonly description?: string
-  readonly type?: string | readonly string[]
-  readonly enum?: readonly unknown[]
-  readonly default?: unknown
-  readonly anyOf?: readonly SchemaNode[]
-  readonly properties?: Readonly<Record<string, SchemaNode>>
-  readonly additionalProperties?: SchemaNode | false
-  readonly required?: readonly string[]
-  readonly items?: SchemaNode
-}
-
-/** The schema of the whole file. */
-export type RootNode = SchemaNode & { readonly $defs: Readonly<Record<string, SchemaNode>> }
-
-let root: RootNode | undefined
-
-/** Made when it is first needed: a configuration without mistakes never needs it. */
-function rootNode(): RootNode {
-  root ??= jsonSchema() as unknown as RootNode
-  return root
-}
-
-/** A node, what it refers to, and the branches of its unions; the node itself comes first. */
-export function open(node: SchemaNode, whole = rootNode()): SchemaNode[] {
-  const target = node.$ref === undefined ? undefined : whole.$defs[node.$ref.replace('#/$defs/', '')]
-  return [node, ...(target ? [target] : []), ...(node.anyOf ?? [])].flatMap((one) =>
-    one === node ? [one] : open(one, whole),
-  )
-}
-
-/** Every node for the value at a path. */
-export function nodesAt(path: Path, whole = rootNode()): SchemaNode[] {
-  let nodes: SchemaNode[] = [whole]
-  for (const part of path) {
-    nodes = nodes.flatMap((node) => {
-      const properties = new Map(Object.entries(node.properties ?? {}))
-      const next = typeof part === 'number' ? node.items : (properties.get(part) ?? node.additionalProperties)
-      return next ? open(next, whole) : []
-    })
-  }
-  return nodes
 }

@@ -41,7 +41,7 @@ export async function readCredentials(
   const values = new Map<string, string>()
   const findings: Finding[] = []
   const warnings: { readonly path: Path; readonly text: string }[] = []
-  const placed = placedSecrets(settings).filter(({ path }) => !wrong.has(keyOf(path)))
+  const placed = placedSecrets(settings).filter(({ path }) => !isWrong(path, wrong))
   await Promise.all(
     placed.map(async ({ path, kind, source }) => {
       const value = await readSecret(source, context)
@@ -66,6 +66,12 @@ export async function readCredentials(
 
 const KEY_FIX = 'Use a random one: procore-proxy key NAME makes one'
 const MIN_KEY_LENGTH = 16
+
+/** Whether a secret, or a part of how it is written, has been judged to be wrong already. */
+function isWrong(path: Path, wrong: ReadonlySet<string>): boolean {
+  const place = keyOf(path)
+  return wrong.values().some((key) => key === place || key.startsWith(`${place}.`))
+}
 
 /** What is wrong with a value of each kind. */
 const JUDGES = {
@@ -163,7 +169,7 @@ export function checkPlainSecrets(
   if (file === undefined || !isOpenToOthers(mode)) return { findings: [], warnings: [] }
   const others = `is written here, and other users can read this file (mode ${mode.toString(8)})`
   const plain = placedSecrets(settings).filter(
-    ({ path, source }) => typeof source === 'string' && !wrong.has(keyOf(path)) && !isOverridden(path),
+    ({ path, source }) => typeof source === 'string' && !isWrong(path, wrong) && !isOverridden(path),
   )
   const isSecret = ({ kind, source }: PlacedSecret) =>
     kind === 'clientSecret' || (kind.endsWith('Url') && holdsCredentials(source as string))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readDocument } from '../../src/config/document.ts'
-import { isRawMap, nodesAt, open, readSettings } from '../../src/config/issues.ts'
-import { keyOf, type Path } from '../../src/config/problems.ts'
+import { isRawMap, readSettings } from '../../src/config/issues.ts'
+import { keyOf } from '../../src/config/problems.ts'
 
 const read = (yaml: string) => readSettings(readDocument(yaml).value)
 const said = (yaml: string) =>
@@ -183,32 +183,4 @@ t.test('even absurdly many mistakes come to an end', async (t) => {
 t.test('only maps of a document are raw maps', async (t) => {
   t.equal(isRawMap(Object.create(null)), true)
   for (const value of [{}, [], null, 'a', undefined]) t.equal(isRawMap(value), false)
-})
-
-t.test('the nodes at a path are found, through names, unions and lists', async (t) => {
-  const cases: Record<string, string[]> = {
-    log: ['level', 'format'],
-    'serviceAccounts/any': ['environment', 'clientId', 'clientSecret'],
-    'companies/constructor/serviceAccount/clientId': ['env', 'file', 'command', 'timeout'],
-    'companies/*': ['serviceAccount', 'access', 'rules', 'rewriteFileUrls'],
-    'companies/acme/rules/0': ['allow', 'methods', 'deny', 'methods'],
-    listen: ['path', 'mode'],
-    'listen/0': ['path', 'mode'],
-    'companies/acme/id': [],
-    'nonsense/deeper': [],
-  }
-  const keysAt = (path: Path) => nodesAt(path).flatMap(({ properties = {} }) => Object.keys(properties))
-  for (const [path, keys] of Object.entries(cases)) {
-    const parts = path.split('/').map((part) => (part === '0' ? 0 : part))
-    t.strictSame(keysAt(parts), keys, path)
-  }
-  t.ok(keysAt([]).includes('companies'))
-  t.equal(nodesAt(['shutdownTimeout'])[0]?.title, 'duration')
-})
-
-t.test('a node is opened into itself, what it refers to and its branches', async (t) => {
-  const plain = { type: 'string' }
-  t.strictSame(open(plain), [plain])
-  t.equal(open({ $ref: '#/$defs/secret' }).length, 6)
-  t.equal(open({ $ref: '#/$defs/none' }).length, 1)
 })
