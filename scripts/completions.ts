@@ -1,6 +1,7 @@
 // The completion scripts for bash, zsh, fish and PowerShell, made from the table of commands. They ask the program for company names.
 
-import { COMMANDS, type OptionSpec } from '../src/cli/commands.ts'
+import type { Argument, Option } from 'commander'
+import { COMMANDS } from '../src/cli/commands.ts'
 import { METHODS } from '../src/config/access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../src/config/config.ts'
 
@@ -45,22 +46,27 @@ function completedCommands(): CompletedCommand[] {
       name,
       about: summary,
       flags: [...options.map(completedFlag), { names: ['-h', '--help'], about: 'show the help' }],
-      ...(argument && { argument: { offers: argument.offers, words: wordsFor(argument) } }),
+      ...(argument && { argument: argumentValue(argument) }),
     }),
   )
 }
 
-function completedFlag({ flags, about, choices, offers }: OptionSpec) {
+function completedFlag({ flags, description: about, argChoices, long }: Option) {
   const names = flags.match(/-{1,2}[a-z-]+(?=,| |$)/gi) ?? []
-  if (!flags.includes('<')) return { names, about }
-  const words = flags.includes('--environment')
-    ? BUILT_IN_ENVIRONMENTS.map(({ name }) => name)
-    : (choices ?? [])
-  return { names, about, value: { offers, words } }
+  const [, name] = /<(\w+)>/.exec(flags) ?? []
+  if (name === undefined) return { names, about }
+  const words = long === '--environment' ? BUILT_IN_ENVIRONMENTS.map(({ name }) => name) : (argChoices ?? [])
+  return { names, about, value: { offers: offersFor(name), words } }
 }
 
-function wordsFor({ choices, offers }: { choices?: readonly string[]; offers?: string }): readonly string[] {
-  return offers === 'method' ? METHODS : (choices ?? [])
+function argumentValue(argument: Argument): CompletedValue {
+  const name = argument.name()
+  return { offers: offersFor(name), words: name === 'method' ? METHODS : (argument.argChoices ?? []) }
+}
+
+/** What the name of a value has a shell offer. */
+function offersFor(name: string): string | undefined {
+  return ['file', 'folder', 'company', 'method'].includes(name) ? name : undefined
 }
 
 function bash(commands: Commands): string {

@@ -1,5 +1,6 @@
 // The manual page, docs/procore-proxy.1, made from the same table as the help (roff, man(7)).
-import { COMMANDS, type CommandSpec, type OptionSpec } from '../src/cli/commands.ts'
+import type { Argument, Option } from 'commander'
+import { COMMANDS, type CommandSpec } from '../src/cli/commands.ts'
 import { PROGRAM, SUMMARY } from '../src/cli/program.ts'
 
 /** The whole page. */
@@ -34,7 +35,7 @@ The documentation in the folder docs of the package, beginning with README.md.
 
 function commandSection(spec: CommandSpec): string {
   const { name, about, arguments: list = [], options = [], examples, variables, exits, docs } = spec
-  const words = list.map((argument) => ` \\fI${roff(argument.name)}\\fR`).join('')
+  const words = list.map((argument) => ` \\fI${roff(placeholderOf(argument))}\\fR`).join('')
   const flags = options.length === 0 ? '' : ' [\\fIflags\\fR]'
   return `.SS ${roff(name)}
 .B ${roff(`${PROGRAM} ${name}`)}
@@ -55,14 +56,21 @@ Documentation: ${roff(docs)}
 `
 }
 
-function optionLines({ flags, about, choices, fallback, shown = String(fallback) }: OptionSpec): string {
+/** As in `<url>` or `[company...]`. */
+function placeholderOf(argument: Argument): string {
+  const name = argument.name() + (argument.variadic ? '...' : '')
+  return argument.required ? `<${name}>` : `[${name}]`
+}
+
+function optionLines(option: Option): string {
+  const { flags, description, argChoices, defaultValue, defaultValueDescription } = option
   const extra = [
-    choices && `one of ${choices.join(', ')}`,
-    fallback !== undefined && `default: ${shown}`,
+    argChoices && `one of ${argChoices.join(', ')}`,
+    defaultValue !== undefined && `default: ${defaultValueDescription ?? defaultValue}`,
   ].filter(Boolean)
   return `.TP
 .B ${roff(flags)}
-${roff(about)}${extra.length === 0 ? '' : ` (${roff(extra.join('; '))})`}
+${roff(description)}${extra.length === 0 ? '' : ` (${roff(extra.join('; '))})`}
 `
 }
 

@@ -1,5 +1,5 @@
 // The table of commands. The parser, the help, the man page and the completion scripts are made from it.
-import { InvalidArgumentError } from 'commander'
+import { Argument, InvalidArgumentError, Option } from 'commander'
 import ms, { type StringValue } from 'ms'
 import type { Flags } from '../config/overrides.ts'
 
@@ -15,38 +15,15 @@ export type Options = Flags &
     readonly header?: readonly string[]
   }
 
-/** One flag, as in `-c, --config <file>`. A value may be given once, unless the flag is repeatable. */
-export interface OptionSpec {
-  readonly flags: string
-  /** One line for the help. */
-  readonly about: string
-  readonly choices?: readonly string[]
-  /** What a shell offers for the value if there are no fixed choices. */
-  readonly offers?: 'file' | 'folder'
-  readonly repeatable?: true
-  /** Reads the value; throws commander's InvalidArgumentError with what to write instead. */
-  readonly parse?: (text: string) => unknown
-  /** The value if the flag is missing, and how the help shows it, if differently. */
-  readonly fallback?: unknown
-  readonly shown?: string
-  /** Names of flags, in camel case, that exclude this one. */
-  readonly conflicts?: readonly string[]
-}
-
-/** One argument, as in `<url>` or `[company...]`. */
-interface ArgumentSpec extends Pick<OptionSpec, 'about' | 'choices'> {
-  readonly name: string
-  readonly offers?: 'company' | 'method' | 'file'
-}
-
 /** One command. The texts are complete sentences, except for the summary in the list of commands. */
 export interface CommandSpec {
   readonly name: string
   readonly group: string
   readonly summary: string
   readonly about: string
-  readonly arguments?: readonly ArgumentSpec[]
-  readonly options?: readonly OptionSpec[]
+  /** Shells offer companies, methods, files and folders for values with these names. */
+  readonly arguments?: readonly Argument[]
+  readonly options?: readonly Option[]
   readonly examples: readonly string[]
   readonly variables?: readonly string[]
   /** When each exit status occurs; empty if it does not. */
@@ -75,7 +52,7 @@ const ACCOUNT = [
 const CONFIG_FILE = ['PROCORE_PROXY_CONFIG: the configuration file']
 const BAD_CONFIG = 'The configuration or the command line is wrong.'
 
-const CONFIG = option('-c, --config <file>', 'configuration file', { offers: 'file' })
+const CONFIG = option('-c, --config <file>', 'configuration file')
 const JSON_OUTPUT = option('--json', 'print JSON')
 const URL_OF_PROXY = option(
   '--url <url>',
@@ -84,19 +61,25 @@ const URL_OF_PROXY = option(
 /** The flags of commands that read a configuration; each beats the variable and the key of the same meaning. */
 const CONFIG_OPTIONS = [
   CONFIG,
-  option('-l, --listen <address>', 'address to listen on, such as 127.0.0.1:8377 (repeatable)', {
-    repeatable: true,
-  }),
+  option('-l, --listen <address>', 'address to listen on, such as 127.0.0.1:8377 (repeatable)').argParser(
+    collect,
+  ),
   option(
     '--environment <name>',
     'production, sandbox, monthly-sandbox, federal, or one that the file defines',
   ),
   option('--company-id <id>', 'id of the only company, for use without a file'),
   option('--client-id <id>', 'client id of the only company, for use without a file'),
-  option('--log-level <level>', 'least severe log lines to write', {
-    choices: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
-  }),
-  option('--log-format <format>', 'format of log lines', { choices: ['auto', 'json', 'readable'] }),
+  option('--log-level <level>', 'least severe log lines to write').choices([
+    'fatal',
+    'error',
+    'warn',
+    'info',
+    'debug',
+    'trace',
+    'silent',
+  ]),
+  option('--log-format <format>', 'format of log lines').choices(['auto', 'json', 'readable']),
 ]
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -121,9 +104,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     about: `Starts a fake Procore and the proxy in front of it, makes a few calls, and shows for each what was sent, what Procore received and what came back. It then stays up for calls of your own. Nothing leaves this machine.`,
     options: [
       option('--once', 'end after the calls'),
-      option('-l, --listen <address>', 'address of the proxy (default: 127.0.0.1:8377, or a free port)', {
-        parse: (text) => [text],
-      }),
+      option(
+        '-l, --listen <address>',
+        'address of the proxy (default: 127.0.0.1:8377, or a free port)',
+      ).argParser((text) => [text]),
     ],
     examples: ['procore-proxy demo', 'procore-proxy demo --once'],
     exits: ['It ended by itself or by a signal.', 'It could not start.', 'The address is wrong.'],
@@ -133,10 +117,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   command(SET_UP, 'init', 'ask for an account and write a configuration file', {
     about: `Asks for a company, a client id and a client secret, tries them if you want, and writes a configuration file that only you can read. The company is read-only unless you choose otherwise. It needs a terminal.`,
     options: [
-      option('-o, --output <file>', 'file to write', { offers: 'file', fallback: 'procore-proxy.yaml' }),
+      option('-o, --output <file>', 'file to write').default('procore-proxy.yaml', 'procore-proxy.yaml'),
       option('-f, --force', 'overwrite the file if it exists'),
       option('--secret-env <name>', 'read the secret from this variable instead of the file'),
-      option('--secret-file <file>', 'read the secret from this other file', { offers: 'file' }),
+      option('--secret-file <file>', 'read the secret from this other file'),
     ],
     examples: ['procore-proxy init', 'procore-proxy init --output ~/.config/procore-proxy/config.yaml'],
     exits: [
@@ -149,7 +133,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(SET_UP, 'check', 'try the configuration, and say how to fix what fails', {
     about: `Reads the configuration, gets a token for each service account, calls /rest/v1.0/me for each company, and prints a table. For each failure it says what to do. With company names or ids, only these companies are checked.`,
-    arguments: [{ name: '[company...]', about: 'names or ids (default: all)', offers: 'company' }],
+    arguments: [new Argument('[company...]', 'names or ids (default: all)')],
     options: [
       ...CONFIG_OPTIONS,
       option('--offline', 'stop after the configuration, and connect to nothing'),
@@ -164,18 +148,17 @@ export const COMMANDS: readonly CommandSpec[] = [
   command(SET_UP, 'explain', 'say what the proxy would do with a request, without sending it', {
     about: `Prints which company a request would be for and why, the URL and headers that Procore would get, and whether the request is allowed. Nothing is sent and no secret is read. The URL may be a path, an address of the proxy, or an address of Procore's API.`,
     arguments: [
-      { name: '<method>', about: 'such as GET', offers: 'method' },
-      {
-        name: '<url>',
-        about:
-          '/acme/rest/v1.0/me, http://acme.localhost:8377/rest/v1.0/me, or https://api.procore.com/rest/v1.0/me',
-      },
+      new Argument('<method>', 'such as GET'),
+      new Argument(
+        '<url>',
+        '/acme/rest/v1.0/me, http://acme.localhost:8377/rest/v1.0/me, or https://api.procore.com/rest/v1.0/me',
+      ),
     ],
     options: [
       ...CONFIG_OPTIONS,
-      option('-H, --header <line>', "header that the caller sends, 'Name: value' (repeatable)", {
-        repeatable: true,
-      }),
+      option('-H, --header <line>', "header that the caller sends, 'Name: value' (repeatable)").argParser(
+        collect,
+      ),
       option('--caller <name>', 'caller that sends it, one of `callers` in the configuration'),
       JSON_OUTPUT,
     ],
@@ -190,7 +173,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(SET_UP, 'key', 'make a key for a caller', {
     about: `Makes a random key for a caller and prints the lines to paste into the configuration. The key is printed this once and stored nowhere.`,
-    arguments: [{ name: '<name>', about: "the caller's name, such as excel" }],
+    arguments: [new Argument('<name>', "the caller's name, such as excel")],
     examples: ['procore-proxy key excel'],
     exits: ['The key was printed.', '', 'The name is not valid.'],
     docs: 'docs/callers.md',
@@ -208,7 +191,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(SET_UP, 'completion', 'print a script that completes commands in your shell', {
     about: `Prints a script that completes commands, flags, their values, files and company names when you press Tab. Load it in the start-up file of your shell.`,
-    arguments: [{ name: '[shell]', about: 'the shell', choices: SHELLS }],
+    arguments: [new Argument('[shell]', 'the shell').choices(SHELLS)],
     options: [option('--companies', 'print the names of the configured companies instead'), CONFIG],
     examples: ['source <(procore-proxy completion bash)', 'procore-proxy completion fish | source'],
     variables: CONFIG_FILE,
@@ -231,11 +214,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       URL_OF_PROXY,
       CONFIG,
       option('--live', 'only wait until it answers at all; for liveness probes'),
-      option('--timeout <duration>', 'how long to wait, such as 500ms, 30s or 2m', {
-        parse: duration,
-        fallback: 30_000,
-        shown: '30s',
-      }),
+      option('--timeout <duration>', 'how long to wait, such as 500ms, 30s or 2m')
+        .argParser(duration)
+        .default(30_000, '30s'),
     ],
     examples: ['procore-proxy wait --timeout 60s && run-the-import'],
     variables: CONFIG_FILE,
@@ -245,7 +226,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(USE, 'token', 'print a fresh access token', {
     about: `Gets a fresh access token for a company and prints nothing else, for a tool that can send a token but not get one. Such a tool bypasses the proxy and its rules. On a terminal the token is printed only with --show.`,
-    arguments: [{ name: '<company>', about: 'name or id', offers: 'company' }],
+    arguments: [new Argument('<company>', 'name or id')],
     options: [...CONFIG_OPTIONS, option('--show', 'print it on a terminal too')],
     examples: ['TOKEN=$(procore-proxy token acme)'],
     variables: ACCOUNT,
@@ -255,14 +236,13 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(USE, 'list', 'write a whole list of the API as CSV, NDJSON or JSON', {
     about: `Reads all pages of a list and writes them as one, without a running proxy. A * for the project id reads the list of every project. On a terminal it shows its progress. A file appears only when the whole list has been read; projects that Procore or the rules refuse are named and missing.`,
-    arguments: [{ name: '<path>', about: 'path of the list, such as /acme/rest/v1.0/projects/*/rfis' }],
+    arguments: [new Argument('<path>', 'path of the list, such as /acme/rest/v1.0/projects/*/rfis')],
     options: [
       ...CONFIG_OPTIONS,
-      option('--format <format>', 'format of the output', {
-        choices: ['csv', 'ndjson', 'json'],
-        fallback: 'csv',
-      }),
-      option('-o, --output <file>', 'file to write (default: standard output)', { offers: 'file' }),
+      option('--format <format>', 'format of the output')
+        .choices(['csv', 'ndjson', 'json'])
+        .default('csv', 'csv'),
+      option('-o, --output <file>', 'file to write (default: standard output)'),
     ],
     examples: ["procore-proxy list '/acme/rest/v1.0/projects/*/rfis' --format csv --output rfis.csv"],
     variables: ACCOUNT,
@@ -272,13 +252,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command(USE, 'usage', 'add up an audit file', {
     about: `Adds up the lines of an audit file (\`audit.file\` in the configuration) and prints a table. Ids in paths are shown as {id}.`,
-    arguments: [{ name: '<file>', about: 'the audit file', offers: 'file' }],
+    arguments: [new Argument('<file>', 'the audit file')],
     options: [
       option(
         '--by <columns>',
         'what to group by: some of caller, route, status and day, separated by commas',
-        { fallback: 'caller,route,status' },
-      ),
+      ).default('caller,route,status', 'caller,route,status'),
       option('--csv', 'print CSV'),
     ],
     examples: [
@@ -292,8 +271,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   command(RUN, 'fake', 'start the fake Procore alone', {
     about: `Starts the fake Procore alone, on loopback, and prints the variables for a proxy in front of it.`,
     options: [
-      option('--login-port <port>', 'port of the login server', { parse: portNumber, fallback: 9001 }),
-      option('--api-port <port>', 'port of the API', { parse: portNumber, fallback: 9002 }),
+      option('--login-port <port>', 'port of the login server').argParser(portNumber).default(9001),
+      option('--api-port <port>', 'port of the API').argParser(portNumber).default(9002),
     ],
     examples: ['procore-proxy fake --login-port 0 --api-port 0'],
     exits: ['It ended by a signal.', 'A port is taken.', 'A port is not valid.'],
@@ -313,16 +292,20 @@ function command(
   return { group, name, summary, ...more }
 }
 
-/** One flag; `more` has its other properties. */
-function option(flags: string, about: string, more: Omit<OptionSpec, 'flags' | 'about'> = {}): OptionSpec {
-  return { flags, about, ...more }
+function option(flags: string, about: string): Option {
+  return new Option(flags, about)
+}
+
+/** Reads a flag that may be repeated. Any other may be given once. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
 }
 
 /** A flag that excludes the others of its kind. */
-function recording(flag: string, about: string): OptionSpec {
+function recording(flag: string, about: string): Option {
   const all = { '--record': 'record', '--replay': 'replay', '--replay-else-record': 'replayElseRecord' }
-  const conflicts = Object.entries(all).flatMap(([other, name]) => (other === flag ? [] : [name]))
-  return { flags: `${flag} <folder>`, about, offers: 'folder', conflicts }
+  const others = Object.entries(all).flatMap(([other, name]) => (other === flag ? [] : [name]))
+  return option(`${flag} <folder>`, about).conflicts(others)
 }
 
 function portNumber(text: string): number {

@@ -1,8 +1,8 @@
 // Builds the parser and the help texts from the table of commands.
 import { styleText } from 'node:util'
-import { Argument, Command, InvalidArgumentError, Option } from 'commander'
+import { Command, type Option } from 'commander'
 import { VERSION } from '../observe/own-files.ts'
-import { COMMANDS, type CommandSpec, type OptionSpec, type Options } from './commands.ts'
+import { COMMANDS, type CommandSpec, collect, type Options } from './commands.ts'
 
 export const PROGRAM = 'procore-proxy'
 export const SUMMARY = 'A local reverse proxy that logs in to Procore for programs that cannot.'
@@ -46,28 +46,19 @@ function addCommand(program: Command, spec: CommandSpec): void {
     .helpGroup(spec.group)
     .addHelpText('after', () => helpSections(spec))
     .action(() => spec.run(command.args, command.opts<Options>()))
-  for (const { name, about, choices } of spec.arguments ?? []) {
-    const argument = new Argument(name, about)
-    command.addArgument(choices === undefined ? argument : argument.choices(choices))
+  for (const argument of spec.arguments ?? []) command.addArgument(argument)
+  for (const option of spec.options ?? []) {
+    command.addOption(option)
+    if (option.required && option.parseArg !== collect) allowOnce(command, option)
   }
-  for (const option of spec.options ?? []) command.addOption(toOption(option))
 }
 
-/** A flag given twice is an error, because one of its values would be ignored. */
-function toOption({ repeatable, ...spec }: OptionSpec): Option {
-  const option = new Option(spec.flags, spec.about)
-  if (spec.choices) option.choices(spec.choices)
-  if (spec.fallback !== undefined) option.default(spec.fallback, spec.shown ?? String(spec.fallback))
-  if (spec.conflicts) option.conflicts([...spec.conflicts])
-  if (!option.required) return option
-  const parse = spec.choices ? option.parseArg : spec.parse
+/** A flag with a value that is given twice is an error, because one of its values would be ignored. */
+function allowOnce(command: Command, option: Option): void {
   let isGiven = false
-  return option.argParser((text: string, before: unknown): unknown => {
-    const value = parse === undefined ? text : parse(text, undefined)
-    if (repeatable) return [...((before as unknown[] | undefined) ?? []), value]
-    if (isGiven) throw new InvalidArgumentError(`Give ${spec.flags.split(' ').at(-2)} only once.`)
+  command.on(`option:${option.name()}`, () => {
+    if (isGiven) command.error(`error: give --${option.name()} only once`)
     isGiven = true
-    return value
   })
 }
 

@@ -46,7 +46,7 @@ t.test('a mistake on the command line ends with 2 and a message', async (t) => {
   const cases: [string[], RegExp][] = [
     [['--nope'], /^error: unknown option '--nope'/],
     [['check', '--ofline'], /^error: unknown option '--ofline'\n\(Did you mean --offline\?\)/],
-    [['check', '-c', 'a', '--config', 'b'], /Give --config only once/],
+    [['check', '-c', 'a', '--config', 'b'], /^error: give --config only once/],
     [['check', '--listen'], /argument missing/],
     [['start', 'extra'], /^error: too many arguments/],
     [['start', '--record', 'a', '--replay', 'b'], /cannot be used with/],
