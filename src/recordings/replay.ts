@@ -1,6 +1,7 @@
 // Opens a folder of recordings to record, to replay, or both. Of several equal requests the nth gets the nth response.
 import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import type { Environment, RecordingSettings } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -262,15 +263,12 @@ export function replayDocument(recorded: readonly RecordedCompany[]) {
   const companies = recorded.map(({ company, environment }) => {
     const name = nameFor(environment, environments)
     environments.set(name, environment)
-    return [company.name, { id: company.id, serviceAccount: name }] as const
+    const serviceAccount = { environment: name, clientId: 'replay', clientSecret: 'replay' }
+    return [company.name, { id: company.id, serviceAccount }] as const
   })
   const unknown = [...environments].filter(([, environment]) => !isBuiltIn(environment))
-  const account = { clientId: 'replay', clientSecret: 'replay' }
   return {
-    environments: Object.fromEntries(unknown.map(([name, environment]) => [name, origins(environment)])),
-    serviceAccounts: Object.fromEntries(
-      environments.keys().map((environment) => [environment, { environment, ...account }]),
-    ),
+    environments: Object.fromEntries(unknown.map(([name, { name: _, ...origins }]) => [name, origins])),
     companies: Object.fromEntries(companies),
   }
 }
@@ -281,19 +279,10 @@ function nameFor(environment: Environment, taken: ReadonlyMap<string, Environmen
   const base = isBuiltInName && !isBuiltIn(environment) ? `recorded-${environment.name}` : environment.name
   for (let number = 1; ; number++) {
     const name = number === 1 ? base : `${base}-${number}`
-    const other = taken.get(name)
-    if (other === undefined || isSame(other, environment)) return name
+    if (!taken.has(name) || isDeepStrictEqual(taken.get(name), environment)) return name
   }
 }
 
 function isBuiltIn(environment: Environment): boolean {
-  return BUILT_IN_ENVIRONMENTS.some((each) => each.name === environment.name && isSame(each, environment))
-}
-
-function isSame(a: Environment, b: Environment): boolean {
-  return a.apiUrl === b.apiUrl && a.loginUrl === b.loginUrl && a.fileDomain === b.fileDomain
-}
-
-function origins({ apiUrl, loginUrl, fileDomain }: Environment): object {
-  return { apiUrl, loginUrl, ...(fileDomain !== new URL(apiUrl).hostname && { fileDomain }) }
+  return BUILT_IN_ENVIRONMENTS.some((each) => isDeepStrictEqual(each, environment))
 }

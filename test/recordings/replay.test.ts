@@ -360,6 +360,7 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
     { call: callOf('/rest/a') },
     { call: callOf('/rest/a', { company: '8', environment: 'http://127.0.0.1:9001' }) },
   ])
+  const account = { clientId: 'replay', clientSecret: 'replay' }
   t.strictSame(replayDocument(await readFolder(folder)), {
     environments: {
       'recorded-production': {
@@ -368,17 +369,9 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
         fileDomain: 'procore.com',
       },
     },
-    serviceAccounts: {
-      production: { environment: 'production', clientId: 'replay', clientSecret: 'replay' },
-      'recorded-production': {
-        environment: 'recorded-production',
-        clientId: 'replay',
-        clientSecret: 'replay',
-      },
-    },
     companies: {
-      acme: { id: '7656', serviceAccount: 'production' },
-      globex: { id: '8', serviceAccount: 'recorded-production' },
+      acme: { id: '7656', serviceAccount: { environment: 'production', ...account } },
+      globex: { id: '8', serviceAccount: { environment: 'recorded-production', ...account } },
     },
   })
   const fake = (name: string, port: number) => ({
@@ -392,13 +385,13 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
   })
   t.match(replayDocument([fake('a', 1), fake('b', 2), fake('c', 2)]), {
     environments: {
-      fake: { apiUrl: 'http://127.0.0.1:1', fileDomain: undefined },
+      fake: { apiUrl: 'http://127.0.0.1:1', fileDomain: '127.0.0.1' },
       'fake-2': { apiUrl: 'http://127.0.0.1:2' },
     },
     companies: {
-      a: { serviceAccount: 'fake' },
-      b: { serviceAccount: 'fake-2' },
-      c: { serviceAccount: 'fake-2' },
+      a: { serviceAccount: { environment: 'fake' } },
+      b: { serviceAccount: { environment: 'fake-2' } },
+      c: { serviceAccount: { environment: 'fake-2' } },
     },
   })
 })
