@@ -136,14 +136,13 @@ async function askAll(options: Options): Promise<Answers> {
       validate: checkCompany,
     }),
   )
-  const reading = readCompanyId(company)
   const environment = await askEnvironment(guessEnvironment(company))
   const account = await askAccount(options)
   const access = await choose<Access>('What may tools do in this company?', [
     { value: 'read-only', label: 'only read', hint: 'recommended; you can change it in the file' },
     { value: 'read-write', label: 'read and write' },
   ])
-  return { companyId: 'id' in reading ? reading.id : '', access, environment, ...account }
+  return { companyId: readCompanyId(company) ?? '', access, environment, ...account }
 }
 
 /** Asks for client id and secret. An empty answer keeps the client id that was given before. */
@@ -200,13 +199,9 @@ export function guessEnvironment(answer: string): string | undefined {
 
 /** Returns an Error if the text names no company. */
 export function checkCompany(answer: string | undefined): Error | undefined {
-  const reading = readCompanyId(answer ?? '')
-  if ('id' in reading) return undefined
-  return new Error(
-    reading.problem === 'project'
-      ? "This is a project's address. Open the company's home page and paste its address."
-      : "Write the digits of the id, or paste the address that the browser shows on the company's home page.",
-  )
+  const help =
+    "Write the digits of the id, or paste the address that the browser shows on the company's home page."
+  return readCompanyId(answer ?? '') === undefined ? new Error(help) : undefined
 }
 
 /** Returns an Error if the text is not an origin that the proxy could log in to. */

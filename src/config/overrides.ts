@@ -130,9 +130,8 @@ function readPieces(layer: Layer): Pieces {
     layer.problems.push({ key: file.name, message, fix: 'Unset one of the two' })
   }
   const companyId = given('--company-id', flags.companyId) ?? variable(layer, 'PROCORE_COMPANY_ID')
-  const reading = readCompanyId(companyId?.value ?? '')
   return {
-    companyId: companyId && 'id' in reading ? { ...companyId, value: reading.id } : companyId,
+    companyId: companyId && { ...companyId, value: readCompanyId(companyId.value) ?? companyId.value },
     clientId: given('--client-id', flags.clientId) ?? variable(layer, 'PROCORE_CLIENT_ID'),
     clientSecret: secret ?? (file && { name: file.name, value: mapOf('file', resolve(cwd, file.value)) }),
   }
@@ -200,15 +199,14 @@ function refersTo(value: unknown, name: string): boolean {
 
 /**
  * Reads `7656`, `https://app.procore.com/7656/company/home/list` or
- * `https://app.procore.com/webclients/host/companies/7656/…`; the scheme may be left out.
+ * `https://app.procore.com/webclients/host/companies/7656/…`; the scheme may be left out. Undefined for anything else.
  */
-export function readCompanyId(input: string): { id: string } | { problem: 'project' | 'unknown' } {
+export function readCompanyId(input: string): string | undefined {
   const text = input.trim()
-  if (/^\d{1,20}$/.test(text)) return { id: text }
+  if (/^\d{1,20}$/.test(text)) return text
   const url = URL.parse(/^[\w.-]+\.\w+\//.test(text) ? `https://${text}` : text)
   const path = url !== null && /^https?:$/.test(url.protocol) ? url.pathname : ''
   const [, id] =
     /^\/(\d{1,20})\/company(?:\/|$)/.exec(path) ?? /\/companies\/(\d{1,20})(?:\/|$)/.exec(path) ?? []
-  if (id !== undefined) return { id }
-  return { problem: /^\/\d+\/project(?:\/|$)/.test(path) ? 'project' : 'unknown' }
+  return id
 }
