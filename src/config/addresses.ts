@@ -72,9 +72,11 @@ const bad = (message: string, fix: string): Mistake => ({ message, fix })
 
 /** Checks the path of a unix socket. */
 export function checkSocketPath(path: string): Mistake | undefined {
-  const fix = 'Write all of its path, such as unix:/run/procore-proxy.sock or {path: /run/procore-proxy.sock}'
-  if (!path.startsWith('/') || path.includes('\0') || path.endsWith('/'))
-    return bad(`${quoted(path)} is not the absolute path of a file`, fix)
+  const fix = 'Write unix: and a path that starts with /, such as unix:/run/procore-proxy.sock'
+  if (!path.startsWith('/')) return bad(`${quoted(path)} is not an absolute path`, fix)
+  const example = 'Write the path of the socket, such as /run/procore-proxy.sock'
+  if (path.includes('\0') || path.endsWith('/'))
+    return bad(`${quoted(path)} is not the path of a file`, example)
   const bytes = Buffer.byteLength(path)
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined
   const limit = `a unix socket's path can have ${MAX_SOCKET_PATH_BYTES} at most`
@@ -87,28 +89,67 @@ export function parseListen(text: string): ListenAddress | Mistake {
     const path = text.slice('unix:'.length)
     return checkSocketPath(path) ?? { kind: 'unix', path, mode: 0o600 }
   }
-  const [, bracketed, plain = '', digits] = /^(?:\[([^\]]*)\]|([^:[\]]+)):(\d{1,5})$/s.exec(text) ?? []
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]+)):(\d{1,5})$/s.exec(text)
+  if (match === null) return noListenAddress(text)
+  const [, bracketed, plain = '', digits] = match
   const port = Number(digits)
+  if (port > 65535) return badPort(String(digits))
+  if (bracketed !== undefined) {
+    if (isIPv6Address(bracketed)) return { kind: 'tcp', host: canonicalIPv6(bracketed), port }
+    return bad(`[${bracketed}] is not an IPv6 address`, 'Write one in brackets, such as "[::1]:8377"')
+  }
   const host = plain.toLowerCase()
-  if (port <= 65535 && isPlainHost(host)) return { kind: 'tcp', host, port }
-  if (port <= 65535 && bracketed !== undefined && isIPv6Address(bracketed))
-    return { kind: 'tcp', host: canonicalIPv6(bracketed), port }
-  const fix =
-    'Write 127.0.0.1:8377, or another host:port, "[IPv6]:port" or unix:/path; port 0 is any free one'
-  return bad(`${quoted(text)} is not a listen address`, fix)
+  if (isPlainHost(host)) return { kind: 'tcp', host, port }
+  if (host === '*') return bad('"*" is not a host', everyNetwork(port))
+  const message = `${quoted(plain)} is neither a host name nor an IP address`
+  return bad(message, `Write one, such as 127.0.0.1:${port}`)
+}
+
+const everyNetwork = (port: number | string) =>
+  `Write 127.0.0.1:${port} for this machine only, or 0.0.0.0:${port} for every network`
+const badPort = (port: string) =>
+  bad(`${quoted(port)} is not a port`, 'Use a number from 0 (any free port) to 65535')
+
+/** Explains what is wrong with a text that is not a listen address. */
+function noListenAddress(text: string): Mistake {
+  const shown = quoted(text)
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
+    return bad(`${shown} is a URL, not an address`, `Write only the host and the port: ${authorityOf(text)}`)
+  if (text.startsWith('/')) return bad(`${shown} is a path`, `For a unix socket, write unix:${text}`)
+  if (/^\d+$/.test(text)) return bad(`${shown} is a port without a host`, `Write 127.0.0.1:${text}`)
+  if (/^:\d+$/.test(text)) return bad(`${shown} has no host`, everyNetwork(text.slice(1)))
+  if (isIPv6Address(text))
+    return bad(`${shown} is an IPv6 address without brackets`, `Write "[${text}]:8377" (in quotes)`)
+  const [, host, port] = /^(\[[^\]]*\]|[^:[\]]+)(?::(.*))?$/s.exec(text) ?? []
+  if (port !== undefined) return badPort(port)
+  if (host !== undefined)
+    return bad(`${shown} has no port`, `Add one: ${host}:8377, or ${host}:0 for any free port`)
+  const fix = 'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377'
+  return bad(`${shown} is not a listen address`, fix)
+}
+
+/** The host and port of a URL, without a user name. */
+function authorityOf(text: string): string {
+  const [authority = ''] = text.replace(/^[a-z][a-z0-9+.-]*:\/\//i, '').split(/[/?#]/, 1)
+  return authority.replace(/^.*@/s, '')
 }
 
 /** Reads an http(s) origin and nothing else; returns its serialized form, `https://api.example`. */
 export function parseOrigin(text: string): string | Mistake {
-  const url = /^https?:\/\/[^/\\?#@\s]+\/?$/i.test(text) ? URL.parse(text) : null
-  const fix = 'Write only a scheme, a host and perhaps a port, such as https://api.example.com'
-  return url?.origin ?? bad(`${quoted(text)} is not an http or https origin`, fix)
+  const url = /^https?:\/\/[^/\\]/i.test(text) ? URL.parse(text) : null
+  const example = 'Write a scheme and a host, such as https://api.example.com'
+  if (url === null) return bad(`${quoted(text)} is not an http or https origin`, example)
+  if (/^https?:\/\/[^/\\?#@\s]+\/?$/i.test(text)) return url.origin
+  const fix = `Leave out the path, query, fragment and user name: ${url.origin}`
+  return bad(`${quoted(text)} is more than an origin`, fix)
 }
 
 /** Reads a Procore origin: like {@link parseOrigin}, but plain http only to this machine. */
 export function parseUpstreamOrigin(text: string): string | Mistake {
   const origin = parseOrigin(text)
-  if (isMistake(origin)) return origin
+  // Users copy the suggested fix, so it must not contain another mistake.
+  if (isMistake(origin))
+    return { ...origin, fix: origin.fix.replace(/http:(?!\/\/(localhost|127\.|\[::1\]))/, 'https:') }
   const { protocol, hostname } = new URL(origin)
   if (protocol === 'https:' || isLoopbackHost(hostname)) return origin
   const fix = `Write ${origin.replace('http:', 'https:')}; plain http is allowed to localhost, 127.0.0.0/8 and [::1] only`
@@ -131,8 +172,12 @@ export function parseHostName(text: string): string | Mistake {
   if (isPlainHost(host)) return host
   const bare = withoutBrackets(host)
   if (isIPv6Address(bare) && !bare.includes('%')) return `[${canonicalIPv6(bare)}]`
-  const fix = 'Write a name without scheme, port and wildcard, such as proxy.example.com'
-  return bad(`${quoted(text)} is not a host name`, fix)
+
+  const stripped = authorityOf(host).replace(/^(\*?\.)+/, '')
+  const name = URL.parse(`http://${stripped}`)?.hostname.replace(/\.$/, '') ?? ''
+  const fix = HOST_NAME.test(name) ? `Write ${name}` : 'Write a host name, such as proxy.example.com'
+  if (text.includes('*')) return bad(`${quoted(text)} is a wildcard, but names are compared exactly`, fix)
+  return bad(`${quoted(text)} is not a host name without scheme and port`, fix)
 }
 
 /** Reads the name of a file host, or `*.` and the name that all hosts are below; returns lower case. */
@@ -150,9 +195,10 @@ export function parseFileHost(text: string): string | Mistake {
 
 /** Checks a serialized http(s) origin, which must be exactly as browsers send it: `https://app.example`. */
 export function checkSerializedOrigin(text: string): Mistake | undefined {
+  const example = 'List each origin, such as https://app.example.com'
+  if (text === '*' || text === 'null') return bad(`${quoted(text)} would let any web page in`, example)
   const origin = parseOrigin(text)
   if (isMistake(origin)) return origin
-  const example = 'List each origin, such as https://app.example.com'
   if (origin.includes('*'))
     return bad(`${quoted(text)} is a wildcard, but origins are compared exactly`, example)
   if (origin === text) return undefined

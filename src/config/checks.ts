@@ -3,7 +3,7 @@ import { accessIn, checkRules } from './access-rules.ts'
 import { isLoopbackHost, leadsTo, listenText } from './addresses.ts'
 import { BUILT_IN_ENVIRONMENTS } from './config.ts'
 import { isRawMap } from './issues.ts'
-import { type Finding, keyOf, type Path, quoted, repeated } from './problems.ts'
+import { didYouMean, type Finding, keyOf, type Path, quoted, repeated } from './problems.ts'
 import {
   type AccessSettings,
   NAMES,
@@ -66,7 +66,8 @@ function checkNames(raw: unknown): Finding[] {
 /** Reports a name that refers to nothing in a section of the file. */
 function sayUnknown({ say }: Checking, path: Path, name: string, [what, section, known]: Section): void {
   const others = known.length > 0 ? `Known are ${known.join(', ')}; add others` : 'Add it'
-  say(path, `there is no ${what} ${JSON.stringify(name)}`, `${others} under ${section}`)
+  const fix = `${didYouMean(name, known)}${others} under ${section}`
+  say(path, `there is no ${what} ${JSON.stringify(name)}`, fix)
 }
 type Section = readonly [what: string, section: string, known: readonly string[]]
 

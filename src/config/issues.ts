@@ -1,6 +1,6 @@
 // Validates raw values with the schema: every mistake becomes a finding, and the rest becomes settings for further checks.
 import type { z } from 'zod/mini'
-import { type Finding, keyOf, type Path } from './problems.ts'
+import { didYouMean, type Finding, keyOf, type Path } from './problems.ts'
 import { fileSchema } from './schema.ts'
 import { MISSING } from './schema-values.ts'
 
@@ -149,5 +149,6 @@ function split(text: string): { message: string; fix: string } {
 
 function unknownKey(path: Path, known: readonly string[]): Finding {
   const keysAre = known.length > 1 ? 'keys here are' : 'only key here is'
-  return { path, message: UNKNOWN_KEY, fix: `The ${keysAre} ${known.join(', ')}` }
+  const fix = didYouMean(String(path.at(-1)), known).trim() || `The ${keysAre} ${known.join(', ')}`
+  return { path, message: UNKNOWN_KEY, fix }
 }

@@ -55,6 +55,33 @@ export function keyOf(path: Path): string {
   return parts.join('').replace(/^\./, '')
 }
 
+/** "Did you mean …? " if one of the known words is close to the one that was written; empty otherwise. */
+export function didYouMean(word: string, known: readonly string[]): string {
+  const plain = (text: string) => text.toLowerCase().replace(/[-_ ]/g, '')
+  const most = word.length < 5 ? 1 : 2
+  const [best] = known
+    .map((name) => ({ name, distance: editDistance(plain(word), plain(name)) }))
+    .sort((a, b) => a.distance - b.distance)
+  return best !== undefined && best.distance <= most ? `Did you mean ${best.name}? ` : ''
+}
+
+/** The number of letters to insert, remove, replace or swap (optimal string alignment). Words are short. */
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return Number.POSITIVE_INFINITY
+  const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)]
+  const at = (row: number, column: number) => rows[row]?.[column] as number
+  for (let i = 1; i <= a.length; i += 1) {
+    rows[i] = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = isSwapped ? at(i - 2, j - 2) + 1 : replaced
+      rows[i]?.push(Math.min(replaced, swapped, at(i - 1, j) + 1, at(i, j - 1) + 1))
+    }
+  }
+  return at(a.length, b.length)
+}
+
 /** One problem on one line: `FILE:LINE:COL KEY: message. fix`. */
 export function renderProblem({ file, line, column, key, message, fix }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column}`

@@ -193,6 +193,10 @@ const fileMode = z
   .prefault(z.pipe(octal, fromOctal), '600')
   .register(z.globalRegistry, { title: 'file mode', type: ['string', 'integer'] })
 
+/** The message for something that is no listen address; `otherwise` unless it is a port alone. */
+export const noAddress = (otherwise: string) => (input: unknown) =>
+  typeof input === 'number' ? `${input} is a port without a host` : otherwise
+
 const LISTEN_FIX =
   'Write host:port, "[IPv6]:port", unix:/path or {path: /path, mode: "660"}, such as 127.0.0.1:8377'
 const SOCKET_FIX = 'Write the path of the socket, such as /run/procore-proxy.sock'
@@ -205,7 +209,7 @@ const socket = z.pipe(
 /** `host:port`, `[v6]:port`, `unix:/path` or `{path, mode}`; becomes a {@link ListenAddress}. */
 export const listenAddress = oneOf(
   [parsed('a listen address', LISTEN_FIX, parseListen), socket],
-  (input) => `${shown(input)} is not a listen address`,
+  noAddress('is not a listen address'),
   LISTEN_FIX,
 ).register(z.globalRegistry, { id: 'listenAddress', title: 'listen address' })
 

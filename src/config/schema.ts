@@ -138,7 +138,7 @@ export const fileSchema = v
     listen: z.prefault(
       v.oneOf(
         [v.listenAddress, listenAddresses],
-        (input) => `${v.shown(input)} is neither a listen address nor a list of them`,
+        v.noAddress('is neither a listen address nor a list of them'),
         'Write host:port, "[IPv6]:port" or unix:/path, such as 127.0.0.1:8377',
       ),
       '127.0.0.1:8377',

@@ -234,7 +234,9 @@ t.test('callers name companies that exist', async (t) => {
   const any = `, "*": { ${own} }`
   t.strictSame(callers('acme'), [])
   t.strictSame(callers('acme, 562949953443325, "8"', any), [], 'ids of others where "*" is configured')
-  t.match(callers('acne'), [/^callers\.one\.companies\[0\]: there is no company "acne"\. Known/])
+  t.match(callers('acne'), [
+    /^callers\.one\.companies\[0\]: there is no company "acne"\. Did you mean acme\? Known/,
+  ])
   t.match(callers('8'), [/there is no company "8"/])
   t.match(callers('7', any), [/7 is the id of acme\. Write its name: acme/])
   t.match(callers('"*"', any), [/there is no company "\*"/])

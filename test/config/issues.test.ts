@@ -21,28 +21,28 @@ const acme = `companies: { acme: { id: "1", ${account}, … } }`
 
 t.test('each mistake names its key and its fix', async (t) => {
   const cases: Record<string, RegExp> = {
-    'lissten: 1': /^lissten: is not a known key\. The keys here are listen, publicUrl, /,
-    'rate_limit: {}': /^rate_limit: is not a known key\. The keys here are .*, rateLimit, /,
-    'log: { Level: info }': /^log\.Level: is not a known key\. The keys here are level, format$/,
+    'lissten: 1': /^lissten: is not a known key\. Did you mean listen\?$/,
+    'rate_limit: {}': /^rate_limit: is not a known key\. Did you mean rateLimit\?$/,
+    'log: { Level: info }': /^log\.Level: is not a known key\. Did you mean level\?$/,
     'log: nope': /^log: must be a map of keys and values/,
     'log: { level: loud }': /^log\.level: "loud" is not one of fatal, error, .*\. Write fatal or /,
     'log: { format: 1 }': /^log\.format: 1 is not one of auto, json, readable/,
     'version: 2': /^version: is not a known key\. The keys here are listen, publicUrl, /,
-    'listen: 8377': /^listen: .* is neither a listen address nor a list of them\. Write host:port/,
-    'listen: true': /^listen: .* is neither a listen address nor a list of them/,
+    'listen: 8377': /^listen: 8377 is a port without a host\. Write host:port/,
+    'listen: true': /^listen: is neither a listen address nor a list of them/,
     'listen: []': /^listen: is an empty list/,
-    'listen: [8377]': /^listen\[0\]: 8377 is not a listen address/,
-    'listen: ["127.0.0.1:1", localhost]': /^listen\[1\]: "localhost" is not a listen address/,
-    'listen: { path: a }': /^listen\.path: "a" is not the absolute path of a file/,
+    'listen: [8377]': /^listen\[0\]: 8377 is a port without a host/,
+    'listen: ["127.0.0.1:1", localhost]': /^listen\[1\]: "localhost" has no port/,
+    'listen: { path: a }': /^listen\.path: "a" is not an absolute path/,
     'listen: { mode: 600 }': /^listen\.path: is missing/,
     'listen: { path: /a, mode: 999 }': /^listen\.mode: "999" is not a file mode/,
-    'listen: { path: /a, mod: 600 }': /^listen\.mod: is not a known key\. The keys here are path, mode$/,
+    'listen: { path: /a, mod: 600 }': /^listen\.mod: is not a known key\. Did you mean mode\?/,
     'environment: 1': /^environment: must be the name of an environment/,
     'environments: { lab: { apiUrl: "https://a.b" } }':
       /^environments\.lab\.loginUrl: is missing\. Write a scheme/,
     ...within('environments: { lab: { apiUrl: "https://a.b", … } }', 'environments.lab.', {
       'loginUrl: "http://a.b"': /^loginUrl: .*unencrypted/,
-      'loginUrl: "https://a.b", fileDomain: "*.a.b"': /^fileDomain: "\*\.a\.b" is not a host name/,
+      'loginUrl: "https://a.b", fileDomain: "*.a.b"': /^fileDomain: .*wildcard/,
     }),
     'serviceAccounts: { app: { clientSecret: y } }':
       /^serviceAccounts\.app\.clientId: is missing\. Write \{env: NAME\}/,
@@ -53,8 +53,7 @@ t.test('each mistake names its key and its fix', async (t) => {
       '{ env: $A }': /^clientSecret\.env: "\$A" is not the name of a variable/,
       '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key\. The only key here is env$/,
       '{ file: b, timeot: 1s }': /^clientSecret\.timeot: is not a known key\. The only key here is file$/,
-      '{ command: [a], timeot: 1s }':
-        /^clientSecret\.timeot: is not a known key\. The keys here are command, timeout$/,
+      '{ command: [a], timeot: 1s }': /^clientSecret\.timeot: is not a known key\. Did you mean timeout\?$/,
       '{ command: [a], env: A, timeout: 1s }':
         /^clientSecret\.env: is not a known key\. The keys here are command, timeout$/,
       '{ command: [] }': /^clientSecret\.command: is an empty list/,
@@ -73,7 +72,7 @@ t.test('each mistake names its key and its fix', async (t) => {
     'companies: { acme: null }': /^companies\.acme: must be a map/,
     ...within(acme, 'companies.acme.', {
       'access: none': /^access: "none" is not one of read-write, read-only/,
-      'listen: 1': /^listen: 1 is not a listen address/,
+      'listen: 1': /^listen: 1 is a port without a host/,
       'default: yes': /^default: "yes" is not true or false/,
     }),
     'defaultAccess: { production: none }':
@@ -113,9 +112,9 @@ t.test('each mistake names its key and its fix', async (t) => {
     'rateLimit: { maxWait: 60 }': /^rateLimit\.maxWait: 60 is not a duration/,
     'guard: { allowedHosts: proxy.example }': /^guard\.allowedHosts: must be a list/,
     'guard: { allowedHosts: [a.b, "a.b:1"] }':
-      /^guard\.allowedHosts\[1\]: "a\.b:1" is not a host name\. Write a name without/,
+      /^guard\.allowedHosts\[1\]: "a\.b:1" is not a host name.*Write a\.b$/,
     'guard: { allowedHosts: [1] }': /^guard\.allowedHosts\[0\]: must be a host name/,
-    'guard: { allowedOrigins: ["*"] }': /^guard\.allowedOrigins\[0\]: "\*" is not an http or https origin/,
+    'guard: { allowedOrigins: ["*"] }': /^guard\.allowedOrigins\[0\]: "\*" would let any web page in/,
     'guard: { clientKeys: [1] }': /^guard\.clientKeys\[0\]: is neither text nor one of/,
     'guard: { clientKeys: [{ env: 1 }] }': /^guard\.clientKeys\[0\]\.env: 1 is not the name of a variable/,
     'shutdownTimeout: soon': /^shutdownTimeout: "soon" is not a duration/,

@@ -121,7 +121,7 @@ t.test('mistakes of flags and variables are told by their names', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   folder.write('open', 's', 0o644)
   const cases: Record<string, Flags | NodeJS.ProcessEnv> = {
-    '"8377" is not a listen address': { listen: ['8377'] },
+    '"8377" is a port without a host': { listen: ['8377'] },
     '0.0.0.0:1 is open to other machines': { PROCORE_PROXY_LISTEN: '0.0.0.0:1' },
     'is an empty list': { PROCORE_PROXY_LISTEN: ' , ' },
     '"loud" is not one of': { logLevel: 'loud' },
@@ -408,10 +408,7 @@ t.test('without secrets, where the proxy listens can be known from little', asyn
     file: join(folder.path, 'procore-proxy.yaml'),
   })
   t.equal(account(config)?.clientSecret.reveal(), '')
-  t.match(
-    await folder.message('listen: 8377', { resolveSecrets: false }),
-    /listen: 8377 is neither a listen address/,
-  )
+  t.match(await folder.message('listen: 8377', { resolveSecrets: false }), /listen: 8377 is a port/)
 })
 
 t.test('a file that others can change is warned of', { skip: process.platform === 'win32' }, async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ConfigError, keyOf, quoted, renderProblem } from '../../src/config/problems.ts'
+import { ConfigError, didYouMean, keyOf, quoted, renderProblem } from '../../src/config/problems.ts'
 
 t.test('a path is written as a user would write it', async (t) => {
   const cases: [(string | number)[], string][] = [
@@ -52,4 +52,23 @@ t.test('quoted text is short and holds no password', async (t) => {
     'nor one with characters that have to be escaped',
   )
   t.equal(quoted('x'.repeat(100)).length, 82)
+})
+
+t.test('a word close to a known one is taken for a slip of the keyboard', async (t) => {
+  const known = ['listen', 'rateLimit', 'log', 'upstream', 'connectTimeout']
+  const cases: [string, string][] = [
+    ['lissten', 'listen'],
+    ['lsiten', 'listen'],
+    ['Listen', 'listen'],
+    ['rate_limit', 'rateLimit'],
+    ['lgo', 'log'],
+    ['conectTimout', 'connectTimeout'],
+    ['lamp', ''],
+    ['version', ''],
+    ['', ''],
+  ]
+  for (const [word, meant] of cases) {
+    t.equal(didYouMean(word, known), meant === '' ? '' : `Did you mean ${meant}? `, word)
+  }
+  t.equal(didYouMean('anything', []), '')
 })
