@@ -29,8 +29,15 @@ const MODE = 0o600
 const SYNC_AFTER_MS = 1_000
 const RETRY_AFTER_MS = 1_000
 const WARN_AFTER_MS = 60_000
+/** If the disk does not answer for this long, the file counts as one that can't be written. */
+const PATIENCE_MS = 3_000
+/** The memory that lines may take which wait for the disk. More of them, and it counts as one that does not answer. */
+const MOST_WAITING_BYTES = 64 * 1024 * 1024
+/** What waits with a line, in memory. */
+const OVERHEAD_BYTES = 512
 /** Lines of requests that were not held up, kept until the file can be written again. */
 const MOST_KEPT = 1_000
+const MOST_KEPT_CHARACTERS = 4 * 1024 * 1024
 /** One write to the file, in characters. */
 const LONGEST_BATCH = 64 * 1024
 
@@ -41,6 +48,8 @@ export async function openAudit({ file }: Pick<AuditSettings, 'file'>, log: Log)
   return audit
 }
 
+type Waiting = PromiseWithResolvers<void> & { readonly line: string }
+
 export class Audit {
   readonly #file: string
   readonly #log: Log
@@ -49,16 +58,25 @@ export class Audit {
   #isTorn = false
   /** Whether the file system tells by `nlink` that a file was deleted. */
   #countsLinks = false
-  #waiting: ({ readonly line: string } & PromiseWithResolvers<void>)[] = []
+  #waiting: Waiting[] = []
+  #waitingBytes = 0
+  /** The batch that is being written. */
+  #writing: Waiting[] = []
   #kept: string[] = []
+  #late = 0
   #lost = 0
   /** A queue, so that only one operation on the file runs at a time. */
   #work: Promise<void> = Promise.resolve()
+  /** Of the operation that runs. */
+  #patience: NodeJS.Timeout | undefined
+  /** The operation that runs takes too long. Nothing else can be begun: each would occupy a thread of Node's. */
+  #isStuck = false
   #isScheduled = false
   #failure: unknown
   #warnedAt = Number.NEGATIVE_INFINITY
   #retry: NodeJS.Timeout | undefined
   #sync: NodeJS.Timeout | undefined
+  #isSynced = true
   #isClosed = false
 
   constructor(file: string, log: Log) {
@@ -72,8 +90,11 @@ export class Audit {
    */
   record(entry: AuditEntry): Promise<void> {
     const written = Promise.withResolvers<void>()
-    this.#waiting.push({ line: `${JSON.stringify(entry)}\n`, ...written })
-    if (!this.#isScheduled) {
+    const line = `${JSON.stringify(entry)}\n`
+    this.#waiting.push({ line, ...written })
+    this.#waitingBytes += line.length + OVERHEAD_BYTES
+    if (this.#isStuck || this.#waitingBytes > MOST_WAITING_BYTES) this.#giveUp()
+    else if (!this.#isScheduled) {
       this.#isScheduled = true
       // All lines of one turn of the event loop, and those that came during the write before, go together.
       setImmediate(() => this.#next(() => this.#flush()))
@@ -94,29 +115,52 @@ export class Audit {
     })
   }
 
-  /** Writes what waits, also what could not be written before, and closes the file. */
-  close(): Promise<void> {
-    return this.#next(async () => {
+  /** Writes what waits, also what could not be written before, and closes the file. It waits for no disk that does not answer. */
+  async close(): Promise<void> {
+    const closed = this.#next(async () => {
       await this.#flush()
       if (this.#kept.length > 0) await this.#tryAgain()
       this.#isClosed = true
-      if (this.#kept.length > 0) {
-        const lines = this.#kept.length + this.#lost
-        this.#log.warn(
-          { file: this.#file, lines },
-          'Lines of the audit file are lost: it was closed before it could be written.',
-        )
-      }
       clearTimeout(this.#retry)
       clearTimeout(this.#sync)
       await this.#handle?.datasync().catch(() => {})
       await this.#closeHandle()
     })
+    const tooLong = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref())
+    await Promise.race([closed, tooLong])
+    this.#isClosed = true
+    const lines = this.#writing.length + this.#waiting.length + this.#kept.length + this.#lost
+    if (lines === 0) return
+    const message = 'Lines of the audit file are lost: it was closed before it could be written.'
+    this.#log.warn({ file: this.#file, lines }, message)
   }
 
   #next(work: () => Promise<void>): Promise<void> {
-    this.#work = this.#work.then(work)
+    this.#work = this.#work.then(async () => {
+      this.#watch()
+      await work()
+      clearTimeout(this.#patience)
+    })
     return this.#work
+  }
+
+  #watch(): void {
+    clearTimeout(this.#patience)
+    this.#patience = setTimeout(() => this.#giveUp(), PATIENCE_MS)
+  }
+
+  /** Treats what waits for a disk that does not answer like what can't be written, until it answers. */
+  #giveUp(): void {
+    if (!this.#isStuck) void this.#next(() => this.#tryAgain())
+    this.#isStuck = true
+    const error = new Error('the disk does not answer')
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#waitingBytes = 0
+    const lines = waiting.map(({ line }) => line)
+    this.#fail(error, lines)
+    // Whether those that are being written are in the file is not known yet.
+    for (const { reject } of [...this.#writing, ...waiting]) reject(unavailable(error))
   }
 
   async open(): Promise<void> {
@@ -144,17 +188,16 @@ export class Audit {
 
   async #flush(): Promise<void> {
     this.#isScheduled = false
-    while (this.#waiting.length > 0) {
-      const batch = this.#takeBatch()
-      const lines = batch.map(({ line }) => line)
+    for (; this.#waiting.length > 0; this.#writing = []) {
+      this.#writing = this.#takeBatch()
+      this.#watch()
+      const lines = this.#writing.map(({ line }) => line)
       try {
         await this.#write(lines)
-        for (const { resolve } of batch) resolve()
+        for (const { resolve } of this.#writing) resolve()
       } catch (error) {
-        this.#fail(error)
-        this.#kept.push(...lines)
-        this.#lost += this.#kept.splice(0, this.#kept.length - MOST_KEPT).length
-        for (const { reject } of batch) reject(unavailable(error))
+        this.#fail(error, lines)
+        for (const { reject } of this.#writing) reject(unavailable(error))
       }
     }
   }
@@ -165,7 +208,9 @@ export class Audit {
       length += line.length
       return length > LONGEST_BATCH
     })
-    return this.#waiting.splice(0, end === -1 ? this.#waiting.length : Math.max(1, end))
+    const batch = this.#waiting.splice(0, end === -1 ? this.#waiting.length : Math.max(1, end))
+    for (const { line } of batch) this.#waitingBytes -= line.length + OVERHEAD_BYTES
+    return batch
   }
 
   /** If it throws, `lines` are those that are not in the file, or not as a whole. */
@@ -196,21 +241,38 @@ export class Audit {
       }
       this.#isTorn = bytes[at - 1] !== 0x0a
     }
-    this.#sync ??= setTimeout(() => {
-      this.#sync = undefined
-      // If the error persists, the next write reports it.
-      this.#handle?.datasync().catch(() => {})
-    }, SYNC_AFTER_MS).unref()
+    this.#isSynced = false
+    this.#syncSoon()
   }
 
-  #fail(error: unknown): void {
+  /** One at a time: with a disk that does not answer, each would occupy a thread of Node's. */
+  #syncSoon(): void {
+    this.#sync ??= setTimeout(async () => {
+      this.#isSynced = true
+      // If the error persists, the next write reports it.
+      await this.#handle?.datasync().catch(() => {})
+      this.#sync = undefined
+      if (!this.#isSynced) this.#syncSoon()
+    }, SYNC_AFTER_MS)
+    this.#sync.unref()
+  }
+
+  /** Keeps lines that are not in the file. */
+  #fail(error: unknown, lines: readonly string[]): void {
     this.#failure = error
+    this.#kept = this.#kept.concat(lines)
+    let characters = 0
+    const last = this.#kept.findLastIndex((line, at) => {
+      characters += line.length
+      return characters > MOST_KEPT_CHARACTERS || this.#kept.length - at > MOST_KEPT
+    })
+    this.#lost += this.#kept.splice(0, last + 1).length
     const now = performance.now()
     if (now - this.#warnedAt >= WARN_AFTER_MS) {
       this.#warnedAt = now
       this.#log.warn({ file: this.#file, error }, 'The audit file can’t be written: writes are refused.')
     }
-    if (this.#isClosed) return
+    if (this.#isClosed || this.#isStuck) return
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       void this.#next(() => this.#tryAgain())
@@ -220,19 +282,29 @@ export class Audit {
   /** Reopens the file and writes the lines that were kept. */
   async #tryAgain(): Promise<void> {
     if (this.#isClosed) return
+    this.#isStuck = false
+    const kept = this.#kept.splice(0)
+    const count = kept.length
+    // Until they are written.
+    this.#lost += count
     await this.#closeHandle()
     try {
       await this.open()
-      await this.#write(this.#kept)
+      await this.#write(kept)
     } catch (error) {
-      this.#fail(error)
+      this.#lost -= count
+      this.#fail(error, [...kept, ...this.#kept.splice(0)])
       return
     }
+    this.#lost -= count
+    this.#late += count
+    // What came meanwhile is written by the next attempt, which waits already.
+    if (this.#isStuck) return
     if (this.#failure !== undefined) {
-      const fields = { file: this.#file, late: this.#kept.length, lost: this.#lost }
+      const fields = { file: this.#file, late: this.#late, lost: this.#lost }
       this.#log.info(fields, 'The audit file can be written again.')
     }
-    this.#kept = []
+    this.#late = 0
     this.#lost = 0
     this.#failure = undefined
     this.#warnedAt = Number.NEGATIVE_INFINITY

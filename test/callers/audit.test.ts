@@ -16,7 +16,8 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type AuditEntry, openAudit } from '../../src/callers/audit.ts'
+import { type Audit, type AuditEntry, openAudit } from '../../src/callers/audit.ts'
+import { fakeTime } from '../fixtures/clock.ts'
 
 const entry = (reqId: string, more: Partial<AuditEntry> = {}): AuditEntry => ({
   time: '2026-01-02T03:04:05.678Z',
@@ -232,6 +233,189 @@ t.test('A folder that goes and comes back is found by itself, and no line is los
   const ids = idsIn(file)
   t.same([ids.length, ids.at(-2), ids.at(-1)], [1_001, 'last', 'after'], 'the last thousand were kept')
   t.match(lines.at(-1), ['info', { late: 1_000, lost: 501 }, /can be written again/])
+})
+
+/** Files whose operations wait for `gate`; `broken` names one that fails. */
+async function slowDisk(t: Test, file: string) {
+  const probe = await open(file, 'a')
+  const prototype = Object.getPrototypeOf(probe)
+  await probe.close()
+  const disk = { gate: Promise.resolve(), broken: '', waiting: new Map<string, number>() }
+  for (const name of ['write', 'stat', 'datasync']) {
+    const real = prototype[name]
+    const count = (more: number) => disk.waiting.set(name, (disk.waiting.get(name) ?? 0) + more)
+    t.intercept(prototype, name, {
+      value: async function (this: unknown, ...args: unknown[]) {
+        count(1)
+        await disk.gate
+        count(-1)
+        if (name === disk.broken) throw Object.assign(new Error('bad disk'), { code: 'EIO' })
+        return await real.apply(this, args)
+      },
+    })
+  }
+  /** Lets it hang; returns what makes it answer again. */
+  const hang = () => {
+    const gate = Promise.withResolvers<void>()
+    disk.gate = gate.promise
+    return gate.resolve
+  }
+  return Object.assign(disk, { hang })
+}
+
+/** Records lines, and notes what becomes of each. */
+function recorder(audit: Audit) {
+  const seen: string[] = []
+  const record = (id: string, more: Partial<AuditEntry> = {}) =>
+    void audit.record(entry(id, more)).then(
+      () => seen.push(`${id} ok`),
+      ({ code }) => seen.push(`${id} ${code}`),
+    )
+  return { seen, record }
+}
+
+const untilIdle = async (audit: Audit) => {
+  await audit.reopen()
+  await audit.reopen()
+}
+
+t.test(
+  'A disk that does not answer is one that can’t be written; nothing waits for it for long',
+  async (t) => {
+    const file = place(t)
+    const { log, lines } = logger()
+    const audit = await openAudit({ file }, log)
+    const disk = await slowDisk(t, file)
+    const { seen, record } = recorder(audit)
+    const time = fakeTime(t)
+    for (const isLongTime of [false, true]) {
+      seen.length = 0
+      const answer = disk.hang()
+      record('writing')
+      await time.pass(1)
+      record('waiting')
+      await time.pass(2_800)
+      t.same(seen, [])
+      t.doesNotThrow(() => audit.assertWritable())
+      await time.pass(200)
+      t.same(seen, ['writing audit_unavailable', 'waiting audit_unavailable'])
+      t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+      if (isLongTime) await time.pass(600_000)
+      for (let nth = 0; nth < 1_200; nth++) record(`late${nth}`)
+      await time.settle()
+      t.equal(seen.length, 1_202, 'at once')
+      t.equal(disk.waiting.get('write'), 1, 'nothing else is begun')
+      const { set } = time.timers()
+      t.ok(set <= 2, `${set} timers`)
+      answer()
+      await untilIdle(audit)
+      t.doesNotThrow(() => audit.assertWritable())
+      t.match(lines.at(-1), ['info', { late: 1_000, lost: 201 }, /can be written again/])
+      record('after')
+      await untilIdle(audit)
+      const ids = idsIn(file)
+      t.same([ids[0], ids.at(-1), ids.length], ['writing', 'after', 1_002])
+      writeFileSync(file, '')
+    }
+    t.match(
+      lines.filter(([level]) => level === 'warn'),
+      [
+        ['warn', { error: { message: /does not answer/ } }, /writes are refused/],
+        ['warn', {}, /writes are refused/],
+        ['warn', {}, /writes are refused/],
+      ],
+    )
+    await audit.close()
+  },
+)
+
+t.test('What comes while kept lines are written to a slow disk is kept too', async (t) => {
+  const file = place(t)
+  const { log, lines } = logger()
+  const audit = await openAudit({ file }, log)
+  const disk = await slowDisk(t, file)
+  const { seen, record } = recorder(audit)
+  const time = fakeTime(t)
+  disk.broken = 'write'
+  record('a')
+  await untilIdle(audit)
+  disk.broken = ''
+  const answer = disk.hang()
+  await time.pass(5_000)
+  record('b')
+  await time.settle()
+  t.same(seen, ['a audit_unavailable', 'b audit_unavailable'])
+  answer()
+  await untilIdle(audit)
+  t.same(idsIn(file), ['a', 'b'])
+  t.match(lines.at(-1), ['info', { late: 2, lost: 0 }, /can be written again/])
+  await audit.close()
+})
+
+t.test('Closing waits for no disk that does not answer, and tells what is lost', async (t) => {
+  for (const isRetry of [false, true]) {
+    const file = place(t)
+    const { log, lines } = logger()
+    const audit = await openAudit({ file }, log)
+    const disk = await slowDisk(t, file)
+    const { record } = recorder(audit)
+    const time = fakeTime(t)
+    if (isRetry) disk.broken = 'write'
+    if (isRetry) record('before')
+    if (isRetry) await untilIdle(audit)
+    const answer = disk.hang()
+    await time.pass(isRetry ? 1_000 : 0)
+    record('a')
+    await time.pass(1)
+    record('b')
+    const closed = audit.close()
+    await time.pass(3_000)
+    await closed
+    t.match(lines.at(-1), ['warn', { lines: isRetry ? 3 : 2 }, /are lost/])
+    answer()
+    while (time.timers().set > 0) await setImmediate()
+  }
+})
+
+t.test('Lines that wait are bounded in bytes, and so are those that are kept', async (t) => {
+  const file = place(t)
+  const { log, lines } = logger()
+  const audit = await openAudit({ file }, log)
+  const { seen, record } = recorder(audit)
+  const path = 'x'.repeat(64 * 1024)
+  for (let nth = 0; nth < 1_100; nth++) record(`m${nth}`, { path })
+  t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
+  await untilIdle(audit)
+  t.ok(seen.every((each) => each.endsWith('audit_unavailable')))
+  t.doesNotThrow(() => audit.assertWritable())
+  t.match(lines.at(-1), ['info', { late: 63, lost: 1_100 - 63 }, /can be written again/])
+  t.equal(idsIn(file).at(-1), 'm1099')
+  await audit.close()
+})
+
+t.test('A disk that takes writes and never syncs occupies one thread only', async (t) => {
+  const file = place(t)
+  const audit = await openAudit({ file }, logger().log)
+  const disk = await slowDisk(t, file)
+  const time = fakeTime(t)
+  const write = async (id: string) => {
+    const written = audit.record(entry(id))
+    await time.pass(1)
+    await written
+  }
+  await write('a')
+  const answer = disk.hang()
+  await time.pass(1_000)
+  t.equal(disk.waiting.get('datasync'), 1)
+  disk.gate = Promise.resolve()
+  await write('b')
+  await time.pass(5_000)
+  t.equal(disk.waiting.get('datasync'), 1)
+  answer()
+  while (time.timers().set === 0) await setImmediate()
+  disk.hang()
+  await time.pass(1_000)
+  t.equal(disk.waiting.get('datasync'), 1, 'what was written during the first is synced too')
 })
 
 const isRoot = process.getuid?.() === 0 ? 'root may write everything' : false
