@@ -199,16 +199,18 @@ export class BodyCopy {
   }
 
   add(piece: Buffer): void {
+    if (!this.hasRoom(piece)) this.release()
     this.length += piece.length
     this.#hash?.update(piece)
     if (this.#pieces === undefined) return
-    if (this.length > MOST_BODY_BYTES || heldBytes + piece.length > MOST_HELD_BYTES) {
-      this.release()
-      return
-    }
     this.#pieces.add(piece)
     this.#held += piece.length
     heldBytes += piece.length
+  }
+
+  /** False if the piece would make it too long. */
+  hasRoom(piece: Buffer): boolean {
+    return this.length + piece.length <= MOST_BODY_BYTES && heldBytes + piece.length <= MOST_HELD_BYTES
   }
 
   /** The whole body, or undefined if it is too long. */

@@ -7,7 +7,7 @@ import { BUILT_IN_ENVIRONMENTS } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type Call, type Send, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
 import { bodyStalled, RequestBody } from '../forward/request-body.ts'
-import { BodyCopy, MOST_BODY_BYTES, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
+import { BodyCopy, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
 import {
   bytesOf,
   folderError,
@@ -70,37 +70,39 @@ export async function openSession(
 export function replayElseRecord(answers: RecordedAnswers, send: Send, recorder: CallRecorder): Send {
   const recording = withRecorder(send, recorder)
   return async (call) => {
-    const body = call.body === null ? undefined : await readStart(call, call.body)
+    const copy = new BodyCopy(true)
     try {
-      // A body that is too long to hold is streamed to Procore, so its digest is known too late.
-      if (body?.isWhole !== false) return await answers.answer(call, body?.pieces)
-    } catch (error) {
-      if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
+      const rest = call.body === null ? undefined : await readStart(call, call.body, copy)
+      try {
+        // A body that is too long to hold is streamed to Procore, so its digest is known too late.
+        if (rest === undefined) return await answers.answer(call, copy)
+      } catch (error) {
+        if (!(error instanceof ProxyError && error.code === 'recording_missing')) throw error
+      }
+      if (call.body === null) return await recording(call)
+      const whole = Readable.from(joined(copy.bytes as Buffer, rest), { objectMode: false })
+      return await recording({ ...call, body: new RequestBody(whole) })
+    } finally {
+      copy.release()
     }
-    return await recording(body === undefined ? call : { ...call, body: body.again() })
   }
 }
 
-/** Reads a body, up to the length that is recorded; `again` is the whole body, to be sent. */
-async function readStart(call: Call, body: RequestBody) {
+/** Copies a body, up to the length that can be held; returns the rest of a longer one. */
+async function readStart(call: Call, body: RequestBody, copy: BodyCopy) {
   call.onSending?.()
-  const iterator = piecesOf(call, body)
-  const pieces: Buffer[] = []
-  let isWhole = false
-  for (let length = 0; length <= MOST_BODY_BYTES && !isWhole; ) {
-    const { done, value } = await iterator.next()
-    if (done) isWhole = true
-    else {
-      pieces.push(value)
-      length += value.length
-    }
+  const pieces = piecesOf(call, body)
+  for (;;) {
+    const { done, value } = await pieces.next()
+    if (done) return undefined
+    if (!copy.hasRoom(value)) return joined(value, pieces)
+    copy.add(value)
   }
-  async function* all(): AsyncGenerator<Buffer> {
-    yield* pieces
-    yield* iterator
-  }
-  const again = () => new RequestBody(Readable.from(all(), { objectMode: false }))
-  return { pieces, isWhole, again }
+}
+
+async function* joined(start: Buffer, rest: AsyncIterable<Buffer> | undefined): AsyncGenerator<Buffer> {
+  if (start.length > 0) yield start
+  if (rest !== undefined) yield* rest
 }
 
 /** The pieces of a body, which is destroyed if none comes for too long: at replay there is no attempt that notices it. */
@@ -157,21 +159,23 @@ export class RecordedAnswers {
     this.#byKey.set(key, answers)
   }
 
-  /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. */
-  async answer(
-    call: Call,
-    body: Iterable<Buffer> | AsyncIterable<Buffer> | null = call.body && piecesOf(call, call.body),
-  ): Promise<UpstreamResponse> {
+  /** Never sends anything. Throws `recording_missing`, which names the most similar recordings. `copy` is that of the whole body. */
+  async answer(call: Call, copy?: BodyCopy): Promise<UpstreamResponse> {
+    if (copy === undefined) return await this.#read(call)
+    const matchBy = (mask: MemberMask) => matchOfCall(call, copy, mask).match
+    const match = matchBy(this.#mask)
+    const isRecorded = (each: RequestMatch) => this.#byKey.has(matchKey(call.companyId, each))
+    const other = isRecorded(match) ? undefined : this.#recordedMasks.values().map(matchBy).find(isRecorded)
+    return this.#answer(call, other ?? match)
+  }
+
+  async #read(call: Call): Promise<UpstreamResponse> {
     const copy = new BodyCopy(true)
     // Its caller may wait to be asked for the body.
     call.onSending?.()
     try {
-      for await (const piece of body ?? []) copy.add(piece)
-      const matchBy = (mask: MemberMask) => matchOfCall(call, copy, mask).match
-      const match = matchBy(this.#mask)
-      const isRecorded = (each: RequestMatch) => this.#byKey.has(matchKey(call.companyId, each))
-      const other = isRecorded(match) ? undefined : this.#recordedMasks.values().map(matchBy).find(isRecorded)
-      return this.#answer(call, other ?? match)
+      if (call.body !== null) for await (const piece of piecesOf(call, call.body)) copy.add(piece)
+      return await this.answer(call, copy)
     } finally {
       copy.release()
     }

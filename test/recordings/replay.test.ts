@@ -312,6 +312,39 @@ t.test('a body of which no more comes does not hold its connection for ever', as
   }
 })
 
+t.test(
+  'bodies that are held to be matched are bounded together; what is beyond goes to Procore',
+  async (t) => {
+    const answers = new RecordedAnswers(new MemberMask([]))
+    const recorder = new CallRecorder('nowhere', new MemberMask([]), {
+      holdsSecret: () => false,
+      warn: t.fail,
+    })
+    const { send, sent } = fakeSend()
+    const replaying = replayElseRecord(answers, send, recorder)
+    const uploads = Array.from({ length: 20 }, () => new PassThrough({ highWaterMark: 2 ** 24 }))
+    const refused: Promise<unknown>[] = []
+    for (const upload of uploads) {
+      const call = callOf('/rest/a', { method: 'POST', body: new RequestBody(upload) })
+      Object.assign(call.upstream, { settings: { responseTimeoutMs: 60_000 } })
+      upload.write(Buffer.alloc(MOST_BODY_BYTES))
+      refused.push(t.rejects(replaying(call), { message: 'broken' }))
+    }
+    while (sent.length < 4) await settle()
+    for (let turn = 0; turn < 20; turn++) await settle()
+    t.equal(sent.length, 4, '16 of 8 MiB are held')
+    for (const { fail } of sent) fail(new Error('broken'))
+    for (const upload of uploads) upload.destroy(new Error('broken'))
+    await Promise.all(refused)
+    const small = withBody('/rest/a', 'x')
+    const response = replaying(small)
+    while (sent.length < 5) await settle()
+    t.not(sent[4]?.call.body, small.body, 'it was read first: there is room again')
+    sent[4]?.answer('done')
+    t.equal(await textOf(await response), 'done')
+  },
+)
+
 t.test('a recording that was written by hand needs no digests', async (t) => {
   const answers = new RecordedAnswers(new MemberMask([]))
   const environment = { name: 'production', apiUrl: 'https://api.procore.com', loginUrl: '', fileDomain: '' }
