@@ -165,6 +165,8 @@ function quantile(latencies: Uint32Array | undefined, share: number): number | n
 export const NO_COMPANY = '_proxy'
 /** How many events are remembered before prom-client is loaded to count them. */
 const MOST_EARLY = 1_000
+/** If it cannot be loaded, the oldest beyond these are not counted. */
+const MOST_KEPT = 10 * MOST_EARLY
 
 type Event = (registry: MetricsRegistry) => void
 
@@ -230,6 +232,7 @@ export class Metrics {
     this.#early.push(event)
     // If that fails, it is tried again after as many events.
     if (this.#early.length % MOST_EARLY === 0) this.#load().catch(() => {})
+    if (this.#early.length > MOST_KEPT) this.#early.splice(0, MOST_EARLY)
   }
 
   async #load(): Promise<MetricsRegistry> {

@@ -283,6 +283,27 @@ t.test('where prom-client can not be loaded, later requests and the next scrape 
   t.equal(opened, 3)
 })
 
+t.test('where prom-client can never be loaded, the oldest requests are forgotten', async (t) => {
+  let isThere = false
+  let tries = 0
+  const metrics = new Metrics(
+    LIVE,
+    () => undefined,
+    async () => {
+      tries++
+      if (!isThere) throw new Error('the file is gone')
+      return import('../../src/observe/metrics-registry.ts')
+    },
+  )
+  t.teardown(() => metrics.close())
+  for (let count = 0; count < 30_500; count++) metrics.add(request({ bytesIn: count < 20_500 ? 0 : 1 }))
+  t.equal(tries, 30)
+  isThere = true
+  const samples = metricsOf((await metrics.text(EVERYTHING)).text)
+  t.equal(requestsOf(samples, 'acme', '2xx'), 9_500)
+  t.equal(samples('procore_proxy_request_bytes_total', { company: 'acme' }), 9_500, 'the newest are counted')
+})
+
 function start() {
   const lines: Record<string, unknown>[] = []
   const log = createLogger(
