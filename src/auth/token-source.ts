@@ -8,7 +8,7 @@ import { type IssuedToken, TokenFailure } from './request-token.ts'
 export interface TokenRequest {
   readonly account: ServiceAccount
   readonly signal: AbortSignal
-  /** A token that the API refused with 401, and that must not be given again; undefined for none. */
+  /** A token that the API refused with 401, and that must not be given again; undefined for none. Later ones take its place. */
   readonly refused: string | undefined
 }
 
@@ -331,10 +331,17 @@ export class Tokens {
     this.#cache = new LRUCache<TokenSource, LiveToken>({
       max: MOST_ACCOUNTS,
       noDeleteOnFetchRejection: true,
-      fetchMethod: async ({ account, refused }, _old, { signal }) => {
+      fetchMethod: async (source, _old, { signal }) => {
         const askedAt = performance.now()
         const askedAtWall = Date.now()
-        const token = liveToken(await request({ account, signal, refused }), askedAt, askedAtWall)
+        const asked = {
+          account: source.account,
+          signal,
+          get refused() {
+            return source.refused
+          },
+        }
+        const token = liveToken(await request(asked), askedAt, askedAtWall)
         if (!hasEnded(token, performance.now())) return token
         throw new TokenFailure('bad_body', "the login server's token had expired when it arrived")
       },

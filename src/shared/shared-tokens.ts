@@ -95,10 +95,12 @@ class Exchange {
     }
   }
 
-  /** Gives the token to the others, once Redis can be used. */
+  /** Gives the token to the others, once Redis can be used, unless the API has refused it by then. */
   async #publish({ value, lifetimeMs }: IssuedToken, askedAt: number): Promise<void> {
     const ageMs = () => Math.ceil(performance.now() - askedAt)
-    while (ageMs() < lifetimeMs * RENEW_AFTER) {
+    const { refused } = this.#asked
+    const isRefused = () => this.#asked.refused !== refused && this.#asked.refused === value
+    while (ageMs() < lifetimeMs * RENEW_AFTER && !isRefused()) {
       try {
         const { now, isFresh, isUsable } = await this.#read()
         if (isUsable) return

@@ -220,6 +220,21 @@ t.test('Tokens', async (t) => {
     t.ok(gone.values().includes(token.value), 'what they got is there for the others once Redis is back')
     t.equal(token.ageMs, 3_100, 'with its age')
   })
+
+  t.test('a token that was refused while Redis was away is not given to the others', async (t) => {
+    const it = replicas(t, redis, 2)
+    const [first, second] = it.all
+    for (const link of it.links) link.isUp = false
+    const [refused] = await Promise.all([first!.source.get(), it.time.pass(400)])
+    const renewed = first!.source.replacement(refused)
+    await it.time.pass(500)
+    t.equal((await renewed)?.value, 't2')
+    for (const link of it.links) link.isUp = true
+    // The first token would be given away before the second one.
+    await it.time.pass(500)
+    const [token] = await Promise.all([second!.source.get(), it.time.pass(500)])
+    t.not(token.value, 't1')
+  })
 })
 
 t.test('A seal: only the same account and secret open it', async (t) => {
