@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import type { AuditSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
+import { printableLines } from '../observe/mask.ts'
 
 /** One request, as it is written to the audit file. Undefined members are left out. */
 export interface AuditEntry {
@@ -90,7 +91,7 @@ export class Audit {
    */
   record(entry: AuditEntry): Promise<void> {
     const written = Promise.withResolvers<void>()
-    const line = `${JSON.stringify(entry)}\n`
+    const line = `${printableLines(JSON.stringify(entry))}\n`
     this.#waiting.push({ line, ...written })
     this.#waitingBytes += line.length + OVERHEAD_BYTES
     if (this.#isStuck || this.#waitingBytes > MOST_WAITING_BYTES) this.#giveUp()

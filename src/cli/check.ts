@@ -6,6 +6,7 @@ import type { Company, Config, ServiceAccount } from '../config/config.ts'
 import { ResponseTimeoutError, upstreamError } from '../forward/problem.ts'
 import { type Ask, createAsker } from '../network/ask.ts'
 import { likelyCauses, REFUSED_CREDENTIALS } from '../observe/likely-causes.ts'
+import { printableLines } from '../observe/mask.ts'
 import type { Options } from './commands.ts'
 import { companyNamed, readConfig } from './config.ts'
 import { CommandError, EXIT, usageError } from './exit.ts'
@@ -37,7 +38,7 @@ export async function check(names: readonly string[], options: Options): Promise
   if (!ok) process.exitCode = EXIT.failure
   const { file, warnings } = config
   const text = options.json
-    ? `${JSON.stringify({ ok, file, warnings, findings }, null, 2)}\n`
+    ? `${printableLines(JSON.stringify({ ok, file, warnings, findings }, null, 2))}\n`
     : reportChecks(config, findings, options.offline === true)
   process.stdout.write(text)
 }

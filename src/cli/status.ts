@@ -32,7 +32,9 @@ export async function status(options: Options): Promise<void> {
       status === 401 && unread ? `\nThe configuration's key could not be read: ${unread.message}` : ''
     throw new CommandError(`${url} answered ${status}${why}${hint}`)
   }
-  const text = options.json ? `${JSON.stringify(shown, null, 2)}\n` : reportStatus(url, shown as Status)
+  const text = options.json
+    ? `${printableLines(JSON.stringify(shown, null, 2))}\n`
+    : reportStatus(url, shown as Status)
   process.stdout.write(text)
 }
 

@@ -5,7 +5,7 @@ import { listenText } from '../config/addresses.ts'
 import type { LogSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
-import { maskQuery, printable } from './mask.ts'
+import { maskQuery, printable, printableLines } from './mask.ts'
 
 export type { Logger } from 'pino'
 
@@ -101,7 +101,8 @@ export function createLogger(
 ): Logger {
   const isReadable = settings.format === 'readable' || (settings.format === 'auto' && output.isTTY === true)
   const destination = {
-    write: (line: string) => output.write(conceal(isReadable ? readableLine(line) : line)),
+    write: (line: string) =>
+      output.write(isReadable ? conceal(readableLine(line)) : printableLines(conceal(line))),
     flushSync: () => output.flushSync?.(),
   }
   const options: LoggerOptions = {

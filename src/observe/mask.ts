@@ -20,17 +20,17 @@ export function maskHeader(name: string, value: string): string {
   return value.replace(/\?[^\s<>"',;]*/g, maskQuery)
 }
 
-/** Control characters, including those of Latin-1, and characters that change the writing direction. */
-const STEERS_A_TERMINAL = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+/** Control characters but line feeds, including those of Latin-1, and characters that change the writing direction. */
+const STEERS_A_TERMINAL = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
 /** The text with an escape for each character that could affect a terminal. */
 export function printable(text: string): string {
-  return text.replace(STEERS_A_TERMINAL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return printableLines(text).replaceAll('\n', '\\u000a')
 }
 
-/** The same for a text of several lines. */
+/** The same for a text of several lines. JSON keeps its meaning, because there such characters are in strings only. */
 export function printableLines(text: string): string {
-  return text.split('\n').map(printable).join('\n')
+  return text.replace(STEERS_A_TERMINAL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** A shorter secret would hide too much other text. This much of each, its end, is what a text is searched for. */

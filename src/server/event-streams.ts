@@ -1,6 +1,7 @@
 // Sends the server-sent events that keep open pages up to date. The streams outlive a reload and are bounded in number and memory.
 import type { ServerResponse } from 'node:http'
 import { ProxyError } from '../errors.ts'
+import { printableLines } from '../observe/mask.ts'
 import type { Viewer } from '../observe/viewer.ts'
 import type { Observation } from './observation.ts'
 
@@ -91,7 +92,8 @@ export class EventStreams {
 
   /** JSON contains no line break, so an event is always one line of data. */
   #event(name: string, data: unknown): string {
-    return this.#observation.secrets.conceal(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
+    const text = `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
+    return printableLines(this.#observation.secrets.conceal(text))
   }
 
   /** Ends every stream. Pages that are still open reconnect automatically. */

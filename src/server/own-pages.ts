@@ -1,6 +1,7 @@
 // The proxy's own pages: metrics, status, the error codes, and the page at /_proxy/ with its data and events.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
+import { printableLines } from '../observe/mask.ts'
 import { ownFile } from '../observe/own-files.ts'
 import type { Observation } from './observation.ts'
 
@@ -53,7 +54,7 @@ export function registerOwnPages(app: FastifyInstance, deps: OwnPageDeps): void 
 /** Sends JSON that must not be stored, without any known secret. */
 function sendJson(reply: FastifyReply, { secrets }: Observation, value: unknown): FastifyReply {
   reply.header('cache-control', 'no-store').type('application/json; charset=utf-8')
-  return reply.send(secrets.conceal(JSON.stringify(value)))
+  return reply.send(printableLines(secrets.conceal(JSON.stringify(value))))
 }
 
 /**

@@ -64,11 +64,13 @@ t.test('Each entry is a line, on disk when its promise resolves, in a file with 
     audit.record(entry('c')),
   ])
   t.notMatch(linesOf(file)[1], /caller"/)
+  await audit.record(entry('d', { path: '/x\x9b2J\u2028\u202e\x7f' }))
+  t.match(linesOf(file)[3], '"/x\\u009b2J\\u2028\\u202e\\u007f"', 'what could steer a terminal is escaped')
   t.equal(statSync(file).mode & 0o777, 0o600)
   t.doesNotThrow(() => audit.assertWritable())
   const many = Array.from({ length: 2_000 }, (_, i) => audit.record(entry(`m${i}`)))
   await Promise.all(many)
-  t.equal(idsIn(file).length, 2_003, 'more than one batch')
+  t.equal(idsIn(file).length, 2_004, 'more than one batch')
   const last = audit.record(entry('last'))
   await audit.close()
   await last

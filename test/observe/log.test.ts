@@ -279,7 +279,7 @@ t.test('A readable line says it in the order a person reads', async (t) => {
   for (const other of ['no json\n', '', '{']) t.equal(readableLine(other), other)
 })
 
-t.test('A readable line is one line that cannot steer a terminal', async (t) => {
+t.test('A line is one line that cannot steer a terminal', async (t) => {
   const evil = '\x1b[31m\r\n\x9b2J\x07\u200f\u202e\u2066\u2028\x7f\0'
   const { log, lines } = logger('info', 'readable')
   logEnded(log, { ...exchange(), target: `/x${evil}é?${evil}=1`, company: evil }, 200)
@@ -288,6 +288,10 @@ t.test('A readable line is one line that cannot steer a terminal', async (t) => 
     t.match(each, /^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*\n$/)
   }
   t.match(lines[0], '/x\\u001b[31m\\u000d\\u000a\\u009b2J\\u0007\\u200f\\u202e\\u2066\\u2028\\u007f\\u0000é?')
+  const json = logger('info', 'json')
+  logEnded(json.log, { ...exchange(), target: `/x${evil}é` }, 200)
+  t.match(json.lines[0], /^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*\n$/)
+  t.equal(json.records()[0]?.['path'], `/x${evil}é`, 'the same value, in other words')
 })
 
 t.test('A request id is the caller’s where it is a plain one', async (t) => {
