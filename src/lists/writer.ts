@@ -1,6 +1,7 @@
 // Writes rows as text: as CSV (RFC 4180) for spreadsheets, as NDJSON, or as one JSON array.
 import papaparse from 'papaparse'
 import type { ListSettings } from '../config/config.ts'
+import { ProxyError } from '../errors.ts'
 import { asRow, isRow, type Row } from './rows.ts'
 import type { ListTarget } from './target.ts'
 
@@ -56,6 +57,9 @@ const MORE = '_more'
 /** Text that a spreadsheet would run as a formula (https://owasp.org/www-community/attacks/CSV_Injection). */
 const FORMULA = /^[=+\-@\t\r]/
 
+/** Each column costs a look into each row. */
+const MOST_COLUMNS = 4096
+
 /** No name of Procore's has as many dots. Each costs a look into each row. */
 const MOST_DOTS = 10
 
@@ -79,6 +83,7 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
     contentType: 'text/csv; charset=utf-8',
     begin(page, hasMore) {
       const found = chosen ?? namesOf(page)
+      if (found.length > MOST_COLUMNS) throw tooWide()
       const names = chosen === undefined && hasMore ? [...found.filter((name) => name !== MORE), MORE] : found
       columns = names.map(columnOf)
       known = new Set(names)
@@ -93,11 +98,16 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
 /** All members of these rows in order of first sight; an object's own instead of itself, as `company.id`. */
 function namesOf(rows: Iterable<unknown>): string[] {
   const members = new Map<string, { isPlain: boolean; nested: Set<string> }>()
+  let count = 0
   for (const row of rows) {
     for (const [name, value] of Object.entries(asRow(row))) {
       const member = members.get(name) ?? { isPlain: false, nested: new Set() }
       members.set(name, member)
+      const before = member.nested.size
       if (isNested(value)) for (const key of Object.keys(value)) member.nested.add(key)
+      // Each column was counted twice at most.
+      count += member.nested.size - before
+      if (members.size + count > 2 * MOST_COLUMNS) throw tooWide()
       // An empty object in one row does not undo the nesting that another one shows.
       else if (value !== null && !isRow(value)) member.isPlain = true
     }
@@ -106,6 +116,13 @@ function namesOf(rows: Iterable<unknown>): string[] {
     ...(isPlain || nested.size === 0 ? [name] : []),
     ...[...nested].map((key) => `${name}.${key}`),
   ])
+}
+
+function tooWide(): ProxyError {
+  const detail = `A CSV file of this list would have more than ${MOST_COLUMNS} columns.`
+  return new ProxyError('list_too_long', detail, {
+    help: 'Choose columns with _columns, or ask for /_proxy/ndjson/ or /_proxy/json/.',
+  })
 }
 
 function columnOf(name: string): Column {

@@ -31,6 +31,28 @@ t.test('columns are the members of all rows of the first page, objects one level
   )
 })
 
+t.test('a CSV has a bounded number of columns, which is found out at once', async (t) => {
+  const rowOf = (from: number, count: number) =>
+    `{${Array.from({ length: count }, (_, nth) => `"m${from + nth}":1`).join()}}`
+  const most = 4096
+  t.equal(csv([`[${rowOf(0, most)}]`]).split(',').length, 2 * most - 1)
+  t.equal(csv([`[${rowOf(0, most - 1)},{"a":${rowOf(0, 1)}}]`]).split(',').length, 3 * most - 2)
+  for (const page of [
+    `[${rowOf(0, most)},${rowOf(1, most)}]`,
+    `[{"a":${rowOf(0, most + 1)}}]`,
+    `[${Array.from({ length: 200 }, (_, nth) => rowOf(nth * 1_000, 1_000))}]`,
+  ]) {
+    const before = performance.now()
+    t.throws(() => csv([page]), {
+      code: 'list_too_long',
+      message: /more than 4096 columns/,
+      help: /_columns/,
+    })
+    t.ok(performance.now() - before < 2_000)
+  }
+  t.throws(() => csv(['[{}]'], { query: `?_columns=${'a,'.repeat(most + 1)}` }), { code: 'list_too_long' })
+})
+
 t.test('text is quoted where it must be, and numbers and truth stay as they are', async (t) => {
   t.equal(
     csv(['[{"a":"x,\\"y\\"","b":"1\\n2","c":true,"d":-1.50,"e":562949953443325123,"f":" z ","g":""}]']),
