@@ -4,8 +4,8 @@ import type { Company, Config, RateLimitSettings, ServiceAccount } from '../conf
 import { Budget } from './budget.ts'
 
 /**
- * The number of budgets that are kept for ids under `"*"`. Callers choose these ids, so the least recently used
- * budget is dropped.
+ * The number of budgets that are kept for ids under `"*"`. Callers choose these ids, so beyond that the oldest is kept only
+ * for as long as it is in use.
  */
 const MOST_OF_ANY = 1_024
 
@@ -18,7 +18,19 @@ export class Budgets {
   #settings: RateLimitSettings
   readonly #open: OpenBudget
   #ofCompanies = new Map<string, Budget>()
-  readonly #ofAny = new LRUCache<string, Budget>({ max: MOST_OF_ANY })
+  readonly #ofAny = new LRUCache<string, Budget>({
+    max: MOST_OF_ANY,
+    dispose: (budget, key, reason) => {
+      if (reason !== 'evict') return
+      this.#inUse.set(key, new WeakRef(budget))
+      this.#unused.register(budget, key)
+    },
+  })
+  /** Upstreams and waiting requests may still hold them. */
+  readonly #inUse = new Map<string, WeakRef<Budget>>()
+  readonly #unused = new FinalizationRegistry<string>((key) => {
+    if (this.#inUse.get(key)?.deref() === undefined) this.#inUse.delete(key)
+  })
 
   constructor(config: Limits, open: OpenBudget = (_, settings) => new Budget(settings)) {
     this.#settings = config.rateLimit
@@ -33,23 +45,31 @@ export class Budgets {
     this.#ofCompanies = new Map()
     for (const { account, id } of companies) {
       const key = budgetKey(account, id)
-      const budget = before.get(key) ?? this.#ofAny.get(key) ?? this.#open(key, rateLimit)
+      const budget = before.get(key) ?? this.#known(key) ?? this.#open(key, rateLimit)
       this.#ofCompanies.set(key, budget)
       this.#ofAny.delete(key)
       before.delete(key)
     }
     // A company that left the file may still be called under "*", or come back.
     for (const [key, budget] of before) this.#ofAny.set(key, budget)
-    for (const budget of [...this.#ofCompanies.values(), ...this.#ofAny.values()]) budget.configure(rateLimit)
+    const inUse = [...this.#inUse.values()].map((each) => each.deref())
+    for (const budget of [...this.#ofCompanies.values(), ...this.#ofAny.values(), ...inUse])
+      budget?.configure(rateLimit)
   }
 
   /** The budget of an account in a company. */
   get(account: ServiceAccount, companyId: string): Budget {
     const key = budgetKey(account, companyId)
-    const known = this.#ofCompanies.get(key) ?? this.#ofAny.get(key)
+    const known = this.#ofCompanies.get(key)
     if (known !== undefined) return known
-    const budget = this.#open(key, this.#settings)
+    const budget = this.#known(key) ?? this.#open(key, this.#settings)
     this.#ofAny.set(key, budget)
+    return budget
+  }
+
+  #known(key: string): Budget | undefined {
+    const budget = this.#ofAny.get(key) ?? this.#inUse.get(key)?.deref()
+    this.#inUse.delete(key)
     return budget
   }
 }

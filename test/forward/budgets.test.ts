@@ -1,8 +1,16 @@
 // Covers src/forward/budgets.ts.
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Secret } from '../../src/config/config.ts'
 import { Budgets } from '../../src/forward/budgets.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
 
 const account = testAccount()
 const acme = { name: 'acme', id: '1' }
@@ -45,8 +53,30 @@ t.test('Ids under "*" are bounded in number, and push out no configured company'
   for (let id = 1001; id < 1000 + 1024; id++) budgets.get(account, String(id))
   t.equal(budgets.get(account, '1000'), first)
   budgets.get(account, '5000')
+  await setImmediate()
+  collectGarbage()
+  await setImmediate()
   budgets.get(account, '1001')
   t.equal(opened.length, 1 + 1024 + 2)
   t.equal(budgets.get(account, '1'), known)
   t.equal(opened[0], JSON.stringify(['http://127.0.0.1:9', 'app-client-id', '1']))
+})
+
+t.test('A budget under "*" that is in use is never forgotten', async (t) => {
+  const budgets = new Budgets(testConfig({ anyCompany: true }))
+  const used = budgets.get(account, 'used')
+  for (let id = 0; id < 3_000; id++) budgets.get(account, String(id))
+  await setImmediate()
+  collectGarbage()
+  await setImmediate()
+  const settings = { whenExhausted: 'reject', maxWaitMs: 1, maxQueued: 1 } as const
+  const configured: unknown[] = []
+  used.configure = (next) => void configured.push(next)
+  budgets.configure(testConfig({ companies: [{ name: 'named', id: 'used' }], rateLimit: settings }))
+  t.equal(budgets.get(account, 'used'), used, 'after a reload that gives it a name')
+  budgets.configure(testConfig({ anyCompany: true, rateLimit: settings }))
+  for (let id = 0; id < 3_000; id++) budgets.get(account, String(id))
+  budgets.configure(testConfig({ anyCompany: true, rateLimit: settings }))
+  t.equal(budgets.get(account, 'used'), used)
+  t.strictSame(configured, [settings, settings, settings])
 })
