@@ -1,9 +1,17 @@
 // Covers src/auth/token-source.ts, on a fake clock.
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { type IssuedToken, TokenFailure } from '../../src/auth/request-token.ts'
-import { refusalMemoryMs, retryDelayMs, type TokenEvent, Tokens } from '../../src/auth/token-source.ts'
+import {
+  refusalMemoryMs,
+  retryDelayMs,
+  type TokenEvent,
+  type TokenSource,
+  Tokens,
+} from '../../src/auth/token-source.ts'
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
@@ -764,6 +772,28 @@ t.test(
     t.equal(calls.length, 2)
   },
 )
+
+t.test('the token of an account that a reload took away is forgotten with its last user', async (t) => {
+  const time = fakeTime(t)
+  const tokens = new Tokens(
+    async () => issued('t1'),
+    () => {},
+  )
+  let user: TokenSource | undefined = tokens.source(testAccount())
+  const held = new WeakRef(await user.get())
+  tokens.retain([])
+  t.equal(time.timers().set, 0)
+  const collect = async () => {
+    await time.settle()
+    setFlagsFromString('--expose-gc')
+    runInNewContext('gc')()
+  }
+  await collect()
+  t.equal(user.current()?.value, 't1')
+  user = undefined
+  await collect()
+  t.equal(held.deref(), undefined)
+})
 
 t.test('callers that wait for a token while their account changes get that of its new secret', async (t) => {
   const { time, tokens, login } = start(t)
