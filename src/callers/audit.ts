@@ -219,7 +219,9 @@ export class Audit {
     const handle = this.#handle
     if (handle === undefined) throw this.#failure ?? new Error('the audit file is closed')
     await this.#append(handle, lines)
-    if (!this.#countsLinks || (await handle.stat()).nlink > 0) return
+    // If it can't be told, the lines are in the file as far as anyone knows.
+    const stat = this.#countsLinks ? await handle.stat().catch(() => undefined) : undefined
+    if (stat?.nlink !== 0) return
     // What is written to a deleted file is lost. A file that was only moved is written to until it is reopened.
     await this.#closeHandle()
     await this.open()

@@ -395,6 +395,20 @@ t.test('Lines that wait are bounded in bytes, and so are those that are kept', a
   await audit.close()
 })
 
+t.test('Where a look at the file fails after a line was written, the line is in it once', async (t) => {
+  const file = place(t)
+  const audit = await openAudit({ file }, logger().log)
+  const disk = await slowDisk(t, file)
+  disk.broken = 'stat'
+  await audit.record(entry('a'))
+  t.doesNotThrow(() => audit.assertWritable())
+  disk.broken = ''
+  await audit.reopen()
+  await audit.record(entry('b'))
+  await audit.close()
+  t.same(idsIn(file), ['a', 'b'])
+})
+
 t.test('A disk that takes writes and never syncs occupies one thread only', async (t) => {
   const file = place(t)
   const audit = await openAudit({ file }, logger().log)
