@@ -1,5 +1,6 @@
 // Makes the headers of a request to Procore and of a response to the caller.
 import type { LiveToken } from '../auth/token-source.ts'
+import { codingsOf } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import type { Call, ResponseHead } from './call.ts'
 import { absoluteReference, type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
@@ -182,12 +183,8 @@ export function planBody(
   if (status < 200 || status === 204 || status === 205 || status === 206 || status === 304) return undefined
   if (headers['content-range'] !== undefined) return undefined
   if (replace === undefined && headers['content-encoding'] === undefined) return undefined
-  const codings = String(headers['content-encoding'] ?? '')
-    .split(',')
-    .map((name) => name.trim().toLowerCase())
-    .filter((name) => name !== '' && name !== 'identity')
-  const [coding] = codings
-  if (codings.length > 1 || (coding !== undefined && !CODINGS.has(coding))) return undefined
+  const [coding, ...others] = codingsOf(String(headers['content-encoding'] ?? ''))
+  if (others.length > 0 || (coding !== undefined && !CODINGS.has(coding))) return undefined
   const rewriting = replace !== undefined && status < 300 && JSON_TYPE.test(String(headers['content-type']))
   if (!rewriting && !(unpack && coding !== undefined)) return undefined
   return { coding, replace: rewriting ? replace : undefined }

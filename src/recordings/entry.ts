@@ -5,6 +5,7 @@ import { planBody } from '../forward/headers.ts'
 import { transformed } from '../forward/response-body.ts'
 import { Pieces } from '../network/pieces.ts'
 import { isSecretName } from '../observe/mask-body.ts'
+import { codingsOf } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import { bytesOf, harText, headerPairs, type RecordedEntry, type StoredEntry } from './har-file.ts'
 import { type MemberMask, maskQueryValues, maskText } from './masks.ts'
@@ -133,7 +134,7 @@ export function matchOfCall(
 ): { match: RequestMatch; body: MaskedBody } {
   const { method, path, upstream } = call
   const { bytes } = copy
-  const isCompressed = !IDENTITY.test(headerValues(call.rawHeaders, 'content-encoding').join())
+  const isCompressed = codingsOf(headerValues(call.rawHeaders, 'content-encoding').join()).length > 0
   const why = isCompressed ? COMPRESSED : TOO_LONG
   const body = isCompressed || bytes === undefined ? why : maskedBody(bytes, contentTypeOf(call), mask)
   const isApi = upstream.origin === upstream.environment.apiUrl
@@ -255,14 +256,11 @@ function maskedBody(body: Buffer, contentType: string, mask: MemberMask): Masked
   return all === text ? bytes : Buffer.from(all)
 }
 
-/** The values of Content-Encoding that mean no compression. */
-const IDENTITY = /^(?:[\s,]|identity)*$/i
-
 /** The body without its compression, as HAR requires it, and so that secrets and members can be found in it. */
 async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> {
   const { bytes } = copy
   if (bytes === undefined) return TOO_LONG
-  if (bytes.length === 0 || IDENTITY.test(encoding)) return bytes
+  if (bytes.length === 0 || codingsOf(encoding).length === 0) return bytes
   const plan = planBody(200, { 'content-encoding': encoding }, { unpack: true, replace: undefined })
   const unpacked = new BodyCopy(false)
   try {
