@@ -18,6 +18,8 @@ import { CommandError, EXIT, goOnWithoutOutput, usageError } from './exit.ts'
 /** A reader of the log that has not taken its last lines by then does not get them. */
 const LONGEST_LAST_WRITE_MS = 1_000
 
+const STOPS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGUSR2'] as const
+
 /** Runs the proxy; throws CommandError for a bad configuration and for an address that cannot be opened. */
 export async function start(options: Options): Promise<void> {
   const recordings = recordingMode(options)
@@ -36,7 +38,7 @@ export async function start(options: Options): Promise<void> {
     process.kill(process.pid, signal)
   }
   process.on('SIGHUP', () => onHangUp())
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, (signal) => onStop(signal))
+  for (const name of STOPS) process.on(name, (signal) => onStop(signal))
   const readAtMs = Date.now()
   const config = await read()
   goOnWithoutOutput()
@@ -47,20 +49,14 @@ export async function start(options: Options): Promise<void> {
   const reloads = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
   onHangUp = reloads.onHangUp
   if (hungUp) onHangUp()
-  const cutOff = (signal?: string) =>
-    log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
   let stoppedBy: string | undefined
   const { close } = closeWithGrace(
     {
       // The drain has its own time limit, from the current configuration.
       delay: false,
-      skip: ['SIGHUP', 'SIGINT', 'SIGTERM', 'beforeExit'],
+      skip: ['SIGHUP', ...STOPS, 'beforeExit'],
       // close-with-grace would print whole errors, which may contain headers.
       logger: false,
-      onSecondSignal: (signal) => {
-        if (server.inFlight === 0) process.exit(EXIT.ok)
-        cutOff(signal)
-      },
       onSecondError: (error) => log.fatal({ error }, 'second unexpected error: stopped at once'),
     },
     async ({ signal = stoppedBy, err }) => {
@@ -84,7 +80,7 @@ export async function start(options: Options): Promise<void> {
     // Without a request it ends within seconds, and recordings may still have to be written. Programs such as npx pass a signal
     // on that the terminal sent to the proxy as well.
     if (server.inFlight === 0) return
-    cutOff(signal)
+    log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
     process.exit(EXIT.failure)
   }
 }

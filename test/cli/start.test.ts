@@ -206,9 +206,9 @@ t.test('a second signal ends it at once', async (t) => {
   const started = await startProxy(t)
   const { proxy, url } = started
   const under = await hangOne(started, t, url, 60_000)
-  proxy.kill('SIGINT')
+  proxy.kill('SIGQUIT')
   await proxy.line('draining')
-  proxy.kill('SIGTERM')
+  proxy.kill('SIGUSR2')
   t.match(await proxy.end(3_000), { code: 1, err: '' })
   await under.closed()
   t.match(proxy.lines().at(-1), { msg: /^second signal/ })
@@ -222,7 +222,7 @@ t.test('a second signal without a request cuts nothing off: what was recorded is
   proxy.kill('SIGINT')
   for (let nth = 0; nth < 20; nth++) {
     await sleep(1)
-    proxy.kill('SIGTERM')
+    proxy.kill(nth % 2 === 0 ? 'SIGTERM' : 'SIGQUIT')
   }
   t.match(await proxy.end(8_000), { code: 0, err: '' })
   t.match(readFileSync(join(place.folder, 'recorded', 'acme.har'), 'utf8'), '/rest/v1.0/me')
