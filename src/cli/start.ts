@@ -1,6 +1,7 @@
 // The command `start`: runs the proxy until a signal arrives, and applies changed configurations.
 
 import { resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import type { Config } from '../config/config.ts'
 import { findConfigFile, watchFiles } from '../config/files.ts'
@@ -31,12 +32,7 @@ export async function start(options: Options): Promise<void> {
   let onHangUp = () => {
     hungUp = true
   }
-  let onStop = (signal: NodeJS.Signals) => {
-    if (process.pid === 1) process.exit()
-    // process.exit would wait for a secret that is being read from a pipe or a dead disk.
-    process.removeAllListeners(signal)
-    process.kill(process.pid, signal)
-  }
+  let onStop = endBy
   process.on('SIGHUP', () => onHangUp())
   for (const name of STOPS) process.on(name, (signal) => onStop(signal))
   const readAtMs = Date.now()
@@ -68,7 +64,7 @@ export async function start(options: Options): Promise<void> {
       if (isClean) log.info('stopped')
       else log.error('stopped: shutdownTimeout ran out, and requests were cut off')
       await output.finish(LONGEST_LAST_WRITE_MS)
-      if (!isClean) process.exit(EXIT.failure)
+      await exit(isClean && !err ? EXIT.ok : EXIT.failure)
     },
   )
   onStop = (signal) => {
@@ -81,8 +77,22 @@ export async function start(options: Options): Promise<void> {
     // on that the terminal sent to the proxy as well.
     if (server.inFlight === 0) return
     log.error({ signal }, 'second signal: stopped at once, and requests were cut off')
-    process.exit(EXIT.failure)
+    void exit(EXIT.failure)
   }
+}
+
+/** Ends the process by a signal: process.exit would wait for a file that is being read from a pipe or a dead disk. */
+function endBy(signal: NodeJS.Signals): void {
+  if (process.pid === 1) process.exit()
+  process.removeAllListeners(signal)
+  process.kill(process.pid, signal)
+}
+
+async function exit(status: number): Promise<void> {
+  const isBusy = () => process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))
+  for (let tries = 0; isBusy() && tries < 25; tries++) await setTimeout(20)
+  if (isBusy()) endBy('SIGTERM')
+  process.exit(status)
 }
 
 /** The mode that the flags ask for; undefined without any. */

@@ -329,6 +329,31 @@ t.test('SIGTERM ends a start that waits for a pipe in place of a secret', async 
   t.match(await proxy.end(3_000), { signal: 'SIGTERM', out: '', err: '' })
 })
 
+t.test('a stop ends a proxy whose reload waits for a pipe, at once if it is told twice', async (t) => {
+  for (const isTwice of [false, true]) {
+    const place = await startPlace(t)
+    const { file, folder, settings, write, fake } = place
+    const proxy = run(t, ['-c', file], { cwd: folder })
+    const url = await proxy.ready()
+    const pipe = join(folder, 'pipe')
+    execFileSync('mkfifo', ['-m', '600', pipe])
+    write(settings({ serviceAccounts: { app: { clientId: 'x', clientSecret: { file: pipe } } } }))
+    proxy.kill('SIGHUP')
+    await proxy.line('reload: SIGHUP')
+    await sleep(500)
+    if (isTwice) {
+      fake.faults.api.push({ match: '/rest/v1.0/echo', hang: 'before' })
+      get(t, url, '/acme/rest/v1.0/echo').catch(() => {})
+      await fake.journal.when((entry) => entry.url === '/rest/v1.0/echo')
+      proxy.kill('SIGTERM')
+      await proxy.line('draining')
+    }
+    proxy.kill('SIGTERM')
+    t.match(await proxy.end(5_000), { signal: 'SIGTERM', err: '' })
+    t.match(proxy.lines().at(-1), { msg: isTwice ? /^second signal/ : 'stopped' })
+  }
+})
+
 t.test('SIGHUP during the start is kept; many during a reload are one', async (t) => {
   const { file, folder, settings, write } = await startPlace(t)
   const secret = slowSecret(folder)
