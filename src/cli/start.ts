@@ -42,7 +42,10 @@ export async function start(options: Options): Promise<void> {
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
   const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
-  const reloads = reloadOnChange(server, log, { read, watchedFiles: config.watchedFiles, readAtMs })
+  // Recordings are read at the start only, and so are the companies in them.
+  const readAgain = isReplay && config.file === undefined ? async () => config : read
+  const { watchedFiles } = config
+  const reloads = reloadOnChange(server, log, { read: readAgain, watchedFiles, readAtMs })
   onHangUp = reloads.onHangUp
   if (hungUp) onHangUp()
   let stoppedBy: string | undefined

@@ -7,7 +7,7 @@ import { readReplayConfig, recordingMode, start } from '../../src/cli/start.ts'
 import { identifyKey } from '../../src/guards/callers.ts'
 import { HAR_END, harStart } from '../../src/recordings/har-file.ts'
 import { buildServer, createLogger } from '../../src/server.ts'
-import { runToEnd } from '../fixtures/cli.ts'
+import { run, runToEnd } from '../fixtures/cli.ts'
 import { testAccount } from '../fixtures/config.ts'
 
 t.test('the flags as a mode, with an absolute folder', async (t) => {
@@ -47,6 +47,22 @@ t.test('a replay takes its companies from the recordings where there is no confi
     message: /there are no recordings in this folder/,
   })
   await t.rejects(readReplayConfig(join(folder, 'none'), {}), { status: 2, message: /ENOENT/ })
+})
+
+t.test('a replay reads recordings, and the companies in them, at the start only', async (t) => {
+  const folder = t.testdir()
+  const { environment } = testAccount()
+  const add = (name: string, id: string) =>
+    writeFileSync(join(folder, `${name}.har`), harStart({ company: { name, id }, environment }) + HAR_END)
+  add('acme', '1')
+  const proxy = run(t, ['--replay', '.', '--listen', '127.0.0.1:0'], { cwd: folder })
+  const [url] = await proxy.listening()
+  add('globex', '2')
+  proxy.kill('SIGHUP')
+  await proxy.line('reload: the new configuration is in force')
+  const codeOf = async (path: string) => ((await (await fetch(url + path)).json()) as { code: string }).code
+  t.equal(await codeOf('/acme/rest/v1.0/me'), 'recording_missing')
+  t.equal(await codeOf('/globex/rest/v1.0/me'), 'company_unknown')
 })
 
 const KEY = 'a-key-of-the-test-of-replays'
