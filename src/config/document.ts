@@ -49,8 +49,15 @@ export function readDocument(text: string): ConfigDocument {
   const position = (node: unknown) => at((yaml.isNode(node) && node.range?.[0]) || 0)
   const say = (node: unknown, path: Path, message: string, fix: string) =>
     problems.push({ path, ...position(node), message, fix })
+  const anchors = new Map<string, yaml.Node>()
+  const targets = new Map<yaml.Node, yaml.Node | undefined>()
+  // Alias.resolve would walk through the whole text each time.
+  yaml.visit(document, {
+    Alias: (_key, alias) => void targets.set(alias, anchors.get(alias.source)),
+    Value: (_key, node) => void (node.anchor && anchors.set(node.anchor, node)),
+  })
   /** What an alias refers to, or the node itself. */
-  const resolve = (node: unknown): unknown => (yaml.isAlias(node) ? node.resolve(document) : node)
+  const resolve = (node: unknown): unknown => (yaml.isAlias(node) ? targets.get(node) : node)
   /** A key as it is written; `7656:` and `"7656":` are the same key. */
   const keyText = (key: unknown): string | undefined => {
     const scalar = resolve(key)

@@ -99,6 +99,15 @@ t.test('keys that clash or can be no names are told all at once', async (t) => {
   )
 })
 
+t.test('tens of thousands of aliases are read at once', async (t) => {
+  const before = performance.now()
+  const { value, problems } = readDocument(`a: &x 1\nb: [${'*x,'.repeat(20_000)}]\nc: &x 2\nd: *x`)
+  const { b, d } = value as { b: number[]; d: number }
+  t.strictSame([b.length, new Set(b), d], [20_000, new Set([1]), 2])
+  t.strictSame(problems, [])
+  t.ok(performance.now() - before < 4_000)
+})
+
 t.test('aliases repeat a value, also as a key, but not without end', async (t) => {
   t.equal(JSON.stringify(readDocument('a: &x { b: 1 }\nc: *x').value), '{"a":{"b":1},"c":{"b":1}}')
   t.equal(JSON.stringify(readDocument('a: &x b\n*x : 1').value), '{"a":"b","b":1}')
