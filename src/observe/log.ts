@@ -19,6 +19,12 @@ const MOST_WAITING_BYTES = 1024 * 1024
 /** The part of `process.stdout` that is used. */
 export type LogStream = Pick<Writable, 'write' | 'writableLength' | 'on'> & { readonly isTTY?: boolean }
 
+/** Those with lines that wait. One listener for all, because a program may make many logs. */
+const unwritten = new Set<LogOutput>()
+process.on('exit', () => {
+  for (const output of unwritten) output.flushSync()
+})
+
 /**
  * A destination for pino that never ends the process and never fills its memory. pino's own destination waits forever
  * at exit if a pipe is not read or the disk is full.
@@ -43,7 +49,6 @@ export class LogOutput {
     this.isTTY = stream.isTTY === true
     // Without a listener, the error of a closed pipe or a full disk would end the process.
     stream.on('error', () => {})
-    process.on('exit', () => this.flushSync())
   }
 
   write(line: string): void {
@@ -53,6 +58,7 @@ export class LogOutput {
     else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => this.flushSync(), LONGEST_WAIT_MS)
       this.#timer.unref()
+      unwritten.add(this)
     }
   }
 
@@ -63,6 +69,7 @@ export class LogOutput {
     const lines = this.#lines
     if (lines.length === 0) return
     this.#lines = []
+    unwritten.delete(this)
     this.#characters = 0
     if (this.#stream.writableLength > MOST_WAITING_BYTES) {
       this.lost += lines.length

@@ -432,3 +432,12 @@ t.test('A process goes on and ends although its output is closed, full, or not r
     t.strictSame(await once(child, 'exit'), [0, null], name)
   }
 })
+
+t.test('A program may make any number of logs', async (t) => {
+  const before = process.listenerCount('exit')
+  for (let nth = 0; nth < 50; nth++) {
+    const stream = Object.assign(new EventEmitter(), { writableLength: 0, write: () => true })
+    new LogOutput(stream as unknown as LogStream).write('line\n')
+  }
+  t.equal(process.listenerCount('exit'), before)
+})
