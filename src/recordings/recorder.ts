@@ -16,6 +16,8 @@ export interface RecorderDeps {
 const WRITE_AFTER_MS = 500
 /** After a failed write, the disk is tried again after this time. */
 const RETRY_AFTER_MS = 5_000
+/** How many responses may wait for their entries to be made. Further ones are not recorded, and the log says so. */
+const MOST_UNMADE = 5_000
 /** How much text may wait for a full or slow disk. Further entries are lost, and the log says so. */
 const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 
@@ -39,6 +41,7 @@ export class CallRecorder {
   #timer: NodeJS.Timeout | undefined
   /** Entries are made one after another. */
   #making: Promise<void> = Promise.resolve()
+  #unmade = 0
   /** Files are written one after another. Entries are made meanwhile, so that what waits for a slow disk is bounded. */
   #writing: Promise<void> = Promise.resolve()
 
@@ -56,14 +59,18 @@ export class CallRecorder {
 
   /** Adds a complete exchange with the copies of its bodies. */
   add(exchanged: Exchanged): void {
+    const failed = (error: unknown) =>
+      this.#deps.warn('A response could not be recorded.', { reqId: exchanged.call.exchange.reqId, error })
+    if (this.#unmade === MOST_UNMADE) {
+      release(exchanged)
+      failed(new Error('too many wait to be recorded'))
+      return
+    }
+    this.#unmade++
     this.#making = this.#making.then(async () => {
-      try {
-        await this.#record(exchanged)
-      } catch (error) {
-        this.#deps.warn('A response could not be recorded.', { reqId: exchanged.call.exchange.reqId, error })
-      } finally {
-        release(exchanged)
-      }
+      await this.#record(exchanged).catch(failed)
+      release(exchanged)
+      this.#unmade--
     })
   }
 

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { Call } from '../../src/forward/call.ts'
+import { type Call, StoredResponse } from '../../src/forward/call.ts'
+import { BodyCopy } from '../../src/recordings/entry.ts'
 import { withRecorder } from '../../src/recordings/recorder.ts'
 import { callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
 import { watch } from '../fixtures/clock.ts'
@@ -369,4 +370,21 @@ t.test('a binary body of the greatest length is recorded', async (t) => {
   await pass(callOf('/rest/a'), randomBytes(8 * 1024 * 1024 - 1), 200, ['Content-Type', 'image/png'])
   t.equal((await entries()).length, 1)
   t.strictSame(warnings, [])
+})
+
+t.test('what waits to be recorded is bounded in number', async (t) => {
+  const { recorder, warnings } = startRecorder(join(t.testdir(), 'recordings'))
+  const response = new StoredResponse(200, 'OK', [], Buffer.alloc(0))
+  const call = callOf('/rest/a')
+  const times = { startedAt: 0, waitMs: 0, receiveMs: 0 }
+  for (let nth = 0; nth < 5_001; nth++) {
+    const bodies = { requestBody: new BodyCopy(false), responseBody: new BodyCopy(false) }
+    recorder.add({ call, response, ...bodies, ...times })
+  }
+  t.strictSame(warnings, ['A response could not be recorded.'])
+  await recorder.flush()
+  const bodies = { requestBody: new BodyCopy(false), responseBody: new BodyCopy(false) }
+  recorder.add({ call, response, ...bodies, ...times })
+  await recorder.flush()
+  t.equal(warnings.length, 1, 'there is room again')
 })
