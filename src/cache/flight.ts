@@ -184,7 +184,9 @@ export class CollectedResponse implements UpstreamResponse {
   }
 
   whole(most: number): Buffer | undefined {
-    return this.#end === 'complete' && this.#fits && this.#pieces.length <= most ? this.body() : undefined
+    if (this.#end !== 'complete' || !this.#fits || this.#pieces.length > most) return undefined
+    this.#giveBack(this.#held)
+    return this.body()
   }
 
   async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
@@ -202,7 +204,10 @@ export class CollectedResponse implements UpstreamResponse {
         continue
       }
       if (this.#pieces.unread === 0) {
-        if (this.#end === 'complete') return
+        if (this.#end === 'complete') {
+          this.#giveBack(this.#held)
+          return
+        }
         if (this.#end !== undefined) throw this.#end
         if (this.#isSourceStopped) {
           this.#isSourceStopped = false
@@ -223,11 +228,9 @@ export class CollectedResponse implements UpstreamResponse {
     if (this.#aborted !== undefined) return
     this.#aborted = reason
     this.#signal()
+    if (!this.#fits || this.#end !== undefined) this.#giveBack(this.#held)
     if (this.#fits) this.#options.onAbort()
-    else {
-      this.#giveBack(this.#held)
-      this.stop(reason)
-    }
+    else this.stop(reason)
   }
 
   /** Ends it for its caller and for those who wait for the whole. */
@@ -264,8 +267,8 @@ export class CollectedResponse implements UpstreamResponse {
     if (this.#end !== undefined) return
     this.#end = end
     this.#whole.resolve(end === 'complete' && this.#fits)
-    // If it is only passed on, what is held is what the caller has yet to read.
-    if (end !== 'complete' || this.#fits) this.#giveBack(this.#held)
+    // Otherwise its caller has yet to read it.
+    if (end !== 'complete' || this.#aborted !== undefined) this.#giveBack(this.#held)
     if (end !== 'complete') this.#pieces = new Pieces()
     this.#signal()
   }

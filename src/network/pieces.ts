@@ -2,6 +2,8 @@
 
 /** A smaller piece is copied into a block with others, because a Buffer alone takes a hundred bytes. */
 const BLOCK_BYTES = 4096
+/** More is not read at once, so that a slow reader has little in its own buffer. */
+const MOST_READ_BYTES = 64 * 1024
 
 export class Pieces {
   #blocks: Buffer[] = []
@@ -38,10 +40,9 @@ export class Pieces {
       this.#offset = 0
     }
     const isLast = this.#block === this.#blocks.length - 1
-    const next = this.#blocks[this.#block]?.subarray(
-      this.#offset,
-      isLast ? this.#filled : undefined,
-    ) as Buffer
+    const block = this.#blocks[this.#block] as Buffer
+    const end = Math.min(isLast ? this.#filled : block.length, this.#offset + MOST_READ_BYTES)
+    const next = block.subarray(this.#offset, end)
     this.#offset += next.length
     this.unread -= next.length
     return next

@@ -199,6 +199,38 @@ t.test('a slow caller holds up no other while it fits', async (t) => {
   t.ok(reading.settled)
 })
 
+t.test('what a slow caller has yet to take of a whole response counts to the memory of all', async (t) => {
+  const length = 200_000
+  const complete = async () => {
+    const it = collect(length, length)
+    it.source.push('x'.repeat(length))
+    it.source.end()
+    await settle()
+    t.equal(it.memory.taken, length)
+    return it
+  }
+  const read = await complete()
+  t.equal(read.response.body().length, length)
+  const { pieces, reading } = slowReader(read.response)
+  while (!reading.settled) {
+    t.equal(read.memory.taken, length)
+    read.response.resume()
+    await settle()
+  }
+  t.equal(read.memory.taken, 0)
+  t.equal(
+    Math.max(...pieces.map((piece) => piece.length)),
+    65_536,
+    'little of it is in the buffer of its socket',
+  )
+  const whole = await complete()
+  t.equal(whole.response.whole(length)?.length, length)
+  t.equal(whole.memory.taken, 0)
+  const left = await complete()
+  left.response.abort(new Error('enough'))
+  t.equal(left.memory.taken, 0)
+})
+
 t.test('the small pieces that a slow caller has yet to take are put together', async (t) => {
   const { source, response } = collect(50_000, 50_000)
   const { pieces } = slowReader(response)
