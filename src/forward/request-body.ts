@@ -2,6 +2,7 @@
 // sent again.
 import { Readable } from 'node:stream'
 import { ProxyError } from '../errors.ts'
+import { Pieces } from '../network/pieces.ts'
 
 /** Shorter chunks do not accumulate. */
 const LEAST_BYTES = 4 * 1024
@@ -25,8 +26,7 @@ const MOST_KEPT_BYTES = 64 * 1024
 export class RequestBody extends Readable {
   readonly #request: Readable
   readonly #observers: ((piece: Buffer | undefined) => void)[] = []
-  #kept: Buffer[] | undefined = []
-  #keptBytes = 0
+  #kept: Pieces | undefined = new Pieces()
   #isStarted = false
   #isComplete = false
   /** When its latest chunk arrived (`performance.now()`). */
@@ -46,7 +46,7 @@ export class RequestBody extends Readable {
   replay(): Buffer | RequestBody | undefined {
     if (!this.#isStarted && !this.destroyed) return this
     if (this.#kept === undefined || !this.#isComplete) return undefined
-    return Buffer.concat(this.#kept, this.#keptBytes)
+    return this.#kept.whole()
   }
 
   /** Calls `listener` with each chunk that arrives from now on, and with undefined at the end. */
@@ -85,11 +85,8 @@ export class RequestBody extends Readable {
 
   readonly #onData = (chunk: Buffer): void => {
     hastenCollection(chunk)
-    if (this.#kept !== undefined) {
-      this.#keptBytes += chunk.length
-      if (this.#keptBytes <= MOST_KEPT_BYTES) this.#kept.push(chunk)
-      else this.#kept = undefined
-    }
+    this.#kept?.add(chunk)
+    if (this.#kept !== undefined && this.#kept.length > MOST_KEPT_BYTES) this.#kept = undefined
     this.movedAt = performance.now()
     for (const observe of this.#observers) observe(chunk)
     if (!this.push(chunk)) this.#request.pause()
