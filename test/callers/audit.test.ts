@@ -402,6 +402,12 @@ t.test('Where a look at the file fails after a line was written, the line is in 
   disk.broken = 'stat'
   await audit.record(entry('a'))
   t.doesNotThrow(() => audit.assertWritable())
+  await audit.reopen()
+  t.throws(
+    () => audit.assertWritable(),
+    { code: 'audit_unavailable' },
+    'a file that is opened has to be looked at',
+  )
   disk.broken = ''
   await audit.reopen()
   await audit.record(entry('b'))
