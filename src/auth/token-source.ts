@@ -1,4 +1,5 @@
 // Keeps a valid token for each service account: renews it ahead of its end, one request at a time, and remembers failures.
+import { LRUCache } from 'lru-cache'
 import type { ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { type IssuedToken, TokenFailure } from './request-token.ts'
@@ -69,14 +70,14 @@ interface Waiter {
   readonly reject: (error: Error) => void
 }
 
+/** The newest token of each source. Its `fetch` makes one token request at a time for each. */
+type TokenCache = LRUCache<TokenSource, LiveToken>
+
 export class TokenSource {
   /** As in the configuration in force: a reload may give the same credentials another name. */
   account: ServiceAccount
-  readonly #request: RequestToken
+  readonly #cache: TokenCache
   readonly #report: (event: TokenEvent) => void
-  /** The newest one; it may have ended. */
-  #token: LiveToken | undefined
-  readonly #abort = new AbortController()
   readonly #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | undefined
   #attempting = false
@@ -95,9 +96,9 @@ export class TokenSource {
   #dropped: LiveToken | undefined
   #lastForcedAt = Number.NEGATIVE_INFINITY
 
-  constructor(account: ServiceAccount, request: RequestToken, report: (event: TokenEvent) => void) {
+  constructor(account: ServiceAccount, cache: TokenCache, report: (event: TokenEvent) => void) {
     this.account = account
-    this.#request = request
+    this.#cache = cache
     this.#report = report
   }
 
@@ -118,10 +119,20 @@ export class TokenSource {
     return token !== this.#dropped && !hasEnded(token, performance.now())
   }
 
+  /** A token that the API refused with 401, and that must not be given again; undefined for none. */
+  get refused(): string | undefined {
+    return this.#dropped?.value
+  }
+
   #live(now: number): LiveToken | undefined {
-    const token = this.#token
+    const token = this.#newest()
     // Invariant: a token is never sent after its end, by either clock, nor after the API refused it.
     return token === undefined || token === this.#dropped || hasEnded(token, now) ? undefined : token
+  }
+
+  /** The newest token; it may have ended. */
+  #newest(): LiveToken | undefined {
+    return this.#cache.get(this)
   }
 
   /** Waits up to 15 s for a live token; throws `credentials_rejected`, `token_unavailable`, or the signal's reason. */
@@ -196,10 +207,11 @@ export class TokenSource {
     return { token: this.#live(performance.now()), lastFailure: this.#lastFailure, tried: this.#tried }
   }
 
-  /** Only calls under way still use it and its token, which is not renewed ahead of its end, and goes with the last of them. */
+  /** Only calls under way still use it and its token, which is not renewed ahead of its end, and forgotten then. */
   retire(): void {
     this.#isRetired = true
-    if (this.#waiters.size === 0) clearTimeout(this.#timer)
+    const token = this.#newest()
+    if (token !== undefined && this.#waiters.size === 0) this.#schedule(token.endsAt)
   }
 
   /** Stops renewals and ends a token request that is under way. Calls under way use `successor` instead. */
@@ -207,8 +219,7 @@ export class TokenSource {
     this.#isClosed = true
     this.#successor = successor
     clearTimeout(this.#timer)
-    this.#token = undefined
-    this.#abort.abort()
+    this.#cache.delete(this)
     for (const waiter of this.#waiters) {
       if (successor === undefined) waiter.reject(this.#unavailable())
       else successor.get().then(waiter.resolve, waiter.reject)
@@ -221,38 +232,25 @@ export class TokenSource {
     this.#attempting = true
     clearTimeout(this.#timer)
     const askedAt = performance.now()
-    const token = await this.#ask(askedAt, Date.now()).catch((error: unknown) =>
-      error instanceof TokenFailure
-        ? error
-        : new TokenFailure('unreachable', 'the token request failed', { cause: error }),
-    )
+    const token = await this.#cache
+      .fetch(this, { forceRefresh: true })
+      .catch((error: unknown) =>
+        error instanceof TokenFailure
+          ? error
+          : new TokenFailure('unreachable', 'the token request failed', { cause: error }),
+      )
     this.#attempting = false
     this.#tried = true
-    if (this.#isClosed) return
+    if (this.#isClosed || token === undefined) return
     const tookMs = performance.now() - askedAt
     if (token instanceof TokenFailure) this.#failed(token, tookMs)
     else this.#issued(token, tookMs)
   }
 
-  async #ask(askedAt: number, askedAtWall: number): Promise<LiveToken> {
-    const refused = () => this.#dropped?.value
-    const asked = {
-      account: this.account,
-      signal: this.#abort.signal,
-      get refused() {
-        return refused()
-      },
-    }
-    const token = liveToken(await this.#request(asked), askedAt, askedAtWall)
-    if (!hasEnded(token, performance.now())) return token
-    throw new TokenFailure('bad_body', "the login server's token had expired when it arrived")
-  }
-
   #issued(token: LiveToken, tookMs: number): void {
     this.forgetFailures()
     this.#lastFailure = undefined
-    this.#token = token
-    if (!this.#isRetired) this.#schedule(token.renewAt)
+    this.#schedule(this.#isRetired ? token.endsAt : token.renewAt)
     this.#report({ type: 'issued', account: this.account, tookMs, lifetimeMs: token.lifetimeMs })
     for (const waiter of this.#waiters) waiter.resolve(token)
   }
@@ -279,11 +277,11 @@ export class TokenSource {
     const delay = Math.min(LONGEST_TIMER_MS, Math.max(0, at - performance.now()))
     this.#timer = setTimeout(() => {
       const now = performance.now()
-      const idleMs = IDLE_LIFETIMES * (this.#token?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
+      const idleMs = IDLE_LIFETIMES * (this.#newest()?.lifetimeMs ?? UNKNOWN_LIFETIME_MS)
       if (now < at) this.#schedule(at)
       else if (this.#waiters.size > 0 || (!this.#isRetired && now - this.#lastUsedAt <= idleMs)) {
         void this.#attempt()
-      }
+      } else if (this.#isRetired) this.#cache.delete(this)
     }, delay)
     this.#timer.unref()
   }
@@ -321,22 +319,42 @@ export function refusalMemoryMs(refusals: number): number {
   return Math.min(600_000, 30_000 * 2 ** (refusals - 1))
 }
 
+/** With more accounts than this, the least recently used ones have to fetch a new token. */
+const MOST_ACCOUNTS = 4096
+
 /** The sources of all service accounts; those of equal keys are one. */
 export class Tokens {
   readonly #sources = new Map<string, TokenSource>()
-  readonly #request: RequestToken
+  readonly #cache: TokenCache
   readonly #report: (event: TokenEvent) => void
 
   constructor(request: RequestToken, report: (event: TokenEvent) => void) {
-    this.#request = request
     this.#report = report
+    this.#cache = new LRUCache<TokenSource, LiveToken>({
+      max: MOST_ACCOUNTS,
+      noDeleteOnFetchRejection: true,
+      fetchMethod: async (source, _old, { signal }) => {
+        const askedAt = performance.now()
+        const askedAtWall = Date.now()
+        const asked = {
+          account: source.account,
+          signal,
+          get refused() {
+            return source.refused
+          },
+        }
+        const token = liveToken(await request(asked), askedAt, askedAtWall)
+        if (!hasEnded(token, performance.now())) return token
+        throw new TokenFailure('bad_body', "the login server's token had expired when it arrived")
+      },
+    })
   }
 
   /** The source of an account's tokens; accounts with equal keys share one. */
   source(account: ServiceAccount): TokenSource {
     let source = this.#sources.get(account.key)
     if (source === undefined) {
-      source = new TokenSource(account, this.#request, this.#report)
+      source = new TokenSource(account, this.#cache, this.#report)
       this.#sources.set(account.key, source)
     }
     return source
