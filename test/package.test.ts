@@ -8,14 +8,11 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { extract } from 'tar'
 import { runToEnd, shortFolder, startPlace } from './fixtures/cli.ts'
-import { serves } from './fixtures/program.ts'
+import { BUILT_FROM, serves } from './fixtures/program.ts'
+import { words } from './fixtures/words.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const TSC = join(ROOT, 'node_modules/.bin/tsc')
-const SOURCES = [
-  ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'tsconfig.json'],
-  ...['tsconfig.build.json', 'config', 'docs', 'scripts', 'src'],
-]
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   name: string
   version: string
@@ -30,13 +27,18 @@ const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
 /** Packs a copy of the sources and returns where the package is. */
 async function pack(t: Test): Promise<string> {
   const folder = shortFolder(t)
-  for (const name of SOURCES) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
+  const copy = (names: readonly string[]) => {
+    for (const name of names) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
+  }
+  // tap's loader in NODE_OPTIONS is only for the sources.
+  const run = (...args: string[]) =>
+    promisify(execFile)('env', ['-u', 'NODE_OPTIONS', ...args], { cwd: folder })
+  copy(BUILT_FROM)
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   // Does what prepack does, but without scripts/node.mjs, which could install packages over the link.
-  const commands = `"$0" scripts/build.ts --cold && npm pack --ignore-scripts --silent`
-  // tap's loader in NODE_OPTIONS is only for the sources.
-  const words = ['-u', 'NODE_OPTIONS', 'sh', '-c', commands, process.execPath]
-  await promisify(execFile)('env', words, { cwd: folder })
+  await run(process.execPath, 'scripts/build.ts', '--cold')
+  copy(words`README.md LICENSE CHANGELOG.md SECURITY.md docs`)
+  await run('npm', 'pack', '--ignore-scripts', '--silent')
   return join(folder, `${manifest.name}-${manifest.version}.tgz`)
 }
 
@@ -160,7 +162,6 @@ t.test('the package for npm', async (t) => {
       code: 0,
       out: `${manifest.version}\n`,
     })
-    t.match(await runToEnd(t, ['demo', '--once'], { cwd: folder, main }), { code: 0 })
     await serves(t, place, main)
   })
 
@@ -175,8 +176,8 @@ t.test('the package for npm', async (t) => {
     )
     t.equal(told.stdout, '')
     writeFileSync(join(folder, 'procore-proxy.yaml'), CONFIG, { mode: 0o600 })
-    const words = ['-u', 'NODE_OPTIONS', process.execPath, 'app.ts']
-    const { stdout } = await promisify(execFile)('env', words, { cwd: folder })
+    const without = ['-u', 'NODE_OPTIONS', process.execPath, 'app.ts']
+    const { stdout } = await promisify(execFile)('env', without, { cwd: folder })
     t.match(stdout, /http:\/\/127\.0\.0\.1:\d+[\s\S]*\btrue\n$/, 'it runs too')
   })
 })
