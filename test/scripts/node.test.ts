@@ -36,23 +36,24 @@ async function start(t: Test, command: readonly [string, ...string[]]) {
   return { pid: child.pid!, output, closed }
 }
 
-for (const [title, command] of [
-  ['npm start', ['npm', 'start']],
-  ['npm run proxy', ['npm', 'run', 'proxy', '--', 'start']],
-  ['scripts/node.mjs', [process.execPath, 'scripts/node.mjs', 'node', 'src/cli/main.ts', 'start']],
+const SCRIPT = [process.execPath, 'scripts/node.mjs', 'node', 'src/cli/main.ts', 'start'] as const
+// The two of npm are the same but for their names.
+for (const [title, command, whole] of [
+  ['npm start', ['npm', 'start'], false],
+  ['the process group of npm run proxy', ['npm', 'run', 'proxy', '--', 'start'], true],
+  ['scripts/node.mjs', SCRIPT, false],
+  ['the process group of scripts/node.mjs', SCRIPT, true],
 ] as const) {
-  for (const whole of [false, true]) {
-    t.test(`SIGTERM to ${whole ? 'the process group of ' : ''}${title} drains the proxy once`, async (t) => {
-      const { pid, output, closed } = await start(t, command)
-      process.kill(whole ? -pid : pid, 'SIGTERM')
-      await closed
-      const messages = output.text
-        .split('\n')
-        .filter((line) => /"msg":"(draining|stopped|second signal)/.test(line))
-      t.equal(messages.length, 2, output.text)
-      t.match(messages, [/"signal":"SIGTERM".*draining/, /"msg":"stopped"/])
-    })
-  }
+  t.test(`SIGTERM to ${title} drains the proxy once`, async (t) => {
+    const { pid, output, closed } = await start(t, command)
+    process.kill(whole ? -pid : pid, 'SIGTERM')
+    await closed
+    const messages = output.text
+      .split('\n')
+      .filter((line) => /"msg":"(draining|stopped|second signal)/.test(line))
+    t.equal(messages.length, 2, output.text)
+    t.match(messages, [/"signal":"SIGTERM".*draining/, /"msg":"stopped"/])
+  })
 }
 
 t.test('the exit status of the command is passed on', async (t) => {
