@@ -86,12 +86,13 @@ t.test('fish completes with its script', needs('fish'), async (t) => {
     ['explain DE', ['DELETE']],
     ['completion f', ['fish']],
   ]
-  for (const [line, wanted] of cases) {
-    const script = `procore-proxy completion fish | source; complete -C 'procore-proxy ${line}'`
-    const { stdout, stderr } = shell('fish', '--no-config', '-c', script)
-    const offered = stdout.match(/^[^\t\n]+/gm) ?? []
-    t.strictSame([[...offered].sort(), stderr], [wanted, ''], line)
-  }
+  const tabs = cases.map(([line]) => `complete -C 'procore-proxy ${line}'; echo ;`)
+  const script = `procore-proxy completion fish | source; ${tabs.join('')}`
+  const { stdout, stderr } = shell('fish', '--no-config', '-c', script)
+  t.equal(stderr, '')
+  const texts = stdout.split(/^\n/m)
+  for (const [index, [line, wanted]] of cases.entries())
+    t.strictSame(texts[index]?.match(/^[^\t\n]+/gm)?.sort(), wanted, line)
 })
 
 const needsZsh = HAS_TERMINALS ? needs('zsh') : { skip: 'no script(1) of util-linux' }
