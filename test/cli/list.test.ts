@@ -7,43 +7,43 @@ import { run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
 
 t.jobs = 2
 
+const PROJECTS = '/acme/rest/v1.0/projects'
+
 t.test('writes all pages of a list to a file or to standard output', async (t) => {
   const { folder } = await startPlace(t)
-  const toFile = ['list', '/acme/rest/v1.0/projects', '--format', 'csv', '--output', 'projects.csv']
+  const toFile = ['list', PROJECTS, '--format', 'csv', '--output', 'projects.csv']
   t.match(await runToEnd(t, toFile, { cwd: folder }), { code: 0, out: '' })
   const csv = readFileSync(join(folder, 'projects.csv'), 'utf8')
   t.match(csv, /^id,/)
   t.equal(csv.trimEnd().split('\r\n').length, 46, 'a header and 45 projects')
   t.notOk(existsSync(join(folder, 'projects.csv.part')))
-  const json = await runToEnd(t, ['list', '/acme/rest/v1.0/projects', '--format', 'json'], { cwd: folder })
+  const json = await runToEnd(t, ['list', PROJECTS, '--format', 'json'], { cwd: folder })
   t.equal(json.code, 0)
   t.equal((JSON.parse(json.out) as unknown[]).length, 45)
 })
 
 t.test('anything that is missing ends with 1, and leaves no file', async (t) => {
-  const { folder, fake } = await startPlace(t)
+  const { file: config, folder, fake } = await startPlace(t)
   fake.faults.api.push({ match: '/rest/v1.0/projects', status: 500, body: '{}' })
-  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'projects.csv']
-  const { code, err } = await runToEnd(t, args, { cwd: folder })
-  t.equal(code, 1)
-  t.match(err, /^procore-proxy: .+/m)
-  t.notOk(existsSync(join(folder, 'projects.csv')))
+  const output = join(folder, 'projects.csv')
+  await t.rejects(list(PROJECTS, { config, output }), { status: 1, message: 'Procore answered 500: {}' })
+  t.notOk(existsSync(output))
   await t.rejects(list('projects', {}), { status: 2, message: /write \/rest\/v1\.0\/projects/ })
 })
 
 t.test(
   'a list that breaks off is reported as incomplete, and not as an output that could not be written',
   async (t) => {
-    const { folder, fake } = await startPlace(t)
+    const { file: config, folder, fake } = await startPlace(t)
     fake.faults.reset('mid-body', { match: (_, url) => url.includes('&page=2'), times: 100 })
-    const args = ['list', '/acme/rest/v1.0/projects?per_page=20']
-    for (const output of [[], ['--output', 'projects.csv']]) {
-      const { code, err, out } = await runToEnd(t, [...args, ...output], { cwd: folder })
-      t.equal(code, 1)
-      t.match(err, /^procore-proxy: The list is not complete: The API broke the connection off\.\n$/)
-      t.equal(out.split('\r\n').length > 20, output.length === 0, 'the rows so far')
-    }
-    t.notOk(existsSync(join(folder, 'projects.csv.part')))
+    const path = `${PROJECTS}?per_page=20`
+    const message = 'The list is not complete: The API broke the connection off.'
+    const ended = await runToEnd(t, ['list', path], { cwd: folder })
+    t.match(ended, { code: 1, err: `procore-proxy: ${message}\n` })
+    t.ok(ended.out.split('\r\n').length > 20, 'the rows so far')
+    const output = join(folder, 'projects.csv')
+    await t.rejects(list(path, { config, output }), { status: 1, message })
+    t.strictSame(readdirSync(folder), ['procore-proxy.yaml'])
   },
 )
 
@@ -53,7 +53,7 @@ t.test('a signal leaves no files behind', async (t) => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     fake.journal.clear()
     fake.faults.api = [{ match: (_, url) => url.includes('&page=2'), delayMs: 3_000 }]
-    const args = ['list', '/acme/rest/v1.0/projects?per_page=20', '--output', 'projects.csv']
+    const args = ['list', `${PROJECTS}?per_page=20`, '--output', 'projects.csv']
     const listing = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
     await fake.journal.when(({ url }) => url.includes('&page=2'))
     listing.kill(signal)
@@ -65,26 +65,26 @@ t.test('a signal leaves no files behind', async (t) => {
 })
 
 t.test('an output that is a folder is reported, and the list is not lost', async (t) => {
-  const { folder } = await startPlace(t)
-  mkdirSync(join(folder, 'rows'))
-  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'rows']
-  const err = 'procore-proxy: rows cannot be written (EISDIR). The list is in rows.part.\n'
-  t.match(await runToEnd(t, args, { cwd: folder }), { code: 1, err })
+  const { file: config, folder } = await startPlace(t)
+  const output = join(folder, 'rows')
+  mkdirSync(output)
+  const message = `${output} cannot be written (EISDIR). The list is in ${output}.part.`
+  await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
   t.match(readFileSync(join(folder, 'rows.part'), 'utf8'), /^id,/)
 })
 
 t.test('an output that cannot be written ends it before anything is asked', async (t) => {
-  const { folder, fake } = await startPlace(t)
-  const args = ['list', '/acme/rest/v1.0/projects', '--output', 'none/rows']
-  const err = /^procore-proxy: the folder of none\/rows does not exist or cannot be written to\. Create it/
-  t.match(await runToEnd(t, args, { cwd: folder }), { code: 1, err })
+  const { file: config, folder, fake } = await startPlace(t)
+  const output = join(folder, 'none/rows')
+  const message = `the folder of ${output} does not exist or cannot be written to. Create it, or correct the path.`
+  await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
   t.strictSame(fake.journal.entries, [])
 })
 
 t.test('what Procore answers cannot affect a terminal', async (t) => {
   const { folder, fake } = await startPlace(t)
   fake.faults.api.push({ status: 500, body: 'no\x1b]0;list\x07\nmore' })
-  const { code, err } = await runToEnd(t, ['list', '/acme/rest/v1.0/projects'], { cwd: folder })
+  const { code, err } = await runToEnd(t, ['list', PROJECTS], { cwd: folder })
   t.equal(code, 1)
   t.equal(err, 'procore-proxy: Procore answered 500: no\\u001b]0;list\\u0007\nmore\n')
 })
@@ -94,7 +94,7 @@ t.test('a page that Procore refuses later is named, whatever the form', async (t
   fake.faults.api.push({ match: (_, url) => url.includes('page=2'), status: 500, body: '{}' })
   const message = 'The list is not complete: Procore answered 500 to /rest/v1.0/projects.'
   for (const format of ['csv', 'ndjson', 'json'] as const) {
-    const listing = list('/acme/rest/v1.0/projects?per_page=9', { config, format, output: join(folder, 'x') })
+    const listing = list(`${PROJECTS}?per_page=9`, { config, format, output: join(folder, 'x') })
     await t.rejects(listing, { status: 1, message }, format)
   }
 })
