@@ -235,10 +235,9 @@ t.test('any id under "*", and the one company of variables', async (t) => {
 
 t.test('what goes wrong is a sentence with fixes, and nothing is on stdout', async (t) => {
   const { fake, file } = await startPlace(t)
-  t.match(await runToEnd(t, ['token', 'umbrella', '-c', file]), {
-    code: 2,
-    out: '',
-    err: 'procore-proxy: company umbrella is not configured; configured are: acme, globex\n',
+  await t.rejects(token('umbrella', { config: file, show: true }), {
+    status: 2,
+    message: 'company umbrella is not configured; configured are: acme, globex',
   })
   fake.resetSecret('demo-client', 'another-secret')
   const refused = await runToEnd(t, ['token', 'acme', '-c', file])

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import type { Options } from '../../src/cli/commands.ts'
 import {
   checkCompany,
   checkCredential,
@@ -17,6 +18,7 @@ import {
   ENVIRONMENTS,
   guessEnvironment,
   programName,
+  init as runInit,
 } from '../../src/cli/init.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/server.ts'
@@ -176,13 +178,20 @@ t.test('Ctrl-C leaves everything as it was, at every kind of question', needsTer
   }
 })
 
+/** Refused before anything is asked; in this process, with what looks like a terminal. */
+async function refused(t: Test, options: Options, status: number, message: string | RegExp) {
+  for (const stream of [process.stdin, process.stdout]) t.intercept(stream, 'isTTY', { value: true })
+  await t.rejects(runInit(options), { status, message })
+}
+
 t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   const folder = t.testdir({ 'procore-proxy.yaml': 'old: true\n' })
-  const refused = init(t, folder)
-  await refused.says('exists: overwrite it with --force, or name another with --output FILE')
-  t.equal(await refused.end(), 2)
-  symlinkSync('nowhere', join(folder, 'dangling.yaml'))
-  t.equal(await init(t, folder, '--output dangling.yaml').end(), 2)
+  const old = join(folder, 'procore-proxy.yaml')
+  const fix = 'exists: overwrite it with --force, or name another with --output FILE'
+  await refused(t, { output: old }, 2, `${old} ${fix}`)
+  const dangling = join(folder, 'dangling.yaml')
+  symlinkSync('nowhere', dangling)
+  await refused(t, { output: dangling }, 2, `${dangling} ${fix}`)
 
   const raced = init(t, folder, '--output new.yaml --secret-env NONE')
   await answer(raced, ['Company', '7656\r'], ['Environment', '\r'])
@@ -196,18 +205,17 @@ t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   t.strictSame(readdirSync(folder).sort(), ['dangling.yaml', 'new.yaml', 'procore-proxy.yaml'])
 })
 
-t.test('what can never work is said before anything is asked', needsTerminal, async (t) => {
+t.test('what can never work is said before anything is asked', async (t) => {
   const folder = t.testdir({ file: '' })
-  const inFile = init(t, folder, '--output file/p.yaml')
-  await inFile.says('cannot be written (EEXIST): check its folder')
-  t.equal(await inFile.end(), 1)
-  const inFolder = init(t, folder, '--force --output .')
-  await inFolder.says('is a folder: name a file with --output FILE')
-  t.equal(await inFolder.end(), 2)
+  await refused(
+    t,
+    { output: join(folder, 'file/p.yaml') },
+    1,
+    /cannot be written \(EEXIST\): check its folder/,
+  )
+  await refused(t, { force: true, output: folder }, 2, /is a folder: name a file with --output FILE/)
   t.strictSame(readdirSync(folder), ['file'], 'the place was tried without a trace')
-  const both = init(t, folder, '--secret-env A --secret-file b')
-  await both.says('exclude each other')
-  t.equal(await both.end(), 2)
+  await refused(t, { secretEnv: 'A', secretFile: 'b' }, 2, /exclude each other/)
 })
 
 t.test('without a terminal it says how to do without', async (t) => {

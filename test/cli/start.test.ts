@@ -38,9 +38,10 @@ t.test('no file and no variables: a message that names init and demo', async (t)
 
 t.test('a bad configuration ends with 2 and every mistake', async (t) => {
   const folder = t.testdir({ 'procore-proxy.yaml': 'listen: 8377\nfoo: 1\ncompanies:\n  acme: { id: x }\n' })
-  const { code, err } = await runToEnd(t, [], { cwd: folder })
-  t.equal(code, 2)
-  for (const key of ['listen', 'foo', 'companies.acme.id', 'companies.acme.serviceAccount']) t.match(err, key)
+  const error = await start({ config: join(folder, 'procore-proxy.yaml') }).catch((error) => error)
+  t.equal(error.status, 2)
+  for (const key of ['listen', 'foo', 'companies.acme.id', 'companies.acme.serviceAccount'])
+    t.match(error.message, key)
   await t.rejects(start({ config: 'none.yaml' }), { status: 2, message: /--config.*does not exist/ })
 })
 
