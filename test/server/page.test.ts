@@ -128,7 +128,7 @@ t.test('requests: a list, and each by its id; nothing secret in either', async (
   t.match(none, { status: 404, headers: { 'procore-proxy-error': 'route_unknown' } })
 })
 
-t.test('a whole list is one request with its number of pages; the status tells what is cached', async (t) => {
+t.test('a whole list is one request and one line of the log; the status tells what is cached', async (t) => {
   const rig = await startRig(t)
   const { status, text } = await rig.get('/acme/_proxy/json/rest/v1.0/projects?per_page=1')
   const pages = JSON.parse(text).length
@@ -137,6 +137,8 @@ t.test('a whole list is one request with its number of pages; the status tells w
   const { requests } = (await rig.get('/_proxy/requests')).json
   t.match(requests, [{ pages: 0 }, { target: '/acme/_proxy/json/rest/v1.0/projects?per_page=*', pages }])
   t.equal(requests.length, 2)
+  const line = rig.log().find(({ path }) => String(path).startsWith('/acme/_proxy/json/'))
+  t.match(line, { status: 200, pages, bytesOut: Buffer.byteLength(text) })
   const { cache } = (await rig.get('/_proxy/status')).json
   t.match(cache, { entries: Number, bytes: Number, underWay: 0, underWayBytes: 0 })
 })
@@ -308,27 +310,6 @@ t.test('token requests are logged; a refusal announces no attempt that does not 
   t.match(failed, { reason: 'timeout', retryInMs: 30_000, msg: 'token request failed' })
 })
 
-t.test('a reload that failed is in status and metrics until one works', async (t) => {
-  const { observation } = observe(t)
-  const successful = async () =>
-    /^procore_proxy_config_last_reload_successful (\d)$/m.exec(
-      (await observation.metrics.text(EVERYTHING)).text,
-    )?.[1]
-  t.equal(observation.status().lastReload, null)
-  t.equal(await successful(), '1')
-  observation.reloaded('the new secret was refused')
-  t.match(observation.status(), {
-    lastReload: { ok: false, errors: ['the new secret was refused'] },
-    warnings: [/last reload failed.*the new secret was refused/],
-  })
-  t.equal(await successful(), '0')
-  observation.reloaded(['one', 'two'])
-  t.match(observation.status().lastReload?.errors, ['one', 'two'])
-  observation.reloaded()
-  t.match(observation.status(), { lastReload: { ok: true, errors: [] }, warnings: [] })
-  t.equal(await successful(), '1')
-})
-
 t.test('the body of a refusal tells its cause in log, status and page, and is forgotten', async (t) => {
   const { observation, lines } = observe(t)
   const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
@@ -345,15 +326,6 @@ t.test('the body of a refusal tells its cause in log, status and page, and is fo
   t.match(observation.status().companies[0]?.refusals, { status: 403, persistent: true, causes: [{ cause }] })
   t.equal(exchange.errorBody, undefined)
   t.notMatch(lines.join() + JSON.stringify(observation.status()), 'body0')
-})
-
-t.test('a whole list is one line of the log, with its pages and bytes', async (t) => {
-  const rig = await startRig(t)
-  const list = await rig.get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
-  t.equal(list.status, 200)
-  const line = () => rig.log().find(({ path }) => String(path).startsWith('/acme/_proxy/ndjson/'))
-  for (let tries = 0; tries < 40 && line() === undefined; tries++) await sleep(25)
-  t.match(line(), { status: 200, pages: 5, bytesOut: Buffer.byteLength(list.text) })
 })
 
 t.test('the page knows the request that came just before on the same connection', async (t) => {

@@ -149,12 +149,12 @@ t.test('a secret that was refused shows in status and metrics until a reload wor
     settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'wrong' } } }),
   )
   const shown = async () => {
-    const { lastReload } = (await get('/_proxy/status')).json
+    const { lastReload, warnings } = (await get('/_proxy/status')).json
     const [, metric] =
       /^procore_proxy_config_last_reload_successful (\d)$/m.exec((await get('/_proxy/metrics')).text) ?? []
-    return [lastReload.ok, lastReload.errors.join(), metric]
+    return [lastReload.ok, lastReload.errors.join(), metric, ...warnings]
   }
-  t.match(await shown(), [false, /refused/, '0'])
+  t.match(await shown(), [false, /refused/, '0', /last reload failed.*refused/])
   t.notMatch((await get('/_proxy/status')).text, 'wrong')
   t.equal((await get('/acme/rest/v1.0/me')).status, 200, 'the old one goes on')
   await reload(settingsFor(fake))
