@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
-import { ACME, GLOBEX, openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
+import { ACME, openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
 import { words } from '../fixtures/words.ts'
 
 t.test('a plain request arrives with bearer and company, without what is for the proxy', async (t) => {
@@ -66,14 +66,8 @@ t.test('a plain request arrives with bearer and company, without what is for the
   ])
 })
 
-t.test('a caller’s Via is appended to', async (t) => {
-  const { fake, get } = await startRig(t)
-  await get('/acme/rest/v1.0/me', { headers: { via: ['1.0 fred', '1.1 wilma'] } })
-  t.equal(fake.journal.api()[0]?.headers['via'], '1.0 fred, 1.1 wilma, 1.1 procore-proxy')
-})
-
 t.test('the answer keeps status, body and headers, loses what is private, says whose it is', async (t) => {
-  const { fake, get, url } = await startRig(t)
+  const { fake, get } = await startRig(t)
   fake.faults.api.push({
     match: '/rest/v1.0/odd',
     status: 418,
@@ -109,32 +103,14 @@ t.test('the answer keeps status, body and headers, loses what is private, says w
     t.notOk(name in answer.headers, `${name} is gone`)
   }
   const paged = await get('/acme/rest/v1.0/projects?per_page=2&page=2')
-  const links = String(paged.headers['link'])
-  t.match(links, `<${url}/acme/rest/v1.0/projects?`)
-  t.notMatch(links, fake.apiUrl)
   t.match(paged.headers, { total: /^\d+$/, 'per-page': '2' })
 })
 
-t.test('Link and Location point back to where the caller came from', async (t) => {
-  const { fake, get, port } = await startRig(t)
-  const created = await get('/acme/rest/v1.0/projects', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{"project":{"name":"x"}}',
-  })
-  t.equal(created.status, 201)
-  t.match(created.headers['location'], `http://127.0.0.1:${port}/acme/rest/v1.0/projects/`)
-  const byHost = await sendRaw(
-    port,
-    `GET /rest/v1.0/projects?per_page=1 HTTP/1.1\r\nHost: globex.localhost:${port}\r\nConnection: close\r\n\r\n`,
-  )
-  t.match(byHost, `<http://globex.localhost:${port}/rest/v1.0/projects?`)
-  const byId = await get(`/${GLOBEX}/rest/v1.0/projects?per_page=1`)
-  t.match(byId.headers['link'], `/${GLOBEX}/rest/v1.0/projects?`)
-  t.equal(byId.headers['procore-proxy-company'], 'globex')
+t.test('a redirect elsewhere is passed on, not followed', async (t) => {
+  const { fake, get } = await startRig(t)
   const away = await get('/acme/rest/v1.0/rfis/1.pdf')
   t.equal(away.status, 302)
-  t.match(away.headers['location'], fake.storageUrl, 'a redirect elsewhere is passed on, not followed')
+  t.match(away.headers['location'], fake.storageUrl)
   t.equal(fake.journal.storage().length, 0)
 })
 

@@ -1,6 +1,6 @@
 // Tokens from outside: CONTRACT section 6, as far as a caller and the two servers can see it.
 import t from 'tap'
-import { ACME, GLOBEX, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { ACME, GLOBEX, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const posts = (fake: { journal: { tokenRequests(): readonly unknown[] } }) =>
   fake.journal.tokenRequests().length
@@ -184,12 +184,4 @@ t.test('a short failure of the login server is waited out', async (t) => {
     },
   })
   t.equal((await get('/acme/rest/v1.0/me')).status, 200, 'an empty 200 is no token, and no reason to give up')
-})
-
-t.test('a reload with the same credentials keeps the token', async (t) => {
-  const { fake, get, reload } = await startRig(t)
-  await reload(settingsFor(fake, { companies: { other: { id: ACME, serviceAccount: 'app' } } }))
-  t.equal((await get('/other/rest/v1.0/me')).status, 200)
-  t.equal((await get('/acme/rest/v1.0/me')).status, 404)
-  t.equal(posts(fake), 1)
 })
