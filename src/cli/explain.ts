@@ -97,9 +97,8 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
       return { kind: judgement.kind }
     }
     if (judgement.kind === 'list') await judgeRoute(config, raw.method, judgement.list.url)
-    const { forwarded, notes } =
+    const { forwarded: call, notes } =
       judgement.kind === 'list' ? pageOf(config, judgement.list) : { ...judgement, notes: [] }
-    const { call } = forwarded
     const headers = requestHeaders(call, { value: '…' })
     const cache = explainCache(config.cache, { ...call, body: null, departure: new Departure() })
     return { kind: 'forward', why: exchange.why as string, call, headers, cache, notes } as const

@@ -1,11 +1,12 @@
 // A call: one request that the guards let through, on its way to Procore, and its response.
 import type { Caller, Company } from '../config/config.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import type { CallerBase } from './links.ts'
 import type { RequestBody } from './request-body.ts'
 import type { Upstream } from './upstreams.ts'
 
-/** One request that the guards let through. */
-export interface Call {
+/** One request that the guards let through, without its body and its caller's connection. */
+export interface Forwarded {
   /** The record of the request for log, metrics, recorder and audit. */
   readonly exchange: Exchange
   /** The connections, token and budget for this call. */
@@ -14,7 +15,7 @@ export interface Call {
   readonly companyName: string
   readonly companyId: string
   /** The company's configuration. The rules for the pages of a list are judged with it. */
-  readonly company: Pick<Company, 'access' | 'rules'>
+  readonly company: Pick<Company, 'access' | 'rules' | 'rewriteFileUrls'>
   /** The caller that the key belongs to (`callers:`); undefined if callers have no names. */
   readonly caller: Caller | undefined
   /** Whose turn it takes in a queue: the listener and the key that it came by. */
@@ -24,12 +25,18 @@ export interface Call {
   readonly path: string
   /** The caller's headers as they arrived: name, value, name, value, … in Latin-1. */
   readonly rawHeaders: readonly string[]
+  /** The proxy asks for gzip on the caller's behalf. */
+  readonly gzip: boolean
+  /** How the caller reached the proxy. */
+  readonly base: CallerBase
+}
+
+/** The same with what belongs to the caller's connection. */
+export interface Call extends Forwarded {
   /** Null if the request has no body. */
   readonly body: RequestBody | null
   /** Reports when the caller disconnects. */
   readonly departure: Departure
-  /** The proxy asks for gzip on the caller's behalf. */
-  readonly gzip: boolean
   /** Called each time the request is about to be written. */
   readonly onSending?: (() => void) | undefined
   /** Called when Procore has sent 102 or 103. */

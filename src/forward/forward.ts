@@ -4,14 +4,15 @@ import type { ProxyError } from '../errors.ts'
 import type { Exchange } from '../observe/exchange.ts'
 import { codingsOf, Excerpt, unpacked } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import { type Call, CallerGoneError, type Departure, type Send, type UpstreamResponse } from './call.ts'
 import {
-  type BodyOptions,
-  informationHeaders,
-  planBody,
-  type ResponseContext,
-  responseHeaders,
-} from './headers.ts'
+  type Call,
+  CallerGoneError,
+  type Departure,
+  type Forwarded,
+  type Send,
+  type UpstreamResponse,
+} from './call.ts'
+import { type BodyOptions, informationHeaders, planBody, responseHeaders } from './headers.ts'
 import { rewriteFileUrl } from './links.ts'
 import { sendProblem, upstreamError } from './problem.ts'
 import { hastenCollection, RequestBody } from './request-body.ts'
@@ -20,13 +21,8 @@ import { type BodySource, transformed } from './response-body.ts'
 /** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
 const MOST_AT_ONCE_BYTES = 8 * 1024
 
-export interface Delivery {
-  readonly exchange: Exchange
-  readonly context: ResponseContext
-  readonly bodyOptions: BodyOptions
-  /** Awaited before the caller gets the last byte. An error thrown here breaks the response off. */
-  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
-}
+/** Awaited before the caller gets the last byte of a response. An error thrown here breaks the response off. */
+type BeforeEnd = ((status: number) => Promise<void>) | undefined
 
 /**
  * Writes the response. Resolves when all of it has been handed to the caller's socket. Throws if the body breaks off;
@@ -35,12 +31,13 @@ export interface Delivery {
 export async function deliver(
   upstream: UpstreamResponse,
   response: ServerResponse,
-  delivery: Delivery,
+  call: Forwarded,
+  beforeEnd: BeforeEnd,
 ): Promise<void> {
-  const { exchange, context, bodyOptions } = delivery
+  const { exchange } = call
   const { status } = upstream
-  const plan = planBody(status, upstream.head, bodyOptions)
-  const headers = responseHeaders(upstream.rawHeaders, context, plan)
+  const plan = planBody(status, upstream.head, { unpack: call.gzip, replace: fileUrlRewriter(call) })
+  const headers = responseHeaders(upstream.rawHeaders, call, plan)
   exchange.answerHeaders = headers
   if (exchange.bodies !== undefined) exchange.bodies.answer = new Excerpt(headers)
   const writeHead = (all: readonly string[] = headers) => {
@@ -52,14 +49,14 @@ export async function deliver(
       throw error
     }
   }
-  const passing = { ...delivery, status, headers, writeHead }
+  const passing = { exchange, beforeEnd, status, headers, writeHead }
   const whole = plan === undefined ? upstream.whole?.(MOST_AT_ONCE_BYTES) : undefined
   if (whole === undefined) {
     await pass(plan === undefined ? upstream : transformed(upstream, plan), response, passing)
   } else {
     keep(whole, passing)
-    if (delivery.beforeEnd !== undefined) {
-      await delivery.beforeEnd(status).catch((error) => {
+    if (beforeEnd !== undefined) {
+      await beforeEnd(status).catch((error) => {
         // The caller still gets the beginning of a response, which then breaks off. Without a body the head would be the whole.
         if (whole.length > 0) openResponse(response, writeHead)
         else response.destroy()
@@ -72,7 +69,9 @@ export async function deliver(
   exchange.bodies?.answer?.end()
 }
 
-interface Passing extends Delivery {
+interface Passing {
+  readonly exchange: Exchange
+  readonly beforeEnd: BeforeEnd
   readonly status: number
   readonly headers: readonly string[]
   /** Writes status and headers; throws if Node refuses them. */
@@ -181,12 +180,12 @@ function reasonPhrase(message: string): string | undefined {
 function passInformation(
   response: ServerResponse,
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
-  context: ResponseContext,
+  call: Forwarded,
 ): void {
   // They would pile up for a caller that does not read.
   if (response.headersSent || response.socket?.writableNeedDrain) return
   // Node has this method since 24.18. A caller of an older one gets no hints, which it must be able to do without.
-  if (status === 102 || status === 103) response.writeInformation?.(status, informationHeaders(head, context))
+  if (status === 102 || status === 103) response.writeInformation?.(status, informationHeaders(head, call))
 }
 
 /**
@@ -208,30 +207,21 @@ export async function breakOff(response: ServerResponse, headers: readonly strin
   } else response.destroy()
 }
 
-/** A call without its body and its caller's connection, which {@link callOf} adds. */
-export interface Forwarded {
-  readonly call: Omit<Call, 'body' | 'departure' | 'onSending' | 'onInformation'>
-  readonly context: ResponseContext
-  /** Rewrite URLs of files in JSON responses to URLs of the proxy. */
-  readonly rewritesFileUrls: boolean
-}
-
 /** Completes a call with what belongs to the caller's connection. */
 export function callOf(
-  { call, context }: Forwarded,
+  forwarded: Forwarded,
   request: IncomingMessage,
   response: ServerResponse,
   departure: Departure,
 ): Call {
-  const { exchange } = call
   return {
-    ...call,
-    body: hasBody(request) ? requestBody(request, exchange) : null,
+    ...forwarded,
+    body: hasBody(request) ? requestBody(request, forwarded.exchange) : null,
     departure,
     onSending: expectsContinue(request) ? once(() => response.writeContinue()) : undefined,
     onInformation:
       request.httpVersion === '1.1'
-        ? (status, head) => passInformation(response, { status, head }, context)
+        ? (status, head) => passInformation(response, { status, head }, forwarded)
         : undefined,
   }
 }
@@ -244,8 +234,7 @@ export function expectsContinue({ headers, httpVersion }: IncomingMessage): bool
 /** How a call is sent, and what happens before its response ends. */
 export interface ForwardDeps {
   readonly send: Send
-  /** Awaited before the caller sees the end of the response. An error thrown here breaks the response off. */
-  readonly beforeEnd?: ((status: number) => Promise<void>) | undefined
+  readonly beforeEnd?: BeforeEnd
   /** Awaited before the caller gets an error of the proxy's own. An error thrown here changes nothing. */
   readonly beforeProblem: (error: ProxyError) => Promise<void>
   /** Hides known secrets in such an error, which may repeat what the caller sent. */
@@ -256,44 +245,34 @@ export interface ForwardDeps {
  * Sends a call and delivers the response to the caller. Never throws: a failure is answered, or breaks the response
  * off.
  */
-export async function forward(
-  call: Call,
-  response: ServerResponse,
-  forwarded: Forwarded,
-  { send, beforeEnd, beforeProblem, conceal }: ForwardDeps,
-): Promise<void> {
-  const { exchange, upstream } = call
-  const { context } = forwarded
+export async function forward(call: Call, response: ServerResponse, deps: ForwardDeps): Promise<void> {
+  const { upstream } = call
   upstream.inFlight++
   try {
-    const received = await send(call)
-    const bodyOptions = { unpack: call.gzip, replace: fileUrlRewriter(forwarded) }
-    await deliver(received, response, { exchange, context, bodyOptions, beforeEnd })
+    const received = await deps.send(call)
+    await deliver(received, response, call, deps.beforeEnd)
   } catch (error) {
-    if (!call.departure.hasLeft)
-      await fail(error, { call, response, context, beforeEnd, beforeProblem, conceal })
+    if (!call.departure.hasLeft) await fail(error, call, response, deps)
   } finally {
     call.body?.destroy()
     upstream.inFlight--
   }
 }
 
-/** What replaces URLs of files in JSON responses by URLs of the proxy; undefined if they are to stay. */
-export function fileUrlRewriter({ call, context, rewritesFileUrls }: Forwarded): BodyOptions['replace'] {
-  if (!rewritesFileUrls) return undefined
-  return (value) => rewriteFileUrl(value, call.upstream.environment, context.base)
-}
-
-interface Failed extends Omit<ForwardDeps, 'send'> {
-  readonly call: Call
-  readonly response: ServerResponse
-  readonly context: ResponseContext
+/** What replaces URLs of files in JSON responses by URLs of the proxy; undefined if they are to stay, as in files themselves. */
+export function fileUrlRewriter({ company, upstream, base }: Forwarded): BodyOptions['replace'] {
+  const { environment, origin } = upstream
+  if (!company.rewriteFileUrls || origin !== environment.apiUrl) return undefined
+  return (value) => rewriteFileUrl(value, environment, base)
 }
 
 /** Answers with the error, or breaks the response off so that the caller does not mistake it for a complete one. */
-async function fail(error: unknown, failed: Failed): Promise<void> {
-  const { call, response, context, beforeEnd, beforeProblem, conceal } = failed
-  const { exchange } = call
+async function fail(
+  error: unknown,
+  { exchange }: Call,
+  response: ServerResponse,
+  { beforeEnd, beforeProblem, conceal }: ForwardDeps,
+): Promise<void> {
   const failure = upstreamError(error)
   exchange.cause = failure.code
   exchange.error = failure
@@ -307,8 +286,8 @@ async function fail(error: unknown, failed: Failed): Promise<void> {
   await beforeProblem(failure).catch(() => {})
   // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
-  const { extra } = context
-  const about = { requestId: exchange.reqId, company: exchange.company, extra, conceal }
+  const { reqId: requestId, company, extra } = exchange
+  const about = { requestId, company, extra, conceal }
   exchange.bytesOut += sendProblem(response, failure, about)
 }
 

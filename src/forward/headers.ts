@@ -2,8 +2,8 @@
 import type { LiveToken } from '../auth/token-source.ts'
 import { codingsOf } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import type { Call, ResponseHead } from './call.ts'
-import { absoluteReference, type CallerBase, rewriteLink, rewriteUrl } from './links.ts'
+import type { Call, Forwarded, ResponseHead } from './call.ts'
+import { absoluteReference, rewriteLink, rewriteUrl } from './links.ts'
 import type { Upstream } from './upstreams.ts'
 
 const MOST_KEPT = 1_000
@@ -245,29 +245,19 @@ const responseHeaderVerdict = perName((name): ResponseVerdict => {
   return forbidden ? 'drop' : 'pass'
 })
 
-export interface ResponseContext {
-  readonly apiOrigin: string
-  readonly base: CallerBase
-  /** The URL of the fetched file. Redirects of file hosts are not rewritten. */
-  readonly fetched?: string | undefined
-  readonly company: string
-  readonly environment: string
-  /** The proxy's own id, used if Procore sends no X-Request-Id. */
-  readonly requestId: string
-  /** Headers to append unchanged (name, value, …), such as CORS headers for a listed origin. */
-  readonly extra: readonly string[] | undefined
-}
-
 /**
  * The headers for the caller (name, value, …). `rawHeaders` has the same form, in Latin-1; `plan` says what is done
  * to the body.
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
-  context: ResponseContext,
+  { upstream, path, base, companyName, exchange }: Forwarded,
   plan?: BodyPlan,
 ): string[] {
-  const { fetched } = context
+  const { origin, environment } = upstream
+  const { apiUrl } = environment
+  // Redirects of file hosts are not rewritten.
+  const isFile = origin !== apiUrl
   const headers: string[] = []
   let connection: string[] | undefined
   let length: readonly [name: string, value: string] | undefined
@@ -286,18 +276,10 @@ export function responseHeaders(
         connection.push(value)
         continue
       case 'link':
-        headers.push(
-          name,
-          fetched === undefined ? rewriteLink(value, context.apiOrigin, context.base) : value,
-        )
+        headers.push(name, isFile ? value : rewriteLink(value, apiUrl, base))
         continue
       case 'location':
-        headers.push(
-          name,
-          fetched === undefined
-            ? rewriteUrl(value, context.apiOrigin, context.base)
-            : absoluteReference(value, fetched),
-        )
+        headers.push(name, isFile ? absoluteReference(value, origin + path) : rewriteUrl(value, apiUrl, base))
         continue
       case 'content-length':
         if (plan === undefined) length = [name, value]
@@ -323,13 +305,14 @@ export function responseHeaders(
   }
   const named = connection && connectionNames(connection)
   const kept = named === undefined ? headers : withoutNamed(headers, named)
-  kept.push('Procore-Proxy-Company', context.company, 'Procore-Proxy-Environment', context.environment)
+  kept.push('Procore-Proxy-Company', companyName, 'Procore-Proxy-Environment', environment.name)
   kept.push('X-Content-Type-Options', 'nosniff')
   // Invariant: no response that a browser could run lacks the sandbox. Two types, or one that Connection removes,
   // count as no type.
   if (types !== 1 || !isInert || named?.has('content-type')) kept.push('Content-Security-Policy', 'sandbox')
-  if (context.extra !== undefined) kept.push(...context.extra)
-  if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', context.requestId)
+  if (exchange.extra !== undefined) kept.push(...exchange.extra)
+  // The proxy's own id, if Procore sends none.
+  if (!requestId || named?.has('x-request-id')) kept.push('X-Request-Id', exchange.reqId)
   // Content-Length goes last, because Node changes the bytes of a Content-Disposition that comes after it.
   if (length !== undefined) kept.push(...length)
   return kept
@@ -339,14 +322,14 @@ export function responseHeaders(
 const ASCII = /^[\t\x20-\x7e]*$/
 
 /** The same for an interim response: what may pass (name, value, …), with its links rewritten. */
-export function informationHeaders(head: ResponseHead, { apiOrigin, base }: ResponseContext): string[] {
+export function informationHeaders(head: ResponseHead, { upstream, base }: Forwarded): string[] {
   const named = connectionNames([head['connection'] ?? []].flat())
   return Object.entries(head).flatMap(([name, value = []]) => {
     const verdict = responseHeaderVerdict(name)
     if (named?.has(name) || (verdict !== 'pass' && verdict !== 'link')) return []
     return [value].flat().flatMap((each) => {
       if (!ASCII.test(each)) return []
-      return [name, verdict === 'link' ? rewriteLink(each, apiOrigin, base) : each]
+      return [name, verdict === 'link' ? rewriteLink(each, upstream.environment.apiUrl, base) : each]
     })
   })
 }

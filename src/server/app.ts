@@ -11,8 +11,8 @@ import {
   type onRequestHookHandler,
 } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { Departure, type Send } from '../forward/call.ts'
-import { callOf, type Forwarded, forward, once } from '../forward/forward.ts'
+import { Departure, type Forwarded, type Send } from '../forward/call.ts'
+import { callOf, forward, once } from '../forward/forward.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { asksForKeys, identifyKey, type KeyThrottle, WrongKeyError } from '../guards/callers.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
@@ -133,7 +133,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(httpProxy, {
     upstream: '',
     replyOptions: {
-      getUpstream: (request: FastifyRequest) => forwardedOf(request).call.upstream.origin,
+      getUpstream: (request: FastifyRequest) => forwardedOf(request).upstream.origin,
     },
     httpMethods: [...FORWARDED_METHODS],
     routes: [FORWARD_ROUTE],
@@ -277,10 +277,9 @@ function forwardedOf(request: FastifyRequest): Forwarded {
 /** Forwards a request whose reply is hijacked. */
 async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { audits, observation } = shared
-  const forwarded = forwardedOf(request)
   const { connection, current } = request.proxyContext
   const departure = new Departure()
-  const call = callOf(forwarded, request.raw, reply.raw, departure)
+  const call = callOf(forwardedOf(request), request.raw, reply.raw, departure)
   try {
     audits.assertWritable(call.method)
   } catch (error) {
@@ -293,7 +292,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
     if (!reply.raw.writableFinished) departure.leave()
   })
   const beforeEnd = audits.recordOnce(call.exchange)
-  await forward(call, reply.raw, forwarded, {
+  await forward(call, reply.raw, {
     send,
     beforeEnd,
     beforeProblem: (error) => beforeEnd?.(error.status) ?? audits.recordRefusal(call.exchange, error),

@@ -2,7 +2,7 @@
 import { isWildcardAddress } from '../config/addresses.ts'
 import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import type { Forwarded } from '../forward/forward.ts'
+import type { Forwarded } from '../forward/call.ts'
 import { wantsGzip } from '../forward/headers.ts'
 import type { CallerBase } from '../forward/links.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
@@ -235,32 +235,19 @@ function forwarded({ runtime }: JudgeInput, chosen: Chosen, exchange: Exchange):
     file === undefined
       ? runtime.upstreams.get(company, id)
       : runtime.upstreams.ofFiles(company, id, file.origin)
-  const sentPath = (file ?? choice).path + query
   return {
-    call: {
-      exchange,
-      upstream,
-      companyName: choice.name,
-      companyId: id,
-      company,
-      caller,
-      queueKey,
-      method,
-      path: sentPath,
-      rawHeaders,
-      gzip: wantsGzip(upstream, method, rawHeaders),
-    },
-    context: {
-      apiOrigin: upstream.environment.apiUrl,
-      base,
-      fetched: file === undefined ? undefined : file.origin + sentPath,
-      company: choice.name,
-      environment: upstream.environment.name,
-      requestId: exchange.reqId,
-      extra: exchange.extra,
-    },
-    // The content of files is never changed.
-    rewritesFileUrls: file === undefined && company.rewriteFileUrls === true,
+    exchange,
+    upstream,
+    companyName: choice.name,
+    companyId: id,
+    company,
+    caller,
+    queueKey,
+    method,
+    path: (file ?? choice).path + query,
+    rawHeaders,
+    gzip: wantsGzip(upstream, method, rawHeaders),
+    base,
   }
 }
 

@@ -4,9 +4,9 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { type Call, CallerGoneError, Departure, responseWith } from '../forward/call.ts'
-import { breakOff, deliver, type Forwarded, fileUrlRewriter } from '../forward/forward.ts'
-import { type BodyOptions, planBody } from '../forward/headers.ts'
+import { type Call, CallerGoneError, Departure, type Forwarded, responseWith } from '../forward/call.ts'
+import { breakOff, deliver, fileUrlRewriter } from '../forward/forward.ts'
+import { planBody } from '../forward/headers.ts'
 import { upstreamError } from '../forward/problem.ts'
 import { transformed } from '../forward/response-body.ts'
 import {
@@ -70,11 +70,11 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   try {
     // Throws the error if there is one before the first rows.
     await once(stream, 'readable')
-    const { company, environment } = latestPage().context
+    const { companyName, upstream } = latestPage()
     reply.type(writer.contentType).headers({
       'Cache-Control': 'no-store',
-      'Procore-Proxy-Company': company,
-      'Procore-Proxy-Environment': environment,
+      'Procore-Proxy-Company': companyName,
+      'Procore-Proxy-Environment': upstream.environment.name,
       'X-Request-Id': exchange.reqId,
     })
     if (request.method === 'HEAD') {
@@ -91,16 +91,11 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     return reply.send(stream)
   } catch (error) {
     if (!(error instanceof PageRefusedError)) throw error
-    const { call, context } = latestPage()
     reply.hijack()
     const { response } = error
     const answer = request.method === 'HEAD' ? responseWith(response, { pipe: async () => {} }) : response
-    await deliver(answer, reply.raw, {
-      exchange,
-      context: { ...context, requestId: exchange.reqId, extra: exchange.extra },
-      bodyOptions: { unpack: call.gzip, replace: undefined },
-      beforeEnd,
-    }).catch(async (failure) => {
+    const page = { ...latestPage(), exchange }
+    await deliver(answer, reply.raw, page, beforeEnd).catch(async (failure) => {
       setFailure(exchange, failure)
       await breakOff(reply.raw, exchange.answerHeaders)
     })
@@ -128,11 +123,8 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, l
     const departure = new Departure()
     if (hasLeft) departure.leave()
     departures.add(departure)
-    const call = { ...latest.call, body: null, departure }
-    const replace = fileUrlRewriter(latest)
-    return await askPage({ send, shared }, call, { buffers, replace }).finally(() =>
-      departures.delete(departure),
-    )
+    const call = { ...latest, body: null, departure }
+    return await askPage({ send, shared }, call, buffers).finally(() => departures.delete(departure))
   }
   const { companyId, apiOrigin, caller } = list
   const projects = caller?.projects
@@ -143,14 +135,14 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, l
 async function askPage(
   { send, shared }: Pick<AppDeps, 'send' | 'shared'>,
   call: Call,
-  { buffers, replace }: { buffers: Buffer[]; replace: BodyOptions['replace'] },
+  buffers: Buffer[],
 ): Promise<PageAnswer> {
   let status: number | null = null
   try {
     const response = await send(call)
     // Rows are read without the compression that the proxy asks for; a refusal is passed on unchanged.
-    const plan =
-      response.status < 300 ? planBody(response.status, response.head, { unpack: true, replace }) : undefined
+    const bodyOptions = { unpack: true, replace: fileUrlRewriter(call) }
+    const plan = response.status < 300 ? planBody(response.status, response.head, bodyOptions) : undefined
     const source = plan === undefined ? response : transformed(response, plan)
     const body = await readBody(buffers, source, () => response.abort(new Error('the page is too long')))
     call.exchange.bytesOut += body.bytes.length

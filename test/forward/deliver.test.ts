@@ -8,17 +8,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
 import { breakOff, deliver } from '../../src/forward/forward.ts'
-import type { BodyOptions } from '../../src/forward/headers.ts'
-import { startExchange } from '../../src/observe/exchange.ts'
-
-const CONTEXT = {
-  apiOrigin: 'https://api.procore.com',
-  base: { origin: 'http://localhost', prefix: '' },
-  company: 'acme',
-  environment: 'production',
-  requestId: 'id',
-  extra: undefined,
-}
+import { callOf } from '../fixtures/calls.ts'
 
 /** A response whose body is known only once it has been read. */
 function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
@@ -37,23 +27,14 @@ function streamed(length: string, pieces: readonly string[]): UpstreamResponse {
 }
 
 /** Delivers a response to a caller on a raw socket, and gives what the caller has got so far. */
-async function start(
-  t: Test,
-  upstream: UpstreamResponse,
-  beforeEnd?: () => Promise<void>,
-  bodyOptions: BodyOptions = { unpack: false, replace: undefined },
-) {
-  const exchange = startExchange('id', 'GET', '/rest/v1.0/me')
+async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Promise<void>, gzip = false) {
+  const call = callOf('/rest/v1.0/me', { gzip })
+  const { exchange } = call
   const delivered = Promise.withResolvers<Error | undefined>()
   const server = createServer(async (_request, response: ServerResponse) => {
     // In the proxy, deliver is called after other promises too: what it writes is then sent later.
     await null
-    deliver(upstream, response, {
-      exchange,
-      context: CONTEXT,
-      bodyOptions,
-      beforeEnd,
-    }).then(
+    deliver(upstream, response, call, beforeEnd).then(
       () => delivered.resolve(undefined),
       async (error) => {
         await breakOff(response, exchange.answerHeaders)
@@ -136,7 +117,7 @@ t.test('a head that Node refuses is an error, and the response from Procore is g
 t.test('so is one that is refused only when a packed body has begun', async (t) => {
   const rawHeaders = ['X-Note', 'a\0b', 'Content-Encoding', 'gzip']
   const upstream = new StoredResponse(200, 'OK', rawHeaders, gzipSync('hello'))
-  const { error } = await start(t, upstream, async () => {}, { unpack: true, replace: undefined })
+  const { error } = await start(t, upstream, async () => {}, true)
   t.match(await error, { code: 'ERR_INVALID_CHAR' })
 })
 

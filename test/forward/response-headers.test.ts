@@ -3,16 +3,16 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
-import { informationHeaders, type ResponseContext, responseHeaders } from '../../src/forward/headers.ts'
+import type { Forwarded } from '../../src/forward/call.ts'
+import { informationHeaders, responseHeaders } from '../../src/forward/headers.ts'
+import { startExchange } from '../../src/observe/exchange.ts'
+import { callOf } from '../fixtures/calls.ts'
 import { words } from '../fixtures/words.ts'
 
-const CONTEXT: ResponseContext = {
-  apiOrigin: 'https://api.procore.com',
+const CONTEXT: Forwarded = {
+  ...callOf('/rest/v1.0/projects'),
+  exchange: startExchange('our-id', 'GET', '/rest/v1.0/projects'),
   base: { origin: 'http://localhost:8377', prefix: '/acme' },
-  company: 'acme',
-  environment: 'production',
-  requestId: 'our-id',
-  extra: undefined,
 }
 const NOSNIFF = ['X-Content-Type-Options', 'nosniff']
 const SANDBOX = ['Content-Security-Policy', 'sandbox']
@@ -128,7 +128,8 @@ t.test('Link and Location are rewritten, in each line of their own', async (t) =
 t.test('Extra headers are put on as they are, whatever Connection names', async (t) => {
   const extra = ['Access-Control-Allow-Origin', 'https://app.example', 'Vary', 'Origin']
   const connection = ['Connection', 'Access-Control-Allow-Origin, Vary', 'Vary', 'Accept']
-  t.strictSame(responseHeaders(connection, { ...CONTEXT, extra }), [...MARKS, ...extra, ...OUR_ID])
+  const withExtra = { ...CONTEXT, exchange: Object.assign(startExchange('our-id', 'GET', '/'), { extra }) }
+  t.strictSame(responseHeaders(connection, withExtra), [...MARKS, ...extra, ...OUR_ID])
 })
 
 function collectGarbage(): void {

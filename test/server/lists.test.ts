@@ -74,9 +74,8 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     const page = (path: string) => {
       if (path.startsWith(denied ?? '-')) throw new ProxyError('access_denied', 'no')
       return {
-        call: { path, exchange: startExchange('1', 'GET', path), upstream: {} },
-        context: { company: 'acme', environment: 'lab' },
-        rewritesFileUrls: false,
+        ...{ path, exchange: startExchange('1', 'GET', path), company: {}, companyName: 'acme' },
+        upstream: { environment: { name: 'lab' } },
       }
     }
     const { originalUrl: url } = request
