@@ -12,7 +12,7 @@ import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
 import { requestHeaders } from './headers.ts'
 import { ResponseTimeoutError } from './problem.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
-import type { Connection } from './upstreams.ts'
+import { type Connection, MOST_RETRIES, type Upstream } from './upstreams.ts'
 
 const JITTER_MS = 250
 
@@ -84,7 +84,7 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
       continue
     }
     exchange.upstreamMs = performance.now() - (exchange.sentAt ?? 0)
-    if (attempt.status !== 503) upstream.retries.answered()
+    if (attempt.status !== 503) upstream.retriesLeft = MOST_RETRIES
     reservation?.answered(attempt.status, attempt.head)
     const isToBeSentAgain = sendsAgain(call, progress, attempt, token)
     if (isToBeSentAgain === false || !(await isToBeSentAgain)) return attempt
@@ -187,7 +187,7 @@ async function waitAfterFailure(
   const timedOut = isConnectTimeout(error) || error instanceof ResponseTimeoutError
   const connection = CONNECTION_CODES.has(errorCode(error) ?? '')
   if (!mayRetry({ method, sent: attempt.isSent, timedOut, connection })) throw error
-  if (!canReplay(call) || !upstream.retries.spend()) throw error
+  if (!canReplay(call) || !spendRetry(upstream)) throw error
   progress.failures++
   retried(call, 'connection')
   await sleep(retryDelayMs(progress.failures, Math.random()), undefined, { signal: departure.signal })
@@ -257,7 +257,7 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   const least = retryDelayMs(progress.attempts, Math.random())
   if (asked === undefined || Math.max(asked, least) + JITTER_MS > waitLeftMs(call)) return false
   // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
-  if (!canReplay(call) || (status === 503 && !upstream.retries.spend())) return false
+  if (!canReplay(call) || (status === 503 && !spendRetry(upstream))) return false
   response.discard()
   retried(call, status === 429 ? '429' : '503')
   // After a 429 the budget itself holds the call back for as long, and the call keeps its turn.
@@ -267,6 +267,11 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   if (waitMs > 0) await sleep(waitMs, undefined, { signal: departure.signal })
   exchange.queuedMs += performance.now() - since
   return true
+}
+
+/** False if no retry is left. */
+function spendRetry(upstream: Upstream): boolean {
+  return upstream.retriesLeft-- > 0
 }
 
 function canReplay({ body }: Call): boolean {

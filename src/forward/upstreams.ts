@@ -20,7 +20,7 @@ import type { Attempt } from './attempt.ts'
 import type { Budget } from './budget.ts'
 import type { Budgets } from './budgets.ts'
 import type { Departure } from './call.ts'
-import { FairQueue } from './waiting-line.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 export interface ConnectionPoolOptions {
   readonly origin: string
@@ -87,19 +87,13 @@ export class Connection {
   }
 }
 
-interface Waiter {
-  readonly caller: string
-  readonly go: (connection: Connection) => void
-}
-
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions
   /** A stack: the most recently used connection is reused first. */
   readonly #idle: Connection[] = []
   readonly #busy = new Set<Connection>()
   readonly #held = new Map<string, number>()
-  readonly #queue = new FairQueue<Waiter>()
-  #closing: PromiseWithResolvers<void> | undefined
+  readonly #line = new WaitingLine<{ queueKey: string; caller: string; deadline: number }, Connection>()
 
   constructor(options: ConnectionPoolOptions) {
     this.#options = options
@@ -107,7 +101,7 @@ export class ConnectionPool {
 
   /** The number of requests that wait for a connection. */
   get waiting(): number {
-    return this.#queue.size
+    return this.#line.size
   }
 
   /**
@@ -120,36 +114,11 @@ export class ConnectionPool {
       const detail = `Too many requests of this company wait for a connection (upstream.maxQueued is ${this.#options.maxQueued}).`
       throw new ProxyError('overloaded', detail, { retryAfterSeconds: 1 })
     }
-    return this.#wait(caller, departure)
-  }
-
-  #wait(caller: string, departure: Departure): Promise<Connection> {
-    const { promise, resolve, reject } = Promise.withResolvers<Connection>()
-    const { signal } = departure
-    const end = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onLeave)
-    }
-    const waiter: Waiter = {
-      caller,
-      go: (connection) => {
-        end()
-        resolve(connection)
-      },
-    }
-    const fail = (error: Error) => {
-      end()
-      this.#queue.remove(caller, waiter)
-      reject(error)
-    }
-    const onLeave = () => fail(signal.reason as Error)
-    const timer = setTimeout(() => {
+    const request = { queueKey: caller, caller, deadline: performance.now() + this.#options.maxWaitMs }
+    return this.#line.join(request, departure.signal, () => {
       const detail = 'No connection to the API became free within upstream.responseTimeout.'
-      fail(new ProxyError('overloaded', detail, { retryAfterSeconds: 1 }))
-    }, this.#options.maxWaitMs)
-    signal.addEventListener('abort', onLeave)
-    this.#queue.add(caller, waiter)
-    return promise
+      return new ProxyError('overloaded', detail, { retryAfterSeconds: 1 })
+    })
   }
 
   /** Gives a connection back after its request has ended. */
@@ -160,19 +129,15 @@ export class ConnectionPool {
     if (held === 0) this.#held.delete(caller)
     else this.#held.set(caller, held)
     const isOld = performance.now() - connection.openedAt > LONGEST_AGE_MS
-    if (isOld || this.#closing !== undefined) void connection.client.close().catch(() => {})
+    if (isOld) void connection.client.close().catch(() => {})
     else this.#idle.push(connection)
-    const next = this.#queue.take((waiter) => this.#mayHold(waiter.caller))
-    next?.go(this.#take(next.caller))
-    if (this.#busy.size === 0) this.#closing?.resolve()
+    const next = this.#line.take(({ request }) => this.#mayHold(request.caller))
+    next?.go(this.#take(next.request.caller))
   }
 
-  /** Waits for requests in flight, then closes the connections. */
-  async close(): Promise<void> {
-    this.#closing ??= Promise.withResolvers()
-    if (this.#busy.size === 0) this.#closing.resolve()
-    await this.#closing.promise
-    await Promise.all(this.#idle.splice(0).map(({ client }) => client.close()))
+  /** Closes the connections that are idle. */
+  closeIdle(): void {
+    for (const { client } of this.#idle.splice(0)) void client.close().catch(() => {})
   }
 
   /** Closes all connections immediately. */
@@ -193,7 +158,7 @@ export class ConnectionPool {
 
   #isQueueFull(caller: string): boolean {
     const { maxQueued } = this.#options
-    return this.#queue.size >= maxQueued || this.#queue.sizeOf(caller) >= this.#fairPart(maxQueued)
+    return this.#line.size >= maxQueued || this.#line.sizeOf(caller) >= this.#fairPart(maxQueued)
   }
 
   /** The part that one caller may use: everything if it is the only one, else at most three quarters. */
@@ -215,7 +180,8 @@ export interface Upstream {
   readonly rateLimit: RateLimitSettings
   /** The rate budget of this account and company; undefined for files, which have none. */
   readonly budget: Budget | undefined
-  readonly retries: RetryBudget
+  /** How many requests may be sent again before the API answers, so that retries do not multiply an outage. */
+  retriesLeft: number
   readonly pool: ConnectionPool
   /** Limits the look-ups of file hosts; undefined for the API's own host. */
   readonly lookUps: FileHostLimiter | undefined
@@ -230,6 +196,8 @@ export interface UpstreamsDeps {
   readonly lookUps: FileHostLimiter
 }
 
+/** How many retries an outage may cause: more than all connections of a company at their default number. */
+export const MOST_RETRIES = 100
 /**
  * The number of entries that are kept for ids under `"*"` and for file hosts. Callers choose these, so the least
  * recently used one is dropped.
@@ -249,17 +217,9 @@ export class Upstreams {
   readonly #byId = new Map<string, Entry>()
   /** By the key of their account. Lists use those that they began with, even if a reload takes the account away. */
   readonly #sources = new Map<string, TokenSource>()
-  /** Those that belong to a successor now. */
-  readonly #handedOn = new Set<Entry>()
-  readonly #ofAny = new LRUCache<string, Entry>({
-    max: MOST_OF_ANY,
-    dispose: (entry) => void entry.pool.close(),
-  })
+  readonly #ofAny = new LRUCache<string, Entry>({ max: MOST_OF_ANY, dispose: closeIdle })
   /** By company id and origin. */
-  readonly #files = new LRUCache<string, Entry>({
-    max: MOST_FILE_HOSTS,
-    dispose: (entry) => void entry.pool.close(),
-  })
+  readonly #files = new LRUCache<string, Entry>({ max: MOST_FILE_HOSTS, dispose: closeIdle })
 
   constructor(config: Config, deps: UpstreamsDeps) {
     this.#config = config
@@ -267,24 +227,20 @@ export class Upstreams {
     this.#connect = connector(config.network, config.upstream.connectTimeoutMs)
   }
 
-  /** Call this once before use. Unchanged companies of `previous` keep their connections; its calls under way share them. */
+  /**
+   * Call this once before use. Unchanged companies of `previous` keep their connections; its calls under way share them. Its
+   * other connections end with their calls, or when they have been idle for a while.
+   */
   start(previous?: Upstreams): this {
     const { companies, anyCompany } = this.#config
     for (const { account } of anyCompany === undefined ? companies : [...companies, anyCompany])
       this.#sources.set(account.key, this.#deps.tokens.source(account))
     for (const company of companies) {
-      const key = this.#keyOf(company, company.id)
-      const kept = previous === undefined ? undefined : previous.#handOn(company.id, key)
-      this.#byId.set(company.id, kept ?? this.#open(company, company.id))
+      const kept = previous === undefined ? undefined : previous.#byId.get(company.id)
+      const isSame = kept?.key === this.#keyOf(company, company.id)
+      this.#byId.set(company.id, isSame ? kept : this.#open(company, company.id))
     }
     return this
-  }
-
-  #handOn(id: string, key: string): Entry | undefined {
-    const entry = this.#byId.get(id)
-    if (entry?.key !== key) return undefined
-    this.#handedOn.add(entry)
-    return entry
   }
 
   /** Returns the upstream of a configured company, or of an id under `"*"`. */
@@ -369,7 +325,7 @@ export class Upstreams {
       rateLimit,
       budget: isApi ? budgets.get(target.account, companyId) : undefined,
       lookUps: isApi ? undefined : lookUps,
-      retries: new RetryBudget(),
+      retriesLeft: MOST_RETRIES,
       pool: new ConnectionPool({
         origin,
         connect: this.#connect,
@@ -382,43 +338,19 @@ export class Upstreams {
     }
   }
 
-  /** Closes the upstreams that no successor took over, once their calls have ended. */
-  async close(): Promise<void> {
-    await Promise.all(this.#all().map(({ pool }) => pool.close()))
-  }
-
+  /** Closes all connections immediately. */
   async destroy(): Promise<void> {
-    await Promise.all(this.#all().map(({ pool }) => pool.destroy()))
-  }
-
-  #all(): Entry[] {
     const all = [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
-    return all.filter((entry) => !this.#handedOn.has(entry))
+    await Promise.all(all.map(({ pool }) => pool.destroy()))
   }
+}
+
+function closeIdle({ pool }: Entry): void {
+  pool.closeIdle()
 }
 
 /** The budget with the least left. */
 function scarcest(entries: readonly Entry[]): BudgetView | undefined {
   const left = ({ remaining = Number.POSITIVE_INFINITY }: BudgetView) => remaining
   return entries.flatMap((each) => each.budget?.state() ?? []).sort((a, b) => left(a) - left(b))[0]
-}
-
-/** How many retries an outage may cause: more than all connections of a company at their default number. */
-const MOST_RETRIES = 100
-
-/** Limits retries, so that they do not multiply an outage: so many are sent before the API answers again. */
-export class RetryBudget {
-  #left = MOST_RETRIES
-
-  /** The API has answered, and not with a 503. */
-  answered(): void {
-    this.#left = MOST_RETRIES
-  }
-
-  /** Takes one retry; false if none is left. */
-  spend(): boolean {
-    if (this.#left === 0) return false
-    this.#left--
-    return true
-  }
 }

@@ -79,23 +79,28 @@ export class FairQueue<T> implements Iterable<T> {
   }
 }
 
+/** What every line has to know of a request. */
+type Waiting = Pick<BudgetRequest, 'queueKey' | 'caller' | 'deadline'>
+
 /** A waiting request. */
-export interface Waiter {
-  readonly request: BudgetRequest
+export interface Waiter<Request = BudgetRequest, Place = Reservation> {
+  readonly request: Request
   /** False once it has left the line. */
   isWaiting: boolean
   /** Called when its turn has come. */
-  go(reservation: Reservation): void
+  go(place: Place): void
   fail(error: Error): void
 }
 
-/** The waiting requests, by queue key. Who takes one must call its `go` or `fail`. */
-export class WaitingLine extends FairQueue<Waiter> {
+/** The requests that wait for a place, by queue key. Who takes one must call its `go` or `fail`. */
+export class WaitingLine<Request extends Waiting = BudgetRequest, Place = Reservation> extends FairQueue<
+  Waiter<Request, Place>
+> {
   /** The number of waiting requests, by the name of their caller. */
   readonly #callers = new Map<string, number>()
 
   /** Waits for `go`; `onTimeout` creates the error for a request whose deadline has passed. */
-  join(request: BudgetRequest, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Reservation> {
+  join(request: Request, signal: AbortSignal, onTimeout: () => ProxyError): Promise<Place> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiter.isWaiting = false
@@ -104,12 +109,12 @@ export class WaitingLine extends FairQueue<Waiter> {
         this.remove(request.queueKey, waiter)
         this.#count(request.caller, -1)
       }
-      const waiter: Waiter = {
+      const waiter: Waiter<Request, Place> = {
         request,
         isWaiting: true,
-        go: (reservation) => {
+        go: (place) => {
           leave()
-          resolve(reservation)
+          resolve(place)
         },
         fail: (error) => {
           leave()

@@ -173,10 +173,10 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
       const audit = await audits.prepare(next)
       return {
         apply: () => {
-          const before = { runtime, app }
+          const before = app
           budgets.configure(next)
           shared?.configure(next)
-          upstreams.start(before.runtime.upstreams)
+          upstreams.start(runtime.upstreams)
           audit.apply()
           app = nextApp
           listeners.connections.handle = app.routing
@@ -185,8 +185,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
           recordings.configure(next.recordings)
           observation.configure(next)
           // Requests in flight end with the configuration that they began with.
-          void before.app.close()
-          void before.runtime.upstreams.close()
+          void before.close()
         },
         discard: () => audit.discard(),
       }
@@ -197,9 +196,9 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     drain.isDraining = true
     await reloader.close()
     observation.streams.end()
-    return drain.run(runtime.config.shutdownTimeoutMs, async (force) => {
+    return drain.run(runtime.config.shutdownTimeoutMs, async () => {
       tokens.close()
-      await (force ? runtime.upstreams.destroy() : runtime.upstreams.close())
+      await runtime.upstreams.destroy()
       await login.destroy()
       await app.close()
       await recordings.flush()

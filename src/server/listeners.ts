@@ -264,13 +264,13 @@ export class Drain {
    * the listeners stay open, so that the health check fails and new requests get `shutting_down`. Resolves with false
    * if requests were cut off.
    */
-  async run(timeoutMs: number, closeRest: (force: boolean) => Promise<void>): Promise<boolean> {
+  async run(timeoutMs: number, closeRest: () => Promise<void>): Promise<boolean> {
     const listeners = this.#listeners
     const isClean = await this.#isIdleWithin(timeoutMs)
     const close = async () => {
       const closed = listeners.close()
       if (!isClean) listeners.destroy()
-      await closeRest(!isClean)
+      await closeRest()
       // Closes connections that have become idle.
       listeners.destroy()
       await closed

@@ -3,7 +3,6 @@ import t from 'tap'
 import { headerValue } from '../../src/forward/call.ts'
 import { resetInMs, wholeNumber } from '../../src/forward/rate-windows.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from '../../src/forward/retry-policy.ts'
-import { RetryBudget } from '../../src/forward/upstreams.ts'
 
 const NOW = Date.UTC(2026, 0, 1, 12)
 const SECONDS = NOW / 1000
@@ -130,18 +129,4 @@ t.test('Numbers and fields', async (t) => {
   t.equal(headerValue({ a: '1' }, 'a'), '1')
   t.equal(headerValue({ a: [] }, 'a'), undefined)
   t.equal(headerValue({}, 'a'), undefined)
-})
-
-t.test('The retry budget: a hundred, until the API answers again', async (t) => {
-  const budget = new RetryBudget()
-  const spend = () => {
-    let count = 0
-    while (budget.spend()) count++
-    return count
-  }
-  t.equal(spend(), 100)
-  t.equal(spend(), 0)
-  budget.answered()
-  budget.answered()
-  t.equal(spend(), 100)
 })
