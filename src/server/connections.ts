@@ -17,8 +17,6 @@ const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
 /** The shortest time between two warnings about refused connections. */
 const WARNING_MS = 60_000
-/** How many idle connections one look finds: to look at all of them for each new one would take milliseconds. */
-const IDLE_AT_A_LOOK = 256
 /** File descriptors that are reserved for connections to Procore, the log and secrets. */
 const LEAST_RESERVE = 64
 
@@ -75,8 +73,6 @@ export class CallerConnection {
   #bytesBefore = 0
   #flushed = -1
   #flushedAt = 0
-  /** When its last request ended, or when it was opened. */
-  idleSince = performance.now()
 
   constructor(socket: Socket, listener: Listener, all: CallerConnections) {
     this.socket = socket
@@ -207,6 +203,7 @@ export class CallerConnection {
   #begin({ request, response }: Waiting): void {
     const current: Current = { request, response, stallMs: OWN_STALL_MS, onBroken: undefined, onClose: [] }
     this.#current = current
+    this.#all.idle.delete(this)
     response.once('close', () => this.#end(current))
     this.#all.handle(request, response)
   }
@@ -214,7 +211,7 @@ export class CallerConnection {
   #end(ended: Current): void {
     if (this.#current !== ended) return
     this.#current = undefined
-    this.idleSince = performance.now()
+    this.#all.idle.add(this)
     this.#bytesBefore = this.socket.bytesRead
     for (const tell of ended.onClose) tell()
     if (!ended.request.complete && !this.socket.destroyed) this.#closeUnlessComplete(ended.request)
@@ -258,8 +255,8 @@ export class CallerConnections {
   #refused = 0
   #warnedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
-  /** Those that were idle longest at the last look, the longest last, and since when. */
-  #idle: { readonly connection: CallerConnection; readonly since: number }[] = []
+  /** Those with no request under way, the one that has been idle longest first. */
+  readonly idle = new Set<CallerConnection>()
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
   /** Called for each request that was refused unread; the response waits for it. */
@@ -295,45 +292,31 @@ export class CallerConnections {
       return
     }
     if (this.#bySocket.size >= this.#most) {
-      const idle = this.#longestIdle()
+      const [idle] = this.idle
       if (idle === undefined) {
         socket.destroy()
         this.#reportRefused()
         return
       }
       // Its `close` comes later, and the next connection may come before.
-      this.#bySocket.delete(idle.socket)
+      this.#forget(idle)
       idle.socket.destroy()
     }
-    this.#bySocket.set(socket, new CallerConnection(socket, listener, this))
+    const connection = new CallerConnection(socket, listener, this)
+    this.#bySocket.set(socket, connection)
+    this.idle.add(connection)
     this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
     socket.once('close', () => {
-      this.#bySocket.delete(socket)
+      this.#forget(connection)
       if (this.#bySocket.size > 0) return
       clearInterval(this.#timer)
       this.#timer = undefined
     })
   }
 
-  #longestIdle(): CallerConnection | undefined {
-    const next = this.#nextIdle()
-    if (next !== undefined) return next
-    const idle = [...this.#bySocket.values()].filter(({ current }) => current === undefined)
-    idle.sort((a, b) => b.idleSince - a.idleSince)
-    this.#idle = idle
-      .slice(-IDLE_AT_A_LOOK)
-      .map((connection) => ({ connection, since: connection.idleSince }))
-    return this.#nextIdle()
-  }
-
-  /** A connection that was idle at the last look, and still is, has been so for longer than all others. */
-  #nextIdle(): CallerConnection | undefined {
-    for (let next = this.#idle.pop(); next !== undefined; next = this.#idle.pop()) {
-      const { connection, since } = next
-      const isIdle = connection.current === undefined && connection.idleSince === since
-      if (isIdle && this.#bySocket.has(connection.socket)) return connection
-    }
-    return undefined
+  #forget(connection: CallerConnection): void {
+    this.#bySocket.delete(connection.socket)
+    this.idle.delete(connection)
   }
 
   #reportRefused(): void {
@@ -361,6 +344,11 @@ export class CallerConnections {
     for (const connection of this.#bySocket.values()) {
       if (connection.listener === listener) connection.retire()
     }
+  }
+
+  /** Ends all connections immediately. */
+  destroy(): void {
+    for (const socket of this.#bySocket.keys()) socket.destroy()
   }
 
   #sweep(): void {

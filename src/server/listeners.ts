@@ -75,8 +75,6 @@ export class Listeners {
   readonly connections: CallerConnections
   readonly #onError: (error: Error) => void
   readonly #open = new Map<string, OpenListener>()
-  /** Servers that no longer listen but still have connections. */
-  readonly #closing = new Set<Server>()
 
   constructor({ onError, onRefused }: ListenersDeps) {
     this.#onError = onError
@@ -102,7 +100,7 @@ export class Listeners {
     const inTheWay = [...this.#open]
       .map(([key, open]) => [key, { ...open, address: boundAddress(open) }] as const)
       .filter(([key, { address }]) => !wanted.has(key) && address.kind === 'tcp' && ports.has(address.port))
-    for (const [key] of inTheWay) void this.#retire(key)
+    for (const [key] of inTheWay) this.#retire(key)
     const opened = new Map<string, OpenListener>()
     try {
       for (const [key, listener] of missing) {
@@ -117,7 +115,7 @@ export class Listeners {
       }
       for (const key of this.#open.keys()) changeMode(wanted.get(key)?.address)
     } catch (error) {
-      for (const listener of opened.values()) void this.#shut(listener)
+      for (const listener of opened.values()) this.#shut(listener)
       for (const [key, listener] of inTheWay) {
         const again = await this.#listen(listener).catch(this.#onError)
         if (again) this.#open.set(key, again)
@@ -133,7 +131,7 @@ export class Listeners {
 
   #keep(key: string, listener: OpenListener, wanted: Listener | undefined): void {
     if (wanted === undefined) {
-      void this.#retire(key)
+      this.#retire(key)
       return
     }
     const isAnother = wanted.company !== listener.company || wanted.isForMetrics !== listener.isForMetrics
@@ -177,15 +175,10 @@ export class Listeners {
     try {
       if (address.kind === 'unix') chmodSync(address.path, address.mode)
     } catch (error) {
-      void this.#shut(listener)
+      this.#shut(listener)
       throw error
     }
     return listener
-  }
-
-  /** Call this when a response has ended: closes connections that became idle on closed listeners. */
-  closeIdle(): void {
-    for (const server of this.#closing) server.closeIdleConnections()
   }
 
   /**
@@ -200,30 +193,26 @@ export class Listeners {
   }
 
   /** Closes an address immediately, and its connections when their current requests have ended. */
-  async #retire(key: string): Promise<void> {
-    const listener = this.#open.get(key) as OpenListener
+  #retire(key: string): void {
+    this.#shut(this.#open.get(key) as OpenListener)
     this.#open.delete(key)
-    await this.#shut(listener)
   }
 
-  async #shut(listener: OpenListener): Promise<void> {
-    const { server } = listener
+  #shut(listener: OpenListener): void {
     // Node closes neither a connection on which nothing has arrived yet, nor one with half a head.
     this.connections.retire(listener)
-    this.#closing.add(server)
-    await close(server)
-    this.#closing.delete(server)
+    listener.server.close()
   }
 
   /** Accepts no more connections, closes idle ones, and resolves when the last one has closed. */
   async close(): Promise<void> {
-    await Promise.all([...this.#open.values()].map(({ server }) => close(server)))
+    const closed = ({ server }: OpenListener) => new Promise((resolve) => void server.close(resolve))
+    await Promise.all([...this.#open.values()].map(closed))
   }
 
   /** Closes every connection immediately. */
   destroy(): void {
-    for (const { server } of this.#open.values()) server.closeAllConnections()
-    for (const server of this.#closing) server.closeAllConnections()
+    this.connections.destroy()
   }
 }
 
@@ -236,9 +225,9 @@ export class Drain {
   isDraining = false
   #inFlight = 0
   #onIdle: (() => void) | undefined
-  readonly #listeners: Pick<Listeners, 'close' | 'closeIdle' | 'destroy'>
+  readonly #listeners: Pick<Listeners, 'close' | 'destroy'>
 
-  constructor(listeners: Pick<Listeners, 'close' | 'closeIdle' | 'destroy'>) {
+  constructor(listeners: Pick<Listeners, 'close' | 'destroy'>) {
     this.#listeners = listeners
   }
 
@@ -250,7 +239,6 @@ export class Drain {
   /** Call this when its response has ended or broken off. */
   left(): void {
     this.#inFlight--
-    this.#listeners.closeIdle()
     if (this.#inFlight === 0) this.#onIdle?.()
   }
 
@@ -296,13 +284,6 @@ export class Drain {
     }
     return promise
   }
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
-  })
 }
 
 function wantedListeners(config: Config): Map<string, WantedListener> {

@@ -5,7 +5,7 @@ import { fakeTime, watch } from '../fixtures/clock.ts'
 
 t.test('closing takes no longer than five seconds', async (t) => {
   const time = fakeTime(t)
-  const listeners = { close: async () => {}, closeIdle: () => {}, destroy: () => {} }
+  const listeners = { close: async () => {}, destroy: () => {} }
   const fate = watch(new Drain(listeners).run(1_000, () => new Promise(() => {})))
   await time.pass(4_900)
   t.notOk(fate.settled)
@@ -15,7 +15,7 @@ t.test('closing takes no longer than five seconds', async (t) => {
 
 t.test('a drain that ends leaves no timer', async (t) => {
   const time = fakeTime(t)
-  const listeners = { close: async () => {}, closeIdle: () => {}, destroy: () => {} }
+  const listeners = { close: async () => {}, destroy: () => {} }
   const fate = watch(new Drain(listeners).run(1_000, async () => {}))
   await time.settle()
   t.match(fate, { settled: true, value: true })
