@@ -90,7 +90,9 @@ const FAILURES: TokenFailureReason[] = ['rejected', 'unreachable', 'timeout', 't
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number | undefined]
 
 export class MetricsRegistry {
-  readonly #live: Live
+  readonly #read: () => Live
+  /** As of the last scrape. */
+  #live: Live
   readonly #registry = new Registry()
   readonly #counters = new Map<string, Counter>()
   readonly #histograms = new Map<string, Histogram>()
@@ -99,12 +101,13 @@ export class MetricsRegistry {
   /** Measures the delays of the event loop from the first scrape on. */
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
 
-  constructor(live: Live, lastReload: () => LastReload | undefined) {
-    this.#live = live
+  constructor(read: () => Live, lastReload: () => LastReload | undefined) {
+    this.#read = read
+    this.#live = read()
     const readings = this.#readings(lastReload)
     for (const [key, { name, help, type, labels: labelNames }] of Object.entries(METRICS)) {
       const options = { name, help, labelNames, registers: [this.#registry] }
-      const read = readings[key as MetricKey]
+      const sample = readings[key as MetricKey]
       if (type === 'histogram') {
         this.#histograms.set(key, new Histogram({ ...options, buckets: DURATION_BUCKETS }))
       } else if (type === 'gauge') {
@@ -112,19 +115,19 @@ export class MetricsRegistry {
           ...options,
           collect() {
             this.reset()
-            for (const [labels, value] of read?.() ?? []) {
+            for (const [labels, value] of sample?.() ?? []) {
               if (value !== undefined) this.set(labels, value)
               // Without labels it would be 0 where nothing is known.
               else if (labelNames.length === 0) this.remove()
             }
           },
         })
-      } else if (read !== undefined) {
+      } else if (sample !== undefined) {
         new Counter({
           ...options,
           collect() {
             this.reset()
-            for (const [labels, value = 0] of read()) this.inc(labels, value)
+            for (const [labels, value = 0] of sample()) this.inc(labels, value)
           },
         })
       } else this.#counters.set(key, new Counter(options))
@@ -142,6 +145,7 @@ export class MetricsRegistry {
 
   /** The page in the Prometheus text format, with the series that the viewer may see. */
   async text(viewer: Viewer): Promise<{ readonly text: string; readonly type: string }> {
+    this.#live = this.#read()
     this.#startAtZero()
     const text = await this.#registry.metrics()
     return { text: seesAll(viewer) ? text : this.#visible(text, viewer), type: this.#registry.contentType }
@@ -154,11 +158,10 @@ export class MetricsRegistry {
 
   /** The metrics that are not counted, but read when somebody asks for them. */
   #readings(lastReload: () => LastReload | undefined): Partial<Record<MetricKey, () => Sample[]>> {
-    const live = this.#live
     const loads = (read: (load: CompanyLoad) => number | undefined) => (): Sample[] =>
-      live.loads.map((load) => [{ company: load.company }, read(load)])
+      this.#live.loads.map((load) => [{ company: load.company }, read(load)])
     const tokens = (read: (token: TokenState['token']) => number | undefined) => (): Sample[] =>
-      live.tokens.map((source) => [accountLabels(source.account), read(source.state().token)])
+      this.#live.tokens.map((source) => [accountLabels(source.account), read(source.state().token)])
     const one = (read: () => number | undefined) => (): Sample[] => [[{}, read()]]
     return {
       tokenValid: tokens((token) => (token === undefined ? 0 : 1)),
@@ -166,10 +169,10 @@ export class MetricsRegistry {
       tokenAge: tokens((token) => token && Math.max(0, Date.now() - token.obtainedAt) / 1000),
       tokenExpiresIn: tokens((token) => token && Math.max(0, token.endsAt - performance.now()) / 1000),
       tokenLifetime: tokens((token) => token && token.lifetimeMs / 1000),
-      ready: one(() => (live.ready ? 1 : 0)),
+      ready: one(() => (this.#live.ready ? 1 : 0)),
       inFlight: loads(({ inFlight }) => inFlight),
       queued: () =>
-        live.loads.flatMap(({ company, waitingForBudget, waitingForConnection }): Sample[] => [
+        this.#live.loads.flatMap(({ company, waitingForBudget, waitingForConnection }): Sample[] => [
           [{ company, for: 'budget' }, waitingForBudget],
           [{ company, for: 'connection' }, waitingForConnection],
         ]),
@@ -178,11 +181,12 @@ export class MetricsRegistry {
       budgetReset: loads(({ budget: { resetInMs } }) => resetInMs && resetInMs / 1000),
       reloadOk: one(() => (lastReload()?.ok === false ? 0 : 1)),
       reloadTime: one(() => (lastReload()?.at ?? performance.timeOrigin) / 1000),
-      sharedUp: one(() => live.shared && Number(live.shared.up)),
-      sharedErrors: () => Object.entries(live.shared?.errors ?? {}).map(([kind, count]) => [{ kind }, count]),
-      logLinesLost: one(() => live.logLinesLost),
+      sharedUp: one(() => this.#live.shared && Number(this.#live.shared.up)),
+      sharedErrors: () =>
+        Object.entries(this.#live.shared?.errors ?? {}).map(([kind, count]) => [{ kind }, count]),
+      logLinesLost: one(() => this.#live.logLinesLost),
       eventLoopLag: () => this.#lagSamples(),
-      buildInfo: () => [[{ version: live.version, node: process.versions.node }, 1]],
+      buildInfo: () => [[{ version: this.#live.version, node: process.versions.node }, 1]],
       cpu: one(() => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6),
       memory: one(() => process.memoryUsage.rss()),
       startTime: one(() => performance.timeOrigin / 1000),

@@ -179,7 +179,7 @@ export class Metrics {
 
   /** `importRegistry` loads prom-client. */
   constructor(
-    live: Live,
+    live: () => Live,
     lastReload: () => LastReload | undefined,
     importRegistry = () => import('./metrics-registry.ts'),
   ) {

@@ -163,7 +163,7 @@ export interface LastReload {
   readonly errors: readonly string[]
 }
 
-/** The current state of the running proxy. Each property is computed when it is read. */
+/** The current state of the running proxy. */
 export interface Live {
   readonly version: string
   readonly config: Config
@@ -174,8 +174,6 @@ export interface Live {
   readonly tokens: readonly TokenSource[]
   /** One of each company. */
   readonly loads: readonly CompanyLoad[]
-  /** What is left of the rate budget of one company, by the name it counts under. */
-  readonly budgetRemaining: (group: string) => number | undefined
   readonly logLinesLost: number
   /** The budget that replicas share, with failed commands by kind; undefined if nothing is shared. */
   readonly shared: { readonly up: boolean; readonly errors: Readonly<Record<string, number>> } | undefined

@@ -104,37 +104,19 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     config,
     log,
     secrets,
-    live: {
+    live: () => ({
       version: VERSION,
-      get config() {
-        return runtime.config
-      },
-      get ready() {
-        return isReady(false)
-      },
-      get inFlight() {
-        return drain.inFlight
-      },
-      get listeners() {
-        return listeners.addresses()
-      },
-      get tokens() {
-        return sourcesOf(loginsOf(runtime.config))
-      },
-      get loads() {
-        return runtime.upstreams.loads()
-      },
-      budgetRemaining: (group) => runtime.upstreams.budgetRemaining(group),
-      get logLinesLost() {
-        return linesLost()
-      },
-      get shared() {
-        return shared?.state()
-      },
-      get cache() {
-        return cache.stats()
-      },
-    },
+      config: runtime.config,
+      ready: isReady(false),
+      inFlight: drain.inFlight,
+      listeners: listeners.addresses(),
+      tokens: sourcesOf(loginsOf(runtime.config)),
+      loads: runtime.upstreams.loads(),
+      logLinesLost: linesLost(),
+      shared: shared?.state(),
+      cache: cache.stats(),
+    }),
+    budgetRemaining: (group) => runtime.upstreams.budgetRemaining(group),
   })
   const parts = {
     log,

@@ -122,7 +122,9 @@ export class Audits {
 export interface ObservationDeps {
   readonly config: Config
   readonly log: Logger
-  readonly live: Live
+  readonly live: () => Live
+  /** What is left of the rate budget of one company, by the name it counts under. */
+  readonly budgetRemaining: (group: string) => number | undefined
   /** Shared with the log, which hides them in its lines. */
   readonly secrets?: KnownSecrets
 }
@@ -135,7 +137,7 @@ export class Observation {
   /** The streams to open pages. */
   readonly streams = new EventStreams(this)
   readonly #log: Logger
-  readonly #live: Live
+  readonly #live: () => Live
   readonly #history: CompanyHistory
   readonly #metrics: Metrics
   readonly #recorder: Recorder
@@ -143,7 +145,7 @@ export class Observation {
   #waiting: Exchange[] = []
   #lastReload: LastReload | undefined
 
-  constructor({ config, log, live, secrets = new KnownSecrets() }: ObservationDeps) {
+  constructor({ config, log, live, budgetRemaining, secrets = new KnownSecrets() }: ObservationDeps) {
     this.#log = log
     this.#live = live
     this.secrets = secrets
@@ -152,7 +154,7 @@ export class Observation {
     this.#recorder = new Recorder(config.inspector, {
       added: addedHeaders,
       removed: removedHeaders,
-      budgetRemaining: live.budgetRemaining,
+      budgetRemaining,
     })
   }
 
@@ -222,7 +224,7 @@ export class Observation {
   /** The part of the status that the viewer may see. */
   status(viewer: Viewer = EVERYTHING): Status {
     return statusOf({
-      live: this.#live,
+      live: this.#live(),
       history: this.#history,
       errors: this.recorder.errors(viewer),
       lastReload: this.#lastReload,

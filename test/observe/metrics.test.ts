@@ -186,7 +186,10 @@ function request(over: Partial<Exchange> = {}): Exchange {
 }
 
 t.test('what happened before prom-client was loaded is counted, however much it was', async (t) => {
-  const metrics = new Metrics(LIVE, () => undefined)
+  const metrics = new Metrics(
+    () => LIVE,
+    () => undefined,
+  )
   t.teardown(() => metrics.close())
   for (let n = 0; n < 2_500; n++) metrics.add(request({ bytesIn: 2, durationMs: 20 }))
   const { text } = await metrics.text(EVERYTHING)
@@ -211,7 +214,10 @@ t.test('saved requests, callers and the last reload', async (t) => {
   } as const
   const callers = ['excel', 'agent'].map((name) => ({ ...caller, name, share: undefined }))
   const live = { ...LIVE, shared: undefined, config: { ...testConfig(), cache, callers } }
-  const metrics = new Metrics(live, () => ({ at: 5_000, ok: false, errors: ['wrong'] }))
+  const metrics = new Metrics(
+    () => live,
+    () => ({ at: 5_000, ok: false, errors: ['wrong'] }),
+  )
   t.teardown(() => metrics.close())
   for (const by of ['kept', 'coalesced', undefined] as const) {
     metrics.add(request({ saved: by, caller: 'excel' }))
@@ -256,7 +262,7 @@ t.test('saved requests, callers and the last reload', async (t) => {
 t.test('where prom-client can not be loaded, later requests and the next scrape try again', async (t) => {
   let tries = 0
   const metrics = new Metrics(
-    LIVE,
+    () => LIVE,
     () => undefined,
     async () => {
       if (tries++ === 0) throw new Error('the file is gone')
@@ -272,7 +278,7 @@ t.test('where prom-client can not be loaded, later requests and the next scrape 
 
   let opened = 0
   const unread = new Metrics(
-    LIVE,
+    () => LIVE,
     () => undefined,
     async () => {
       opened++

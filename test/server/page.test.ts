@@ -290,7 +290,7 @@ function observe(t: Test) {
     { level: 'info', format: 'json' },
     { write: (line: string) => void lines.push(line) },
   )
-  const observation = new Observation({ config, log, live: testLive() })
+  const observation = new Observation({ config, log, live: testLive, budgetRemaining: () => undefined })
   t.teardown(() => observation.close())
   return { observation, lines, config }
 }
