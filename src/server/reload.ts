@@ -9,35 +9,25 @@ import type { Logger } from '../observe/log.ts'
 import type { Runtime } from './judge.ts'
 import type { Listeners } from './listeners.ts'
 
+/** Asks login servers, with the network settings of the configuration that is in force or being tried. */
 export class LoginAsker {
   #asker: Asker
-  #key: string
 
   constructor(way: AskerSettings) {
     this.#asker = createAsker(way)
-    this.#key = keyOf(way)
   }
 
   readonly ask: Ask = (question) => this.#asker.ask(question)
 
-  /** Applies the network settings of a configuration, if they have changed. */
   use(way: AskerSettings): void {
-    const key = keyOf(way)
-    if (key === this.#key) return
-    const before = this.#asker
-    this.#asker = createAsker(way)
-    this.#key = key
     // Token requests in flight end by their own time limits.
-    void before.close()
+    void this.#asker.close().catch(() => {})
+    this.#asker = createAsker(way)
   }
 
   destroy(): Promise<void> {
     return this.#asker.destroy()
   }
-}
-
-function keyOf({ network, upstream }: AskerSettings): string {
-  return `${network.key} ${upstream.connectTimeoutMs}`
 }
 
 /**
