@@ -86,11 +86,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
   const cached: Send = (call) => cache.send(call, recordings.send)
   const upstreamsDeps = { tokens, budgets, lookUps: new FileHostLimiter() }
   let runtime = runtimeOf(config, new Upstreams(config, upstreamsDeps).start())
-  const listeners = new Listeners({
-    onError: (error) => log.error({ error }, 'a listener failed to accept a connection'),
-    onRefused: (most, refused) =>
-      log.warn({ refused }, `all ${most} connections of callers are busy: new ones are closed at once`),
-  })
+  const listeners = new Listeners(log)
   const drain = new Drain(listeners)
   const isUp = () => listeners.addresses().length > 0 && !drain.isDraining
   const loginsOf = (next: Config) => (recordings.needsTokens ? accountsInUse(next) : [])

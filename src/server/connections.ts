@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
 import { requestIdOf } from '../observe/exchange.ts'
+import type { Logger } from '../observe/log.ts'
 import type { Listener } from './listeners.ts'
 
 /** How many requests may wait behind the current one on a connection (pipelining). More close the connection. */
@@ -250,8 +251,8 @@ export class CallerConnection {
 export class CallerConnections {
   readonly #bySocket = new Map<Socket, CallerConnection>()
   readonly #most: number
-  readonly #onRefused: (most: number, refused: number) => void
-  /** Connections that were refused since `onRefused` was called last. */
+  readonly #log: Pick<Logger, 'warn'>
+  /** Connections that were refused since the last warning. */
   #refused = 0
   #warnedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
@@ -262,12 +263,8 @@ export class CallerConnections {
   /** Called for each request that was refused unread; the response waits for it. */
   onUnread: (unread: Unread) => Promise<void> = async () => {}
 
-  /**
-   * `onRefused` is called, once a minute at most, when connections were refused because there are `most` busy ones, with
-   * the number of refused ones since it was called last.
-   */
-  constructor(onRefused: (most: number, refused: number) => void, most = mostConnections()) {
-    this.#onRefused = onRefused
+  constructor(log: Pick<Logger, 'warn'>, most = mostConnections()) {
+    this.#log = log
     this.#most = most
   }
 
@@ -323,7 +320,8 @@ export class CallerConnections {
     this.#refused++
     const now = performance.now()
     if (now - this.#warnedAt < WARNING_MS) return
-    this.#onRefused(this.#most, this.#refused)
+    const message = `all ${this.#most} connections of callers are busy: new ones are closed at once`
+    this.#log.warn({ refused: this.#refused }, message)
     this.#warnedAt = now
     this.#refused = 0
   }

@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { listenText } from '../config/addresses.ts'
 import type { Config, ListenAddress } from '../config/config.ts'
+import type { Logger } from '../observe/log.ts'
 import { CallerConnections } from './connections.ts'
 
 /** Throws if a process listens at `path`, or if something other than a socket is there. */
@@ -64,21 +65,14 @@ const HEADERS_TIMEOUT_MS = 20_000
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CHECK_INTERVAL_MS = 2_000
 
-interface ListenersDeps {
-  /** Called when a listener reports an error. The listener stays open. */
-  readonly onError: (error: Error) => void
-  /** Called when connections were refused because `most` are busy; see {@link CallerConnections}. */
-  readonly onRefused: (most: number, refused: number) => void
-}
-
 export class Listeners {
   readonly connections: CallerConnections
-  readonly #onError: (error: Error) => void
+  readonly #log: Logger
   readonly #open = new Map<string, OpenListener>()
 
-  constructor({ onError, onRefused }: ListenersDeps) {
-    this.#onError = onError
-    this.connections = new CallerConnections(onRefused)
+  constructor(log: Logger) {
+    this.#log = log
+    this.connections = new CallerConnections(log)
   }
 
   /**
@@ -117,7 +111,7 @@ export class Listeners {
     } catch (error) {
       for (const listener of opened.values()) this.#shut(listener)
       for (const [key, listener] of inTheWay) {
-        const again = await this.#listen(listener).catch(this.#onError)
+        const again = await this.#listen(listener).catch((error) => this.#onError(error))
         if (again) this.#open.set(key, again)
       }
       for (const { address } of this.#open.values()) changeMode(address)
@@ -170,8 +164,7 @@ export class Listeners {
       server.listen(address.kind === 'unix' ? { path: address.path } : address)
       if (umask !== undefined) process.umask(umask)
     })
-    // Node reports here that it could not accept a connection. The listener continues.
-    server.on('error', this.#onError)
+    server.on('error', (error) => this.#onError(error))
     try {
       if (address.kind === 'unix') chmodSync(address.path, address.mode)
     } catch (error) {
@@ -179,6 +172,11 @@ export class Listeners {
       throw error
     }
     return listener
+  }
+
+  /** Node reports here that it could not accept a connection. The listener continues. */
+  #onError(error: Error): void {
+    this.#log.error({ error }, 'a listener failed to accept a connection')
   }
 
   /**

@@ -7,8 +7,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { createLogger } from '../../src/observe/log.ts'
 import { CallerConnection, CallerConnections } from '../../src/server/connections.ts'
 import { openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
+
+const LOG = createLogger({ level: 'fatal', format: 'json' })
 
 t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', async (t) => {
   const folder = t.testdir()
@@ -69,7 +72,7 @@ t.test('an idle connection is closed in silence, half a head is told that it too
       sent += text
     }
     const socket = { bytesRead, writable, end, on: () => {}, destroy: () => {} } as unknown as Socket
-    const connections = new CallerConnections(() => {})
+    const connections = new CallerConnections(LOG)
     const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
     const connection = new CallerConnection(socket, { address, company: undefined }, connections)
     connection.onClientError(Object.assign(new Error('x'), { code }))
@@ -86,7 +89,7 @@ t.test('an idle connection is closed in silence, half a head is told that it too
 t.test('half a head from a caller that then vanishes keeps no connection open', async (t) => {
   const server = createServer({ headersTimeout: 1, connectionsCheckingInterval: 10 })
   const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
-  new CallerConnections(() => {}).acceptFrom(server, { address, company: undefined })
+  new CallerConnections(LOG).acceptFrom(server, { address, company: undefined })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
@@ -209,7 +212,7 @@ t.test('more rubbish does not cost the first its response, which waits for the a
     destroy: () => seen.push('destroyed'),
     end: (text: string) => seen.push(text.slice(0, 12)),
   } as unknown as Socket
-  const connections = new CallerConnections(() => {})
+  const connections = new CallerConnections(LOG)
   connections.onUnread = () => audited.promise
   const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
   const connection = new CallerConnection(socket, { address, company: undefined }, connections)
