@@ -156,57 +156,34 @@ const MOST_FREE_BYTES = 16 * 1024 * 1024
 const MOST_RATIO = 200
 
 /** The body as the caller receives it: decompressed and rewritten while it streams, with back-pressure. */
-export function transformed(source: BodySource, { coding, replace }: BodyPlan): BodySource {
-  const strings = replace && new JsonStrings(replace)
-  let unpacker: Unpacker | undefined
+export function transformed(packed: BodySource, { coding, replace }: BodyPlan): BodySource {
+  const source = coding === undefined ? packed : unpacked(packed, coding)
+  if (replace === undefined) return source
+  const strings = new JsonStrings(replace)
   return {
-    resume: () => {
-      if (unpacker === undefined) source.resume()
-      else unpacker.resume()
-    },
-    abort: (reason) => {
-      source.abort(reason)
-      unpacker?.destroy(reason)
-    },
+    resume: () => source.resume(),
+    abort: (reason) => source.abort(reason),
     pipe: async (write) => {
-      const pass = (chunk: Buffer) => {
-        const out = strings === undefined ? chunk : strings.push(chunk)
+      await source.pipe((chunk) => {
+        const out = strings.push(chunk)
         return out.length === 0 || write(out)
-      }
-      if (coding === undefined) await source.pipe(pass)
-      else {
-        const packedBytes = await unpack(source, pass, (firstByte) => {
-          unpacker = unpackerOf(coding, firstByte)
-          return unpacker
-        })
-        // Node stops after the first frame, and there may be more (RFC 8878 section 3.1).
-        if (coding === 'zstd' && unpacker !== undefined && unpacker.bytesWritten < packedBytes)
-          throw notUnpacked(new Error('it has more than one frame'))
-      }
-      const rest = strings?.end()
-      if (rest !== undefined && rest.length > 0) write(rest)
+      })
+      const rest = strings.end()
+      if (rest.length > 0) write(rest)
     },
   }
 }
 
 type Unpacker = Transform & { readonly bytesWritten: number }
 
-/**
- * Resolves with the length of the packed body when that and the unpacked one have ended. Rejects, and aborts the source, if one
- * of them breaks off.
- */
-async function unpack(
-  source: BodySource,
-  write: (chunk: Buffer) => boolean,
-  open: (firstByte: number) => Unpacker,
-): Promise<number> {
-  const { promise: unpacked, resolve, reject } = Promise.withResolvers<void>()
-  let unpacker: Transform | undefined
-  let isOver = false
+/** The body decompressed. Breaks off, and aborts the source, if one of the two breaks off. */
+function unpacked(source: BodySource, coding: string): BodySource {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let unpacker: Unpacker | undefined
   let packedBytes = 0
   let unpackedBytes = 0
-  const start = (firstByte: number) => {
-    const started = open(firstByte)
+  const start = (firstByte: number, write: (chunk: Buffer) => boolean) => {
+    const started = unpackerOf(coding, firstByte)
     started.on('data', (chunk: Buffer) => {
       unpackedBytes += chunk.length
       if (isBomb(packedBytes, unpackedBytes)) {
@@ -223,27 +200,40 @@ async function unpack(
     started.on('drain', () => source.resume())
     started.on('end', () => {
       // Whatever follows is dropped, but the response is read to its end.
-      isOver = true
       source.resume()
       resolve()
     })
     started.on('error', (cause) => reject(notUnpacked(cause)))
     return started
   }
-  const packed = source.pipe((chunk) => {
-    packedBytes += chunk.length
-    unpacker ??= start(chunk[0] ?? 0)
-    return isOver || unpacker.destroyed || unpacker.write(chunk)
-  })
-  packed.then(() => (unpacker === undefined ? resolve() : unpacker.end()), reject)
-  try {
-    await Promise.all([unpacked, packed])
-    return packedBytes
-  } catch (error) {
-    source.abort(error as Error)
-    throw error
-  } finally {
-    unpacker?.destroy()
+  return {
+    resume: () => {
+      if (unpacker === undefined) source.resume()
+      else unpacker.resume()
+    },
+    abort: (reason) => {
+      source.abort(reason)
+      unpacker?.destroy(reason)
+    },
+    pipe: async (write) => {
+      const packed = source.pipe((chunk) => {
+        packedBytes += chunk.length
+        unpacker ??= start(chunk[0] ?? 0, write)
+        return unpacker.readableEnded || unpacker.destroyed || unpacker.write(chunk)
+      })
+      packed.then(() => (unpacker === undefined ? resolve() : unpacker.end()), reject)
+      try {
+        await Promise.all([promise, packed])
+      } catch (error) {
+        source.abort(error as Error)
+        throw error
+      } finally {
+        unpacker?.destroy()
+      }
+      // Node stops after the first frame, and there may be more (RFC 8878 section 3.1).
+      if (coding === 'zstd' && unpacker !== undefined && unpacker.bytesWritten < packedBytes)
+        throw notUnpacked(new Error('it has more than one frame'))
+    },
   }
 }
 
