@@ -1,8 +1,9 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ProxyError } from '../errors.ts'
+import { codingsOf, unpacked } from '../network/response.ts'
 import type { Exchange } from '../observe/exchange.ts'
-import { codingsOf, Excerpt, unpacked } from '../observe/recorded-body.ts'
+import { Excerpt } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import {
   type Call,
@@ -158,7 +159,7 @@ const MOST_ERROR_BYTES = 8 * 1024
 /** The beginning of a body, decompressed if it is compressed for the caller. */
 function readable(body: Buffer, headers: readonly string[]): Buffer {
   const codings = codingsOf(headerValues(headers, 'content-encoding').join())
-  return unpacked(body, codings)?.subarray(0, 8 * MOST_ERROR_BYTES) ?? body
+  return unpacked(body, codings, 64 * MOST_ERROR_BYTES)?.subarray(0, 8 * MOST_ERROR_BYTES) ?? body
 }
 
 function keepErrorBody(exchange: Exchange, chunk: Buffer): void {

@@ -1,6 +1,6 @@
 // Makes the headers of a request to Procore and of a response to the caller.
 import type { LiveToken } from '../auth/token-source.ts'
-import { codingsOf } from '../observe/recorded-body.ts'
+import { codingsOf } from '../network/response.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import type { Call, Forwarded, ResponseHead } from './call.ts'
 import { absoluteReference, rewriteLink, rewriteUrl } from './links.ts'

@@ -1,5 +1,5 @@
 // Reads parts of responses: a body up to a limit, its text, its Date, and Retry-After.
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+import zlib from 'node:zlib'
 
 /** Returns the body, or undefined if it is longer than `mostBytes`; the connection is then closed. */
 export async function readBounded(body: AsyncIterable<Buffer>, mostBytes: number) {
@@ -14,24 +14,43 @@ export async function readBounded(body: AsyncIterable<Buffer>, mostBytes: number
   return Buffer.concat(chunks)
 }
 
-const DECODERS = { gzip: gunzipSync, 'x-gzip': gunzipSync, deflate: inflateSync, br: brotliDecompressSync }
-
 /**
  * Returns the body as text, decompressed and without a byte-order mark. Some servers compress without being asked to.
  * Undefined if the text is longer than `mostBytes`. If the bytes cannot be decoded, they are returned as they are.
  */
-export function decodeBody(bytes: Buffer, contentEncoding: string | undefined, mostBytes: number) {
-  const name = contentEncoding?.trim().toLowerCase() ?? ''
+export function decodeBody(bytes: Buffer, contentEncoding: string, mostBytes: number) {
   // Some servers forget to announce gzip. It begins with these two bytes, and JSON never does.
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
-  const decoder = isGzip ? gunzipSync : DECODERS[name as keyof typeof DECODERS]
-  let decoded = bytes
-  try {
-    if (decoder !== undefined) decoded = decoder(bytes, { maxOutputLength: mostBytes })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined
-  }
+  const decoded = unpacked(bytes, isGzip ? ['gzip'] : codingsOf(contentEncoding), mostBytes) ?? bytes
   return decoded.length > mostBytes ? undefined : new TextDecoder().decode(decoded)
+}
+
+/** The names in Content-Encoding, in lower case; none if the body is not compressed. */
+export function codingsOf(contentEncoding: string): readonly string[] {
+  const names = contentEncoding.toLowerCase().split(/[\s,]+/)
+  return names.filter((name) => name !== '' && name !== 'identity')
+}
+
+/** Decompresses a body, or the beginning of one; undefined if that is not possible, or longer than `mostBytes`. */
+export function unpacked(
+  bytes: Buffer,
+  [coding, ...others]: readonly string[],
+  mostBytes: number,
+): Buffer | undefined {
+  if (coding === undefined) return bytes
+  if (others.length > 0) return undefined
+  const { Z_SYNC_FLUSH, BROTLI_OPERATION_FLUSH, ZSTD_e_flush } = zlib.constants
+  const limited = (finishFlush: number) => ({ finishFlush, maxOutputLength: mostBytes })
+  try {
+    if (coding === 'br') return zlib.brotliDecompressSync(bytes, limited(BROTLI_OPERATION_FLUSH))
+    if (coding === 'zstd') return zlib.zstdDecompressSync(bytes, limited(ZSTD_e_flush))
+    // Some servers leave out the header of deflate; `unzip` takes gzip and deflate with its header.
+    const hasHeader = coding !== 'deflate' || ((bytes[0] as number) & 0x0f) === 8
+    const unzip = hasHeader ? zlib.unzipSync : zlib.inflateRawSync
+    return /^(?:(?:x-)?gzip|deflate)$/.test(coding) ? unzip(bytes, limited(Z_SYNC_FLUSH)) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 type HeaderValue = string | readonly string[] | undefined

@@ -1,5 +1,5 @@
 // Keeps the beginning of a body, if `inspector.bodies` is on, and makes what the page shows of it.
-import zlib from 'node:zlib'
+import { codingsOf, unpacked } from '../network/response.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import { maskBody } from './mask-body.ts'
 
@@ -109,7 +109,7 @@ function readText(excerpt: Excerpt): { readonly text: string; readonly isWhole: 
   // Of another charset the names would not be recognised, and what stands under them would be shown.
   if (charset !== undefined && !READABLE_CHARSETS.has(charset)) return `in ${charset}`
   const codings = codingsOf(coding)
-  const bytes = unpacked(excerpt.kept, codings)
+  const bytes = unpacked(excerpt.kept, codings, MOST_UNPACKED_BYTES)
   if (bytes === undefined) return `compressed (${codings.join(', ')})`
   const isWhole = excerpt.whole && bytes.length <= MOST_EXCERPT_BYTES
   try {
@@ -127,27 +127,3 @@ const READABLE_CHARSETS = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii', 'iso-88
 
 /** 2 KiB of a normal response never decompress to more. */
 const MOST_UNPACKED_BYTES = 512 * 1024
-
-/** The names in Content-Encoding, in lower case; none if the body is not compressed. */
-export function codingsOf(contentEncoding: string): readonly string[] {
-  const names = contentEncoding.toLowerCase().split(/[\s,]+/)
-  return names.filter((name) => name !== '' && name !== 'identity')
-}
-
-/** Decompresses the beginning of a body; undefined if that is not possible. */
-export function unpacked(bytes: Buffer, [coding, ...others]: readonly string[]): Buffer | undefined {
-  if (coding === undefined) return bytes
-  if (others.length > 0) return undefined
-  const { Z_SYNC_FLUSH, BROTLI_OPERATION_FLUSH, ZSTD_e_flush } = zlib.constants
-  const limited = (finishFlush: number) => ({ finishFlush, maxOutputLength: MOST_UNPACKED_BYTES })
-  try {
-    if (coding === 'br') return zlib.brotliDecompressSync(bytes, limited(BROTLI_OPERATION_FLUSH))
-    if (coding === 'zstd') return zlib.zstdDecompressSync(bytes, limited(ZSTD_e_flush))
-    // Some servers leave out the header of deflate; `unzip` takes gzip and deflate with its header.
-    const hasHeader = coding !== 'deflate' || ((bytes[0] as number) & 0x0f) === 8
-    const unzip = hasHeader ? zlib.unzipSync : zlib.inflateRawSync
-    return /^(?:(?:x-)?gzip|deflate)$/.test(coding) ? unzip(bytes, limited(Z_SYNC_FLUSH)) : undefined
-  } catch {
-    return undefined
-  }
-}
