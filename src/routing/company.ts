@@ -16,8 +16,7 @@ const NAME = /^[a-z0-9][a-z0-9-]*$/
 
 /**
  * Removes a company prefix if a known route follows it. Reserved words are never a prefix, and any other path is
- * returned whole. Throws `company_unknown` for a name or id that is not configured, and `company_conflict` if one
- * company's name is another one's id.
+ * returned whole. Throws `company_unknown` for a name or id that is not configured.
  */
 export function cutPrefix(table: CompanyTable, path: string): CutPath {
   if (isRoute(path)) return { prefix: '', path, company: undefined }
@@ -25,25 +24,13 @@ export function cutPrefix(table: CompanyTable, path: string): CutPath {
   const rest = slash === -1 ? '' : path.slice(slash)
   if (!isRoute(rest)) return { prefix: '', path, company: undefined }
   const first = path.slice(1, slash)
-  const company = companyOfPrefix(table, first)
+  const company = table.byName.get(first) ?? companyOfId(table, first)
   if (company !== undefined) return { prefix: path.slice(0, slash), path: rest, company }
   if (!NAME.test(first)) return { prefix: '', path, company: undefined }
   throw new ProxyError(
     'company_unknown',
     `The path prefix names ${quote(first)}, which is not configured.${knownCompanies(table)}`,
   )
-}
-
-function companyOfPrefix(table: CompanyTable, first: string): NamedCompany | undefined {
-  const byName = table.byName.get(first)
-  const byId = companyOfId(table, first)
-  if (byName !== undefined && byId !== undefined && byName.id !== byId.id) {
-    throw new ProxyError(
-      'company_conflict',
-      `${quote(first)} is the name of one company and the id of another.`,
-    )
-  }
-  return byName ?? byId
 }
 
 /** True for paths that the proxy answers itself. The path is raw, without prefix. */

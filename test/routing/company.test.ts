@@ -438,19 +438,6 @@ t.test('A prefix that could be a company but is none is refused', async (t) => {
   }
 })
 
-t.test("A prefix that is one company's name and another's id is refused", async (t) => {
-  const companies = [
-    { name: '8', id: '9' },
-    { name: 'acme', id: '8' },
-    { name: '10', id: '10' },
-  ]
-  const digits = companyTable(testConfig({ companies }))
-  t.throws(() => cutPrefix(digits, '/8/rest/x'), { code: 'company_conflict' })
-  t.equal(cutPrefix(digits, '/10/rest/x').company?.id, '10')
-  const alone = testConfig({ companies: [{ name: '8', id: '9' }], anyCompany: true })
-  t.throws(() => cutPrefix(companyTable(alone), '/8/rest/x'), { code: 'company_conflict' })
-})
-
 t.test('The proxy answers a few paths itself and forwards two trees', async (t) => {
   for (const path of words`/ /_proxy /_proxy/ /_proxy/status /oauth/token /oauth/token/info /oauth/revoke`) {
     t.ok(isOwnPath(path), path)
