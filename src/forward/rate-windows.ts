@@ -1,11 +1,8 @@
 // Tracks what is left of Procore's rate windows (an hour and ten seconds), learned from X-Rate-Limit-* headers.
-import { hash } from 'node:crypto'
 import { serverNowMs } from '../network/response.ts'
 import { headerValue, type ResponseHead } from './call.ts'
 
 const MOST_ENDPOINTS = 1_000
-/** As long as most endpoints are. */
-const LONGEST_KEY = 128
 
 /** Times are milliseconds of any one clock. */
 export class HeldEndpoints {
@@ -14,7 +11,7 @@ export class HeldEndpoints {
   /** Holds back an endpoint (method and path without query). Beyond a thousand, the oldest one is forgotten. */
   hold(endpoint: string, until: number): void {
     // A copy, because a slice of the request would keep all of it in memory.
-    const key = Buffer.from(keyOf(endpoint)).toString()
+    const key = Buffer.from(endpoint).toString()
     this.#until.delete(key)
     const [oldest] = this.#until.keys()
     if (oldest !== undefined && this.#until.size >= MOST_ENDPOINTS) this.#until.delete(oldest)
@@ -24,18 +21,12 @@ export class HeldEndpoints {
   /** Milliseconds until the endpoint may be called; 0 if it may be called now. */
   waitFor(endpoint: string, now: number): number {
     if (this.#until.size === 0) return 0
-    const key = keyOf(endpoint)
-    const until = this.#until.get(key)
+    const until = this.#until.get(endpoint)
     if (until === undefined) return 0
     if (until > now) return until - now
-    this.#until.delete(key)
+    this.#until.delete(endpoint)
     return 0
   }
-}
-
-/** A long endpoint is kept as its digest. Not a short one: each waiting request is looked up whenever a response arrives. */
-function keyOf(endpoint: string): string {
-  return endpoint.length <= LONGEST_KEY ? endpoint : hash('sha256', endpoint, 'base64url')
 }
 
 /** What a response says about the window that is closest to exhaustion. */
