@@ -1,4 +1,5 @@
 // Decides which hosts serve an environment's files and which of their paths may be fetched, and limits the look-ups of those hosts.
+import { once } from 'node:events'
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../config/config.ts'
@@ -168,16 +169,11 @@ export class FileHostLimiter {
     if (this.#waiting >= this.#limits.mostWaiting) {
       throw overloaded('Too many requests wait for file hosts that are new.', 1)
     }
-    const { promise: left, reject } = Promise.withResolvers<never>()
-    const onLeave = () => reject(signal.reason)
-    signal.addEventListener('abort', onLeave)
+    signal.throwIfAborted()
     this.#waiting++
-    try {
-      await Promise.race([turn, left])
-    } finally {
-      this.#waiting--
-      signal.removeEventListener('abort', onLeave)
-    }
+    await Promise.race([turn, once(signal, 'abort')])
+    this.#waiting--
+    signal.throwIfAborted()
   }
 }
 
