@@ -91,18 +91,10 @@ function reasonOf(error: unknown, timeout: AbortSignal): OutboundProxyError['rea
     : 'protocol'
 }
 
-const contexts = new WeakMap<NetworkSettings, SecureContext>()
-
-/**
- * Trusts Node's certificates and those of `network.caFile`. Created once for each configuration, at the first TLS
- * connection, because reading them all takes time.
- */
-function trusted(network: NetworkSettings): { readonly secureContext?: SecureContext } {
-  if (network.certificates.length === 0) return {}
-  const ca = () => [...getCACertificates('default'), ...network.certificates]
-  const secureContext = contexts.get(network) ?? createSecureContext({ ca: ca() })
-  contexts.set(network, secureContext)
-  return { secureContext }
+/** Trusts Node's certificates and those of `network.caFile`. Called at the first TLS connection, because it takes time. */
+function trusted({ certificates }: NetworkSettings): { readonly secureContext?: SecureContext } {
+  if (certificates.length === 0) return {}
+  return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...certificates] }) }
 }
 
 /** The proxy for an origin; undefined if it is reached directly. */
