@@ -22,15 +22,10 @@ import type { Budgets } from './budgets.ts'
 import type { Departure } from './call.ts'
 import { WaitingLine } from './waiting-line.ts'
 
-export interface ConnectionPoolOptions {
+export interface ConnectionPoolOptions
+  extends Pick<UpstreamSettings, 'connections' | 'maxQueued' | 'responseTimeoutMs'> {
   readonly origin: string
   readonly connect: Connector
-  /** The most connections. */
-  readonly connections: number
-  /** The most requests that may wait for a connection. */
-  readonly maxQueued: number
-  /** The longest that a request waits for a connection. */
-  readonly maxWaitMs: number
   /**
    * True if several callers can reach the company. Then no caller gets more than three quarters of the connections or
    * the queue.
@@ -114,7 +109,11 @@ export class ConnectionPool {
       const detail = `Too many requests of this company wait for a connection (upstream.maxQueued is ${this.#options.maxQueued}).`
       throw new ProxyError('overloaded', detail, { retryAfterSeconds: 1 })
     }
-    const request = { queueKey: caller, caller, deadline: performance.now() + this.#options.maxWaitMs }
+    const request = {
+      queueKey: caller,
+      caller,
+      deadline: performance.now() + this.#options.responseTimeoutMs,
+    }
     return this.#line.join(request, departure.signal, () => {
       const detail = 'No connection to the API became free within upstream.responseTimeout.'
       return new ProxyError('overloaded', detail, { retryAfterSeconds: 1 })
@@ -327,11 +326,9 @@ export class Upstreams {
       lookUps: isApi ? undefined : lookUps,
       retriesLeft: MOST_RETRIES,
       pool: new ConnectionPool({
+        ...settings,
         origin,
         connect: this.#connect,
-        connections: settings.connections,
-        maxQueued: settings.maxQueued,
-        maxWaitMs: settings.responseTimeoutMs,
         isShared: this.#isShared(companyId),
       }),
       inFlight: 0,

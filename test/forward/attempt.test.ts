@@ -21,7 +21,7 @@ async function start(t: Test, answer: (request: RawRequest, socket: Socket) => v
     connect: connector(testConfig().network, 1_000),
     connections: 1,
     maxQueued: 10,
-    maxWaitMs: 1_000,
+    responseTimeoutMs: 1_000,
     isShared: false,
   })
   t.teardown(() => pool.destroy())

@@ -16,7 +16,7 @@ function start(t: Test, options: Partial<ConnectionPoolOptions> = {}) {
     connect: () => {},
     connections: 4,
     maxQueued: 8,
-    maxWaitMs: WAIT_MS,
+    responseTimeoutMs: WAIT_MS,
     isShared: true,
     ...options,
   })

@@ -6,7 +6,7 @@ import { ConnectionPool } from '../../src/forward/upstreams.ts'
 import { callOf } from '../fixtures/calls.ts'
 
 t.test('a caller that has left waits for no connection', async (t) => {
-  const options = { origin: 'http://127.0.0.1:9', connections: 1, maxQueued: 8, maxWaitMs: 60_000 }
+  const options = { origin: 'http://127.0.0.1:9', connections: 1, maxQueued: 8, responseTimeoutMs: 60_000 }
   const pool = new ConnectionPool({ ...options, connect: () => {}, isShared: false })
   t.teardown(() => pool.destroy())
   await pool.acquire('another', new Departure())
