@@ -51,7 +51,7 @@ t.test('A problem says what happened in the body and in headers', async (t) => {
   for (const [code, { status, title, help, proxyStatus }] of kinds) {
     const cause = new Error('cause-secret')
     const error = new ProxyError(code, `Détail “${code}”`, { cause })
-    const { headers, body } = problem(error, { requestId: 'id-1', company: 'acme' })
+    const { headers, body } = problem(error, { reqId: 'id-1', company: 'acme' })
     t.strictSame(JSON.parse(body), {
       type: `/_proxy/errors#${code}`,
       title,
@@ -82,7 +82,7 @@ t.test('What is not known is left out, what is extra is put on', async (t) => {
     help: 'Wait.',
     proxyStatus: 'dns_error',
   })
-  const { headers, body } = problem(error, { requestId: 'id', extra: ['Vary', 'Origin'] })
+  const { headers, body } = problem(error, { reqId: 'id', extra: ['Vary', 'Origin'] })
   t.notOk('company' in JSON.parse(body))
   t.equal(field(headers, 'Procore-Proxy-Company'), undefined)
   t.equal(field(headers, 'Retry-After'), '3')
@@ -93,7 +93,7 @@ t.test('What is not known is left out, what is extra is put on', async (t) => {
 
 t.test('Details are a structured field string, whatever the detail holds', async (t) => {
   const { headers, body } = problem(new ProxyError('request_invalid', 'a "b" \\ c\r\nX-Evil: 1\x7f\0é😀'), {
-    requestId: 'id',
+    reqId: 'id',
   })
   const status = field(headers, 'Proxy-Status')
   t.equal(status, String.raw`procore-proxy; error=http_request_error; details="a \"b\" \\ c??X-Evil: 1?????"`)
@@ -110,10 +110,10 @@ async function serve(t: Test, listener: RequestListener): Promise<number> {
 
 t.test('A problem is sent whole; to HEAD without its body', async (t) => {
   const error = new ProxyError('upstream_timeout', 'Zu spät.')
-  const port = await serve(t, (_request, response) => sendProblem(response, error, { requestId: 'id' }))
+  const port = await serve(t, (_request, response) => sendProblem(response, error, { reqId: 'id' }))
   const ask = (method: string) =>
     sendRaw(port, `${method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
-  const { body } = problem(error, { requestId: 'id' })
+  const { body } = problem(error, { reqId: 'id' })
   const [head, got] = (await ask('GET')).split('\r\n\r\n')
   t.match(head, /^HTTP\/1\.1 504 Gateway Timeout\r\n/)
   t.equal(Buffer.from(got!, 'latin1').toString(), body)
@@ -125,7 +125,7 @@ t.test('A problem is sent whole; to HEAD without its body', async (t) => {
 t.test('An answer that has begun is broken off', async (t) => {
   const error = new ProxyError('upstream_protocol', 'x')
   const port = await serve(t, (_request, response) => {
-    response.write('begun', () => sendProblem(response, error, { requestId: 'id' }))
+    response.write('begun', () => sendProblem(response, error, { reqId: 'id' }))
   })
   const got = await sendRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
   t.match(got, /^HTTP\/1\.1 200 OK\r\n/)

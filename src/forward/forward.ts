@@ -287,9 +287,7 @@ async function fail(
   await beforeProblem(failure).catch(() => {})
   // Otherwise the rest of the body would be read as the next request.
   if (failure.code === 'request_invalid') response.shouldKeepAlive = false
-  const { reqId: requestId, company, extra } = exchange
-  const about = { requestId, company, extra, conceal }
-  exchange.bytesOut += sendProblem(response, failure, about)
+  exchange.bytesOut += sendProblem(response, failure, exchange, conceal)
 }
 
 function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody {

@@ -9,27 +9,29 @@ import {
   OutboundProxyError,
   tlsFault,
 } from '../network/connection-error.ts'
+import type { Exchange } from '../observe/exchange.ts'
 
-export interface ProblemContext {
-  readonly requestId: string
-  readonly company?: string | undefined
-  /** Headers to append unchanged (name, value, …), such as CORS headers for a listed origin. */
-  readonly extra?: readonly string[] | undefined
-  /** Hides known secrets in the detail, which may repeat what the caller sent. */
-  readonly conceal?: (text: string) => string
-}
+/** The part of a request's record that goes into a problem. */
+type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra'>>
 
-/** The headers (name, value, …) and the body of a problem. Also used for sockets that have no ServerResponse. */
-export function problem(error: ProxyError, context: ProblemContext): { headers: string[]; body: string } {
-  const detail = context.conceal?.(error.message) ?? error.message
+/**
+ * The headers (name, value, …) and the body of a problem. Also used for sockets that have no ServerResponse. `conceal` hides
+ * known secrets in the detail, which may repeat what the caller sent.
+ */
+export function problem(
+  error: ProxyError,
+  { reqId: requestId, company, extra }: Known,
+  conceal: (text: string) => string = (text) => text,
+): { headers: string[]; body: string } {
+  const detail = conceal(error.message)
   const body = JSON.stringify({
     type: `${ERROR_DOCS_URL}#${error.code}`,
     title: ERROR_KINDS[error.code].title,
     status: error.status,
     detail,
     code: error.code,
-    ...(context.company !== undefined && { company: context.company }),
-    requestId: context.requestId,
+    ...(company !== undefined && { company }),
+    requestId,
     help: error.help,
   })
   const headers = [
@@ -46,9 +48,9 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
     'Proxy-Status',
     `procore-proxy; error=${error.proxyStatus}; details="${structuredString(detail)}"`,
     'X-Request-Id',
-    context.requestId,
+    requestId,
   ]
-  if (context.company !== undefined) headers.push('Procore-Proxy-Company', context.company)
+  if (company !== undefined) headers.push('Procore-Proxy-Company', company)
   if (error.retryAfterSeconds !== undefined) headers.push('Retry-After', String(error.retryAfterSeconds))
   if (error.code === 'method_not_allowed') {
     headers.push('Allow', error.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
@@ -57,7 +59,7 @@ export function problem(error: ProxyError, context: ProblemContext): { headers: 
     // Makes spreadsheets and browsers ask their user for the key (RFC 7617).
     headers.push('WWW-Authenticate', 'Basic realm="procore-proxy", charset="UTF-8"')
   }
-  if (context.extra !== undefined) headers.push(...context.extra)
+  if (extra !== undefined) headers.push(...extra)
   return { headers, body }
 }
 
@@ -67,12 +69,17 @@ function structuredString(text: string): string {
 }
 
 /** Answers with a problem, or breaks the response off if it has already begun. Returns the length of the body. */
-export function sendProblem(response: ServerResponse, error: ProxyError, context: ProblemContext): number {
+export function sendProblem(
+  response: ServerResponse,
+  error: ProxyError,
+  known: Known,
+  conceal?: (text: string) => string,
+): number {
   if (response.headersSent) {
     response.destroy()
     return 0
   }
-  const { headers, body } = problem(error, context)
+  const { headers, body } = problem(error, known, conceal)
   // The reason phrase is given, because one may be left from a response that could not be written.
   response.writeHead(error.status, STATUS_CODES[error.status], headers)
   const sent = response.req.method === 'HEAD' ? '' : body

@@ -128,7 +128,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     // A list is recorded at its end, and not when it is about to begin.
     if (list === undefined) await shared.audits.recordOwn(exchange, reply.statusCode)
   })
-  app.setErrorHandler((error, request, reply) => refuse(error, { request, reply, shared }))
+  app.setErrorHandler((error, request, reply) => refuse(error, request, reply, shared))
   await registerOwnRoutes(app, deps)
   await app.register(httpProxy, {
     upstream: '',
@@ -170,7 +170,7 @@ export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Pr
     },
     refused: (request, error) => shared.audits.recordRefusal(request.proxyContext.exchange, error),
   })
-  registerOwnPages(app, { observation, hasPublicUrl: runtime.config.publicUrl !== undefined })
+  registerOwnPages(app, observation, runtime.config.publicUrl !== undefined)
   if (runtime.config.lists.enabled) {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)
@@ -283,7 +283,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   try {
     audits.assertWritable(call.method)
   } catch (error) {
-    await refuse(error, { request, reply, shared })
+    await refuse(error, request, reply, shared)
     return
   }
   current.stallMs = call.upstream.settings.responseTimeoutMs
@@ -304,14 +304,13 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   }
 }
 
-interface Refused {
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
-  readonly shared: SharedParts
-}
-
 /** Answers a request that was refused or failed. */
-async function refuse(error: unknown, { request, reply, shared }: Refused): Promise<void> {
+async function refuse(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  shared: SharedParts,
+): Promise<void> {
   const { audits, observation } = shared
   reply.hijack()
   // The caller has left, which looks like some other error to a list.
@@ -327,9 +326,7 @@ async function refuse(error: unknown, { request, reply, shared }: Refused): Prom
   // The next bytes on this connection may be the rest of this request.
   if (refusal.code === 'request_invalid') connection.condemn()
   await audits.recordRefusal(exchange, refusal)
-  const { reqId: requestId, company, extra } = exchange
-  const { conceal } = observation.secrets
-  exchange.bytesOut += sendProblem(reply.raw, refusal, { requestId, company, extra, conceal })
+  exchange.bytesOut += sendProblem(reply.raw, refusal, exchange, observation.secrets.conceal)
 }
 
 /** `headers` are name, value, name, value, … */

@@ -10,7 +10,6 @@ import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
-import { startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
@@ -128,9 +127,7 @@ export async function buildServer(config: Config, deps: ServerDeps): Promise<Pro
     const isUncached = isOff(next.config.cache)
     return buildApp({ runtime: next, send: isUncached ? recordings.send : cached, shared: parts })
   }
-  listeners.connections.onUnread = async ({ requestId, method, target, listener, error, bytesOut }) => {
-    const exchange = startExchange(requestId, method, target)
-    Object.assign(exchange, { listener: listener.address, bytesOut })
+  listeners.connections.onUnread = async (exchange, error) => {
     await audits.recordRefusal(exchange, error)
     observation.ended(exchange, error.status)
   }

@@ -5,7 +5,7 @@ import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } 
 import type { Socket } from 'node:net'
 import { ProxyError } from '../errors.ts'
 import { problem } from '../forward/problem.ts'
-import { requestIdOf } from '../observe/exchange.ts'
+import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import type { Listener } from './listeners.ts'
 
@@ -40,18 +40,6 @@ export interface Current extends Waiting {
   onBroken: ((error: Error) => void) | undefined
   /** Each is called once, when the response has ended or the connection has closed. */
   readonly onClose: (() => void)[]
-}
-
-/** A request that was refused before it was handled: CONNECT, or bytes that are no HTTP. */
-export interface Unread {
-  readonly listener: Listener
-  readonly error: ProxyError
-  readonly requestId: string
-  /** `-` if it cannot be told, like `target`. */
-  readonly method: string
-  readonly target: string
-  /** The length of the response's body. */
-  readonly bytesOut: number
 }
 
 /** One caller's connection. */
@@ -191,13 +179,13 @@ export class CallerConnection {
   ): Promise<void> {
     const { socket, listener } = this
     this.#isRefused = true
-    const requestId = requestIdOf()
-    const { headers, body } = problem(error, { requestId })
+    const exchange = startExchange(requestIdOf(), method, url.slice(0, LONGEST_TARGET))
+    exchange.listener = listener.address
+    const { headers, body } = problem(error, exchange)
+    exchange.bytesOut = Buffer.byteLength(body)
     const lines = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, 'Connection: close']
     for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`)
-    const target = url.slice(0, LONGEST_TARGET)
-    const bytesOut = Buffer.byteLength(body)
-    await this.#all.onUnread({ listener, error, requestId, method, target, bytesOut })
+    await this.#all.onUnread(exchange, error)
     socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
   }
 
@@ -260,8 +248,8 @@ export class CallerConnections {
   readonly idle = new Set<CallerConnection>()
   /** Handles the requests of all connections: the `routing` of the Fastify instance in force. */
   handle: Handle = () => {}
-  /** Called for each request that was refused unread; the response waits for it. */
-  onUnread: (unread: Unread) => Promise<void> = async () => {}
+  /** Called for each request that was refused unread: CONNECT, or bytes that are no HTTP. The response waits for it. */
+  onUnread: (exchange: Exchange, error: ProxyError) => Promise<void> = async () => {}
 
   constructor(log: Pick<Logger, 'warn'>, most = mostConnections()) {
     this.#log = log

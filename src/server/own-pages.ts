@@ -23,15 +23,15 @@ export class OwnPlaces {
   }
 }
 
-interface OwnPageDeps {
-  readonly observation: Observation
-  /** Whether callers may use another URL than the one that arrives here. */
-  readonly hasPublicUrl: boolean
-}
-
-/** Registers metrics, status, and docs/errors.md as a page, all of which are always there, and the page at /_proxy/. */
-export function registerOwnPages(app: FastifyInstance, deps: OwnPageDeps): void {
-  const { observation } = deps
+/**
+ * Registers metrics, status, and docs/errors.md as a page, all of which are always there, and the page at /_proxy/.
+ * `hasPublicUrl`: callers may use another URL than the one that arrives here.
+ */
+export function registerOwnPages(
+  app: FastifyInstance,
+  observation: Observation,
+  hasPublicUrl: boolean,
+): void {
   app.get('/_proxy/metrics', async (request, reply) => {
     const { text, type } = await observation.metrics.text(request.proxyContext.viewer)
     return reply.header('cache-control', 'no-store').type(type).send(observation.secrets.conceal(text))
@@ -48,7 +48,7 @@ export function registerOwnPages(app: FastifyInstance, deps: OwnPageDeps): void 
       .type('text/html; charset=utf-8')
       .send(ownFile('page/errors.html')),
   )
-  registerPage(app, deps)
+  registerPage(app, observation, hasPublicUrl)
 }
 
 /** Sends JSON that must not be stored, without any known secret. */
@@ -81,7 +81,7 @@ const FILES: readonly (readonly [string, string, string])[] = [
   ...SCRIPTS.map((name) => [`${name}.js`, `${name}.js`, 'javascript'] as const),
 ]
 
-function registerPage(app: FastifyInstance, { observation, hasPublicUrl }: OwnPageDeps): void {
+function registerPage(app: FastifyInstance, observation: Observation, hasPublicUrl: boolean): void {
   const { streams } = observation
   const options = {
     preHandler: async (_request: FastifyRequest, reply: FastifyReply) => {
