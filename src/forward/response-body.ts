@@ -14,8 +14,7 @@ export const DEEPEST = 1_000
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const LETTER_H = 0x68
-
-type State = 'outside' | 'held' | 'passing' | 'gave up'
+const NOTHING = Buffer.alloc(0)
 
 /**
  * Takes the bytes of a JSON text in chunks of any size and returns the bytes to send on. `replace` is called with
@@ -23,14 +22,14 @@ type State = 'outside' | 'held' | 'passing' | 'gave up'
  */
 export class JsonStrings {
   readonly #replace: (value: string) => string | undefined
-  #state: State = 'outside'
-  #escaped = false
   /** Whether each open container is an object. */
   readonly #open: boolean[] = []
   #isKey = false
-  /** The part of the current string that arrived in earlier chunks. */
-  #held: Buffer[] = []
-  #heldBytes = 0
+  #hasGivenUp = false
+  /** Within a string that is too long to be held. */
+  #isInLongString = false
+  /** The beginning of the current string; of a long one, a backslash at its end. */
+  #held: Buffer = NOTHING
 
   constructor(replace: (value: string) => string | undefined) {
     this.#replace = replace
@@ -38,67 +37,42 @@ export class JsonStrings {
 
   /** Returns the bytes to send on, possibly none. */
   push(piece: Buffer): Buffer {
+    const text = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece])
+    this.#held = NOTHING
     const parts: Buffer[] = []
     /** Everything before this index is already in `parts`. */
     let from = 0
-    /** Where the current string begins in this chunk. */
-    let start = 0
-    let at = 0
-    const letGo = () => {
-      parts.push(...this.#held)
-      this.#forget()
-    }
-    for (; at < piece.length; at++) {
-      const byte = piece[at]!
-      if (this.#state === 'gave up') break
-      if (this.#state === 'outside') {
-        if (byte !== QUOTE) this.#structure(byte)
-        else {
-          this.#state = this.#isKey ? 'passing' : 'held'
-          start = at + 1
-        }
+    for (let at = 0; at < text.length && !this.#hasGivenUp; at++) {
+      const start = this.#isInLongString ? -1 : at
+      if (start === at && text[at] !== QUOTE) {
+        this.#structure(text[at]!)
         continue
       }
-      if (this.#state === 'held') {
-        const length = this.#heldBytes + at - start
-        if ((length === 0 && !mayBeginUrl(byte)) || length >= LONGEST_STRING_BYTES) {
-          letGo()
-          this.#state = 'passing'
-        } else if (byte === QUOTE && !this.#escaped) {
-          const raw = Buffer.concat([...this.#held, piece.subarray(start, at)])
-          const replacement = this.#replacementOf(raw)
-          if (replacement === undefined) letGo()
-          else {
-            if (this.#heldBytes === 0) parts.push(piece.subarray(from, start))
-            parts.push(replacement)
-            from = at
-            this.#forget()
-          }
-        }
+      const end = endOfString(text, start)
+      if (end === -1) {
+        this.#isInLongString ||= text.length - start > LONGEST_STRING_BYTES
+        const rest = this.#isInLongString ? text.length - (backslashesBefore(text, text.length) % 2) : start
+        parts.push(text.subarray(from, rest))
+        // A copy, because a slice would keep the whole chunk in memory.
+        this.#held = Buffer.from(text.subarray(rest))
+        return Buffer.concat(parts)
       }
-      if (this.#escaped) this.#escaped = false
-      else if (byte === BACKSLASH) this.#escaped = true
-      else if (byte === QUOTE) this.#state = 'outside'
+      const replacement =
+        this.#isKey || start === -1 ? undefined : this.#replacementOf(text.subarray(start + 1, end))
+      if (replacement !== undefined) {
+        parts.push(text.subarray(from, start + 1), replacement)
+        from = end
+      }
+      this.#isInLongString = false
+      at = end
     }
-    if (this.#state === 'held') {
-      if (this.#heldBytes === 0) parts.push(piece.subarray(from, start))
-      // A copy, because a slice would keep the whole chunk in memory.
-      this.#held.push(Buffer.from(piece.subarray(start)))
-      this.#heldBytes += piece.length - start
-    } else parts.push(piece.subarray(from))
+    parts.push(text.subarray(from))
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   }
 
   /** Returns what is left if the text ends within a string. */
   end(): Buffer {
-    const rest = Buffer.concat(this.#held)
-    this.#forget()
-    return rest
-  }
-
-  #forget(): void {
-    this.#held = []
-    this.#heldBytes = 0
+    return this.#held
   }
 
   #structure(byte: number): void {
@@ -107,7 +81,7 @@ export class JsonStrings {
       case 0x5b: // [
         this.#open.push(byte === 0x7b)
         this.#isKey = byte === 0x7b
-        if (this.#open.length > DEEPEST) this.#state = 'gave up'
+        if (this.#open.length > DEEPEST) this.#hasGivenUp = true
         break
       case 0x7d: // }
       case 0x5d: // ]
@@ -124,12 +98,27 @@ export class JsonStrings {
   }
 
   #replacementOf(raw: Buffer): Buffer | undefined {
+    if (raw.length === 0 || raw.length >= LONGEST_STRING_BYTES || !mayBeginUrl(raw[0]!)) return undefined
     // Lenient decoding would change what it cannot read.
-    if (raw.length === 0 || !isUtf8(raw)) return undefined
+    if (!isUtf8(raw)) return undefined
     const value = parsed(raw.toString())
     const replacement = value === undefined ? undefined : this.#replace(value)
     return replacement === undefined ? undefined : Buffer.from(JSON.stringify(replacement).slice(1, -1))
   }
+}
+
+/** The place of the quote that ends the string; -1 if there is none. */
+export function endOfString(json: Buffer, start: number): number {
+  for (let end = json.indexOf(QUOTE, start + 1); end !== -1; end = json.indexOf(QUOTE, end + 1)) {
+    if (backslashesBefore(json, end) % 2 === 0) return end
+  }
+  return -1
+}
+
+function backslashesBefore(json: Buffer, end: number): number {
+  let count = 0
+  while (json[end - 1 - count] === BACKSLASH) count += 1
+  return count
 }
 
 /** An escape may decode to any letter. */

@@ -1,5 +1,6 @@
 // Reads the rows of a page, keeps all digits of numbers, and leaves out rows that have appeared before.
 import { ProxyError } from '../errors.ts'
+import { endOfString } from '../forward/response-body.ts'
 import { isVersion2 } from './target.ts'
 
 declare global {
@@ -127,7 +128,7 @@ function notAList(): ProxyError {
 
 // --- finding the elements of an array without parsing them, so that a page is never in memory as objects ---------------
 
-const [SPACE, QUOTE, COMMA, COLON, BACKSLASH] = [0x20, 0x22, 0x2c, 0x3a, 0x5c]
+const [SPACE, QUOTE, COMMA, COLON] = [0x20, 0x22, 0x2c, 0x3a]
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
 
 /**
@@ -187,16 +188,6 @@ function endOfValue(json: Buffer, start: number): number {
     } else if (depth === 0 && (byte === COMMA || byte <= SPACE)) {
       return at
     }
-  }
-  return -1
-}
-
-/** The place of the quote that ends the string; -1 if there is none. */
-function endOfString(json: Buffer, start: number): number {
-  for (let end = json.indexOf(QUOTE, start + 1); end !== -1; end = json.indexOf(QUOTE, end + 1)) {
-    let slashes = 0
-    while (json[end - 1 - slashes] === BACKSLASH) slashes += 1
-    if (slashes % 2 === 0) return end
   }
   return -1
 }
