@@ -38,56 +38,23 @@ function rewriteUnusual(reference: string, apiOrigin: string, base: CallerBase):
   return base.origin + base.prefix + rest
 }
 
+/**
+ * The targets of a Link header, `<…>`, and its quoted parameters, which may contain what looks like a target. A quote that is
+ * never closed holds all the rest (RFC 8288 appendix B.4).
+ */
+const TARGET_OR_QUOTED = /<([^<>]*)>|"(?:[^"\\]|\\(?:.|$))*(?:"|$)/gs
+
 /** Rewrites the `<…>` targets of a Link header (RFC 8288) and leaves the rest unchanged. */
 export function rewriteLink(value: string, apiOrigin: string, base: CallerBase): string {
-  let rewritten = ''
-  let copied = 0
-  for (const { at, end } of linkTargets(value)) {
-    rewritten += `${value.slice(copied, at)}<${rewriteUrl(value.slice(at + 1, end), apiOrigin, base)}>`
-    copied = end + 1
-  }
-  return rewritten + value.slice(copied)
+  return value.replace(TARGET_OR_QUOTED, (whole, target?: string) =>
+    target === undefined ? whole : `<${rewriteUrl(target, apiOrigin, base)}>`,
+  )
 }
 
-/**
- * Where the `<` and `>` of each target of a Link header are. Quoted parameters may contain what looks like a target. Works
- * in one pass, in time linear in the length of the value.
- */
+/** Where the `<` and `>` of each target of a Link header are. */
 export function linkTargets(value: string): { at: number; end: number }[] {
-  const targets: { at: number; end: number }[] = []
-  // A quote that is never closed is an ordinary character, and so are all quotes after it.
-  let hasQuotes = true
-  for (let at = 0; at < value.length; at++) {
-    const char = value[at]
-    if (char === '"' && hasQuotes) {
-      const end = endOfQuoted(value, at)
-      if (end === -1) hasQuotes = false
-      else at = end
-    }
-    const end = char === '<' ? endOfTarget(value, at) : -1
-    if (end === -1) continue
-    targets.push({ at, end })
-    at = end
-  }
-  return targets
-}
-
-/** The index of the quote that closes the one at `from`, or -1 if there is none. */
-function endOfQuoted(value: string, from: number): number {
-  for (let at = from + 1; at < value.length; at++) {
-    if (value[at] === '\\') at++
-    else if (value[at] === '"') return at
-  }
-  return -1
-}
-
-/** The index of the `>` that ends a target, or -1 if another `<` or the end of the value comes first. */
-function endOfTarget(value: string, from: number): number {
-  for (let at = from + 1; at < value.length; at++) {
-    if (value[at] === '>') return at
-    if (value[at] === '<') return -1
-  }
-  return -1
+  const targets = [...value.matchAll(TARGET_OR_QUOTED)].filter(([, target]) => target !== undefined)
+  return targets.map(({ 0: whole, index }) => ({ at: index, end: index + whole.length - 1 }))
 }
 
 /** A whole string that is a URL, without user name or IPv6 address. */

@@ -101,7 +101,7 @@ t.test('Link: the targets change, everything around them stays byte for byte', a
       `<${here}/x>; rel="next"; title="a, <${API}/y> \\" <${API}/z>", <${here}/w>`,
     ],
     [`<${API}/x"y>; rel="next"`, `<${here}/x"y>; rel="next"`],
-    [`<${API}/x>; title="never ends, <${API}/y>`, `<${here}/x>; title="never ends, <${here}/y>`],
+    [`<${API}/x>; title="never ends, <${API}/y>`, `<${here}/x>; title="never ends, <${API}/y>`],
     [`<<${API}/x>>`, `<<${here}/x>>`],
     [`<${API}/x`, `<${API}/x`],
     [`${API}/x`, `${API}/x`],
