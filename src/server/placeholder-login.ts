@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
 import { expectsContinue } from '../forward/forward.ts'
 import { credentialsIn, hasKeyHeader } from '../guards/callers.ts'
+import { readBounded } from '../network/response.ts'
 
 /** SDKs use it as a token. It grants nothing, and the proxy drops it like any Authorization of a caller. */
 const PLACEHOLDER = 'procore-proxy-placeholder'
@@ -84,21 +85,14 @@ async function keyOf(
 
 /** The whole body as text; undefined if it is too long or breaks off. */
 async function readBody(raw: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = []
-  let bytes = 0
   const timer = setTimeout(() => raw.destroy(), LONGEST_WAIT_MS)
   try {
-    for await (const chunk of raw as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > LONGEST_BODY) return undefined
-      chunks.push(chunk)
-    }
+    return (await readBounded(raw, LONGEST_BODY))?.toString()
   } catch {
     return undefined
   } finally {
     clearTimeout(timer)
   }
-  return Buffer.concat(chunks).toString()
 }
 
 /** RFC 6749 section 5.2. */
