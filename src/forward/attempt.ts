@@ -95,7 +95,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
     this.status = status
     this.statusText = /^[\x20-\x7e]*$/.test(message) ? message : Buffer.from(message).toString('latin1')
     this.head = head
-    this.rawHeaders = latin1(controller.rawHeaders as readonly Buffer[])
+    this.rawHeaders = (controller.rawHeaders as readonly Buffer[]).map(latin1)
     // Otherwise they would keep the 64 KB that they arrived in for as long as the body takes.
     controller.rawHeaders = null
     this.#hasStarted = true
@@ -227,11 +227,6 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
 }
 
 /** Decodes header bytes as Latin-1, as Node's own client and server do, so that they leave exactly as they arrived. */
-function latin1(rawHeaders: readonly (Buffer | string)[]): string[] {
-  const headers = new Array<string>(rawHeaders.length)
-  for (let at = 0; at < rawHeaders.length; at++) {
-    const value = rawHeaders[at] as Buffer | string
-    headers[at] = typeof value === 'string' ? value : value.toString('latin1')
-  }
-  return headers
+function latin1(value: Buffer): string {
+  return value.toString('latin1')
 }

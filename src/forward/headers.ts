@@ -335,12 +335,5 @@ export function informationHeaders(head: ResponseHead, { upstream, base }: Forwa
 }
 
 function withoutNamed(headers: readonly string[], named: ReadonlySet<string>): string[] {
-  const kept: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    const lower = name.toLowerCase()
-    if (named.has(lower)) continue
-    kept.push(name, headers[i + 1] as string)
-  }
-  return kept
+  return headers.filter((_, at) => !named.has(headers[at - (at % 2)]!.toLowerCase()))
 }
