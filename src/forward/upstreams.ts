@@ -216,7 +216,11 @@ export class Upstreams {
   readonly #byId = new Map<string, Entry>()
   /** By the key of their account. Lists use those that they began with, even if a reload takes the account away. */
   readonly #sources = new Map<string, TokenSource>()
-  readonly #ofAny = new LRUCache<string, Entry>({ max: MOST_OF_ANY, dispose: closeIdle })
+  readonly #ofAny = new LRUCache<string, Entry, Company | AnyCompany>({
+    max: MOST_OF_ANY,
+    dispose: closeIdle,
+    memoMethod: (id, _, { context }) => this.#open(context, id),
+  })
   /** By company id and origin. */
   readonly #files = new LRUCache<string, Entry>({ max: MOST_FILE_HOSTS, dispose: closeIdle })
 
@@ -244,12 +248,7 @@ export class Upstreams {
 
   /** Returns the upstream of a configured company, or of an id under `"*"`. */
   get(company: Company | AnyCompany, id: string): Upstream {
-    let upstream = this.#byId.get(id) ?? this.#ofAny.get(id)
-    if (upstream === undefined) {
-      upstream = this.#open(company, id)
-      this.#ofAny.set(id, upstream)
-    }
-    return upstream
+    return this.#byId.get(id) ?? this.#ofAny.memo(id, { context: company })
   }
 
   /** The same for a host that serves the company's files. */
