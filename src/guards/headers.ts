@@ -234,19 +234,11 @@ const MOST_HOPS = 255
 const OWN_VIA = /(?:^|,)\s*(?:[\w.-]+\/)?[\w.-]+\s+procore-proxy(?=\s*(?:$|[,(]))/gi
 
 /**
- * The response to an `OPTIONS` request that may go no further: a status and headers (name, value, …), without a body.
+ * Applies `Max-Forwards` (RFC 9110 section 7.6.2) to an `OPTIONS` request. Returns the headers to forward, with one less (the
+ * same array if nothing changes); undefined if the request may go no further, and is answered here. Throws
+ * `request_invalid` for a repeated header or for anything but digits.
  */
-export interface OptionsAnswer {
-  readonly status: 204
-  readonly headers: readonly string[]
-}
-
-/**
- * Applies `Max-Forwards` (RFC 9110 section 7.6.2). An `OPTIONS` request with 0 is answered here; with a larger number
- * it is forwarded with one less. Returns the response, or the headers to forward (the same array if nothing changes).
- * Other methods ignore the header. Throws `request_invalid` for a repeated header or for anything but digits.
- */
-export function optionsAnswer(method: string, rawHeaders: RawHeaders): OptionsAnswer | RawHeaders {
+export function withOneHopLess(method: string, rawHeaders: RawHeaders): RawHeaders | undefined {
   if (method !== 'OPTIONS') return rawHeaders
   const [value, second] = headerValues(rawHeaders, 'max-forwards')
   if (value === undefined) return rawHeaders
@@ -254,7 +246,7 @@ export function optionsAnswer(method: string, rawHeaders: RawHeaders): OptionsAn
     throw new ProxyError('request_invalid', 'Max-Forwards is not exactly one number.')
   }
   const hops = Math.min(Number(value), MOST_HOPS + 1)
-  if (hops === 0) return { status: 204, headers: ['Allow', FORWARDED_METHODS.join(', ')] }
+  if (hops === 0) return undefined
   return rawHeaders.map((text, at) => {
     const isValue = at % 2 === 1 && rawHeaders[at - 1]!.toLowerCase() === 'max-forwards'
     return isValue ? String(hops - 1) : text

@@ -18,6 +18,7 @@ import {
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import {
   corsHeaders,
+  FORWARDED_METHODS,
   type Host,
   hostLabel,
   isPreflight,
@@ -26,8 +27,8 @@ import {
   judgeLoop,
   judgeOrigin,
   type OwnOrigin,
-  optionsAnswer,
   readHost,
+  withOneHopLess,
 } from '../guards/headers.ts'
 import { type Exchange, startExchange } from '../observe/exchange.ts'
 import { Bodies } from '../observe/recorded-body.ts'
@@ -167,8 +168,11 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   const identity = identifyCaller(runtime.config, rawHeaders, input.keysOfLogin)
   exchange.caller = identity.caller?.name
   judged.viewer = viewerOf(listener, host, identity.caller)
-  const hops = optionsAnswer(method, rawHeaders)
-  if ('status' in hops) return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...hops.headers] }
+  const hops = withOneHopLess(method, rawHeaders)
+  if (hops === undefined) {
+    const allow = ['Allow', FORWARDED_METHODS.join(', ')]
+    return { kind: 'preflight', headers: [...(exchange.extra ?? []), ...allow] }
+  }
   const choice = choose(shownTo(runtime.table, judged.viewer.companies), request, listener, host, target)
   if ('ownPath' in choice) {
     judgeLoop(rawHeaders)
@@ -257,11 +261,7 @@ const NOT_FOR_PAGES =
 
 function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'> {
   const { method, choice, rawHeaders, caller } = chosen
-  const kept: string[] = []
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as string
-    if (!NOT_FOR_PAGES.test(name)) kept.push(name, rawHeaders[at + 1] as string)
-  }
+  const kept = rawHeaders.filter((_, at) => !NOT_FOR_PAGES.test(rawHeaders[at - (at % 2)]!))
   // Without lists there is no such route.
   if (input.runtime.config.lists.enabled && method !== 'GET' && method !== 'HEAD') {
     const help = 'Read lists with GET or HEAD. Send writes to the path of the API itself.'
