@@ -305,14 +305,8 @@ const MOST_ADDRESSES = 1_000
 
 /** Counts wrong keys by address. Requests with a correct key are never delayed. */
 export class KeyThrottle {
-  readonly #now: () => number
   /** The times of the latest wrong keys, at most ten for each address. */
   readonly #guesses = new LRUCache<string, readonly number[]>({ max: MOST_ADDRESSES })
-
-  /** `now` is in milliseconds and never goes back. */
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now
-  }
 
   /**
    * Counts a wrong key from this address (undefined for a unix socket) and returns the delay of its refusal in
@@ -320,7 +314,7 @@ export class KeyThrottle {
    */
   delayMs(address: string | undefined): number {
     const from = networkOf(address ?? '')
-    const now = this.#now()
+    const now = performance.now()
     const recent = (this.#guesses.get(from) ?? []).filter((at) => now - at < WINDOW_MS)
     this.#guesses.set(from, [...recent, now].slice(-FREE_GUESSES))
     return recent.length >= FREE_GUESSES ? DELAY_MS : 0

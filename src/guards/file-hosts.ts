@@ -91,39 +91,26 @@ export function readFileTarget(path: string, environment: Environment): FileTarg
   return { origin, host: authority.toLowerCase(), path: inner }
 }
 
-const DEFAULTS = {
-  /** How many new hosts may be looked up at the same time. The other threads stay free for the API. */
-  mostUnderWay: 2,
-  /** How many requests may wait for that. */
-  mostWaiting: 64,
-  /** How many new hosts one caller may ask for within the window. */
-  mostOfCaller: 20,
-  windowMs: 60_000,
-  /** How many hosts, and how many callers, are remembered. */
-  mostKnown: 256,
-  now: () => performance.now(),
-}
-
-export type FileHostLimits = Partial<typeof DEFAULTS>
+/** How many new hosts may be looked up at the same time. The other threads stay free for the API. */
+const MOST_UNDER_WAY = 2
+/** How many requests may wait for that. */
+const MOST_WAITING = 64
+/** How many new hosts one caller may ask for within the window. */
+const MOST_OF_CALLER = 20
+const WINDOW_MS = 60_000
+/** How many hosts, and how many callers, are remembered. */
+const MOST_KNOWN = 256
 
 /** Reports the result of the first request to a host: `true` once its response has begun. */
 export type Leave = (hasAnswered: boolean) => void
 
 /** Lets requests to known hosts through immediately, and requests to new hosts a few at a time. */
 export class FileHostLimiter {
-  readonly #limits: typeof DEFAULTS
-  readonly #known: LRUCache<string, true>
+  readonly #known = new LRUCache<string, true>({ max: MOST_KNOWN })
   readonly #underWay = new Map<string, Promise<void>>()
   /** When each caller asked for new hosts. */
-  readonly #asked: LRUCache<string, readonly number[]>
+  readonly #asked = new LRUCache<string, readonly number[]>({ max: MOST_KNOWN })
   #waiting = 0
-
-  constructor(limits: FileHostLimits = {}) {
-    this.#limits = { ...DEFAULTS, ...limits }
-    const { mostKnown: max } = this.#limits
-    this.#known = new LRUCache({ max })
-    this.#asked = new LRUCache({ max })
-  }
 
   /**
    * Resolves when a request to `host` (lower case) may be sent for this caller. Call the returned function once, when
@@ -132,7 +119,7 @@ export class FileHostLimiter {
   async enter(host: string, queueKey: string, departure: { readonly signal: AbortSignal }): Promise<Leave> {
     while (this.#known.get(host) === undefined) {
       const before = this.#underWay.get(host)
-      if (before === undefined && this.#underWay.size < this.#limits.mostUnderWay) {
+      if (before === undefined && this.#underWay.size < MOST_UNDER_WAY) {
         this.#count(queueKey)
         return this.#start(host)
       }
@@ -152,21 +139,18 @@ export class FileHostLimiter {
   }
 
   #count(queueKey: string): void {
-    const { now, windowMs, mostOfCaller } = this.#limits
-    const at = now()
-    const recent = (this.#asked.get(queueKey) ?? []).filter((each) => at - each < windowMs)
-    const [oldest = at] = recent
-    if (recent.length >= mostOfCaller) {
-      throw overloaded(
-        'This caller asks for too many new file hosts.',
-        Math.ceil((oldest + windowMs - at) / 1000),
-      )
+    const now = performance.now()
+    const recent = (this.#asked.get(queueKey) ?? []).filter((at) => now - at < WINDOW_MS)
+    const [oldest = now] = recent
+    if (recent.length >= MOST_OF_CALLER) {
+      const waitMs = oldest + WINDOW_MS - now
+      throw overloaded('This caller asks for too many new file hosts.', Math.ceil(waitMs / 1000))
     }
-    this.#asked.set(queueKey, [...recent, at])
+    this.#asked.set(queueKey, [...recent, now])
   }
 
   async #wait(turn: Promise<void>, signal: AbortSignal): Promise<void> {
-    if (this.#waiting >= this.#limits.mostWaiting) {
+    if (this.#waiting >= MOST_WAITING) {
       throw overloaded('Too many requests wait for file hosts that are new.', 1)
     }
     signal.throwIfAborted()

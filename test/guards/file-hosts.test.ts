@@ -209,48 +209,51 @@ t.test('Two new hosts are looked up at a time, and known ones never wait', async
   t.ok(again.settled, 'a host that did not answer may be tried again')
 })
 
-t.test('A caller may ask for so many new hosts within a while, and no more', async (t) => {
+const enter = (limiter: FileHostLimiter, host: string, caller = 'x') =>
+  limiter.enter(`${host}.example`, caller, new Departure())
+
+t.test('A caller may ask for twenty new hosts within a minute, and no more', async (t) => {
   const clock = { now: 0 }
-  const limiter = new FileHostLimiter({ mostOfCaller: 3, now: () => clock.now })
-  const ask = async (host: string, caller = 'x') =>
-    (await limiter.enter(host, caller, new Departure()))(false)
-  for (let i = 0; i < 3; i++) {
-    await ask(`h${i}.example`)
-    clock.now += 10_000
+  t.intercept(performance, 'now', { value: () => clock.now })
+  const limiter = new FileHostLimiter()
+  for (let nth = 0; nth < 20; nth++) {
+    ;(await enter(limiter, `h${nth}`))(false)
+    clock.now += 1_000
   }
-  await t.rejects(ask('h3.example'), { code: 'overloaded', retryAfterSeconds: 30 })
-  await ask('h3.example', 'y')
-  clock.now += 30_000
-  await ask('h3.example')
+  await t.rejects(enter(limiter, 'another'), { code: 'overloaded', retryAfterSeconds: 40 })
+  ;(await enter(limiter, 'another', 'y'))(false)
+  clock.now += 40_000
+  ;(await enter(limiter, 'another'))(false)
 })
 
 t.test('Requests that wait, hosts and callers that are remembered are bounded', async (t) => {
-  const limiter = new FileHostLimiter({ mostUnderWay: 1, mostWaiting: 2, mostKnown: 2, mostOfCaller: 1 })
-  const leave = await limiter.enter('a.example', 'x', new Departure())
-  const waiting = [
-    watch(limiter.enter('a.example', 'y', new Departure())),
-    watch(limiter.enter('a.example', 'z', new Departure())),
-  ]
-  await t.rejects(limiter.enter('a.example', 'y', new Departure()), {
-    code: 'overloaded',
-    retryAfterSeconds: 1,
-  })
+  const limiter = new FileHostLimiter()
+  const leave = await enter(limiter, 'a')
+  const leaveOther = await enter(limiter, 'b')
+  const waiting = Array.from({ length: 64 }, () => watch(enter(limiter, 'a', 'y')))
+  await t.rejects(enter(limiter, 'a', 'y'), { code: 'overloaded', retryAfterSeconds: 1 })
   leave(true)
+  leaveOther(true)
   await settle()
   t.ok(waiting.every(({ settled }) => settled))
-  for (const host of ['b', 'c']) (await limiter.enter(`${host}.example`, host, new Departure()))(true)
-  await limiter.enter('a.example', 'x', new Departure())
+  for (let nth = 0; nth < 18; nth++) (await enter(limiter, `h${nth}`))(true)
+  await t.rejects(enter(limiter, 'one-more'), { code: 'overloaded' })
+  for (let nth = 0; nth < 256; nth++) (await enter(limiter, `o${nth}`, `other ${nth}`))(true)
+  ;(await enter(limiter, 'a'))(true)
   t.pass('the caller that asked first is forgotten, as is the host')
 })
 
 t.test('Who leaves while it waits makes room, and its hosts are not counted', async (t) => {
-  const limiter = new FileHostLimiter({ mostUnderWay: 1, mostWaiting: 1, mostOfCaller: 1 })
-  const leave = await limiter.enter('a.example', 'x', new Departure())
-  const departure = new Departure()
-  const gone = limiter.enter('b.example', 'y', departure)
-  departure.leave()
-  await t.rejects(gone, CallerGoneError)
-  const next = watch(limiter.enter('c.example', 'y', new Departure()))
+  const limiter = new FileHostLimiter()
+  const leave = await enter(limiter, 'a')
+  await enter(limiter, 'b')
+  for (let nth = 0; nth < 64; nth++) {
+    const departure = new Departure()
+    const gone = limiter.enter('c.example', 'y', departure)
+    departure.leave()
+    await t.rejects(gone, CallerGoneError)
+  }
+  const next = watch(enter(limiter, 'c', 'y'))
   leave(true)
   await settle()
   t.ok(next.value)

@@ -1,5 +1,5 @@
 // Covers src/guards/callers.ts: keys
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { type Caller, Secret } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import {
@@ -141,13 +141,16 @@ t.test('Whose key a login secret is', async (t) => {
   t.same(credentialsIn('Basic !!!'), [])
 })
 
-function throttle() {
+/** Time that the test moves. */
+function stopped(t: Test) {
   const clock = { now: 0 }
-  return { clock, throttle: new KeyThrottle(() => clock.now) }
+  t.intercept(performance, 'now', { value: () => clock.now })
+  return clock
 }
 
 t.test('After ten wrong keys within a minute, each further one costs a second', async (t) => {
-  const { clock, throttle: guesses } = throttle()
+  const clock = stopped(t)
+  const guesses = new KeyThrottle()
   for (let i = 0; i < 10; i++) t.equal(guesses.delayMs('10.0.0.1'), 0)
   for (let i = 0; i < 30; i++) {
     clock.now += 1_000
@@ -159,7 +162,8 @@ t.test('After ten wrong keys within a minute, each further one costs a second', 
 })
 
 t.test('Ten wrong keys spread over more than a minute cost nothing', async (t) => {
-  const { clock, throttle: guesses } = throttle()
+  const clock = stopped(t)
+  const guesses = new KeyThrottle()
   for (let i = 0; i < 50; i++) {
     t.equal(guesses.delayMs('::1'), 0)
     clock.now += 6_100
@@ -175,14 +179,14 @@ t.test('One subscriber counts once: an IPv4 address in any form, and an IPv6 /64
     [undefined, undefined, true],
   ]
   for (const [one, other, same] of pairs) {
-    const { throttle: guesses } = throttle()
+    const guesses = new KeyThrottle()
     for (let i = 0; i < 10; i++) guesses.delayMs(one)
     t.equal(guesses.delayMs(other), same ? 1_000 : 0, `${one} ${other}`)
   }
 })
 
 t.test('A thousand addresses are remembered, no more', async (t) => {
-  const { throttle: guesses } = throttle()
+  const guesses = new KeyThrottle()
   const guessFromOthers = (count: number) => {
     for (let i = 0; i < count; i++) guesses.delayMs(`10.0.${i >> 8}.${i & 255}`)
   }
