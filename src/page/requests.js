@@ -173,18 +173,10 @@ async function saveHar(requests) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000)
 }
 
-/** The requests with their bodies, by `seq`; four are fetched at once. */
+/** The requests with their bodies, by `seq`. The browser fetches a few at once. */
 async function detailsOf(requests) {
-  const details = new Map()
   const wanted = requests.filter(({ bodies }) => bodies)
-  const fetchNext = async () => {
-    for (let request = wanted.pop(); request !== undefined; request = wanted.pop()) {
-      const detail = await fetchDetail(request)
-      if (detail !== undefined) details.set(request.seq, detail)
-    }
-  }
-  await Promise.all([fetchNext(), fetchNext(), fetchNext(), fetchNext()])
-  return details
+  return new Map(await Promise.all(wanted.map(async (request) => [request.seq, await fetchDetail(request)])))
 }
 
 const NONE = { cookies: [], headersSize: -1, httpVersion: 'HTTP/1.1' }
