@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { Agent, request } from 'undici'
 import { ResponseCache } from '../src/cache/response-cache.ts'
 import { BUILT_IN_ENVIRONMENTS, type CacheSettings, type Environment } from '../src/config/config.ts'
-import { StoredResponse } from '../src/forward/call.ts'
+import { storedResponse } from '../src/forward/call.ts'
 import { appendEntries } from '../src/recordings/har-file.ts'
 import { openSession, type RecordingMode } from '../src/recordings/replay.ts'
 import { buildServer, createLogger, loadConfig } from '../src/server.ts'
@@ -98,7 +98,7 @@ async function lookup(): Promise<number> {
   const answer = flat(
     'Content-Type: application/json | Date: x | ETag: x | Cache-Control: no-store | Link: x',
   )
-  const send = async () => new StoredResponse(200, 'OK', answer, Buffer.alloc(5_000))
+  const send = async () => storedResponse(200, 'OK', answer, Buffer.alloc(5_000))
   const call = callOf('/rest/v1.0/projects?per_page=100', { headers })
   const loop = async (times: number) => {
     const before = process.cpuUsage()
@@ -126,7 +126,7 @@ async function memory(bodyBytes: number) {
   const count = Math.ceil(128_000_000 / bodyBytes)
   for (let at = 0; at < count; at++) {
     const headers = ['Content-Type', 'application/json', 'ETag', `"${at}"`]
-    const send = async () => new StoredResponse(200, 'OK', headers, Buffer.alloc(bodyBytes))
+    const send = async () => storedResponse(200, 'OK', headers, Buffer.alloc(bodyBytes))
     await textOf(await cache.send(callOf(`/rest/v1.0/projects/${at}`), send))
   }
   await new Promise(setImmediate)

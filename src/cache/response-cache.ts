@@ -7,7 +7,7 @@ import {
   CallerGoneError,
   responseWith,
   type Send,
-  StoredResponse,
+  storedResponse,
   type UpstreamResponse,
 } from '../forward/call.ts'
 import { isRead } from '../guards/access.ts'
@@ -257,8 +257,8 @@ function keptOf({ request, leader }: Flight, { response, body, sentAt }: WholeRe
   }
 }
 
-function storedOf({ status, statusText, rawHeaders, body }: KeptResponse): StoredResponse {
-  return new StoredResponse(status, statusText, rawHeaders, body)
+function storedOf({ status, statusText, rawHeaders, body }: KeptResponse): UpstreamResponse {
+  return storedResponse(status, statusText, rawHeaders, body)
 }
 
 /** How old it is, by whichever clock says more (RFC 9111 section 4.2.3). */

@@ -123,32 +123,24 @@ export interface UpstreamResponse {
 }
 
 /** A response in memory, from the cache or from a recording. */
-export class StoredResponse implements UpstreamResponse {
-  readonly status: number
-  readonly statusText: string
-  readonly rawHeaders: readonly string[]
-  readonly head: ResponseHead
-  readonly #body: Buffer
-
-  constructor(status: number, statusText: string, rawHeaders: readonly string[], body: Buffer) {
-    this.status = status
-    this.statusText = statusText
-    this.rawHeaders = rawHeaders
-    this.head = headOf(rawHeaders)
-    this.#body = body
+export function storedResponse(
+  status: number,
+  statusText: string,
+  rawHeaders: readonly string[],
+  body: Buffer,
+): UpstreamResponse {
+  return {
+    status,
+    statusText,
+    rawHeaders,
+    head: headOf(rawHeaders),
+    whole: (most) => (body.length <= most ? body : undefined),
+    pipe: async (write) => {
+      if (body.length > 0) write(body)
+    },
+    resume: () => {},
+    abort: () => {},
   }
-
-  whole(most: number): Buffer | undefined {
-    return this.#body.length <= most ? this.#body : undefined
-  }
-
-  async pipe(write: (chunk: Buffer) => boolean): Promise<void> {
-    if (this.#body.length > 0) write(this.#body)
-  }
-
-  resume(): void {}
-
-  abort(): void {}
 }
 
 /** The response with some of its members replaced; the others are those of `response`, its body above all. */

@@ -1,7 +1,7 @@
 // Reads a list page by page, or once for each project. Each page is a request like any other.
 import type { ListSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { responseWith, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
+import { responseWith, storedResponse, type UpstreamResponse } from '../forward/call.ts'
 import type { BodySource } from '../forward/response-body.ts'
 import { idText, isRow, type Rows, readRows, SeenIds } from './rows.ts'
 import {
@@ -100,7 +100,7 @@ export class PageRefusedError extends ProxyError {
   constructor(url: string, { response, body }: PageAnswer) {
     super('upstream_protocol', `Procore answered ${response.status} to ${url.split('?', 1)[0]}.`)
     const { status, statusText, rawHeaders } = response
-    const stored = new StoredResponse(status, statusText, rawHeaders, Buffer.from(body.bytes))
+    const stored = storedResponse(status, statusText, rawHeaders, Buffer.from(body.bytes))
     body.release()
     const pipe = async (write: (chunk: Buffer) => boolean) => {
       await stored.pipe(write)

@@ -1,6 +1,6 @@
 // Makes one HAR entry of a call and its response, all masked, and what the request is matched by at replay.
 import { createHash, type Hash, hash } from 'node:crypto'
-import { type Call, headerValue, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
+import { type Call, headerValue, storedResponse, type UpstreamResponse } from '../forward/call.ts'
 import { planBody } from '../forward/headers.ts'
 import { transformed } from '../forward/response-body.ts'
 import { Pieces } from '../network/pieces.ts'
@@ -265,7 +265,7 @@ async function decompressed(copy: BodyCopy, encoding = ''): Promise<MaskedBody> 
   const unpacked = new BodyCopy(false)
   try {
     if (plan === undefined) throw new Error('unknown coding')
-    await transformed(new StoredResponse(200, '', [], bytes), plan).pipe((chunk) => {
+    await transformed(storedResponse(200, '', [], bytes), plan).pipe((chunk) => {
       unpacked.add(chunk)
       return true
     })

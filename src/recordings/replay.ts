@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Environment, RecordingSettings } from '../config/config.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import { type Call, type Send, StoredResponse, type UpstreamResponse } from '../forward/call.ts'
+import { type Call, type Send, storedResponse, type UpstreamResponse } from '../forward/call.ts'
 import { bodyStalled, RequestBody } from '../forward/request-body.ts'
 import { BodyCopy, matchKey, matchOfCall, matchOfEntry, type RequestMatch } from './entry.ts'
 import {
@@ -253,7 +253,7 @@ function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: str
   // Log and metrics count it as Procore's response.
   call.exchange.sentAt = performance.now()
   call.exchange.upstreamMs = 0
-  return new StoredResponse(status, statusText, rawHeaders, body)
+  return storedResponse(status, statusText, rawHeaders, body)
 }
 
 // --- without a configuration -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
-import { headOf, StoredResponse, type UpstreamResponse } from '../../src/forward/call.ts'
+import { headOf, storedResponse, type UpstreamResponse } from '../../src/forward/call.ts'
 import { breakOff, deliver } from '../../src/forward/forward.ts'
 import { callOf } from '../fixtures/calls.ts'
 
@@ -57,8 +57,8 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
 }
 
 const BODIES: readonly [string, UpstreamResponse, string][] = [
-  ['whole and short', new StoredResponse(200, 'OK', ['Content-Length', '5'], Buffer.from('hello')), 'hello'],
-  ['whole and empty', new StoredResponse(200, 'OK', ['Content-Length', '0'], Buffer.alloc(0)), ''],
+  ['whole and short', storedResponse(200, 'OK', ['Content-Length', '5'], Buffer.from('hello')), 'hello'],
+  ['whole and empty', storedResponse(200, 'OK', ['Content-Length', '0'], Buffer.alloc(0)), ''],
   ['streamed', streamed('5', ['hel', 'lo']), 'hello'],
   ['streamed and empty', streamed('0', []), ''],
 ]
@@ -116,7 +116,7 @@ t.test('a head that Node refuses is an error, and the response from Procore is g
 
 t.test('so is one that is refused only when a packed body has begun', async (t) => {
   const rawHeaders = ['X-Note', 'a\0b', 'Content-Encoding', 'gzip']
-  const upstream = new StoredResponse(200, 'OK', rawHeaders, gzipSync('hello'))
+  const upstream = storedResponse(200, 'OK', rawHeaders, gzipSync('hello'))
   const { error } = await start(t, upstream, async () => {}, true)
   t.match(await error, { code: 'ERR_INVALID_CHAR' })
 })
@@ -137,7 +137,7 @@ t.test('what is kept of a refusal can be read, also if it was compressed', async
     ['gzip', gzipSync('a'.repeat(400_000)), 'a'.repeat(64 * 1024)],
   ] as const) {
     const headers = ['Content-Encoding', coding, 'Content-Length', String(body.length)]
-    const { error, exchange } = await start(t, new StoredResponse(403, 'Forbidden', headers, body))
+    const { error, exchange } = await start(t, storedResponse(403, 'Forbidden', headers, body))
     t.equal(await error, undefined)
     t.equal(String(exchange.errorBody), kept, coding)
   }

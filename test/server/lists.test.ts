@@ -8,7 +8,7 @@ import { fastify } from 'fastify'
 import t, { type Test } from 'tap'
 import type { ListSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
-import { type Call, CallerGoneError, StoredResponse } from '../../src/forward/call.ts'
+import { type Call, CallerGoneError, storedResponse, type UpstreamResponse } from '../../src/forward/call.ts'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import type { AppDeps, RequestContext } from '../../src/server/app.ts'
@@ -16,13 +16,13 @@ import { registerLists } from '../../src/server/lists.ts'
 
 const ORIGIN = 'https://api.procore.com'
 const RFIS = '/rest/v1.0/rfis'
-type Api = (url: URL) => StoredResponse | Promise<StoredResponse>
+type Api = (url: URL) => UpstreamResponse | Promise<UpstreamResponse>
 
-function answer(status: number, body: unknown, headers: Record<string, string> = {}): StoredResponse {
+function answer(status: number, body: unknown, headers: Record<string, string> = {}): UpstreamResponse {
   const bytes = Buffer.isBuffer(body)
     ? body
     : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
-  return new StoredResponse(
+  return storedResponse(
     status,
     '',
     Object.entries({ 'content-type': 'application/json', ...headers }).flat(),
@@ -31,7 +31,7 @@ function answer(status: number, body: unknown, headers: Record<string, string> =
 }
 
 /** A page of a list, as the API gives it. */
-function pageOf(url: URL, rows: readonly unknown[], { link = true, total = true } = {}): StoredResponse {
+function pageOf(url: URL, rows: readonly unknown[], { link = true, total = true } = {}): UpstreamResponse {
   const [page, perPage] = [
     Number(url.searchParams.get('page') ?? 1),
     Number(url.searchParams.get('per_page')),
@@ -379,7 +379,7 @@ t.test(
 const PROJECTS = [11, 12, 13].map((id) => ({ id, name: `P${id}` }))
 
 /** Projects, each with the rows `rowsOf` gives for it. */
-function projectsApi(rowsOf: (id: string, url: URL) => StoredResponse | Promise<StoredResponse>): Api {
+function projectsApi(rowsOf: (id: string, url: URL) => UpstreamResponse | Promise<UpstreamResponse>): Api {
   return (url) => {
     if (url.pathname === '/rest/v1.0/projects') return pageOf(url, PROJECTS)
     const id = /projects\/(\d+)\//.exec(url.pathname)?.[1] ?? url.searchParams.get('project_id') ?? ''
