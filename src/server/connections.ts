@@ -28,13 +28,10 @@ const LONGEST_TARGET = 200
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
-interface Waiting {
+/** The current request of a connection, or one that waits behind it. */
+export interface Current {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-}
-
-/** The current request of a connection. */
-export interface Current extends Waiting {
   stallMs: number
   /** Called if the rest of the request body turns out to be malformed. */
   onBroken: ((error: Error) => void) | undefined
@@ -48,7 +45,7 @@ export class CallerConnection {
   /** The listener that accepted the connection. */
   readonly listener: Listener
   readonly #all: CallerConnections
-  #waiting: Waiting[] = []
+  #waiting: Current[] = []
   #current: Current | undefined
   /** Further bytes are not read as requests. */
   #isCondemned = false
@@ -116,8 +113,9 @@ export class CallerConnection {
       this.#isCondemned = true
       response.shouldKeepAlive = false
     }
-    if (this.#current === undefined) this.#begin({ request, response })
-    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push({ request, response })
+    const next: Current = { request, response, stallMs: OWN_STALL_MS, onBroken: undefined, onClose: [] }
+    if (this.#current === undefined) this.#begin(next)
+    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(next)
     else this.socket.destroy()
   }
 
@@ -189,8 +187,8 @@ export class CallerConnection {
     socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
   }
 
-  #begin({ request, response }: Waiting): void {
-    const current: Current = { request, response, stallMs: OWN_STALL_MS, onBroken: undefined, onClose: [] }
+  #begin(current: Current): void {
+    const { request, response } = current
     this.#current = current
     this.#all.idle.delete(this)
     response.once('close', () => this.#end(current))
