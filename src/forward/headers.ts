@@ -87,12 +87,9 @@ export function connectionNames(values: readonly string[]): ReadonlySet<string> 
   return new Set(lower.split(',').map((name) => name.trim()))
 }
 
-const ADDED: readonly string[] = ['Host', 'Procore-Company-Id', 'Via', 'Authorization']
-const ADDED_WITH_GZIP: readonly string[] = ['Host', 'Accept-Encoding', ...ADDED.slice(1)]
-
 /** The names of the headers that are added, for the page and for `explain`. */
 export function addedHeaders(gzip: boolean): readonly string[] {
-  return gzip ? ADDED_WITH_GZIP : ADDED
+  return ['Host', ...(gzip ? ['Accept-Encoding'] : []), 'Procore-Company-Id', 'Via', 'Authorization']
 }
 
 /** Those of the caller's header names that {@link requestHeaders} does not send on. */

@@ -192,16 +192,14 @@ export class Reloader {
 
 /** The configuration, with a warning for each change that a reload does not make. `start`: what the proxy was started with. */
 export function withLateChanges(start: Config, next: Config): Config {
-  const late = LATE.filter(([, read]) => !isDeepStrictEqual(read(start), read(next)))
-  const warnings = late.map(([key]) => `reload: a change of ${key} takes effect at the next start`)
+  const late: string[] = []
+  if (!isDeepStrictEqual(sharedIn(start), sharedIn(next))) {
+    late.push('`shared`, or of the certificates for it,')
+  }
+  if (start.log.format !== next.log.format) late.push('`log.format`')
+  const warnings = late.map((key) => `reload: a change of ${key} takes effect at the next start`)
   return warnings.length === 0 ? next : { ...next, warnings: [...next.warnings, ...warnings] }
 }
-
-/** What only a start applies. */
-const LATE: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
-  ['`shared`, or of the certificates for it,', sharedIn],
-  ['`log.format`', ({ log }) => log.format],
-]
 
 function sharedIn({ shared, network }: Config): unknown {
   if (shared === undefined) return undefined
