@@ -293,7 +293,7 @@ t.test('where prom-client can never be loaded, the oldest requests are forgotten
   let isThere = false
   let tries = 0
   const metrics = new Metrics(
-    LIVE,
+    () => LIVE,
     () => undefined,
     async () => {
       tries++

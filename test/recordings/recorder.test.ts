@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
-import { type Call, StoredResponse } from '../../src/forward/call.ts'
+import { type Call, storedResponse } from '../../src/forward/call.ts'
 import { BodyCopy } from '../../src/recordings/entry.ts'
 import { withRecorder } from '../../src/recordings/recorder.ts'
 import { callOf, fakeSend, flat, settle, textOf } from '../fixtures/calls.ts'
@@ -374,7 +374,7 @@ t.test('a binary body of the greatest length is recorded', async (t) => {
 
 t.test('what waits to be recorded is bounded in number', async (t) => {
   const { recorder, warnings } = startRecorder(join(t.testdir(), 'recordings'))
-  const response = new StoredResponse(200, 'OK', [], Buffer.alloc(0))
+  const response = storedResponse(200, 'OK', [], Buffer.alloc(0))
   const call = callOf('/rest/a')
   const times = { startedAt: 0, waitMs: 0, receiveMs: 0 }
   for (let nth = 0; nth < 5_001; nth++) {
