@@ -88,6 +88,7 @@ export class ConnectionPool {
   readonly #idle: Connection[] = []
   readonly #busy = new Set<Connection>()
   readonly #held = new Map<string, number>()
+  #isRetired = false
   readonly #line = new WaitingLine<{ queueKey: string; caller: string; deadline: number }, Connection>()
 
   constructor(options: ConnectionPoolOptions) {
@@ -128,14 +129,15 @@ export class ConnectionPool {
     if (held === 0) this.#held.delete(caller)
     else this.#held.set(caller, held)
     const isOld = performance.now() - connection.openedAt > LONGEST_AGE_MS
-    if (isOld) void connection.client.close().catch(() => {})
+    if (isOld || this.#isRetired) void connection.client.close().catch(() => {})
     else this.#idle.push(connection)
     const next = this.#line.take(({ request }) => this.#mayHold(request.caller))
     next?.go(this.#take(next.request.caller))
   }
 
-  /** Closes the connections that are idle. */
-  closeIdle(): void {
+  /** From now on no connection is kept for later requests: they end with the calls under way. */
+  retire(): void {
+    this.#isRetired = true
     for (const { client } of this.#idle.splice(0)) void client.close().catch(() => {})
   }
 
@@ -218,11 +220,11 @@ export class Upstreams {
   readonly #sources = new Map<string, TokenSource>()
   readonly #ofAny = new LRUCache<string, Entry, Company | AnyCompany>({
     max: MOST_OF_ANY,
-    dispose: closeIdle,
+    dispose: retire,
     memoMethod: (id, _, { context }) => this.#open(context, id),
   })
   /** By company id and origin. */
-  readonly #files = new LRUCache<string, Entry>({ max: MOST_FILE_HOSTS, dispose: closeIdle })
+  readonly #files = new LRUCache<string, Entry>({ max: MOST_FILE_HOSTS, dispose: retire })
 
   constructor(config: Config, deps: UpstreamsDeps) {
     this.#config = config
@@ -232,7 +234,7 @@ export class Upstreams {
 
   /**
    * Call this once before use. Unchanged companies of `previous` keep their connections; its calls under way share them. Its
-   * other connections end with their calls, or when they have been idle for a while.
+   * other connections end with their calls.
    */
   start(previous?: Upstreams): this {
     const { companies, anyCompany } = this.#config
@@ -242,6 +244,9 @@ export class Upstreams {
       const kept = previous === undefined ? undefined : previous.#byId.get(company.id)
       const isSame = kept?.key === this.#keyOf(company, company.id)
       this.#byId.set(company.id, isSame ? kept : this.#open(company, company.id))
+    }
+    for (const entry of previous === undefined ? [] : previous.#all()) {
+      if (this.#byId.get(entry.companyId) !== entry) retire(entry)
     }
     return this
   }
@@ -336,13 +341,16 @@ export class Upstreams {
 
   /** Closes all connections immediately. */
   async destroy(): Promise<void> {
-    const all = [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
-    await Promise.all(all.map(({ pool }) => pool.destroy()))
+    await Promise.all(this.#all().map(({ pool }) => pool.destroy()))
+  }
+
+  #all(): Entry[] {
+    return [...this.#byId.values(), ...this.#ofAny.values(), ...this.#files.values()]
   }
 }
 
-function closeIdle({ pool }: Entry): void {
-  pool.closeIdle()
+function retire({ pool }: Entry): void {
+  pool.retire()
 }
 
 /** The budget with the least left. */

@@ -115,15 +115,17 @@ t.test('an old connection is replaced; the one that was used last goes first', a
   t.equal(later.value, a.value, 'an idle one is looked at when it was used')
 })
 
-t.test('of a pool that is not used any more, the idle connections are closed', async (t) => {
+t.test('a pool that is not used any more keeps no connection beyond its request', async (t) => {
   const time = fakeTime(t)
   const { pool, take } = start(t)
   const [busy, idle] = [take('x'), take('x')]
   await time.settle()
   pool.release(idle.value!, 'x')
-  pool.closeIdle()
+  pool.retire()
   t.ok(idle.value!.client.closed)
   t.notOk(busy.value!.client.closed)
+  pool.release(busy.value!, 'x')
+  t.ok(busy.value!.client.closed)
 })
 
 t.test('a new connection does not overtake an idle one, which undici looks at for a turn', async (t) => {
