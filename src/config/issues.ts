@@ -46,22 +46,25 @@ export function readSettings(raw: unknown) {
     return { settings: fileSchema.parse({}), findings: [finding], wrong }
   }
   const value = copy(raw) as RawMap
+  const replaced = new Set<string>()
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const result = fileSchema.safeParse(value, { jitless: true })
     if (result.success) return { settings: result.data, findings: [...findings.values()], wrong }
     const wholes = new Map<string, Path>()
     for (const finding of result.error.issues.flatMap((issue) => judge(issue, []).findings)) {
-      const key = keyOf(finding.path)
-      // In later rounds, a value is also wrong because something in it was removed.
-      const isConsequence = round > 0 && findings.keys().some((told) => told.startsWith(`${key}.`))
+      const { path } = finding
+      const key = keyOf(path)
+      // In later rounds, a value is also wrong because something in it was removed, or because of a placeholder.
+      const placeholder = path.map((_, at) => path.slice(0, at + 1)).find((each) => replaced.has(keyOf(each)))
+      const isConsequence = round > 0 && (placeholder ?? findings.keys().some((told) => isBelow(told, key)))
       if (!findings.has(key) && !isConsequence) findings.set(key, finding)
-      const whole = wholeOf(finding.path)
+      const whole = placeholder ?? wholeOf(path)
       wholes.set(keyOf(whole), whole)
       wrong.add(key).add(keyOf(whole))
     }
     // If a value that is missing has no placeholder, the map that it is missing from is replaced or removed.
     for (let path of wholes.values())
-      while (path.length > 0 && !replace(value, path)) path = path.slice(0, -1)
+      while (path.length > 0 && !replace(value, path, replaced)) path = path.slice(0, -1)
   }
   return { settings: fileSchema.parse({}), findings: [...findings.values()], wrong }
 }
@@ -74,21 +77,26 @@ function copy(value: unknown): unknown {
   return result
 }
 
-/** Replaces a value by its placeholder, or removes it; false if there is nothing to do. */
-function replace(root: RawMap, path: Path): boolean {
+/** Whether the first key is one of those in the map or list at the second. */
+function isBelow(key: string, whole: string): boolean {
+  return key.startsWith(`${whole}.`) || key.startsWith(`${whole}[`)
+}
+
+/** Replaces a value by its placeholder, or removes it; false if there is nothing to do. `replaced`: where placeholders are. */
+function replace(root: RawMap, path: Path, replaced: Set<string>): boolean {
   const key = path.at(-1) as string
   const parent = valueAt(root, path.slice(0, -1)) as RawMap | undefined
-  // It was removed or replaced together with the list or map that contained it.
-  if (typeof parent !== 'object') return true
+  // It was removed or replaced together with the list or map that contained it. A placeholder itself is never changed.
+  if (typeof parent !== 'object' || PLACEHOLDERS.values().some((each) => each === parent)) return true
   const old = parent[key]
   // Whether the other rules deny anything depends on whether the wrong one does.
   const isAllow = isRawMap(old) && 'allow' in old && !('deny' in old)
   const name = isAllow ? 'allow' : path.findLast((part) => typeof part === 'string')
-  const placeholder = PLACEHOLDERS.get(name)
   // A placeholder that does not fit here, as under a company with such a name, is removed in the next round.
-  if (placeholder === undefined || old === placeholder)
-    return isRawMap(parent) && key in parent && delete parent[key]
+  const placeholder = replaced.has(keyOf(path)) ? undefined : PLACEHOLDERS.get(name)
+  if (placeholder === undefined) return isRawMap(parent) && key in parent && delete parent[key]
   parent[key] = placeholder
+  replaced.add(keyOf(path))
   return true
 }
 

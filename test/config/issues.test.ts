@@ -118,6 +118,16 @@ t.test('each mistake names its key and its fix', async (t) => {
     'guard: { clientKeys: [1] }': /^guard\.clientKeys\[0\]: is neither text nor one of/,
     'guard: { clientKeys: [{ env: 1 }] }': /^guard\.clientKeys\[0\]\.env: 1 is not the name of a variable/,
     'shutdownTimeout: soon': /^shutdownTimeout: "soon" is not a duration/,
+    'companies: { allow: 5 }': /^companies\.allow: must be a map/,
+    'callers: { rules: 5 }': /^callers\.rules: must be a map/,
+    'cache: { keep: { paths: 5 } }': /^cache\.keep: must be a list/,
+    ...within(acme, 'companies.acme.', {
+      'rules: [{ allow: nope }]': /^rules\[0\]\.allow: /,
+      'listen: { mode: 600 }': /^listen\.path: is missing/,
+    }),
+    ...within('serviceAccounts: { app: { clientId: x, clientSecret: … } }', 'serviceAccounts.app.', {
+      '{ command: [1], timeout: 1s }': /^clientSecret\.command\[0\]: must be text/,
+    }),
     '- a': /^: the file is not a map of keys and values/,
   }
   for (const [yaml, expected] of Object.entries(cases)) {
@@ -165,6 +175,19 @@ cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s, foo: 1 }, { for: 6
   t.strictSame(settings.guard.clientKeys[1], { env: 'A' })
   t.strictSame(settings.callers['x']?.key, ['short', { env: 'A' }, 'placeholder', 'placeholder'])
   t.match(settings.cache.keep, [{ whenExhausted: 1000 }, { whenExhausted: 2000 }, { for: 1000 }])
+})
+
+t.test('what replaces a wrong value is no mistake of the file', async (t) => {
+  t.strictSame(
+    read('cache: { keep: [{ foo: 1, bar: 2 }] }').findings.map(({ path }) => keyOf(path)),
+    ['cache.keep[0].paths', 'cache.keep[0].for', 'cache.keep[0].foo', 'cache.keep[0].bar'],
+  )
+  // The same one is used again by the next reading.
+  const yaml = `companies: { acme: { id: "1", ${account}, rules: [5] } }`
+  const before = said(yaml)
+  said('companies: { allow: 5, rules: 5, keep: 5 }')
+  said('callers: { allow: 5, rules: 5, keep: 5 }')
+  t.strictSame(said(yaml), before)
 })
 
 t.test('raw values stay as they are', async (t) => {
