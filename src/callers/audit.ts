@@ -152,16 +152,19 @@ export class Audit {
 
   /** Treats what waits for a disk that does not answer like what can't be written, until it answers. */
   #giveUp(): void {
-    if (!this.#isStuck) void this.#next(() => this.#tryAgain())
-    this.#isStuck = true
     const error = new Error('the disk does not answer')
-    const waiting = this.#waiting
+    const refused = this.#waiting
     this.#waiting = []
     this.#waitingBytes = 0
-    const lines = waiting.map(({ line }) => line)
+    const lines = refused.map(({ line }) => line)
+    if (!this.#isStuck) {
+      void this.#next(() => this.#tryAgain())
+      this.#isStuck = true
+      // Whether those that are being written are in the file is not known yet.
+      refused.unshift(...this.#writing)
+    }
     this.#fail(error, lines)
-    // Whether those that are being written are in the file is not known yet.
-    for (const { reject } of [...this.#writing, ...waiting]) reject(unavailable(error))
+    for (const { reject } of refused) reject(unavailable(error))
   }
 
   async open(): Promise<void> {

@@ -331,6 +331,31 @@ t.test(
   },
 )
 
+t.test(
+  'A request costs no more for the lines that a disk that does not answer has yet to take',
+  async (t) => {
+    const file = place(t)
+    const audit = await openAudit({ file }, logger().log)
+    const disk = await slowDisk(t, file)
+    const { seen, record } = recorder(audit)
+    const time = fakeTime(t)
+    const answer = disk.hang()
+    for (let nth = 0; nth < 300; nth++) record(`writing${nth}`)
+    await time.pass(3_000)
+    t.equal(seen.length, 300)
+    const before = process.cpuUsage()
+    for (let nth = 0; nth < 1_000; nth++) record(`late${nth}`)
+    await time.settle()
+    const { user } = process.cpuUsage(before)
+    t.ok(user < 500_000, `${user} µs for a thousand`)
+    t.equal(seen.length, 1_300)
+    answer()
+    await untilIdle(audit)
+    t.equal(idsIn(file).length, 1_300)
+    await audit.close()
+  },
+)
+
 t.test('What comes while kept lines are written to a slow disk is kept too', async (t) => {
   const file = place(t)
   const { log, lines } = logger()
