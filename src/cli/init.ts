@@ -270,7 +270,7 @@ async function checkPlace(file: string, force: boolean): Promise<void> {
   await access(folder, constants.W_OK | constants.X_OK).catch(cannotWrite(file))
 }
 
-/** Writes the file with mode 600. With `force`, an old file is only ever replaced by a complete one. */
+/** Writes the file with mode 600, whole or not at all. With `force`, an old file is only ever replaced by a complete one. */
 async function writeWhole(file: string, text: string, force: boolean): Promise<void> {
   // The target of a link is replaced, not the link.
   const target = force ? await realpath(file).catch(() => file) : file
@@ -279,8 +279,9 @@ async function writeWhole(file: string, text: string, force: boolean): Promise<v
     await writeFile(written, text, { mode: 0o600, flag: 'wx', flush: true })
     if (force) await rename(written, target)
   } catch (error) {
-    if (force) await rm(written, { force })
-    cannotWrite(file)(error as NodeJS.ErrnoException)
+    const reason = error as NodeJS.ErrnoException
+    if (force || reason.code !== 'EEXIST') await rm(written, { force: true })
+    cannotWrite(file)(reason)
   }
 }
 

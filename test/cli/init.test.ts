@@ -205,6 +205,24 @@ t.test('never overwrites what it was not told to', needsTerminal, async (t) => {
   t.strictSame(readdirSync(folder).sort(), ['dangling.yaml', 'new.yaml', 'procore-proxy.yaml'])
 })
 
+t.test('a file that cannot be completed is not left', needsTerminal, async (t) => {
+  const folder = t.testdir({ 'old.yaml': 'old: true\n' })
+  const fullDisk = `
+    import { open } from 'node:fs/promises'
+    const handle = await open('/dev/null')
+    await handle.close()
+    Object.getPrototypeOf(handle).sync = async () => { throw Object.assign(new Error(), { code: 'ENOSPC' }) }`
+  const NODE_OPTIONS = `--import=data:text/javascript;base64,${Buffer.from(fullDisk).toString('base64')}`
+  for (const args of ['--output new.yaml', '--force --output old.yaml']) {
+    const terminal = init(t, folder, `${args} --secret-env NONE`, { NODE_OPTIONS })
+    await answer(terminal, ['Company', '7656\r'], ['Environment', '\r'], ID, ACCESS)
+    await terminal.says('cannot be written (ENOSPC)')
+    t.equal(await terminal.end(), 1)
+    t.strictSame(readdirSync(folder), ['old.yaml'], args)
+    t.equal(readFileSync(join(folder, 'old.yaml'), 'utf8'), 'old: true\n')
+  }
+})
+
 t.test('what can never work is said before anything is asked', async (t) => {
   const folder = t.testdir({ file: '' })
   await refused(
