@@ -1,5 +1,6 @@
 // `check` and `token`, from outside: what they find, what they say to do about it, and what they never print.
-import { readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
 import { checkOnline, reportChecks, token } from '../../src/cli/check.ts'
@@ -71,6 +72,11 @@ t.test('--offline connects to nothing', async (t) => {
   t.match(out, `configuration: ${place.file}\nThe configuration is valid. Procore was not called`)
   t.match(JSON.parse((await check(t, place, ['--offline', '--json'])).out), { ok: true, findings: [] })
   t.equal(place.fake.journal.entries.length, 0)
+  const rude = join(dirname(place.file), '\x9b2J.yaml')
+  copyFileSync(place.file, rude)
+  const json = await check(t, { ...place, file: rude }, ['--offline', '--json'])
+  t.match(json.out, '\\u009b2J.yaml"')
+  t.equal(JSON.parse(json.out).file, rude)
   place.write({ companies: {} })
   t.match(await check(t, place, ['--offline']), { code: 2, out: '', err: /no company is configured/ })
 })

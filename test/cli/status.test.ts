@@ -109,6 +109,12 @@ t.test('ends with 1 where no proxy answers', async (t) => {
   })
   const message = `${like.url} answered 200, which is not the status of a procore-proxy`
   for (const body of [...bodies]) await t.rejects(status({ url: like.url }), { status: 1, message }, body)
+  const rude = await serve(t, ({ url }, response) => {
+    response.setHeader('Cache-Control', 'no-store')
+    response.end(url === '/_proxy/health/live' ? 'up\n' : '{"version":"\x9b2J","companies":[],"accounts":[]}')
+  })
+  const shown = await runToEnd(t, ['status', '--json', '--url', rude.url], { cwd: t.testdir() })
+  t.match(shown, { code: 0, out: '"version": "\\u009b2J"' })
   const lost = await serve(t, ({ url }, response) => {
     if (url === '/_proxy/health/live') response.setHeader('Cache-Control', 'no-store').end('up\n')
     else response.destroy()

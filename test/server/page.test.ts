@@ -59,6 +59,22 @@ async function openStream(t: Test, { url }: Pick<Rig, 'url'>) {
 
 const settingsOf = ({ file }: Rig) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
 
+t.test('an event has nothing in it that affects a terminal', async (t) => {
+  const rig = await startRig(t)
+  const abort = new AbortController()
+  t.teardown(() => abort.abort())
+  const { body } = await fetch(`${rig.url}/_proxy/events`, { signal: abort.signal })
+  rig.fake.faults.api.push({ match: '/rest/v1.0/me', headers: { 'X-Note': 'x\x9b2J' }, body: '{}' })
+  await rig.get('/acme/rest/v1.0/me')
+  let text = ''
+  for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk
+    if (text.includes('2J')) break
+  }
+  t.match(text, '"x\\u009b2J"')
+  t.notMatch(text, '\x9b')
+})
+
 t.test('every part of the page is sent with headers that keep other pages out of it', async (t) => {
   const rig = await startRig(t)
   for (const path of ROUTES) {
