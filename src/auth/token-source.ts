@@ -210,8 +210,13 @@ export class TokenSource {
   /** Only calls under way still use it and its token, which is not renewed ahead of its end, and forgotten then. */
   retire(): void {
     this.#isRetired = true
-    const token = this.#newest()
-    if (token !== undefined && this.#waiters.size === 0) this.#schedule(token.endsAt)
+    if (this.#newest() !== undefined && this.#waiters.size === 0) this.#forgetAtEnd()
+  }
+
+  #forgetAtEnd(): void {
+    const endsAt = this.#newest()?.endsAt ?? 0
+    if (performance.now() < endsAt) this.#schedule(endsAt)
+    else this.#cache.delete(this)
   }
 
   /** Stops renewals and ends a token request that is under way. Calls under way use `successor` instead. */
@@ -281,7 +286,7 @@ export class TokenSource {
       if (now < at) this.#schedule(at)
       else if (this.#waiters.size > 0 || (!this.#isRetired && now - this.#lastUsedAt <= idleMs)) {
         void this.#attempt()
-      } else if (this.#isRetired) this.#cache.delete(this)
+      } else if (this.#isRetired) this.#forgetAtEnd()
     }, delay)
     this.#timer.unref()
   }

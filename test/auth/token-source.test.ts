@@ -791,6 +791,21 @@ t.test('the token of an account that a reload took away is forgotten at its end'
   t.equal(time.timers().set, 0)
 })
 
+t.test('a renewal that fails after a reload took its account away leaves the token as it was', async (t) => {
+  const { time, tokens, login, calls, source } = start(t)
+  t.equal((await source.get()).value, 't1')
+  login.answer = () => later(10 * SECOND, failing())
+  await time.pass(4055 * SECOND)
+  t.equal(calls.length, 2, 'it is being renewed')
+  tokens.retain([])
+  await time.pass(1000 * SECOND)
+  t.equal(source.current()?.value, 't1')
+  await time.pass(400 * SECOND)
+  t.equal(source.current(), undefined)
+  t.equal(calls.length, 2)
+  t.equal(time.timers().set, 0)
+})
+
 t.test('callers that wait for a token while their account changes get that of its new secret', async (t) => {
   const { time, tokens, login } = start(t)
   login.answer = () => new Promise(() => {})
