@@ -1,4 +1,5 @@
 // The command `init`: asks for an account, tries it if wanted, writes the configuration file, and says what to do next.
+import { existsSync } from 'node:fs'
 import { access, constants, lstat, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import * as clack from '@clack/prompts'
@@ -265,9 +266,10 @@ async function checkPlace(file: string, force: boolean): Promise<void> {
   if (there !== undefined && !force) {
     throw usageError(`${file} exists: overwrite it with --force, or name another with --output FILE`)
   }
-  const folder = dirname(file)
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(cannotWrite(file))
-  await access(folder, constants.W_OK | constants.X_OK).catch(cannotWrite(file))
+  let folder = dirname(file)
+  while (!existsSync(folder)) folder = dirname(folder)
+  // With a slash, because it might be a file.
+  await access(`${folder}/`, constants.W_OK | constants.X_OK).catch(cannotWrite(file))
 }
 
 /** Writes the file with mode 600, whole or not at all. With `force`, an old file is only ever replaced by a complete one. */
@@ -276,6 +278,7 @@ async function writeWhole(file: string, text: string, force: boolean): Promise<v
   const target = force ? await realpath(file).catch(() => file) : file
   const written = force ? `${target}.${process.pid}.tmp` : target
   try {
+    await mkdir(dirname(written), { recursive: true, mode: 0o700 })
     await writeFile(written, text, { mode: 0o600, flag: 'wx', flush: true })
     if (force) await rename(written, target)
   } catch (error) {

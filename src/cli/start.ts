@@ -94,7 +94,7 @@ function endBy(signal: NodeJS.Signals): void {
 async function exit(status: number): Promise<void> {
   const isBusy = () => process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))
   for (let tries = 0; isBusy() && tries < 25; tries++) await setTimeout(20)
-  if (isBusy()) endBy('SIGTERM')
+  if (isBusy() && process.pid !== 1) endBy('SIGTERM')
   process.exit(status)
 }
 

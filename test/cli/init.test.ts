@@ -168,7 +168,8 @@ t.test('Ctrl-C leaves everything as it was, at every kind of question', needsTer
   // One of each kind: a text, a choice, a secret, and a yes or no.
   for (const [index, [last]] of questions.entries()) {
     if (last === 'Client id' || last === 'What may tools do') continue
-    const terminal = init(t, folder, '--force', { TMPDIR: folder })
+    const where = index === 0 ? '--output new/folder/p.yaml' : '--force'
+    const terminal = init(t, folder, where, { TMPDIR: folder })
     for (const [question, answer] of questions.slice(0, index)) await terminal.answer(question, answer)
     await terminal.answer(last, CTRL_C)
     await terminal.says('Stopped. Nothing was written.')
@@ -229,7 +230,7 @@ t.test('what can never work is said before anything is asked', async (t) => {
     t,
     { output: join(folder, 'file/p.yaml') },
     1,
-    /cannot be written \(EEXIST\): check its folder/,
+    /cannot be written \(ENOTDIR\): check its folder/,
   )
   await refused(t, { force: true, output: folder }, 2, /is a folder: name a file with --output FILE/)
   t.strictSame(readdirSync(folder), ['file'], 'the place was tried without a trace')
