@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import type { Transform } from 'node:stream'
 import zlib from 'node:zlib'
 import { ProxyError } from '../errors.ts'
+import { Pieces } from '../network/pieces.ts'
 import type { UpstreamResponse } from './call.ts'
 import type { BodyPlan } from './headers.ts'
 
@@ -26,10 +27,11 @@ export class JsonStrings {
   readonly #open: boolean[] = []
   #isKey = false
   #hasGivenUp = false
-  /** Within a string that is too long to be held. */
-  #isInLongString = false
-  /** The beginning of the current string; of a long one, a backslash at its end. */
-  #held: Buffer = NOTHING
+  #isInString = false
+  /** The next byte of the current string is escaped. */
+  #isEscaped = false
+  /** What has arrived of the current string, if it may have to be replaced; otherwise it is sent on as it arrives. */
+  #held: Pieces | undefined
 
   constructor(replace: (value: string) => string | undefined) {
     this.#replace = replace
@@ -37,42 +39,56 @@ export class JsonStrings {
 
   /** Returns the bytes to send on, possibly none. */
   push(piece: Buffer): Buffer {
-    const text = this.#held.length === 0 ? piece : Buffer.concat([this.#held, piece])
-    this.#held = NOTHING
     const parts: Buffer[] = []
-    /** Everything before this index is already in `parts`. */
+    /** Everything before this index is already in `parts`, or held. */
     let from = 0
-    for (let at = 0; at < text.length && !this.#hasGivenUp; at++) {
-      const start = this.#isInLongString ? -1 : at
-      if (start === at && text[at] !== QUOTE) {
-        this.#structure(text[at]!)
+    for (let at = 0; at < piece.length && !this.#hasGivenUp; at++) {
+      const isInside = this.#isInString
+      if (!isInside && piece[at] !== QUOTE) {
+        this.#structure(piece[at]!)
         continue
       }
-      const end = endOfString(text, start)
+      const begin = isInside ? 0 : at + 1
+      const start = this.#isEscaped ? begin : begin - 1
+      const end = endOfString(piece, start)
+      this.#isInString = end === -1
+      this.#isEscaped = end === -1 && backslashesBefore(piece, piece.length, start) % 2 === 1
+      if (!isInside) this.#held = end === -1 && !this.#isKey ? new Pieces() : undefined
       if (end === -1) {
-        this.#isInLongString ||= text.length - start > LONGEST_STRING_BYTES
-        const rest = this.#isInLongString ? text.length - (backslashesBefore(text, text.length) % 2) : start
-        parts.push(text.subarray(from, rest))
-        // A copy, because a slice would keep the whole chunk in memory.
-        this.#held = Buffer.from(text.subarray(rest))
-        return Buffer.concat(parts)
+        if (this.#held === undefined) break
+        parts.push(piece.subarray(from, begin), this.#hold(this.#held, piece.subarray(begin)))
+        from = piece.length
+        break
       }
-      const replacement =
-        this.#isKey || start === -1 ? undefined : this.#replacementOf(text.subarray(start + 1, end))
-      if (replacement !== undefined) {
-        parts.push(text.subarray(from, start + 1), replacement)
+      const held = this.#held
+      held?.add(piece.subarray(begin, end))
+      const raw = held?.whole() ?? piece.subarray(begin, end)
+      const mayReplace = isInside ? held !== undefined : !this.#isKey
+      const replacement = mayReplace ? this.#replacementOf(raw) : undefined
+      if (held !== undefined || replacement !== undefined) {
+        parts.push(piece.subarray(from, begin), replacement ?? raw)
         from = end
       }
-      this.#isInLongString = false
+      this.#held = undefined
       at = end
     }
-    parts.push(text.subarray(from))
+    parts.push(piece.subarray(from))
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   }
 
   /** Returns what is left if the text ends within a string. */
   end(): Buffer {
-    return this.#held
+    return this.#held?.whole() ?? NOTHING
+  }
+
+  /** Holds a part of the current string back, or lets go of all of it once it can't be a URL. Returns the bytes to send on. */
+  #hold(held: Pieces, part: Buffer): Buffer {
+    const isOther = held.length === 0 && part.length > 0 && !mayBeginUrl(part[0]!)
+    // A copy, because a slice would keep the whole chunk in memory.
+    held.add(Buffer.from(part))
+    if (!isOther && held.length < LONGEST_STRING_BYTES) return NOTHING
+    this.#held = undefined
+    return held.whole()
   }
 
   #structure(byte: number): void {
@@ -107,17 +123,17 @@ export class JsonStrings {
   }
 }
 
-/** The place of the quote that ends the string; -1 if there is none. */
+/** The place of the quote that ends the string, which begins behind `start`; -1 if there is none. */
 export function endOfString(json: Buffer, start: number): number {
   for (let end = json.indexOf(QUOTE, start + 1); end !== -1; end = json.indexOf(QUOTE, end + 1)) {
-    if (backslashesBefore(json, end) % 2 === 0) return end
+    if (backslashesBefore(json, end, start) % 2 === 0) return end
   }
   return -1
 }
 
-function backslashesBefore(json: Buffer, end: number): number {
+function backslashesBefore(json: Buffer, end: number, start: number): number {
   let count = 0
-  while (json[end - 1 - count] === BACKSLASH) count += 1
+  while (end - 1 - count > start && json[end - 1 - count] === BACKSLASH) count += 1
   return count
 }
 

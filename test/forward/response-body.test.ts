@@ -268,6 +268,28 @@ t.test('a long string passes, and a deep text, without filling memory', async (t
   t.ok(out > 3 + 100 * 1024 - LONGEST_STRING_BYTES, 'nearly all of a string that never ends was passed on')
 })
 
+t.test(
+  'only what may be a URL is held back, and each byte is looked at once however small the pieces are',
+  async (t) => {
+    const push = (strings: JsonStrings, text: string) => strings.push(Buffer.from(text)).toString()
+    const strings = new JsonStrings(swap)
+    for (const text of ['["x', 'y\\', '"z', '",{"h', 'i', '":', '1,"', 'k":"é'])
+      t.equal(push(strings, text), text, 'it is no URL, or no value')
+    t.equal(push(strings, 'h"},"'), 'h"},"')
+    t.equal(push(strings, 'h'), '', 'it may be one')
+    t.equal(push(strings, 'i"'), '<hi>"')
+    const escaped = `"h${'\\"'.repeat(LONGEST_STRING_BYTES / 2 - 10)}",`
+    for (const [count, length] of [
+      [100, 16],
+      [4, 1],
+    ] as const) {
+      const begin = performance.now()
+      run(`[${escaped.repeat(count)}`, [length], () => undefined)
+      t.ok(performance.now() - begin < 3_000, `pieces of ${length}`)
+    }
+  },
+)
+
 const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
   fc.string({ unit: fc.constantFrom('h', 'H', '"', '\\', '/', 'é', '\u2028', '\ud83d', ':', ',', '{', '[') }),
