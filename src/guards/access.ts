@@ -9,32 +9,52 @@ import { METHOD_OVERRIDE, queryValues, quote, type RawHeaders, readingsOf } from
  * empty. Every other character matches itself. The time is at most proportional to path × pattern.
  */
 export function matchesPattern(pattern: string, path: string): boolean {
-  /** Where in the path the part of the pattern that was read may end, in ascending order. */
-  let ends: readonly number[] = [0]
-  for (let at = 0; ends.length > 0; ) {
-    const star = pattern.indexOf('*', at)
-    const literal = pattern.slice(at, star === -1 ? undefined : star)
-    ends = ends.filter((end) => path.startsWith(literal, end)).map((end) => end + literal.length)
-    if (star === -1) break
+  let star = pattern.indexOf('*')
+  if (star === -1) return pattern === path
+  if (!path.startsWith(pattern.slice(0, star))) return false
+  /** Where in the path the wildcard at `star` may begin: the first place in each segment, which leaves it the most. */
+  let begins: readonly number[] = [star]
+  while (begins.length > 0) {
     const isGlobstar = pattern[star + 1] === '*'
-    at = star + (isGlobstar ? 2 : 1)
-    if (isGlobstar && at === pattern.length) return ends.length > 0
-    ends = afterWildcard(ends, path, isGlobstar)
+    const rest = star + (isGlobstar ? 2 : 1)
+    star = pattern.indexOf('*', rest)
+    if (star === -1) return endsWith(path, pattern.slice(rest), begins, isGlobstar)
+    begins = placesBehind(path, pattern.slice(rest, star), begins, isGlobstar)
   }
-  return ends.at(-1) === path.length
+  return false
 }
 
-/** Where a wildcard that begins at one of these places may end. */
-function afterWildcard(begins: readonly number[], path: string, isGlobstar: boolean): readonly number[] {
-  const ends: number[] = []
+/** Whether the path ends with a wildcard that begins at one of these places, and this text. */
+function endsWith(path: string, text: string, begins: readonly number[], isGlobstar: boolean): boolean {
+  const end = path.length - text.length
+  if (!path.endsWith(text)) return false
+  const slash = isGlobstar || end === 0 ? -1 : path.lastIndexOf('/', end - 1)
+  return begins.some((begin) => begin > slash && begin <= end)
+}
+
+/** The first place in each segment behind a wildcard that begins at one of these places, and this text. */
+function placesBehind(path: string, text: string, begins: readonly number[], isGlobstar: boolean): number[] {
+  const places: number[] = []
+  let at = 0
   for (const begin of begins) {
-    // It is in a segment that the one before has reached the end of.
-    if (begin <= (ends.at(-1) ?? -1)) continue
-    const slash = isGlobstar ? -1 : path.indexOf('/', begin)
-    const last = slash === -1 ? path.length : slash
-    for (let end = begin; end <= last; end++) ends.push(end)
+    const last = isGlobstar ? path.length : segmentEnd(path, begin)
+    at = Math.max(at, begin)
+    while (at <= last) {
+      at = path.indexOf(text, at)
+      // In none of the segments that follow either.
+      if (at === -1) return places
+      if (at > last) break
+      const place = at + text.length
+      places.push(place)
+      at = Math.max(at, segmentEnd(path, place) - text.length) + 1
+    }
   }
-  return ends
+  return places
+}
+
+function segmentEnd(path: string, from: number): number {
+  const slash = path.indexOf('/', from)
+  return slash === -1 ? path.length : slash
 }
 
 /** The parts of a request that access depends on. `path` is raw, as forwarded; `query` is raw, with its `?`. */
