@@ -16,7 +16,7 @@ export async function readBounded(body: AsyncIterable<Buffer>, mostBytes: number
 
 /**
  * Returns the body as text, decompressed and without a byte-order mark. Some servers compress without being asked to.
- * Undefined if the text is longer than `mostBytes`. If the bytes cannot be decoded, they are returned as they are.
+ * Undefined if that is longer than `mostBytes`. If the bytes cannot be decoded, or not within that, they are taken as they are.
  */
 export function decodeBody(bytes: Buffer, contentEncoding: string, mostBytes: number) {
   // Some servers forget to announce gzip. It begins with these two bytes, and JSON never does.

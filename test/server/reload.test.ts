@@ -389,6 +389,30 @@ t.test('a proxy that stops applies no other configuration, whenever it was to co
   }
 })
 
+t.test(
+  'connections that a new configuration does not use end, and those with requests after these',
+  async (t) => {
+    const one = { upstream: { connections: 1 } }
+    const { fake, reload, get } = await startRig(t, { settings: one })
+    const open = async (api: number) => {
+      const isSo = () => fake.openSockets('api') === api && fake.openSockets('login') === 0
+      for (let tries = 0; tries < 100 && !isSo(); tries++) await sleep(20)
+      return [fake.openSockets('api'), fake.openSockets('login')]
+    }
+    for (const company of ['acme', 'globex']) t.equal((await get(`/${company}/rest/v1.0/me`)).status, 200)
+    t.equal(fake.openSockets('api'), 2)
+    await reload(settingsFor(fake, { ...one, companies: { acme: { id: '7656', serviceAccount: 'app' } } }))
+    t.strictSame(await open(1), [1, 0], 'that of the company that stays')
+    fake.faults.api.push({ match: () => true, delayMs: 200, times: 3 })
+    const answers = [1, 2, 3].map((nth) => get(`/acme/rest/v1.0/me?nth=${nth}`))
+    await fake.journal.when(({ url }) => url.includes('nth='))
+    await reload(settingsFor(fake, { upstream: { connections: 2 } }))
+    t.equal(fake.openSockets('api'), 1)
+    for (const answer of answers) t.equal((await answer).status, 200, 'the ones that wait too')
+    t.strictSame(await open(0), [0, 0])
+  },
+)
+
 t.test('a drain that is asked for twice is one drain', async (t) => {
   const { fake, server, get } = await startRig(t)
   fake.faults.api.push({ match: () => true, delayMs: 300, times: 1 })
