@@ -293,7 +293,7 @@ t.test('a reload that failed for a missing file is tried again when the file is 
 /** A secret that a program prints as soon as a file `go` is there; it makes a file `asked`. */
 function slowSecret(folder: string) {
   const [asked, go] = [join(folder, 'asked'), join(folder, 'go')]
-  const program = `touch ${asked}; while [ ! -e ${go} ]; do sleep 0.05; done; echo demo-secret`
+  const program = `touch ${asked}; while [ -d ${folder} ] && [ ! -e ${go} ]; do sleep 0.05; done; echo demo-secret`
   return {
     account: { clientId: 'demo-client', clientSecret: { command: ['sh', '-c', program] } },
     async whenAsked() {
