@@ -1,5 +1,4 @@
 // Decides which hosts serve an environment's files and which of their paths may be fetched, and limits the look-ups of those hosts.
-import { once } from 'node:events'
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../config/config.ts'
@@ -154,10 +153,17 @@ export class FileHostLimiter {
       throw overloaded('Too many requests wait for file hosts that are new.', 1)
     }
     signal.throwIfAborted()
+    const { promise: left, reject } = Promise.withResolvers<never>()
+    const onLeave = () => reject(signal.reason)
+    signal.addEventListener('abort', onLeave)
     this.#waiting++
-    await Promise.race([turn, once(signal, 'abort')])
-    this.#waiting--
-    signal.throwIfAborted()
+    try {
+      await Promise.race([turn, left])
+    } finally {
+      this.#waiting--
+      // A request may wait many times, and its signal lives as long as its caller.
+      signal.removeEventListener('abort', onLeave)
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 // Covers src/guards/file-hosts.ts
+import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { BUILT_IN_ENVIRONMENTS, type Environment } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
@@ -257,4 +258,17 @@ t.test('Who leaves while it waits makes room, and its hosts are not counted', as
   leave(true)
   await settle()
   t.ok(next.value)
+})
+
+t.test('A request leaves nothing behind on its signal, however often it waits', async (t) => {
+  const limiter = new FileHostLimiter()
+  const first = await enter(limiter, 'a')
+  const departure = new Departure()
+  const waiting = watch(limiter.enter('a.example', 'y', departure))
+  await settle()
+  t.equal(getEventListeners(departure.signal, 'abort').length, 1)
+  first(false)
+  await settle()
+  t.ok(waiting.value)
+  t.equal(getEventListeners(departure.signal, 'abort').length, 0)
 })
