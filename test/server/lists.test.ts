@@ -246,7 +246,7 @@ t.test('a page that may be too large is asked for again with half the rows, down
     t.match(await get(RFIS), {
       status: 422,
       body: '{"errors":1}',
-      headers: { 'procore-proxy-company': 'acme' },
+      headers: { 'procore-proxy-company': 'acme', 'x-request-id': 'list' },
     })
     return asked.map((url) => Number(url.split('=')[1]))
   }
