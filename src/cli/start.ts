@@ -91,6 +91,7 @@ function endBy(signal: NodeJS.Signals): void {
   process.kill(process.pid, signal)
 }
 
+/** Ends the process with this status; by a signal if an operation on a file does not come back. */
 async function exit(status: number): Promise<void> {
   const isBusy = () => process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))
   for (let tries = 0; isBusy() && tries < 25; tries++) await setTimeout(20)

@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs'
 import papaparse from 'papaparse'
 import { wordsFor } from '../config/files.ts'
+import { FORMULA } from '../lists/writer.ts'
 import { printable } from '../observe/mask.ts'
 import type { Options } from './commands.ts'
 import { CommandError, usageError } from './exit.ts'
@@ -82,9 +83,7 @@ export function formatUsage(
     return [...values.map(shown), String(requests), String(meanMs)]
   })
   if (format === 'table') return renderTable(head, body)
-  // A quote in front of what a spreadsheet would run as a formula.
-  const escapeFormulae = /^[=+\-@\t\r]/
-  return `${papaparse.unparse([head, ...body], { newline: '\r\n', escapeFormulae })}\r\n`
+  return `${papaparse.unparse([head, ...body], { newline: '\r\n', escapeFormulae: FORMULA })}\r\n`
 }
 
 /** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */

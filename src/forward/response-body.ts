@@ -162,7 +162,7 @@ const MOST_RATIO = 200
 
 /** The body as the caller receives it: decompressed and rewritten while it streams, with back-pressure. */
 export function transformed(packed: BodySource, { coding, replace }: BodyPlan): BodySource {
-  const source = coding === undefined ? packed : unpacked(packed, coding)
+  const source = coding === undefined ? packed : unpackedSource(packed, coding)
   if (replace === undefined) return source
   const strings = new JsonStrings(replace)
   return {
@@ -182,7 +182,7 @@ export function transformed(packed: BodySource, { coding, replace }: BodyPlan): 
 type Unpacker = Transform & { readonly bytesWritten: number }
 
 /** The body decompressed. Breaks off, and aborts the source, if one of the two breaks off. */
-function unpacked(source: BodySource, coding: string): BodySource {
+function unpackedSource(source: BodySource, coding: string): BodySource {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let unpacker: Unpacker | undefined
   let packedBytes = 0

@@ -55,7 +55,7 @@ function jsonWriter(): ListWriter {
 /** The last column, for fields that the first page did not have. */
 const MORE = '_more'
 /** Text that a spreadsheet would run as a formula (https://owasp.org/www-community/attacks/CSV_Injection). */
-const FORMULA = /^[=+\-@\t\r]/
+export const FORMULA = /^[=+\-@\t\r]/
 
 /** Each column costs a look into each row. */
 const MOST_COLUMNS = 4096
