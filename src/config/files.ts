@@ -1,6 +1,6 @@
 // Finds, reads and watches the configuration's files, and explains failures.
 import { isUtf8 } from 'node:buffer'
-import { statSync } from 'node:fs'
+import { type Stats, statSync, unwatchFile, watchFile } from 'node:fs'
 import { open, readFile, realpath, stat } from 'node:fs/promises'
 import { homedir as osHomedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
@@ -154,11 +154,12 @@ export async function checkAuditFile(
 }
 
 /**
- * Calls `onChange` once for each change of any of the files, as soon as two checks in a row give the same result.
- * Checks the files themselves instead of listening for events, which get lost when a link to a folder is swapped
- * (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process alive.
+ * Calls `onChange` once for each change of any of the files, as soon as nothing has changed for a while: a half-finished
+ * save is not a change yet. Looks at the files themselves instead of listening for events, which get lost when a link to a
+ * folder is swapped (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process
+ * alive.
  * @param readAtMs when reading the files began (Unix time): what has changed since then counts as a change too.
- * @param intervalMs the time between two checks.
+ * @param intervalMs the time between two looks.
  * @returns a function that stops it.
  */
 export function watchFiles(
@@ -167,33 +168,26 @@ export function watchFiles(
   readAtMs: number,
   intervalMs = 500,
 ): () => void {
-  const first = look(files)
-  let settled = first.changedAtMs > readAtMs ? '' : first.text
-  let last = first.text
-  const timer = setInterval(() => {
-    const now = look(files).text
-    const isStill = now === last
-    last = now
-    // A half-finished save (an empty or missing file) is not a change yet. Wait until nothing changes any more.
-    if (!isStill || now === settled) return
-    settled = now
-    onChange()
-  }, intervalMs)
-  timer.unref()
-  return () => clearInterval(timer)
-}
-
-/** A text that changes whenever a file is written, replaced, or given other permissions, and the time of the last change. */
-function look(files: readonly string[]) {
-  let changedAtMs = 0
-  const texts = files.map((file) => {
-    try {
-      const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = statSync(file, { bigint: true })
-      changedAtMs = Math.max(changedAtMs, Number(ctimeMs))
-      return [dev, ino, size, mtimeNs, ctimeNs].join()
-    } catch (error) {
-      return String((error as NodeJS.ErrnoException).code)
-    }
-  })
-  return { text: texts.join(' '), changedAtMs }
+  let timer: NodeJS.Timeout | undefined
+  let isStopped = false
+  const changed = () => {
+    clearTimeout(timer)
+    // The next look is over by then.
+    if (!isStopped) timer = setTimeout(onChange, 1.2 * intervalMs).unref()
+  }
+  const onStats = (now: Stats, before: Stats) => {
+    // Of a file that is missing from the beginning, Node reports that too.
+    if (now.ino !== 0 || before.ino !== 0) changed()
+  }
+  for (const file of files) watchFile(file, { interval: intervalMs, persistent: false }, onStats)
+  const lookBack = async (file: string) => {
+    const { ctimeMs } = await stat(file)
+    if (Math.floor(ctimeMs) > readAtMs) changed()
+  }
+  for (const file of files) lookBack(file).catch(() => {})
+  return () => {
+    isStopped = true
+    clearTimeout(timer)
+    for (const file of files) unwatchFile(file, onStats)
+  }
 }
