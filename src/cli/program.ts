@@ -20,6 +20,7 @@ export function buildProgram(): Command {
       styleSubcommandText: bold,
       styleOptionText: bold,
     })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, `${PROGRAM}:`)) })
     .exitOverride()
     .commandsGroup('Help:')
     .addHelpText(
@@ -30,11 +31,19 @@ export function buildProgram(): Command {
   return program
 }
 
-/** Puts `start` in front of arguments that name no command. A mistyped command is still recognized as one. */
+/**
+ * Puts the command in front of the flags: `start` where none is named. A mistyped command at the beginning is still
+ * recognized as one.
+ */
 export function withDefaultCommand(words: readonly string[]): string[] {
   const [first = ''] = words
   const isForProgram = /^(-h|--help|-V|--version|help)$/.test(first)
-  return first === '' || (first.startsWith('-') && !isForProgram) ? ['start', ...words] : [...words]
+  if (first !== '' && (!first.startsWith('-') || isForProgram)) return [...words]
+  // After a flag it may be that flag's value.
+  const isCommand = (word: string, at: number) =>
+    !words[at - 1]?.startsWith('-') && COMMANDS.some(({ name }) => name === word)
+  const place = words.findIndex(isCommand)
+  return place === -1 ? ['start', ...words] : [words[place] as string, ...words.toSpliced(place, 1)]
 }
 
 function addCommand(program: Command, spec: CommandSpec): void {

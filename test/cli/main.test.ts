@@ -41,16 +41,19 @@ t.test('a mistake on the command line ends with 2 and a message', async (t) => {
   t.match(await runToEnd(t, ['strat'], { cwd: t.testdir() }), {
     code: 2,
     out: '',
-    err: /^error: unknown command 'strat'\n\(Did you mean start\?\)\n\(see procore-proxy --help\)\n$/,
+    err: /^procore-proxy: unknown command 'strat'\n\(Did you mean start\?\)\n\(see procore-proxy --help\)\n$/,
   })
   const cases: [string[], RegExp][] = [
-    [['--nope'], /^error: unknown option '--nope'/],
-    [['check', '--ofline'], /^error: unknown option '--ofline'\n\(Did you mean --offline\?\)/],
-    [['check', '-c', 'a', '--config', 'b'], /^error: give --config only once/],
+    [['--nope'], /^procore-proxy: unknown option '--nope'/],
+    [['check', '--ofline'], /^procore-proxy: unknown option '--ofline'\n\(Did you mean --offline\?\)/],
+    [['check', '-c', 'a', '--config', 'b'], /^procore-proxy: give --config only once/],
     [['check', '--listen'], /argument missing/],
-    [['start', 'extra'], /^error: too many arguments/],
+    [['start', 'extra'], /^procore-proxy: too many arguments/],
     [['start', '--record', 'a', '--replay', 'b'], /cannot be used with/],
-    [['start', '--log-level', 'loud'], /^error: option '--log-level <level>' argument 'loud' is invalid/],
+    [
+      ['start', '--log-level', 'loud'],
+      /^procore-proxy: option '--log-level <level>' argument 'loud' is invalid/,
+    ],
     [['wait', '--timeout', '5'], /Write a duration such as 30s/],
     [['list', '/rest/x', '--format', 'xml'], /Allowed choices are csv, ndjson, json/],
     [['completion', 'tcsh'], /Allowed choices are bash/],
@@ -65,6 +68,20 @@ t.test('a mistake on the command line ends with 2 and a message', async (t) => {
     capture.restore()
     t.match(capture.args().join(''), message)
   }
+})
+
+t.test('flags may come before the command, and without a command it is start', async (t) => {
+  const cases: [given: string, parsed: string][] = [
+    ['', 'start'],
+    ['-c f', 'start -c f'],
+    ['-c f check --offline', 'check -c f --offline'],
+    ['-c check', 'start -c check'],
+    ['list /rest/x', 'list /rest/x'],
+    ['strat', 'strat'],
+    ['--help', '--help'],
+  ]
+  for (const [given, parsed] of cases)
+    t.equal(withDefaultCommand(given.split(' ').filter(Boolean)).join(' '), parsed, given)
 })
 
 t.test('--listen takes one address, and what follows is an argument', async (t) => {
