@@ -12,7 +12,8 @@ import { Budgets } from '../forward/budgets.ts'
 import { Departure } from '../forward/call.ts'
 import { requestHeaders } from '../forward/headers.ts'
 import { Upstreams } from '../forward/upstreams.ts'
-import { type AccessDecision, decideAccess } from '../guards/access.ts'
+import type { AccessDecision } from '../guards/access.ts'
+import { decideCaller } from '../guards/callers.ts'
 import { FILES_PATH, FileHostLimiter } from '../guards/file-hosts.ts'
 import { firstPage, forProject, type ListTarget, projectsOf, readListTarget } from '../lists/target.ts'
 import { startExchange } from '../observe/exchange.ts'
@@ -200,7 +201,8 @@ function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: Forwa
   const [sent = '', ...rest] = call.path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`
   const path = origin === environment.apiUrl ? sent : FILES_PATH + host + sent
-  const access = decideAccess(call.company, { ...call, path, query })
+  const company = { name: call.companyName, company: call.company }
+  const access = decideCaller(call.caller, company, { ...call, path, query })
   return {
     company: { name: call.companyName, id: call.companyId, environment: environment.name, why },
     access: { allowed: access.allowed, why: access.why },

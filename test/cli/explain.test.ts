@@ -310,6 +310,7 @@ t.test('a caller is judged by its own rights, and its key is not read', async (t
   t.match(out, /^caller {4}excel$/m)
   t.notMatch(out, /Procore-Proxy-Key|explain-does-not-read/)
   t.match(await explain('GET', '/acme/rest/v1.0/me'), { code: 0, out: /the proxy asks for a key/ })
+  t.match(out, /^access {4}allowed: The caller "excel" is read-only/m)
 })
 
 t.test('* in a list stands for the projects of the caller, as it does while the proxy runs', async (t) => {
