@@ -1,5 +1,5 @@
 // Masks what looks secret in the text of a body that may be cut off: values with suspicious names, credentials, queries of URLs.
-import { maskQuery } from './mask.ts'
+import { isSecretName, maskQuery, SECRET, SHORT_SECRET } from './mask.ts'
 
 export interface BodyMask {
   /** The media type, in lower case and without parameters. */
@@ -10,19 +10,9 @@ export interface BodyMask {
   readonly showQueryValues: boolean
 }
 
-/** Anywhere in a name, or in a text. */
-const SECRET =
-  /pass[^a-z0-9]?(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:api|access|private|client)[^a-z0-9]?key|authorization|credential|signature|cookie|jwt|assertion|session[^a-z0-9]?id/i
-/** Too short for that: as the last word of a name. */
-const SHORT = '(?:auth|bearer|sig|sid|pin|otp|ssn|cvv|cvc)'
-const SHORT_SECRET = new RegExp(`(?:^|[^a-z0-9])${SHORT}[^a-z0-9]*$`, 'i')
-const ANNOUNCED = new RegExp(`${SECRET.source}|\\b${SHORT}\\b`, 'i')
+/** A word in a text that suggests that a secret follows. */
+const ANNOUNCED = new RegExp(`${SECRET.source}|\\b${SHORT_SECRET}\\b`, 'i')
 const TELLING_TAG = new RegExp(`<[^<>]*(?:${ANNOUNCED.source})`, 'i')
-
-/** Whether the value with this name (of a JSON member or form field) is likely to be secret. */
-export function isSecretName(name: string): boolean {
-  return SECRET.test(name) || SHORT_SECRET.test(name)
-}
 
 /**
  * The text with `*` for what looks secret. JSON and forms are parsed at any depth, even if they are cut off. After a

@@ -10,11 +10,23 @@ export function maskQuery(target: string): string {
   return `${target.slice(0, mark)}?${masked.join('&')}`
 }
 
+/** Anywhere in a name, or in a text. */
+export const SECRET =
+  /pass[^a-z0-9]?(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:api|access|private|client)[^a-z0-9]?key|authorization|credential|signature|cookie|jwt|assertion|session[^a-z0-9]?id/i
+/** Too short for that: as the last word of a name. */
+export const SHORT_SECRET = '(?:auth|bearer|sig|sid|pin|otp|ssn|cvv|cvc)'
+const ENDS_IN_SHORT_SECRET = new RegExp(`(?:^|[^a-z0-9])${SHORT_SECRET}[^a-z0-9]*$`, 'i')
+
+/** Whether the value with this name (of a header, JSON member or form field) is likely to be secret. */
+export function isSecretName(name: string): boolean {
+  return SECRET.test(name) || ENDS_IN_SHORT_SECRET.test(name)
+}
+
 /**
  * A header's value with secrets masked: queries of URLs, and the whole value if the header's name suggests a secret.
  */
 export function maskHeader(name: string, value: string): string {
-  if (/cookie|token|authorization|secret|api-?key/i.test(name)) return '*'
+  if (isSecretName(name)) return '*'
   if (!value.includes('?')) return value
   if (!value.includes('://') && !/link|location|refresh/i.test(name)) return value
   return value.replace(/\?[^\s<>"',;]*/g, maskQuery)
@@ -148,7 +160,7 @@ function* placesIn(text: string, { ends, forms }: Search): Generator<{ start: nu
 
 function secretsOf({ accounts, guard, callers, network, shared }: Config): string[] {
   const authorization = network.proxy?.authorization?.reveal()
-  const password = shared === undefined ? undefined : new URL(shared.url.reveal()).password
+  const password = shared && new URL(shared.url.reveal()).password
   return [
     ...accounts.map(({ clientSecret }) => clientSecret.reveal()),
     ...guard.clientKeys.map((key) => key.reveal()),

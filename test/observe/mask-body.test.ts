@@ -1,7 +1,8 @@
 // Covers src/observe/mask-body.ts: what looks secret in a body is `*`, wherever it is and wherever it is cut off.
 import fc from 'fast-check'
 import t from 'tap'
-import { type BodyMask, isSecretName, maskBody } from '../../src/observe/mask-body.ts'
+import { isSecretName } from '../../src/observe/mask.ts'
+import { type BodyMask, maskBody } from '../../src/observe/mask-body.ts'
 
 const JSON_TYPE = 'application/json'
 const FORM = 'application/x-www-form-urlencoded'

@@ -361,6 +361,11 @@ t.test('header values that may be secret are masked', async (t) => {
     ['Total', '5', '5'],
     ['X-Api-Key', 'k', '*'],
     ['Set-Cookie', 'c', '*'],
+    ['X-Session-Id', 's', '*'],
+    ['X-Signature', 's', '*'],
+    ['X-Auth', 's', '*'],
+    ['ETag', '"e"', '"e"'],
+    ['X-Request-Id', 'r', 'r'],
   ]
   for (const [name, value, shown] of cases) t.equal(maskHeader(name, value), shown, name)
 })
