@@ -35,7 +35,8 @@ export function parseProxyUrl(text: string): { origin: string; authorization: st
   return { origin, authorization: `Basic ${Buffer.from(`${user}:${word}`).toString('base64')}` }
 }
 
-function decoded(text: string): string | undefined {
+/** The text without percent-encoding; undefined if it is malformed. */
+export function decoded(text: string): string | undefined {
   try {
     return decodeURIComponent(text)
   } catch {

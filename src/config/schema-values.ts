@@ -87,8 +87,8 @@ function quantity({ title, pattern, examples, range: [minimum, maximum], show, r
   return z.pipe(text, whole).register(z.globalRegistry, { title })
 }
 
-/** Node's timers count up to 2^31-1 ms. With more, they fire immediately. */
-const MAX_DURATION_MS = 2 ** 31 - 1
+/** Node's timers count up to 2^31-1 ms, which is almost 25 days. With more, they fire immediately. */
+const MAX_DURATION_MS = 24 * 24 * 60 * 60_000
 
 /** Text such as `10s`; becomes milliseconds. */
 export const duration = (minimumMs = 0) =>

@@ -6,7 +6,7 @@ import ms from 'ms'
 import { isLoopbackHost } from './addresses.ts'
 import type { Config } from './config.ts'
 import { chmod, isOnReadOnlyMount, isOpenToOthers, readTextFile } from './files.ts'
-import { holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
+import { decoded, holdsCredentials, NO_PROXY_AT_ALL, parseProxyUrl } from './outbound.ts'
 import { type Finding, isMistake, keyOf, type Mistake, type Path, repeated } from './problems.ts'
 import { placedAccounts, placedKeys, type SecretSource, type Settings } from './schema.ts'
 
@@ -135,6 +135,8 @@ export function checkSharedUrl(text: string): Mistake | undefined {
     return { message: 'it is not a redis:// or rediss:// URL', fix: REDIS_FIX }
   if (!/^\/?\d*$/.test(url.pathname) || url.search !== '' || url.hash !== '')
     return { message: 'it has more than a host, a port and the number of a database', fix: REDIS_FIX }
+  if (decoded(url.username) === undefined || decoded(url.password) === undefined)
+    return { message: 'its user name or password has a % that encodes nothing', fix: REDIS_FIX }
   return undefined
 }
 

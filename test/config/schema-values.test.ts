@@ -26,6 +26,8 @@ t.test('a duration is a number with a unit, and becomes milliseconds', async (t)
   }
   for (const input of ['0s', '0.4ms', '25d', '9999999999d'])
     t.match(read(duration, input), /is out of range/, input)
+  const tooLong = duration.safeParse('25d')
+  t.match(tooLong.error?.issues[0]?.message, /Write a duration from 1ms to 24d$/)
   t.equal(read(values.duration(), '0s'), 0)
 })
 

@@ -185,6 +185,8 @@ t.test('the URL of Redis has a host, and at most a port, a login and a database'
     ['redis://u:s3cret@h/name', /more than a host/],
     ['redis://u:s3cret@h?db=1', /more than a host/],
     ['redis://u:s3cret#x@h', /more than a host|is not a redis/],
+    ['redis://u:s3cret%off@h', /has a % that encodes nothing/],
+    ['redis://s3cret%:p@h', /has a % that encodes nothing/],
   ]
   for (const [url, expected] of cases) {
     const mistake = checkSharedUrl(url)
