@@ -130,7 +130,7 @@ export async function readReplayConfig(folder: string, options: Options): Promis
 }
 
 /** Listens, and says where and for which companies. */
-async function runServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
+async function runServer(config: Config, deps: ServerDeps & { readonly log: Logger }): Promise<ProxyServer> {
   const { log } = deps
   const server = await buildServer(config, deps).catch((error: Error) => {
     // Compared by name, because the code of recordings is loaded only if they are used.
@@ -226,9 +226,7 @@ function reloadOnChange(
       stop()
     },
     onHangUp: () => {
-      server
-        .reopen()
-        .catch((error: unknown) => log.error({ error }, 'the audit file could not be opened anew'))
+      server.reopen().catch((error: unknown) => log.error({ error }, 'the audit file could not be reopened'))
       reload('SIGHUP')
     },
   }

@@ -10,7 +10,7 @@ import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
-import type { Logger } from '../observe/log.ts'
+import { createLogger, type Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
 import type { Recorder } from '../observe/recorder.ts'
@@ -24,7 +24,8 @@ import { OwnPlaces } from './own-pages.ts'
 import { accountsInUse, LoginAsker, Reloader, withLateChanges } from './reload.ts'
 
 export interface ServerDeps {
-  readonly log: Logger
+  /** By default a log on standard output, in which known secrets are hidden. */
+  readonly log?: Logger
   /** Shared with the log, which hides them. */
   readonly secrets?: KnownSecrets
   /** The number of log lines that could not be written, for the metrics. */
@@ -60,13 +61,14 @@ export interface ProxyServer {
   readonly recorder: Recorder
 }
 
-export async function buildServer(config: Config, deps: ServerDeps): Promise<ProxyServer> {
-  const { log, secrets = new KnownSecrets(), linesLost = () => 0 } = deps
+export async function buildServer(config: Config, deps: ServerDeps = {}): Promise<ProxyServer> {
+  const { secrets = new KnownSecrets(), linesLost = () => 0 } = deps
+  const { log = createLogger(config.log, undefined, secrets.conceal) } = deps
   // Before anything is logged: Redis may repeat what it was sent.
   secrets.configure(config)
   const audits = new Audits(log, secrets.conceal)
   ;(await audits.prepare(config)).apply()
-  const recordings = await openRecordings(config, { ...deps, secrets })
+  const recordings = await openRecordings(config, { ...deps, log, secrets })
   // After all that can fail, because an open connection would keep the process from its end.
   const shared = await openSharedState(config, log)
   const login = new LoginAsker(config)
@@ -213,7 +215,7 @@ async function openSharedState(config: Config, log: Logger): Promise<Shared | un
 /** What carries calls: to Procore, recorded or not, or from recordings. The code of recordings is loaded only if they are used. */
 async function openRecordings(
   config: Config,
-  { recordings: mode, log, secrets }: ServerDeps & { readonly secrets: KnownSecrets },
+  { recordings: mode, log, secrets }: ServerDeps & Readonly<{ log: Logger; secrets: KnownSecrets }>,
 ): Promise<Recordings> {
   if (mode === undefined) return { send, needsTokens: true, configure: () => {}, flush: async () => {} }
   const { openSession } = await import('../recordings/replay.ts')

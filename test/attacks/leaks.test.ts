@@ -1,6 +1,8 @@
 // What must never leave: the bearer to another origin, and secrets, tokens, keys and signatures into any text.
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attacker.ts'
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
@@ -326,4 +328,24 @@ t.test('a running `start` and a `check` print none either', async (t) => {
     fake.issuedTokens()[0] ?? 'x',
     'no token is written to disk',
   )
+})
+
+t.test('a server within another program hides secrets in its log too', async (t) => {
+  const program = `
+    const { buildServer, loadConfig } = await import(${JSON.stringify(import.meta.resolve('../../src/server.ts'))})
+    const { ID: PROCORE_CLIENT_ID, SECRET: PROCORE_CLIENT_SECRET } = process.env
+    const env = { PROCORE_COMPANY_ID: '7656', PROCORE_CLIENT_ID, PROCORE_CLIENT_SECRET, PROCORE_PROXY_LISTEN: '127.0.0.1:0' }
+    const server = await buildServer(await loadConfig({ flags: {}, env, cwd: '/', homedir: '/' }))
+    await server.listen()
+    await fetch(server.addresses()[0].url + '/_proxy/l3ak-' + encodeURIComponent(PROCORE_CLIENT_SECRET))
+    await server.drain()
+  `
+  const env = { ...process.env, ID: CLIENT.clientId, SECRET: CLIENT.clientSecret }
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--disable-warning=ExperimentalWarning', '-e', program],
+    { env, timeout: 20_000 },
+  )
+  t.match(stdout, /l3ak-\*/, 'the request is in the log')
+  holdsNone(t, { stdout }, [CLIENT.clientSecret])
 })
