@@ -36,7 +36,6 @@ COPY --from=warm --chown=0:0 --chmod=755 /app/dist/compiled ./dist/compiled
 # A small young generation keeps memory low while bodies and lists stream through; V8's default suits machines, not sidecars.
 ENV NODE_ENV=production NODE_OPTIONS=--max-semi-space-size=8
 USER 65532:65532
-EXPOSE 8377
 # Asks for the health of the proxy at the address in its configuration; needs no shell.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s \
   CMD ["/nodejs/bin/node", "/app/dist/bin/procore-proxy.cjs", "wait", "--timeout", "4s"]

@@ -171,7 +171,7 @@ export interface Config {
   readonly publicUrl?: string | undefined
   /** Every service account, shared ones first, even if no company uses it. */
   readonly accounts: readonly ServiceAccount[]
-  /** In the order of the file. */
+  /** In the order of the file, but names that are whole numbers come first. */
   readonly companies: readonly Company[]
   readonly anyCompany: AnyCompany | undefined
   readonly upstream: UpstreamSettings

@@ -43,7 +43,7 @@ const TABLE = {
   ready: 'gauge ready What /_proxy/health/ready says: 1 up, 0 down.',
   inFlight: 'gauge in_flight{company} Requests for Procore that have not ended, waiting ones included.',
   queued: 'gauge queued{company,for} Requests that wait for the rate budget or for a connection.',
-  budgetLimit: "gauge budget_limit{company} Size of Procore's rate window that is nearest to its end.",
+  budgetLimit: "gauge budget_limit{company} Size of the rate window that Procore's latest response named.",
   budgetRemaining: 'gauge budget_remaining{company} Requests that are left in this rate window.',
   budgetReset: 'gauge budget_reset_seconds{company} Time until the next rate window begins.',
   reloadOk:

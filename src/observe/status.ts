@@ -81,7 +81,7 @@ export interface CompanyStatus {
     /** The exact cause if Procore's text gives it, else the likely ones. */
     readonly causes: readonly LikelyCause[]
   } | null
-  /** Procore's rate window that is closest to exhaustion; null before the first response. */
+  /** The rate window that Procore's latest response named; null before the first response. */
   readonly budget: {
     readonly limit: number
     readonly remaining: number
