@@ -89,7 +89,7 @@ export const ERROR_KINDS = {
   token_unavailable: {
     status: 503,
     title: 'No access token is available',
-    help: 'The login server is unreachable or its answer holds no token; the proxy keeps trying. Try again after Retry-After seconds.',
+    help: 'The login server is unreachable or its response contains no token; the proxy keeps trying. Try again after Retry-After seconds.',
     proxyStatus: 'destination_unavailable',
   },
   upstream_unreachable: {
@@ -136,8 +136,8 @@ export const ERROR_KINDS = {
   },
   list_not_a_list: {
     status: 422,
-    title: 'The answer is not a list',
-    help: 'A list is made of a path that answers with an array, such as /rest/v1.0/projects. Call other paths without /_proxy/csv, /_proxy/ndjson or /_proxy/json in front.',
+    title: 'The response is not a list',
+    help: 'Use a path that returns an array, such as /rest/v1.0/projects. Call other paths without /_proxy/csv, /_proxy/ndjson or /_proxy/json in front.',
     proxyStatus: 'http_request_error',
   },
   audit_unavailable: {
@@ -154,7 +154,7 @@ export const ERROR_KINDS = {
   },
   loop_detected: {
     status: 508,
-    title: 'The request goes in a circle',
+    title: 'The request loops back to this proxy',
     help: 'The API’s address leads back to this proxy: correct `apiUrl`, or the server in front of the proxy.',
     proxyStatus: 'proxy_loop_detected',
   },

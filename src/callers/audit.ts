@@ -318,7 +318,7 @@ export class Audit {
 }
 
 function unavailable(cause: unknown): ProxyError {
-  return new ProxyError('audit_unavailable', 'The audit file can’t be written, so no write is let through.', {
+  return new ProxyError('audit_unavailable', 'The audit file can’t be written, so writes are refused.', {
     cause,
     retryAfterSeconds: 1,
   })

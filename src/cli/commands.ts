@@ -167,7 +167,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'procore-proxy explain POST /rest/v1.0/projects --caller excel --header "Procore-Company-Id: 7656"',
     ],
     variables: CONFIG_FILE,
-    exits: ['The request would be let through.', 'It would be refused.', BAD_CONFIG],
+    exits: ['The request would be forwarded.', 'It would be refused.', BAD_CONFIG],
     docs: 'docs/configuration.md',
     run: async ([method = '', url = ''], given) => (await import('./explain.ts')).explain(method, url, given),
   }),
@@ -200,7 +200,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async ([shell], given) => (await import('./completion.ts')).completion(shell, given),
   }),
   command(USE, 'status', "show a running proxy's companies, tokens, budgets and last errors", {
-    about: `Asks a running proxy for its status and prints it. Where the proxy asks for keys, one is taken from PROCORE_PROXY_KEY or, without --url, from the configuration.`,
+    about: `Asks a running proxy for its status and prints it. Where the proxy requires a key, one is taken from PROCORE_PROXY_KEY or, without --url, from the configuration.`,
     options: [URL_OF_PROXY, CONFIG, JSON_OUTPUT],
     examples: ['procore-proxy status', 'procore-proxy status --url http://127.0.0.1:9000 --json'],
     variables: [...CONFIG_FILE, 'PROCORE_PROXY_KEY: a key for the proxy'],

@@ -217,7 +217,7 @@ export function checkCredential(what: string): Validate {
   return (answer) => {
     const text = (answer ?? '').trim()
     if (text === '') return new Error(`Write the ${what}: the app's page at developers.procore.com shows it.`)
-    if (/\s/.test(text)) return new Error(`A ${what} has no blanks: copy it once more.`)
+    if (/\s/.test(text)) return new Error(`A ${what} contains no spaces: copy it again.`)
     return undefined
   }
 }
@@ -230,7 +230,7 @@ function configText({ companyId, access, environment, clientId, clientSecret }: 
   return `# yaml-language-server: $schema=./${SCHEMA_FILE}
 # Written by procore-proxy init. All keys: docs/configuration.md. For completion in an editor:
 # procore-proxy schema > ${SCHEMA_FILE}
-# ${isPlain ? 'It holds a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
+# ${isPlain ? 'It contains a secret: keep it readable for you alone (chmod 600), and out of version control.' : 'The secret is kept elsewhere.'}
 # A running proxy takes over changes by itself. procore-proxy check tries them.
 
 # Tools on this machine call http://127.0.0.1:8377.

@@ -18,7 +18,7 @@ export function newKey(): string {
 /** What is printed. Throws CommandError for a name that can't be a caller's. */
 export function keyInstructions(name: string, key: string): string {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
-    throw usageError('Write a name of small letters, digits and dashes, such as excel.')
+    throw usageError('Write a name of lower-case letters, digits and dashes, such as excel.')
   }
   // No variable begins with a digit.
   const variable = `${name.toUpperCase().replaceAll('-', '_')}_KEY`.replace(/^(?=\d)/, 'CALLER_')

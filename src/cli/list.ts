@@ -18,7 +18,7 @@ import { CommandError, usageError } from './exit.ts'
 export async function list(path: string, { format = 'csv', output, ...flags }: Options): Promise<void> {
   const [, prefix = '', route] = /^(\/[^/]+)??(\/(?:rest|vapid)\/.*)$/.exec(path) ?? []
   if (route === undefined) {
-    throw usageError(`${path} is no path of the API: write /rest/v1.0/projects or /COMPANY/rest/…`)
+    throw usageError(`${path} is not an API path: write /rest/v1.0/projects or /COMPANY/rest/…`)
   }
   const config = await readConfig(flags)
   if (output !== undefined) {

@@ -139,4 +139,4 @@ const FIXES: Readonly<Record<string, string>> = {
   MULTIPLE_DOCS: 'Put everything into one document, without ---',
 }
 const OTHER_FIX =
-  'Check indentation, quotes and brackets here, write a blank after the colon of a key, and quote values that contain [ ] { } : # * & !'
+  'Check indentation, quotes and brackets here, put a space after the colon of a key, and quote values that contain [ ] { } : # * & !'

@@ -99,17 +99,17 @@ type Flaw = readonly [pattern: RegExp, wrong: string, fix: string]
 const FLAWS: readonly Flaw[] = [
   [/[\0\ufffd]/, 'looks like UTF-16 text', 'Save it as UTF-8'],
   [/^\ufeff|\ufeff$/, 'starts with a byte-order mark', 'Save it as UTF-8 without one'],
-  [/^[\r\n]|[\r\n]$/, 'has a line end too many', 'Remove empty lines before and after it'],
-  [/^\s|\s$/, 'has blanks before or after it', 'Remove them'],
+  [/^[\r\n]|[\r\n]$/, 'starts or ends with a line break', 'Remove empty lines before and after it'],
+  [/^\s|\s$/, 'has leading or trailing spaces', 'Remove them'],
   [
     /^(?:".*"|'.*'|`.*`|\u201c.*\u201d|\u2018.*\u2019)$/s,
     'is in quotes, which count as part of it',
     'Remove them',
   ],
-  [/[\r\n]/, 'has a line end in it', 'Write it on one line'],
+  [/[\r\n]/, 'contains a line break', 'Write it on one line'],
 ]
 const COPY_FIX = 'Copy it again from the Procore Developer Portal'
-const NO_CLIENT_ID: Flaw = [/^/, 'contains blanks or characters that no client id has', COPY_FIX]
+const NO_CLIENT_ID: Flaw = [/^/, 'contains spaces or characters that are not valid in a client id', COPY_FIX]
 const NO_KEY: Flaw = [/^/, "can't be sent in a header", `Use printable ASCII. ${KEY_FIX}`]
 
 const flawOf = (value: string) => FLAWS.find(([pattern]) => pattern.test(value))

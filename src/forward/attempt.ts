@@ -105,7 +105,7 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
-    // undici's parser gives an empty piece each time that it goes on; to pause again for it could be for ever.
+    // undici's parser emits an empty chunk each time it resumes; pausing for that could stall the response forever.
     if (chunk.length === 0) return
     this.#movedAt = performance.now()
     if (this.#write === undefined) {

@@ -152,7 +152,7 @@ export function upstreamError(error: unknown): ProxyError {
     return make('upstream_unreachable', unreachable.detail, { proxyStatus: unreachable.proxyStatus })
   }
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') {
-    return make('request_invalid', 'The request holds something that no HTTP/1.1 client can send.')
+    return make('request_invalid', 'The request contains something that no HTTP/1.1 client can send.')
   }
   if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED') {
     return make('shutting_down', 'The proxy closed its connections to the API before the answer was there.', {

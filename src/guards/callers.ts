@@ -82,7 +82,7 @@ export function identifyCaller(
     throw wrongKey('The key in Authorization is not configured.')
   }
   if (all.some(({ queueKey }) => queueKey !== first.queueKey)) {
-    throw keyRequired('The request holds the keys of two callers.')
+    throw keyRequired('The request contains the keys of two callers.')
   }
   return first
 }

@@ -68,7 +68,7 @@ export function readFileTarget(path: string, environment: Environment): FileTarg
   if (origin === undefined) {
     throw new ProxyError(
       'request_invalid',
-      `${quote(authority)} is no host that serves files of ${quote(environment.name)}.`,
+      `${quote(authority)} is not a file host of ${quote(environment.name)}.`,
       {
         help: `Write /_proxy/files/HOST/PATH with a host name in ${environment.fileHosts?.join(', ') ?? environment.fileDomain}, without port and user name, that is neither the API nor the login server.`,
       },

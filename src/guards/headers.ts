@@ -42,8 +42,8 @@ export function judgeFraming(rawHeaders: RawHeaders, method: string, httpVersion
 }
 
 function judgeField(name: string, value: string): 'length' | 'coding' | undefined {
-  if (!TOKEN.test(name)) throw invalid('A header name holds a character that none may hold.')
-  if (ENDS_A_FIELD.test(value)) throw invalid('A header value holds CR, LF or NUL.')
+  if (!TOKEN.test(name)) throw invalid('A header name contains an invalid character.')
+  if (ENDS_A_FIELD.test(value)) throw invalid('A header value contains CR, LF or NUL.')
   // The length of the name is checked first, so that other names need not be lower-cased.
   if (name.length === 7 && name.toLowerCase() === 'upgrade' && value.toLowerCase() !== 'h2c') {
     throw invalid('Upgrade requests are refused.')

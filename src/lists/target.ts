@@ -198,6 +198,6 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '))
   } catch (cause) {
-    throw new ProxyError('request_invalid', 'The query holds a broken percent escape.', { cause })
+    throw new ProxyError('request_invalid', 'The query contains a broken percent escape.', { cause })
   }
 }

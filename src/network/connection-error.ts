@@ -87,7 +87,7 @@ const HELP = {
   unreachable: `${URL_HELP}; hosts that are reached without it go into network.noProxy or NO_PROXY.`,
   timeout: `${URL_HELP}, and that it lets this machine through.`,
   tls: 'Name its CA with network.caFile or NODE_EXTRA_CA_CERTS; where it speaks plain HTTP, its URL begins with http://.',
-  protocol: `${URL_HELP}: what answers there is no HTTP proxy.`,
+  protocol: `${URL_HELP}: the server at that address is not an HTTP proxy.`,
   407: 'Write user name and password into the URL, http://USER:PASSWORD@HOST:PORT, in network.proxy or HTTPS_PROXY. Basic credentials are the only kind that is sent.',
 }
 const REFUSED_HELP =
@@ -104,9 +104,9 @@ export class OutboundProxyError extends Error {
     const proxy = `the outbound proxy ${origin}`
     const messages = {
       unreachable: `${proxy} could not be reached (${code})`,
-      timeout: `${proxy} gave no tunnel to ${authority} in time`,
+      timeout: `${proxy} did not open a tunnel to ${authority} in time`,
       tls: `TLS with ${proxy} failed (${code})`,
-      protocol: `${proxy} broke off or spoke no HTTP (${code})`,
+      protocol: `${proxy} closed the connection or did not speak HTTP (${code})`,
       407: `${proxy} wants other credentials (HTTP 407)`,
     }
     const message = messages[reason as keyof typeof messages]

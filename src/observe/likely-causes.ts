@@ -23,7 +23,7 @@ const TEXTS = {
   secretReset:
     'The secret was reset, which revokes tokens and wipes permissions and project memberships. Configure the new secret and grant the permissions again.',
   wrongEnvironment:
-    'Sandbox credentials or ids are used in production, or the reverse. Set `environment` to the one in which the app and the company were created.',
+    'Sandbox credentials or ids are used in production, or vice versa. Set `environment` to the one in which the app and the company were created.',
   wrongCompany:
     "The company id is wrong, or the record belongs to another company. Compare the id with the one in the browser's address bar: https://app.procore.com/COMPANY_ID/company/home/list.",
   traditional:

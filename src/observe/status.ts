@@ -313,7 +313,7 @@ function tokenWarning({ name, environment, token, lastFailure: last }: AccountSt
 function sharedWarning(shared: Live['shared']): string[] {
   if (shared === undefined || shared.up) return []
   return [
-    'Redis or Valkey cannot be reached, so the proxy goes on as `shared.whenDown` says. Check the server and `shared.url`.',
+    'Redis or Valkey cannot be reached, so the proxy continues as `shared.whenDown` says. Check the server and `shared.url`.',
   ]
 }
 

@@ -261,7 +261,7 @@ async function copyOfEntries(file: string, copy: string, company: RecordedCompan
     const found = (layout?.company ?? (await readRecording(file))).company.id
     if (found !== company.company.id) {
       const other = `recordings of the company ${found}, not ${company.company.id}`
-      throw new RecordingError(`${file} holds ${other}. Record to another folder.`)
+      throw new RecordingError(`${file} contains ${other}. Record to another folder.`)
     }
     if (layout !== undefined) {
       await fs.copyFile(file, copy, fs.constants.COPYFILE_FICLONE)

@@ -89,7 +89,7 @@ export class CallRecorder {
     const line = JSON.stringify(entry)
     if ([line, ...texts].some(this.#deps.holdsSecret)) {
       const { reqId } = exchange
-      this.#deps.warn('A response was not recorded, because it or its request holds a secret.', { reqId })
+      this.#deps.warn('A response was not recorded, because it or its request contains a secret.', { reqId })
       return
     }
     if (this.#waitingLength + line.length > MOST_WAITING_LENGTH) {

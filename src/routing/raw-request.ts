@@ -251,7 +251,7 @@ const DOT_SEGMENT = /\/\.\.?(?:$|[/;?#])/
 export function readTarget(rawTarget: string, authority: string): Target {
   const target = rawTarget.startsWith('/') ? rawTarget : afterOwnAuthority(rawTarget, authority)
   if (NOT_IN_A_TARGET.test(target)) {
-    throw invalid('The request target holds a control character, a space, "#" or a byte beyond ASCII.')
+    throw invalid('The request target contains a control character, a space, "#" or a byte beyond ASCII.')
   }
   const mark = target.indexOf('?')
   const path = mark === -1 ? target : target.slice(0, mark)
@@ -278,9 +278,9 @@ function refuseAmbiguous(path: string): void {
   const decoded = path.includes('%') ? decoded8(path) : path
   const bare = decoded.replace(DROPPED_BY_PARSERS, '')
   if (bare.startsWith('//')) throw invalid('The path starts with a doubled slash.')
-  if (bare.includes('\\')) throw invalid('The path holds a backslash.')
-  if (bare.includes('\0')) throw invalid('The path holds a NUL.')
-  if (DOT_SEGMENT.test(bare)) throw invalid('The path holds a dot segment.')
+  if (bare.includes('\\')) throw invalid('The path contains a backslash.')
+  if (bare.includes('\0')) throw invalid('The path contains a NUL.')
+  if (DOT_SEGMENT.test(bare)) throw invalid('The path contains a dot segment.')
 }
 
 /** The path with all escapes decoded. It must be valid UTF-8 at the first layer and at the last (no overlong bytes). */
@@ -289,10 +289,10 @@ function decoded8(path: string): string {
   try {
     decodeURIComponent(path)
   } catch {
-    throw invalid('The path holds a percent escape that is broken or not UTF-8.')
+    throw invalid('The path contains a percent escape that is broken or not UTF-8.')
   }
   if (!isUtf8(Buffer.from(fully, 'latin1'))) {
-    throw invalid('The path holds a percent escape that is not UTF-8.')
+    throw invalid('The path contains a percent escape that is not UTF-8.')
   }
   return fully
 }

@@ -12,7 +12,7 @@ export async function clearStaleSocket(path: string): Promise<void> {
   const stats = lstatSync(path, { throwIfNoEntry: false })
   if (stats === undefined) return
   if (!stats.isSocket()) {
-    throw new Error(`unix:${path}: there is a file in the way that is no socket; choose another path`)
+    throw new Error(`unix:${path}: the path exists and is not a socket; choose another path`)
   }
   if (await answers(path)) {
     throw new Error(`unix:${path}: another process listens there; stop it, or choose another path`)

@@ -95,7 +95,7 @@ export class Reloader {
   failed(problems: readonly string[]): void {
     if (this.#again !== undefined)
       this.#deps.log.warn(
-        'reload: the configuration before it is not tried again; send SIGHUP to read the files anew',
+        'reload: the configuration before it is not tried again; send SIGHUP to read the files again',
       )
     clearTimeout(this.#again)
     this.#again = undefined

@@ -142,7 +142,7 @@ t.test('each other kind of refusal, as the proxy itself would word it', async (t
     [['GET', '/acme/rest/v1', '-H', 'Host: evil.example', ...ok], '403 host_not_allowed: '],
     [['GET', '/acme/rest/v1', '-H', 'Origin: https://b.example', ...ok], '403 origin_not_allowed: '],
     [['GET', '/acme/rest/v1'], '412 header_required: '],
-    [['GET', '/acme/rest/v1/../x', ...ok], '400 request_invalid: The path holds a dot segment.'],
+    [['GET', '/acme/rest/v1/../x', ...ok], '400 request_invalid: The path contains a dot segment.'],
     [['GET', '/rest/v1', ...ok], '400 company_required: '],
     [['GET', '/unknown/rest/v1', ...ok], '404 company_unknown: The path prefix names "unknown"'],
     [['GET', 'http://acme.localhost:8401/rest/v1', ...ok], '409 company_conflict: '],

@@ -285,7 +285,7 @@ t.test('client id, secret and origins', async (t) => {
   t.equal(check(' 0123abcd '), undefined)
   t.match(check(undefined), { message: 'Write the client id: ' })
   t.match(check(' '), { message: 'Write the client id: ' })
-  t.match(check('abc\ndef'), { message: 'A client id has no blanks: copy it once more.' })
+  t.match(check('abc\ndef'), { message: 'A client id contains no spaces: copy it again.' })
   t.equal(checkOrigin(' https://gateway.example '), undefined)
   t.match(checkOrigin('http://gateway.example'), { message: /https.*\.$/ })
   t.match(checkOrigin(undefined), Error)

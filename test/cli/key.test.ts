@@ -26,7 +26,7 @@ t.test('a name that no caller can have is an error', async (t) => {
   t.match(await runToEnd(t, ['key', 'Excel!'], { cwd: t.testdir() }), {
     code: 2,
     out: '',
-    err: /small letters/,
+    err: /lower-case letters/,
   })
 })
 
@@ -41,5 +41,5 @@ t.test('A key is long, random and needs no quotes; its lines fit the configurati
   const byNumber = keyInstructions('1x', 'KEY1')
   t.match(byNumber, /variable CALLER_1X_KEY,.*callers:\n {2}1x:\n {4}key: \{ env: CALLER_1X_KEY \}/s)
   for (const name of ['', 'A', 'a b', '-a', 'a:'])
-    t.throws(() => keyInstructions(name, 'k'), /small letters/, name)
+    t.throws(() => keyInstructions(name, 'k'), /lower-case letters/, name)
 })

@@ -132,7 +132,7 @@ t.test('mistakes of flags and variables are told by their names', async (t) => {
     '"http://a.b" would send secrets unencrypted': { PROCORE_API_URL: 'http://a.b', ...login },
     '"a.b" is not an http or https origin': { PROCORE_LOGIN_URL: 'a.b', ...api },
     '"1e3" is not a company id': { companyId: '1e3' },
-    'the client id contains blanks': { clientId: 'a b' },
+    'the client id contains spaces': { clientId: 'a b' },
     'FOLDER/none does not exist': { PROCORE_CLIENT_SECRET_FILE: 'none' },
     'other users can read FOLDER/open (mode 644). chmod 600 FOLDER/open': {
       PROCORE_CLIENT_SECRET_FILE: 'open',

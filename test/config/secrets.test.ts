@@ -69,14 +69,14 @@ guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
   const wrong = new Set(['serviceAccounts.bad.clientSecret'])
   const { findings } = await readCredentials(settings, wrong, context)
   t.match(findings.map(({ path, message }) => `${keyOf(path)}: ${message}`).sort(), [
-    /^guard\.clientKeys\[0\]: the key has blanks before or after it$/,
-    /^guard\.clientKeys\[1\]: the key has a line end too many$/,
+    /^guard\.clientKeys\[0\]: the key has leading or trailing spaces$/,
+    /^guard\.clientKeys\[1\]: the key starts or ends with a line break$/,
     /^guard\.clientKeys\[2\]: the key can't be sent in a header$/,
-    /^serviceAccounts\.app\.clientId: the client id contains blanks/,
+    /^serviceAccounts\.app\.clientId: the client id contains spaces/,
     /^serviceAccounts\.app\.clientSecret: the variable NONE is not set/,
-    /^serviceAccounts\.bad\.clientId: the client id contains blanks or characters/,
-    /^serviceAccounts\.blank\.clientId: the client id has blanks before or after it$/,
-    /^serviceAccounts\.end\.clientId: the client id has a line end too many$/,
+    /^serviceAccounts\.bad\.clientId: the client id contains spaces or characters/,
+    /^serviceAccounts\.blank\.clientId: the client id has leading or trailing spaces$/,
+    /^serviceAccounts\.end\.clientId: the client id starts or ends with a line break$/,
     /^serviceAccounts\.mark\.clientId: the client id starts with a byte-order mark$/,
   ])
 })
@@ -141,7 +141,7 @@ shared: { url: "redis://u:s3cret@redis.test" }`)
   const said = warnings.map(({ path, text }) => `${keyOf(path)}: ${text}`)
   t.match(said, [
     /^serviceAccounts\.app\.clientId: The client id is in quotes, which count as part of it\. Remove them\.$/,
-    /^serviceAccounts\.app\.clientSecret: .*blanks/,
+    /^serviceAccounts\.app\.clientSecret: .*spaces/,
     /^shared\.url: .*unencrypted.*rediss:/,
   ])
   t.notMatch(said.join(), /x1d|s3cret/)
@@ -149,13 +149,13 @@ shared: { url: "redis://u:s3cret@redis.test" }`)
 
 t.test('a damaged secret is recognised, and no part of it is repeated', async (t) => {
   const cases: [string, RegExp][] = [
-    ['s3cret\n', /line end/],
-    ['s3cret\r', /line end/],
-    ['\ns3cret', /line end/],
-    ['s3c\nret', /line end in it/],
-    [' s3cret', /blanks/],
-    ['s3cret\t', /blanks/],
-    ['s3cret\u00a0', /blanks/],
+    ['s3cret\n', /starts or ends with a line break/],
+    ['s3cret\r', /starts or ends with a line break/],
+    ['\ns3cret', /starts or ends with a line break/],
+    ['s3c\nret', /contains a line break/],
+    [' s3cret', /leading or trailing spaces/],
+    ['s3cret\t', /leading or trailing spaces/],
+    ['s3cret\u00a0', /leading or trailing spaces/],
     ['\ufeffs3cret', /byte-order mark/],
     ['"s3cret"', /quotes/],
     ["'s3cret'", /quotes/],

@@ -150,7 +150,7 @@ t.test('the path is kept byte for byte, under the rules of every path', async (t
   }
   t.throws(() => read('evil.example/x'), {
     code: 'request_invalid',
-    message: /^"evil.example" is no host/,
+    message: /^"evil.example" is not a file host of/,
     help: /procore\.com/,
   })
 })

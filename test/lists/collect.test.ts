@@ -32,7 +32,7 @@ t.test('a list is collected, and what is missing of it is told', async (t) => {
     text: /^project_id,number\r\n1000001,1\r\n.*1000002,3\r\n$/s,
   })
   t.match(await collect(all, true), { failure: 'The list is not complete: the disk is full.' })
-  t.match(await collect('/rest/v1.0/me'), { failure: /not a JSON array\. A list is made of/, text: '' })
+  t.match(await collect('/rest/v1.0/me'), { failure: /not a JSON array\. Use a path/, text: '' })
   t.match(await collect('/rest/v1.0/nothing'), { failure: /^Procore answered 404: \{"errors"/ })
   t.match(await collect('/rest/v1.0/status/502'), { failure: 'Procore answered 502: {"status":502}' })
   const help = 'The proxy keeps trying. Try again after Retry-After seconds.'

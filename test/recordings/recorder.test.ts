@@ -157,7 +157,7 @@ t.test('no secret, key, cookie or token gets in by any way', async (t) => {
     warnings.length = 0
     await pass(call, body, 200, headers)
     await recorder.flush()
-    t.match(warnings, [/holds a secret/], way)
+    t.match(warnings, [/contains a secret/], way)
   }
   t.equal((await entries()).length, 2)
   t.notMatch(text(), SECRET)

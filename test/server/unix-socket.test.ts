@@ -25,9 +25,9 @@ t.test('only a stale socket makes way', async (t) => {
   t.notOk(existsSync(path))
 
   writeFileSync(path, 'mine')
-  await t.rejects(clearStaleSocket(path), /no socket/)
+  await t.rejects(clearStaleSocket(path), /is not a socket/)
   t.ok(existsSync(path))
   symlinkSync(path, `${path}.link`)
-  await t.rejects(clearStaleSocket(`${path}.link`), /no socket/)
+  await t.rejects(clearStaleSocket(`${path}.link`), /is not a socket/)
   await t.rejects(clearStaleSocket(join(path, 'below')), { code: 'ENOTDIR' })
 })
