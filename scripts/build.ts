@@ -28,7 +28,7 @@ const fileOf = (name: string) => `${name.replace(/^@/, '').replace('/', '-')}.cj
 
 rmSync(DIST, { recursive: true, force: true })
 mkdirSync(BIN, { recursive: true })
-writeFileSync(join(BIN, 'LICENSES.txt'), licences(await bundle()))
+writeFileSync(join(BIN, 'LICENSES.txt'), licenses(await bundle()))
 copyFileSync(join(ROOT, 'scripts/entry.cjs'), ENTRY)
 chmodSync(ENTRY, 0o755)
 cpSync(join(ROOT, 'src/page'), join(DIST, 'page'), { recursive: true })
@@ -72,8 +72,8 @@ async function bundle(): Promise<Metafile> {
   return { inputs: Object.assign({}, ...outputs.map(({ metafile }) => metafile.inputs)), outputs: {} }
 }
 
-/** Returns name, version and licence text of each package that is part of the bundle. */
-function licences({ inputs }: Metafile): string {
+/** Returns name, version and license text of each package that is part of the bundle. */
+function licenses({ inputs }: Metafile): string {
   const folders = Object.keys(inputs).flatMap(
     (file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [],
   )

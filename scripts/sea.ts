@@ -15,7 +15,7 @@ const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
 rmSync(SEA, { recursive: true, force: true })
 mkdirSync(SEA)
-writeFileSync(join(SEA, 'LICENSES.txt'), licences())
+writeFileSync(join(SEA, 'LICENSES.txt'), licenses())
 copyFileSync(process.execPath, PROGRAM)
 // macOS refuses to start a signed file that was changed.
 if (IS_MAC) execFileSync('codesign', ['--remove-signature', PROGRAM])
@@ -48,12 +48,12 @@ function node(...args: string[]): void {
   execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
-/** The executable contains Node, so that Node's licence is added to those of the packages. */
-function licences(): string {
+/** The executable contains Node, so that Node's license is added to those of the packages. */
+function licenses(): string {
   const places = ['../LICENSE', 'LICENSE'].map((place) => join(dirname(process.execPath), place))
   const found = places.find((place) => existsSync(place))
   if (found === undefined)
-    console.warn(`LICENSES.txt lacks Node's licence: none found near ${process.execPath}`)
+    console.warn(`LICENSES.txt lacks Node's license: none found near ${process.execPath}`)
   const ofNode = found === undefined ? '' : readFileSync(found, 'utf8')
   const ofPackages = readFileSync(join(DIST, 'bin/LICENSES.txt'), 'utf8')
   return `${ofPackages}\n${'='.repeat(80)}\n\nThe executable contains Node.js ${process.version}.\n\n${ofNode}`

@@ -21,7 +21,7 @@ export interface IssuedToken {
 /** The login server's clients and tokens. */
 export type Tokens = ReturnType<typeof createTokens>
 
-/** Issues and recognises tokens. */
+/** Issues and recognizes tokens. */
 export function createTokens(list: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
   const clients = new Map(list.map((client) => [client.clientId, { ...client }]))
   const issued = new Map<string, IssuedToken>()

@@ -106,7 +106,7 @@ function readText(excerpt: Excerpt): { readonly text: string; readonly isWhole: 
   const { type, charset, coding } = excerpt
   if (type === undefined) return 'of no known type'
   if (!excerpt.isText) return 'binary'
-  // Of another charset the names would not be recognised, and what stands under them would be shown.
+  // Of another charset the names would not be recognized, and what stands under them would be shown.
   if (charset !== undefined && !READABLE_CHARSETS.has(charset)) return `in ${charset}`
   const codings = codingsOf(coding)
   const bytes = unpacked(excerpt.kept, codings, MOST_UNPACKED_BYTES)

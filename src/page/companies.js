@@ -154,8 +154,8 @@ class Card {
     const { limit, remaining, resetSeconds } = budget
     const text = `${remaining} of ${limit} left, renewed in ${duration(resetSeconds)}`
     setText(this.budget, `Budget: ${text}`)
-    const colours = { low: 0.05 * limit, high: 0.2 * limit, optimum: limit }
-    Object.assign(this.meter, { max: limit, value: remaining, ...colours, ariaValueText: text })
+    const colors = { low: 0.05 * limit, high: 0.2 * limit, optimum: limit }
+    Object.assign(this.meter, { max: limit, value: remaining, ...colors, ariaValueText: text })
   }
 
   showSeries(buckets) {

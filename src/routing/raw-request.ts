@@ -1,4 +1,4 @@
-// Reads a raw request as leniently as any server might: target, path, query and headers. Nothing that is judged is normalised.
+// Reads a raw request as leniently as any server might: target, path, query and headers. Nothing that is judged is normalized.
 import { isUtf8 } from 'node:buffer'
 import { ProxyError } from '../errors.ts'
 

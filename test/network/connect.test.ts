@@ -96,7 +96,11 @@ t.test('what an outbound proxy did wrong, and what to do', async (t) => {
       /^TLS with the outbound proxy .* failed \(ECONNREFUSED\)$/,
       /network\.caFile or NODE_EXTRA_CA_CERTS/,
     ],
-    ['protocol', /closed the connection or did not speak HTTP \(ECONNREFUSED\)$/, /network\.proxy, or HTTPS_PROXY/],
+    [
+      'protocol',
+      /closed the connection or did not speak HTTP \(ECONNREFUSED\)$/,
+      /network\.proxy, or HTTPS_PROXY/,
+    ],
     [407, /wants other credentials \(HTTP 407\)$/, /http:\/\/USER:PASSWORD@HOST:PORT/],
     [403, /refused a tunnel to api\.example:443 \(HTTP 403\)$/, /network\.noProxy or NO_PROXY/],
     [502, /refused a tunnel to api\.example:443 \(HTTP 502\)$/, /network\.noProxy or NO_PROXY/],
