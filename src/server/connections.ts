@@ -18,8 +18,10 @@ const LINGER_MS = 5_000
 const SWEEP_MS = 1_000
 /** The shortest time between two warnings about refused connections. */
 const WARNING_MS = 60_000
-/** File descriptors that are reserved for connections to Procore, the log and secrets. */
+/** File descriptors that are reserved for connections to Procore, the log and secrets, unless the limit is very low. */
 const LEAST_RESERVE = 64
+/** A new connection has this long to send a request before it can give way to another one. */
+const FRESH_MS = 1_000
 
 const TOO_SLOW = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
@@ -57,6 +59,7 @@ export class CallerConnection {
   #unfinished: IncomingMessage | undefined
   /** Bytes that were read up to the end of the last request. */
   #bytesBefore = 0
+  readonly #openedAt = performance.now()
   #flushed = -1
   #flushedAt = 0
 
@@ -222,6 +225,11 @@ export class CallerConnection {
     }, LINGER_MS).unref()
   }
 
+  /** True while its first request may still be on the way, or may wait to be read. */
+  isFresh(now: number): boolean {
+    return this.#bytesBefore === 0 && now - this.#openedAt < FRESH_MS
+  }
+
   /** Closes the connection if its caller has read nothing for too long. */
   sweep(now: number): void {
     const { socket } = this
@@ -275,7 +283,7 @@ export class CallerConnections {
       return
     }
     if (this.#bySocket.size >= this.#most) {
-      const [idle] = this.idle
+      const idle = this.#longestIdle()
       if (idle === undefined) {
         socket.destroy()
         this.#reportRefused()
@@ -297,6 +305,12 @@ export class CallerConnections {
     })
   }
 
+  #longestIdle(): CallerConnection | undefined {
+    const now = performance.now()
+    for (const connection of this.idle) if (!connection.isFresh(now)) return connection
+    return undefined
+  }
+
   #forget(connection: CallerConnection): void {
     this.#bySocket.delete(connection.socket)
     this.idle.delete(connection)
@@ -306,7 +320,9 @@ export class CallerConnections {
     this.#refused++
     const now = performance.now()
     if (now - this.#warnedAt < WARNING_MS) return
-    const message = `all ${this.#most} connections of callers are busy: new ones are closed at once`
+    const message =
+      `all ${this.#most} connections of callers are busy: new ones are closed at once. ` +
+      'Raise the limit on open files (ulimit -n, LimitNOFILE of systemd), or send fewer requests at a time'
     this.#log.warn({ refused: this.#refused }, message)
     this.#warnedAt = now
     this.#refused = 0
@@ -342,13 +358,14 @@ export class CallerConnections {
 }
 
 /**
- * As many as the limit on open files allows, less what the proxy itself needs. Unlimited if the limit cannot be read.
+ * As many as the limit on open files allows, less what the proxy itself needs, and always some. Unlimited if the limit
+ * cannot be read.
  */
 function mostConnections(): number {
   try {
     const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
     return Number.isFinite(limit)
-      ? limit - Math.max(LEAST_RESERVE, Math.floor(limit / 4))
+      ? Math.max(limit - Math.max(LEAST_RESERVE, Math.floor(limit / 4)), Math.ceil(limit / 4))
       : Number.POSITIVE_INFINITY
   } catch {
     return Number.POSITIVE_INFINITY

@@ -1,7 +1,9 @@
 // Covers src/server/connections.ts: one request at a time, a bounded queue behind it, stalled callers, too many of them.
+import { spawnSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
 import type { Logger } from '../../src/observe/log.ts'
 import { CallerConnections, type Handle } from '../../src/server/connections.ts'
@@ -198,6 +200,45 @@ t.test('busy connections never give way: new ones are closed, with one warning a
   const next = new FakeSocket()
   add(next)
   t.notOk(next.destroyed)
+})
+
+t.test(
+  'of a burst, the first connections are served, and the others are closed with a warning',
+  async (t) => {
+    const time = fakeTime(t)
+    const { socket, receive, add, refused } = start(undefined, 2)
+    const [second, third, fourth] = Array.from({ length: 3 }, () => new FakeSocket())
+    add(second!)
+    add(third!)
+    t.ok(third?.destroyed)
+    t.notOk(socket.destroyed || second?.destroyed, 'their requests may have been sent already')
+    t.match(refused, [[{ refused: 1 }, /ulimit -n/]], 'the warning names the fix')
+    receive()
+    await time.pass(1_000)
+    add(fourth!)
+    t.ok(second?.destroyed, 'it sent nothing')
+    t.notOk(fourth?.destroyed)
+    t.equal(refused.length, 1)
+  },
+)
+
+t.test('with a very low limit on open files, some connections are still taken', async (t) => {
+  const module = join(import.meta.dirname, '../../src/server/connections.ts')
+  const script = `
+    import { EventEmitter } from 'node:events'
+    import { CallerConnections } from ${JSON.stringify(module)}
+    const connections = new CallerConnections({ warn: () => {} })
+    let closed = 0
+    for (let count = 0; count < 64; count++) {
+      const destroy = () => closed++
+      connections.add(Object.assign(new EventEmitter(), { destroy, bytesRead: 0 }), {})
+    }
+    process.exit(closed)
+  `
+  const limit = 'unset NODE_OPTIONS NODE_V8_COVERAGE; ulimit -n 64; exec "$0" "$@"'
+  const program = [process.execPath, '--input-type=module', '--eval', script]
+  const { status, stderr } = spawnSync('sh', ['-c', limit, ...program], { encoding: 'utf8' })
+  t.equal(status, 64 - 16, stderr)
 })
 
 t.test('a connection to an address that is not in force yet is closed at once', async (t) => {
