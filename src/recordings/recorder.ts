@@ -25,8 +25,8 @@ const MOST_WAITING_LENGTH = 64 * 1024 * 1024
 interface Waiting {
   readonly company: RecordedCompany
   readonly lines: string[]
-  /** The log says already that they cannot be written. */
-  isReported: boolean
+  /** Why they could not be written; the log has said so already. */
+  failure: unknown
 }
 
 /** Writes entries to the files of one folder. It outlives a reload. */
@@ -74,7 +74,17 @@ export class CallRecorder {
     })
   }
 
-  /** Writes everything that waits. Resolves once it is on disk, or was logged as lost. */
+  /** Writes everything that waits for the last time, and says what is lost because it cannot be written. */
+  async close(): Promise<void> {
+    await this.flush()
+    clearTimeout(this.#timer)
+    for (const { company, lines, failure: error } of this.#waiting.values()) {
+      const message = `${lines.length} responses of ${company.company.name} are lost: they could not be written to ${this.#folder}.`
+      this.#deps.warn(message, { error })
+    }
+  }
+
+  /** Writes everything that waits. What cannot be written is tried again later. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -97,7 +107,7 @@ export class CallRecorder {
     }
     const company: RecordedCompany = { company: { name, id }, environment: upstream.environment }
     const key = `${id} ${name}`
-    const waiting = this.#waiting.get(key) ?? { company, lines: [], isReported: false }
+    const waiting = this.#waiting.get(key) ?? { company, lines: [], failure: undefined }
     waiting.lines.push(line)
     this.#waiting.set(key, waiting)
     this.#waitingLength += line.length
@@ -118,12 +128,12 @@ export class CallRecorder {
         this.#waitingLength -= lines.reduce((sum, { length }) => sum + length, 0)
         // More may have come in the meantime.
         waiting.lines.splice(0, lines.length)
-        waiting.isReported = false
+        waiting.failure = undefined
         if (waiting.lines.length === 0) this.#waiting.delete(key)
       } catch (error) {
         const message = `${lines.length} responses of ${company.company.name} could not be written to ${this.#folder}; they wait.`
-        if (!waiting.isReported) this.#deps.warn(message, { error })
-        waiting.isReported = true
+        if (waiting.failure === undefined) this.#deps.warn(message, { error })
+        waiting.failure = error
         this.#flushAfter(RETRY_AFTER_MS)
       }
     }

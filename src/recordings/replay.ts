@@ -61,8 +61,8 @@ export async function openSession(
     /** False if nothing is ever sent to Procore. */
     needsTokens: mode !== 'replay',
     configure: (next: RecordingSettings) => mask.configure(next.redact),
-    /** Writes everything that has not been written yet. */
-    flush: () => recorder.flush(),
+    /** Writes everything that has not been written yet, or logs it as lost. */
+    close: () => recorder.close(),
   }
 }
 

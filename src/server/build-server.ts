@@ -178,7 +178,7 @@ export async function buildServer(config: Config, deps: ServerDeps = {}): Promis
       await runtime.upstreams.destroy()
       await login.destroy()
       await app.close()
-      await recordings.flush()
+      await recordings.close()
       await audits.close()
       observation.close()
       shared?.close()
@@ -217,7 +217,7 @@ async function openRecordings(
   config: Config,
   { recordings: mode, log, secrets }: ServerDeps & Readonly<{ log: Logger; secrets: KnownSecrets }>,
 ): Promise<Recordings> {
-  if (mode === undefined) return { send, needsTokens: true, configure: () => {}, flush: async () => {} }
+  if (mode === undefined) return { send, needsTokens: true, configure: () => {}, close: async () => {} }
   const { openSession } = await import('../recordings/replay.ts')
   return await openSession(mode, config.recordings, {
     send,

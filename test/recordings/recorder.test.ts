@@ -312,6 +312,26 @@ t.test('a folder that can not be written to is tried again, with one warning', a
   t.equal((await entries()).length, 2)
 })
 
+t.test('what cannot be written at the end is logged as lost', async (t) => {
+  const { pass, recorder, folder, warnings } = start(t)
+  writeFileSync(folder, 'in the way')
+  await pass(callOf('/rest/a'))
+  await recorder.flush()
+  await pass(callOf('/rest/b'))
+  await pass(callOf('/rest/c', { company: '8' }))
+  await recorder.close()
+  t.match(warnings, [
+    /^1 responses of acme could not be written/,
+    /^1 responses of globex could not be written/,
+    /^2 responses of acme are lost: they could not be written to /,
+    /^1 responses of globex are lost: /,
+  ])
+  rmSync(folder)
+  await recorder.close()
+  await recorder.close()
+  t.equal(warnings.length, 4)
+})
+
 t.test('a file that can not be written to is told once, whatever becomes of the others', async (t) => {
   const { pass, recorder, entries, folder, warnings } = start(t)
   mkdirSync(join(folder, 'globex.har'), { recursive: true })
