@@ -45,7 +45,11 @@ const LONGEST_BATCH = 64 * 1024
 /** Opens the audit file for appending. Throws the error of the file system if it can't be opened. */
 export async function openAudit({ file }: Pick<AuditSettings, 'file'>, log: Log): Promise<Audit> {
   const audit = new Audit(file, log)
-  await audit.open()
+  await audit.open().catch((error: NodeJS.ErrnoException) => {
+    const { code, syscall, message } = error
+    const detail = `audit.file cannot be opened: ${message}. Correct the path, or the permissions of the file and its folder`
+    throw Object.assign(new Error(detail, { cause: error }), { code, syscall })
+  })
   return audit
 }
 

@@ -98,7 +98,8 @@ t.test('A half line at the end is ended, and other permissions are narrowed', as
 t.test('A file that can’t be opened at start is an error', async (t) => {
   const { log } = logger()
   await t.rejects(openAudit({ file: join(t.testdir(), 'missing', 'audit.jsonl') }, log), { code: 'ENOENT' })
-  await t.rejects(openAudit({ file: t.testdir() }, log), { code: 'EISDIR' })
+  const message = /^audit\.file cannot be opened: EISDIR.* Correct the path/
+  await t.rejects(openAudit({ file: t.testdir() }, log), { code: 'EISDIR', syscall: 'open', message })
 })
 
 t.test('Reopened after a rotation, it goes on in the new file', async (t) => {

@@ -63,7 +63,10 @@ t.test('an audit file that cannot be opened ends with 1 and a sentence, with Red
   const audit = { file: `/tmp/${'x'.repeat(300)}` }
   const { folder } = await startPlace(t, { audit, ...shared })
   const ended = await runToEnd(t, [], { cwd: folder })
-  t.match(ended, { code: 1, err: /^procore-proxy: ENAMETOOLONG: .*\n$/ })
+  t.match(ended, {
+    code: 1,
+    err: /^procore-proxy: audit\.file cannot be opened: ENAMETOOLONG: .* Correct the path.*\n$/,
+  })
 })
 
 t.test('every form of address is opened and printed, and closed by a signal', async (t) => {
