@@ -62,6 +62,10 @@ const LONGEST_LIFETIME_SECONDS = 365 * 86_400
 /** A token response is about 1 KB; anything larger is not one. */
 const MOST_BODY_BYTES = 256 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
+const TROUBLE_HELP = 'The login server can be reached, but is in trouble or overloaded. Try again later.'
+const IMPOSTOR_HELP =
+  'Something else may answer in place of the login server: an outbound proxy, the sign-in page of a network, ' +
+  'or the server of a wrong `loginUrl`. Put that right, or try again later.'
 /** Error codes of a token endpoint (RFC 6749 section 5.2). Nothing else of a body is ever repeated. */
 const OAUTH_ERROR =
   /^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$/
@@ -100,14 +104,17 @@ export function readTokenReply({ status, head, text }: Reply, wallNowMs: number 
     throw new TokenFailure('rejected', `the login server refused the credentials (HTTP ${status}${code})`)
   }
   if (status !== 200) {
+    const isInTrouble = status >= 500 || status === 408 || status === 429
     throw new TokenFailure('bad_status', `the login server answered HTTP ${status}`, {
       retryAfterMs: retryAfterMs(head['retry-after'], serverNowMs(head, wallNowMs)),
+      help: isInTrouble ? TROUBLE_HELP : IMPOSTOR_HELP,
     })
   }
   return readToken(text, json)
 }
 
-const nonsense = (what: string) => new TokenFailure('bad_body', `the login server's answer ${what}`)
+const nonsense = (what: string) =>
+  new TokenFailure('bad_body', `the login server's answer ${what}`, { help: IMPOSTOR_HELP })
 
 /** Reads the token of a response with status 200. */
 function readToken(text: string | undefined, json: Record<string, unknown> | undefined): IssuedToken {

@@ -189,7 +189,20 @@ t.test('a server that is not there, or in trouble', async (t) => {
   t.match(api.out, /Check the network, DNS/)
   place.write(place.settings())
   place.fake.faults.token = { status: 503, body: '<html>down</html>' }
-  t.match(await report(t, place, ['acme']), { out: /the login server answered HTTP 503/ })
+  const inTrouble = await report(t, place, ['acme'])
+  t.match(inTrouble.out, /the login server answered HTTP 503/)
+  t.match(inTrouble.out, /what to do:\n +- The login server can be reached, but is in trouble/)
+  for (const answer of [
+    { status: 200, body: '<html>Sign in to the network</html>' },
+    { status: 302, headers: { Location: 'http://portal.example.test/' } },
+    { status: 404, body: 'no such page' },
+    { status: 200, body: '{}' },
+  ]) {
+    place.fake.faults.token = answer
+    const { out } = await report(t, place, ['acme'])
+    t.match(out, /what to do:\n +- Something else may answer in place of the login server: .* `loginUrl`/s)
+    t.notMatch(out, 'Check that this machine reaches')
+  }
 })
 
 t.test('certificates: refused with a fix, and trusted where their CA is named', async (t) => {
