@@ -23,7 +23,15 @@ const LEAST_RESERVE = 64
 /** A new connection has this long to send a request before it can give way to another one. */
 const FRESH_MS = 1_000
 
+/** With these, a connection begins that is not meant for plain HTTP/1.1 (RFC 8446 section 5.1, RFC 9113 section 3.4). */
+const TLS_HANDSHAKE = 22
+const TLS_MAJOR_VERSION = 3
+const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n')
+
 const TOO_SLOW = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
+const CONNECT_DETAIL =
+  'CONNECT requests are never forwarded: this address takes the place of the API in a base URL, and not in HTTPS_PROXY.'
 
 /** How much of an unread request's target is kept. */
 const LONGEST_TARGET = 200
@@ -162,7 +170,7 @@ export class CallerConnection {
   onConnect(request: IncomingMessage): void {
     const { socket } = this
     if (this.#current === undefined) {
-      const error = new ProxyError('method_not_allowed', 'CONNECT requests are never forwarded.')
+      const error = new ProxyError('method_not_allowed', CONNECT_DETAIL)
       void this.#refuse(error, request)
       return
     }
@@ -372,8 +380,15 @@ function mostConnections(): number {
   }
 }
 
-function detailOf({ code }: NodeJS.ErrnoException): string {
-  return code === 'HPE_HEADER_OVERFLOW'
-    ? 'The request line and headers are too long.'
-    : 'The bytes that arrived are not a proper HTTP/1.1 request.'
+/** What is wrong with bytes that were refused. `rawPacket` holds them, from the parser. */
+function detailOf({ code, rawPacket }: NodeJS.ErrnoException & { readonly rawPacket?: Buffer }): string {
+  if (code === 'HPE_HEADER_OVERFLOW') return 'The request line and headers are too long.'
+  const isNot = 'The bytes that arrived are not a proper HTTP/1.1 request'
+  if (rawPacket?.[0] === TLS_HANDSHAKE && rawPacket[1] === TLS_MAJOR_VERSION) {
+    return `${isNot}, but the start of TLS: write http:// instead of https:// in the address.`
+  }
+  if (rawPacket?.subarray(0, HTTP2_PREFACE.length).equals(HTTP2_PREFACE)) {
+    return `${isNot}, but the start of HTTP/2: let the caller use HTTP/1.1.`
+  }
+  return `${isNot}.`
 }

@@ -19,7 +19,14 @@ t.test('bytes that are no HTTP, headers without end, and CONNECT are told so', a
   const cases: [string, number, string, RegExp][] = [
     ['hello there\r\n\r\n', 400, 'request_invalid', /not a proper HTTP/],
     [`GET / HTTP/1.1\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 400, 'request_invalid', /too long/],
-    ['CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405, 'method_not_allowed', /CONNECT/],
+    ['\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400, 'request_invalid', /start of TLS: write http:/],
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'request_invalid', /start of HTTP\/2/],
+    [
+      'CONNECT example.test:443 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      405,
+      'method_not_allowed',
+      /HTTPS_PROXY/,
+    ],
   ]
   for (const [bytes, status, code, detail] of cases) {
     const answer = await sendRaw(port, bytes)
