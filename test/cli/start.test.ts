@@ -170,6 +170,15 @@ async function hangOne({ fake }: Place, t: Test, url: string, delayMs: number) {
   return under
 }
 
+t.test('SIGUSR1 does not open the debugger of Node', async (t) => {
+  const { proxy, url } = await startProxy(t)
+  proxy.kill('SIGUSR1')
+  t.match(await proxy.line('SIGUSR1'), { level: 'warn', msg: /SIGHUP/ })
+  t.equal((await get(t, url, '/_proxy/health/live')).status, 200)
+  proxy.kill('SIGTERM')
+  t.match(await proxy.end(3_000), { code: 0, signal: null, err: '' })
+})
+
 t.test('a request under way finishes; what is new is refused meanwhile', async (t) => {
   const started = await startProxy(t)
   const { proxy, url } = started
