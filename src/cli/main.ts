@@ -8,7 +8,7 @@ watchOutput()
 // No await here: the bundle is CommonJS.
 buildProgram()
   .parseAsync(withDefaultCommand(process.argv.slice(2)), { from: 'user' })
-  .catch((error: Error) => {
+  .catch((error: NodeJS.ErrnoException) => {
     // commander has already printed its message, or the help.
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.badConfig
@@ -16,7 +16,9 @@ buildProgram()
     }
     const isExpected = error instanceof CommandError
     process.exitCode = isExpected ? error.status : EXIT.failure
-    const text = String(isExpected ? error.message : (error.stack ?? error))
+    const unexpected =
+      error.syscall === 'uv_cwd' ? 'the current folder was removed. Change to another one' : error.stack
+    const text = String(isExpected ? error.message : (unexpected ?? error))
     // It may repeat what Procore or a file says.
     process.stderr.write(`procore-proxy: ${printableLines(text)}\n`)
   })

@@ -145,6 +145,14 @@ t.test('colours are for terminals, unless NO_COLOR is set', needsTerminal, async
   }
 })
 
+t.test('a current folder that was removed is told in a sentence', async (t) => {
+  const folder = t.testdir({ gone: {} })
+  const script = 'unset NODE_OPTIONS; cd gone && rmdir ../gone && exec "$0" "$@" check'
+  const child = spawn('sh', ['-c', script, program, ...words], { cwd: folder, env: cleanEnv(folder) })
+  const [err, [code]] = await Promise.all([text(child.stderr), once(child, 'close')])
+  t.match({ code, err }, { code: 1, err: /^procore-proxy: the current folder was removed\. .*\n$/ })
+})
+
 t.test('an unexpected error is printed with its stack', NEEDS_IMPORT, async (t) => {
   const folder = t.testdir({ 'boom.mjs': `process.stdout.write = () => { throw new Error('boom') }` })
   const env = { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${folder}/boom.mjs` }
