@@ -240,7 +240,8 @@ export async function appendEntries(
   await fs.mkdir(folder, { recursive: true, mode: FOLDER_MODE })
   const { name } = company.company
   const file = join(folder, `${name}.har`)
-  const temporary = join(folder, `.${name}.${process.pid}.tmp`)
+  // Always the same name, so that what a crash leaves is overwritten.
+  const temporary = join(folder, `.${name}.tmp`)
   try {
     const { end, isEmpty } = await copyOfEntries(file, temporary, company)
     await fs.truncate(temporary, end)

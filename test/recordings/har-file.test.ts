@@ -87,7 +87,7 @@ t.test('the old file stays as it is until the new one is whole', async (t) => {
   const { folder, file, add } = start(t)
   await add(line(200))
   const before = readFileSync(file, 'utf8')
-  const temporary = join(folder, `.acme.${process.pid}.tmp`)
+  const temporary = join(folder, '.acme.tmp')
   mkdirSync(join(temporary, 'in-the-way'), { recursive: true })
   await t.rejects(add(line(201)))
   t.equal(readFileSync(file, 'utf8'), before)
