@@ -2,7 +2,7 @@
 
 import type { Argument, Option } from 'commander'
 import { COMMANDS } from '../src/cli/commands.ts'
-import { METHODS } from '../src/config/access-rules.ts'
+import { FORWARDED_METHODS } from '../src/config/access-rules.ts'
 import { BUILT_IN_ENVIRONMENTS } from '../src/config/config.ts'
 
 /** What an argument or the value of a flag can be: some words, or what `offers` names, or free text. */
@@ -61,7 +61,10 @@ function completedFlag({ flags, description: about, argChoices, long }: Option) 
 
 function argumentValue(argument: Argument): CompletedValue {
   const name = argument.name()
-  return { offers: offersFor(name), words: name === 'method' ? METHODS : (argument.argChoices ?? []) }
+  return {
+    offers: offersFor(name),
+    words: name === 'method' ? FORWARDED_METHODS : (argument.argChoices ?? []),
+  }
 }
 
 /** What the name of a value has a shell offer. */

@@ -265,7 +265,7 @@ export class TokenSource {
     this.#lastFailure = { failure, at: Date.now() }
     const waitMs = failure.final
       ? refusalMemoryMs(++this.#refusals)
-      : retryDelayMs(++this.#failures, failure, Math.random())
+      : tokenRetryDelayMs(++this.#failures, failure, Math.random())
     this.#nextAttemptAt = now + waitMs
     // Refused credentials are tried again for the next caller only, unless a token still lives.
     const isScheduled = !failure.final || this.#live(now) !== undefined
@@ -313,7 +313,7 @@ export class TokenSource {
  * Milliseconds to wait after a failure that may pass: 500 ms, doubling to 60 s, with jitter over the upper half, and at
  * least Retry-After, which counts for an hour at most. `failures` counts from 1; `random` is in [0, 1).
  */
-export function retryDelayMs(failures: number, failure: TokenFailure, random: number): number {
+export function tokenRetryDelayMs(failures: number, failure: TokenFailure, random: number): number {
   const ceiling = Math.min(60_000, 500 * 2 ** (failures - 1))
   const jittered = ceiling / 2 + (ceiling / 2) * random
   return Math.max(jittered, Math.min(failure.retryAfterMs ?? 0, 3_600_000))

@@ -87,7 +87,7 @@ export function formatUsage(
 }
 
 /** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
-export function routeOf(path: string): string {
+export function routeTemplate(path: string): string {
   const [bare = ''] = path.split('?', 1)
   return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
 }
@@ -99,7 +99,7 @@ function entryOf(line: string) {
     if (typeof time !== 'string' || typeof method !== 'string' || typeof path !== 'string') return undefined
     return {
       caller: String(caller ?? ''),
-      route: `${method} ${routeOf(path)}`,
+      route: `${method} ${routeTemplate(path)}`,
       status: String(status ?? ''),
       day: time.slice(0, 10),
       durationMs: typeof durationMs === 'number' ? durationMs : 0,

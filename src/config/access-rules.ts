@@ -7,10 +7,10 @@ const READS = ['GET', 'HEAD', 'OPTIONS'] as const
 const WRITES = ['DELETE', 'PATCH', 'POST', 'PUT'] as const
 
 /** Every method that is forwarded. */
-export const METHODS: readonly string[] = [...READS, ...WRITES]
+export const FORWARDED_METHODS = [...READS, ...WRITES] as const
 
 /** What `methods` can contain: every method that is forwarded, and a word for each kind. */
-export const METHOD_WORDS = [...READS, ...WRITES, 'reads', 'writes'] as const
+export const METHOD_WORDS = [...FORWARDED_METHODS, 'reads', 'writes'] as const
 
 const LONGEST_PATTERN = 256
 const START_FIX =
@@ -38,14 +38,14 @@ export function checkPattern(pattern: string): Mistake | undefined {
 }
 
 /** The methods that a list stands for: words are expanded, and GET includes HEAD; undefined for all. */
-export function methodsOf(words: RuleSettings['methods']): readonly string[] | undefined {
+export function expandMethods(words: RuleSettings['methods']): readonly string[] | undefined {
   if (words === undefined) return undefined
   const methods = words.flatMap((word): readonly string[] => {
     if (word === 'reads') return READS
     if (word === 'writes') return WRITES
     return word === 'GET' ? ['GET', 'HEAD'] : [word]
   })
-  return METHODS.filter((method) => methods.includes(method))
+  return FORWARDED_METHODS.filter((method) => methods.includes(method))
 }
 
 /** A rule in the form that requests are judged by. */
@@ -53,7 +53,7 @@ export function resolveRule(rule: RuleSettings): AccessRule {
   const effect = 'allow' in rule ? 'allow' : 'deny'
   const patterns = ['allow' in rule ? rule.allow : rule.deny].flat()
   const foldedPatterns = patterns.map((pattern) => pattern.toLowerCase())
-  return { effect, methods: methodsOf(rule.methods), patterns, foldedPatterns }
+  return { effect, methods: expandMethods(rule.methods), patterns, foldedPatterns }
 }
 
 /** The access of a company: its own, else the environment's default, else read-write. */

@@ -1,5 +1,6 @@
 // Writes the proxy's own error responses: problem+json (RFC 9457, RFC 9209), also for errors of Node and undici.
 import { type ServerResponse, STATUS_CODES } from 'node:http'
+import { FORWARDED_METHODS } from '../config/access-rules.ts'
 import { ERROR_DOCS_URL, ERROR_KINDS, type ErrorCode, ProxyError, type ProxyErrorOptions } from '../errors.ts'
 import {
   errorCode,
@@ -53,7 +54,7 @@ export function problem(
   if (company !== undefined) headers.push('Procore-Proxy-Company', company)
   if (error.retryAfterSeconds !== undefined) headers.push('Retry-After', String(error.retryAfterSeconds))
   if (error.code === 'method_not_allowed') {
-    headers.push('Allow', error.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
+    headers.push('Allow', error.allow ?? FORWARDED_METHODS.join(', '))
   }
   if (error.code === 'key_required') {
     // Makes spreadsheets and browsers ask their user for the key (RFC 7617).

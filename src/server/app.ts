@@ -10,13 +10,13 @@ import {
   fastify,
   type onRequestHookHandler,
 } from 'fastify'
+import { FORWARDED_METHODS } from '../config/access-rules.ts'
 import { ProxyError } from '../errors.ts'
 import { Departure, type Forwarded, type Send } from '../forward/call.ts'
 import { callOf, forward, once } from '../forward/forward.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { asksForKeys, identifyKey, type KeyThrottle, WrongKeyError } from '../guards/callers.ts'
 import { FILES_PATH } from '../guards/file-hosts.ts'
-import { FORWARDED_METHODS } from '../guards/headers.ts'
 import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
 import { EVERYTHING, type Viewer } from '../observe/viewer.ts'

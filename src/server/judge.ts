@@ -1,4 +1,5 @@
 // Judges each request before anything else happens: framing, Host, Origin, key, target, company, access.
+import { FORWARDED_METHODS } from '../config/access-rules.ts'
 import { isWildcardAddress } from '../config/addresses.ts'
 import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -18,7 +19,6 @@ import {
 import { FILES_PATH, type FileTarget, readFileTarget } from '../guards/file-hosts.ts'
 import {
   corsHeaders,
-  FORWARDED_METHODS,
   type Host,
   hostLabel,
   isPreflight,

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { type IssuedToken, TokenFailure } from '../../src/auth/request-token.ts'
-import { refusalMemoryMs, retryDelayMs, type TokenEvent, Tokens } from '../../src/auth/token-source.ts'
+import { refusalMemoryMs, type TokenEvent, Tokens, tokenRetryDelayMs } from '../../src/auth/token-source.ts'
 import type { ServiceAccount } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
@@ -245,15 +245,15 @@ t.test('the backoff grows, with jitter over its upper half', (t) => {
   const failure = failing()
   const ceilings = [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
   for (const [index, ceiling] of ceilings.entries()) {
-    t.equal(retryDelayMs(index + 1, failure, 0), ceiling / 2)
-    t.equal(retryDelayMs(index + 1, failure, 0.5), ceiling * 0.75)
-    const most = retryDelayMs(index + 1, failure, 1 - 2 ** -53)
+    t.equal(tokenRetryDelayMs(index + 1, failure, 0), ceiling / 2)
+    t.equal(tokenRetryDelayMs(index + 1, failure, 0.5), ceiling * 0.75)
+    const most = tokenRetryDelayMs(index + 1, failure, 1 - 2 ** -53)
     t.ok(most > ceiling * 0.99 && most <= ceiling)
   }
-  t.equal(retryDelayMs(1e6, failure, 0), 30_000, 'however many failures there were')
-  t.equal(retryDelayMs(1, failing(7000), 0), 7000)
-  t.equal(retryDelayMs(9, failing(100), 0), 30_000, 'Retry-After never shortens it')
-  t.equal(retryDelayMs(1, failing(1e12), 0), HOUR, 'nor stops it for ever')
+  t.equal(tokenRetryDelayMs(1e6, failure, 0), 30_000, 'however many failures there were')
+  t.equal(tokenRetryDelayMs(1, failing(7000), 0), 7000)
+  t.equal(tokenRetryDelayMs(9, failing(100), 0), 30_000, 'Retry-After never shortens it')
+  t.equal(tokenRetryDelayMs(1, failing(1e12), 0), HOUR, 'nor stops it for ever')
   const memory = [1, 2, 3, 4, 5, 6, 7, 1e6].map((refusals) => refusalMemoryMs(refusals) / SECOND)
   t.strictSame(memory, [30, 60, 120, 240, 480, 600, 600, 600])
   t.end()

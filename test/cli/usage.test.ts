@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { addUpUsage, formatUsage, routeOf, usageColumns } from '../../src/cli/usage.ts'
+import { addUpUsage, formatUsage, routeTemplate, usageColumns } from '../../src/cli/usage.ts'
 import { runToEnd } from '../fixtures/cli.ts'
 
 function fileOf(t: Test, lines: readonly (object | string)[]): string {
@@ -99,7 +99,7 @@ t.test('Ids in paths are one route', async (t) => {
     ['/rest/v2.0/files/0123456789abcdef', '/rest/v2.0/files/{id}'],
     ['/rest/v1.0/7a/b7', '/rest/v1.0/7a/b7'],
   ]
-  for (const [path, route] of cases) t.equal(routeOf(path), route)
+  for (const [path, route] of cases) t.equal(routeTemplate(path), route)
 })
 
 t.test('Made-up paths and endless lines fill no memory', async (t) => {

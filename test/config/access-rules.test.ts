@@ -1,6 +1,12 @@
 // Covers src/config/access-rules.ts; what it makes of companies is in assemble.test.ts
 import t from 'tap'
-import { accessIn, checkPattern, checkRules, methodsOf, resolveRule } from '../../src/config/access-rules.ts'
+import {
+  accessIn,
+  checkPattern,
+  checkRules,
+  expandMethods,
+  resolveRule,
+} from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import { keyOf } from '../../src/config/problems.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
@@ -44,11 +50,11 @@ t.test('a pattern is a plain path with wildcards', async (t) => {
 })
 
 t.test('words stand for methods', async (t) => {
-  t.equal(methodsOf(undefined), undefined)
-  t.strictSame(methodsOf(['GET']), ['GET', 'HEAD'])
-  t.strictSame(methodsOf(['HEAD']), ['HEAD'])
-  t.strictSame(methodsOf(['reads']), ['GET', 'HEAD', 'OPTIONS'])
-  t.strictSame(methodsOf(['writes', 'PUT']), ['DELETE', 'PATCH', 'POST', 'PUT'])
+  t.equal(expandMethods(undefined), undefined)
+  t.strictSame(expandMethods(['GET']), ['GET', 'HEAD'])
+  t.strictSame(expandMethods(['HEAD']), ['HEAD'])
+  t.strictSame(expandMethods(['reads']), ['GET', 'HEAD', 'OPTIONS'])
+  t.strictSame(expandMethods(['writes', 'PUT']), ['DELETE', 'PATCH', 'POST', 'PUT'])
   t.strictSame(resolveRule({ allow: '/rest/A', methods: ['PUT'] }), {
     effect: 'allow',
     methods: ['PUT'],

@@ -1,12 +1,11 @@
 // Covers src/guards/access.ts
 import fc from 'fast-check'
 import t from 'tap'
-import { METHODS, resolveRule } from '../../src/config/access-rules.ts'
+import { resolveRule } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
 import { decideAccess, type JudgedRequest, matchesPattern, type Rights } from '../../src/guards/access.ts'
 import { judgeCaller } from '../../src/guards/callers.ts'
-import { FORWARDED_METHODS } from '../../src/guards/headers.ts'
 import { words } from '../fixtures/words.ts'
 
 const denied = { name: 'ProxyError', code: 'access_denied' }
@@ -85,10 +84,6 @@ function decide(rules: readonly RuleSettings[], access: Access, asked: string | 
   const company = { access, rules: rules.map(resolveRule) }
   return decideAccess(company, { method, path, rawHeaders: headers, query })
 }
-
-t.test('The methods of rules are those that are forwarded', async (t) => {
-  t.same([...METHODS].sort(), [...FORWARDED_METHODS].sort())
-})
 
 t.test('The first rule that matches decides, else the access', async (t) => {
   const rules: RuleSettings[] = [
