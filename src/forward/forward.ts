@@ -1,5 +1,6 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ProxyError } from '../errors.ts'
 import { codingsOf, unpacked } from '../network/response.ts'
 import type { Exchange } from '../observe/exchange.ts'
@@ -21,6 +22,8 @@ import { type BodySource, transformed } from './response-body.ts'
 
 /** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
 const MOST_AT_ONCE_BYTES = 8 * 1024
+/** How long a caller has to read the last bytes before its connection is reset. */
+const RESET_AFTER_MS = 200
 
 /** Awaited before the caller gets the last byte of a response. An error thrown here breaks the response off. */
 type BeforeEnd = ((status: number) => Promise<void>) | undefined
@@ -204,6 +207,8 @@ export async function breakOff(response: ServerResponse, headers: readonly strin
   }
   const isDelimited = lengthIn(headers) || response.chunkedEncoding
   if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
+    // Some programs, such as those on Node 20, take a reset that comes together with the last bytes for a clean end.
+    await sleep(RESET_AFTER_MS)
     socket.resetAndDestroy()
   } else response.destroy()
 }

@@ -100,6 +100,33 @@ t.test(
   },
 )
 
+t.test('a caller without chunks has some time to read the last bytes before the reset', async (t) => {
+  const server = createServer(async (_request, response) => {
+    response.write('the last line')
+    await breakOff(response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => {
+    socket.destroy()
+    server.close()
+  })
+  let text = ''
+  let readAt = 0
+  socket.on('data', (chunk) => {
+    text += chunk
+    readAt = performance.now()
+  })
+  socket.write('GET / HTTP/1.0\r\nHost: localhost\r\n\r\n')
+  const [error] = await once(socket, 'close').then(
+    () => [],
+    (error) => [error],
+  )
+  t.match(error, { code: 'ECONNRESET' })
+  t.ok(text.endsWith('the last line'), text)
+  t.ok(performance.now() - readAt > 20)
+})
+
 t.test('a head that Node refuses is an error, and the response from Procore is given up', async (t) => {
   let reason: Error | undefined
   const upstream = {
