@@ -84,27 +84,29 @@ interface Passing {
 
 function writeWhole(body: Buffer, response: ServerResponse, { headers, writeHead }: Passing): void {
   // Its length is known, although Procore may have sent it in chunks.
-  const isCounted = body.length === 0 || lengthIn(headers)
+  const isCounted = body.length === 0 || lengthIn(headers) !== undefined
   writeHead(isCounted ? headers : [...headers, 'Content-Length', String(body.length)])
   if (body.length === 0) response.end()
   else response.end(body.toString('latin1'), 'latin1')
 }
 
 async function pass(source: BodySource, response: ServerResponse, passing: Passing): Promise<void> {
-  const { beforeEnd, status, writeHead } = passing
+  const { beforeEnd, status, headers, writeHead } = passing
+  const length = isWithoutBody(response, status) ? 0 : lengthIn(headers)
   let isOpen = false
   const open = () => {
     if (!isOpen && !response.destroyed) openResponse(response, writeHead)
     isOpen = true
   }
-  // An empty response is complete for its caller once it has the head.
-  if (beforeEnd === undefined) open()
+  // An empty response is complete for its caller once it has the head; one of unknown length never is by its bytes alone.
+  const endsByLength = beforeEnd !== undefined && length !== undefined
+  if (!endsByLength) open()
   const write = (chunk: Buffer) => {
     open()
     hastenCollection(chunk)
     return response.write(chunk)
   }
-  const holdBack = beforeEnd === undefined ? undefined : holdingLastByte(write)
+  const holdBack = endsByLength ? holdingLastByte(write, length) : undefined
   const take = holdBack ?? write
   const onDrain = () => source.resume()
   // The end of a body that is paused would never come.
@@ -117,7 +119,7 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
     })
     await beforeEnd?.(status).catch((error) => {
       // Without a body the head would be the whole response.
-      if (holdBack?.rest() === undefined) response.destroy()
+      if (!isOpen) response.destroy()
       throw error
     })
   } finally {
@@ -143,15 +145,22 @@ function keep(chunk: Buffer, { exchange, status }: Passing): void {
 
 type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
 
-/** Holds back the last byte, because the caller sees the response as complete once it has that byte. */
-function holdingLastByte(write: (chunk: Buffer) => boolean): HoldingWrite {
+/** Holds back the last byte, because the caller sees a response of this length as complete once it has that byte. */
+function holdingLastByte(write: (chunk: Buffer) => boolean, length: number): HoldingWrite {
+  let left = length
   let last: Buffer | undefined
   const holding = (chunk: Buffer) => {
-    const whole = last === undefined ? chunk : Buffer.concat([last, chunk])
-    last = whole.subarray(-1)
-    return whole.length === 1 || write(whole.subarray(0, -1))
+    left -= chunk.length
+    if (left > 0 || chunk.length === 0) return write(chunk)
+    last = chunk.subarray(-1)
+    return write(chunk.subarray(0, -1))
   }
   return Object.assign(holding, { rest: () => last })
+}
+
+/** Whether the head is the whole response (RFC 9112 section 6.3). */
+function isWithoutBody({ req }: ServerResponse, status: number): boolean {
+  return req.method === 'HEAD' || status === 204 || status === 304
 }
 
 /** The statuses of responses whose body says why Procore refused a request. */
@@ -171,8 +180,9 @@ function keepErrorBody(exchange: Exchange, chunk: Buffer): void {
   if (room > 0) exchange.errorBody = Buffer.concat([kept, chunk.subarray(0, room)])
 }
 
-function lengthIn(headers: readonly string[]): boolean {
-  return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
+function lengthIn(headers: readonly string[]): number | undefined {
+  const [length] = headerValues(headers, 'content-length')
+  return length === undefined ? undefined : Number(length)
 }
 
 /** The reason phrase, byte for byte; undefined if it contains characters that Node would refuse to write. */
@@ -205,7 +215,7 @@ export async function breakOff(response: ServerResponse, headers: readonly strin
       socket.write('', () => resolve())
     })
   }
-  const isDelimited = lengthIn(headers) || response.chunkedEncoding
+  const isDelimited = lengthIn(headers) !== undefined || response.chunkedEncoding
   if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
     // Some programs, such as those on Node 20, take a reset that comes together with the last bytes for a clean end.
     await sleep(RESET_AFTER_MS)
