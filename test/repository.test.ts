@@ -20,6 +20,11 @@ t.test('every source file says in its first line what it is for', async (t) => {
   for (const file of files) t.match(purposeOf(root, file), /^[A-Z`].{15,}/, file)
 })
 
+t.test('no source file is longer than CONTRIBUTING.md allows', async (t) => {
+  const most = Number(/Files have at most (\d+) lines/.exec(read('CONTRIBUTING.md'))?.[1])
+  for (const file of files) t.ok(read(file).split('\n').length <= most + 1, file)
+})
+
 t.test('the file map of docs/architecture.md lists every source file', async (t) => {
   t.equal(architecturePage(root), read('docs/architecture.md'), 'fresh: else run npm run generate')
   t.match(read('docs/architecture.md'), LAYERS, 'it names the same order of imports')
@@ -67,7 +72,7 @@ t.test('the documentation names commands and files that exist', async (t) => {
   }
 })
 
-t.test('the runtime needs few packages, all under licences that we accept', async (t) => {
+t.test('the runtime needs few packages, all under licenses that we accept', async (t) => {
   const lock = JSON.parse(read('package-lock.json')) as {
     packages: Record<string, { dev?: boolean; license?: string; hasInstallScript?: boolean }>
   }

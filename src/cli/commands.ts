@@ -315,6 +315,6 @@ function portNumber(text: string): number {
 
 /** Milliseconds of `30s`, `500ms`, `2m`; at most 24 days, because Node's timers fire immediately if they are given more. */
 function duration(text: string): number {
-  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(text)) return Math.min(ms(text as StringValue), 2 ** 31 - 1)
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text)) return Math.min(ms(text as StringValue), 2 ** 31 - 1)
   throw new InvalidArgumentError('Write a duration such as 30s or 500ms.')
 }
