@@ -8,11 +8,23 @@ import { words } from '../fixtures/words.ts'
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const PATH = '/acme/rest/v1.0/echo'
 /** Everything that a caller can reach. */
-const PATHS = [PATH, '/rest/v1.0/me', '/_proxy/status', '/_proxy/', '/oauth/token', '/acme/_proxy/metrics']
+const PATHS = [
+  PATH,
+  ...words`
+    /rest/v1.0/me /_proxy/status /acme/_proxy/status /_proxy/ /_proxy/page.js /_proxy/page.css /_proxy/requests
+    /_proxy/requests/x /_proxy/events /oauth/token /acme/_proxy/metrics /_proxy/metrics?x
+  `,
+]
 
 function start(t: Test, settings: Settings = {}): Promise<Rig> {
   return startRig(t, { fake: UNLIMITED!, settings })
 }
+
+/** Every method on two addresses, and a GET of all others. */
+const EVERYWHERE = [
+  ...METHODS.flatMap((method) => [[method, PATH] as const, [method, '/_proxy/status'] as const]),
+  ...PATHS.map((path) => ['GET', path] as const),
+]
 
 /** A request with exactly these header lines and the end of the connection. */
 const request = (lines: readonly string[], target = PATH, method = 'GET', version = '1.1') =>
@@ -90,16 +102,26 @@ t.test('DNS rebinding: no foreign Host', async (t) => {
   }
 })
 
-t.test('every address of the proxy, and every method, asks for a good Host', async (t) => {
-  const rig = await start(t)
-  for (const path of PATHS) {
-    for (const method of METHODS) {
-      const outcome = await attack(rig, request(['Host: evil.com'], path, method), { methods: [method] })
-      t.equal(outcome.verdict, '403 host_not_allowed', `${method} ${path}`)
-      t.equal(outcome.seen.length, 0)
+t.test(
+  'every address of the proxy, and every method, asks for a good Host, also of a rebound page',
+  async (t) => {
+    const rig = await start(t)
+    // To the browser of that page, evil.com resolves to 127.0.0.1, and a fetch is of the same origin.
+    const page = ['Host: evil.com', 'Origin: http://evil.com', 'Sec-Fetch-Site: same-origin']
+    for (const [method, path] of EVERYWHERE) {
+      for (const lines of [['Host: evil.com'], page]) {
+        const outcome = await attack(rig, request(lines, path, method), { methods: [method] })
+        t.equal(outcome.verdict, '403 host_not_allowed', `${method} ${path}`)
+        t.equal(outcome.seen.length, 0)
+        t.notMatch(
+          outcome.text,
+          new RegExp(`globex|${ACME}|uptimeSeconds|procore_proxy_`),
+          'it learns nothing',
+        )
+      }
     }
-  }
-})
+  },
+)
 
 t.test('loopback names are allowed in every honest spelling', async (t) => {
   const rig = await start(t)
@@ -178,29 +200,20 @@ t.test('forwarding headers are never believed, nor passed on', async (t) => {
   t.notMatch(paged.text, /evil/)
 })
 
-/** Header lines of a web page's request that must be refused. */
+/** Header lines of a web page's request that must be refused; test/guards/callers.test.ts has every other spelling. */
 const FOREIGN: readonly (readonly string[])[] = [
   ['Origin: http://evil.com'],
   ['Origin: null'],
   ['Origin:'],
-  ['Origin: https://localhost'],
-  ['Origin: http://localhost:1'],
-  ['Origin: http://localhost.evil.com'],
   ['Origin: http://localhost@evil.com'],
-  ['Origin: http://localhost/'],
-  ['Origin: http://localhost, http://evil.com'],
   ['Origin: http://evil.com http://localhost'],
-  ['Origin: http://localhost', 'Origin: http://evil.com'],
   ['Origin: http://localhost', 'Origin: http://localhost'],
   ['Origin: chrome-extension://abcdefghijklmnop'],
   ['Origin: file://'],
   ['Sec-Fetch-Site: cross-site'],
   ['Sec-Fetch-Site: same-site'],
-  ['Sec-Fetch-Site: Cross-Site'],
   ['Sec-Fetch-Site: '],
-  ['Sec-Fetch-Site: same-origin', 'Sec-Fetch-Site: cross-site'],
   ['Sec-Fetch-Site: none, cross-site'],
-  ['Origin: http://localhost', 'Sec-Fetch-Site: cross-site'],
   ['Origin: http://evil.com', 'Sec-Fetch-Site: same-origin'],
   ['Origin: http://evil.com', 'Sec-Fetch-Site: none'],
 ]
@@ -208,10 +221,8 @@ const FOREIGN: readonly (readonly string[])[] = [
 t.test('a foreign web page gets nothing, by any method and on any address (CSRF, and no CORS)', async (t) => {
   const rig = await start(t)
   const everywhere = [
-    ...METHODS.map((each) => [each, PATH] as const),
-    ...['/_proxy/status', '/_proxy/health/live', '/_proxy/health/ready', '/oauth/token', '/nowhere'].map(
-      (each) => ['GET', each] as const,
-    ),
+    ...EVERYWHERE,
+    ...words`/_proxy/health/live /_proxy/health/ready /nowhere`.map((each) => ['GET', each] as const),
   ]
   for (const lines of FOREIGN) {
     // By one header everywhere, for each of the headers; by all the others where it counts.
@@ -273,7 +284,9 @@ t.test('a listed origin gets CORS for itself alone, never a wildcard, never cred
   const rig = await start(t, { guard: { allowedOrigins: origins } })
   for (const origin of origins) {
     const from = ['Host: localhost', `Origin: ${origin}`, 'Sec-Fetch-Site: cross-site']
-    for (const path of [PATH, '/nowhere', '/acme/rest/../x', '/_proxy/health/live']) {
+    for (const path of words`
+      ${PATH} /nowhere /acme/rest/../x /_proxy/health/live /_proxy/nothing /oauth/token/info
+    `) {
       const outcome = await attack(rig, request(from, path))
       if (path === PATH) t.equal(outcome.verdict, '200')
       t.strictSame(outcome.answers[0]?.values('access-control-allow-origin'), [origin], `${origin} ${path}`)
@@ -329,19 +342,16 @@ t.test('requireHeader: a form or an image of a page can’t send it, so none pas
   const good = 'Procore-Proxy-Request: true'
   for (const lines of [
     [],
-    ['Procore-Proxy-Request:'],
     ['Procore-Proxy-Request: false'],
-    ['Procore-Proxy-Request: TRUE'],
-    ['Procore-Proxy-Request: true, true'],
     ['Procore_Proxy_Request: true'],
     ['X-Procore-Proxy-Request: true'],
     [good, good],
-    [good, 'procore-proxy-request: false'],
   ]) {
     for (const [path, method] of [
       [PATH, 'GET'],
       [PATH, 'POST'],
       ['/_proxy/status', 'GET'],
+      ['/_proxy/metrics', 'GET'],
       ['/oauth/token', 'POST'],
     ]) {
       const outcome = await attack(rig, request(['Host: localhost', ...lines], path, method))
@@ -357,28 +367,18 @@ t.test('requireHeader: a form or an image of a page can’t send it, so none pas
 t.test('clientKeys: the right key, in the right header, once; and it is never repeated', async (t) => {
   const keys = ['k3y-0ne-of-the-office', 'k3y-tw0-of-the-robot']
   const rig = await start(t, { guard: { clientKeys: keys } })
+  // Each kind once: test/guards/keys.test.ts has every spelling.
   const refused: string[][] = [
     [],
-    ['Procore-Proxy-Key:'],
     ['Procore-Proxy-Key: wrong'],
     [`Procore-Proxy-Key: ${keys[0]}x`],
-    [`Procore-Proxy-Key: ${keys[0]!.slice(0, -1)}`],
-    [`Procore-Proxy-Key: ${keys[0]!.toUpperCase()}`],
     [`Procore-Proxy-Key: ${keys[0]}, ${keys[1]}`],
-    [`Procore-Proxy-Key: Bearer ${keys[0]}`],
-    [`Procore-Proxy-Key: "${keys[0]}"`],
-    [`Procore-Proxy-Key: ${keys[0]}`, `Procore-Proxy-Key: ${keys[1]}`],
     [`Procore-Proxy-Key: ${keys[0]}`, `Procore-Proxy-Key: ${keys[0]}`],
-    [`Procore-Proxy-Key: wrong`, `Procore-Proxy-Key: ${keys[0]}`],
     [`Procore_Proxy_Key: ${keys[0]}`],
-    [`Authorization: Bearer ${keys[0]}x`],
-    [`Authorization: Digest ${keys[0]}`],
     [`Authorization: Bearer ${keys[0]}`, 'Authorization: Bearer x'],
     [`Authorization: Bearer ${keys[0]}`, `Procore-Proxy-Key: ${keys[1]}`],
     [`X-Api-Key: ${keys[0]}`],
-    [`Proxy-Authorization: ${keys[0]}`],
     [`Cookie: Procore-Proxy-Key=${keys[0]}`],
-    ['Procore-Proxy-Key: [secret]'],
     ['Procore-Proxy-Key: \xff\xfe'],
   ]
   let answers = ''
@@ -387,8 +387,7 @@ t.test('clientKeys: the right key, in the right header, once; and it is never re
     [
       [PATH, 'GET'] as const,
       [`${PATH}?key=${keys[0]}&Procore-Proxy-Key=${keys[0]}`, 'POST'] as const,
-      ['/_proxy/status', 'GET'] as const,
-      ['/acme/_proxy/metrics', 'GET'] as const,
+      ...(lines.length === 0 ? PATHS : ['/_proxy/status']).map((path) => [path, 'GET'] as const),
     ].map(async ([path, method]) => {
       const outcome = await attack(rig, request(['Host: localhost', ...lines], path, method))
       t.equal(outcome.verdict, '401 key_required', `${method} ${path} ${lines.join(' ')}`)
@@ -420,7 +419,10 @@ t.test('clientKeys: the right key, in the right header, once; and it is never re
 
 t.test('the health addresses answer any Host without key, and say nothing but up or down', async (t) => {
   const rig = await start(t, { guard: { clientKeys: ['a-client-key-of-16'], requireHeader: true } })
-  for (const path of ['/_proxy/health/live', '/_proxy/health/ready', '/_proxy/health/ready?verbose=1']) {
+  for (const path of words`
+    /_proxy/health/live /_proxy/health/ready /_proxy/health/ready?verbose=1
+    http://10.1.2.3:8377/_proxy/health/live
+  `) {
     for (const lines of [['Host: 10.1.2.3:8377'], ['Host: evil.com'], [], ['Host: a', 'Host: b']]) {
       for (const method of ['GET', 'HEAD']) {
         const { verdict, answers, text } = await attack(rig, request(lines, path, method), {
@@ -442,33 +444,6 @@ t.test('the health addresses answer any Host without key, and say nothing but up
     t.match(verdict, /^40[03] (?:host_not_allowed|request_invalid)$/, `${path} is none of them`)
     t.equal(seen.length, 0)
   }
-})
-
-// Ollama CVE-2024-28224
-t.test('the story of a rebound page: evil.com now resolves to 127.0.0.1, and reads nothing', async (t) => {
-  const rig = await start(t)
-  const host = `Host: evil.com:${rig.port}`
-  const origin = `Origin: http://evil.com:${rig.port}`
-  const page = ['Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors', 'Sec-Fetch-Dest: empty']
-  const steps: [string, string[], string, string][] = [
-    ['GET', page, PATH, 'a fetch, which to the browser is of the same origin'],
-    ['POST', [...page, origin, 'Content-Type: application/json'], PATH, 'a write'],
-    ['GET', ['Sec-Fetch-Site: none', 'Sec-Fetch-Mode: navigate'], '/_proxy/', 'a visit to the status page'],
-    ['GET', page, '/_proxy/status', 'the companies and their tokens'],
-    ['POST', [...page, origin], '/oauth/token', 'a token'],
-    ['GET', [], PATH, 'a browser without Fetch Metadata'],
-  ]
-  for (const [method, lines, path, what] of steps) {
-    const outcome = await attack(rig, request([host, ...lines], path, method))
-    t.equal(outcome.verdict, '403 host_not_allowed', what)
-    t.equal(outcome.seen.length, 0)
-    t.notMatch(outcome.text, new RegExp(`acme|globex|${ACME}|access_token`), 'and learns nothing')
-  }
-  const zero = await attack(
-    rig,
-    request([`Host: 0.0.0.0:${rig.port}`, `Origin: http://evil.com`], PATH, 'POST'),
-  )
-  t.match(zero.verdict, /^403/, 'the "0.0.0.0 day" of browsers')
 })
 
 t.test('a listener on every address is no way around the Host: a rebound name is refused', async (t) => {

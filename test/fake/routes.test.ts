@@ -93,17 +93,6 @@ t.test('sizes that are too large are cut, and nonsense counts as the usual one',
   t.same(paged('page=2', { path: V2 }).body, { data: [10, 11] })
 })
 
-t.test('pages may be smaller, and links less, than Procore documents', async (t) => {
-  const path = '/rest/v1.0/projects?a=1&per_page=10'
-  const bare = await startFake(t, { paging: { links: 'bare', mostPerPage: 5 } })
-  const { headers } = await bare.call(path)
-  t.equal(headers.get('per-page'), '5')
-  t.match(headers.get('link'), `<${bare.fake.apiUrl}/rest/v1.0/projects?page=2&per_page=5>; rel="next"`)
-  const strict = await startFake(t, { paging: { links: 'none', mostPerPage: 5, tooLarge: 'refuse' } })
-  t.match(await strict.json(path), { errors: [/at most 5/] })
-  t.equal((await strict.call('/rest/v1.0/projects?per_page=5')).headers.get('link'), null)
-})
-
 t.test('each company has its own projects, and an id is never used again', async (t) => {
   const one = fillShelf({ id: '1', name: 'One' }, 0, () => 0)
   const two = fillShelf({ id: GLOBEX, name: 'Two', projects: 3 }, 1, () => 0)

@@ -165,32 +165,6 @@ t.test(
   },
 )
 
-t.test('what breaks off upstream breaks off the list', async (t) => {
-  const rig = await startRig(t, {
-    fake: { companies: COMPANIES },
-    settings: { lists: { perPage: 100 }, upstream: { retries: 0 } },
-  })
-  rig.fake.faults.reset('mid-body', { match: (_, url) => url.includes('page=2') })
-  await t.rejects(rig.get('/acme/_proxy/csv/rest/v1.0/projects/1000001/rfis'))
-})
-
-for (const paging of [
-  { links: 'bare' },
-  { links: 'none' },
-  { mostPerPage: 60, tooLarge: 'refuse' },
-  { mostPerPage: 70 },
-] as const) {
-  t.test(`lists are whole with ${JSON.stringify(paging)}`, async (t) => {
-    const rig = await startRig(t, {
-      fake: { companies: COMPANIES, paging },
-      settings: { lists: { perPage: 100 } },
-    })
-    const rows = lines((await rig.get('/acme/_proxy/ndjson/rest/v1.0/rfis?project_id=1000002')).text)
-    if ('tooLarge' in paging) t.match(rows, [{ errors: [/per_page/] }])
-    else t.equal(rows.length, 250)
-  })
-}
-
 t.test('lists can be turned off, and are only read', async (t) => {
   const off = await startRig(t, { fake: { companies: COMPANIES }, settings: { lists: { enabled: false } } })
   for (const method of ['GET', 'HEAD', 'POST', 'DELETE']) {
