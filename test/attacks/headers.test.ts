@@ -239,37 +239,39 @@ t.test('an X-Request-Id is repeated only where it can do no harm (log injection,
 })
 
 // Node’s maxHeadersCount
-t.test('a header that hides behind a thousand others is judged and framed as any other', async (t) => {
-  const rig = await start(t)
-  for (const count of [500, 999, 1_000, 1_500, 1_999, 2_000, 3_000]) {
-    const many = Array.from({ length: count }, () => 'a:b')
-    for (const [what, hidden] of [
-      ['a second Host', ['Host: evil.com']],
-      ['a foreign Origin', ['Origin: http://evil.com']],
-      ['another company', ['Procore-Company-Id: 999']],
-      ['a second length', ['Content-Length: 0', 'Content-Length: 0']],
-      ['an upgrade', ['Upgrade: websocket', 'Connection: upgrade']],
-    ] as const) {
-      const { verdict, seen } = await attack(rig, getOf(PATH, ...many, ...hidden), { patienceMs: 1_000 })
-      t.match(verdict, /^4/, `${what} after ${count}`)
-      t.equal(seen.length, 0, `${what} after ${count}`)
-    }
-    for (const [lines, body] of [
-      [['Content-Length: 5'], 'hello'],
-      [['Transfer-Encoding: chunked'], '5\r\nhello\r\n0\r\n\r\n'],
-    ] as const) {
-      const { verdict, seen } = await attack(
-        rig,
-        head(`POST ${PATH} HTTP/1.1`, 'Host: localhost', ...many, ...lines, 'Connection: close') + body,
-        { patienceMs: 1_000 },
-      )
-      if (verdict.startsWith('4')) t.equal(seen.length, 0)
-      else
+t.test(
+  'a header that hides behind others is judged and framed as any other; a thousand are refused',
+  async (t) => {
+    const rig = await start(t)
+    for (const count of [990, 1_001, 2_000, 3_000]) {
+      const many = Array.from({ length: count }, () => 'a:b')
+      for (const [what, hidden] of [
+        ['a second Host', ['Host: evil.com']],
+        ['a foreign Origin', ['Origin: http://evil.com']],
+        ['another company', ['Procore-Company-Id: 999']],
+        ['a second length', ['Content-Length: 0', 'Content-Length: 0']],
+        ['an upgrade', ['Upgrade: websocket', 'Connection: upgrade']],
+      ] as const) {
+        const { verdict, seen } = await attack(rig, getOf(PATH, ...many, ...hidden), { patienceMs: 1_000 })
+        t.match(verdict, /^4/, `${what} after ${count}`)
+        t.equal(seen.length, 0, `${what} after ${count}`)
+      }
+      for (const [lines, body] of [
+        [['Content-Length: 5'], 'hello'],
+        [['Transfer-Encoding: chunked'], '5\r\nhello\r\n0\r\n\r\n'],
+      ] as const) {
+        const { verdict, seen } = await attack(
+          rig,
+          head(`POST ${PATH} HTTP/1.1`, 'Host: localhost', ...many, ...lines, 'Connection: close') + body,
+          { patienceMs: 1_000 },
+        )
+        t.match(verdict, count < 1_000 ? '200' : /^4/, `${lines[0]} after ${count}`)
         t.strictSame(
           seen.map((each) => each.body),
-          ['hello'],
-          `${lines[0]} after ${count}: the body is not lost (${verdict})`,
+          count < 1_000 ? ['hello'] : [],
+          'the body is not lost',
         )
+      }
     }
-  }
-})
+  },
+)

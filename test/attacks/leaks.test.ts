@@ -1,7 +1,6 @@
 // What must never leave: the bearer to another origin, and secrets, tokens, keys and signatures into any text.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { attack, getOf, head, type Outcome, UNLIMITED } from '../fixtures/attacker.ts'
@@ -128,30 +127,6 @@ t.test('no Host, target or header of a caller sends the bearer elsewhere', async
   }
   t.equal(thief.requests.length, 0)
   for (const entry of rig.fake.journal.api()) t.equal(entry.headers['host'], new URL(rig.fake.apiUrl).host)
-})
-
-// 307 and 308 keep method and body.
-t.test('a login server that redirects does not get the secret sent on', async (t) => {
-  const thief = await startRawUpstream(
-    t,
-    (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
-  )
-  for (const status of [301, 302, 303, 307, 308]) {
-    const rig = await startRig(t, {
-      fake: UNLIMITED!,
-      cold: true,
-      before: (fake) => {
-        fake.faults.token = { status, headers: { Location: `${thief.url}/oauth/token` }, body: '' }
-      },
-    })
-    while (!rig.logText().includes('token request failed')) await sleep(5)
-    await sleep(50)
-    const outcome = await attack(rig, getOf('/acme/rest/v1.0/me'), { patienceMs: 100 })
-    t.match(outcome.verdict, /^(?:nothing|50[23] (?:token_unavailable|credentials_rejected))$/, `${status}`)
-    t.equal(outcome.seen.length, 0, 'no token, no request')
-    holdsNone(t, { answer: outcome.text, log: rig.logText() }, ['demo-secret'])
-  }
-  t.equal(thief.requests.length, 0)
 })
 
 // Nor a token, key or signature.

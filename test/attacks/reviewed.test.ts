@@ -71,23 +71,6 @@ t.test('nor does one that breaks off while callers do not read', async (t) => {
   }
 })
 
-t.test('an answer that only a reset ends never looks whole', async (t) => {
-  for (const head of [
-    'HTTP/1.1 200 OK\r\n',
-    'HTTP/1.1 200 OK\r\nConnection: close\r\n',
-    'HTTP/1.0 200 OK\r\n',
-  ]) {
-    const api = await rawApi(t, (socket) => {
-      socket.write(`${head}\r\nhello`)
-      setTimeout(() => socket.resetAndDestroy(), 50)
-    })
-    const { port } = await rigFor(t, api)
-    const answer = await sendRaw(port, get('/acme/rest/v1.0/me'), 500)
-    t.match(answer, /hello/, head)
-    t.notMatch(answer, /\r\n0\r\n\r\n$/, `${head.trim()}: no last chunk`)
-  }
-})
-
 t.test('a rule that allows POST is not turned into DELETE by a header that is not sent', async (t) => {
   const { fake, port } = await startRig(t, {
     settings: {

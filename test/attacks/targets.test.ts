@@ -182,6 +182,10 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
     'GET /acme/rest/v1.0/echo\tHTTP/1.1',
     'GET /acme/rest/v1.0/echo HTTP/1.1 ',
     'GET /acme/rest/v1.0/echo HTTP/1.2',
+    'GET /acme/rest/v1.0/echo HTTP/2.0',
+    'GET /acme/rest/v1.0/echo HTTP/0.9',
+    'GET /acme/rest/v1.0/echo',
+    'GET /acme/rest/v1.0/echo ICE/1.0',
     'GET /acme/rest/v1.0/echo HTTP/11',
     'GET /acme/rest/v1.0/echo http/1.1',
     'GET /acme/rest/v1.0/echo HTTP/1.1\r',
@@ -211,15 +215,12 @@ t.test('overlong and broken percent escapes in a path are refused', async (t) =>
   }
 })
 
-t.test('very long targets and headers are refused quickly, and the connection does not hang', async (t) => {
+t.test('very long targets are refused quickly, and the connection does not hang', async (t) => {
   const rig = await start(t)
   const long = '/rest/v1.0/echo?q='.padEnd(14_000, 'x')
   await passes(t, rig, `/acme${long}`, long)
   for (const bytes of [
     getOf('/acme/rest/v1.0/echo?q='.padEnd(100_000, 'x')),
-    getOf('/acme/rest/v1.0/echo', `X-Long: ${'x'.repeat(100_000)}`),
-    getOf('/acme/rest/v1.0/echo', `${'X'.repeat(100_000)}: 1`),
-    getOf('/acme/rest/v1.0/echo', ...Array.from({ length: 800 }, (_, i) => `X-${i}: ${'y'.repeat(100)}`)),
     `GET /${'x'.repeat(1_000_000)}`,
     `${'G'.repeat(100_000)}`,
   ]) {

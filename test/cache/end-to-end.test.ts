@@ -11,19 +11,6 @@ function calls({ fake }: Rig): string[] {
   return fake.journal.api().map(({ method, url }) => `${method} ${url}`)
 }
 
-t.test('200 equal GETs at the same time are one call', async (t) => {
-  const rig = await startRig(t, { settings: { cache: { coalesce: true } } })
-  rig.fake.faults.api = [{ delayMs: 1_500 }]
-  const answers = await Promise.all(Array.from({ length: 200 }, () => rig.get(`/acme${PROJECTS}`)))
-  t.equal(calls(rig).length, 1)
-  t.equal(new Set(answers.map(({ text }) => text)).size, 1)
-  t.equal(answers[0]?.json.length, 20)
-  const collapsed = answers.filter(
-    ({ headers }) => headers['cache-status'] === 'procore-proxy; fwd=miss; collapsed',
-  )
-  t.equal(collapsed.length, 199)
-})
-
 t.test('a chunked response that is too long to be kept is passed on to each caller', async (t) => {
   const rig = await startRig(t, { settings: { cache: { coalesce: true, size: '1MB' } } })
   const get = () => rig.get('/acme/rest/v1.0/large?bytes=2000000&chunked')

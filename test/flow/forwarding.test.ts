@@ -106,14 +106,6 @@ t.test('the answer keeps status, body and headers, loses what is private, says w
   t.match(paged.headers, { total: /^\d+$/, 'per-page': '2' })
 })
 
-t.test('a redirect elsewhere is passed on, not followed', async (t) => {
-  const { fake, get } = await startRig(t)
-  const away = await get('/acme/rest/v1.0/rfis/1.pdf')
-  t.equal(away.status, 302)
-  t.match(away.headers['location'], fake.storageUrl)
-  t.equal(fake.journal.storage().length, 0)
-})
-
 t.test('bodies pass unread, whatever their type says', async (t) => {
   const { fake, port, get } = await startRig(t)
   const cases: [string, string, string][] = [

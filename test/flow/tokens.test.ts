@@ -5,16 +5,6 @@ import { ACME, GLOBEX, sendRaw, startRig } from '../fixtures/proxy.ts'
 const posts = (fake: { journal: { tokenRequests(): readonly unknown[] } }) =>
   fake.journal.tokenRequests().length
 
-t.test('200 concurrent first requests make one token request', async (t) => {
-  const { fake, get } = await startRig(t, {
-    cold: true,
-    fake: { tokenDelayMs: 100, rateLimit: { spike: 1e6, hourly: 1e6 } },
-  })
-  const answers = await Promise.all(Array.from({ length: 200 }, () => get('/acme/rest/v1.0/me')))
-  t.ok(answers.every(({ status }) => status === 200))
-  t.equal(posts(fake), 1)
-})
-
 t.test('companies of one account share a token; another secret is another token', async (t) => {
   const { fake, get } = await startRig(t, {
     fake: {
