@@ -106,34 +106,17 @@ t.test('a doubled slash at the start names no other host', async (t) => {
   }
 })
 
-/** Ways to write a dot, and a slash. */
-const DOTS = ['.', '%2E', '%252e', '%25252e', '%25%32%65', '%2%65', '%%32e']
-const SLASHES = ['/', '%2f', '%2F', '%252f', '%5c', '%255C', '\\']
-
 // reply-from GHSA-2q7r-29rg-6m5h, CVE-2021-41773’s class
 t.test('dot segments in every encoding are refused', async (t) => {
   const rig = await start(t)
-  const segments = new Set<string>()
-  for (const a of DOTS) {
-    segments.add(a)
-    for (const b of DOTS) segments.add(a + b)
-  }
-  for (const segment of segments) {
+  // Each encoding once: test/routing/raw-request.test.ts has every spelling.
+  for (const segment of words`. .. %2e%2E .%252e %25252e%25252e %25%32%65. %2%65 %%32e`) {
     await refused(t, rig, `/acme/rest/v1.0/${segment}/v2.0/me`, INVALID)
     await refused(t, rig, `/acme/rest/v1.0/me/${segment}`, INVALID, 'at the end')
   }
-  for (const slash of SLASHES) {
-    for (const dots of ['..', '%2e%2E', '.%2e', '%252e.']) {
-      await refused(t, rig, `/acme/rest/v1.0${slash}${dots}${slash}..${slash}oauth/token`, INVALID)
-      await refused(
-        t,
-        rig,
-        `/acme/rest/x${slash}${dots};a=b/y`,
-        INVALID,
-        'with a path parameter (Tomcat’s class)',
-      )
-      await refused(t, rig, `/acme/rest/x${slash}${dots}%3ba=b/y`, INVALID)
-    }
+  for (const slash of words`/ %2f %252f %5c %255C \\`) {
+    await refused(t, rig, `/acme/rest/v1.0${slash}..${slash}..${slash}oauth/token`, INVALID)
+    await refused(t, rig, `/acme/rest/x${slash}.%2e;a=b/y`, INVALID, 'with a path parameter (Tomcat’s class)')
   }
   for (const target of words`
       /.. /../rest/v1.0/me /acme/../globex/rest/v1.0/me /acme/rest/../../globex/rest/v1.0/me /acme/rest/..?x=1
@@ -162,17 +145,7 @@ t.test('NUL, control characters, spaces, fragments and bytes beyond ASCII are re
   for (const target of ['/acme/rest/a%00b', '/acme/rest/a%2500b', '/acme/rest/%25%30%30', '/acme/rest/%00']) {
     await refused(t, rig, target, INVALID)
   }
-  for (const byte of [
-    ...words`
-      \0 \x01 \x1f \x7f \xff \xc3\xa9 #x \x85
-    `,
-    '\x0b',
-    '\x0c',
-    '\t',
-    ' x',
-    '\xa0',
-    '\r',
-  ]) {
+  for (const byte of ['\0', '\x1f', '\x7f', '\xff', '\xc3\xa9', '#x', '\t', ' x', '\r']) {
     await refused(t, rig, `/acme/rest/v1.0/echo${byte}`, INVALID)
     await refused(t, rig, `/acme/rest/v1.0/echo?q=${byte}`, INVALID)
     await refused(t, rig, `/acme${byte}/rest/v1.0/echo`, INVALID)

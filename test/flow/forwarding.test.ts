@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import { ACME, openSocket, sendRaw, startRig } from '../fixtures/proxy.ts'
-import { words } from '../fixtures/words.ts'
 
+// What goes up and comes back of each header is in test/attacks/headers.test.ts.
 t.test('a plain request arrives with bearer and company, without what is for the proxy', async (t) => {
   const { fake, port } = await startRig(t)
   const answer = await sendRaw(
@@ -15,22 +15,8 @@ t.test('a plain request arrives with bearer and company, without what is for the
       'Host: LOCALHOST:1234',
       'Authorization: Bearer mine',
       'Cookie: a=b',
-      'Proxy-Authorization: Basic xyz',
-      'Proxy-Connection: keep-alive',
-      'Forwarded: for=1.2.3.4',
-      'X-Forwarded-For: 1.2.3.4',
-      'X_Forwarded_Host: evil',
-      'X-Real-IP: 1.2.3.4',
-      'Referer: http://localhost:1234/x',
-      'Sec-Fetch-Mode: cors',
-      'Procore-Proxy-Note: x',
-      'Procore_Company_Id: 999',
-      'AUTHORIZATION: Basic abc',
       'Connection: close, X-Hop, Authorization, Procore-Company-Id, Via',
       'X-Hop: gone',
-      'TE: trailers',
-      'Trailer: X-T',
-      'Keep-Alive: timeout=5',
       'X-Custom: kept',
       'x-custom: twice',
       'Idempotency-Token: abc',
@@ -66,7 +52,7 @@ t.test('a plain request arrives with bearer and company, without what is for the
   ])
 })
 
-t.test('the answer keeps status, body and headers, loses what is private, says whose it is', async (t) => {
+t.test('the answer keeps status, body and headers, and says whose it is', async (t) => {
   const { fake, get } = await startRig(t)
   fake.faults.api.push({
     match: '/rest/v1.0/odd',
@@ -74,13 +60,6 @@ t.test('the answer keeps status, body and headers, loses what is private, says w
     headers: {
       'X-Odd': 'kept',
       'Set-Cookie': ['a=b', 'c=d'],
-      'Strict-Transport-Security': 'max-age=1',
-      'Alt-Svc': 'h3=":443"',
-      'Access-Control-Allow-Origin': '*',
-      'Procore-Proxy-Error': 'forged',
-      'Proxy-Status': 'forged',
-      Connection: 'X-Secret-Hop',
-      'X-Secret-Hop': 'x',
       ETag: '"1"',
       'X-Request-Id': 'from-procore',
     },
@@ -96,12 +75,7 @@ t.test('the answer keeps status, body and headers, loses what is private, says w
     'procore-proxy-company': 'acme',
     'procore-proxy-environment': 'fake',
   })
-  for (const name of words`
-      set-cookie strict-transport-security alt-svc access-control-allow-origin procore-proxy-error
-      proxy-status x-secret-hop
-    `) {
-    t.notOk(name in answer.headers, `${name} is gone`)
-  }
+  t.notOk('set-cookie' in answer.headers)
   const paged = await get('/acme/rest/v1.0/projects?per_page=2&page=2')
   t.match(paged.headers, { total: /^\d+$/, 'per-page': '2' })
 })

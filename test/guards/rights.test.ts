@@ -105,6 +105,7 @@ t.test('A caller of one project reaches that project, and what everyone needs', 
     ['/rest/v2.0/companies/7656/projects/316469/rfis'],
     ['/rest/v1.0/rfis?project_id=316469'],
     ['/rest/v1.0/rfis?project_id[]=316469&a=b'],
+    ['/rest/v1.0/rfis?project_id=316469&project[name]=x&projection=y'],
     ['/rest/v1.0/rfis?project_id=316469,316469'],
     ['/rest/v1.0/rfis?project_id=316469&filters[project_id]=&name='],
     ['/rest/v1.0/projects/316469/rfis?project_id='],
@@ -147,6 +148,9 @@ const OTHERS = words`
   /rest/v1.0/projects/316469%3fproject_id=999 /rest/v1.0/projects/316469%253fproject_id=999
   /rest/v1.0/projects/316469.0/rfis /rest/v1.0/projects/316469.0 /rest/v1.0/projects/316469.0.json
   /rest/v1.0/projects/316469%2e5/rfis /rest/v1.0/me?project_id=999 /rest/v1.0/companies?project_id=999 /vapid/projects/999
+  /rest/v1.0/rfis?project_id=316469&project=999 /rest/v1.0/rfis?project_id=316469&projects[]=999
+  /rest/v1.0/rfis?project_id=316469&filters[project]=999 /rest/v1.0/rfis?project_id=316469&source_project=999
+  /rest/v1.0/rfis?project_id=316469&filters%5Bprojects%5D[0]=999
 `
 
 t.test('No spelling reaches another project, and no rule opens one', async (t) => {

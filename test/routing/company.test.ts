@@ -212,6 +212,8 @@ t.test('What can not be answered is refused with the code that says why', async 
     ['any', '/0999/rest/x', {}, 'company_unknown'],
     ['one', '/rest/x', { headers: ['999'] }, 'company_unknown'],
     ['one', '/rest/x', { headers: ['acme'] }, 'company_unknown'],
+    ['one', '/rest/x', { headers: ['constructor'] }, 'company_unknown'],
+    ['one', '/rest/x', { label: '__proto__' }, 'company_unknown'],
     ['any', '/rest/x', { headers: ['0999'] }, 'company_unknown'],
     ['any', '/rest/x', { headers: ['999999999999999999999'] }, 'company_unknown'],
     ['any', '/rest/x', { headers: ['7656, 7656'] }, 'company_unknown'],
@@ -452,25 +454,6 @@ t.test('The proxy answers a few paths itself and forwards two trees', async (t) 
   }
 })
 
-t.test('Companies are found by name and by id', async (t) => {
-  const config = testConfig()
-  const table = companyTable(config)
-  t.equal(table.byName.get('acme')?.company, config.companies[0])
-  t.equal(table.byId.get('562949953443325')?.name, 'globex')
-  t.equal(table.default, undefined)
-  t.equal(table.only, undefined)
-})
-
-t.test('The default and the only company are known beforehand', async (t) => {
-  const one = [{ name: 'acme', id: '7656' }]
-  const two = [...one, { name: 'globex', id: '8', isDefault: true }]
-  t.equal(companyTable(testConfig({ companies: two })).default?.name, 'globex')
-  t.equal(companyTable(testConfig({ companies: two })).only, undefined)
-  t.equal(companyTable(testConfig({ companies: one })).only?.name, 'acme')
-  t.equal(companyTable(testConfig({ companies: one, anyCompany: true })).only, undefined)
-  t.equal(companyTable(testConfig({ companies: [], anyCompany: true })).only, undefined)
-})
-
 t.test('"*" serves every canonical id that no company has', async (t) => {
   const config = testConfig({ anyCompany: true })
   const table = companyTable(config)
@@ -489,12 +472,4 @@ t.test('"*" serves every canonical id that no company has', async (t) => {
     t.equal(companyOfId(table, id), undefined, JSON.stringify(id))
   }
   t.equal(companyOfId(companyTable(testConfig()), '999'), undefined, 'without "*" no company does')
-})
-
-t.test('Names of object properties are no companies', async (t) => {
-  const table = companyTable(testConfig())
-  for (const name of ['constructor', '__proto__', 'toString']) {
-    t.equal(table.byName.get(name), undefined)
-    t.equal(companyOfId(table, name), undefined)
-  }
 })
