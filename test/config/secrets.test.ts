@@ -6,7 +6,6 @@ import { readSettings } from '../../src/config/issues.ts'
 import { keyOf } from '../../src/config/problems.ts'
 import type { SecretSource } from '../../src/config/schema.ts'
 import {
-  checkPlainSecrets,
   checkSharedUrl,
   readCredentials,
   readSecret,
@@ -80,29 +79,6 @@ guard: { clientKeys: [" k", "k\\n", é, "a good key of 16"] }`)
     /^serviceAccounts\.mark\.clientId: the client id starts with a byte-order mark$/,
   ])
 })
-
-t.test(
-  'a plain client secret in a file that others can read is refused, a plain key warned of',
-  async (t) => {
-    const settings = settingsOf(`
-serviceAccounts: { app: { clientId: x, clientSecret: s3cret }, env: { clientId: x, clientSecret: { env: A } } }
-companies: { acme: { id: "1", serviceAccount: { clientId: x, clientSecret: s3cret } } }
-guard: { clientKeys: [key, { env: A }] }`)
-    const context = { file: '/f.yaml', mode: 0o644, isOverridden: () => false }
-    const { findings, warnings } = checkPlainSecrets(settings, none, context)
-    const message = 'a secret is written here, and other users can read this file (mode 644)'
-    const fix = 'chmod 600 /f.yaml'
-    t.strictSame(findings, [
-      { path: ['serviceAccounts', 'app', 'clientSecret'], message, fix },
-      { path: ['companies', 'acme', 'serviceAccount', 'clientSecret'], message, fix },
-    ])
-    t.strictSame(warnings, [`/f.yaml guard.clientKeys[0]: ${message.replace('secret', 'key')}. ${fix}`])
-    for (const safe of [{ mode: 0o600 }, { file: undefined }, { isOverridden: () => true }]) {
-      const found = checkPlainSecrets(settings, none, { ...context, ...(safe as Partial<typeof context>) })
-      t.strictSame(found, { findings: [], warnings: [] })
-    }
-  },
-)
 
 t.test('a key is long, no single character repeated, and belongs to one caller', async (t) => {
   const read = async (yaml: string) => {
