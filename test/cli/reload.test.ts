@@ -23,7 +23,7 @@ import {
   startPlace,
   takenPort,
 } from '../fixtures/cli.ts'
-import type { Settings } from '../fixtures/proxy.ts'
+import { asClient, type Settings, TWO_CLIENTS, withSecret } from '../fixtures/proxy.ts'
 
 t.jobs = 2
 
@@ -164,9 +164,6 @@ t.test('a mode of a unix socket that changed is set without a break', async (t) 
 })
 
 t.test('a secret file: a bad secret stays out, a good one comes in, by rename and by symlink', async (t) => {
-  const bySecretFile = (file: string) => ({
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: { file } } },
-  })
   const place = await startPlace(t)
   const { folder, fake, settings, write } = place
   // As Kubernetes mounts a secret: app → ..data/app, ..data → a folder; ..data is swapped.
@@ -178,7 +175,7 @@ t.test('a secret file: a bad secret stays out, a good one comes in, by rename an
   }
   version('..v1', 'demo-secret')
   symlinkSync('..data/app', join(folder, 'app'))
-  write(settings(bySecretFile('app')))
+  write(settings(withSecret({ file: 'app' })))
   const proxy = run(t, [], { cwd: folder })
   const url = await proxy.ready()
   const kept = await KeptConnection.open(t, url)
@@ -196,15 +193,9 @@ t.test('a secret file: a bad secret stays out, a good one comes in, by rename an
 })
 
 t.test('credentials are changed under load without a failed request', async (t) => {
-  const clients = ['a', 'b'].map((name) => {
-    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
-  })
-  const as = (name: string) => ({
-    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
-  })
   const rateLimit = { hourly: Number.POSITIVE_INFINITY, spike: Number.POSITIVE_INFINITY }
-  const over = { ...as('a'), log: { level: 'info' } }
-  const options = { fake: { clients, rateLimit, tokenDelayMs: 100 } }
+  const over = { ...asClient('a'), log: { level: 'info' } }
+  const options = { fake: { clients: TWO_CLIENTS, rateLimit, tokenDelayMs: 100 } }
   const { proxy, url, settings, write, fake } = await startProxy(t, over, options)
   let stop = false
   const statuses = new Map<number, number>()
@@ -217,7 +208,7 @@ t.test('credentials are changed under load without a failed request', async (t) 
   })
   for (const name of ['b', 'a', 'b']) {
     await expectLine(proxy, IN_FORCE, () => {
-      write(settings(as(name)))
+      write(settings(asClient(name)))
       proxy.kill('SIGHUP')
     })
   }
@@ -231,11 +222,8 @@ t.test('credentials are changed under load without a failed request', async (t) 
 
 t.test('while the login server fails, the old configuration stays; the new one is tried again', async (t) => {
   const { proxy, url, settings, write, fake } = await startProxy(t)
-  const as = (clientSecret: string) => ({
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
-  })
   fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
-  const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...as('new-secret') })))
+  const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...withSecret('new-secret') })))
   t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
   t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
   t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
@@ -250,9 +238,6 @@ t.test('while the login server fails, the old configuration stays; the new one i
 const REPLACING = {
   command: ['sh', '-c', 'mv next.yaml procore-proxy.yaml 2>/dev/null; echo demo-secret'],
 }
-const withSecret = (clientSecret: unknown) => ({
-  serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
-})
 
 t.test('a file that changes while its configuration is read is read again', async (t) => {
   const { folder, file, settings, write } = await startPlace(t)

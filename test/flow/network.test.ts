@@ -11,7 +11,7 @@ import t, { type Test } from 'tap'
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type ConnectProxyOptions, startConnectProxy } from '../fixtures/connect-proxy.ts'
 import type { FakeProcore } from '../fixtures/procore.ts'
-import { type Rig, type Settings, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { type Rig, type Settings, settingsFor, startRig, withSecret } from '../fixtures/proxy.ts'
 
 // One of the tests waits for an idle connection to be closed.
 t.jobs = 2
@@ -158,7 +158,7 @@ t.test('a reload changes the way of login and API; new secrets are tried on the 
   t.ok(asked >= 2)
   const over = (proxy: string, secret = 'demo-secret') => ({
     ...allOutside(fake),
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret: secret } },
+    ...withSecret(secret),
     network: { proxy, caFile },
   })
   await reload(settingsFor(fake, over(second.url)))

@@ -3,22 +3,27 @@ import { existsSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer, Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createLogger } from '../../src/observe/log.ts'
 import { Reloader } from '../../src/server/reload.ts'
 import { buildServer, loadConfig } from '../../src/server.ts'
 import { freePort, KeptConnection, shortFolder, takenPort } from '../fixtures/cli.ts'
-import { openSocket, type Rig, settingsFor, startRig } from '../fixtures/proxy.ts'
+import {
+  asClient,
+  openSocket,
+  type Rig,
+  settingsFor,
+  startRig,
+  TWO_CLIENTS,
+  withSecret,
+} from '../fixtures/proxy.ts'
 
 const FREE = { kind: 'tcp', host: '127.0.0.2', port: 0 } as const
 
 t.test('of two configurations the newer one stays, though the older one was to be tried again', async (t) => {
   const { fake, server, reload, log, get } = await startRig(t)
-  const secret = (clientSecret: string) => ({
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
-  })
   fake.faults.token = { status: 503, delayMs: 200, headers: { 'Retry-After': '60' }, times: 1 }
-  const older = reload(settingsFor(fake, secret('older')))
+  const older = reload(settingsFor(fake, withSecret('older')))
   await fake.journal.when(({ body }) => body?.includes('older') === true)
   const newer = reload(
     settingsFor(fake, {
@@ -38,8 +43,7 @@ t.test('while a new secret is tried, the accounts in force are what is shown', a
   const { fake, reload, get } = await startRig(t)
   fake.faults.token = { status: 401, body: '{"error":"invalid_client"}', delayMs: 300 }
   const clientSecret = 'another-secret'
-  const accounts = { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } }
-  const reloaded = reload(settingsFor(fake, accounts))
+  const reloaded = reload(settingsFor(fake, withSecret(clientSecret)))
   await fake.journal.when(({ body }) => body?.includes(clientSecret) === true)
   t.equal((await get('/_proxy/health/ready?strict=1')).status, 200)
   t.match((await get('/_proxy/status')).json, { ready: true, accounts: [{ name: 'app', token: 'valid' }] })
@@ -114,15 +118,23 @@ t.test('an address for metrics may become one for callers, and the other way rou
   }
 })
 
-t.test('an error of a listening server is logged each time, and ends nothing', async (t) => {
+/** All servers that begin to listen from now on; each is told to `onListen`. */
+function watchServers(t: Test, onListen: (server: Server) => void = () => {}): Server[] {
   const servers: Server[] = []
   const { listen } = Server.prototype
   t.intercept(Server.prototype, 'listen', {
     value: function (this: Server, ...args: Parameters<typeof listen>) {
       servers.push(this)
-      return listen.apply(this, args)
+      const server = listen.apply(this, args)
+      onListen(server)
+      return server
     },
   })
+  return servers
+}
+
+t.test('an error of a listening server is logged each time, and ends nothing', async (t) => {
+  const servers = watchServers(t)
   const { url, get, log } = await startRig(t)
   const server = servers.find((each) => url.endsWith(`:${(each.address() as AddressInfo | null)?.port}`))
   for (let nth = 0; nth < 2; nth++) server?.emit('error', new Error('too many open files'))
@@ -146,9 +158,7 @@ t.test('what is known of a budget stays with a reload', async (t) => {
 
 t.test('a secret that was refused shows in status and metrics until a reload works', async (t) => {
   const { fake, reload, get } = await startRig(t)
-  await reload(
-    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret: 'wrong' } } }),
-  )
+  await reload(settingsFor(fake, withSecret('wrong')))
   const shown = async () => {
     const { lastReload, warnings } = (await get('/_proxy/status')).json
     const [, metric] =
@@ -250,20 +260,18 @@ t.test('a reload that fails leaves every address as it was, whatever it failed a
 
 t.test('calls that wait while a reload changes the secret are sent with the new token', async (t) => {
   const { fake, reload, get } = await startRig(t, { cold: true })
-  const secret = (clientSecret: string) =>
-    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } })
   fake.faults.token = { hang: 'before' }
   const forToken = Array.from({ length: 3 }, () => get('/acme/rest/v1.0/me'))
   await fake.journal.when(({ server: place }) => place === 'login')
   fake.faults.token = undefined
   fake.resetSecret('demo-client', 'second')
-  await reload(secret('second'))
+  await reload(settingsFor(fake, withSecret('second')))
   for (const { status } of await Promise.all(forToken)) t.equal(status, 200)
   fake.faults.unavailable(1, { times: 1 })
   const forApi = get('/globex/rest/v1.0/me')
   await fake.journal.when(({ url }) => url === '/rest/v1.0/me')
   fake.resetSecret('demo-client', 'third')
-  await reload(secret('third'))
+  await reload(settingsFor(fake, withSecret('third')))
   t.equal((await forApi).status, 200)
 })
 
@@ -297,19 +305,28 @@ t.test(
   },
 )
 
-t.test('a list under way over two reloads uses the new secret', async (t) => {
-  const { fake, reload, get } = await startRig(t)
-  const secret = (clientSecret: string) =>
-    settingsFor(fake, { serviceAccounts: { app: { clientId: 'demo-client', clientSecret } } })
-  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 500, times: 1 })
-  const list = get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
+/** Asks for a list whose second page takes a while; resolves when it is asked for, with what gives the rows. */
+async function listUnderWay(
+  { fake, get }: Rig,
+  delayMs: number,
+  prefix = '/acme',
+  headers: Record<string, string> = {},
+) {
+  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs, times: 1 })
+  const list = get(`${prefix}/_proxy/ndjson/rest/v1.0/projects?per_page=10`, { headers })
   await fake.journal.when(({ url }) => url.includes('page=2'))
+  return async () => (await list).text.trim().split('\n').length
+}
+
+t.test('a list under way over two reloads uses the new secret', async (t) => {
+  const rig = await startRig(t)
+  const { fake, reload } = rig
+  const rows = await listUnderWay(rig, 500)
   await reload(settingsFor(fake))
   fake.resetSecret('demo-client', 'second')
-  await reload(secret('second'))
+  await reload(settingsFor(fake, withSecret('second')))
   fake.journal.clear()
-  const { status, text } = await list
-  t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
+  t.equal(await rows(), 45)
   t.strictSame(
     fake.journal.entries.filter(({ server }) => server === 'login'),
     [],
@@ -317,39 +334,24 @@ t.test('a list under way over two reloads uses the new secret', async (t) => {
 })
 
 t.test('a list under way ends with its account, although a reload changes the client', async (t) => {
-  const clients = ['a', 'b'].map((name) => {
-    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
-  })
-  const as = (name: string) => ({
-    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
-  })
-  const { fake, reload, get } = await startRig(t, { fake: { clients }, settings: as('a') })
-  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 300, times: 1 })
-  const list = get('/acme/_proxy/ndjson/rest/v1.0/projects?per_page=10')
-  await fake.journal.when(({ url }) => url.includes('page=2'))
-  await reload(settingsFor(fake, as('b')))
-  const { status, text } = await list
-  t.match({ status, rows: text.trim().split('\n').length }, { status: 200, rows: 45 })
+  const rig = await startRig(t, { fake: { clients: TWO_CLIENTS }, settings: asClient('a') })
+  const rows = await listUnderWay(rig, 300)
+  await rig.reload(settingsFor(rig.fake, asClient('b')))
+  t.equal(await rows(), 45)
 })
 
 t.test('a list under way brings back no account that a reload took away', async (t) => {
-  const clients = ['a', 'b'].map((name) => {
-    return { clientId: `client-${name}`, clientSecret: `secret-${name}`, companyIds: ['7656'] }
+  const companies = { '*': { serviceAccount: 'app' } }
+  const rig = await startRig(t, {
+    fake: { clients: TWO_CLIENTS },
+    settings: { ...asClient('a'), companies },
   })
-  const as = (name: string) => ({
-    serviceAccounts: { app: { clientId: `client-${name}`, clientSecret: `secret-${name}` } },
-    companies: { '*': { serviceAccount: 'app' } },
-  })
-  const { fake, server, reload, get } = await startRig(t, { fake: { clients }, settings: as('a') })
-  const headers = { 'Procore-Company-Id': '7656' }
-  fake.faults.api.push({ match: (_method, url) => url.includes('page=2'), delayMs: 3_000, times: 1 })
-  const list = get('/_proxy/ndjson/rest/v1.0/projects?per_page=10', { headers })
-  await fake.journal.when(({ url }) => url.includes('page=2'))
+  const { fake, server, reload, get } = rig
+  const rows = await listUnderWay(rig, 3_000, '', { 'Procore-Company-Id': '7656' })
   // So many that its company is forgotten, and has to be opened again for the next page.
   for (let id = 1; id <= 256; id++) await get('/rest/v1.0/me', { headers: { 'Procore-Company-Id': `${id}` } })
-  await reload(settingsFor(fake, as('b')))
-  const { text } = await list
-  t.equal(text.trim().split('\n').length, 45)
+  await reload(settingsFor(fake, { ...asClient('b'), companies }))
+  t.equal(await rows(), 45)
   t.strictSame(
     [...server.tokens.sources()].map(({ account }) => account.clientId),
     ['client-b'],
@@ -365,14 +367,11 @@ t.test('a port that the system chose for callers is never given to metrics', asy
 })
 
 t.test('a proxy that stops applies no other configuration, whenever it was to come', async (t) => {
-  const another = (clientSecret: string) => ({
-    serviceAccounts: { app: { clientId: 'demo-client', clientSecret } },
-    listen: ['127.0.0.1:0', '127.0.0.2:0'],
-  })
+  const listen = ['127.0.0.1:0', '127.0.0.2:0']
   const open = ({ server }: Rig) => server.addresses().filter(({ url }) => url !== 'closing')
   const trying = await startRig(t)
   trying.fake.faults.token = { status: 503, delayMs: 300 }
-  const tried = trying.reload(settingsFor(trying.fake, another('tried')))
+  const tried = trying.reload(settingsFor(trying.fake, { ...withSecret('tried'), listen }))
   await trying.fake.journal.when(({ body }) => body?.includes('tried') === true)
   t.ok(await trying.server.drain())
   await tried
@@ -380,7 +379,7 @@ t.test('a proxy that stops applies no other configuration, whenever it was to co
   t.strictSame(open(trying), [])
   const stopped = await startRig(t)
   t.ok(await stopped.server.drain())
-  await stopped.reload(settingsFor(stopped.fake, { listen: ['127.0.0.1:0', '127.0.0.2:0'] }))
+  await stopped.reload(settingsFor(stopped.fake, { listen }))
   t.strictSame(open(stopped), [])
   // The accounts are tried, the rest is prepared, and addresses are opened in one of these ticks.
   for (const ticks of [0, 1, 2, 4, 8, 16, 32, 64]) {
@@ -451,13 +450,8 @@ t.test('a connection that has sent nothing yet, or half a head, ends with its ad
 
 t.test('a unix socket that cannot be given its mode does not stay open', async (t) => {
   const path = join(shortFolder(t), 'p.sock')
-  const servers: Server[] = []
-  const { listen } = Server.prototype
-  t.intercept(Server.prototype, 'listen', {
-    value: function (this: Server, ...args: Parameters<typeof listen>) {
-      servers.push(this)
-      return listen.apply(this, args).prependOnceListener('listening', () => rmSync(path, { force: true }))
-    },
+  const servers = watchServers(t, (server) => {
+    server.prependOnceListener('listening', () => rmSync(path, { force: true }))
   })
   const { fake, reload, log } = await startRig(t)
   await reload(settingsFor(fake, { listen: ['127.0.0.1:0', `unix:${path}`] }))
@@ -492,9 +486,8 @@ t.test('an unexpected error of a reload is told, and holds up no other reload', 
 
 t.test('a configuration that cannot be read replaces the one that was to be tried again', async (t) => {
   const { fake, server, reload, log } = await startRig(t)
-  const accounts = { app: { clientId: 'demo-client', clientSecret: 'newer' } }
   fake.faults.token = { status: 503, headers: { 'Retry-After': '60' } }
-  await reload(settingsFor(fake, { serviceAccounts: accounts }))
+  await reload(settingsFor(fake, withSecret('newer')))
   t.match(log().at(-1)?.['msg'], /tried again in 15 s$/)
   let tried = 0
   t.intercept(globalThis, 'clearTimeout', {
