@@ -3,7 +3,6 @@ import t, { type Test } from 'tap'
 import { attack, getOf, head, UNLIMITED } from '../fixtures/attacker.ts'
 import { type Rig, startRig } from '../fixtures/proxy.ts'
 import { startRawUpstream } from '../fixtures/raw-upstream.ts'
-import { words } from '../fixtures/words.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi'
 
@@ -54,24 +53,5 @@ t.test('A 304 may tell the length of what it stands for; neither it nor a 204 ha
   for (const status of ['304', '204']) {
     const { verdict, rest } = await attack(rig, getOf(`/acme/rest/${status}`, 'If-None-Match: "a"'))
     t.same([verdict, rest], [status, ''])
-  }
-})
-
-t.test('A type that a browser could read as another one is sandboxed', async (t) => {
-  const types = [
-    ...words`
-      application/json;,text/html video/x+xml audio/svg+xml image/svg+xml
-    `,
-    'text/plain; a=b, text/html',
-  ]
-  const rig = await rigFor(
-    t,
-    Object.fromEntries(
-      types.map((type, at) => [String(at), OK.replace('\r\n', `\r\nContent-Type: ${type}\r\n`)]),
-    ),
-  )
-  for (const [at, type] of types.entries()) {
-    const { answers } = await attack(rig, getOf(`/acme/rest/${at}`))
-    t.same(answers[0]?.values('content-security-policy'), ['sandbox'], type)
   }
 })

@@ -1,33 +1,17 @@
 // What an adversarial review found (2026-11-23), each finding as the attack that showed it.
 import { once } from 'node:events'
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ACME, GLOBEX, openSocket, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { startRawUpstream } from '../fixtures/raw-upstream.ts'
 
-/** An API that does with each connection what it likes. */
-async function rawApi(t: Test, serve: (socket: Socket, request: string) => void): Promise<string> {
-  const sockets = new Set<Socket>()
-  const server: Server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('data', (data) => serve(socket, data.toString('latin1')))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as { port: number }).port}`
-}
-
-/** A proxy in front of such an API, with the login server of a fake. */
-function rigFor(t: Test, apiUrl: string, fake = {}) {
+/** A proxy in front of an API that does with each connection what it likes, with the login server of a fake. */
+async function rigFor(t: Test, serve: (socket: Socket) => void) {
+  const { url } = await startRawUpstream(t, (_request, socket) => serve(socket))
   return startRig(t, {
-    fake,
     settings: ({ loginUrl }) => ({
-      environments: { fake: { apiUrl, loginUrl } },
+      environments: { fake: { apiUrl: url, loginUrl } },
       upstream: { retries: 0, compression: 'off' },
     }),
   })
@@ -40,11 +24,14 @@ t.test('an API that breaks off while its 401 is held back does not end the proce
     'HTTP/1.1 401 U\r\nConnection: close\r\nContent-Length: 999999999\r\n\r\n',
     'HTTP/1.0 401 U\r\n\r\n',
   ]) {
-    const api = await rawApi(t, (socket) => {
+    const {
+      port,
+      fake,
+      get: call,
+    } = await rigFor(t, (socket) => {
       socket.write(head + 'a'.repeat(100))
       setTimeout(() => socket.resetAndDestroy(), 50)
     })
-    const { port, fake, get: call } = await rigFor(t, api)
     fake.faults.token = { delayMs: 200 }
     await sendRaw(port, get('/acme/rest/v1.0/me'), 600)
     t.equal((await call('/_proxy/health/live')).status, 200, head.slice(0, 12))
@@ -53,12 +40,11 @@ t.test('an API that breaks off while its 401 is held back does not end the proce
 
 t.test('nor does one that breaks off while callers do not read', async (t) => {
   for (const how of ['reset', 'end'] as const) {
-    const api = await rawApi(t, (socket) => {
+    const { port, get: call } = await rigFor(t, (socket) => {
       socket.write('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 999999999\r\n\r\n')
       socket.write(Buffer.alloc(8_000_000))
       setTimeout(() => (how === 'reset' ? socket.resetAndDestroy() : socket.end()), 150)
     })
-    const { port, get: call } = await rigFor(t, api)
     const callers = await Promise.all(Array.from({ length: 10 }, () => openSocket(port)))
     for (const caller of callers) {
       caller.pause()

@@ -1,22 +1,8 @@
 // Procore's own JavaScript SDK, as it comes from npm, through the proxy: it insists on a log-in, and gets a placeholder.
 import sdk from '@procore/js-sdk'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { ACME, GLOBEX, type Rig, startRig } from '../fixtures/proxy.ts'
-
-interface SdkAnswer<T> {
-  readonly body: T
-  readonly response: Response
-}
-type Project = { readonly id: number; readonly name: string }
-
-const MADE_UP = { id: 'made-up', secret: 'made-up', code: 'none', uri: 'urn:ietf:wg:oauth:2.0:oob' }
-
-/** A client that logged in at `base` as an application does. */
-async function logIn(base: string, defaultCompanyId?: string) {
-  const { access_token } = await sdk.token(MADE_UP, base)
-  const options = { apiHostname: base, ...(defaultCompanyId && { defaultCompanyId }) }
-  return { token: access_token as string, client: sdk.client(sdk.oauth(access_token), {}, options) }
-}
+import { logIn, MADE_UP, type Project, readAll, type SdkAnswer } from '../fixtures/sdk.ts'
 
 /** The SDK rejects with the answer itself, which is no Error. */
 async function refused(call: Promise<unknown>): Promise<unknown> {
@@ -26,20 +12,6 @@ async function refused(call: Promise<unknown>): Promise<unknown> {
 function lastSent({ fake }: Rig) {
   const { method, url, headers, body } = fake.journal.api().at(-1)!
   return { method, url, headers, body }
-}
-
-async function readAll(t: Test, base: string, company?: string): Promise<Project[]> {
-  const { client } = await logIn(base, company)
-  const all: Project[] = []
-  let next: string | undefined = '/rest/v1.0/projects?per_page=20'
-  while (next !== undefined) {
-    const { body, response }: SdkAnswer<Project[]> = await client.get(next)
-    all.push(...body)
-    const link: string | undefined = /<([^>]+)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1]
-    if (link !== undefined) t.ok(link.startsWith(`${base}/rest/v1.0/`), 'the link stays at the base URL')
-    next = link?.slice(base.length)
-  }
-  return all
 }
 
 t.test('it logs in, looks at its token and revokes it, with made-up credentials', async (t) => {

@@ -1,4 +1,5 @@
-// Certificates are verified: who can't prove to be Procore gets neither secret nor bearer (TOOLCHAIN: http-proxy's default does not).
+// Certificates are verified: who can't prove to be Procore gets no bearer (TOOLCHAIN: http-proxy's default does not). That a login
+// server gets no secret is in test/auth/request-token.test.ts.
 import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
 import t from 'tap'
@@ -11,8 +12,6 @@ const certificate = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${n
 // As NODE_EXTRA_CA_CERTS would: the CA that signed all but the self-signed one is trusted.
 tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem('ca.pem')])
 
-const BAD = ['self-signed', 'wrong-name', 'expired'] as const
-
 t.test('a server with a certificate of a trusted CA for its name is talked to', async (t) => {
   const { get, fake } = await startRig(t, { fake: { tls: certificate('good') } })
   t.match(fake.apiUrl, /^https:/)
@@ -20,7 +19,7 @@ t.test('a server with a certificate of a trusted CA for its name is talked to', 
 })
 
 t.test('an API server without one gets no bearer, not even a request', async (t) => {
-  for (const name of BAD) {
+  for (const name of ['self-signed', 'wrong-name', 'expired']) {
     const impostor = await startFakeProcore({ tls: certificate(name) })
     t.teardown(() => impostor.close())
     const { get } = await startRig(t, {
@@ -34,22 +33,5 @@ t.test('an API server without one gets no bearer, not even a request', async (t)
     })
     t.match(answer.json.help, /certificate/, name)
     t.equal(impostor.journal.entries.length, 0, `${name}: nothing arrived`)
-  }
-})
-
-t.test('a login server without one gets no secret', async (t) => {
-  for (const name of BAD) {
-    const impostor = await startFakeProcore({ tls: certificate(name) })
-    t.teardown(() => impostor.close())
-    const { fake, server, logText } = await startRig(t, {
-      cold: true,
-      settings: (fake) => ({ environments: { fake: { apiUrl: fake.apiUrl, loginUrl: impostor.loginUrl } } }),
-    })
-    const [source] = server.tokens.sources()
-    while (source?.state().tried === false) await new Promise((resolve) => setTimeout(resolve, 5))
-    t.equal(source?.state().lastFailure?.failure.reason, 'tls', name)
-    t.equal(impostor.journal.entries.length, 0, `${name}: nothing arrived`)
-    t.equal(fake.journal.entries.length, 0)
-    t.match(logText(), /"reason":"tls"/, `${name}: the log names it`)
   }
 })

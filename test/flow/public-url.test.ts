@@ -1,9 +1,8 @@
 // Where Link, Location and file URLs point: to where the caller came from, or to `publicUrl`; never where a caller says.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/server.ts'
+import { shortFolder } from '../fixtures/cli.ts'
 import { ACME, GLOBEX, type Rig, type Settings, sendRaw, startRig } from '../fixtures/proxy.ts'
 import { startRawUpstream } from '../fixtures/raw-upstream.ts'
 
@@ -37,13 +36,6 @@ async function bases(to: number | string, host: string, prefix: string, more = '
   ]
 }
 
-/** A unix socket's path has to be short. */
-function shortSocket(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'files-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  return join(folder, 's')
-}
-
 const thrice = (base: string) => [base, base, base]
 const portOf = ({ server }: Rig, company: string) =>
   Number(
@@ -55,7 +47,7 @@ const portOf = ({ server }: Rig, company: string) =>
   )
 
 t.test('without publicUrl they point to the address, name and prefix that the caller used', async (t) => {
-  const socket = shortSocket(t)
+  const socket = join(shortFolder(t), 's')
   const it = await rig(t, {
     listen: ['127.0.0.1:0', `unix:${socket}`],
     companies: { acme, globex: { ...globex, listen: '127.0.0.1:0' } },
@@ -85,7 +77,7 @@ t.test('without publicUrl they point to the address, name and prefix that the ca
 })
 
 t.test('with publicUrl they point there, whatever way the caller came', async (t) => {
-  const socket = shortSocket(t)
+  const socket = join(shortFolder(t), 's')
   const it = await rig(t, {
     listen: ['127.0.0.1:0', `unix:${socket}`],
     publicUrl: 'https://Procore.example.com/proxy/',

@@ -136,6 +136,10 @@ t.test('An answer that a browser could run is sandboxed; none may be sniffed', a
     'text/javascript',
     '',
     'application/json,text/html',
+    'application/json;,text/html',
+    'text/plain; a=b, text/html',
+    'video/x+xml',
+    'audio/svg+xml',
   ]) {
     t.equal(csp(type), 'sandbox', type)
   }

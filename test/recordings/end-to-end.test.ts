@@ -3,7 +3,6 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import sdk from '@procore/js-sdk'
 import t, { type Test } from 'tap'
 import { createLogger } from '../../src/observe/log.ts'
 import { readFolder } from '../../src/recordings/har-file.ts'
@@ -11,29 +10,13 @@ import { type RecordingMode, replayDocument } from '../../src/recordings/replay.
 import { buildServer, loadConfig } from '../../src/server.ts'
 import { harSchema } from '../fixtures/har-schema.ts'
 import { openSocket, settingsFor, startRig } from '../fixtures/proxy.ts'
-
-interface SdkAnswer<T> {
-  readonly body: T
-  readonly response: Response
-}
-type Project = { readonly id: number; readonly name: string }
+import { logIn, type Project, readAll, type SdkAnswer } from '../fixtures/sdk.ts'
 
 /** What an application's test suite does with Procore's own SDK. */
 async function session(t: Test, url: string): Promise<void> {
   const base = `${url}/acme`
-  const made = { id: 'made-up', secret: 'made-up', code: 'none', uri: 'urn:ietf:wg:oauth:2.0:oob' }
-  const { access_token } = await sdk.token(made, base)
-  const client = sdk.client(sdk.oauth(access_token), {}, { apiHostname: base })
-  const all: Project[] = []
-  let next: string | undefined = '/rest/v1.0/projects?per_page=20'
-  while (next !== undefined) {
-    const { body, response }: SdkAnswer<Project[]> = await client.get(next)
-    all.push(...body)
-    const link: string | undefined = /<([^>]+)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1]
-    if (link !== undefined) t.ok(link.startsWith(`${base}/rest/v1.0/`), 'links lead to this proxy')
-    next = link?.slice(base.length)
-  }
-  t.equal(all.length, 45)
+  const { client } = await logIn(base)
+  t.equal((await readAll(t, base)).length, 45)
   const created: SdkAnswer<Project> = await client.post({ base: '/projects' }, { project: { name: 'Dépôt' } })
   t.equal(created.response.status, 201)
   const path = `/rest/v1.0/projects/${created.body.id}`
