@@ -47,6 +47,13 @@ function place(t: Test): string {
   return join(t.testdir({ audit: {} }), 'audit', 'audit.jsonl')
 }
 
+/** An audit of a file of its own. */
+async function start(t: Test) {
+  const file = place(t)
+  const { log, lines } = logger()
+  return { file, lines, audit: await openAudit({ file }, log) }
+}
+
 const linesOf = (file: string) => readFileSync(file, 'utf8').split('\n')
 const idsIn = (file: string) =>
   linesOf(file)
@@ -54,9 +61,7 @@ const idsIn = (file: string) =>
     .map((line) => (JSON.parse(line) as AuditEntry).reqId)
 
 t.test('Each entry is a line, on disk when its promise resolves, in a file with mode 600', async (t) => {
-  const file = place(t)
-  const { log, lines } = logger()
-  const audit = await openAudit({ file }, log)
+  const { file, lines, audit } = await start(t)
   await audit.record(entry('a'))
   t.same(JSON.parse(linesOf(file)[0]!), entry('a'))
   await Promise.all([
@@ -103,8 +108,7 @@ t.test('A file that can’t be opened at start is an error', async (t) => {
 })
 
 t.test('Reopened after a rotation, it goes on in the new file', async (t) => {
-  const file = place(t)
-  const audit = await openAudit({ file }, logger().log)
+  const { file, audit } = await start(t)
   await audit.record(entry('a'))
   renameSync(file, `${file}.1`)
   await audit.record(entry('b'))
@@ -117,9 +121,7 @@ t.test('Reopened after a rotation, it goes on in the new file', async (t) => {
 t.test(
   'A file that is deleted begins anew with the next line; without its folder, writes are refused',
   async (t) => {
-    const file = place(t)
-    const { log, lines } = logger()
-    const audit = await openAudit({ file }, log)
+    const { file, lines, audit } = await start(t)
     await audit.record(entry('a'))
     rmSync(file)
     await audit.record(entry('b'))
@@ -182,8 +184,7 @@ t.test(
 )
 
 t.test('A disk that becomes full within a line gets no line twice', async (t) => {
-  const file = place(t)
-  const audit = await openAudit({ file }, logger().log)
+  const { file, audit } = await start(t)
   await audit.record(entry('a'))
   const { size } = statSync(file)
   const probe = await open(file)
@@ -219,9 +220,7 @@ t.test('A disk that becomes full within a line gets no line twice', async (t) =>
 })
 
 t.test('A folder that goes and comes back is found by itself, and no line is lost', async (t) => {
-  const file = place(t)
-  const { log, lines } = logger()
-  const audit = await openAudit({ file }, log)
+  const { file, lines, audit } = await start(t)
   rmSync(join(file, '..'), { recursive: true })
   await audit.reopen()
   t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })
@@ -277,6 +276,13 @@ function recorder(audit: Audit) {
   return { seen, record }
 }
 
+/** An audit on a slow disk, while time stands still. */
+async function startSlow(t: Test) {
+  const started = await start(t)
+  const disk = await slowDisk(t, started.file)
+  return { ...started, disk, ...recorder(started.audit), time: fakeTime(t) }
+}
+
 const untilIdle = async (audit: Audit) => {
   await audit.reopen()
   await audit.reopen()
@@ -285,12 +291,7 @@ const untilIdle = async (audit: Audit) => {
 t.test(
   'A disk that does not answer is one that can’t be written; nothing waits for it for long',
   async (t) => {
-    const file = place(t)
-    const { log, lines } = logger()
-    const audit = await openAudit({ file }, log)
-    const disk = await slowDisk(t, file)
-    const { seen, record } = recorder(audit)
-    const time = fakeTime(t)
+    const { file, lines, audit, disk, seen, record, time } = await startSlow(t)
     for (const isLongTime of [false, true]) {
       seen.length = 0
       const answer = disk.hang()
@@ -335,11 +336,7 @@ t.test(
 t.test(
   'A request costs no more for the lines that a disk that does not answer has yet to take',
   async (t) => {
-    const file = place(t)
-    const audit = await openAudit({ file }, logger().log)
-    const disk = await slowDisk(t, file)
-    const { seen, record } = recorder(audit)
-    const time = fakeTime(t)
+    const { file, audit, disk, seen, record, time } = await startSlow(t)
     const answer = disk.hang()
     for (let nth = 0; nth < 300; nth++) record(`writing${nth}`)
     await time.pass(3_000)
@@ -358,12 +355,7 @@ t.test(
 )
 
 t.test('What comes while kept lines are written to a slow disk is kept too', async (t) => {
-  const file = place(t)
-  const { log, lines } = logger()
-  const audit = await openAudit({ file }, log)
-  const disk = await slowDisk(t, file)
-  const { seen, record } = recorder(audit)
-  const time = fakeTime(t)
+  const { file, lines, audit, disk, seen, record, time } = await startSlow(t)
   disk.broken = 'write'
   record('a')
   await untilIdle(audit)
@@ -382,12 +374,7 @@ t.test('What comes while kept lines are written to a slow disk is kept too', asy
 
 t.test('Closing waits for no disk that does not answer, and tells what is lost', async (t) => {
   for (const isRetry of [false, true]) {
-    const file = place(t)
-    const { log, lines } = logger()
-    const audit = await openAudit({ file }, log)
-    const disk = await slowDisk(t, file)
-    const { record } = recorder(audit)
-    const time = fakeTime(t)
+    const { lines, audit, disk, record, time } = await startSlow(t)
     if (isRetry) disk.broken = 'write'
     if (isRetry) record('before')
     if (isRetry) await untilIdle(audit)
@@ -406,9 +393,7 @@ t.test('Closing waits for no disk that does not answer, and tells what is lost',
 })
 
 t.test('Lines that wait are bounded in bytes, and so are those that are kept', async (t) => {
-  const file = place(t)
-  const { log, lines } = logger()
-  const audit = await openAudit({ file }, log)
+  const { file, lines, audit } = await start(t)
   const { seen, record } = recorder(audit)
   const path = 'x'.repeat(64 * 1024)
   for (let nth = 0; nth < 1_100; nth++) record(`m${nth}`, { path })
@@ -422,8 +407,7 @@ t.test('Lines that wait are bounded in bytes, and so are those that are kept', a
 })
 
 t.test('Where a look at the file fails after a line was written, the line is in it once', async (t) => {
-  const file = place(t)
-  const audit = await openAudit({ file }, logger().log)
+  const { file, audit } = await start(t)
   const disk = await slowDisk(t, file)
   disk.broken = 'stat'
   await audit.record(entry('a'))
@@ -442,10 +426,7 @@ t.test('Where a look at the file fails after a line was written, the line is in 
 })
 
 t.test('A disk that takes writes and never syncs occupies one thread only', async (t) => {
-  const file = place(t)
-  const audit = await openAudit({ file }, logger().log)
-  const disk = await slowDisk(t, file)
-  const time = fakeTime(t)
+  const { audit, disk, time } = await startSlow(t)
   const write = async (id: string) => {
     const written = audit.record(entry(id))
     await time.pass(1)
@@ -468,8 +449,7 @@ t.test('A disk that takes writes and never syncs occupies one thread only', asyn
 
 const isRoot = process.getuid?.() === 0 ? 'root may write everything' : false
 t.test('A read-only file is unavailable after a rotation', { skip: isRoot }, async (t) => {
-  const file = place(t)
-  const audit = await openAudit({ file }, logger().log)
+  const { file, audit } = await start(t)
   chmodSync(file, 0o400)
   await audit.reopen()
   t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })

@@ -1,16 +1,9 @@
 // Covers src/config/access-rules.ts; what it makes of companies is in assemble.test.ts
 import t from 'tap'
-import {
-  accessIn,
-  checkPattern,
-  checkRules,
-  expandMethods,
-  resolveRule,
-} from '../../src/config/access-rules.ts'
+import { accessIn, checkPattern, checkRules, expandMethods } from '../../src/config/access-rules.ts'
 import type { Access } from '../../src/config/config.ts'
 import { keyOf } from '../../src/config/problems.ts'
 import type { RuleSettings } from '../../src/config/schema.ts'
-import { ConfigFolder } from '../fixtures/config-folder.ts'
 
 t.test('a pattern is a plain path with wildcards', async (t) => {
   const good =
@@ -55,12 +48,6 @@ t.test('words stand for methods', async (t) => {
   t.strictSame(expandMethods(['HEAD']), ['HEAD'])
   t.strictSame(expandMethods(['reads']), ['GET', 'HEAD', 'OPTIONS'])
   t.strictSame(expandMethods(['writes', 'PUT']), ['DELETE', 'PATCH', 'POST', 'PUT'])
-  t.strictSame(resolveRule({ allow: '/rest/A', methods: ['PUT'] }), {
-    effect: 'allow',
-    methods: ['PUT'],
-    patterns: ['/rest/A'],
-    foldedPatterns: ['/rest/a'],
-  })
 })
 
 t.test('the access of an environment is no other one', async (t) => {
@@ -108,45 +95,4 @@ t.test('rules that can not do what they were written for are mistakes', async (t
   t.match(nothing, [/^rules: deny nothing: .*read-write\. Add \{deny: \/\*\*\}/])
   t.strictSame(said([{ allow: '/rest/a' }, { deny: '/**' }], 'read-write'), [])
   t.strictSame(checkRules({ path: ['rules'], rules: [{ allow: '/rest/a' }], access: undefined }), [])
-})
-
-t.test('a file with such rules is refused, at their keys and with every other mistake', async (t) => {
-  const folder = new ConfigFolder(t.testdir())
-  const file = (top: string, company: string) => `${top}
-serviceAccounts: { app: { clientId: x, clientSecret: y } }
-companies:
-  acme: { id: "1", serviceAccount: app, ${company} }`
-  const cases: [top: string, company: string, keys: string[]][] = [
-    ['', 'rules: [{ deny: /** }, { allow: /rest/a }]', ['companies.acme.rules[1]']],
-    ['', 'rules: [{ allow: /rest/a }]', ['companies.acme.rules']],
-    ['', 'access: read-only, rules: [{ allow: /rest/a }]', []],
-    ['defaultAccess: { production: read-only }', 'rules: [{ allow: /rest/a }]', []],
-    ['defaultAccess: { sandbox: read-only }', 'rules: [{ allow: /rest/a }]', ['companies.acme.rules']],
-    ['defaultAccess: { prod: read-only }', 'rules: [{ deny: /rest/a }]', ['defaultAccess.prod']],
-    ['defaultAccess: { production: ro }', 'rules: [{ allow: /rest/a }]', ['defaultAccess.production']],
-    [
-      '',
-      'rules: [{ deny: /a }, { deny: /b }, { allow: /rest/c }]',
-      ['companies.acme.rules[0].deny', 'companies.acme.rules[1].deny'],
-    ],
-    ['', 'rules: []', ['companies.acme.rules']],
-    ['', 'rules: [{ deny: /rest/a, methods: [TRACE] }]', ['companies.acme.rules[0].methods[0]']],
-  ]
-  for (const [top, company, keys] of cases) {
-    const problems = await folder.problems(file(top, company))
-    t.strictSame(
-      problems.map(({ key }) => key),
-      keys,
-      `${top} ${company}`,
-    )
-  }
-  const unknown =
-    'companies: { a: { id: "1", serviceAccount: nope, rules: [{ allow: /rest/a }] }, "*": { serviceAccount: { clientId: x, clientSecret: y }, rules: [{ allow: /rest/a }] } }'
-  t.strictSame(
-    (await folder.problems(unknown)).map(({ key }) => key),
-    ['companies.a.serviceAccount', 'companies."*".rules'],
-  )
-  const lab =
-    'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }\ndefaultAccess: { lab: read-only }'
-  t.strictSame(await folder.problems(file(lab, 'rules: [{ deny: /rest/a }]')), [])
 })

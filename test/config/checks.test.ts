@@ -266,6 +266,16 @@ t.test('a wrong rule, access or default hides nothing about the other rules', as
   for (const [rules, expected] of Object.entries(cases))
     t.match(check(company(rules)).said, [expected].flat(), rules)
   const allow = company('rules: [{ allow: /rest/a }]')
+  const any = `companies: { "*": { ${own}, rules: [{ allow: /rest/a }] } }`
+  t.match(check(any).said, [/^companies\."\*"\.rules: deny nothing/])
+  t.strictSame(check(company('rules: [{ allow: /rest/a }], access: read-only')).said, [])
+  t.strictSame(check(`${allow}\ndefaultAccess: { production: read-only }`).said, [])
+  t.match(check(`${allow}\ndefaultAccess: { sandbox: read-only }`).said, [
+    /^companies\.a\.rules: deny nothing/,
+  ])
+  t.match(check('defaultAccess: { prod: read-only }').said, [/^defaultAccess\.prod: /])
+  const lab = 'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }'
+  t.strictSame(check(`${lab}\ndefaultAccess: { lab: read-only }`).said, [])
   t.match(check(`${allow}\ndefaultAccess: { sandbox: no }`).said, [/^companies\.a\.rules: deny nothing/])
   for (const wrong of ['{ production: no }', 'no'])
     t.strictSame(check(`${allow}\ndefaultAccess: ${wrong}`).said, [], wrong)

@@ -283,6 +283,8 @@ t.test('an id is never rounded, and one that would be is to be quoted', async (t
     ['"9007199254740993"', '9007199254740993'],
     ['"18446744073709551615"', '18446744073709551615'],
     ['!!str 9007199254740993', '9007199254740993'],
+    ['"99999999999999999999"', '99999999999999999999'],
+    ['"007"', '007'],
   ]
   for (const [written, id] of good) t.equal((await load(written)).companies[0]?.id, id, written)
   const key = 'companies.acme.id: '
@@ -295,6 +297,14 @@ t.test('an id is never rounded, and one that would be is to be quoted', async (t
   const bad: Record<string, string> = {
     '7_656': '"7_656" is not a company id',
     '-1': '"-1" is not a company id',
+    '"12a"': '"12a" is not a company id',
+    '" 1"': '" 1" is not a company id',
+    '"1\\n"': '"1\\n" is not a company id',
+    '"1.5"': '"1.5" is not a company id',
+    '"١"': '"١" is not a company id',
+    true: 'is not a company id',
+    '[]': 'is not a company id',
+    '{}': 'is not a company id',
     '"184467440737095516150"': '"184467440737095516150" is not a company id',
     '~': 'is not a company id',
     '': 'is not a company id',

@@ -31,23 +31,6 @@ t.test('a duration is a number with a unit, and becomes milliseconds', async (t)
   t.equal(read(values.duration(), '0s'), 0)
 })
 
-t.test('a company id is a decimal string, and a number only where nothing of it is lost', async (t) => {
-  const good: [unknown, string][] = [
-    ['7656', '7656'],
-    [7656, '7656'],
-    [Number.MAX_SAFE_INTEGER, '9007199254740991'],
-    ['99999999999999999999', '99999999999999999999'],
-    ['007', '007'],
-  ]
-  for (const [input, expected] of good) t.equal(read(values.companyId, input), expected)
-  const wrong = ['', '1'.repeat(21), '12a', ' 1', '1\n', '-1', '1.5', '١']
-  for (const input of [...wrong, -1, 1.5, true, null, [], {}]) {
-    t.match(read(values.companyId, input), /is not a company id/, JSON.stringify(input))
-  }
-  t.match(read(values.companyId, new OddNumber('1e3')), /^! 1e3 is a number that would not be kept/)
-  t.equal(read(values.companyId, undefined), '! is missing')
-})
-
 t.test('a socket has a mode in octal that lets its owner in', async (t) => {
   const read1 = (mode: unknown) => read(values.listenAddress, { path: '/a', mode })
   for (const mode of ['660', '0660', '0o660', 660, new OddNumber('0660'), new OddNumber('0o660')]) {

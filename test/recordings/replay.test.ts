@@ -140,16 +140,6 @@ t.test('requests are matched by company, method, path, query in any order, and b
   }
 })
 
-t.test('what is masked in requests is masked before they are matched', async (t) => {
-  const json = { headers: ['Content-Type', 'application/json'] }
-  const { text } = await replayOf(
-    t,
-    [{ call: withBody('/rest/a', '{"email":"a@example.com","id":1}', json), body: 'yes' }],
-    ['email'],
-  )
-  t.equal(await text(withBody('/rest/a', '{"email":"b@example.com","id":1}', json)), 'yes')
-})
-
 t.test('recordings bring the names that were masked in them, so no configuration has to', async (t) => {
   const json = { headers: ['Content-Type', 'application/json'] }
   const post = (email: string) => withBody('/rest/a', `{"email":"${email}","id":1}`, json)
@@ -200,25 +190,10 @@ t.test('what is missing is told with the nearest ones', async (t) => {
   })
 })
 
-t.test('links to the API lead to the one that is configured now', async (t) => {
-  const { send } = await replayOf(t, [
-    {
-      call: callOf('/rest/a'),
-      headers: flat(
-        'Link: <https://api.procore.com/rest/a?page=2>; rel="next" | X: https://api.procore.com/',
-      ),
-    },
-  ])
-  const { rawHeaders } = await send(callOf('/rest/a', { environment: 'http://127.0.0.1:9001' }))
-  t.strictSame(
-    rawHeaders,
-    flat('Link: <http://127.0.0.1:9001/rest/a?page=2>; rel="next" | X: https://api.procore.com/'),
-  )
-})
-
 t.test('a folder may hold recordings of several APIs of one company; files are told apart', async (t) => {
   const second = 'http://127.0.0.1:9001'
-  const link = (apiUrl: string) => ['Link', `<${apiUrl}/rest/a?page=2>; rel="next"`]
+  const elsewhere = ['X', 'https://api.procore.com/']
+  const link = (apiUrl: string) => ['Link', `<${apiUrl}/rest/a?page=2>; rel="next"`, ...elsewhere]
   const { send, missing } = await replayOf(t, [
     { call: callOf('/rest/a'), body: 'one', headers: link('https://api.procore.com') },
     { call: callOf('/rest/a', { environment: second }), body: 'two', headers: link(second) },
