@@ -220,20 +220,6 @@ t.test('credentials are changed under load without a failed request', async (t) 
   t.ok(serials.size >= 3, 'with tokens of all')
 })
 
-t.test('while the login server fails, the old configuration stays; the new one is tried again', async (t) => {
-  const { proxy, url, settings, write, fake } = await startProxy(t)
-  fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
-  const line = await expectLine(proxy, STAYS, () => write(settings({ ...MORE, ...withSecret('new-secret') })))
-  t.match(line, { msg: /tried again in 15 s$/, error: /HTTP 503/ })
-  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
-  t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 404 })
-  fake.faults.clear()
-  fake.resetSecret('demo-client', 'new-secret')
-  await expectLine(proxy, IN_FORCE, () => {}, 25_000)
-  t.match(await get(t, url, '/fresh/rest/v1.0/me'), { status: 403 })
-  t.match(await get(t, url, '/acme/rest/v1.0/me'), { status: 200 })
-})
-
 /** A secret whose program replaces the configuration that names it by `next.yaml`, once. */
 const REPLACING = {
   command: ['sh', '-c', 'mv next.yaml procore-proxy.yaml 2>/dev/null; echo demo-secret'],

@@ -39,6 +39,29 @@ t.test('of two configurations the newer one stays, though the older one was to b
   t.ok(await server.drain())
 })
 
+t.test('while the login server fails, the old configuration stays; the new one is tried again', async (t) => {
+  const { fake, reload, log, get } = await startRig(t)
+  const { setTimeout: later } = globalThis
+  // The fifteen seconds until then.
+  t.intercept(globalThis, 'setTimeout', {
+    value: (act: () => void, ms: number) => later(act, ms === 15_000 ? 100 : ms),
+  })
+  const fresh = { companies: { fresh: { id: '90210', serviceAccount: 'app' } } }
+  fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
+  await reload(settingsFor(fake, { ...fresh, ...withSecret('new-secret') }))
+  t.match(log().at(-1), {
+    error: /HTTP 503/,
+    msg: /the old configuration stays in force.*tried again in 15 s$/,
+  })
+  t.equal((await get('/acme/rest/v1.0/me')).status, 200)
+  t.equal((await get('/fresh/rest/v1.0/me')).status, 404)
+  fake.faults.clear()
+  fake.resetSecret('demo-client', 'new-secret')
+  while (!log().some(({ msg }) => String(msg).endsWith('is in force'))) await sleep(20)
+  t.equal((await get('/fresh/rest/v1.0/me')).status, 403)
+  t.equal((await get('/acme/rest/v1.0/me')).status, 404)
+})
+
 t.test('while a new secret is tried, the accounts in force are what is shown', async (t) => {
   const { fake, reload, get } = await startRig(t)
   fake.faults.token = { status: 401, body: '{"error":"invalid_client"}', delayMs: 300 }
