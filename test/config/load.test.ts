@@ -191,11 +191,12 @@ t.test('a wrong name hides no mistake below it, nor one that depends on it', asy
   const problems = await folder.problems(
     `environments: { "La b": { apiUrl: "ftp://a.b", loginUrl: 1 } }
 serviceAccounts: { "a b": { clientId: 1, clientSecret: { file: missing } } }
-callers: { Excel: { key: { env: MISSING }, companies: [nope] } }
+callers: { Excel: { key: { env: MISSING }, companies: [nope] }, x: { key: [short, { env: NOPE }, 5] } }
 companies:
   acme: { id: "1", serviceAccount: "a b", default: true }
   Bad_Name: { id: "1", serviceAccount: nope, default: true }
   rest: { id: "2", serviceAccount: { environment: nope, clientId: x, clientSecret: { env: MISSING } } }
+cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s }] }
 `,
   )
   t.strictSame(
@@ -210,6 +211,9 @@ companies:
       '3 callers.Excel: "Excel" is not a name',
       '3 callers.Excel.key: the variable MISSING is not set',
       '3 callers.Excel.companies[0]: there is no company "nope"',
+      '3 callers.x.key[0]: the key has fewer than 16 characters',
+      '3 callers.x.key[1]: the variable NOPE is not set',
+      '3 callers.x.key[2]: is neither text nor one of {env: NAME}, {file: PATH} and {command: [program, argument]}',
       '6 companies.Bad_Name: "Bad_Name" is not a company name',
       '6 companies.Bad_Name.id: 1 is the id of acme too',
       '6 companies.Bad_Name.serviceAccount: there is no service account "nope"',
@@ -217,29 +221,11 @@ companies:
       '7 companies.rest: "rest" is a reserved word, because paths of the proxy itself start with it',
       '7 companies.rest.serviceAccount.environment: there is no environment "nope"',
       '7 companies.rest.serviceAccount.clientSecret: the variable MISSING is not set',
+      '8 cache.keep[0].paths[0]: "nope" can\'t match any path that is forwarded',
+      '8 cache.keep[0].whenExhausted: is shorter than `for`',
     ],
   )
 })
-
-t.test(
-  'a wrong key of a caller, and a wrong path to keep, hide nothing that stands beside them',
-  async (t) => {
-    const folder = new ConfigFolder(t.testdir())
-    const rest = `callers: { x: { key: [short, { env: NOPE }, 5] } }
-cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s }] }
-`
-    t.strictSame(
-      (await folder.problems(`${oneCompany()}\n${rest}`)).map(({ key }) => key),
-      [
-        'callers.x.key[0]',
-        'callers.x.key[1]',
-        'callers.x.key[2]',
-        'cache.keep[0].paths[0]',
-        'cache.keep[0].whenExhausted',
-      ],
-    )
-  },
-)
 
 t.test('nothing is said about what replaces a wrong value', async (t) => {
   const folder = new ConfigFolder(t.testdir())
