@@ -1,6 +1,5 @@
 // Twin of src/auth/request-token.ts: judging answers by table, sending over real sockets to a fake login server.
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as settle } from 'node:timers/promises'
@@ -17,6 +16,7 @@ import { Secret, type ServiceAccount } from '../../src/config/config.ts'
 import { type Ask, createAsker, type Reply } from '../../src/network/ask.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 import { type FakeOptions, startFakeProcore } from '../fixtures/procore.ts'
+import { certificate, pem } from '../fixtures/tls.ts'
 
 const TOKEN = 'eyJ0eXAi.TOKEN-TEXT.abc_-123'
 /** Part of every malformed body: no message may repeat it. */
@@ -363,12 +363,10 @@ t.test('what the connections may throw', async (t) => {
 })
 
 t.test('TLS: a login server that is not the right one gets nothing', async (t) => {
-  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
-  const tls = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })
   const ca = pem('ca.pem')
 
   await t.test('the right one gets the request', async (t) => {
-    const { fake, request } = await start(t, { tls: tls('good'), certificates: [ca] })
+    const { fake, request } = await start(t, { tls: certificate('good'), certificates: [ca] })
     t.equal((await request()).value, fake.issuedTokens()[0])
     t.equal(fake.journal.entries.length, 1)
   })
@@ -379,7 +377,7 @@ t.test('TLS: a login server that is not the right one gets nothing', async (t) =
     ['expired', [ca], 'has expired (CERT_HAS_EXPIRED)'],
   ] as const) {
     await t.test(`${name}: ${what}`, async (t) => {
-      const { fake, failing } = await start(t, { tls: tls(name), certificates })
+      const { fake, failing } = await start(t, { tls: certificate(name), certificates })
       const failure = await failing(t, 'tls')
       t.equal(failure.message, `TLS with the login server failed: its certificate ${what}`)
       t.equal(failure.proxyStatus, 'tls_certificate_error')
@@ -389,7 +387,7 @@ t.test('TLS: a login server that is not the right one gets nothing', async (t) =
     })
   }
   await t.test('one that wants a client certificate, which it says after the handshake', async (t) => {
-    const options = { ...tls('good'), ca, requestCert: true, minVersion: 'TLSv1.3' } as const
+    const options = { ...certificate('good'), ca, requestCert: true, minVersion: 'TLSv1.3' } as const
     const server = createServer(options, () => t.fail('nothing may be sent')).listen(0, '127.0.0.1')
     t.teardown(() => server.close())
     await once(server, 'listening')

@@ -1,8 +1,6 @@
 // Covers src/auth/token-source.ts, on a fake clock.
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { type IssuedToken, TokenFailure } from '../../src/auth/request-token.ts'
 import { refusalMemoryMs, type TokenEvent, Tokens, tokenRetryDelayMs } from '../../src/auth/token-source.ts'
@@ -11,6 +9,7 @@ import { ProxyError } from '../../src/errors.ts'
 import { OutboundProxyError } from '../../src/network/connection-error.ts'
 import { fakeTime, watch } from '../fixtures/clock.ts'
 import { testAccount } from '../fixtures/config.ts'
+import { collectGarbage } from '../fixtures/memory.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -732,8 +731,7 @@ t.test('the token of an account that a reload took away is forgotten at its end'
   tokens.retain([])
   const collect = async () => {
     await time.settle()
-    setFlagsFromString('--expose-gc')
-    runInNewContext('gc')()
+    collectGarbage()
   }
   await time.pass(5000 * SECOND)
   await collect()

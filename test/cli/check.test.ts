@@ -1,5 +1,5 @@
 // `check` and `token`, from outside: what they find, what they say to do about it, and what they never print.
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
@@ -8,6 +8,7 @@ import { companyNamed } from '../../src/cli/config.ts'
 import { loadConfig } from '../../src/server.ts'
 import { COMMAND, companyVariables, freePort, type Place, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { HAS_TERMINALS, Terminal } from '../fixtures/terminal.ts'
+import { certificate, tlsFile } from '../fixtures/tls.ts'
 
 t.jobs = 2
 
@@ -206,10 +207,7 @@ t.test('a server that is not there, or in trouble', async (t) => {
 })
 
 t.test('certificates: refused with a fix, and trusted where their CA is named', async (t) => {
-  const fixture = (name: string) => new URL(`../fixtures/tls/${name}`, import.meta.url)
-  const read = (name: string) => readFileSync(fixture(name), 'utf8')
-  const tls = { cert: read('good.pem'), key: read('good.key') }
-  const place = await startPlace(t, {}, { fake: { tls } })
+  const place = await startPlace(t, {}, { fake: { tls: certificate('good') } })
   const refused = await report(t, place)
   t.match(refused.out, /account +app +fake +TLS with the login server failed: its certificate .* \(/)
   t.match(refused.out, 'NODE_EXTRA_CA_CERTS')
@@ -222,7 +220,7 @@ t.test('certificates: refused with a fix, and trusted where their CA is named', 
   t.match(api.out, /FAIL +company +acme .*TLS with the API failed: its certificate/)
   t.match(api.out, 'NODE_EXTRA_CA_CERTS')
   place.write(place.settings())
-  const trusting = await check(t, place, [], { NODE_EXTRA_CA_CERTS: fixture('ca.pem').pathname })
+  const trusting = await check(t, place, [], { NODE_EXTRA_CA_CERTS: tlsFile('ca.pem') })
   t.match(trusting, { code: 0, err: '' })
 })
 

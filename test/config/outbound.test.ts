@@ -1,13 +1,13 @@
 // Covers src/config/outbound.ts and the section `network` from the file and variables to the Config.
 import { X509Certificate } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
 import { holdsCredentials, noProxyEntries, parseNoProxy, parseProxyUrl } from '../../src/config/outbound.ts'
 import { ConfigFolder, oneCompany } from '../fixtures/config-folder.ts'
+import { pem } from '../fixtures/tls.ts'
 
-const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
 const CA = pem('ca.pem')
 const network = (text: string) => oneCompany(`network: ${text}\n`)
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`

@@ -1,13 +1,10 @@
 // Certificates are verified: who can't prove to be Procore gets no bearer (TOOLCHAIN: http-proxy's default does not). That a login
 // server gets no secret is in test/auth/request-token.test.ts.
-import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
 import t from 'tap'
 import { startFakeProcore } from '../fixtures/procore.ts'
 import { startRig } from '../fixtures/proxy.ts'
-
-const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
-const certificate = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })
+import { certificate, pem } from '../fixtures/tls.ts'
 
 // As NODE_EXTRA_CA_CERTS would: the CA that signed all but the self-signed one is trusted.
 tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem('ca.pem')])

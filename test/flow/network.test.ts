@@ -1,25 +1,22 @@
 // A proxy in a corporate network: behind an outbound proxy, behind TLS inspection, and after a long idle time.
 import { once } from 'node:events'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { run, runToEnd, startPlace } from '../fixtures/cli.ts'
 import { type ConnectProxyOptions, startConnectProxy } from '../fixtures/connect-proxy.ts'
 import type { FakeProcore } from '../fixtures/procore.ts'
 import { type Rig, type Settings, settingsFor, startRig, withSecret } from '../fixtures/proxy.ts'
+import { certificate, tlsFile } from '../fixtures/tls.ts'
 
 // One of the tests waits for an idle connection to be closed.
 t.jobs = 2
 
-const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url))
-const pem = (name: string) => readFileSync(fixture(name), 'utf8')
-const certificate = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) })
-const caFile = fixture('ca.pem')
+const caFile = tlsFile('ca.pem')
 
 /** The name in wrong-name.pem: no loopback, so it is reached through the proxy, which leads it to loopback. */
 const outside = (url: string) => url.replace('127.0.0.1', 'login.example.test')
@@ -304,7 +301,7 @@ t.test('the commands: HTTPS_PROXY, the CA file for login and API, and what is sa
   t.notMatch((await check(proxy.url, ['--offline'])).out, 'outbound proxy')
 
   const live = join(place.folder, 'live.pem')
-  copyFileSync(fixture('self-signed.pem'), live)
+  copyFileSync(tlsFile('self-signed.pem'), live)
   place.write(place.settings({ ...way, network: { caFile: 'live.pem' } }))
   const start = run(t, ['start', '-c', place.file], {
     env: { HTTPS_PROXY: proxy.url.replace('//', '//user:pr0xy-word@'), NO_PROXY: 'a.b, c.d:8443' },

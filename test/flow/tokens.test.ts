@@ -1,5 +1,6 @@
 // Tokens from outside: CONTRACT section 6, as far as a caller and the two servers can see it.
 import t from 'tap'
+import { head } from '../fixtures/attacker.ts'
 import { ACME, GLOBEX, sendRaw, startRig } from '../fixtures/proxy.ts'
 
 const posts = (fake: { journal: { tokenRequests(): readonly unknown[] } }) =>
@@ -41,32 +42,16 @@ t.test('companies of one account share a token; another secret is another token'
 })
 
 t.test('a revoked token is renewed once and the request sent again, if its body can be', async (t) => {
+  const echo = (method: string, ...lines: string[]) =>
+    head(`${method} /acme/rest/v1.0/echo HTTP/1.1`, 'Host: localhost', ...lines)
+  const post = (bytes: number) => `${echo('POST', `Content-Length: ${bytes}`)}${'x'.repeat(bytes)}`
+  const chunked = `${echo('PATCH', 'Transfer-Encoding: chunked')}5\r\nhello\r\n0\r\n\r\n`
   const cases: [string, string, number, number][] = [
-    ['GET without a body', 'GET /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\n\r\n', 200, 2],
-    [
-      'POST with a short body',
-      'POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello',
-      200,
-      2,
-    ],
-    [
-      'PATCH with a chunked body',
-      'PATCH /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
-      200,
-      2,
-    ],
-    [
-      'POST with 64 KiB',
-      `POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n${'x'.repeat(65536)}`,
-      200,
-      2,
-    ],
-    [
-      'POST with more than is kept',
-      `POST /acme/rest/v1.0/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n${'x'.repeat(65537)}`,
-      401,
-      1,
-    ],
+    ['GET without a body', echo('GET'), 200, 2],
+    ['POST with a short body', post(5), 200, 2],
+    ['PATCH with a chunked body', chunked, 200, 2],
+    ['POST with 64 KiB', post(65_536), 200, 2],
+    ['POST with more than is kept', post(65_537), 401, 1],
   ]
   for (const [what, bytes, status, arrivals] of cases) {
     const { fake, port, get, log } = await startRig(t)

@@ -1,16 +1,10 @@
 // Covers src/forward/budgets.ts.
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Secret } from '../../src/config/config.ts'
 import { Budgets } from '../../src/forward/budgets.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
-}
+import { collectGarbage } from '../fixtures/memory.ts'
 
 const account = testAccount()
 const acme = { name: 'acme', id: '1' }

@@ -1,16 +1,9 @@
 // Covers src/forward/request-body.ts: what it keeps. The rest is covered by the tests of send.ts.
 import { PassThrough } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { RequestBody } from '../../src/forward/request-body.ts'
-
-function heapUsed(): number {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
-  return process.memoryUsage().heapUsed
-}
+import { heapUsed } from '../fixtures/memory.ts'
 
 t.test(
   'what is kept of a body takes as much memory as it is long, however small its chunks are',

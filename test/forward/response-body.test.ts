@@ -161,26 +161,6 @@ t.test('a second frame of zstd is never dropped without a word', async (t) => {
   }
 })
 
-t.test('a body that is given up while its reader pauses is over', async (t) => {
-  const { source, body, fate } = slowly(gzipSync(Buffer.alloc(1024 * 1024, 'abc')), GUNZIP)
-  source.end()
-  await turn()
-  t.notOk(fate.settled)
-  body.abort(new Error('its caller has left'))
-  while (!fate.settled) await turn()
-  t.ok(fate.error)
-})
-
-t.test('what unpacks to far more than it could honestly be is broken off', async (t) => {
-  const { source, body, fate } = slowly(gzipSync(Buffer.alloc(40 * 1024 * 1024)), GUNZIP)
-  source.end()
-  while (!fate.settled) {
-    body.resume()
-    await turn()
-  }
-  t.match(fate.error, { code: 'upstream_protocol' })
-})
-
 const swap = (value: string) => (/^h[^é]*$/i.test(value) ? `<${value}>` : undefined)
 
 /** The text in pieces of these lengths, over and over. */

@@ -1,6 +1,5 @@
 // Covers src/forward/problem.ts
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { Test } from 'tap'
@@ -10,6 +9,7 @@ import { Secret } from '../../src/config/config.ts'
 import { type ErrorCode, ProxyError } from '../../src/errors.ts'
 import { ResponseTimeoutError, upstreamError } from '../../src/forward/problem.ts'
 import { OutboundProxyError, type OutboundProxyReason } from '../../src/network/connection-error.ts'
+import { certificate, pem } from '../fixtures/tls.ts'
 
 const coded = (code: string, cause?: unknown) => Object.assign(new Error('s3cret', { cause }), { code })
 const bare = (code: string) => coded(code)
@@ -126,9 +126,7 @@ t.test('A refused port and an unknown host', async (t) => {
 })
 
 t.test('A failure of TLS is called what it is, each with its own advice', async (t) => {
-  const read = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
-  const ca = read('ca.pem')
-  const certificate = (name: string) => ({ cert: read(`${name}.pem`), key: read(`${name}.key`) })
+  const ca = pem('ca.pem')
   const good = certificate('good')
   const old = { ...good, minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' } as const
   const wanting = { ...good, ca, requestCert: true, maxVersion: 'TLSv1.2' } as const

@@ -13,6 +13,7 @@ import { shareTokens } from '../../src/shared/shared-tokens.ts'
 import { testAccount } from '../fixtures/config.ts'
 import { hasRedis, startRedis } from '../fixtures/redis.ts'
 import { faultyWay } from '../fixtures/redis-faults.ts'
+import { certificate, pem } from '../fixtures/tls.ts'
 
 const ADD = script(['y'], "return redis.call('INCRBY', KEYS[1], ARGV[2])")
 
@@ -155,16 +156,12 @@ t.test('No server at the start is not fatal', async (t) => {
 })
 
 t.test('TLS: a server whose certificate is not trusted gets no password', async (t) => {
-  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
   const start = async (name: string) => {
     const received: string[] = []
-    const server = createServer(
-      { cert: pem(`${name}.pem`), key: pem(`${name}.key`) },
-      (socket: TLSSocket) => {
-        socket.on('data', (chunk: Buffer) => received.push(String(chunk)) && socket.write('+OK\r\n'))
-        socket.on('error', () => {})
-      },
-    )
+    const server = createServer(certificate(name), (socket: TLSSocket) => {
+      socket.on('data', (chunk: Buffer) => received.push(String(chunk)) && socket.write('+OK\r\n'))
+      socket.on('error', () => {})
+    })
     server.on('tlsClientError', () => {})
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -195,7 +192,6 @@ t.test('A server that accepts and never greets is given up', async (t) => {
 })
 
 t.test('A connection that opens after it was given up is closed', async (t) => {
-  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8')
   // Each step takes less than the limit, but all together take longer.
   const { lookup } = dns
   t.teardown(() => Object.assign(dns, { lookup }))
