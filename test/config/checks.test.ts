@@ -276,6 +276,16 @@ t.test('a wrong rule, access or default hides nothing about the other rules', as
   t.match(check('defaultAccess: { prod: read-only }').said, [/^defaultAccess\.prod: /])
   const lab = 'environments: { lab: { apiUrl: "https://a.b", loginUrl: "https://a.b" } }'
   t.strictSame(check(`${lab}\ndefaultAccess: { lab: read-only }`).said, [])
+  const shared = (
+    environment: string,
+  ) => `serviceAccounts: { app: { environment: ${environment}, clientId: x, clientSecret: y } }
+defaultAccess: { production: read-only }
+companies: { a: { id: "1", serviceAccount: app, rules: [{ allow: /rest/a }] } }`
+  t.strictSame(check(shared('production')).said, [])
+  t.match(check(shared('sandbox')).said, [/^companies\.a\.rules: deny nothing/])
+  const unknown = check(shared('production').replace('app', 'other')).said
+  t.match(unknown, [/^companies\.a\.serviceAccount: there is no service account/])
+  t.equal(unknown.length, 1)
   t.match(check(`${allow}\ndefaultAccess: { sandbox: no }`).said, [/^companies\.a\.rules: deny nothing/])
   for (const wrong of ['{ production: no }', 'no'])
     t.strictSame(check(`${allow}\ndefaultAccess: ${wrong}`).said, [], wrong)
