@@ -22,14 +22,3 @@ t.test('anything else is refused as Doorkeeper does', async (t) => {
   t.equal((await post('', '/oauth/other')).status, 404)
   t.equal((await fetch(`${fake.loginUrl}/oauth/token`)).status, 404)
 })
-
-t.test('tokenDelayMs delays the response', async (t) => {
-  const fake = await startFakeProcore({ tokenDelayMs: 30 })
-  t.teardown(() => fake.close())
-  const begun = performance.now()
-  t.equal(
-    (await fetch(`${fake.loginUrl}/oauth/token`, { method: 'POST', body: new URLSearchParams(GOOD) })).status,
-    200,
-  )
-  t.ok(performance.now() - begun >= 28)
-})
