@@ -124,7 +124,7 @@ async function judgeRoute(config: Config, method: string, url: string): Promise<
     refusal = error
     reply.send()
   })
-  const shared = { observation: { recorder: config.inspector } }
+  const shared = { observation: { inspector: config.inspector } }
   await registerOwnRoutes(app, { runtime: { config }, shared } as unknown as AppDeps)
   await app.inject({ method: method as HTTPMethods, url: routeOf(url) })
   if (refusal !== undefined) throw refusal

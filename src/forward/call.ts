@@ -7,7 +7,7 @@ import type { Upstream } from './upstreams.ts'
 
 /** One request that the guards let through, without its body and its caller's connection. */
 export interface Forwarded {
-  /** The record of the request for log, metrics, recorder and audit. */
+  /** The record of the request for log, metrics, inspector and audit. */
   readonly exchange: Exchange
   /** The connections, token and budget for this call. */
   readonly upstream: Upstream

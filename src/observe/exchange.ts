@@ -1,4 +1,4 @@
-// The record of one request and its response, which is filled in step by step. Log, metrics, recorder and audit read it.
+// The record of one request and its response, which is filled in step by step. Log, metrics, inspector and audit read it.
 import { randomUUID } from 'node:crypto'
 import type { ListenAddress } from '../config/config.ts'
 import type { LikelyCause } from './likely-causes.ts'
@@ -45,7 +45,7 @@ export class Exchange {
   extra: readonly string[] | undefined
   /** The proxy asked for compression on the caller's behalf. */
   askedGzip = false
-  /** The beginnings of the bodies, where `inspector.bodies` keeps them. The recorder takes them over at the end. */
+  /** The beginnings of the bodies, where `inspector.bodies` keeps them. The inspector takes them over at the end. */
   bodies: Bodies | undefined
   queuedMs = 0
   /** It waits now for its place in the rate budget. */

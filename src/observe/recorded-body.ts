@@ -5,7 +5,7 @@ import { maskBody } from './mask-body.ts'
 
 /**
  * How much of each body is kept. Most bodies of Procore's API that explain a failure are shorter. The default of 200
- * requests takes at most 800 KiB, which fits in the recorder's 4 MiB.
+ * requests takes at most 800 KiB, which fits in the inspector's 4 MiB.
  */
 export const MOST_EXCERPT_BYTES = 2 * 1024
 

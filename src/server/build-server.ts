@@ -10,10 +10,10 @@ import { send } from '../forward/send.ts'
 import { Upstreams } from '../forward/upstreams.ts'
 import { KeyThrottle } from '../guards/callers.ts'
 import { FileHostLimiter } from '../guards/file-hosts.ts'
+import type { Inspector } from '../observe/inspector.ts'
 import { createLogger, type Logger } from '../observe/log.ts'
 import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
-import type { Recorder } from '../observe/recorder.ts'
 import type { RecordingMode, Recordings } from '../recordings/replay.ts'
 import type { Shared } from '../shared/open-shared.ts'
 import { buildApp } from './app.ts'
@@ -58,7 +58,7 @@ export interface ProxyServer {
   readonly inFlight: number
   readonly tokens: Tokens
   /** The recent requests, for the status page. */
-  readonly recorder: Recorder
+  readonly inspector: Inspector
 }
 
 export async function buildServer(config: Config, deps: ServerDeps = {}): Promise<ProxyServer> {
@@ -191,8 +191,8 @@ export async function buildServer(config: Config, deps: ServerDeps = {}): Promis
     },
     addresses: () => listeners.addresses(),
     listen: () => reloader.listen(),
-    get recorder() {
-      return observation.recorder
+    get inspector() {
+      return observation.inspector
     },
     reload: (next) => reloader.reload(withLateChanges(config, next)),
     reloadFailed: (problems) => reloader.failed(problems),

@@ -45,8 +45,8 @@ export class EventStreams {
 
   /** Sends everything so far as `hello`, then whatever is new. The head of the response must already be written. */
   open(response: ServerResponse, viewer: Viewer): void {
-    const { recorder } = this.#observation
-    const requests = recorder.requests(viewer)
+    const { inspector } = this.#observation
+    const requests = inspector.requests(viewer)
     const stream: Stream = { response, viewer, seq: requests[0]?.seq ?? 0, ticks: 0, stalled: 0 }
     if (this.#timer === undefined) this.#tick()
     this.#streams.add(stream)
@@ -57,8 +57,8 @@ export class EventStreams {
       this.#timer = undefined
     })
     const status = this.#observation.status(viewer)
-    const { keepsBodies } = recorder
-    response.write(this.#event('hello', { status, series: recorder.series(viewer), requests, keepsBodies }))
+    const { keepsBodies } = inspector
+    response.write(this.#event('hello', { status, series: inspector.series(viewer), requests, keepsBodies }))
   }
 
   #tick(): void {
@@ -80,13 +80,13 @@ export class EventStreams {
 
   #news(stream: Stream): string {
     const { viewer, ticks } = stream
-    const { recorder } = this.#observation
+    const { inspector } = this.#observation
     let text = ''
-    const requests = recorder.requests(viewer, stream.seq)
+    const requests = inspector.requests(viewer, stream.seq)
     if (requests.length > 0) text += this.#event('requests', requests)
     stream.seq = requests[0]?.seq ?? stream.seq
     if (ticks % STATUS_TICKS === 0) text += this.#event('status', this.#observation.status(viewer))
-    if (ticks % SERIES_TICKS === 0) text += this.#event('series', recorder.series(viewer))
+    if (ticks % SERIES_TICKS === 0) text += this.#event('series', inspector.series(viewer))
     return text
   }
 

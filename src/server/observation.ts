@@ -1,4 +1,4 @@
-// Reports each request to everything that observes it: log, metrics, recorder and history. It outlives a reload.
+// Reports each request to everything that observes it: log, metrics, inspector and history. It outlives a reload.
 import type { TokenEvent } from '../auth/token-source.ts'
 import { type Audit, type AuditEntry, openAudit } from '../callers/audit.ts'
 import type { Config } from '../config/config.ts'
@@ -6,11 +6,11 @@ import type { ProxyError } from '../errors.ts'
 import { addedHeaders, removedHeaders } from '../forward/headers.ts'
 import { isRead } from '../guards/access.ts'
 import { type Exchange, endExchange } from '../observe/exchange.ts'
+import { Inspector } from '../observe/inspector.ts'
 import { causeOf } from '../observe/likely-causes.ts'
 import { type Logger, logExchange } from '../observe/log.ts'
 import { KnownSecrets, maskQuery } from '../observe/mask.ts'
 import { CompanyHistory, Metrics } from '../observe/metrics.ts'
-import { Recorder } from '../observe/recorder.ts'
 import { type LastReload, type Live, type Status, statusOf } from '../observe/status.ts'
 import { companiesSeenBy, EVERYTHING, type Viewer } from '../observe/viewer.ts'
 import { EventStreams } from './event-streams.ts'
@@ -140,7 +140,7 @@ export class Observation {
   readonly #live: () => Live
   readonly #history: CompanyHistory
   readonly #metrics: Metrics
-  readonly #recorder: Recorder
+  readonly #inspector: Inspector
   /** Requests that have ended and are not reported yet. */
   #waiting: Exchange[] = []
   #lastReload: LastReload | undefined
@@ -151,7 +151,7 @@ export class Observation {
     this.secrets = secrets
     this.#history = new CompanyHistory(log)
     this.#metrics = new Metrics(live, () => this.#lastReload)
-    this.#recorder = new Recorder(config.inspector, {
+    this.#inspector = new Inspector(config.inspector, {
       added: addedHeaders,
       removed: removedHeaders,
       budgetRemaining,
@@ -160,14 +160,14 @@ export class Observation {
 
   /** Applies another configuration. Open pages reconnect. */
   configure(config: Config): void {
-    this.recorder.configure(config.inspector)
+    this.inspector.configure(config.inspector)
     this.secrets.configure(config)
     this.streams.end()
   }
 
-  get recorder(): Recorder {
+  get inspector(): Inspector {
     this.#report()
-    return this.#recorder
+    return this.#inspector
   }
 
   get metrics(): Metrics {
@@ -196,7 +196,7 @@ export class Observation {
     for (const exchange of ended) {
       this.#metrics.add(exchange)
       this.#history.add(exchange)
-      this.#recorder.record(exchange)
+      this.#inspector.record(exchange)
     }
   }
 
@@ -226,7 +226,7 @@ export class Observation {
     return statusOf({
       live: this.#live(),
       history: this.#history,
-      errors: this.recorder.errors(viewer),
+      errors: this.inspector.errors(viewer),
       lastReload: this.#lastReload,
       viewer,
     })

@@ -85,7 +85,7 @@ function registerPage(app: FastifyInstance, observation: Observation, hasPublicU
   const { streams } = observation
   const options = {
     preHandler: async (_request: FastifyRequest, reply: FastifyReply) => {
-      if (!observation.recorder.enabled)
+      if (!observation.inspector.enabled)
         throw new ProxyError('route_unknown', 'The page is switched off (`inspector.enabled: false`).')
       reply.headers(SECURITY_HEADERS)
     },
@@ -103,13 +103,13 @@ function registerPage(app: FastifyInstance, observation: Observation, hasPublicU
     )
   }
   app.get('/_proxy/requests', options, async (request, reply) =>
-    sendJson(reply, observation, { requests: observation.recorder.requests(request.proxyContext.viewer) }),
+    sendJson(reply, observation, { requests: observation.inspector.requests(request.proxyContext.viewer) }),
   )
   for (const path of ['/_proxy/requests/:id', '/_proxy/requests/:id/:seq']) {
     app.get<{ Params: { id: string; seq?: string } }>(path, options, async (request, reply) => {
       const { id, seq } = request.params
       const nth = seq === undefined ? undefined : Number(seq)
-      const found = observation.recorder.request(id, nth, request.proxyContext.viewer)
+      const found = observation.inspector.request(id, nth, request.proxyContext.viewer)
       if (found === undefined)
         throw new ProxyError('route_unknown', 'The proxy remembers no request with this id.')
       return sendJson(reply, observation, found)

@@ -266,7 +266,7 @@ async function slowDisk(t: Test, file: string) {
 }
 
 /** Records lines, and notes what becomes of each. */
-function recorder(audit: Audit) {
+function inspector(audit: Audit) {
   const seen: string[] = []
   const record = (id: string, more: Partial<AuditEntry> = {}) =>
     void audit.record(entry(id, more)).then(
@@ -280,7 +280,7 @@ function recorder(audit: Audit) {
 async function startSlow(t: Test) {
   const started = await start(t)
   const disk = await slowDisk(t, started.file)
-  return { ...started, disk, ...recorder(started.audit), time: fakeTime(t) }
+  return { ...started, disk, ...inspector(started.audit), time: fakeTime(t) }
 }
 
 const untilIdle = async (audit: Audit) => {
@@ -394,7 +394,7 @@ t.test('Closing waits for no disk that does not answer, and tells what is lost',
 
 t.test('Lines that wait are bounded in bytes, and so are those that are kept', async (t) => {
   const { file, lines, audit } = await start(t)
-  const { seen, record } = recorder(audit)
+  const { seen, record } = inspector(audit)
   const path = 'x'.repeat(64 * 1024)
   for (let nth = 0; nth < 1_100; nth++) record(`m${nth}`, { path })
   t.throws(() => audit.assertWritable(), { code: 'audit_unavailable' })

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { Recorder } from '../../src/observe/recorder.ts'
+import type { Inspector } from '../../src/observe/inspector.ts'
 import { openSocket, type Rig, type RigOptions, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const ECHO = '/acme/rest/v1.0/echo'
@@ -13,8 +13,9 @@ const startWith = (t: Test, options: RigOptions = {}, bodies = true) =>
   startRig(t, { ...options, settings: { inspector: { bodies }, ...options.settings } })
 
 /** The detail of the newest request, as the page gets it, once the proxy is done with it. */
-async function newest(rig: Rig, count = 1): Promise<NonNullable<ReturnType<Recorder['request']>>> {
-  while (rig.server.recorder.requests().length < count) await new Promise((resolve) => setTimeout(resolve, 5))
+async function newest(rig: Rig, count = 1): Promise<NonNullable<ReturnType<Inspector['request']>>> {
+  while (rig.server.inspector.requests().length < count)
+    await new Promise((resolve) => setTimeout(resolve, 5))
   const [request] = (await rig.get('/_proxy/requests')).json.requests
   return (await rig.get(`/_proxy/requests/${request.id}/${request.seq}`)).json
 }
@@ -97,8 +98,8 @@ t.test('a reload switches it, and what was kept is forgotten', async (t) => {
   await rig.fake.journal.when(({ bodyBytes }) => bodyBytes === 4)
   await reload({})
   waiting.destroy()
-  while (rig.server.recorder.requests().length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
-  t.equal(rig.server.recorder.requests()[0]?.id, 'left')
+  while (rig.server.inspector.requests().length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.equal(rig.server.inspector.requests()[0]?.id, 'left')
   await reload({ bodies: true })
   for (const id of ['off', 'on', 'left']) t.equal(await show(id), undefined, id)
   t.notMatch(await allThatIsShown(rig), 'Seen')
@@ -143,7 +144,7 @@ t.test('what the proxy answers by itself is not kept: refusals, its log-in, its 
   await rig.get('/unknown/rest/v1.0/me', { method: 'POST', headers: form, body })
   rig.fake.faults.reset('before')
   await rig.get(ECHO, { method: 'POST', headers: form, body: 'name=Seen' })
-  const requests = rig.server.recorder.requests()
+  const requests = rig.server.inspector.requests()
   t.strictSame(
     requests.map(({ status, bodies }) => [status, bodies]),
     [

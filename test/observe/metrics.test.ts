@@ -118,7 +118,7 @@ t.test('retries are counted by reason', async (t) => {
   for (const reason of ['401', '429', '503', 'connection']) {
     t.equal(samples('procore_proxy_retries_total', at(reason)), 1, reason)
   }
-  const recorded = rig.server.recorder.requests().reverse()
+  const recorded = rig.server.inspector.requests().reverse()
   t.match(
     recorded,
     ['401', '429', '503', 'connection'].map((reason) => ({ retries: [reason] })),

@@ -431,7 +431,7 @@ t.test('it says that the connection is lost, and comes back by itself', { skip }
   await reload({ ...settings, inspector: { enabled: false } })
   await page.getByText('Not connected').waitFor()
   t.match(await page.locator('#health').textContent(), 'what is shown is old')
-  t.notOk(server.recorder.enabled)
+  t.notOk(server.inspector.enabled)
   await reload(settings)
   await page.locator('#connection.ok').waitFor()
   t.equal(await page.locator('#health').textContent(), '✓ All is well.')

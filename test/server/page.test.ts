@@ -238,9 +238,9 @@ t.test(
 t.test('a page that reads nothing is dropped, and until then nothing piles up for it', async (t) => {
   const time = fakeTime(t)
   let seq = 0
-  const recorder = { enabled: true, requests: () => [{ seq: ++seq }], series: () => [] }
+  const inspector = { enabled: true, requests: () => [{ seq: ++seq }], series: () => [] }
   const secrets = { conceal: (text: string) => text }
-  const streams = new EventStreams({ recorder, secrets, status: () => ({}) } as unknown as Observation)
+  const streams = new EventStreams({ inspector, secrets, status: () => ({}) } as unknown as Observation)
   const open = () => {
     const raw = Object.assign(new EventEmitter(), {
       writableLength: 0,
@@ -325,7 +325,7 @@ t.test('the body of a refusal tells its cause in log, status and page, and is fo
   observation.ended(exchange, 403)
   const cause = 'The app is not connected to this company.'
   // A look at the page reports what has ended; the log would have its line after this turn of the event loop.
-  t.match(observation.recorder.requests()[0]?.causes, [{ cause }])
+  t.match(observation.inspector.requests()[0]?.causes, [{ cause }])
   t.match(JSON.parse(lines[0] ?? ''), { status: 403, procoreCause: cause })
   t.match(observation.status().warnings, [
     /^Procore answered 403 for acme at \S+\. Cause: The app is not connected/,

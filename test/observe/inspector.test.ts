@@ -1,22 +1,22 @@
-// Covers src/observe/{recorder,metrics,mask}.ts: what is remembered of requests, and what never is.
+// Covers src/observe/{inspector,metrics,mask}.ts: what is remembered of requests, and what never is.
 import t from 'tap'
 import type { InspectorSettings } from '../../src/config/config.ts'
 import { ProxyError } from '../../src/errors.ts'
 import { type Exchange, startExchange } from '../../src/observe/exchange.ts'
+import { Inspector } from '../../src/observe/inspector.ts'
 import { maskHeader } from '../../src/observe/mask.ts'
 import { Bodies, Excerpt } from '../../src/observe/recorded-body.ts'
-import { Recorder } from '../../src/observe/recorder.ts'
 import { EVERYTHING, type Viewer } from '../../src/observe/viewer.ts'
 import { fakeTime } from '../fixtures/clock.ts'
 import { openSocket, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 const DEFAULTS: InspectorSettings = { enabled: true, requests: 200, showQueryValues: false, bodies: false }
 
-function recorder(
+function inspector(
   settings: Partial<InspectorSettings> = {},
   budgetRemaining: () => number | undefined = () => 7,
 ) {
-  return new Recorder(
+  return new Inspector(
     { ...DEFAULTS, ...settings },
     { added: () => ['Via'], removed: (names, connection) => [...names, connection ?? '-'], budgetRemaining },
   )
@@ -56,7 +56,7 @@ t.test('a request that went through is remembered with all that explains it', as
       '\r\nhello',
     ].join('\r\n'),
   )
-  const [request, ...others] = server.recorder.requests()
+  const [request, ...others] = server.inspector.requests()
   t.equal(others.length, 0)
   t.match(request, {
     seq: 1,
@@ -84,7 +84,7 @@ t.test('a request that went through is remembered with all that explains it', as
   const parts = queuedMs + tokenMs + connectMs + upstreamMs + bodyMs
   t.ok(Math.abs(parts - totalMs) < 1, 'the parts come to the whole')
   t.notMatch(
-    JSON.stringify([server.recorder.requests(), server.recorder.series()]),
+    JSON.stringify([server.inspector.requests(), server.inspector.series()]),
     /query0|caller0|cookie\d|proxy0|hop0|kept0|sig0|tok0|demo-secret|Bearer/,
   )
 })
@@ -92,7 +92,7 @@ t.test('a request that went through is remembered with all that explains it', as
 t.test('a wait for a token shows in the timing', async (t) => {
   const { server, get } = await startRig(t, { cold: true, fake: { tokenDelayMs: 80 } })
   t.equal((await get('/acme/rest/v1.0/me')).status, 200)
-  const { tokenMs = 0, totalMs = 0 } = server.recorder.requests()[0]?.timing ?? {}
+  const { tokenMs = 0, totalMs = 0 } = server.inspector.requests()[0]?.timing ?? {}
   t.ok(tokenMs > 30 && tokenMs <= totalMs, `${tokenMs} of ${totalMs}`)
 })
 
@@ -115,8 +115,8 @@ t.test('refusals and failures are remembered with their help; own pages are not'
     await get(path)
   const refused = await get('/_proxy/status', { headers: { host: 'evil.example' } })
   t.equal(refused.status, 403)
-  while (server.recorder.requests().length < 5) await new Promise((resolve) => setTimeout(resolve, 5))
-  const shown = server.recorder.requests().reverse()
+  while (server.inspector.requests().length < 5) await new Promise((resolve) => setTimeout(resolve, 5))
+  const shown = server.inspector.requests().reverse()
   t.strictSame(shown.map(({ error, status }) => `${error?.code} ${status}`).sort(), [
     'caller_gone null',
     'company_unknown 404',
@@ -131,7 +131,7 @@ t.test('refusals and failures are remembered with their help; own pages are not'
     removed: [],
     error: { detail: /unknown/, help: /./ },
   })
-  const errors = server.recorder.errors()
+  const errors = server.inspector.errors()
   t.match(
     errors.map(({ code }) => code).sort(),
     ['company_unknown', 'host_not_allowed', 'upstream_protocol', 'upstream_status'],
@@ -146,21 +146,21 @@ t.test('the inspector can be off, or smaller, and a reload changes that', async 
   const { server, get } = rig
   await get('/acme/rest/v1.0/me')
   await get('/unknown/rest/v1.0/me')
-  t.notOk(server.recorder.enabled)
-  t.strictSame([server.recorder.requests(), server.recorder.series()], [[], []])
-  t.match(server.recorder.errors(), [{ code: 'company_unknown' }])
+  t.notOk(server.inspector.enabled)
+  t.strictSame([server.inspector.requests(), server.inspector.series()], [[], []])
+  t.match(server.inspector.errors(), [{ code: 'company_unknown' }])
   const companies = { acme: { id: '7656', serviceAccount: 'app' } }
   await rig.reload(settingsFor(rig.fake, { companies, inspector: { requests: 2, showQueryValues: true } }))
-  t.ok(server.recorder.enabled)
+  t.ok(server.inspector.enabled)
   for (const n of [1, 2, 3]) await get(`/acme/rest/v1.0/me?n=${n}`)
-  const targets = () => server.recorder.requests().map(({ target }) => target)
+  const targets = () => server.inspector.requests().map(({ target }) => target)
   t.strictSame(targets(), ['/acme/rest/v1.0/me?n=3', '/acme/rest/v1.0/me?n=2'])
   await rig.reload(settingsFor(rig.fake, { companies, inspector: { requests: 1 } }))
   t.strictSame(targets(), ['/acme/rest/v1.0/me?n=*'])
 })
 
 t.test('bounded in number and in bytes; readers ask for what is new', async (t) => {
-  const few = recorder({ requests: 3 })
+  const few = inspector({ requests: 3 })
   for (let n = 1; n <= 5; n++) few.record(ended({ bytesOut: n }))
   t.match(
     few.requests(),
@@ -178,7 +178,7 @@ t.test('bounded in number and in bytes; readers ask for what is new', async (t) 
   few.record(ended())
   t.equal(few.requests().length, 1)
 
-  const large = recorder({ requests: 1000 })
+  const large = inspector({ requests: 1000 })
   const header = 'x'.repeat(16_000)
   for (let n = 0; n < 500; n++) large.record(ended({ answerHeaders: ['X-Large', header] }))
   const listed = large.requests().length
@@ -200,7 +200,7 @@ function bodiesOf(text: string): Bodies {
 
 t.test('bodies count among the bytes, and go with their requests or when switched off', async (t) => {
   const long = 'x'.repeat(2048)
-  const one = recorder({ requests: 10_000, bodies: true })
+  const one = inspector({ requests: 10_000, bodies: true })
   t.ok(one.keepsBodies)
   for (let n = 0; n < 2_000; n++) one.record(ended({ bodies: bodiesOf(long) }))
   const isKept = (seq: number) => one.request('id', seq) !== undefined
@@ -215,7 +215,7 @@ t.test('bodies count among the bytes, and go with their requests or when switche
 })
 
 t.test('nothing of a request outlives it but what is shown', async (t) => {
-  const one = recorder()
+  const one = inspector()
   const cause = new ProxyError('overloaded', 'Too many.')
   const exchange = ended({
     bodies: bodiesOf('Seen'),
@@ -245,7 +245,7 @@ t.test('nothing of a request outlives it but what is shown', async (t) => {
 t.test('ten minutes of each company, in buckets of ten seconds', async (t) => {
   const time = fakeTime(t)
   let left = 100
-  const one = recorder({}, () => left)
+  const one = inspector({}, () => left)
   await time.pass(10_000 - (Date.now() % 10_000))
   const first = Date.now()
   const request = (durationMs: number, status: number | null) =>
@@ -278,7 +278,7 @@ t.test('ten minutes of each company, in buckets of ten seconds', async (t) => {
 })
 
 t.test('a viewer sees the requests, errors and series of its own companies and caller alone', async (t) => {
-  const one = recorder()
+  const one = inspector()
   const seen: Partial<Exchange>[] = [
     { reqId: 'a', caller: 'excel' },
     { reqId: 'b', group: 'globex', company: 'globex' },
@@ -312,7 +312,7 @@ t.test('a viewer sees the requests, errors and series of its own companies and c
 })
 
 t.test('a request tells who answered it, where it went, and why Procore may have refused it', async (t) => {
-  const one = recorder()
+  const one = inspector()
   const shown = (over: Partial<Exchange>) => {
     one.record(ended(over))
     return one.requests()[0]

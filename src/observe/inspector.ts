@@ -12,7 +12,7 @@ import { type Bodies, recordedBody } from './recorded-body.ts'
 import type { ErrorStatus } from './status.ts'
 import { EVERYTHING, seesCompany, seesRequest, type Viewer } from './viewer.ts'
 
-interface RecorderDeps {
+interface InspectorDeps {
   /** Names of the headers that forwarding adds. */
   readonly added: (askedGzip: boolean) => readonly string[]
   /** Which of the caller's headers are not sent on; `connection` is the value of Connection. */
@@ -41,8 +41,8 @@ interface Entry {
   bytes: number
 }
 
-export class Recorder {
-  readonly #deps: RecorderDeps
+export class Inspector {
+  readonly #deps: InspectorDeps
   #settings: InspectorSettings
   #seq = 0
   /** Oldest first. */
@@ -52,7 +52,7 @@ export class Recorder {
   readonly #errors: Pick<Entry, 'exchange' | 'failure'>[] = []
   readonly #series = new Map<string, Series>()
 
-  constructor(settings: InspectorSettings, deps: RecorderDeps) {
+  constructor(settings: InspectorSettings, deps: InspectorDeps) {
     this.#settings = settings
     this.#deps = deps
   }
