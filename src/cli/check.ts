@@ -13,7 +13,7 @@ import { CommandError, EXIT, usageError } from './exit.ts'
 import { renderTable } from './table.ts'
 
 /** One thing that was checked. */
-export interface Finding {
+export interface CheckResult {
   readonly kind: 'account' | 'company'
   readonly name: string
   readonly environment: string
@@ -46,7 +46,7 @@ export async function check(names: readonly string[], options: Options): Promise
 /** The report. `offline` means that nothing was tried. */
 export function reportChecks(
   { file, network, warnings }: Pick<Config, 'file' | 'network' | 'warnings'>,
-  findings: readonly Finding[],
+  findings: readonly CheckResult[],
   offline: boolean,
 ): string {
   const head = [
@@ -73,7 +73,7 @@ export async function checkOnline(
   config: Config,
   companies: readonly Company[],
   accounts: readonly ServiceAccount[],
-): Promise<Finding[]> {
+): Promise<CheckResult[]> {
   return askProcore(config, async (ask) => {
     const tried = await Promise.all(accounts.map((account) => checkAccount(account, ask)))
     const tokens = new Map(tried.map(({ token }, index) => [accounts[index]?.key, token]))
@@ -124,7 +124,7 @@ async function checkCompany(
   { name, id, account }: Company,
   token: IssuedToken | undefined,
   { ask, responseTimeoutMs }: { ask: Ask; responseTimeoutMs: number },
-): Promise<Finding> {
+): Promise<CheckResult> {
   const base = { kind: 'company', name, environment: account.environment.name, id } as const
   if (token === undefined) {
     const fixes = [`Fix service account ${account.name} first.`]

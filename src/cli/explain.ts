@@ -98,7 +98,7 @@ async function judgeImagined(config: Config, { raw, target, listener }: Imagined
       return { kind: judgement.kind }
     }
     if (judgement.kind === 'list') await judgeRoute(config, raw.method, judgement.list.url)
-    const { forwarded: call, notes } =
+    const { call, notes } =
       judgement.kind === 'list' ? pageOf(config, judgement.list) : { ...judgement, notes: [] }
     const headers = requestHeaders(call, { value: '…' })
     const cache = explainCache(config.cache, { ...call, body: null, departure: new Departure() })
@@ -136,7 +136,7 @@ function pageOf({ lists }: Config, list: ListRequest) {
   const page = (each: ListTarget) => list.page(firstPage(each, lists.perPage))
   const form = target.form.toUpperCase()
   const notes = [`the proxy asks for the pages of this list one after another and answers with ${form}`]
-  if (!target.isForEachProject) return { forwarded: page(target), notes }
+  if (!target.isForEachProject) return { call: page(target), notes }
   page(projectsOf(target, list.companyId))
   const { projects } = list.caller ?? {}
   const whose = projects === undefined ? 'of the company' : 'that this caller may use'
@@ -144,7 +144,7 @@ function pageOf({ lists }: Config, list: ListRequest) {
   let refusal: unknown
   for (const id of projects ?? ['*']) {
     try {
-      return { forwarded: page(forProject(target, id)), notes }
+      return { call: page(forProject(target, id)), notes }
     } catch (error) {
       refusal ??= error
     }
@@ -152,7 +152,7 @@ function pageOf({ lists }: Config, list: ListRequest) {
   throw refusal
 }
 
-type Forwarded = Extract<Awaited<ReturnType<typeof judgeImagined>>, { kind: 'forward' }>
+type ForwardJudgement = Extract<Awaited<ReturnType<typeof judgeImagined>>, { kind: 'forward' }>
 
 const PLACEHOLDER_KEY = 'explain-does-not-read-any-key'
 
@@ -196,7 +196,7 @@ function opened(config: Config): Config {
   }
 }
 
-function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: Forwarded) {
+function onTheWay({ raw }: ImaginedRequest, { call, why, headers, cache }: ForwardJudgement) {
   const { environment, origin, host } = call.upstream
   const [sent = '', ...rest] = call.path.split('?')
   const query = rest.length === 0 ? '' : `?${rest.join('?')}`

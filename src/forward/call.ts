@@ -6,7 +6,7 @@ import type { RequestBody } from './request-body.ts'
 import type { Upstream } from './upstreams.ts'
 
 /** One request that the guards let through, without its body and its caller's connection. */
-export interface Forwarded {
+export interface ApprovedCall {
   /** The record of the request for log, metrics, inspector and audit. */
   readonly exchange: Exchange
   /** The connections, token and budget for this call. */
@@ -32,7 +32,7 @@ export interface Forwarded {
 }
 
 /** The same with what belongs to the caller's connection. */
-export interface Call extends Forwarded {
+export interface Call extends ApprovedCall {
   /** Null if the request has no body. */
   readonly body: RequestBody | null
   /** Reports when the caller disconnects. */

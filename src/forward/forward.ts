@@ -7,10 +7,10 @@ import type { Exchange } from '../observe/exchange.ts'
 import { Excerpt } from '../observe/recorded-body.ts'
 import { headerValues } from '../routing/raw-request.ts'
 import {
+  type ApprovedCall,
   type Call,
   CallerGoneError,
   type Departure,
-  type Forwarded,
   type Send,
   type UpstreamResponse,
 } from './call.ts'
@@ -35,15 +35,15 @@ type BeforeEnd = ((status: number) => Promise<void>) | undefined
 export async function deliver(
   upstream: UpstreamResponse,
   response: ServerResponse,
-  call: Forwarded,
+  call: ApprovedCall,
   beforeEnd: BeforeEnd,
 ): Promise<void> {
   const { exchange } = call
   const { status } = upstream
   const plan = planBody(status, upstream.head, { unpack: call.gzip, replace: fileUrlRewriter(call) })
   const headers = responseHeaders(upstream.rawHeaders, call, plan)
-  exchange.answerHeaders = headers
-  if (exchange.bodies !== undefined) exchange.bodies.answer = new Excerpt(headers)
+  exchange.responseHeaders = headers
+  if (exchange.bodies !== undefined) exchange.bodies.response = new Excerpt(headers)
   const writeHead = (all: readonly string[] = headers) => {
     try {
       response.writeHead(status, reasonPhrase(upstream.statusText), all as string[])
@@ -70,7 +70,7 @@ export async function deliver(
     writeWhole(whole, response, passing)
   }
   if (exchange.errorBody !== undefined) exchange.errorBody = readable(exchange.errorBody, headers)
-  exchange.bodies?.answer?.end()
+  exchange.bodies?.response?.end()
 }
 
 interface Passing {
@@ -139,7 +139,7 @@ function openResponse(response: ServerResponse, writeHead: () => void): void {
 /** Counts a piece of the body, and keeps what is shown of it. */
 function keep(chunk: Buffer, { exchange, status }: Passing): void {
   exchange.bytesOut += chunk.length
-  exchange.bodies?.answer?.add(chunk)
+  exchange.bodies?.response?.add(chunk)
   if (REFUSALS.has(status)) keepErrorBody(exchange, chunk)
 }
 
@@ -194,7 +194,7 @@ function reasonPhrase(message: string): string | undefined {
 function passInformation(
   response: ServerResponse,
   { status, head }: Pick<UpstreamResponse, 'status' | 'head'>,
-  call: Forwarded,
+  call: ApprovedCall,
 ): void {
   // They would pile up for a caller that does not read.
   if (response.headersSent || response.socket?.writableNeedDrain) return
@@ -225,19 +225,19 @@ export async function breakOff(response: ServerResponse, headers: readonly strin
 
 /** Completes a call with what belongs to the caller's connection. */
 export function callOf(
-  forwarded: Forwarded,
+  call: ApprovedCall,
   request: IncomingMessage,
   response: ServerResponse,
   departure: Departure,
 ): Call {
   return {
-    ...forwarded,
-    body: hasBody(request) ? requestBody(request, forwarded.exchange) : null,
+    ...call,
+    body: hasBody(request) ? requestBody(request, call.exchange) : null,
     departure,
     onSending: expectsContinue(request) ? once(() => response.writeContinue()) : undefined,
     onInformation:
       request.httpVersion === '1.1'
-        ? (status, head) => passInformation(response, { status, head }, forwarded)
+        ? (status, head) => passInformation(response, { status, head }, call)
         : undefined,
   }
 }
@@ -276,7 +276,7 @@ export async function forward(call: Call, response: ServerResponse, deps: Forwar
 }
 
 /** What replaces URLs of files in JSON responses by URLs of the proxy; undefined if they are to stay, as in files themselves. */
-export function fileUrlRewriter({ company, upstream, base }: Forwarded): BodyOptions['replace'] {
+export function fileUrlRewriter({ company, upstream, base }: ApprovedCall): BodyOptions['replace'] {
   const { environment, origin } = upstream
   if (!company.rewriteFileUrls || origin !== environment.apiUrl) return undefined
   return (value) => rewriteFileUrl(value, environment, base)
@@ -295,7 +295,7 @@ async function fail(
   if (response.destroyed) return
   if (response.headersSent) {
     await beforeEnd?.(response.statusCode).catch(() => {})
-    await breakOff(response, exchange.answerHeaders)
+    await breakOff(response, exchange.responseHeaders)
     return
   }
   // Procore may have carried out a write, so it has to be in the audit file, unless that cannot be written.

@@ -2,7 +2,7 @@
 import type { LiveToken } from '../auth/token-source.ts'
 import { codingsOf } from '../network/response.ts'
 import { headerValues } from '../routing/raw-request.ts'
-import type { Call, Forwarded, ResponseHead } from './call.ts'
+import type { ApprovedCall, Call, ResponseHead } from './call.ts'
 import { absoluteReference, rewriteLink, rewriteUrl } from './links.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -248,7 +248,7 @@ const responseHeaderVerdict = perName((name): ResponseVerdict => {
  */
 export function responseHeaders(
   rawHeaders: readonly string[],
-  { upstream, path, base, companyName, exchange }: Forwarded,
+  { upstream, path, base, companyName, exchange }: ApprovedCall,
   plan?: BodyPlan,
 ): string[] {
   const { origin, environment } = upstream
@@ -319,7 +319,7 @@ export function responseHeaders(
 const ASCII = /^[\t\x20-\x7e]*$/
 
 /** The same for an interim response: what may pass (name, value, …), with its links rewritten. */
-export function informationHeaders(head: ResponseHead, { upstream, base }: Forwarded): string[] {
+export function informationHeaders(head: ResponseHead, { upstream, base }: ApprovedCall): string[] {
   const named = connectionNames([head['connection'] ?? []].flat())
   return Object.entries(head).flatMap(([name, value = []]) => {
     const verdict = responseHeaderVerdict(name)

@@ -64,7 +64,7 @@ export class Exchange {
   /** The status that the caller got; null where no response was sent. */
   status: number | null = null
   /** The headers of Procore's response as they were passed on, flat. */
-  answerHeaders: readonly string[] | undefined
+  responseHeaders: readonly string[] | undefined
   /** The first 8 KiB of Procore's 401, 403 or 404, decompressed. Used to find the cause, then dropped. */
   errorBody: Buffer | undefined
   /** The cause found in `errorBody`; set at the end. */

@@ -103,7 +103,7 @@ export class Inspector {
   }
 
   #entryOf(exchange: Exchange): Entry {
-    const { rawHeaders = [], answerHeaders = [], target, upstreamUrl = '' } = exchange
+    const { rawHeaders = [], responseHeaders = [], target, upstreamUrl = '' } = exchange
     const bodies = this.keepsBodies ? exchange.bodies : undefined
     const names: string[] = []
     let bytes = ENTRY_BYTES + target.length + upstreamUrl.length + (bodies?.cost ?? 0)
@@ -112,7 +112,7 @@ export class Inspector {
       names.push(name)
       bytes += name.length
     }
-    for (const text of answerHeaders) bytes += text.length
+    for (const text of responseHeaders) bytes += text.length
     const [connection] = headerValues(rawHeaders, 'connection')
     return { seq: ++this.#seq, exchange, names, connection, failure: failureOf(exchange), bodies, bytes }
   }
@@ -161,7 +161,7 @@ export class Inspector {
       ...this.#shown(found),
       requestBody: recordedBody(found.bodies?.request, showQueryValues),
       /** As passed to the caller. The proxy's own responses are not kept. */
-      answerBody: recordedBody(found.bodies?.answer, showQueryValues),
+      responseBody: recordedBody(found.bodies?.response, showQueryValues),
     }
   }
 
@@ -173,7 +173,7 @@ export class Inspector {
     const { cacheStatus, saved, retryReasons = [] } = exchange
     const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip } = exchange
     const masked = showQueryValues ? (text: string) => text : maskQuery
-    const headers = (exchange.answerHeaders ?? []).flatMap((value, at, flat) =>
+    const headers = (exchange.responseHeaders ?? []).flatMap((value, at, flat) =>
       at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
     )
     const procoreRequestId = headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1]

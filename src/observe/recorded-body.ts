@@ -72,11 +72,11 @@ export class Excerpt {
 /** The excerpts of one request; undefined if there was no body. */
 export class Bodies {
   request: Excerpt | undefined
-  answer: Excerpt | undefined
+  response: Excerpt | undefined
 
   /** Their size in memory. */
   get cost(): number {
-    return (this.request?.cost ?? 0) + (this.answer?.cost ?? 0)
+    return (this.request?.cost ?? 0) + (this.response?.cost ?? 0)
   }
 }
 

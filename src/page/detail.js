@@ -140,9 +140,9 @@ function timeline(timing) {
 const bodyPlace = (of, id) => [make('h3', {}, `${of} body`), make('div', { id }, '…')]
 
 function showBodies(request, detail) {
-  const { requestBody, answerBody } = detail ?? {}
+  const { requestBody, responseBody } = detail ?? {}
   at('request-body').replaceChildren(...bodyPart(requestBody, 'Request body', detail))
-  at('response-body').replaceChildren(...bodyPart(answerBody, 'Response body', detail))
+  at('response-body').replaceChildren(...bodyPart(responseBody, 'Response body', detail))
   at('curl').replaceChildren(...curlPart(request, requestBody))
 }
 

@@ -181,7 +181,7 @@ async function detailsOf(requests) {
 
 const NONE = { cookies: [], headersSize: -1, httpVersion: 'HTTP/1.1' }
 
-function entryOf(request, { requestBody, answerBody }) {
+function entryOf(request, { requestBody, responseBody }) {
   const { timing, status, error, responseHeaders } = request
   const url = location.origin + pathOf(request)
   const header = (wanted) => responseHeaders.find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
@@ -211,7 +211,7 @@ function entryOf(request, { requestBody, answerBody }) {
       status: status ?? 0,
       statusText: '',
       headers: responseHeaders.map(([name, value]) => ({ name, value })),
-      content: { size: request.bytesOut, ...bodyOf(answerBody), mimeType: header('content-type') },
+      content: { size: request.bytesOut, ...bodyOf(responseBody), mimeType: header('content-type') },
       redirectURL: header('location'),
       bodySize: request.bytesOut,
     },

@@ -12,7 +12,7 @@ import {
 } from 'fastify'
 import { FORWARDED_METHODS } from '../config/access-rules.ts'
 import { ProxyError } from '../errors.ts'
-import { Departure, type Forwarded, type Send } from '../forward/call.ts'
+import { type ApprovedCall, Departure, type Send } from '../forward/call.ts'
 import { callOf, forward, once } from '../forward/forward.ts'
 import { sendProblem } from '../forward/problem.ts'
 import { asksForKeys, identifyKey, type KeyThrottle, WrongKeyError } from '../guards/callers.ts'
@@ -46,7 +46,7 @@ export interface RequestContext {
   readonly current: Current
   viewer: Viewer
   /** Set for requests that go to Procore. */
-  forwarded: Forwarded | undefined
+  call: ApprovedCall | undefined
   /** Set for requests for a whole list. */
   list: ListRequest | undefined
   /** Call this to count the request as ended, although its response may continue. */
@@ -133,7 +133,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(httpProxy, {
     upstream: '',
     replyOptions: {
-      getUpstream: (request: FastifyRequest) => forwardedOf(request).upstream.origin,
+      getUpstream: (request: FastifyRequest) => approvedCallOf(request).upstream.origin,
     },
     httpMethods: [...FORWARDED_METHODS],
     routes: [FORWARD_ROUTE],
@@ -200,7 +200,7 @@ function judgeHook(deps: AppDeps): onRequestHookHandler {
       connection,
       current,
       viewer: EVERYTHING,
-      forwarded: undefined,
+      call: undefined,
       list: undefined,
       end,
     }
@@ -251,7 +251,7 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
   if (judgement.kind !== 'forward') reply.header('x-content-type-options', 'nosniff')
   switch (judgement.kind) {
     case 'forward':
-      context.forwarded = judgement.forwarded
+      context.call = judgement.call
       break
     case 'list':
       context.list = judgement.list
@@ -267,11 +267,11 @@ function admit(judgement: Judgement, context: RequestContext, reply: FastifyRepl
   }
 }
 
-function forwardedOf(request: FastifyRequest): Forwarded {
-  const { forwarded } = request.proxyContext
+function approvedCallOf(request: FastifyRequest): ApprovedCall {
+  const { call } = request.proxyContext
   // Invariant: only requests that the hooks let through are forwarded.
-  if (forwarded === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
-  return forwarded
+  if (call === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
+  return call
 }
 
 /** Forwards a request whose reply is hijacked. */
@@ -279,7 +279,7 @@ async function carry({ send, shared }: AppDeps, request: FastifyRequest, reply: 
   const { audits, observation } = shared
   const { connection, current } = request.proxyContext
   const departure = new Departure()
-  const call = callOf(forwardedOf(request), request.raw, reply.raw, departure)
+  const call = callOf(approvedCallOf(request), request.raw, reply.raw, departure)
   try {
     audits.assertWritable(call.method)
   } catch (error) {

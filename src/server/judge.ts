@@ -3,7 +3,7 @@ import { FORWARDED_METHODS } from '../config/access-rules.ts'
 import { isWildcardAddress } from '../config/addresses.ts'
 import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
-import type { Forwarded } from '../forward/call.ts'
+import type { ApprovedCall } from '../forward/call.ts'
 import { wantsGzip } from '../forward/headers.ts'
 import type { CallerBase } from '../forward/links.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
@@ -84,7 +84,7 @@ export function runtimeOf(config: Config, upstreams: Upstreams): Runtime {
 }
 
 /** The parts of a request that are judged: Node's IncomingMessage, or an object made by `explain`. */
-export interface JudgedRequest {
+export interface ArrivedRequest {
   readonly method?: string | undefined
   readonly httpVersion: string
   readonly rawHeaders: string[]
@@ -96,7 +96,7 @@ export interface JudgedRequest {
  * prefix), it asks for a whole list, or it is a preflight to answer with 204 and these headers (name, value, …).
  */
 export type Judgement =
-  | { readonly kind: 'forward'; readonly forwarded: Forwarded }
+  | { readonly kind: 'forward'; readonly call: ApprovedCall }
   | { readonly kind: 'own'; readonly url: string }
   | { readonly kind: 'list'; readonly list: ListRequest }
   | { readonly kind: 'preflight'; readonly headers: readonly string[] }
@@ -109,12 +109,12 @@ export interface ListRequest {
   readonly apiOrigin: string
   readonly caller: Caller | undefined
   /** Judges the GET of one page; `url` is the API's path and query. Throws ProxyError. */
-  page(url: string): Forwarded
+  page(url: string): ApprovedCall
 }
 
 export interface JudgeInput {
   readonly runtime: Runtime
-  readonly request: JudgedRequest
+  readonly request: ArrivedRequest
   readonly listener: Listener
   readonly exchange: Exchange
   readonly isDraining: boolean
@@ -191,7 +191,7 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     const url = listPath + choice.path + query
     return { kind: 'list', list: { url, ...listRequest(input, chosen) } }
   }
-  return { kind: 'forward', forwarded: forwarded(input, chosen, exchange) }
+  return { kind: 'forward', call: approvedCall(input, chosen, exchange) }
 }
 
 /** Judges the Origin, and adds the headers that a listed one gets. Returns the answer to a preflight. */
@@ -227,7 +227,7 @@ interface Chosen {
 }
 
 /** Judges access and builds the call. */
-function forwarded({ runtime }: JudgeInput, chosen: Chosen, exchange: Exchange): Forwarded {
+function approvedCall({ runtime }: JudgeInput, chosen: Chosen, exchange: Exchange): ApprovedCall {
   const { method, choice, query, queueKey, base, caller, rawHeaders } = chosen
   const { company, id } = choice
   const file = choice.route === 'own' ? readFile(chosen) : undefined
@@ -276,7 +276,7 @@ function listRequest(input: JudgeInput, chosen: Chosen): Omit<ListRequest, 'url'
       const { path, query } = readTarget(url, '')
       refuseOtherIds(choice, idsIn({ path, query }))
       const page = { ...chosen, method: 'GET', rawHeaders: kept, choice: { ...choice, path }, query }
-      return forwarded(input, page, pageExchange(input.exchange, ++pages, url))
+      return approvedCall(input, page, pageExchange(input.exchange, ++pages, url))
     },
   }
 }
@@ -337,7 +337,7 @@ function readFile({ choice, method, rawHeaders, query }: Chosen): FileTarget {
 
 const UNKNOWN_HOST: Host = { hostname: '', port: undefined, authority: '' }
 
-function hostOrUnknown(request: JudgedRequest): Host {
+function hostOrUnknown(request: ArrivedRequest): Host {
   try {
     return readHost(request.rawHeaders, request.httpVersion)
   } catch {
@@ -345,7 +345,7 @@ function hostOrUnknown(request: JudgedRequest): Host {
   }
 }
 
-function ownAddresses(listener: Listener, request: JudgedRequest): string[] {
+function ownAddresses(listener: Listener, request: ArrivedRequest): string[] {
   const { address } = listener
   if (address.kind === 'unix') return []
   // A listener on every address has the address that the caller connected to. A rebound DNS name is never an address.
@@ -356,7 +356,7 @@ function ownAddresses(listener: Listener, request: JudgedRequest): string[] {
 
 function choose(
   table: CompanyTable,
-  request: JudgedRequest,
+  request: ArrivedRequest,
   listener: Listener,
   host: Host,
   target: Target,

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
-import { type Call, CallerGoneError, Departure, type Forwarded, responseWith } from '../forward/call.ts'
+import { type ApprovedCall, type Call, CallerGoneError, Departure, responseWith } from '../forward/call.ts'
 import { breakOff, deliver, fileUrlRewriter } from '../forward/forward.ts'
 import { planBody } from '../forward/headers.ts'
 import { upstreamError } from '../forward/problem.ts'
@@ -97,7 +97,7 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
     const page = { ...latestPage(), exchange }
     await deliver(answer, reply.raw, page, beforeEnd).catch(async (failure) => {
       setFailure(exchange, failure)
-      await breakOff(reply.raw, exchange.answerHeaders)
+      await breakOff(reply.raw, exchange.responseHeaders)
     })
   }
 }
@@ -111,7 +111,7 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, l
   // Several projects are read at the same time, each page with a departure of its own.
   const departures = new Set<Departure>()
   let hasLeft = false
-  let latest: Forwarded
+  let latest: ApprovedCall
   current.stallMs = runtime.config.upstream.responseTimeoutMs
   current.onClose.push(() => {
     hasLeft = true

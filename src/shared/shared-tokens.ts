@@ -24,11 +24,11 @@ type StoredFailure = Pick<TokenFailure, 'reason' | 'message' | 'retryAfterMs' | 
 
 /** Makes token requests through Redis. If that does not work, acts as if the replica were alone. */
 export function shareTokens(request: RequestToken, link: Link): RequestToken {
-  return (asked) => new Exchange(request, asked, link).token()
+  return (asked) => new SharedTokenRequest(request, asked, link).token()
 }
 
 /** One replica's request for one token. */
-class Exchange {
+class SharedTokenRequest {
   readonly #request: RequestToken
   readonly #asked: TokenRequest
   readonly #link: Link

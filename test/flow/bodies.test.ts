@@ -55,7 +55,7 @@ t.test('both bodies are shown with the detail of a request, masked, and nowhere 
       whole: true,
       masked: true,
     },
-    answerBody: {
+    responseBody: {
       text: '{"id":1,"access_token":"*","url":"https://files.example/x?X-Amz-Signature=*"}',
       whole: true,
     },
@@ -75,7 +75,7 @@ t.test('off, nothing of a body is held', async (t) => {
   t.notMatch(await allThatIsShown(rig), MARKER)
   const detail = await newest(rig, 3)
   t.equal(detail.bodies, false)
-  t.notOk('requestBody' in detail || 'answerBody' in detail)
+  t.notOk('requestBody' in detail || 'responseBody' in detail)
 })
 
 t.test('a reload switches it, and what was kept is forgotten', async (t) => {
@@ -110,14 +110,14 @@ t.test('only the beginning is kept of what is long, and all of it goes through',
   const body = JSON.stringify({ first: 'here', list: Array.from({ length: 20_000 }, (_, id) => ({ id })) })
   const answer = await rig.get(ECHO, { method: 'POST', headers: JSON_TYPE, body })
   t.equal(answer.json.bytes, body.length)
-  const { requestBody, answerBody } = await newest(rig)
+  const { requestBody, responseBody } = await newest(rig)
   t.match(requestBody, { text: body.slice(0, 2048), whole: false, masked: false, bytes: body.length })
-  t.match(answerBody, { whole: false, bytes: answer.text.length })
+  t.match(responseBody, { whole: false, bytes: answer.text.length })
   rig.fake.faults.api = [{ headers: { 'Content-Type': 'text/plain' }, fillBytes: 20_000_000 }]
   t.equal((await rig.get('/acme/rest/v1.0/me')).text.length, 20_000_000)
   const filled = await newest(rig, 2)
-  t.match(filled, { bytesOut: 20_000_000, answerBody: { whole: false, bytes: 20_000_000 } })
-  t.equal(filled.answerBody?.text, 'procore-'.repeat(256))
+  t.match(filled, { bytesOut: 20_000_000, responseBody: { whole: false, bytes: 20_000_000 } })
+  t.equal(filled.responseBody?.text, 'procore-'.repeat(256))
 })
 
 t.test('where there is no body there is none', async (t) => {
@@ -131,7 +131,7 @@ t.test('where there is no body there is none', async (t) => {
     await rig.get(path, { method })
     const detail = await newest(rig, ++count)
     t.equal(detail.bodies, true, `${method} ${path}`)
-    t.notOk('requestBody' in detail || 'answerBody' in detail)
+    t.notOk('requestBody' in detail || 'responseBody' in detail)
   }
 })
 
@@ -154,7 +154,7 @@ t.test('what the proxy answers by itself is not kept: refusals, its log-in, its 
   )
   const detail = await newest(rig)
   t.equal(detail.requestBody?.text, 'name=Seen', 'what was sent is shown though no answer came')
-  t.notOk('answerBody' in detail)
+  t.notOk('responseBody' in detail)
   t.notMatch(await allThatIsShown(rig), MARKER)
 })
 
@@ -166,21 +166,21 @@ t.test('a request that is sent again has one body, and the answer is the one pas
   ]
   const answer = await rig.get(ECHO, { method: 'PUT', headers: JSON_TYPE, body: '{"name":"Seen"}' })
   t.equal(answer.status, 200)
-  const { requestBody, answerBody, retries } = await newest(rig)
+  const { requestBody, responseBody, retries } = await newest(rig)
   t.strictSame(retries, ['401', '503'])
   t.match(requestBody, { text: '{"name":"Seen"}', whole: true })
-  t.match(answerBody?.text, /^{"method":"PUT"/)
-  t.match(answerBody?.text, '"Bearer *"', 'even where the bearer itself is sent back')
-  t.notMatch(answerBody?.text, rig.fake.journal.api()[0]?.headers.authorization?.slice(7) ?? '-')
+  t.match(responseBody?.text, /^{"method":"PUT"/)
+  t.match(responseBody?.text, '"Bearer *"', 'even where the bearer itself is sent back')
+  t.notMatch(responseBody?.text, rig.fake.journal.api()[0]?.headers.authorization?.slice(7) ?? '-')
 })
 
 t.test('what breaks off is not whole', async (t) => {
   const rig = await startWith(t)
   rig.fake.faults.api = [{ headers: JSON_TYPE, body: '{"name":"Seen","list":[1,2,3]}', reset: 'mid-body' }]
   await rig.get(ECHO).catch(() => {})
-  const { answerBody, error } = await newest(rig)
+  const { responseBody, error } = await newest(rig)
   t.match(error, { code: 'upstream_protocol' })
-  t.match(answerBody, { text: '{"name":"Seen",', whole: false })
+  t.match(responseBody, { text: '{"name":"Seen",', whole: false })
 
   rig.fake.faults.clear()
   const socket = await openSocket(rig.port)
@@ -205,14 +205,14 @@ t.test('the answer is shown as it was passed to the caller: unpacked, or packed 
   await rig.get(ECHO)
   const unpacked = await newest(rig)
   t.match(unpacked, { added: ['Host', 'Accept-Encoding', 'Procore-Company-Id', 'Via', 'Authorization'] })
-  t.match(unpacked.answerBody, { text: text.replace(MARKER, '*'), whole: true, bytes: text.length })
+  t.match(unpacked.responseBody, { text: text.replace(MARKER, '*'), whole: true, bytes: text.length })
   await rig.get(ECHO, { headers: { 'accept-encoding': 'gzip' } })
   const asked = await newest(rig, 2)
   t.match(asked, { added: ['Host', 'Procore-Company-Id', 'Via', 'Authorization'] })
-  t.match(asked.answerBody, { text: text.replace(MARKER, '*'), whole: true, bytes: packed.length })
+  t.match(asked.responseBody, { text: text.replace(MARKER, '*'), whole: true, bytes: packed.length })
   rig.fake.faults.api = [{ headers: { ...JSON_TYPE, 'Content-Encoding': 'compress' }, body: 'xyz' }]
   await rig.get(ECHO)
-  t.match((await newest(rig, 3)).answerBody, { bytes: 3, hidden: 'compressed (compress)' })
+  t.match((await newest(rig, 3)).responseBody, { bytes: 3, hidden: 'compressed (compress)' })
 })
 
 t.test('an id that callers use twice, or as long as may be', async (t) => {

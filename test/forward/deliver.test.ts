@@ -37,7 +37,7 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
     deliver(upstream, response, call, beforeEnd).then(
       () => delivered.resolve(undefined),
       async (error) => {
-        await breakOff(response, exchange.answerHeaders)
+        await breakOff(response, exchange.responseHeaders)
         delivered.resolve(error)
       },
     )

@@ -1,14 +1,14 @@
 // Covers src/forward/headers.ts
 import fc from 'fast-check'
 import t from 'tap'
-import type { Forwarded } from '../../src/forward/call.ts'
+import type { ApprovedCall } from '../../src/forward/call.ts'
 import { informationHeaders, responseHeaders } from '../../src/forward/headers.ts'
 import { startExchange } from '../../src/observe/exchange.ts'
 import { callOf, flat } from '../fixtures/calls.ts'
 import { heapUsed } from '../fixtures/memory.ts'
 import { words } from '../fixtures/words.ts'
 
-const CONTEXT: Forwarded = {
+const CONTEXT: ApprovedCall = {
   ...callOf('/rest/v1.0/projects'),
   exchange: startExchange('our-id', 'GET', '/rest/v1.0/projects'),
   base: { origin: 'http://localhost:8377', prefix: '/acme' },

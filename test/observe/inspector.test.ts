@@ -180,17 +180,17 @@ t.test('bounded in number and in bytes; readers ask for what is new', async (t) 
 
   const large = inspector({ requests: 1000 })
   const header = 'x'.repeat(16_000)
-  for (let n = 0; n < 500; n++) large.record(ended({ answerHeaders: ['X-Large', header] }))
+  for (let n = 0; n < 500; n++) large.record(ended({ responseHeaders: ['X-Large', header] }))
   const listed = large.requests().length
   t.ok(listed > 50 && listed < 70, `${listed} of 16 KB come to 1 MB`)
   t.ok(large.request('first') === undefined && large.request('id', 260) !== undefined, '4 MB are kept')
-  large.record(ended({ answerHeaders: ['X-Huge', 'x'.repeat(5_000_000)] }))
+  large.record(ended({ responseHeaders: ['X-Huge', 'x'.repeat(5_000_000)] }))
   t.equal(large.requests().length, 1, 'the newest stays, however large')
 })
 
 function bodiesOf(text: string): Bodies {
   const bodies = new Bodies()
-  for (const way of ['request', 'answer'] as const) {
+  for (const way of ['request', 'response'] as const) {
     bodies[way] = new Excerpt(['Content-Type', 'text/plain'])
     bodies[way]?.add(Buffer.from(text))
     bodies[way]?.end()
@@ -236,7 +236,7 @@ t.test('nothing of a request outlives it but what is shown', async (t) => {
   t.match(one.requests()[0]?.error, { code: 'odd', detail: 'text' })
   for (let n = 0; n < 30; n++) one.record(ended({ cause: 'overloaded', error: cause }))
   t.equal(one.errors().length, 20)
-  one.record(ended({ answerHeaders: ['X-Request-Id', 'id'] }))
+  one.record(ended({ responseHeaders: ['X-Request-Id', 'id'] }))
   t.equal(one.requests()[0]?.procoreRequestId, undefined, 'our own id is not Procore’s')
   one.record(ended({ group: undefined, company: undefined }))
   t.match(one.series(), [{ company: 'acme' }])

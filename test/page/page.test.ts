@@ -213,7 +213,7 @@ t.test('bodies are shown where that is switched on, with what looks secret maske
   await row(page, '/large').waitFor()
   const dialog = page.getByRole('dialog')
   const requestBody = dialog.getByRole('region', { name: 'Request body' })
-  const answerBody = dialog.getByRole('region', { name: 'Response body' })
+  const responseBody = dialog.getByRole('region', { name: 'Response body' })
   const copied = async () => {
     await dialog.getByRole('button', { name: 'Copy as curl' }).click()
     await dialog.getByText('Copied.').waitFor()
@@ -230,7 +230,7 @@ t.test('bodies are shown where that is switched on, with what looks secret maske
     'application/json, 33 bytes; what looks secret is *.',
   )
   t.equal(
-    await answerBody.textContent(),
+    await responseBody.textContent(),
     `{\n  "id":562949953443325000001,\n  "refresh_token":"*",\n  "note":"${evil}",\n  "list":[],\n  "none":{}\n}`,
     'as it came but for line breaks',
   )
