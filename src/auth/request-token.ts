@@ -113,22 +113,22 @@ export function readTokenReply({ status, head, text }: Reply, wallNowMs: number 
   return readToken(text, json)
 }
 
-const nonsense = (what: string) =>
+const unusable = (what: string) =>
   new TokenFailure('bad_body', `the login server's answer ${what}`, { help: IMPOSTOR_HELP })
 
 /** Reads the token of a response with status 200. */
 function readToken(text: string | undefined, json: Record<string, unknown> | undefined): IssuedToken {
-  if (text === undefined) throw nonsense(`is longer than ${MOST_BODY_BYTES / 1024} KiB`)
-  if (text.trim() === '') throw nonsense('is empty')
-  if (json === undefined) throw nonsense('is not a JSON object')
+  if (text === undefined) throw unusable(`is longer than ${MOST_BODY_BYTES / 1024} KiB`)
+  if (text.trim() === '') throw unusable('is empty')
+  if (json === undefined) throw unusable('is not a JSON object')
   const value = json['access_token']
-  if (typeof value !== 'string' || value === '') throw nonsense('has no access_token')
+  if (typeof value !== 'string' || value === '') throw unusable('has no access_token')
   // RFC 6750 section 2.1 allows even less. What matters is that the value cannot break out of a header.
   if (!/^[\x21-\x7e]+$/.test(value))
-    throw nonsense('has an access_token with characters that are not allowed in one')
+    throw unusable('has an access_token with characters that are not allowed in one')
   const type = json['token_type'] ?? 'bearer'
   if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') {
-    throw nonsense('has a token that is not a bearer token')
+    throw unusable('has a token that is not a bearer token')
   }
   return { value, lifetimeMs: lifetimeSeconds(json['expires_in']) * 1000 }
 }
@@ -137,7 +137,7 @@ function lifetimeSeconds(expiresIn: unknown): number {
   const seconds =
     typeof expiresIn === 'string' && expiresIn.trim() !== '' ? Number(expiresIn) : (expiresIn ?? Number.NaN)
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return DEFAULT_LIFETIME_SECONDS
-  if (seconds < SHORTEST_LIFETIME_SECONDS) throw nonsense('has a token that has already expired')
+  if (seconds < SHORTEST_LIFETIME_SECONDS) throw unusable('has a token that has already expired')
   return Math.min(seconds, LONGEST_LIFETIME_SECONDS)
 }
 

@@ -17,7 +17,7 @@ import {
 import { type BodyOptions, informationHeaders, planBody, responseHeaders } from './headers.ts'
 import { rewriteFileUrl } from './links.ts'
 import { sendProblem, upstreamError } from './problem.ts'
-import { hastenCollection, RequestBody } from './request-body.ts'
+import { hastenGarbageCollection, RequestBody } from './request-body.ts'
 import { type BodySource, transformed } from './response-body.ts'
 
 /** A body of at most this length that has arrived goes out with its head as one piece of text, in one system call. */
@@ -103,7 +103,7 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
   if (!endsByLength) open()
   const write = (chunk: Buffer) => {
     open()
-    hastenCollection(chunk)
+    hastenGarbageCollection(chunk)
     return response.write(chunk)
   }
   const holdBack = endsByLength ? holdingLastByte(write, length) : undefined

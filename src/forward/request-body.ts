@@ -12,7 +12,7 @@ const LEAST_BYTES = 4 * 1024
  * buffers accumulate before it collects them. It collects its young generation often, and a short-lived string of the
  * same length fills that.
  */
-export function hastenCollection(chunk: Buffer): void {
+export function hastenGarbageCollection(chunk: Buffer): void {
   if (chunk.length >= LEAST_BYTES) chunk.toString('latin1')
 }
 
@@ -84,7 +84,7 @@ export class RequestBody extends Readable {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    hastenCollection(chunk)
+    hastenGarbageCollection(chunk)
     this.#kept?.add(chunk)
     if (this.#kept !== undefined && this.#kept.length > MOST_KEPT_BYTES) this.#kept = undefined
     this.movedAt = performance.now()

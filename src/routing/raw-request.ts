@@ -275,7 +275,7 @@ function afterOwnAuthority(rawTarget: string, authority: string): string {
 // Invariant: the bytes that were judged are the bytes that are sent. All of these survive decoding, so checking the
 // fully decoded path is enough.
 function refuseAmbiguous(path: string): void {
-  const decoded = path.includes('%') ? decoded8(path) : path
+  const decoded = path.includes('%') ? decodedUtf8(path) : path
   const bare = decoded.replace(DROPPED_BY_PARSERS, '')
   if (bare.startsWith('//')) throw invalid('The path starts with a doubled slash.')
   if (bare.includes('\\')) throw invalid('The path contains a backslash.')
@@ -284,7 +284,7 @@ function refuseAmbiguous(path: string): void {
 }
 
 /** The path with all escapes decoded. It must be valid UTF-8 at the first layer and at the last (no overlong bytes). */
-function decoded8(path: string): string {
+function decodedUtf8(path: string): string {
   const fully = decodeFully(path)
   try {
     decodeURIComponent(path)
