@@ -1,4 +1,5 @@
 // The commands `demo` (a fake Procore, the proxy and a few plain requests) and `fake` (the fake Procore alone).
+import type { IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from '../config/problems.ts'
@@ -41,6 +42,8 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
     throw usageError('demo calls the proxy by TCP: write --listen 127.0.0.1:PORT')
   }
   const fake = await startFakeProcore()
+  const logins: string[] = []
+  fake.servers.login.on('request', ({ method, url }) => logins.push(`${method} ${url}`))
   const listen = wanted ?? `127.0.0.1:${(await isFree(DEFAULT_PORT)) ? DEFAULT_PORT : 0}`
   let server: ProxyServer | undefined
   const close = async () => {
@@ -55,7 +58,7 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
     })
     await Promise.all([...server.tokens.sources()].map((source) => source.get()))
     const base = server.addresses()[0]?.url ?? ''
-    print(introduction(fake, base))
+    print(introduction(fake, base, logins))
     for (const call of DEMO_CALLS) print(await showCall(fake, base, call))
     if (!once) print(invitation(base))
   } catch (error) {
@@ -66,8 +69,7 @@ export async function demo({ listen: [wanted] = [], once }: Options): Promise<vo
   closeWithGrace({ skip: ['SIGHUP', 'beforeExit'] }, close)
 }
 
-function introduction({ loginUrl, apiUrl, journal }: FakeProcore, base: string): string {
-  const logins = journal.tokenRequests().map(({ method, url }) => `${method} ${url}`)
+function introduction({ loginUrl, apiUrl }: FakeProcore, base: string, logins: readonly string[]): string {
   return `The proxy:      ${base}   (companies acme, globex (read-only), initech; no account of yours is used)
 A fake Procore: login ${loginUrl}, API ${apiUrl}
 
@@ -112,23 +114,27 @@ function isFree(port: number): Promise<boolean> {
 
 /** Makes a call to the proxy at `base`, and says what was sent, what Procore received and what came back. */
 async function showCall(
-  { journal }: FakeProcore,
+  { servers }: FakeProcore,
   base: string,
   [say, line, more = {}]: (typeof DEMO_CALLS)[number],
 ): Promise<string> {
-  journal.clear()
+  const arrived: string[] = []
+  const note = ({ method, url, headers }: IncomingMessage) => {
+    const bearer = headers.authorization?.startsWith('Bearer ') ? 'Bearer …' : '(none)'
+    const company = headers['procore-company-id']
+    arrived.push(`${method} ${url}  Authorization: ${bearer}  Procore-Company-Id: ${company}`)
+  }
+  servers.api.on('request', note)
   const [method = '', path] = line.split(' ')
   const response = await fetch(base + path, { method, ...more })
   const sent = Object.entries(more.headers ?? {}).map(([name, value]) => `  ${name}: ${value}`)
-  const arrived = journal.api().map(({ method, url, headers }) => {
-    const bearer = headers['authorization']?.startsWith('Bearer ') ? 'Bearer …' : '(none)'
-    return `${method} ${url}  Authorization: ${bearer}  Procore-Company-Id: ${headers['procore-company-id']}`
-  })
+  const body = await response.text()
+  servers.api.off('request', note)
   const lines = [
     `── ${say}`,
     `   you       ${line}${sent.join('')}`,
     ...(arrived.length > 0 ? arrived : ['(nothing arrived)']).map((text) => `   Procore   ${text}`),
-    `   answer    ${response.status} ${shorten(await response.text())}`,
+    `   answer    ${response.status} ${shorten(body)}`,
   ]
   for (const name of ['Link', 'Procore-Proxy-Error']) {
     const value = response.headers.get(name)

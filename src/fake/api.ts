@@ -1,16 +1,15 @@
 // The fake's API server: checks token, company and budget, then calls a route.
 import { randomUUID } from 'node:crypto'
-import { type Answer, apiError, type HeaderFields, type Play, RATE_LIMIT_TEXT } from './answer.ts'
-import type { Shelf } from './data.ts'
-import type { Handler } from './listener.ts'
-import type { Tokens } from './login.ts'
-import { createRouter, type Route } from './routes.ts'
+import { apiError, type FakeAnswer, type HeaderFields, type Responder } from './answer.ts'
+import type { FakeCompanyData } from './data.ts'
+import type { IssuedTokens } from './login.ts'
+import type { FakeCall } from './routes.ts'
 
 /** Requests allowed in an hour and in the spike window of (by default) ten seconds; `Infinity` for no limit. */
 export interface RateLimitOptions {
-  hourly?: number
-  spike?: number
-  spikeSeconds?: number
+  readonly hourly?: number
+  readonly spike?: number
+  readonly spikeSeconds?: number
 }
 
 type RateReading = ReturnType<ReturnType<typeof rateLimits>>
@@ -20,13 +19,10 @@ type RateReading = ReturnType<ReturnType<typeof rateLimits>>
  * request and gives the window that is closest to exhaustion, whose `reset` is in whole seconds since 1970; undefined
  * without limits. A window starts with its first request, so that no test runs across a boundary.
  */
-export function rateLimits(
-  { hourly = 3600, spike = 100, spikeSeconds = 10 }: RateLimitOptions,
-  now: () => number,
-) {
+export function rateLimits({ hourly = 3600, spike = 100, spikeSeconds = 10 }: RateLimitOptions = {}) {
   const all = new Map<string, { limit: number; lengthMs: number; startedAt: number; used: number }[]>()
   return (clientId: string, companyId: string) => {
-    const at = now()
+    const at = Date.now()
     const key = JSON.stringify([clientId, companyId])
     const windows = all.get(key) ?? [
       { limit: spike, lengthMs: spikeSeconds * 1000, startedAt: at, used: 0 },
@@ -47,51 +43,50 @@ export function rateLimits(
 
 /** What the API server needs. */
 interface ApiDeps {
-  readonly tokens: Tokens
+  readonly tokens: IssuedTokens
   /** By company id. */
-  readonly shelves: ReadonlyMap<string, Shelf>
+  readonly data: ReadonlyMap<string, FakeCompanyData>
   readonly spend: ReturnType<typeof rateLimits>
-  readonly play: Play
-  /** Routes of the tests' own. */
-  readonly routes: readonly Route[]
+  readonly route: (call: FakeCall) => FakeAnswer
 }
+
+/** Procore's text for both windows (rate_limiting.md, 2025). */
+export const RATE_LIMIT_TEXT =
+  'You have surpassed the max number of requests for an hour. Please wait until your limit resets.'
 
 /** Procore's text (tutorial_mpz.md). Its status is not documented. */
 const NO_COMPANY_TEXT =
   'Missing Procore-Company-Id header!\n\nEach call your application makes to the Procore API must contain the Procore-Company-Id header.'
 
 /** Answers every API request: 401, 400 without a company, 403, 429, then the route. */
-export function createApi(deps: ApiDeps): Handler {
-  const { tokens, spend, shelves, play } = deps
-  const answerRoute = createRouter(deps.routes)
-  return async (exchange) => {
-    const { entry, path } = exchange
-    const token = tokens.sentIn(entry)
-    const id = entry.headers['procore-company-id']
-    const isKnown = token !== undefined && id !== undefined && tokens.companiesOf(token.clientId).includes(id)
-    const shelf = isKnown ? shelves.get(id) : undefined
-    const isConnected = shelf !== undefined && shelf.company.connected !== false
+export function createApi({ tokens, data, spend, route }: ApiDeps): Responder {
+  return (request) => {
+    const { path, headers } = request
+    const token = tokens.sentIn(request)
+    const id = headers['procore-company-id']
+    const known = token?.client.companyIds.includes(String(id)) ? data.get(String(id)) : undefined
+    const ofCompany = known?.company.connected === false ? undefined : known
     // Failed calls count against the budget too (rate_limiting.md).
-    const reading = isConnected && token ? spend(token.clientId, shelf.company.id) : undefined
-    const ordinary = async (): Promise<Answer> => {
-      if (token === undefined || !tokens.isAlive(token)) return unauthorized(path)
+    const reading = token && ofCompany && spend(token.client.clientId, ofCompany.company.id)
+    const answer = (body: string): FakeAnswer => {
+      if (token === undefined || Date.now() >= token.expiresAt) return unauthorized(path)
       if (id === undefined) return apiError(path, 400, NO_COMPANY_TEXT)
-      if (!isConnected) return apiError(path, 403, 'App is not connected to this company.')
+      if (ofCompany === undefined) return apiError(path, 403, 'App is not connected to this company.')
       if (reading?.exceeded) return apiError(path, 429, RATE_LIMIT_TEXT)
-      return answerRoute({ ...shelf, exchange, token })
+      return route({ ...ofCompany, request, body, token })
     }
-    await play(exchange, baseHeaders(reading), ordinary)
+    return { headers: baseHeaders(reading), answer }
   }
 }
 
-function unauthorized(path: string): Answer {
+function unauthorized(path: string): FakeAnswer {
   const text = 'The access token is invalid'
   const challenge = `Bearer realm="Doorkeeper", error="invalid_token", error_description="${text}"`
   const answer = apiError(path, 401, text)
   return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenge } }
 }
 
-function baseHeaders(reading: RateReading): HeaderFields {
+function baseHeaders(reading: RateReading | undefined): HeaderFields {
   const budget = reading && {
     'X-Rate-Limit-Limit': String(reading.limit),
     'X-Rate-Limit-Remaining': String(reading.remaining),

@@ -1,15 +1,16 @@
 // The companies of the fake with their projects and RFIs.
+
 /** A company of the fake. */
 export interface FakeCompany {
   /** Decimal digits, of any length. */
-  id: string
-  name: string
+  readonly id: string
+  readonly name: string
   /** False: no app is connected to it, so every call in it is a 403. Default true. */
-  connected?: boolean
+  readonly connected?: boolean
   /** How many projects it starts with; default 45, which is several pages. */
-  projects?: number
+  readonly projects?: number
   /** How many RFIs each of its projects has; default 3. They are created when they are requested. */
-  rfis?: number
+  readonly rfis?: number
 }
 
 /** A project; ids are decimal strings inside the fake. */
@@ -35,10 +36,15 @@ const SUBJECTS = [
 ]
 
 /** A company with its projects by id, in order of creation. */
-export type Shelf = ReturnType<typeof fillShelf>
+export type FakeCompanyData = ReturnType<typeof fillCompany>
 
-/** Fills the shelf of a company; no two companies share ids if each has another `place`. */
-export function fillShelf(company: FakeCompany, place: number, now: () => number) {
+/** The data of these companies by their ids. */
+export function fillCompanies(companies: readonly FakeCompany[]): ReadonlyMap<string, FakeCompanyData> {
+  return new Map(companies.map((company, place) => [company.id, fillCompany(company, place)]))
+}
+
+/** No two companies share ids if each has another `place`. */
+function fillCompany(company: FakeCompany, place: number) {
   // In the new regions, ids of projects and companies are larger than 32 bits.
   const first = company.id.length > 10 ? 562_949_954_000_000n : 1_000_000n
   let nextId = first + BigInt(place) * 1_000_000n + 1n
@@ -46,7 +52,7 @@ export function fillShelf(company: FakeCompany, place: number, now: () => number
   const addProject = (name: string): Project => {
     const id = String(nextId++)
     const city = CITIES[projects.size % CITIES.length]!
-    const createdAt = new Date(now()).toISOString()
+    const createdAt = new Date().toISOString()
     const project = { id, name, number: `P-${id.slice(-4)}`, city, active: true, createdAt }
     projects.set(id, project)
     return project
@@ -55,12 +61,6 @@ export function fillShelf(company: FakeCompany, place: number, now: () => number
     addProject(`${PLACES[index % PLACES.length]} ${KINDS[index % KINDS.length]}`)
   }
   return { company, projects, addProject }
-}
-
-/** A list of which only the requested page is created. */
-export interface LongList {
-  readonly length: number
-  item(index: number): unknown
 }
 
 /** A project as the API shows it. */
@@ -77,11 +77,11 @@ export function projectV1(project: Project, company: FakeCompany): object {
   }
 }
 
-/** The RFIs of a project, as many as the company says. In the new regions their ids are beyond 2^53. */
-export function rfisOf(project: Project, company: FakeCompany): LongList {
-  const base = BigInt(project.id) * 1_000_000n + 1n
-  const item = (index: number): object => ({
-    id: JSON.rawJSON(String(base + BigInt(index))),
+/** An RFI of a project. In the new regions its id is beyond 2^53. */
+export function rfi(project: Project, index: number): object {
+  const id = BigInt(project.id) * 1_000_000n + 1n + BigInt(index)
+  return {
+    id: JSON.rawJSON(String(id)),
     number: String(index + 1),
     subject: SUBJECTS[index % SUBJECTS.length],
     status: index % 3 === 0 ? 'closed' : 'open',
@@ -91,6 +91,5 @@ export function rfisOf(project: Project, company: FakeCompany): LongList {
     questions: [{ id: index, body: 'Which one is right?' }],
     private: false,
     created_at: project.createdAt,
-  })
-  return { length: company.rfis ?? 3, item }
+  }
 }

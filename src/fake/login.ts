@@ -1,56 +1,46 @@
 // The fake's login server: its clients, and the access tokens issued for their credentials.
 import { randomBytes } from 'node:crypto'
-import { type Answer, type HeaderFields, json, type Play, send } from './answer.ts'
-import type { Exchange, Handler, JournalEntry } from './listener.ts'
+import { type FakeAnswer, type FakeRequest, json, type Responder } from './answer.ts'
 
 /** A service account of the fake, and the companies that it may use. */
 export interface FakeClient {
-  clientId: string
-  clientSecret: string
-  companyIds: readonly string[]
-}
-
-/** An issued token; serial numbers start at 1. */
-export interface IssuedToken {
-  readonly serial: number
   readonly clientId: string
-  readonly expiresAt: number
-  revoked: boolean
+  clientSecret: string
+  readonly companyIds: readonly string[]
 }
 
-/** The login server's clients and tokens. */
-export type Tokens = ReturnType<typeof createTokens>
+/** An issued token. */
+export interface IssuedToken {
+  readonly client: FakeClient
+  /** In ms since 1970. */
+  expiresAt: number
+}
+
+/** The tokens of the login server. */
+export type IssuedTokens = ReturnType<typeof createTokens>
 
 /** Issues and recognizes tokens. */
-export function createTokens(list: readonly FakeClient[], lifetimeSeconds: number, now: () => number) {
-  const clients = new Map(list.map((client) => [client.clientId, { ...client }]))
+export function createTokens(clients: readonly FakeClient[], lifetimeSeconds = 5400) {
   const issued = new Map<string, IssuedToken>()
   return {
-    clients,
     /** By the token's text, oldest first. */
     issued,
     /** Issues a token for these credentials, as Procore's token endpoint answers; undefined if they are wrong. */
-    issue(clientId: string, clientSecret: string) {
-      if (clients.get(clientId)?.clientSecret !== clientSecret) return undefined
-      const createdAt = now()
-      const expiresAt = createdAt + lifetimeSeconds * 1000
-      const serial = issued.size + 1
-      const token = tokenText({ serial, exp: Math.floor(expiresAt / 1000) })
-      issued.set(token, { serial, clientId, expiresAt, revoked: false })
-      const times = { expires_in: lifetimeSeconds, created_at: Math.floor(createdAt / 1000) }
+    issue(id: string | null, secret: string | null) {
+      const client = clients.find(({ clientId, clientSecret }) => clientId === id && clientSecret === secret)
+      if (client === undefined) return undefined
+      const now = Date.now()
+      const expiresAt = now + lifetimeSeconds * 1000
+      const token = tokenText({ serial: issued.size + 1, exp: Math.floor(expiresAt / 1000) })
+      issued.set(token, { client, expiresAt })
+      const times = { expires_in: lifetimeSeconds, created_at: Math.floor(now / 1000) }
       return { access_token: token, token_type: 'bearer', ...times }
     },
-    /** The token that was sent in a request, valid or not; the entry then holds its number. */
-    sentIn(entry: Pick<JournalEntry, 'headers' | 'tokenSerial'>): IssuedToken | undefined {
-      const [, text = ''] = /^Bearer (\S+)$/i.exec(entry.headers['authorization'] ?? '') ?? []
-      const token = issued.get(text)
-      if (token !== undefined) entry.tokenSerial = token.serial
-      return token
+    /** The token that was sent in a request, expired or not. */
+    sentIn({ headers }: Pick<FakeRequest, 'headers'>): IssuedToken | undefined {
+      const [, text = ''] = /^Bearer (\S+)$/i.exec(String(headers['authorization'])) ?? []
+      return issued.get(text)
     },
-    /** Whether a token is neither revoked nor expired. */
-    isAlive: (token: IssuedToken) => !token.revoked && now() < token.expiresAt,
-    /** The companies that a client may use. */
-    companiesOf: (clientId: string) => clients.get(clientId)?.companyIds ?? [],
   }
 }
 
@@ -68,33 +58,28 @@ const TEXTS = {
   invalid_request: 'The request is missing a required parameter or is otherwise malformed.',
 } as const
 
-const NO_STORE: HeaderFields = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
-
 /** Answers `/oauth/token`. */
-export function createLogin(tokens: Tokens, play: Play): Handler {
-  return async (exchange) => {
-    const { method } = exchange.entry
-    const path = exchange.path.replace(/(?<=.)\/$/, '')
-    if (method === 'POST' && path === '/oauth/token')
-      return play(exchange, NO_STORE, () => grantToken(exchange, tokens))
-    await exchange.received()
+export function createLogin(tokens: IssuedTokens): Responder {
+  return ({ method, path }) => {
+    if (method === 'POST' && /^\/oauth\/token\/?$/.test(path)) {
+      const headers = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
+      return { headers, answer: (body) => grantToken(new URLSearchParams(body), tokens) }
+    }
     const headers = { 'Content-Type': 'text/html' }
-    return send(exchange, { status: 404, headers, body: '<h1>Not found</h1>' })
+    return { headers, answer: () => ({ status: 404, body: '<h1>Not found</h1>' }) }
   }
 }
 
 /** Credentials are accepted in a form only, as the proxy sends them. */
-async function grantToken(exchange: Exchange, tokens: Tokens): Promise<Answer> {
-  const given = new URLSearchParams((await exchange.received()).toString())
+function grantToken(given: URLSearchParams, tokens: IssuedTokens): FakeAnswer {
   const grantType = given.get('grant_type')
   if (grantType === null) return oauthError(400, 'invalid_request')
   if (grantType !== 'client_credentials') return oauthError(400, 'unsupported_grant_type')
-  const body = tokens.issue(given.get('client_id') ?? '', given.get('client_secret') ?? '')
-  if (body === undefined) return oauthError(401, 'invalid_client')
-  return json(200, body)
+  const granted = tokens.issue(given.get('client_id'), given.get('client_secret'))
+  return granted === undefined ? oauthError(401, 'invalid_client') : json(200, granted)
 }
 
-function oauthError(status: number, error: keyof typeof TEXTS): Answer {
+function oauthError(status: number, error: keyof typeof TEXTS): FakeAnswer {
   const challenge = `Bearer realm="Doorkeeper", error="${error}", error_description="${TEXTS[error]}"`
   const headers = status === 401 ? { 'WWW-Authenticate': challenge } : {}
   return json(status, { error, error_description: TEXTS[error] }, headers)

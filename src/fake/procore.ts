@@ -1,70 +1,75 @@
-// A fake Procore on loopback, for the demo and the tests: login server and API.
-import { type Play, playOrdinary } from './answer.ts'
-import { createApi, type RateLimitOptions, rateLimits } from './api.ts'
-import { type FakeCompany, fillShelf } from './data.ts'
-import { Journal, listen } from './listener.ts'
+// A fake Procore on loopback: login server and API. The tests have another one, made of the same parts (test/fixtures/procore.ts).
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Responder } from './answer.ts'
+import { createApi, rateLimits } from './api.ts'
+import { type FakeCompany, fillCompanies } from './data.ts'
 import { createLogin, createTokens, type FakeClient } from './login.ts'
-import type { Route } from './routes.ts'
+import { createRouter } from './routes.ts'
 
-/** The settings of the fake. Everything has a default. */
-export interface FakeOptions {
-  /** Default 0: any free port. */
-  loginPort?: number
-  apiPort?: number
-  /** With a PEM certificate, both servers use HTTPS. */
-  tls?: { cert: string; key: string }
-  /** Default: `demo-client` with `demo-secret`, in all companies. */
-  clients?: readonly FakeClient[]
-  /** Default: `DEMO_COMPANIES`. */
-  companies?: readonly FakeCompany[]
-  /** Default 5400. */
-  tokenLifetimeSeconds?: number
-  /** Default 3600 an hour and 100 in ten seconds; `Infinity` switches a window off. */
-  rateLimit?: RateLimitOptions
-  /** Milliseconds since 1970; default `Date.now`. */
-  now?: () => number
-  /** How the tests make it misbehave, and what else they have it serve and tell (test/fixtures/procore.ts). */
-  play?: Play
-  routes?: readonly Route[]
-  journal?: Journal
-}
-
-/** The companies of the fake by default. No app is connected to the third. */
+/** The companies of the fake. No app is connected to the third. */
 export const DEMO_COMPANIES: readonly FakeCompany[] = [
   { id: '7656', name: 'Acme Construction' },
   { id: '562949953443325', name: 'Globex Builders' },
   { id: '90210', name: 'Initech Interiors', connected: false },
 ]
 
+/** A client of all these companies. */
+export function demoClient(companies: readonly FakeCompany[] = DEMO_COMPANIES): FakeClient {
+  const companyIds = companies.map(({ id }) => id)
+  return { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds }
+}
+
 /** A running fake. */
 export type FakeProcore = Awaited<ReturnType<typeof startFakeProcore>>
 
-/** Starts both servers. If a port is in use, rejects. */
-export async function startFakeProcore(options: FakeOptions = {}) {
-  const { loginPort = 0, apiPort = 0, tls, now = Date.now, companies = DEMO_COMPANIES } = options
-  const { play = playOrdinary, routes = [], journal = new Journal() } = options
-  const clients = options.clients ?? [
-    { clientId: 'demo-client', clientSecret: 'demo-secret', companyIds: companies.map(({ id }) => id) },
-  ]
-  const tokens = createTokens(clients, options.tokenLifetimeSeconds ?? 5400, now)
-  const shelves = new Map(companies.map((company, place) => [company.id, fillShelf(company, place, now)]))
-  const spend = rateLimits(options.rateLimit ?? {}, now)
-  const shared = { tls, journal, now }
-  const login = await listen('login', { ...shared, port: loginPort }, createLogin(tokens, play))
-  const answerApi = createApi({ tokens, shelves, spend, play, routes })
-  const api = await listen('api', { ...shared, port: apiPort }, answerApi).catch(async (error) => {
-    await login.close()
+/** Starts both servers, by default on any free port. If a port is in use, rejects. */
+export async function startFakeProcore({ loginPort = 0, apiPort = 0 } = {}) {
+  const tokens = createTokens([demoClient()])
+  const data = fillCompanies(DEMO_COMPANIES)
+  const login = await listen(loginPort, createLogin(tokens))
+  const respond = createApi({ tokens, data, spend: rateLimits(), route: createRouter() })
+  const api = await listen(apiPort, respond).catch((error) => {
+    login.server.close()
     throw error
   })
   return {
     loginUrl: login.origin,
     apiUrl: api.origin,
-    journal,
-    tokens,
-    servers: { login, api },
+    servers: { login: login.server, api: api.server },
     /** Ends all connections at once. */
     close: async () => {
-      await Promise.all([login.close(), api.close()])
+      for (const { server } of [login, api]) {
+        const closed = once(server, 'close')
+        server.close().closeAllConnections()
+        await closed
+      }
     },
   }
+}
+
+/** Of a longer body, only the beginning is kept. */
+const KEPT_CHARACTERS = 64 * 1024
+
+/** Starts a server; rejects if the port is in use. */
+async function listen(port: number, respond: Responder) {
+  const server = createServer({ keepAliveTimeout: 600_000 }, async (request, response) => {
+    try {
+      const { method = '', url = '', headers } = request
+      const [path = '', ...query] = url.split('?')
+      const to = respond({ method, path, query: new URLSearchParams(query.join('?')), headers, origin })
+      let body = ''
+      for await (const text of request.setEncoding('utf8')) if (body.length < KEPT_CHARACTERS) body += text
+      const answer = to.answer(body)
+      const length = answer.status === 204 ? {} : { 'Content-Length': Buffer.byteLength(answer.body ?? '') }
+      response.writeHead(answer.status, { ...length, ...to.headers, ...answer.headers }).end(answer.body)
+    } catch {
+      // The caller has left.
+      response.destroy()
+    }
+  })
+  await once(server.listen(port, '127.0.0.1'), 'listening')
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return { server, origin }
 }

@@ -1,22 +1,29 @@
 // Covers src/fake/api.ts: who passes the checks, what every response carries, and the rate limits.
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { rateLimits } from '../../src/fake/api.ts'
 import { startFake } from '../fixtures/fake.ts'
 
 const ME = '/rest/v1.0/me'
 const V2 = '/rest/v2.0/companies/7656/projects'
 
+/** The fake's clock. */
+function stopClock(t: Test, start: number): { now: number } {
+  const clock = { now: start }
+  t.intercept(Date, 'now', { value: () => clock.now })
+  return clock
+}
+
 t.test('without a valid token the response is 401, in the shape of the version', async (t) => {
-  let now = Date.now()
-  const { fake, call, json } = await startFake(t, { now: () => now, tokenLifetimeSeconds: 900 })
+  const clock = stopClock(t, Date.now())
+  const { fake, call, json } = await startFake(t, { tokenLifetimeSeconds: 900 })
   t.equal((await call(ME)).status, 200)
   const unknown = await call(ME, { bearer: 'x' })
   t.match([unknown.status, await unknown.json()], [401, { errors: ['The access token is invalid'] }])
   t.match(unknown.headers.get('www-authenticate'), 'error="invalid_token"')
   t.match(await json(V2, { bearer: 'x' }), { error: { code: 'INVALID_TOKEN' } })
-  now += 900_000
+  clock.now += 900_000
   t.equal((await call(ME)).status, 401)
-  now -= 900_000
+  clock.now -= 900_000
   fake.revokeTokens()
   t.equal((await call(ME)).status, 401)
   const serials = fake.journal.api().map(({ tokenSerial }) => tokenSerial)
@@ -66,7 +73,8 @@ t.test('a used-up budget is a 429 for that company alone', async (t) => {
 })
 
 t.test('a reading shows the window nearest exhaustion', async (t) => {
-  const limits = rateLimits({ hourly: 5, spike: 3 }, () => 1_000_100)
+  stopClock(t, 1_000_100)
+  const limits = rateLimits({ hourly: 5, spike: 3 })
   t.same(limits('a', '1'), { limit: 3, remaining: 2, reset: 1011, exceeded: false })
   limits('a', '1')
   t.same(limits('a', '1'), { limit: 3, remaining: 0, reset: 1011, exceeded: false })
@@ -74,27 +82,27 @@ t.test('a reading shows the window nearest exhaustion', async (t) => {
 })
 
 t.test('a window that is over begins anew, and the hour goes on', async (t) => {
-  let now = 0
-  const limits = rateLimits({ hourly: 3, spike: 2 }, () => now)
+  const clock = stopClock(t, 0)
+  const limits = rateLimits({ hourly: 3, spike: 2 })
   limits('a', '1')
   limits('a', '1')
   t.equal(limits('a', '1')?.exceeded, true)
-  now = 10_000
+  clock.now = 10_000
   t.same(limits('a', '1'), { limit: 3, remaining: 0, reset: 3600, exceeded: false })
-  now = 3_600_000
+  clock.now = 3_600_000
   t.match(limits('a', '1'), { limit: 2, remaining: 1 })
 })
 
 t.test('each client and each company has a budget of its own, by default 100 and 3600', async (t) => {
-  const limits = rateLimits({}, () => 0)
+  const limits = rateLimits()
   limits('a', '1')
   t.match(limits('a', '2'), { limit: 100, remaining: 99 })
   t.match(limits('b', '1'), { limit: 100, remaining: 99 })
-  const hourly = rateLimits({ spike: Number.POSITIVE_INFINITY }, () => 0)
+  const hourly = rateLimits({ spike: Number.POSITIVE_INFINITY })
   t.match(hourly('a', '1'), { limit: 3600, remaining: 3599 })
 })
 
 t.test('without limits there is no reading', async (t) => {
   const none = Number.POSITIVE_INFINITY
-  t.equal(rateLimits({ hourly: none, spike: none }, () => 0)('a', '1'), undefined)
+  t.equal(rateLimits({ hourly: none, spike: none })('a', '1'), undefined)
 })

@@ -1,10 +1,16 @@
-// Covers what the other tests do not tell of src/fake/listener.ts.
+// Covers the servers of the tests' fake and their journal.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
-import { type Handler, Journal, type JournalEntry, type Listener, listen } from '../../src/fake/listener.ts'
 import { startListener } from '../fixtures/fake.ts'
+import {
+  type Handler,
+  Journal,
+  type JournalEntry,
+  type Listener,
+  listen,
+} from '../fixtures/procore-listener.ts'
 
 const answerWhole: Handler = async ({ response, received }) => {
   await received()
@@ -50,7 +56,7 @@ t.test('a handler that fails ends the connection', async (t) => {
 
 t.test('close() ends idle and busy connections, and a taken port is an error', async (t) => {
   const { journal, listener } = await startListener(t, async () => undefined)
-  const options = { port: listener.port, journal, now: Date.now }
+  const options = { port: listener.port, journal }
   await t.rejects(listen('api', options, answerWhole), { code: 'EADDRINUSE' })
   const socket = await dial(listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
   await journal.when(({ method }) => method === 'GET')

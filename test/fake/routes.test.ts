@@ -1,6 +1,6 @@
 // Covers src/fake/routes.ts and src/fake/data.ts: the endpoints as a caller with a valid token sees them, their pages, and the file host.
 import t from 'tap'
-import { fillShelf } from '../../src/fake/data.ts'
+import { fillCompanies } from '../../src/fake/data.ts'
 import { page } from '../../src/fake/routes.ts'
 import { startFake } from '../fixtures/fake.ts'
 
@@ -58,11 +58,10 @@ t.test('a project is created, read, changed and removed', async (t) => {
 })
 
 const V1 = '/rest/v1.0/projects'
-const V2 = '/rest/v2.0/companies/1/projects'
 
-function paged(query: string, { path = V1, length = 12 }: { path?: string; length?: number } = {}) {
-  const list = { length, item: (index: number) => index }
-  const answer = page({ path, query: new URLSearchParams(query), origin: 'http://api.test' }, list)
+function paged(query: string, length = 12) {
+  const request = { path: V1, query: new URLSearchParams(query), origin: 'http://api.test' }
+  const answer = page(request, length, (index) => ({ index }))
   return { ...answer, headers: answer.headers ?? {}, body: JSON.parse(String(answer.body)) }
 }
 
@@ -70,7 +69,10 @@ t.test('a middle page links first, prev, next and last, with the rest of the que
   const { body, headers } = paged('company_id=1&page=2&per_page=5')
   const link = (n: number, rel: string) =>
     `<http://api.test${V1}?company_id=1&page=${n}&per_page=5>; rel="${rel}"`
-  t.same(body, [5, 6, 7, 8, 9])
+  t.same(
+    body,
+    [5, 6, 7, 8, 9].map((index) => ({ index })),
+  )
   t.match(headers, {
     Link: [link(1, 'first'), link(1, 'prev'), link(3, 'next'), link(3, 'last')].join(', '),
     Total: '12',
@@ -82,24 +84,32 @@ t.test('the ends have no prev or next, and an empty list has one page', async (t
   t.notMatch(paged('').headers['Link'], 'prev')
   t.notMatch(paged('page=3&per_page=5').headers['Link'], 'next')
   t.same(paged('page=9').body, [])
-  t.equal(String(paged('', { length: 0 }).headers['Link']).split(', ').length, 2)
+  t.equal(String(paged('', 0).headers['Link']).split(', ').length, 2)
 })
 
 t.test('sizes that are too large are cut, and nonsense counts as the usual one', async (t) => {
   t.equal(paged('per_page=10000').headers['Per-Page'], '2000')
-  t.equal(paged('per_page=1000', { path: V2 }).headers['Per-Page'], '100')
   for (const nonsense of ['0', '-1', 'x', ''])
     t.equal(paged(`per_page=${nonsense}`).headers['Per-Page'], '20')
-  t.same(paged('page=2', { path: V2 }).body, { data: [10, 11] })
+})
+
+t.test('version 2 has smaller pages, in an envelope', async (t) => {
+  const V2 = '/rest/v2.0/companies/7656/projects'
+  t.equal((await call(`${V2}?per_page=1000`)).headers.get('per-page'), '100')
+  t.match(await json(`${V2}?page=2`), { data: [{ id: '1000011', project_number: 'P-0011' }] })
+  t.equal((await json(`${V2}?page=2`)).data.length, 10)
 })
 
 t.test('each company has its own projects, and an id is never used again', async (t) => {
-  const one = fillShelf({ id: '1', name: 'One' }, 0, () => 0)
-  const two = fillShelf({ id: GLOBEX, name: 'Two', projects: 3 }, 1, () => 0)
-  t.equal(one.projects.size, 45)
-  t.same([...two.projects.keys()], ['562949955000001', '562949955000002', '562949955000003'])
-  const first = one.addProject('new')
-  t.equal(one.projects.get(first.id)?.name, 'new')
-  one.projects.delete(first.id)
-  t.not(one.addProject('newer').id, first.id)
+  const companies = [
+    { id: '1', name: 'One' },
+    { id: GLOBEX, name: 'Two', projects: 3 },
+  ]
+  const [one, two] = [...fillCompanies(companies).values()]
+  t.equal(one!.projects.size, 45)
+  t.same([...two!.projects.keys()], ['562949955000001', '562949955000002', '562949955000003'])
+  const first = one!.addProject('new')
+  t.equal(one!.projects.get(first.id)?.name, 'new')
+  one!.projects.delete(first.id)
+  t.not(one!.addProject('newer').id, first.id)
 })
