@@ -16,9 +16,10 @@ import { KnownSecrets } from '../observe/mask.ts'
 import { VERSION } from '../observe/own-files.ts'
 import type { RecordingMode, Recordings } from '../recordings/replay.ts'
 import type { Shared } from '../shared/open-shared.ts'
-import { buildApp } from './app.ts'
+import { type AppDeps, buildApp } from './app.ts'
 import { type Runtime, runtimeOf } from './judge.ts'
 import { Drain, Listeners } from './listeners.ts'
+import type { readListHere } from './lists.ts'
 import { Audits, Observation } from './observation.ts'
 import { OwnPlaces } from './own-pages.ts'
 import { accountsInUse, LoginAsker, Reloader, withLateChanges } from './reload.ts'
@@ -54,6 +55,8 @@ export interface ProxyServer {
    * no configuration is applied.
    */
   drain(): Promise<boolean>
+  /** Reads a whole list without an address; see {@link readListHere}. */
+  readList(url: string, options: Parameters<typeof readListHere>[2]): ReturnType<typeof readListHere>
   /** The number of requests that have not ended. */
   readonly inFlight: number
   readonly tokens: Tokens
@@ -125,15 +128,15 @@ export async function buildServer(config: Config, deps: ServerDeps = {}): Promis
     observation,
     isReady,
   }
-  const appOf = (next: Runtime) => {
+  const depsOf = (next: Runtime): AppDeps => {
     const isUncached = isOff(next.config.cache)
-    return buildApp({ runtime: next, send: isUncached ? recordings.send : cached, shared: parts })
+    return { runtime: next, send: isUncached ? recordings.send : cached, shared: parts }
   }
   listeners.connections.onUnread = async (exchange, error) => {
     await audits.recordRefusal(exchange, error)
     observation.ended(exchange, error.status)
   }
-  let app: FastifyInstance = await appOf(runtime)
+  let app: FastifyInstance = await buildApp(depsOf(runtime))
   listeners.connections.handle = app.routing
   const reloader = new Reloader({
     tokens,
@@ -146,7 +149,7 @@ export async function buildServer(config: Config, deps: ServerDeps = {}): Promis
     prepare: async (next) => {
       const upstreams = new Upstreams(next, upstreamsDeps)
       const nextRuntime = runtimeOf(next, upstreams)
-      const nextApp = await appOf(nextRuntime)
+      const nextApp = await buildApp(depsOf(nextRuntime))
       const audit = await audits.prepare(next)
       return {
         apply: () => {
@@ -197,6 +200,10 @@ export async function buildServer(config: Config, deps: ServerDeps = {}): Promis
     reload: (next) => reloader.reload(withLateChanges(config, next)),
     reloadFailed: (problems) => reloader.failed(problems),
     reopen: () => audits.reopen(),
+    readList: async (url, options) => {
+      const { readListHere } = await import('./lists.ts')
+      return readListHere(depsOf(runtime), url, options)
+    },
     drain: () => {
       stopped ??= stop()
       return stopped

@@ -1,6 +1,6 @@
-// Answers GET and HEAD /_proxy/csv/…, /ndjson/… and /json/… with whole lists, each page of which is a request of its own.
+// Answers GET and HEAD /_proxy/csv/…, /ndjson/… and /json/… with whole lists, each page of which is a request of its own;
+// and reads such a list for this process itself.
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProxyError } from '../errors.ts'
@@ -19,18 +19,54 @@ import {
   type Skipped,
 } from '../lists/pages.ts'
 import { idText, withProject } from '../lists/rows.ts'
-import { LIST_FORMS, readListTarget } from '../lists/target.ts'
+import { LIST_FORMS, type ListTarget, readListTarget } from '../lists/target.ts'
 import { type ListWriter, writerFor } from '../lists/writer.ts'
-import type { Exchange } from '../observe/exchange.ts'
-import type { Logger } from '../observe/log.ts'
+import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
+import { EVERYTHING } from '../observe/viewer.ts'
 import type { AppDeps } from './app.ts'
-import type { ListRequest } from './judge.ts'
+import { judge, type ListRequest } from './judge.ts'
 import type { RecordOnce } from './observation.ts'
 
 /** How many rows are parsed at the same time. */
 const ROWS_AT_A_TIME = 10
 /** How many projects a warning names. */
 const MOST_NAMED = 20
+
+/** Is told how a list proceeds. */
+export interface ListWatcher {
+  /** A page is written: the rows so far and in total, for a list of all projects those of this one. */
+  page(page: {
+    readonly received: number
+    readonly total: number | undefined
+    readonly project: { readonly number: number; readonly of: number } | undefined
+  }): void
+  /** The list has ended, and projects are missing: how many, and the first of them, each as `7 (403)`. */
+  passedOver(count: number, projects: readonly string[]): void
+}
+
+/**
+ * Reads the list at `/acme/_proxy/csv/rest/v1.0/projects` for this process itself, judged like any other request; no
+ * address has to be open. Rejects if there is an error before the first rows; a later one destroys the text.
+ */
+export async function readListHere(
+  deps: AppDeps,
+  url: string,
+  { signal, watcher }: { readonly signal: AbortSignal; readonly watcher: ListWatcher },
+): Promise<Readable> {
+  const { pathname, search } = new URL(url, 'http://localhost')
+  const exchange = startExchange(requestIdOf(), 'GET', pathname + search)
+  const request = { method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'localhost'], socket: {} }
+  const listener = { company: undefined, address: { kind: 'unix', path: '', mode: 0o600 } } as const
+  const input = { runtime: deps.runtime, request, listener, exchange, isDraining: false }
+  const judgement = judge(input, { viewer: EVERYTHING })
+  if (judgement.kind !== 'list') throw new ProxyError('route_unknown', 'This is not the path of a list.')
+  const { list } = judgement
+  const { stream, leave } = openList(deps, list, readListTarget(list.url), { exchange, watcher })
+  if (signal.aborted) leave()
+  signal.addEventListener('abort', leave)
+  await once(stream, 'readable')
+  return stream
+}
 
 /** Adds the routes of lists. */
 export function registerLists(app: FastifyInstance, deps: AppDeps): void {
@@ -48,25 +84,20 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
   // Invariant: the judge has passed every request that comes to this route.
   if (list === undefined) throw new ProxyError('route_unknown', 'The proxy has no such page.')
   const target = readListTarget(list.url)
-  const writer = writerFor(target, deps.runtime.config.lists)
-  const skipped: Skipped[] = []
-  const beforeEnd = deps.shared.audits.recordOnce(exchange)
+  const { path } = target
+  const { log, audits } = deps.shared
+  const beforeEnd = audits.recordOnce(exchange)
   // Records the list if its caller disconnected; otherwise this does nothing.
   current.onClose.push(() => beforeEnd?.(reply.raw.headersSent ? reply.raw.statusCode : null))
-  const { reader, latestPage } = openList(deps, request, list)
-  const text = listText({
-    // One page is read ahead, while the one before it is written.
-    batches: Readable.from(readList(reader, target), { highWaterMark: 1 }),
-    writer,
-    skipped,
-    path: target.path,
-    response: reply.raw,
-    log: deps.shared.log,
-    exchange,
-    beforeEnd,
-  })
-  // Nothing is prepared in advance here: the page that is read ahead is enough.
-  const stream = Readable.from(text, { highWaterMark: 0 })
+  const watcher: ListWatcher = {
+    page: (page) => log.debug({ path, ...page }, 'a page of a list'),
+    passedOver: (skipped, projects) =>
+      log.warn({ path, skipped, projects }, 'projects were passed over in a list'),
+  }
+  const output = { exchange, watcher, beforeEnd, breakOff: () => breakOff(reply.raw) }
+  const { stream, writer, skipped, latestPage, leave } = openList(deps, list, target, output)
+  current.stallMs = deps.runtime.config.upstream.responseTimeoutMs
+  current.onClose.push(leave)
   try {
     // Throws the error if there is one before the first rows.
     await once(stream, 'readable')
@@ -104,19 +135,25 @@ async function answerList(deps: AppDeps, request: FastifyRequest, reply: Fastify
 
 // --- the pages ---------------------------------------------------------------------------------------------------------
 
-/** How the pages of this request's list are read, and the page that was requested last. */
-function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, list: ListRequest) {
-  const { exchange, current } = request.proxyContext
+/** The text of a list, the page that was requested last, and what to call when the caller has left. */
+function openList(
+  { runtime, send, shared }: AppDeps,
+  list: ListRequest,
+  target: ListTarget,
+  output: Omit<ListOutput, 'batches' | 'writer' | 'skipped'>,
+) {
+  const { exchange } = output
+  const writer = writerFor(target, runtime.config.lists)
+  const skipped: Skipped[] = []
   const buffers: Buffer[] = []
   // Several projects are read at the same time, each page with a departure of its own.
   const departures = new Set<Departure>()
   let hasLeft = false
   let latest: ApprovedCall
-  current.stallMs = runtime.config.upstream.responseTimeoutMs
-  current.onClose.push(() => {
+  const leave = () => {
     hasLeft = true
     for (const departure of departures) departure.leave()
-  })
+  }
   const ask = async (url: string): Promise<PageAnswer> => {
     latest = list.page(url)
     exchange.pages++
@@ -129,7 +166,11 @@ function openList({ runtime, send, shared }: AppDeps, request: FastifyRequest, l
   const { companyId, apiOrigin, caller } = list
   const projects = caller?.projects
   const reader: ListReader = { ...runtime.config.lists, companyId, apiOrigin, projects, ask }
-  return { reader, latestPage: () => latest }
+  // One page is read ahead, while the one before it is written.
+  const batches = Readable.from(readList(reader, target), { highWaterMark: 1 })
+  // Nothing is prepared in advance here: the page that is read ahead is enough.
+  const stream = Readable.from(listText({ ...output, batches, writer, skipped }), { highWaterMark: 0 })
+  return { stream, writer, skipped, latestPage: () => latest, leave }
 }
 
 async function askPage(
@@ -174,11 +215,11 @@ interface ListOutput {
   readonly writer: ListWriter
   /** Filled with the skipped projects. */
   readonly skipped: Skipped[]
-  readonly path: string
-  readonly response: ServerResponse
-  readonly log: Logger
   readonly exchange: Exchange
-  readonly beforeEnd: RecordOnce | undefined
+  readonly watcher: ListWatcher
+  readonly beforeEnd?: RecordOnce | undefined
+  /** Ends the response so that no caller takes it for complete. */
+  readonly breakOff?: () => Promise<void>
 }
 
 /**
@@ -186,7 +227,7 @@ interface ListOutput {
  * error is thrown too, and destroys the stream that is made from the text, so that the list never ends cleanly.
  */
 async function* listText(output: ListOutput): AsyncGenerator<string, void> {
-  const { batches, writer, skipped, path, response, log, exchange, beforeEnd } = output
+  const { batches, writer, skipped, exchange, watcher, beforeEnd, breakOff } = output
   let hasBegun = false
   let pending = ''
   const take = (added: string) => {
@@ -213,7 +254,7 @@ async function* listText(output: ListOutput): AsyncGenerator<string, void> {
         yield text
       }
       page.release()
-      log.debug({ path, received: page.received, total: page.total, project }, 'a page of a list')
+      watcher.page({ received: page.received, total: page.total, project })
     }
     if (!hasBegun) pending += writer.begin([], false)
     await beforeEnd?.(200)
@@ -223,13 +264,13 @@ async function* listText(output: ListOutput): AsyncGenerator<string, void> {
     setFailure(exchange, error)
     await beforeEnd?.(200)
     yield take(writer.missing(reasonOf(error)))
-    await breakOff(response)
+    await breakOff?.()
     throw error
   } finally {
     if (skipped.length > 0) {
       const named = skipped.slice(0, MOST_NAMED)
       const projects = named.map(({ project_id, status }) => `${idText(project_id)} (${status})`)
-      log.warn({ path, skipped: skipped.length, projects }, 'projects were passed over in a list')
+      watcher.passedOver(skipped.length, projects)
     }
   }
 }

@@ -1,6 +1,7 @@
 // `list`, from outside: a whole list without a running proxy; and its progress.
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { list, listProgress } from '../../src/cli/list.ts'
 import { run, runToEnd, shortFolder, startPlace } from '../fixtures/cli.ts'
@@ -47,15 +48,67 @@ t.test(
   },
 )
 
-t.test('a signal leaves no files behind', async (t) => {
+t.test('a list that cannot begin says why, in the words of Procore or of the proxy', async (t) => {
+  const { file: config, fake } = await startPlace(t)
+  const refused = (match: string, status: number, body: string | Buffer, headers = {}) => {
+    fake.faults.api.push({ match, status, body, headers })
+  }
+  refused('/rest/v1.0/text', 500, 'no JSON')
+  refused('/rest/v1.0/long', 500, 'a'.repeat(501))
+  refused('/rest/v1.0/zipped', 500, gzipSync('unpacked'), { 'Content-Encoding': 'gzip' })
+  const cases: [string, string | RegExp][] = [
+    ['/rest/v1.0/me', /not a JSON array\. Use a path/],
+    ['/rest/v1.0/nothing', /^Procore answered 404: \{"errors"/],
+    ['/rest/v1.0/status/502', 'Procore answered 502: {"status":502}'],
+    ['/rest/v1.0/text', 'Procore answered 500: no JSON'],
+    ['/rest/v1.0/long', `Procore answered 500: ${'a'.repeat(500)}…`],
+    ['/rest/v1.0/zipped', 'Procore answered 500: unpacked'],
+    ['/rest/v1.0/companies/1/projects', /^The request is for "acme" .* Make the address, /],
+    ['/rest/../../../rest/v1.0/me', /^This is not the path of a list\. /],
+  ]
+  for (const [path, message] of cases)
+    await t.rejects(list(`/acme${path}`, { config }), { status: 1, message }, path)
+  fake.faults.token = { status: 500, body: '{}' }
+  // Nothing keeps trying, and there is no header.
+  await t.rejects(list(PROJECTS, { config }), { message: /500.* Try again later\.$/ })
+})
+
+t.test('projects that are missing are named, and the rest is written', async (t) => {
+  const { folder, fake } = await startPlace(
+    t,
+    {},
+    { fake: { companies: [{ id: '7656', name: 'A', projects: 2 }] } },
+  )
+  fake.faults.notConnected({ match: '/rest/v1.0/projects/1000002/' })
+  const args = ['list', '/acme/rest/v1.0/projects/*/rfis?_columns=project_id,number']
+  const err =
+    'projects were passed over in a list: 1000002 (403)\n' +
+    'procore-proxy: 1 project is not in the list: Procore or the rules refused them\n'
+  const out = 'project_id,number\r\n1000001,1\r\n1000001,2\r\n1000001,3\r\n'
+  t.match(await runToEnd(t, args, { cwd: folder }), { code: 1, out, err })
+})
+
+t.test('a full disk is reported', { skip: !existsSync('/dev/full') && 'needs /dev/full' }, async (t) => {
+  const { file: config, folder } = await startPlace(t)
+  const output = join(folder, 'rows')
+  symlinkSync('/dev/full', `${output}.part`)
+  const message = /^The list is not complete: ENOSPC: /
+  await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
+  t.strictSame(readdirSync(folder), ['procore-proxy.yaml'])
+})
+
+t.test('a signal before or after the first row leaves no files behind', async (t) => {
   const { folder, fake } = await startPlace(t)
   const temporary = shortFolder(t)
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const [signal, page] of [
+    ['SIGINT', 'per_page=20'],
+    ['SIGTERM', '&page=2'],
+  ] as const) {
     fake.journal.clear()
-    fake.faults.api = [{ match: (_, url) => url.includes('&page=2'), delayMs: 3_000 }]
+    fake.faults.api = [{ match: (_, url) => url.includes(page), delayMs: 3_000 }]
     const args = ['list', `${PROJECTS}?per_page=20`, '--output', 'projects.csv']
     const listing = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
-    await fake.journal.when(({ url }) => url.includes('&page=2'))
+    await fake.journal.when(({ url }) => url.includes(page))
     listing.kill(signal)
     const err = `procore-proxy: The list is not complete: it was stopped by ${signal}.\n`
     t.match(await listing.end(), { code: 1, out: '', err })
@@ -104,20 +157,18 @@ t.test('progress is shown on a terminal, and missing projects anywhere', async (
     const texts: string[] = []
     const progress = listProgress({ isTTY, write: (text: string) => texts.push(text) > 0 } as never)
     const page = (received: number, number = 1, of = 1) =>
-      progress.write(
-        JSON.stringify({ msg: 'a page of a list', received, total: 4000, project: { number, of } }),
-      )
+      progress.page({ received, total: 4000, project: { number, of } })
     page(1000)
     page(2000)
     page(500, 2, 2)
-    progress.write('{"level":"info","msg":"else"}')
-    progress.write('{"level":"warn","msg":"projects were passed over","projects":["7 (403)"]}')
+    progress.passedOver(1, ['7 (403)'])
+    t.equal(progress.missing(), 1)
     progress.end()
     return texts.join('')
   }
   t.match(
     shown(true),
-    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*passed over: 7 \(403\)\n/s,
+    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*passed over in a list: 7 \(403\)\n/s,
   )
-  t.equal(shown(false), 'projects were passed over: 7 (403)\n')
+  t.equal(shown(false), 'projects were passed over in a list: 7 (403)\n')
 })
