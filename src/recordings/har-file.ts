@@ -210,8 +210,12 @@ export async function makeFolder(folder: string): Promise<void> {
   try {
     await fs.mkdir(folder, { recursive: true, mode: FOLDER_MODE })
     await fs.access(folder, fs.constants.W_OK | fs.constants.X_OK)
-  } catch (cause) {
-    throw folderError(folder, cause as NodeJS.ErrnoException)
+  } catch (error) {
+    const cause = error as NodeJS.ErrnoException
+    if (cause.code !== 'ENOENT') throw folderError(folder, cause)
+    // Node reports a read-only file system like this.
+    const message = `The folder ${folder} cannot be created. Name one on a disk that can be written to.`
+    throw new RecordingError(message, { cause })
   }
 }
 
