@@ -1,6 +1,6 @@
 // Finds, reads and watches the configuration's files, and explains failures.
 import { isUtf8 } from 'node:buffer'
-import { type Stats, statSync, unwatchFile, watchFile } from 'node:fs'
+import { statSync } from 'node:fs'
 import { open, readFile, realpath, stat } from 'node:fs/promises'
 import { homedir as osHomedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
@@ -154,10 +154,10 @@ export async function checkAuditFile(
 }
 
 /**
- * Calls `onChange` once for each change of any of the files, as soon as nothing has changed for a while: a half-finished
- * save is not a change yet. Looks at the files themselves instead of listening for events, which get lost when a link to a
- * folder is swapped (Kubernetes secrets), when an editor replaces a file, and on network drives. Does not keep the process
- * alive.
+ * Calls `onChange` once for each change of any of the files, as soon as two looks in a row give the same result: a
+ * half-finished save (an empty or missing file) is not a change yet. Looks at the files themselves instead of listening
+ * for events, which get lost when a link to a folder is swapped (Kubernetes secrets), when an editor replaces a file, and
+ * on network drives. Does not keep the process alive.
  * @param readAtMs when reading the files began (Unix time): what has changed since then counts as a change too.
  * @param intervalMs the time between two looks.
  * @returns a function that stops it.
@@ -170,24 +170,39 @@ export function watchFiles(
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   let isStopped = false
-  const changed = () => {
-    clearTimeout(timer)
-    // The next look is over by then.
-    if (!isStopped) timer = setTimeout(onChange, 1.2 * intervalMs).unref()
+  let settled: string | undefined
+  let last: string | undefined
+  const lookAgain = async () => {
+    const { text, changedAtMs } = await look(files)
+    if (isStopped) return
+    settled ??= changedAtMs > readAtMs ? '' : text
+    const isStill = text === last
+    last = text
+    timer = setTimeout(lookAgain, intervalMs).unref()
+    if (!isStill || text === settled) return
+    settled = text
+    onChange()
   }
-  const onStats = (now: Stats, before: Stats) => {
-    // Of a file that is missing from the beginning, Node reports that too.
-    if (now.ino !== 0 || before.ino !== 0) changed()
-  }
-  for (const file of files) watchFile(file, { interval: intervalMs, persistent: false }, onStats)
-  const lookBack = async (file: string) => {
-    const { ctimeMs } = await stat(file)
-    if (Math.floor(ctimeMs) > readAtMs) changed()
-  }
-  for (const file of files) lookBack(file).catch(() => {})
+  void lookAgain()
   return () => {
     isStopped = true
     clearTimeout(timer)
-    for (const file of files) unwatchFile(file, onStats)
   }
+}
+
+/** A text that changes whenever a file is written, replaced, or given other permissions, and the time of the last change. */
+async function look(files: readonly string[]) {
+  let changedAtMs = 0
+  const texts: string[] = []
+  // One at a time: on a network drive that hangs, each would occupy a thread of Node's.
+  for (const file of files) {
+    try {
+      const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = await stat(file, { bigint: true })
+      changedAtMs = Math.max(changedAtMs, Number(ctimeMs))
+      texts.push([dev, ino, size, mtimeNs, ctimeNs].join())
+    } catch (error) {
+      texts.push(String((error as NodeJS.ErrnoException).code))
+    }
+  }
+  return { text: texts.join(' '), changedAtMs }
 }

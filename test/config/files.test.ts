@@ -1,4 +1,6 @@
 import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -202,6 +204,8 @@ t.test('each way of changing a file is noticed, once', async (t) => {
 
   const calls: true[] = []
   t.teardown(watchFiles([file, linked, late], () => calls.push(true), Date.now(), intervalMs))
+  // The first look has to come before the first change.
+  await sleep(2 * intervalMs)
 
   const ways: [string, () => void][] = [
     ['written', () => writeFileSync(file, 'two')],
@@ -254,4 +258,23 @@ t.test('what has changed since the file was read counts, once', async (t) => {
   while (calls.length === 0) await sleep(intervalMs)
   await sleep(4 * intervalMs)
   t.equal(calls.length, 1)
+})
+
+t.test('a network drive that hangs holds one thread of Node, not one for each file', async (t) => {
+  const folder = new ConfigFolder(t.testdir())
+  const files = ['a', 'b', 'c', 'd'].map((name) => folder.write(name, 'one'))
+  const { stat } = fs
+  t.teardown(() => {
+    fs.stat = stat
+    syncBuiltinESMExports()
+  })
+  let looks = 0
+  fs.stat = (() => {
+    looks++
+    return new Promise(() => {})
+  }) as unknown as typeof stat
+  syncBuiltinESMExports()
+  t.teardown(watchFiles(files, () => {}, Date.now(), intervalMs))
+  await sleep(4 * intervalMs)
+  t.equal(looks, 1)
 })
