@@ -98,15 +98,16 @@ async function pass(source: BodySource, response: ServerResponse, passing: Passi
     if (!isOpen && !response.destroyed) openResponse(response, writeHead)
     isOpen = true
   }
-  // An empty response is complete for its caller once it has the head; one of unknown length never is by its bytes alone.
-  const endsByLength = beforeEnd !== undefined && length !== undefined
-  if (!endsByLength) open()
+  // An empty response is complete for its caller once it has the head. One of unknown length never is by its bytes alone,
+  // except where the connection ends cleanly whatever happens.
+  const isHeldBack = beforeEnd !== undefined && (length !== undefined || alwaysEndsCleanly(response))
+  if (!isHeldBack) open()
   const write = (chunk: Buffer) => {
     open()
     hastenGarbageCollection(chunk)
     return response.write(chunk)
   }
-  const holdBack = endsByLength ? holdingLastByte(write, length) : undefined
+  const holdBack = isHeldBack ? holdingLastByte(write, length ?? 0) : undefined
   const take = holdBack ?? write
   const onDrain = () => source.resume()
   // The end of a body that is paused would never come.
@@ -145,17 +146,26 @@ function keep(chunk: Buffer, { exchange, status }: Passing): void {
 
 type HoldingWrite = ((chunk: Buffer) => boolean) & { rest(): Buffer | undefined }
 
-/** Holds back the last byte, because the caller sees a response of this length as complete once it has that byte. */
+/**
+ * Holds back the last byte, because the caller sees a response of this length as complete once it has that byte. With
+ * length 0, it is the last byte so far.
+ */
 function holdingLastByte(write: (chunk: Buffer) => boolean, length: number): HoldingWrite {
   let left = length
   let last: Buffer | undefined
   const holding = (chunk: Buffer) => {
     left -= chunk.length
     if (left > 0 || chunk.length === 0) return write(chunk)
-    last = chunk.subarray(-1)
-    return write(chunk.subarray(0, -1))
+    const whole = last === undefined ? chunk : Buffer.concat([last, chunk])
+    last = whole.subarray(-1)
+    return write(whole.subarray(0, -1))
   }
   return Object.assign(holding, { rest: () => last })
+}
+
+/** Whether only the end of the connection marks the end of the body, and that cannot be a reset: HTTP/1.0 over a Unix socket. */
+function alwaysEndsCleanly({ req, socket }: ServerResponse): boolean {
+  return req.httpVersion === '1.0' && socket?.remoteAddress === undefined
 }
 
 /** Whether the head is the whole response (RFC 9112 section 6.3). */

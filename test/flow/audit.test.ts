@@ -2,9 +2,11 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { readAnswers } from '../fixtures/attacker.ts'
-import { openSocket, type Rig, type Settings, settingsFor, startRig } from '../fixtures/proxy.ts'
+import { shortFolder } from '../fixtures/cli.ts'
+import { openSocket, type Rig, type Settings, sendRaw, settingsFor, startRig } from '../fixtures/proxy.ts'
 
 /** A proxy that keeps an audit file; gives the file's lines. */
 async function start(t: Test, audit: Record<string, unknown> = {}, settings: Settings = {}) {
@@ -225,6 +227,18 @@ t.test('while no line can be written, writes are refused, and reads go on with a
 t.test('a write whose line can not be written is never answered as if it had one', async (t) => {
   const { rig } = await start(t, { file: '/dev/full' })
   await t.rejects(rig.get('/acme/rest/v1.0/echo', { method: 'POST', body: 'x' }))
+})
+
+t.test('nor over a Unix socket in HTTP/1.0, where every end of the connection is a clean one', async (t) => {
+  const listen = `${shortFolder(t)}/s`
+  const { rig } = await start(t, { file: '/dev/full' }, { listen: `unix:${listen}` })
+  // Unpacked for a caller that does not take gzip, so that its length is not known.
+  const headers = { 'Content-Encoding': 'gzip', 'Content-Type': 'application/json' }
+  rig.fake.faults.api = [{ match: '/rest/v1.0/packed', headers, body: gzipSync('{"a":1}') }]
+  const head = 'Host: localhost\r\nContent-Length: 0\r\n\r\n'
+  const text = await sendRaw(listen, `POST /acme/rest/v1.0/packed HTTP/1.0\r\n${head}`)
+  t.notMatch(text, /content-length/i)
+  t.match(text, /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\n\{"a":1$/)
 })
 
 t.test(
