@@ -238,6 +238,13 @@ export class CallerConnection {
     return this.#bytesBefore === 0 && now - this.#openedAt < FRESH_MS
   }
 
+  /** Ends the connection at once; where nothing else marks the end of a response (HTTP/1.0), by a reset. */
+  cutOff(): void {
+    const needsReset = this.#current?.request.httpVersion === '1.0' && this.socket.remoteAddress !== undefined
+    if (needsReset) this.socket.resetAndDestroy()
+    else this.socket.destroy()
+  }
+
   /** Closes the connection if its caller has read nothing for too long. */
   sweep(now: number): void {
     const { socket } = this
@@ -245,7 +252,7 @@ export class CallerConnection {
     if (this.#current === undefined || socket.writableLength === 0 || flushed !== this.#flushed) {
       this.#flushed = flushed
       this.#flushedAt = now
-    } else if (now - this.#flushedAt >= this.#current.stallMs) socket.destroy()
+    } else if (now - this.#flushedAt >= this.#current.stallMs) this.cutOff()
   }
 }
 
@@ -356,7 +363,7 @@ export class CallerConnections {
 
   /** Ends all connections immediately. */
   destroy(): void {
-    for (const socket of this.#bySocket.keys()) socket.destroy()
+    for (const connection of this.#bySocket.values()) connection.cutOff()
   }
 
   #sweep(): void {
@@ -365,10 +372,7 @@ export class CallerConnections {
   }
 }
 
-/**
- * As many as the limit on open files allows, less what the proxy itself needs, and always some. Unlimited if the limit
- * cannot be read.
- */
+/** What the limit on open files allows, less the proxy's own need, but always some. Unlimited if it cannot be read. */
 function mostConnections(): number {
   try {
     const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])

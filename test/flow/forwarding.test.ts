@@ -181,6 +181,22 @@ t.test('the head of a slow answer does not wait for its body', async (t) => {
   t.match(first.toString(), /^HTTP\/1\.1 200/)
 })
 
+t.test('a drain that takes too long does not end a response so that it looks complete', async (t) => {
+  const { fake, port, server } = await startRig(t, { settings: { shutdownTimeout: '100ms' } })
+  fake.faults.api.push({
+    match: '/rest/v1.0/stalls',
+    headers: { 'Transfer-Encoding': 'chunked' },
+    body: 'x'.repeat(1000),
+    hang: 'mid-body',
+  })
+  const socket = await openSocket(port)
+  socket.write('GET /acme/rest/v1.0/stalls HTTP/1.0\r\nHost: localhost\r\n\r\n')
+  await once(socket, 'data')
+  const isReset = t.rejects(once(socket, 'end'), { code: 'ECONNRESET' })
+  t.equal(await server.drain(), false)
+  await isReset
+})
+
 t.test('a caller that goes away ends the upstream request', async (t) => {
   const { fake, port, log } = await startRig(t)
   fake.faults.api.push({ match: '/rest/v1.0/hangs', hang: 'before' })
