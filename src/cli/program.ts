@@ -39,11 +39,16 @@ export function withDefaultCommand(words: readonly string[]): string[] {
   const [first = ''] = words
   const isForProgram = /^(-h|--help|-V|--version|help)$/.test(first)
   if (first !== '' && (!first.startsWith('-') || isForProgram)) return [...words]
-  // After a flag it may be that flag's value.
   const isCommand = (word: string, at: number) =>
-    !words[at - 1]?.startsWith('-') && COMMANDS.some(({ name }) => name === word)
+    !takesValue(words[at - 1]) && COMMANDS.some(({ name }) => name === word)
   const place = words.findIndex(isCommand)
   return place === -1 ? ['start', ...words] : [words[place] as string, ...words.toSpliced(place, 1)]
+}
+
+/** Whether the word after this one is the value of a flag. */
+function takesValue(word = ''): boolean {
+  const options = COMMANDS.flatMap(({ options = [] }) => options)
+  return options.some(({ required, short, long }) => required && (word === short || word === long))
 }
 
 function addCommand(program: Command, spec: CommandSpec): void {
