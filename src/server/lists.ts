@@ -53,7 +53,7 @@ export async function readListHere(
   url: string,
   { signal, watcher }: { readonly signal: AbortSignal; readonly watcher: ListWatcher },
 ): Promise<Readable> {
-  const { pathname, search } = new URL(url, 'http://localhost')
+  const { pathname, search } = new URL(`http://localhost${url}`)
   const exchange = startExchange(requestIdOf(), 'GET', pathname + search)
   const request = { method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'localhost'], socket: {} }
   const listener = { company: undefined, address: { kind: 'unix', path: '', mode: 0o600 } } as const

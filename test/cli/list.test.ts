@@ -68,6 +68,9 @@ t.test('a list that cannot begin says why, in the words of Procore or of the pro
   ]
   for (const [path, message] of cases)
     await t.rejects(list(`/acme${path}`, { config }), { status: 1, message }, path)
+  // The parser of URLs takes a backslash for a slash: this prefix would be a host, which is left out.
+  for (const path of ['/\\acme/rest/v1.0/projects', '/\\[/rest/v1.0/projects'])
+    await t.rejects(list(path, { config }), { status: 1, message: /doubled slash/ }, path)
   fake.faults.token = { status: 500, body: '{}' }
   // Nothing keeps trying, and there is no header.
   await t.rejects(list(PROJECTS, { config }), { message: /500.* Try again later\.$/ })
