@@ -23,6 +23,18 @@ t.test('writes all pages of a list to a file or to standard output', async (t) =
   t.equal((JSON.parse(json.out) as unknown[]).length, 45)
 })
 
+t.test('it needs no key, is no caller, is not audited, and works where lists are switched off', async (t) => {
+  const key = 'a-key-of-one-caller'
+  const { file: config, folder } = await startPlace(t, {
+    guard: { requireHeader: true, clientKeys: ['a-key-of-all-callers'] },
+    callers: { excel: { key, companies: ['globex'] } },
+    audit: { file: 'audit.jsonl' },
+    lists: { enabled: false },
+  })
+  await list(PROJECTS, { config, output: join(folder, 'rows') })
+  t.strictSame(readdirSync(folder).sort(), ['procore-proxy.yaml', 'rows'])
+})
+
 t.test('anything that is missing ends with 1, and leaves no file', async (t) => {
   const { file: config, folder, fake } = await startPlace(t)
   fake.faults.api.push({ match: '/rest/v1.0/projects', status: 500, body: '{}' })
@@ -54,6 +66,7 @@ t.test('a list that cannot begin says why, in the words of Procore or of the pro
     fake.faults.api.push({ match, status, body, headers })
   }
   refused('/rest/v1.0/text', 500, 'no JSON')
+  refused('/rest/v1.0/secret', 500, 'you sent demo-secret')
   refused('/rest/v1.0/long', 500, 'a'.repeat(501))
   refused('/rest/v1.0/zipped', 500, gzipSync('unpacked'), { 'Content-Encoding': 'gzip' })
   const cases: [string, string | RegExp][] = [
@@ -61,6 +74,7 @@ t.test('a list that cannot begin says why, in the words of Procore or of the pro
     ['/rest/v1.0/nothing', /^Procore answered 404: \{"errors"/],
     ['/rest/v1.0/status/502', 'Procore answered 502: {"status":502}'],
     ['/rest/v1.0/text', 'Procore answered 500: no JSON'],
+    ['/rest/v1.0/secret', 'Procore answered 500: you sent *'],
     ['/rest/v1.0/long', `Procore answered 500: ${'a'.repeat(500)}…`],
     ['/rest/v1.0/zipped', 'Procore answered 500: unpacked'],
     ['/rest/v1.0/companies/1/projects', /^The request is for "acme" .* Make the address, /],
@@ -108,13 +122,13 @@ t.test('a signal before or after the first row leaves no files behind', async (t
     ['SIGTERM', '&page=2'],
   ] as const) {
     fake.journal.clear()
-    fake.faults.api = [{ match: (_, url) => url.includes(page), delayMs: 3_000 }]
+    fake.faults.api = [{ match: (_, url) => url.includes(page), delayMs: 60_000 }]
     const args = ['list', `${PROJECTS}?per_page=20`, '--output', 'projects.csv']
     const listing = run(t, args, { cwd: folder, env: { TMPDIR: temporary } })
     await fake.journal.when(({ url }) => url.includes(page))
     listing.kill(signal)
     const err = `procore-proxy: The list is not complete: it was stopped by ${signal}.\n`
-    t.match(await listing.end(), { code: 1, out: '', err })
+    t.match(await listing.end(5_000), { code: 1, out: '', err })
     t.strictSame(readdirSync(temporary), [])
     t.notOk(existsSync(join(folder, 'projects.csv.part')))
   }
