@@ -5,6 +5,8 @@ import { CommandError, EXIT, watchOutput } from './exit.ts'
 import { buildProgram, withDefaultCommand } from './program.ts'
 
 watchOutput()
+// Without a listener, Node would open its debugger, which lets every user of this machine read tokens and secrets.
+process.on('SIGUSR1', () => {})
 // No await here: the bundle is CommonJS.
 buildProgram()
   .parseAsync(withDefaultCommand(process.argv.slice(2)), { from: 'user' })

@@ -33,10 +33,7 @@ export async function start(options: Options): Promise<void> {
     hungUp = true
   }
   let onStop = endBy
-  let onUserSignal = () => {}
   process.on('SIGHUP', () => onHangUp())
-  // Without a listener, Node would open its debugger, which lets every user of this machine read tokens and secrets.
-  process.on('SIGUSR1', () => onUserSignal())
   for (const name of STOPS) process.on(name, (signal) => onStop(signal))
   const readAtMs = Date.now()
   const config = await read()
@@ -44,7 +41,7 @@ export async function start(options: Options): Promise<void> {
   const secrets = new KnownSecrets()
   const output = new LogOutput(process.stdout)
   const log = createLogger(config.log, output, secrets.conceal)
-  onUserSignal = () => log.warn('SIGUSR1 does nothing; SIGHUP reloads, and reopens the audit file')
+  process.on('SIGUSR1', () => log.warn('SIGUSR1 does nothing; SIGHUP reloads, and reopens the audit file'))
   const server = await runServer(config, { log, secrets, recordings, linesLost: () => output.lost })
   // Recordings are read at the start only, and so are the companies in them.
   const readAgain = isReplay && config.file === undefined ? async () => config : read
