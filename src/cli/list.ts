@@ -42,7 +42,8 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
     output: () => (part === undefined ? standardOutput() : createWriteStream(part)),
   }).finally(progress.end)
   if (failure !== undefined) {
-    if (part !== undefined) await rm(part, { force: true })
+    // If it cannot be removed, the failure is what matters.
+    if (part !== undefined) await rm(part, { force: true }).catch(() => {})
     throw new CommandError(failure)
   }
   if (part !== undefined && output !== undefined) {

@@ -141,6 +141,9 @@ t.test('an output that is a folder is reported, and the list is not lost', async
   const message = `${output} cannot be written (EISDIR). The list is in ${output}.part.`
   await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
   t.match(readFileSync(join(folder, 'rows.part'), 'utf8'), /^id,/)
+  mkdirSync(join(folder, 'other.part'))
+  const options = { config, output: join(folder, 'other') }
+  await t.rejects(list(PROJECTS, options), { status: 1, message: /^The list is not complete: EISDIR/ })
 })
 
 t.test('an output that cannot be written ends it before anything is asked', async (t) => {
