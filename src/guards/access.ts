@@ -177,26 +177,22 @@ function decideByRules(rights: Rights, request: JudgedRequest): AccessDecision {
  * The methods that a server could read from the request, each once. The request's own comes first, without a source.
  */
 function methodsOf(request: JudgedRequest): readonly Override[] {
-  const own: Override = { method: request.method, source: '' }
-  const asked = overrides(request)
-  const holdsForm = mayHoldForm(request)
-  if (asked.length === 0 && !holdsForm) return [own]
-  const sources = new Map<string, string>()
+  const sources = new Map([[request.method, '']])
   const add = (method: string, source: string) => {
-    if (method !== request.method && !sources.has(method)) sources.set(method, source)
+    if (!sources.has(method)) sources.set(method, source)
   }
-  for (const { method, source } of asked) {
+  for (const { method, source } of overrides(request)) {
     // A server may find a method in a value that is not one to us, such as `GET, DELETE`.
     for (const each of (FORWARDED_METHODS as readonly string[]).includes(method)
       ? [method]
       : FORWARDED_METHODS)
       add(each, source)
   }
-  if (holdsForm) {
+  if (mayHoldForm(request)) {
     // Rack::MethodOverride also reads `_method` from the body, which the proxy streams without reading it.
     for (const method of FORWARDED_METHODS) add(method, 'a form, whose content is not read,')
   }
-  return [own, ...[...sources].map(([method, source]) => ({ method, source }))]
+  return [...sources].map(([method, source]) => ({ method, source }))
 }
 
 /** Whether Rack would look for parameters in the body: in forms, and in the body of a POST without a content type. */

@@ -87,7 +87,7 @@ export interface Host {
 }
 
 /** A host name or IPv4 address, or IPv6 in brackets; then a port without leading zeros, which may be empty (RFC 3986 section 3.2.3). No userinfo, no escapes. */
-const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4})?)?$/
+const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4})?)?$/i
 
 /**
  * The request's Host (RFC 9112 section 3.2). HTTP/1.0 callers have to send it too, because without it a rebound name
@@ -99,15 +99,14 @@ export function readHost(rawHeaders: RawHeaders, httpVersion: string): Host {
   if (value === undefined)
     throw invalid(`The request has no Host header; HTTP/${httpVersion} needs one here.`)
   if (values.length > 1) throw invalid('The request has more than one Host header.')
-  // Only ASCII is lower-cased, because the Kelvin sign would become a "k".
-  const sent = /^[!-~]+$/.test(value) ? value.toLowerCase() : ''
-  const [, name, digits] = AUTHORITY.exec(sent) ?? []
+  // Lower-cased after the test only, because the Kelvin sign would become a "k".
+  const [, name, digits] = AUTHORITY.exec(value) ?? []
   const port = digits === undefined ? undefined : Number(digits)
-  const hostname = name?.endsWith('.') ? name.slice(0, -1) : name
+  const hostname = name?.replace(/\.$/, '').toLowerCase()
   if (!hostname || (port ?? 0) > 65535) {
     throw invalid(`The Host header ${quote(value)} is not host[:port].`)
   }
-  return { hostname, port, authority: sent.replace(/:$/, '') }
+  return { hostname, port, authority: value.toLowerCase().replace(/:$/, '') }
 }
 
 const LOCAL_SUFFIX = '.localhost'
@@ -215,8 +214,7 @@ function isOwnOrigin(origin: string, { host, publicUrl }: OwnOrigin): boolean {
     if (origin === published || hostname === host.hostname) return origin === published
   }
   const own = `http://${host.authority}`
-  if (origin === own) return true
-  if (host.port === 80) return `${origin}:80` === own
+  if (origin === own || `${origin}:80` === own) return true
   return host.port === undefined && origin === `${own}:80`
 }
 
@@ -256,7 +254,6 @@ export function withOneHopLess(method: string, rawHeaders: RawHeaders): RawHeade
 /** Throws `loop_detected` if the request has already passed this proxy twice. */
 export function judgeLoop(rawHeaders: RawHeaders): void {
   const via = headerValues(rawHeaders, 'via')
-  if (via.length === 0) return
   if ((via.join(', ').match(OWN_VIA)?.length ?? 0) < 2) return
   throw new ProxyError(
     'loop_detected',
@@ -320,6 +317,6 @@ export function corsHeaders(origin: string, request: CorsRequest): Readonly<Reco
 }
 
 function reflected(rawHeaders: RawHeaders, name: string): string | undefined {
-  const [value, second] = headerValues(rawHeaders, name)
-  return value !== undefined && second === undefined && REFLECTABLE.test(value) ? value : undefined
+  const [value = '', second] = headerValues(rawHeaders, name)
+  return second === undefined && REFLECTABLE.test(value) ? value : undefined
 }
