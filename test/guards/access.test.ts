@@ -166,6 +166,7 @@ t.test('Another spelling of a path gets past no deny rule, nor past an allow rul
     ['/rest/v1.0/projects/**', '/rest/v1.0/projects/'],
     ['/rest/v1.0/projects', '/rest/v1.0/projects.json'],
     ['/rest/v1.0/projects', '/rest/v1.0/Projects'],
+    ['/rest/v1.0/Projects', '/rest/v1.0/projects'],
     ['/rest/v1.0/projects', '/rest/v1.0/project%73'],
     ['/rest/v1.0/a/*', '/rest/v1.0/a/%2525252525'],
   ]
@@ -173,6 +174,8 @@ t.test('Another spelling of a path gets past no deny rule, nor past an allow rul
     const rules: RuleSettings[] = [{ allow: pattern }, { deny: '/**' }]
     t.notOk(decide(rules, 'read-write', path).allowed, `${path} against ${pattern}`)
   }
+  const byAccessToo = decide([{ allow: '/rest/v1.0/me.json' }], 'read-only', '/rest/v1.0/me.json')
+  t.match(byAccessToo, { allowed: true, byRule: false }, 'a rule that allows one reading only')
   t.ok(
     decide([{ allow: '/rest/v1.0/projects/*' }], 'read-only', {
       path: '/rest/v1.0/projects/5.json',
@@ -230,6 +233,7 @@ t.test('A request that may be taken for another method has to be allowed as that
     { method: 'POST' },
     { method: 'POST', headers: ['Content-Length', '0'] },
     { method: 'POST', headers: ['Content-Type', 'application/json; charset=utf-8', 'Content-Length', '5'] },
+    { method: 'POST', headers: ['Connection', 'close', 'Content-Type', 'text/plain', 'X-A', 'content-type'] },
     { method: 'POST', headers: ['X-Method-Override', ''] },
     { method: 'POST', headers: ['X-Method-Override', 'PUT'] },
     { method: 'PUT', headers: ['Content-Type', form, 'Content-Length', '5'] },

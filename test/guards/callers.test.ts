@@ -21,6 +21,8 @@ t.test("A listener's own address may be called, the unspecified address never", 
   t.doesNotThrow(() => judge('[fd00::5]:8377', ['fd00::5']))
   t.doesNotThrow(() => judge('[fd00::5]', ['[fd00::5]']))
   t.throws(() => judge('192.168.1.50', ['192.168.1.5']), { code: 'host_not_allowed' })
+  t.throws(() => judge('evil.example', ['fd00::5']), { code: 'host_not_allowed' })
+  t.throws(() => judge('[192.168.1.5]', ['192.168.1.5']), { code: 'host_not_allowed' })
   t.throws(() => judge('0.0.0.0', ['0.0.0.0']), { code: 'host_not_allowed' })
   t.throws(() => judge('[::]', ['::']), { code: 'host_not_allowed' })
   t.throws(() => judge('[::]', ['[::]']), { code: 'host_not_allowed' })
@@ -163,6 +165,7 @@ t.test('Every other web page is refused', async (t) => {
     [['Origin', 'http://localhost:8377.evil.com']],
     [['Origin', 'http://localhost:8377/']],
     [['Origin', 'http://localhost:80'], 'localhost:8377'],
+    [['Origin', 'http://localhost:8377:80']],
     [['Origin', 'http://localhost:443'], 'localhost'],
     [['Origin', 'http://proxy.example'], 'proxy.example', 'https://proxy.example'],
     [['Origin', 'https://proxy.example:8443'], 'proxy.example', 'https://proxy.example'],

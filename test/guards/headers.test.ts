@@ -33,6 +33,10 @@ t.test('A Host is read in lower case, without its trailing dot, its port apart',
   }
 })
 
+t.test('A Host that only lower-casing makes ASCII is refused', async (t) => {
+  t.throws(() => readHost(['Host', 'hoo\u212a.localhost'], '1.1'), { code: 'request_invalid' })
+})
+
 t.test('Ordinary requests pass', async (t) => {
   const cases: [method: string, version: string, headers: string[]][] = [
     ['GET', '1.1', ['Host', 'localhost', 'Accept', '*/*', "X!#$%&'*+-.^_`|~9", '\x80 "any" value\t']],
@@ -80,6 +84,7 @@ t.test('What could be framed in two ways is refused', async (t) => {
     [['Content-Length', '+1']],
     [['Content-Length', '0x1']],
     [['Content-Length', '']],
+    [['Content-Length', '9007199254740992']],
     [['Transfer-Encoding', 'gzip, chunked']],
     [['Transfer-Encoding', 'identity']],
     [['Transfer-Encoding', 'chunked ']],
@@ -196,8 +201,8 @@ t.test('Nothing but lists of tokens is reflected, and never a star or credential
   for (const value of ['*', 'a, *', '', 'a b', 'a,,b', 'a\r\nSet-Cookie: x', 'a;b', '<x>', 'ü']) {
     const rawHeaders = ['Access-Control-Request-Method', value, 'Access-Control-Request-Headers', value]
     const headers = corsHeaders(ORIGIN, { method: 'OPTIONS', rawHeaders })
-    t.notOk(headers['access-control-allow-methods'], JSON.stringify(value))
-    t.notOk(headers['access-control-allow-headers'], JSON.stringify(value))
+    t.notOk('access-control-allow-methods' in headers, JSON.stringify(value))
+    t.notOk('access-control-allow-headers' in headers, JSON.stringify(value))
     t.notOk('access-control-allow-credentials' in headers)
   }
   const twice = ['Access-Control-Request-Method', 'GET', 'Access-Control-Request-Method', 'PUT']
