@@ -129,7 +129,6 @@ function keysOf(settings: KeySettings): readonly Key[] {
 /** The possible keys in an Authorization header; none for schemes other than Bearer and Basic. */
 export function credentialsIn(authorization: string): readonly string[] {
   const [, scheme = '', credentials = ''] = /^\s*(bearer|basic)\s+(\S+)\s*$/i.exec(authorization) ?? []
-  if (scheme === '') return []
   if (scheme.toLowerCase() === 'bearer') return [credentials]
   const text = Buffer.from(credentials, 'base64').toString()
   const colon = text.indexOf(':')
@@ -231,18 +230,16 @@ function decideProjects(
   const other = named.ids.find((id) => !projects.includes(id))
   if (other !== undefined)
     return denied(`The request names the project ${quote(other)}, which this caller may not use.`)
-  if (named.isConfined || byCaller.byRule) return byCaller
-  if (!isFile && needsNoProject(request)) return byCaller
+  if (named.isConfined || byCaller.byRule || needsNoProject(request)) return byCaller
   return denied(
     'This caller may use some projects only, and the request names none, or one with an empty id.',
   )
 }
 
 function needsNoProject({ method, path }: JudgedRequest): boolean {
-  const readings = readingsOf(path) ?? []
-  const paths = readings.map((reading) => reading.replace(/\/$/, ''))
-  if (paths.length === 0) return false
-  return paths.every((each) => OF_EVERYONE.test(each) || (isRead(method) && LIST_OF_PROJECTS.test(each)))
+  const paths = readingsOf(path)?.map((reading) => reading.replace(/\/$/, ''))
+  const isOpen = (each: string) => OF_EVERYONE.test(each) || (isRead(method) && LIST_OF_PROJECTS.test(each))
+  return paths?.every(isOpen) ?? false
 }
 
 function denied(why: string): AccessDecision {
@@ -325,9 +322,9 @@ export class KeyThrottle {
 function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   if (mapped !== undefined || !isIPv6(address)) return mapped ?? address
-  const [head = '', tail] = address.toLowerCase().split('::')
+  const [head = '', tail = ''] = address.toLowerCase().split('::')
   const before = head.split(':').filter(Boolean)
-  const after = tail === undefined ? [] : tail.split(':').filter(Boolean)
-  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0')
+  const after = tail.split(':').filter(Boolean)
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0')
   return [...before, ...zeros, ...after].slice(0, 4).join(':')
 }

@@ -44,7 +44,7 @@ export function fileOrigin(authority: string, environment: Environment): string 
   const [, local, port = '0'] = /^(localhost)(?::([1-9][0-9]{0,4}))?$/.exec(host) ?? []
   const isPlain = local !== undefined && apiUrl.startsWith('http:')
   const name = isPlain ? local : host
-  if (!NAME.test(name) || isIP(fileDomain) !== 0 || (isPlain && Number(port) > 65535)) return undefined
+  if (!NAME.test(name) || isIP(fileDomain) !== 0 || Number(port) > 65535) return undefined
   const fileHosts = environment.fileHosts ?? [fileDomain, `*.${fileDomain}`]
   if (!fileHosts.some((pattern) => isFileHost(name, pattern))) return undefined
   const origin = `${isPlain ? 'http' : 'https'}://${host}`
