@@ -222,6 +222,7 @@ t.test('A caller may ask for twenty new hosts within a minute, and no more', asy
     clock.now += 1_000
   }
   await t.rejects(enter(limiter, 'another'), { code: 'overloaded', retryAfterSeconds: 40 })
+  await t.rejects(enter(limiter, 'h0'), { code: 'overloaded' }, 'a host that never answered is still new')
   ;(await enter(limiter, 'another', 'y'))(false)
   clock.now += 40_000
   ;(await enter(limiter, 'another'))(false)
@@ -254,6 +255,9 @@ t.test('Who leaves while it waits makes room, and its hosts are not counted', as
     departure.leave()
     await t.rejects(gone, CallerGoneError)
   }
+  const departure = new Departure()
+  departure.leave()
+  await t.rejects(limiter.enter('c.example', 'y', departure), CallerGoneError, 'left before it waits')
   const next = watch(enter(limiter, 'c', 'y'))
   leave(true)
   await settle()

@@ -175,7 +175,9 @@ t.test('One subscriber counts once: an IPv4 address in any form, and an IPv6 /64
     ['::ffff:10.0.0.1', '10.0.0.1', true],
     ['2001:db8::1', '2001:db8::ffff:1', true],
     ['2001:db8:0:0:1::', '2001:db8::2', true],
+    ['2001:db8:0:0:1:2:3:4', '2001:db8::2', true],
     ['2001:db8:0:1::1', '2001:db8::1', false],
+    ['2001::1:2:3:4:5', '2001::2:2:3:4:5', false],
     [undefined, undefined, true],
   ]
   for (const [one, other, same] of pairs) {
