@@ -177,7 +177,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
   if (!forwarded && !isOwnPath(cut.path)) {
     throw routeUnknown()
   }
-  const inHeaders = withoutEmpty(request.companyIdHeaders)
+  const inHeaders = request.companyIdHeaders.filter((id) => id !== '')
   const ids = idsIn({ path: cut.path, query: target.query })
   const { company, why } =
     fixed ??
@@ -196,7 +196,7 @@ export function chooseCompany(table: CompanyTable, request: RoutedRequest): Choi
 /** Every company id in a target, in any reading. Throws `request_invalid` if one can't be decoded. */
 export function idsIn(target: Target) {
   const inPath = idsInPath(target.path)
-  return { inPath, inQuery: withoutEmpty(queryValues(target, COMPANY_ID)) }
+  return { inPath, inQuery: queryValues(target, COMPANY_ID).filter((id) => id !== '') }
 }
 
 /** Throws `company_conflict` if one of the ids is not the company's. */
@@ -292,10 +292,6 @@ function refuseOther(company: IdAndName, ids: readonly string[], place: string):
       `The request is for ${quote(company.name)} with the id ${company.id}, but ${place} names ${quote(id)}.`,
     )
   }
-}
-
-function withoutEmpty(values: readonly string[]): readonly string[] {
-  return values.includes('') ? values.filter((value) => value !== '') : values
 }
 
 /** The error for a path that is neither forwarded nor one of the proxy's own. */

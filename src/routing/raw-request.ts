@@ -103,7 +103,7 @@ let latest: Target & { readonly pairs: readonly Pair[] } = { path: '', query: ''
  */
 export function queryValues({ path, query }: Target, { name, key }: Parameter): readonly string[] {
   // A quick test: most requests have neither escapes nor such a parameter.
-  const isPlain = query === '' || !(query.includes('%') || WORDS.test(query))
+  const isPlain = !(query.includes('%') || WORDS.test(query))
   const escaped = path.includes('%') ? path : ''
   if (isPlain && escaped === '') return NONE
   if (latest.path !== escaped || latest.query !== query) {
@@ -134,7 +134,7 @@ function pairsIn(query: string): readonly Pair[] {
   for (const pair of query.slice(1).split(/[&;]/)) {
     const equals = pair.indexOf('=')
     const key = (equals === -1 ? pair : pair.slice(0, equals)).replaceAll('+', ' ')
-    const once = key.includes('%') ? decodeBytes(key) : key
+    const once = decodeBytes(key)
     const layers = once.includes('%') ? [once, decodeFully(once)] : [once]
     const rests = layers.flatMap(readableRests)
     const mayBeLookedFor = (text: string) => WORDS.test(text)
@@ -152,10 +152,8 @@ function readableRests(text: string): readonly string[] {
 
 /** Decodes application/x-www-form-urlencoded text; undefined if an escape is broken or is not UTF-8. */
 function formDecode(text: string): string | undefined {
-  const spaced = text.replaceAll('+', ' ')
-  if (!spaced.includes('%')) return spaced
   try {
-    return decodeURIComponent(spaced)
+    return decodeURIComponent(text.replaceAll('+', ' '))
   } catch {
     return undefined
   }
