@@ -66,7 +66,7 @@ t.test('Any other form of target is refused', async (t) => {
   const targets = [
     ...words`
       * rest/v1.0/me localhost:8377 ?x=1 http://evil/a http://localhost/a http://localhost:8377
-      http://localhost:8377?x=1 http://localhost:8377.evil.com/a http://localhost:8377@evil.com/a
+      http://localhost:83770 http://localhost:8377?x=1 http://localhost:8377.evil.com/a http://localhost:8377@evil.com/a
       http://user@localhost:8377/a http:///a http:/localhost:8377/a ftp://localhost:8377/a file:///etc/passwd
     `,
     '',
