@@ -66,9 +66,10 @@ function askedOf(control: string): Pick<CacheRequest, 'maxAgeMs' | 'noStore'> {
 
 /** The lower-case members of a list, such as that of Cache-Control or Vary. */
 function namesOf(list: string): string[] {
-  if (list === '') return []
-  const names = list.toLowerCase().split(',')
-  return names.map((name) => name.trim())
+  return list
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
 }
 
 /** The first rule of `keep` that matches this path (raw, without query). */
