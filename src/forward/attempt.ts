@@ -1,7 +1,6 @@
 // One attempt to send a request: wraps undici's dispatch in a promise of the response, whose body waits until it is
 // read.
 import type { Dispatcher } from 'undici'
-import { errorCode } from '../network/connection-error.ts'
 import type { ResponseHead, UpstreamResponse } from './call.ts'
 import { ResponseTimeoutError } from './problem.ts'
 import { bodyStalled, type RequestBody } from './request-body.ts'
@@ -125,13 +124,9 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
-    if (this.#isOnlyLengthOff(error)) {
-      this.onResponseEnd()
-      return
-    }
     this.#finish()
     this.#failure ??= error
-    if (!this.#hasStarted) this.#started.reject(this.#failure)
+    this.#started.reject(this.#failure)
     this.#read?.reject(this.#failure)
   }
 
@@ -190,14 +185,6 @@ export class Attempt implements Dispatcher.DispatchHandler, UpstreamResponse {
    */
   connectionEnded(): void {
     this.#controller?.resume()
-  }
-
-  /**
-   * A 304 tells the length of what it stands for, and has no body whatever its headers say, nor has a 204 (RFC 9110 section
-   * 8.6, RFC 9112 section 6.3); undici misses one.
-   */
-  #isOnlyLengthOff(error: Error): boolean {
-    return WITHOUT_BODY.has(this.status) && errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
   }
 
   #finish(): void {
