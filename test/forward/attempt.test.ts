@@ -135,6 +135,23 @@ t.test('204 and 304 are whole with their head, whatever length they claim', asyn
   }
 })
 
+t.test('a body that has come in pieces is whole, unless it is longer than wanted', async (t) => {
+  const { ask } = await start(t, (_request, socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n')
+  })
+  const response = await (await ask('/')).response
+  t.equal(response.whole(2), undefined)
+  t.equal(String(response.whole(3)), 'abc')
+})
+
+t.test('a body of which no more arrives is given up', async (t) => {
+  const { ask } = await start(t, (_request, socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab')
+  })
+  const response = await (await ask('/', { responseTimeoutMs: 150 })).response
+  await t.rejects(textOf(response), { name: 'ResponseTimeoutError' })
+})
+
 t.test('interim responses are passed on up to a bound, and do not keep an attempt alive', async (t) => {
   const { ask } = await start(t, (_request, socket) => {
     const more = setInterval(() => socket.write('HTTP/1.1 103 X\r\nLink: </x>\r\n\r\n'.repeat(50)), 2)

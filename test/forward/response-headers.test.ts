@@ -31,7 +31,7 @@ const NEVER = words`
 
 t.test('Everything else comes through byte for byte, in order', async (t) => {
   const headers = flat(
-    'ETag: W/"a" | total: 150 | per-page: 10 | X-Rate-Limit-Remaining: 5 | Vary: a | vary: b | Content-Disposition: attachment; filename="caf\xe9 \xff\x80.pdf" | WWW-Authenticate: Bearer | Empty: ',
+    'ETag: W/"a" | Content-MD5: a | total: 150 | per-page: 10 | X-Rate-Limit-Remaining: 5 | Vary: a | vary: b | Content-Disposition: attachment; filename="caf\xe9 \xff\x80.pdf" | WWW-Authenticate: Bearer | Empty: ',
   )
   t.strictSame(responseHeaders(headers, CONTEXT), [...headers, ...MARKS, ...OUR_ID])
   t.strictSame(responseHeaders([], CONTEXT), [...MARKS, ...OUR_ID])
@@ -137,6 +137,7 @@ t.test('An answer that a browser could run is sandboxed; none may be sniffed', a
   }
   t.equal(csp(), 'sandbox', 'no type')
   t.equal(csp('application/json', 'text/html'), 'sandbox', 'two types')
+  t.equal(csp('text/html', 'application/json'), 'sandbox', 'two types, the last one inert')
   for (const type of [
     'application/json',
     'application/json; charset=utf-8',
