@@ -89,7 +89,7 @@ export class TokenSource {
   #lastUsedAt = 0
   #failures = 0
   #refusals = 0
-  /** Monotonic: no token request before this time. */
+  /** Monotonic: no token request begins before this time. While one is under way, it is past. */
   #nextAttemptAt = 0
   #lastFailure: Readonly<{ failure: TokenFailure; at: number }> | undefined
   /** The token that the API refused with 401; it is never sent again. */
@@ -143,12 +143,10 @@ export class TokenSource {
     if (this.#isClosed) return Promise.reject(this.#unavailable())
     if (signal?.aborted) return Promise.reject(signal.reason)
     const now = performance.now()
-    if (!this.#attempting) {
-      if (now >= this.#nextAttemptAt) void this.#attempt()
-      else if (this.#lastFailure?.failure.final || this.#nextAttemptAt > now + FIRST_TOKEN_WAIT_MS) {
-        return Promise.reject(this.#unavailable())
-      } else this.#schedule(this.#nextAttemptAt)
-    }
+    if (now >= this.#nextAttemptAt) void this.#attempt()
+    else if (this.#lastFailure?.failure.final || this.#nextAttemptAt > now + FIRST_TOKEN_WAIT_MS) {
+      return Promise.reject(this.#unavailable())
+    } else this.#schedule(this.#nextAttemptAt)
     return this.#wait(now + FIRST_TOKEN_WAIT_MS, signal)
   }
 
@@ -178,7 +176,7 @@ export class TokenSource {
     const live = this.#live(now)
     // By value: a login server may issue the same token again.
     if (live !== undefined && live.value !== refused.value) return Promise.resolve(live)
-    if (this.#isClosed || (!this.#attempting && now < this.#nextAttemptAt)) return undefined
+    if (this.#isClosed || now < this.#nextAttemptAt) return undefined
     if (live !== undefined) {
       if (now - this.#lastForcedAt < FORCED_RENEWAL_INTERVAL_MS) return undefined
       this.#lastForcedAt = now
