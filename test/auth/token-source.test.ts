@@ -102,11 +102,14 @@ t.test('a token is never sent after its end, 2 % or 5 s early', async (t) => {
   ] as const) {
     await t.test(`of ${seconds} s it is used for ${usable} s`, async (t) => {
       const { time, source } = start(t, (n) => (n === 1 ? issued('t1', seconds) : never()))
-      const { value } = await source.get()
+      const token = await source.get()
+      const { value } = token
       await time.pass(usable * SECOND - 1)
       t.equal(source.current()?.value, value)
       t.equal(source.state().token?.value, value)
+      t.ok(source.lives(token))
       await time.pass(1)
+      t.notOk(source.lives(token))
       t.equal(source.current(), undefined)
       t.equal(source.state().token, undefined)
       const late = watch(source.get())
