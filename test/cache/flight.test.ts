@@ -34,7 +34,7 @@ function start(isWanted = true) {
 
 t.test('a leader that leaves does not end it for its followers', async (t) => {
   for (const moment of ['before the head', 'within the body']) {
-    const { leader, follower, flight, led, sent } = start()
+    const { leader, follower, flight, led, memory, sent } = start()
     const followed = watch(flight.follow(follower))
     if (moment === 'before the head') leader.departure.leave()
     const response = sent.head()
@@ -52,6 +52,7 @@ t.test('a leader that leaves does not end it for its followers', async (t) => {
     t.equal(String((followed.value as WholeResponse).body()), 'one two', moment)
     t.notOk(sent.call.departure.hasLeft)
     t.notOk(response.aborted)
+    t.equal(memory.taken, 0, 'no one has yet to read it')
   }
 })
 

@@ -326,7 +326,7 @@ t.test('a refusal removes what was kept of its path; a failure of Procore does n
   const { ask } = start(keepFor(60_000))
   const refresh = { headers: ['Cache-Control', 'no-cache'] }
   await ask()
-  await ask(PROJECTS, refresh, 'oops', 500)
+  for (const status of [500, 429]) await ask(PROJECTS, refresh, 'oops', status)
   t.match(await ask(), { text: 'answer 1' })
   await ask(PROJECTS, refresh, 'no more', 403)
   t.match(await ask(), { cacheStatus: MISS })
