@@ -147,9 +147,8 @@ async function secretsInForm(contentType: string, body: string): Promise<readonl
 
 function secretInJson(body: string): readonly string[] {
   try {
-    const value: unknown = JSON.parse(body)
-    if (typeof value !== 'object' || value === null || !('client_secret' in value)) return []
-    return typeof value.client_secret === 'string' ? [value.client_secret] : []
+    const { client_secret: secret }: { readonly client_secret?: unknown } = JSON.parse(body)
+    return typeof secret === 'string' ? [secret] : []
   } catch {
     return []
   }
