@@ -329,8 +329,7 @@ function requestBody(request: IncomingMessage, exchange: Exchange): RequestBody 
 
 /** A request has a body when its header fields say so (RFC 9112 section 6.3). */
 function hasBody({ headers }: IncomingMessage): boolean {
-  const length = headers['content-length']
-  return headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0)
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0
 }
 
 /** Acts at the first call only. */
