@@ -74,9 +74,7 @@ export function rewriteFileUrl(
 ): string | undefined {
   const [, scheme = '', host = '', rest = ''] = WHOLE_URL.exec(value) ?? []
   const origin = fileOrigin(host, environment)
-  if (origin === undefined || origin !== `${scheme}://${host}`.toLowerCase() || PRESIGNED.test(rest)) {
-    return undefined
-  }
+  if (origin !== `${scheme}://${host}`.toLowerCase() || PRESIGNED.test(rest)) return undefined
   const own = `${FILES_PATH}${host.toLowerCase()}${rest}`
   return isFetched(own, environment) ? base.origin + base.prefix + own : undefined
 }
