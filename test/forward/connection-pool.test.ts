@@ -42,6 +42,9 @@ t.test('where several callers can reach a company, none holds more than three qu
   pool.release(greedy[1]!.value!, 'greedy')
   await time.settle()
   t.equal(held(modest), 2, 'the other one before its next')
+  for (const { value } of modest) pool.release(value!, 'modest')
+  await time.settle()
+  t.equal(held(greedy), 5, 'three at a time, also after that')
 })
 
 t.test('an only caller gets all, and a pool of one connection serves everybody', async (t) => {
