@@ -256,7 +256,7 @@ export function responseHeaders(
   // Redirects of file hosts are not rewritten.
   const isFile = origin !== apiUrl
   const headers: string[] = []
-  const connection: string[] = []
+  let connection: string[] | undefined
   let length: readonly [name: string, value: string] | undefined
   let requestId = false
   let types = 0
@@ -269,6 +269,7 @@ export function responseHeaders(
       case 'x-content-type-options':
         continue
       case 'connection':
+        connection ??= []
         connection.push(value)
         continue
       case 'link':
@@ -299,7 +300,7 @@ export function responseHeaders(
         headers.push(name, value)
     }
   }
-  const named = connectionNames(connection)
+  const named = connection && connectionNames(connection)
   const kept = named === undefined ? headers : withoutNamed(headers, named)
   kept.push('Procore-Proxy-Company', companyName, 'Procore-Proxy-Environment', environment.name)
   kept.push('X-Content-Type-Options', 'nosniff')

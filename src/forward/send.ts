@@ -120,7 +120,8 @@ async function waitForPlace(call: Call, budget: Budget, request: BudgetRequest):
 
 /** Identifies an endpoint that a 429 may hold back: method and path without query. */
 function endpointOf({ method, path }: Call): string {
-  return `${method} ${path.split('?', 1)[0]}`
+  const mark = path.indexOf('?')
+  return `${method} ${mark === -1 ? path : path.slice(0, mark)}`
 }
 
 async function waitForToken(call: Call): Promise<LiveToken> {

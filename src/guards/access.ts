@@ -177,18 +177,22 @@ function decideByRules(rights: Rights, request: JudgedRequest): AccessDecision {
  * The methods that a server could read from the request, each once. The request's own comes first, without a source.
  */
 function methodsOf(request: JudgedRequest): readonly Override[] {
+  const asked = overrides(request)
+  const holdsForm = mayHoldForm(request)
+  // Almost every request.
+  if (asked.length === 0 && !holdsForm) return [{ method: request.method, source: '' }]
   const sources = new Map([[request.method, '']])
   const add = (method: string, source: string) => {
     if (!sources.has(method)) sources.set(method, source)
   }
-  for (const { method, source } of overrides(request)) {
+  for (const { method, source } of asked) {
     // A server may find a method in a value that is not one to us, such as `GET, DELETE`.
     for (const each of (FORWARDED_METHODS as readonly string[]).includes(method)
       ? [method]
       : FORWARDED_METHODS)
       add(each, source)
   }
-  if (mayHoldForm(request)) {
+  if (holdsForm) {
     // Rack::MethodOverride also reads `_method` from the body, which the proxy streams without reading it.
     for (const method of FORWARDED_METHODS) add(method, 'a form, whose content is not read,')
   }
