@@ -44,7 +44,7 @@ t.test('while the login server fails, the old configuration stays; the new one i
   const { setTimeout: later } = globalThis
   // The fifteen seconds until then.
   t.intercept(globalThis, 'setTimeout', {
-    value: (act: () => void, ms: number) => later(act, ms === 15_000 ? 100 : ms),
+    value: (act: () => void, ms: number, ...more: []) => later(act, ms === 15_000 ? 100 : ms, ...more),
   })
   const fresh = { companies: { fresh: { id: '90210', serviceAccount: 'app' } } }
   fake.faults.token = { status: 503, headers: { 'Retry-After': '30' } }
