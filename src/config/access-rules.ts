@@ -8,6 +8,7 @@ const WRITES = ['DELETE', 'PATCH', 'POST', 'PUT'] as const
 
 /** Every method that is forwarded. */
 export const FORWARDED_METHODS = [...READS, ...WRITES] as const
+export const FORWARDED: ReadonlySet<string> = new Set(FORWARDED_METHODS)
 
 /** What `methods` can contain: every method that is forwarded, and a word for each kind. */
 export const METHOD_WORDS = [...FORWARDED_METHODS, 'reads', 'writes'] as const

@@ -1,6 +1,6 @@
 // Decides what may be called: compares the rules and `access` of a company or caller with every method and path that
 // a server may read.
-import { FORWARDED_METHODS } from '../config/access-rules.ts'
+import { FORWARDED, FORWARDED_METHODS } from '../config/access-rules.ts'
 import type { Access, AccessRule } from '../config/config.ts'
 import { METHOD_OVERRIDE, queryValues, quote, type RawHeaders, readingsOf } from '../routing/raw-request.ts'
 
@@ -187,10 +187,7 @@ function methodsOf(request: JudgedRequest): readonly Override[] {
   }
   for (const { method, source } of asked) {
     // A server may find a method in a value that is not one to us, such as `GET, DELETE`.
-    for (const each of (FORWARDED_METHODS as readonly string[]).includes(method)
-      ? [method]
-      : FORWARDED_METHODS)
-      add(each, source)
+    for (const each of FORWARDED.has(method) ? [method] : FORWARDED_METHODS) add(each, source)
   }
   if (holdsForm) {
     // Rack::MethodOverride also reads `_method` from the body, which the proxy streams without reading it.

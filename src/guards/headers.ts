@@ -1,5 +1,5 @@
 // Judges a request by its headers: framing (RFC 9112), Host, Origin, and the hops it has made.
-import { FORWARDED_METHODS } from '../config/access-rules.ts'
+import { FORWARDED } from '../config/access-rules.ts'
 import type { GuardSettings } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import { headerValues, quote, type RawHeaders } from '../routing/raw-request.ts'
@@ -7,9 +7,6 @@ import { headerValues, quote, type RawHeaders } from '../routing/raw-request.ts'
 /** RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$/
 const ENDS_A_FIELD = /[\0\r\n]/
-
-/** The methods that are forwarded. To Fastify none of them has a body, so that it parses none. */
-const FORWARDED: ReadonlySet<string> = new Set(FORWARDED_METHODS)
 
 /** No legitimate request has more header lines. Node would silently drop those beyond its own limit. */
 const MOST_HEADERS = 1000
