@@ -1,5 +1,6 @@
 // Forwards one call: sends it, delivers the response to the caller, and answers with an error if something fails.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ProxyError } from '../errors.ts'
 import { codingsOf, unpacked } from '../network/response.ts'
@@ -163,9 +164,14 @@ function holdingLastByte(write: (chunk: Buffer) => boolean, length: number): Hol
   return Object.assign(holding, { rest: () => last })
 }
 
-/** Whether only the end of the connection marks the end of the body, and that cannot be a reset: HTTP/1.0 over a Unix socket. */
+/** Whether only the end of the connection marks the end of the body, and that cannot be a reset. */
 function alwaysEndsCleanly({ req, socket }: ServerResponse): boolean {
-  return req.httpVersion === '1.0' && socket?.remoteAddress === undefined
+  return req.httpVersion === '1.0' && !canReset(socket)
+}
+
+/** Whether the connection can end with a reset; a Unix socket cannot. */
+export function canReset(socket: Socket | null): socket is Socket {
+  return socket !== null && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined
 }
 
 /** Whether the head is the whole response (RFC 9112 section 6.3). */
@@ -226,7 +232,7 @@ export async function breakOff(response: ServerResponse, headers: readonly strin
     })
   }
   const isDelimited = lengthIn(headers) !== undefined || response.chunkedEncoding
-  if (socket !== null && !isDelimited && 'resetAndDestroy' in socket && socket.remoteAddress !== undefined) {
+  if (!isDelimited && canReset(socket)) {
     // Some programs, such as those on Node 20, take a reset that comes together with the last bytes for a clean end.
     await sleep(RESET_AFTER_MS)
     socket.resetAndDestroy()

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { ProxyError } from '../errors.ts'
+import { canReset } from '../forward/forward.ts'
 import { problem } from '../forward/problem.ts'
 import { type Exchange, requestIdOf, startExchange } from '../observe/exchange.ts'
 import type { Logger } from '../observe/log.ts'
@@ -240,8 +241,7 @@ export class CallerConnection {
 
   /** Ends the connection at once; where nothing else marks the end of a response (HTTP/1.0), by a reset. */
   cutOff(): void {
-    const needsReset = this.#current?.request.httpVersion === '1.0' && this.socket.remoteAddress !== undefined
-    if (needsReset) this.socket.resetAndDestroy()
+    if (this.#current?.request.httpVersion === '1.0' && canReset(this.socket)) this.socket.resetAndDestroy()
     else this.socket.destroy()
   }
 
