@@ -31,7 +31,7 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
   const call = callOf('/rest/v1.0/me', { gzip })
   const { exchange } = call
   const delivered = Promise.withResolvers<Error | undefined>()
-  const server = createServer(async (_request, response: ServerResponse) => {
+  const { text } = await callTo(t, async (response) => {
     // In the proxy, deliver is called after other promises too: what it writes is then sent later.
     await null
     deliver(upstream, response, call, beforeEnd).then(
@@ -41,7 +41,13 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
         delivered.resolve(error)
       },
     )
-  }).listen(0, '127.0.0.1')
+  })
+  return { text, error: delivered.promise, exchange }
+}
+
+/** Sends a request to a server that answers it with `respond`. */
+async function callTo(t: Test, respond: (response: ServerResponse) => Promise<void>, version = '1.1') {
+  const server = createServer((_request, response) => respond(response)).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
   t.teardown(() => {
@@ -52,8 +58,8 @@ async function start(t: Test, upstream: UpstreamResponse, beforeEnd?: () => Prom
   socket.on('data', (chunk) => {
     text += chunk
   })
-  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  return { text: () => text, error: delivered.promise, exchange }
+  socket.write(`GET / HTTP/${version}\r\nHost: localhost\r\n\r\n`)
+  return { socket, text: () => text }
 }
 
 const BODIES: readonly [string, UpstreamResponse, string][] = [
@@ -145,29 +151,21 @@ t.test(
 )
 
 t.test('a caller without chunks has some time to read the last bytes before the reset', async (t) => {
-  const server = createServer(async (_request, response) => {
+  const respond = async (response: ServerResponse) => {
     response.write('the last line')
     await breakOff(response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  t.teardown(() => {
-    socket.destroy()
-    server.close()
-  })
-  let text = ''
+  }
+  const { socket, text } = await callTo(t, respond, '1.0')
   let readAt = 0
-  socket.on('data', (chunk) => {
-    text += chunk
+  socket.on('data', () => {
     readAt = performance.now()
   })
-  socket.write('GET / HTTP/1.0\r\nHost: localhost\r\n\r\n')
   const [error] = await once(socket, 'close').then(
     () => [],
     (error) => [error],
   )
   t.match(error, { code: 'ECONNRESET' })
-  t.ok(text.endsWith('the last line'), text)
+  t.ok(text().endsWith('the last line'), text())
   t.ok(performance.now() - readAt > 100)
 })
 
