@@ -67,6 +67,8 @@ t.test('a proxy with the variables that it prints gets answers, until a signal e
   t.testdir()
   const fake = run(t, ['fake', '--login-port', '0', '--api-port', '0'])
   const out = await fake.says('PROCORE_COMPANY_ID')
+  // Must not open the debugger of Node, which would say so on standard error.
+  fake.kill('SIGUSR1')
   const env = Object.fromEntries(
     [...out.matchAll(/^ {2}(PROCORE_\w+)=(.+)$/gm)].map(([, name = '', value = '']) => [name, value]),
   )
