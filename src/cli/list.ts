@@ -30,7 +30,8 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
       throw new CommandError(`the folder of ${output} does not exist or cannot be written to. ${fix}`)
     })
   }
-  const part = output === undefined ? undefined : `${output}.part`
+  // Two commands that write to the same file must not mix their lists.
+  const part = output === undefined ? undefined : `${output}.${process.pid}.part`
   // A signal breaks the list off, so that no files are left behind. A second one ends the process at once.
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)

@@ -17,7 +17,7 @@ t.test('writes all pages of a list to a file or to standard output', async (t) =
   const csv = readFileSync(join(folder, 'projects.csv'), 'utf8')
   t.match(csv, /^id,/)
   t.equal(csv.trimEnd().split('\r\n').length, 46, 'a header and 45 projects')
-  t.notOk(existsSync(join(folder, 'projects.csv.part')))
+  t.strictSame(readdirSync(folder).sort(), ['procore-proxy.yaml', 'projects.csv'])
   const json = await runToEnd(t, ['list', PROJECTS, '--format', 'json'], { cwd: folder })
   t.equal(json.code, 0)
   t.equal((JSON.parse(json.out) as unknown[]).length, 45)
@@ -108,7 +108,7 @@ t.test('projects that are missing are named, and the rest is written', async (t)
 t.test('a full disk is reported', { skip: !existsSync('/dev/full') && 'needs /dev/full' }, async (t) => {
   const { file: config, folder } = await startPlace(t)
   const output = join(folder, 'rows')
-  symlinkSync('/dev/full', `${output}.part`)
+  symlinkSync('/dev/full', `${output}.${process.pid}.part`)
   const message = /^The list is not complete: ENOSPC: /
   await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
   t.strictSame(readdirSync(folder), ['procore-proxy.yaml'])
@@ -130,18 +130,30 @@ t.test('a signal before or after the first row leaves no files behind', async (t
     const err = `procore-proxy: The list is not complete: it was stopped by ${signal}.\n`
     t.match(await listing.end(5_000), { code: 1, out: '', err })
     t.strictSame(readdirSync(temporary), [])
-    t.notOk(existsSync(join(folder, 'projects.csv.part')))
+    t.strictSame(readdirSync(folder), ['procore-proxy.yaml'])
   }
+})
+
+t.test('two commands that write to one file do not mix their lists', async (t) => {
+  const { file: config, folder, fake } = await startPlace(t)
+  const isLast = (url: string) => url.includes('per_page=40') && url.includes('page=2')
+  fake.faults.api = [{ match: (_, url) => isLast(url), delayMs: 2_000 }]
+  const slow = run(t, ['list', `${PROJECTS}?per_page=40`, '--output', 'rows'], { cwd: folder })
+  await fake.journal.when(({ url }) => isLast(url))
+  await list(PROJECTS, { config, output: join(folder, 'rows') })
+  t.match(await slow.end(), { code: 0, err: '' })
+  t.equal(readFileSync(join(folder, 'rows'), 'utf8').trimEnd().split('\r\n').length, 46)
+  t.strictSame(readdirSync(folder).sort(), ['procore-proxy.yaml', 'rows'])
 })
 
 t.test('an output that is a folder is reported, and the list is not lost', async (t) => {
   const { file: config, folder } = await startPlace(t)
   const output = join(folder, 'rows')
   mkdirSync(output)
-  const message = `${output} cannot be written (EISDIR). The list is in ${output}.part.`
+  const message = `${output} cannot be written (EISDIR). The list is in ${output}.${process.pid}.part.`
   await t.rejects(list(PROJECTS, { config, output }), { status: 1, message })
-  t.match(readFileSync(join(folder, 'rows.part'), 'utf8'), /^id,/)
-  mkdirSync(join(folder, 'other.part'))
+  t.match(readFileSync(`${output}.${process.pid}.part`, 'utf8'), /^id,/)
+  mkdirSync(join(folder, `other.${process.pid}.part`))
   const options = { config, output: join(folder, 'other') }
   await t.rejects(list(PROJECTS, options), { status: 1, message: /^The list is not complete: EISDIR/ })
 })
