@@ -85,6 +85,21 @@ t.test('a condemned connection takes no more requests, and ends with the respons
   t.ok(socket.destroyed)
 })
 
+t.test('the busy connections of one address are condemned, and no others', async (t) => {
+  const { connections, connection, receive, add } = start()
+  const other: Listener = { ...LISTENER, company: 'acme' }
+  const [others, idle] = [new FakeSocket(), new FakeSocket()]
+  connections.add(others as unknown as Socket, other)
+  add(idle)
+  const responses = [connection, connections.of(others as unknown as Socket)!].map((by) => receive({}, by))
+  connections.condemn(LISTENER)
+  const next = receive({}, connections.of(idle as unknown as Socket)!)
+  t.strictSame(
+    [...responses, next].map(({ shouldKeepAlive }) => shouldKeepAlive),
+    [false, true, true],
+  )
+})
+
 t.test(
   'an ignored offer of h2c keeps the connection, unless more arrived with it, which Node drops',
   async (t) => {
