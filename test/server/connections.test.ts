@@ -147,6 +147,22 @@ t.test('a caller that takes nothing for so long is dropped; one that takes a lit
   t.notOk(forwarded.socket.destroyed, 'with nothing under way nothing can stall')
 })
 
+t.test('a caller whose response has ended gets five seconds to end its body', async (t) => {
+  const time = fakeTime(t)
+  for (const ends of [true, false]) {
+    const { connection, socket } = start()
+    const request = { headers: {}, complete: false }
+    const response = new FakeResponse()
+    connection.receive(request as unknown as IncomingMessage, response as unknown as ServerResponse)
+    response.emit('close')
+    await time.pass(4_000)
+    t.notOk(socket.destroyed)
+    request.complete = ends
+    await time.pass(2_000)
+    t.equal(socket.destroyed, !ends)
+  }
+})
+
 t.test('beyond the limit, the connection that has been idle longest gives way to a new one', async (t) => {
   const time = fakeTime(t)
   const { connections, socket, receive, add, refused } = start(undefined, 3)
