@@ -13,7 +13,7 @@ import {
 import type { Exchange } from '../observe/exchange.ts'
 
 /** The part of a request's record that goes into a problem. */
-type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra'>>
+type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra' | 'publicPath'>>
 
 /**
  * The headers (name, value, …) and the body of a problem. Also used for sockets that have no ServerResponse. `conceal` hides
@@ -21,12 +21,12 @@ type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra
  */
 export function problem(
   error: ProxyError,
-  { reqId: requestId, company, extra }: Known,
+  { reqId: requestId, company, extra, publicPath = '' }: Known,
   conceal: (text: string) => string = (text) => text,
 ): { headers: string[]; body: string } {
   const detail = conceal(error.message)
   const body = JSON.stringify({
-    type: `${ERROR_DOCS_URL}#${error.code}`,
+    type: `${publicPath}${ERROR_DOCS_URL}#${error.code}`,
     title: ERROR_KINDS[error.code].title,
     status: error.status,
     detail,

@@ -29,6 +29,8 @@ export class Exchange {
   /** The same moment by the wall clock. */
   readonly at = Date.now()
   listener: ListenAddress | undefined
+  /** The path of `publicUrl`, below which its caller finds the proxy's own pages; empty if there is none. */
+  publicPath = ''
   /** The caller's headers (name, value, …). Only the names outlive the request. */
   rawHeaders: readonly string[] | undefined
   /** The company's name, or its id under `"*"`. */

@@ -170,8 +170,11 @@ export async function registerOwnRoutes(app: FastifyInstance, deps: AppDeps): Pr
     },
     refused: (request, error) => shared.audits.recordRefusal(request.proxyContext.exchange, error),
   })
-  registerOwnPages(app, observation, runtime.config.publicUrl !== undefined)
-  if (runtime.config.lists.enabled) {
+  const { config } = runtime
+  // Companies may have public URLs of their own.
+  const hasPublicUrl = [config, ...config.companies].some(({ publicUrl }) => publicUrl !== undefined)
+  registerOwnPages(app, observation, hasPublicUrl)
+  if (config.lists.enabled) {
     const { registerLists } = await import('./lists.ts')
     registerLists(app, deps)
   }

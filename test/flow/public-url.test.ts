@@ -129,6 +129,25 @@ t.test('a Location without a host stays below the path of publicUrl', async (t) 
   t.equal(headers['location'], '/proxy/acme/rest/v1.0/me')
 })
 
+t.test('the type of an error leads to this proxy’s page also below the path of publicUrl', async (t) => {
+  const it = await rig(t, {
+    publicUrl: 'https://procore.example.com/proxy',
+    companies: {
+      acme,
+      globex: { ...globex, listen: '127.0.0.1:0', publicUrl: 'https://procore.example.com/g' },
+    },
+  })
+  for (const [port, host, path, type] of [
+    [it.port, 'localhost', '/x', '/proxy/_proxy/errors#route_unknown'],
+    [it.port, 'localhost', '/globex/rest/v1.0/x?company_id=1', '/proxy/_proxy/errors#company_conflict'],
+    [it.port, 'evil.example', '/x', '/proxy/_proxy/errors#host_not_allowed'],
+    [portOf(it, 'globex'), 'localhost', '/x', '/g/_proxy/errors#route_unknown'],
+  ] as const) {
+    const head = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+    t.ok((await sendRaw(port, head)).includes(`"type":"${type}"`), type)
+  }
+})
+
 t.test('an own address does not take the public URL of the others', async (t) => {
   const it = await rig(t, {
     publicUrl: 'https://procore.example.com',

@@ -284,8 +284,12 @@ t.test('"/" and "/_proxy" lead to the page, with the prefix of a company, where 
   t.match(await sendRaw(rig.port, absolute), /^HTTP\/1\.1 (?:302|404)/)
   for (const path of ['/?x=1', '/acme/', '/_PROXY', '/nope/_proxy'])
     t.equal((await rig.get(path)).status, 404, path)
-  await rig.reload({ ...settings, publicUrl: 'https://tools.example/procore' })
-  t.match(await rig.get('/'), { status: 302, headers: { location: './_proxy/' } }, 'below another path')
+  const publicUrl = 'https://tools.example/procore'
+  const own = { id: '1', serviceAccount: 'app', listen: '127.0.0.1:0', publicUrl }
+  for (const more of [{ publicUrl }, { companies: { own } }]) {
+    await rig.reload({ ...settings, ...more })
+    t.match(await rig.get('/'), { status: 302, headers: { location: './_proxy/' } }, 'below another path')
+  }
   await rig.reload({ ...settings, inspector: { enabled: false } })
   for (const path of ['/', '/_proxy']) t.match((await rig.get(path)).text, /switched off/, path)
 })
