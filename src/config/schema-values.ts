@@ -215,14 +215,15 @@ export const listenAddress = oneOf(
 
 /** A decimal string. An unquoted number is accepted as long as no digit is lost. */
 function decimalId(title: string, fix: string) {
+  const error = isNot(`a ${title}`, fix)
   const text = z.string({
     error: (issue) => {
-      if (!(issue.input instanceof OddNumber)) return says(`is not a ${title}`, fix)(issue)
-      const { source } = issue.input
+      const source = issue.input instanceof OddNumber ? issue.input.source : ''
+      if (!/^\d+$/.test(source)) return error(issue)
       return `${source} is a number that would not be kept as it is written\nQuote it: "${source}"`
     },
   })
-  const digits = text.check(z.regex(/^\d{1,20}$/, { error: isNot(`a ${title}`, fix) }))
+  const digits = text.check(z.regex(/^\d{1,20}$/, { error }))
   const range = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
   return z
     .pipe(z.transform(numberAsText), digits)
