@@ -1,5 +1,6 @@
 // Who looks at status, page, events and metrics, and what of them this viewer may see.
 import type { Company, Config } from '../config/config.ts'
+import { isRead } from '../guards/access.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What a viewer may see, which is what it may call. */
@@ -10,6 +11,8 @@ export interface Viewer {
   readonly caller: string | undefined
   /** What limits it to its own requests; those of others may show what it may not call. */
   readonly limitedBy?: 'projects' | 'rules' | undefined
+  /** True if it may only read, and so sees no writes of others. */
+  readonly readsOnly?: boolean
 }
 
 /** Sees everything. */
@@ -27,9 +30,13 @@ export function companiesSeenBy({ companies, anyCompany }: Config, viewer: Viewe
 }
 
 /** True where the viewer may see the request. One without a company is for those who see all, or for its own caller. */
-export function seesRequest(viewer: Viewer, { group, caller }: Pick<Exchange, 'group' | 'caller'>): boolean {
+export function seesRequest(
+  viewer: Viewer,
+  { group, caller, method }: Pick<Exchange, 'group' | 'caller' | 'method'>,
+): boolean {
   const isOwn = caller !== undefined && caller === viewer.caller
-  if (viewer.limitedBy !== undefined && !isOwn) return false
+  const isForeign = viewer.limitedBy !== undefined || (viewer.readsOnly === true && !isRead(method))
+  if (isForeign && !isOwn) return false
   return group === undefined ? isOwn || viewer.companies === undefined : seesCompany(viewer, group)
 }
 

@@ -293,9 +293,10 @@ function pageExchange(list: Exchange, nth: number, url: string): Exchange {
 function viewerOf(listener: Listener, host: Host, caller: Caller | undefined): Viewer {
   const companies = visibleCompanies(caller, listener.company ?? hostLabel(host.hostname))
   if (caller === undefined) return { companies, caller }
-  const { name, projects, rules } = caller
+  const { name, projects, rules, access } = caller
   const byRules = rules.length > 0 ? 'rules' : undefined
-  return { companies, caller: name, limitedBy: projects === undefined ? byRules : 'projects' }
+  const limitedBy = projects === undefined ? byRules : 'projects'
+  return { companies, caller: name, limitedBy, readsOnly: access === 'read-only' }
 }
 
 /** The URL by which this listener is reached from outside, if one is configured. */

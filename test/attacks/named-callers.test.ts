@@ -166,3 +166,16 @@ t.test('Who is ruled out of a path sees no request of others', async (t) => {
     t.match(await of(page === 'requests' ? JOB : EXCEL), page === 'requests' ? /payroll/ : /"acme"/)
   }
 })
+
+t.test('Who may only read sees no write of others', async (t) => {
+  const rig = await startRig(t, {
+    fake: UNLIMITED!,
+    settings: { callers: { reader: { key: EXCEL, access: 'read-only' }, job: { key: JOB } } },
+  })
+  await call(rig, JOB, '/acme/rest/v1.0/payroll', 'POST')
+  await call(rig, JOB, '/acme/rest/v1.0/me')
+  const of = async (key: string) => (await call(rig, key, '/_proxy/requests')).text
+  t.match(await of(JOB), /payroll/)
+  t.notMatch(await of(EXCEL), /payroll/)
+  t.match(await of(EXCEL), /v1\.0\/me/)
+})

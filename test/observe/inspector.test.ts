@@ -285,16 +285,20 @@ t.test('a viewer sees the requests, errors and series of its own companies and c
     { reqId: 'c', group: '*', company: '5' },
     { reqId: 'd', group: undefined, company: undefined, caller: 'excel' },
     { reqId: 'e' },
+    { reqId: 'f', method: 'POST' },
+    { reqId: 'g', method: 'POST', caller: 'excel' },
   ]
   for (const each of seen) one.record(ended({ cause: 'overloaded', ...each }))
   const cases: [Viewer, string, string][] = [
-    [EVERYTHING, 'edcba', 'acme,globex,*'],
-    [{ companies: new Set(['acme']), caller: undefined }, 'ea', 'acme'],
+    [EVERYTHING, 'gfedcba', 'acme,globex,*'],
+    [{ companies: new Set(['acme']), caller: undefined }, 'gfea', 'acme'],
     [{ companies: new Set(['*', 'globex']), caller: undefined }, 'cb', 'globex,*'],
-    [{ companies: new Set(['acme']), caller: 'excel' }, 'eda', 'acme'],
-    [{ companies: new Set(['acme']), caller: 'excel', limitedBy: 'projects' }, 'da', 'acme'],
-    [{ companies: undefined, caller: 'excel', limitedBy: 'rules' }, 'da', 'acme,globex,*'],
-    [{ companies: undefined, caller: 'other' }, 'edcba', 'acme,globex,*'],
+    [{ companies: new Set(['acme']), caller: 'excel' }, 'gfeda', 'acme'],
+    [{ companies: new Set(['acme']), caller: 'excel', readsOnly: true }, 'geda', 'acme'],
+    [{ companies: new Set(['acme']), caller: 'excel', limitedBy: 'projects' }, 'gda', 'acme'],
+    [{ companies: undefined, caller: 'excel', limitedBy: 'rules' }, 'gda', 'acme,globex,*'],
+    [{ companies: undefined, caller: 'other' }, 'gfedcba', 'acme,globex,*'],
+    [{ companies: undefined, caller: 'other', readsOnly: true }, 'edcba', 'acme,globex,*'],
     [{ companies: undefined, caller: 'other', limitedBy: 'projects' }, '', 'acme,globex,*'],
     [{ companies: new Set(), caller: undefined }, '', ''],
   ]
