@@ -13,7 +13,7 @@ import {
   readingsOf,
   segmentsAfter,
 } from '../routing/raw-request.ts'
-import { type AccessDecision, decideAccess, isRead, type JudgedRequest, type Rights } from './access.ts'
+import { type AccessDecision, decideAccess, type JudgedRequest, type Rights } from './access.ts'
 import { FILES_PATH } from './file-hosts.ts'
 
 /** Who a request is from, as far as keys show. */
@@ -151,7 +151,7 @@ export interface JudgedCompany {
 
 /** Paths that name no project but that a caller with `projects` needs. */
 const OF_EVERYONE = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:me|companies)$/
-/** The list of projects, for reading only. */
+/** The list of projects, with GET and HEAD only. */
 const LIST_OF_PROJECTS = /^\/(?:rest|vapid)\/(?:v[0-9.]+\/)?(?:companies\/[0-9]+\/)?projects$/
 
 const HELP =
@@ -238,7 +238,8 @@ function decideProjects(
 
 function needsNoProject({ method, path }: JudgedRequest): boolean {
   const paths = readingsOf(path)?.map((reading) => reading.replace(/\/$/, ''))
-  const isOpen = (each: string) => OF_EVERYONE.test(each) || (isRead(method) && LIST_OF_PROJECTS.test(each))
+  const isGet = method === 'GET' || method === 'HEAD'
+  const isOpen = (each: string) => OF_EVERYONE.test(each) || (isGet && LIST_OF_PROJECTS.test(each))
   return paths?.every(isOpen) ?? false
 }
 

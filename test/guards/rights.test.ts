@@ -166,6 +166,7 @@ t.test('A call that names no project needs a rule of the caller', async (t) => {
   for (const [target, method] of [
     ['/rest/v1.0/companies/7656/users'],
     ['/rest/v1.0/projects', 'POST'],
+    ['/rest/v1.0/projects', 'OPTIONS'],
     ['/rest/v1.0/me/x'],
     ['/rest/v1.0/x/me'],
     ['/rest/v1.0/companies/7656'],
