@@ -40,7 +40,7 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   const failure = await writeList(ownConfig(config), `${prefix}/_proxy/${format}${route}`, {
     stop,
     watcher: progress,
-    output: () => (part === undefined ? standardOutput() : createWriteStream(part)),
+    output: () => (part === undefined ? progress.beside(process.stdout) : createWriteStream(part)),
   }).finally(progress.end)
   if (failure !== undefined) {
     // If it cannot be removed, the failure is what matters.
@@ -57,11 +57,6 @@ export async function list(path: string, { format = 'csv', output, ...flags }: O
   throw new CommandError(
     `${missing} ${missing === 1 ? 'project is' : 'projects are'} not in the list: Procore or the rules refused them`,
   )
-}
-
-/** Standard output behind a stream of its own, because the list destroys what it is written to if it breaks off. */
-function standardOutput(): Writable {
-  return new Writable({ write: (piece, _encoding, done) => void process.stdout.write(piece, done) })
 }
 
 /** The configuration for this process itself: it needs no key, and its reads are not audited. */
@@ -140,16 +135,21 @@ export function listProgress(terminal: NodeJS.WriteStream) {
   let before = 0
   let current = 0
   let missing = 0
+  let isShown = false
+  /** Whether a row that is not at its end is where the bar would be. */
+  let isMidLine = false
   /** Removes the progress bar. */
   const end = () => {
-    if (terminal.isTTY) terminal.write('\r\x1b[K')
+    if (isShown) terminal.write('\r\x1b[K')
+    isShown = false
   }
   return {
     page({ received, total, project = { number: 1, of: 1 } }: PageProgress): void {
       if (project.number !== current) before = rows
       current = project.number
       rows = before + received
-      if (!terminal.isTTY) return
+      if (!terminal.isTTY || isMidLine) return
+      isShown = true
       const share = total ? Math.min(1, received / total) : 0
       const done = (project.number - 1 + share) / project.of
       const filled = Math.round(done * BAR)
@@ -162,6 +162,21 @@ export function listProgress(terminal: NodeJS.WriteStream) {
       missing = count
       end()
       terminal.write(`projects were passed over in a list: ${projects.join(', ')}\n`)
+    },
+    /**
+     * Standard output, whose rows and the bar take turns on one terminal. It is a stream of its own, because the list
+     * destroys what it is written to if it breaks off.
+     */
+    beside(stdout: NodeJS.WriteStream): Writable {
+      return new Writable({
+        write(piece: Buffer, _encoding, done) {
+          if (stdout.isTTY) {
+            end()
+            isMidLine = piece.at(-1) !== 0x0a
+          }
+          stdout.write(piece, done)
+        },
+      })
     },
     end,
     /** How many projects are missing. */

@@ -204,3 +204,19 @@ t.test('progress is shown on a terminal, and missing projects anywhere', async (
   )
   t.equal(shown(false), 'projects were passed over in a list: 7 (403)\n')
 })
+
+t.test('on a terminal, progress and rows share no line', async (t) => {
+  const shown = (isTTY: boolean, rows: string) => {
+    const texts: string[] = []
+    const write = (piece: string | Buffer) => texts.push(piece.toString()) > 0
+    const progress = listProgress({ isTTY: true, write } as never)
+    const page = () => progress.page({ received: 1, total: 2, project: undefined })
+    page()
+    progress.beside({ isTTY, write } as never).write(rows)
+    page()
+    return texts.join('').replaceAll(/\r\x1b\[K█.*?rows/gs, '…')
+  }
+  t.equal(shown(true, 'id\r\n1\r\n'), '…\r\x1b[Kid\r\n1\r\n…', 'rows take the place of the bar')
+  t.equal(shown(true, '[\n{"id":1}'), '…\r\x1b[K[\n{"id":1}', 'a row that may go on is not overwritten')
+  t.equal(shown(false, '[\n{"id":1}'), '…[\n{"id":1}…', 'rows that go elsewhere leave the bar where it is')
+})
