@@ -169,7 +169,10 @@ export function findMember(json: Buffer, name: string): number | undefined {
   return undefined
 }
 
-/** The place after the value that begins at `start`; -1 if it has no end. */
+/** `JSON.parse` with a reviver and `JSON.stringify` fail at some thousands. */
+const MOST_DEPTH = 1000
+
+/** The place after the value that begins at `start`; -1 if it has no end, or is nested too deep to be read. */
 function endOfValue(json: Buffer, start: number): number {
   let depth = 0
   for (let at = start; at < json.length; at += 1) {
@@ -180,6 +183,7 @@ function endOfValue(json: Buffer, start: number): number {
       if (depth === 0) return at + 1
     } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
       depth += 1
+      if (depth > MOST_DEPTH) return -1
     } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
       // A number or a word ends where the array around it does.
       if (depth === 0) return at

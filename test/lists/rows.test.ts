@@ -32,6 +32,13 @@ t.test('an array is a list, and so is the data of version 2', async (t) => {
   }
 })
 
+t.test('what is nested deeper than can be written is no list', async (t) => {
+  const nested = (depth: number) => `[{"id":1.0,"a":${'['.repeat(depth)}${']'.repeat(depth)}}]`
+  const text = (depth: number) => JSON.stringify(read(nested(depth)))
+  t.equal(text(900), nested(900))
+  t.throws(() => text(100_000), { code: 'list_not_a_list' })
+})
+
 t.test('numbers keep their digits, whatever they are', async (t) => {
   for (const number of [
     '562949953443325123',
