@@ -86,10 +86,13 @@ export function formatUsage(
   return `${papaparse.unparse([head, ...body], { newline: '\r\n', escapeFormulae: FORMULA })}\r\n`
 }
 
-/** A path with the ids in it as `{id}` and without its query: decimal numbers, UUIDs and long hexadecimal names. */
+/** A path with the ids in it as `{id}` and without its query: numbers, UUIDs, and long names with digits, as ULIDs are. */
 export function routeTemplate(path: string): string {
   const [bare = ''] = path.split('?', 1)
-  return bare.replace(/(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,})(?=[/.;]|$)/gi, '{id}')
+  return bare.replace(
+    /(?<=\/)(?:[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|(?=[a-z]*[0-9])[0-9a-z]{16,})(?=[/.;]|$)/gi,
+    '{id}',
+  )
 }
 
 /** The columns of a line, and its duration; undefined if it is damaged. */

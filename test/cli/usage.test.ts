@@ -97,6 +97,8 @@ t.test('Ids in paths are one route', async (t) => {
     ['/7656/rest/v1.0/me', '/{id}/rest/v1.0/me'],
     ['/rest/v2.0/files/0b7f3c1e-6c1d-4f0e-9a53-1f6f0f1f2d11/x', '/rest/v2.0/files/{id}/x'],
     ['/rest/v2.0/files/0123456789abcdef', '/rest/v2.0/files/{id}'],
+    ['/rest/v2.1/uploads/01JDXMPK0MTP0H41D4PYZ62R6R/x', '/rest/v2.1/uploads/{id}/x'],
+    ['/rest/v1.0/administrativesettings/x', '/rest/v1.0/administrativesettings/x'],
     ['/rest/v1.0/7a/b7', '/rest/v1.0/7a/b7'],
   ]
   for (const [path, route] of cases) t.equal(routeTemplate(path), route)
