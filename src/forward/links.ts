@@ -10,6 +10,11 @@ export interface CallerBase {
   readonly prefix: string
 }
 
+/** The path of a `publicUrl`, without a slash at its end; empty if it has none. */
+export function publicPath(publicUrl: string): string {
+  return publicUrl.slice(new URL(publicUrl).origin.length)
+}
+
 /** Rewrites a URL reference if it points at the API origin; returns anything else unchanged. */
 export function rewriteUrl(reference: string, apiOrigin: string, base: CallerBase): string {
   // The common case first, byte for byte. The boundary check excludes https://api.procore.com.evil.example.

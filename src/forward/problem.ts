@@ -11,9 +11,10 @@ import {
   tlsFault,
 } from '../network/connection-error.ts'
 import type { Exchange } from '../observe/exchange.ts'
+import { publicPath } from './links.ts'
 
 /** The part of a request's record that goes into a problem. */
-type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra' | 'publicPath'>>
+type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra' | 'publicUrl'>>
 
 /**
  * The headers (name, value, …) and the body of a problem. Also used for sockets that have no ServerResponse. `conceal` hides
@@ -21,12 +22,12 @@ type Known = Pick<Exchange, 'reqId'> & Partial<Pick<Exchange, 'company' | 'extra
  */
 export function problem(
   error: ProxyError,
-  { reqId: requestId, company, extra, publicPath = '' }: Known,
+  { reqId: requestId, company, extra, publicUrl }: Known,
   conceal: (text: string) => string = (text) => text,
 ): { headers: string[]; body: string } {
   const detail = conceal(error.message)
   const body = JSON.stringify({
-    type: `${publicPath}${ERROR_DOCS_URL}#${error.code}`,
+    type: `${publicUrl === undefined ? '' : publicPath(publicUrl)}${ERROR_DOCS_URL}#${error.code}`,
     title: ERROR_KINDS[error.code].title,
     status: error.status,
     detail,

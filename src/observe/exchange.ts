@@ -29,8 +29,8 @@ export class Exchange {
   /** The same moment by the wall clock. */
   readonly at = Date.now()
   listener: ListenAddress | undefined
-  /** The path of `publicUrl`, below which its caller finds the proxy's own pages; empty if there is none. */
-  publicPath = ''
+  /** Where its caller finds the proxy's own pages, if not at the listener's address. */
+  publicUrl: string | undefined
   /** The caller's headers (name, value, …). Only the names outlive the request. */
   rawHeaders: readonly string[] | undefined
   /** The company's name, or its id under `"*"`. */

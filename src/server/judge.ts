@@ -5,7 +5,7 @@ import type { Caller, Config } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
 import type { ApprovedCall } from '../forward/call.ts'
 import { wantsGzip } from '../forward/headers.ts'
-import type { CallerBase } from '../forward/links.ts'
+import { type CallerBase, publicPath } from '../forward/links.ts'
 import type { Upstreams } from '../forward/upstreams.ts'
 import { decideAccess } from '../guards/access.ts'
 import {
@@ -148,7 +148,7 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   }
   const host = readHost(rawHeaders, request.httpVersion)
   const publicUrl = publicUrlOf(runtime, listener)
-  exchange.publicPath = publicPathOf(publicUrl)
+  exchange.publicUrl = publicUrl
   judgeHost(guard, host, () => [...ownAddresses(listener, request), ...hostnames(publicUrl)])
   const preflight = allowOrigin(input, { host, publicUrl })
   if (preflight !== undefined) return preflight
@@ -309,21 +309,14 @@ function hostnames(publicUrl: string | undefined): readonly string[] {
   return publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/\.$/, '')]
 }
 
-/** The path of a public URL, without a slash at its end; empty if there is none. */
-function publicPathOf(publicUrl = ''): string {
-  return publicUrl.slice(URL.parse(publicUrl)?.origin.length)
-}
-
 /** Never taken from X-Forwarded-* or Forwarded, which any caller can send. */
 function callerBase(publicUrl: string | undefined, host: Host, prefix: string): CallerBase {
   if (publicUrl === undefined) return { origin: `http://${host.authority}`, prefix }
   // NAME.localhost cannot be reached from outside, but the prefix can.
   const label = hostLabel(host.hostname)
   const { origin } = new URL(publicUrl)
-  return {
-    origin,
-    prefix: publicPathOf(publicUrl) + (prefix === '' && label !== undefined ? `/${label}` : prefix),
-  }
+  const path = publicPath(publicUrl)
+  return { origin, prefix: path + (prefix === '' && label !== undefined ? `/${label}` : prefix) }
 }
 
 /** The company's own rules are judged separately. */
