@@ -1,8 +1,12 @@
 // Makes text safe to show: masks what may be secret (query values, header values, known secrets), and escapes what affects a terminal.
 import type { Config } from '../config/config.ts'
 
-/** The target with every query value replaced by `*`, because values may be signatures or personal data. */
+/**
+ * The target with `*` in place of every query value, because values may be signatures or personal data, and of a user
+ * name and password in an absolute form, which is refused.
+ */
 export function maskQuery(target: string): string {
+  if (!target.startsWith('/')) target = target.replace(/^(https?:\/\/)[^/?#]*@/i, '$1*@')
   const mark = target.indexOf('?')
   if (mark === -1) return target
   const pairs = target.slice(mark + 1).split('&')

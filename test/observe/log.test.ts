@@ -239,6 +239,8 @@ t.test('Query values are masked, names and path are not', async (t) => {
     ['http://localhost/x?a=1', 'http://localhost/x?a=*'],
     ['*', '*'],
     ['', ''],
+    ['HTTP://user:p@ss@localhost/a?b=c', 'HTTP://*@localhost/a?b=*'],
+    ['http://localhost/a@b', 'http://localhost/a@b'],
   ]
   for (const [target, masked] of cases) t.equal(maskQuery(target), masked, target)
 })
