@@ -75,8 +75,10 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
   let known = new Set<string>()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
     if (columns.length === 0) return ''
-    const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas)))
-    return `${papaparse.unparse(texts, { newline: '\r\n' })}\r\n`
+    const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas) ?? ''))
+    // A row with nothing but an empty cell would be an empty line, which pandas leaves out.
+    const quotes = columns.length === 1 ? (value: unknown) => value === '' : false
+    return `${papaparse.unparse(texts, { newline: '\r\n', quotes })}\r\n`
   }
   return {
     ...SILENT,
