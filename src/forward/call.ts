@@ -15,7 +15,8 @@ export interface ApprovedCall {
   readonly companyName: string
   readonly companyId: string
   /** The company's configuration. The rules for the pages of a list are judged with it. */
-  readonly company: Pick<Company, 'access' | 'rules' | 'rewriteFileUrls'>
+  readonly company: Pick<Company, 'access' | 'rules' | 'rewriteFileUrls'> &
+    Partial<Pick<Company, 'isDefault'>>
   /** The caller that the key belongs to (`callers:`); undefined if callers have no names. */
   readonly caller: Caller | undefined
   /** Whose turn it takes in a queue: the listener and the key that it came by. */

@@ -66,7 +66,7 @@ export async function entryOf(
       httpVersion: 'HTTP/1.1',
       cookies: [],
       headers,
-      content: contentOf(body, type),
+      content: contentOf(body, type, responseBody.length),
       redirectURL: headers.find(({ name }) => name.toLowerCase() === 'location')?.value ?? '',
       headersSize: -1,
       bodySize: responseBody.length,
@@ -91,8 +91,8 @@ function postDataOf(body: MaskedBody, mimeType: string) {
   return { mimeType, text, ...(encoding !== undefined && { _encoding: encoding }) }
 }
 
-function contentOf(body: MaskedBody, mimeType: string) {
-  if (typeof body === 'string') return { size: 0, mimeType, comment: body }
+function contentOf(body: MaskedBody, mimeType: string, length: number) {
+  if (typeof body === 'string') return { size: length, mimeType, comment: body }
   return { size: body.length, mimeType, ...harText(body) }
 }
 

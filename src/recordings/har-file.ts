@@ -37,6 +37,7 @@ const ownSchema = z.object({
   company: z.object({
     name: z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/)),
     id: z.string().check(z.regex(/^\d{1,20}$/)),
+    default: z.optional(z.boolean()),
   }),
   environment: z.object({
     name: z.string(),

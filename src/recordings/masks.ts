@@ -3,7 +3,10 @@ import { maskJson } from '../observe/mask-body.ts'
 
 /** Names of query parameters whose values are credentials: those of signed URLs (AWS, Google, Azure) and their like. */
 const SECRET_PARAMETER =
-  /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|key|code|auth|policy|key-pair-id|session[-_]?id)$/i
+  /signature|token|secret|passw|credential|api[-_]?key|jwt|assertion|^(?:sig|auth|policy|key-pair-id|session[-_]?id)$/i
+/** Names that belong to a credential only if the value is long; a short one, as in `code=404`, tells requests apart. */
+const OFTEN_HARMLESS = /^(?:key|code)$/i
+const LEAST_CREDENTIAL_LENGTH = 16
 // Of a text of megabytes, `{40,}` would take more stack than there is; `{40}` and then `*` takes none.
 /** A JWT, or a digest in hex. */
 const SIGNATURE = /^(?:eyJ[\w-]+\..*|[0-9a-f]{40}[0-9a-f]*)$/
@@ -39,7 +42,10 @@ function maskPairs(text: string, isSecret: (name: string, value: string) => bool
 }
 
 function isSecretPair(name: string, value: string): boolean {
-  return value !== '' && (SECRET_PARAMETER.test(decoded(name)) || looksRandom(value))
+  const isSecretName =
+    SECRET_PARAMETER.test(decoded(name)) ||
+    (value.length >= LEAST_CREDENTIAL_LENGTH && OFTEN_HARMLESS.test(decoded(name)))
+  return value !== '' && (isSecretName || looksRandom(value))
 }
 
 function looksRandom(value: string): boolean {

@@ -94,7 +94,7 @@ export class CallRecorder {
   }
 
   async #record(exchanged: Exchanged): Promise<void> {
-    const { exchange, companyName: name, companyId: id, upstream } = exchanged.call
+    const { exchange, companyName: name, companyId: id, company: settings, upstream } = exchanged.call
     const { entry, texts } = await entryOf(exchanged, this.#mask)
     const line = JSON.stringify(entry)
     if ([line, ...texts].some(this.#deps.holdsSecret)) {
@@ -105,7 +105,10 @@ export class CallRecorder {
     if (this.#waitingLength + line.length > MOST_WAITING_LENGTH) {
       throw new Error('too much waits to be written')
     }
-    const company: RecordedCompany = { company: { name, id }, environment: upstream.environment }
+    const company: RecordedCompany = {
+      company: { name, id, ...(settings.isDefault && { default: true }) },
+      environment: upstream.environment,
+    }
     const key = `${id} ${name}`
     const waiting = this.#waiting.get(key) ?? { company, lines: [], failure: undefined }
     waiting.lines.push(line)

@@ -205,7 +205,8 @@ export class RecordedAnswers {
       .map(([, { match }]) => ({ ...match, likeness: likeness(match, wanted) }))
     if (recorded.length === 0) return `Nothing is recorded for the company ${companyName}. ${record}`
     if (recorded.some(({ method, target }) => method === wanted.method && target === wanted.target)) {
-      return `The same request is recorded with another body. ${record}`
+      const named = `${wanted.method} ${shortened(wanted.target)}`
+      return `The same request is recorded with another body: ${named}. ${record}`
     }
     recorded.sort((a, b) => b.likeness - a.likeness)
     const named = new Set(recorded.map(({ method, target }) => `${method} ${shortened(target)}`))
@@ -264,11 +265,14 @@ function responseOf({ response }: RecordedEntry, call: Call, recordedApiUrl: str
  */
 export function replayDocument(recorded: readonly RecordedCompany[]) {
   const environments = new Map<string, Environment>()
+  // Recordings of several configurations may have several defaults, and then none is the one.
+  const hasDefault = recorded.filter(({ company }) => company.default).length === 1
   const companies = recorded.map(({ company, environment }) => {
     const name = nameFor(environment, environments)
     environments.set(name, environment)
     const serviceAccount = { environment: name, clientId: 'replay', clientSecret: 'replay' }
-    return [company.name, { id: company.id, serviceAccount }] as const
+    const isDefault = hasDefault && company.default
+    return [company.name, { id: company.id, serviceAccount, ...(isDefault && { default: true }) }] as const
   })
   const unknown = [...environments].filter(([, environment]) => !isBuiltIn(environment))
   return {

@@ -66,6 +66,7 @@ t.test("a recorded session of Procore's SDK is replayed with no network", async 
   t.teardown(() => unsubscribe('undici:request:create', count))
   const url = await startReplay(t, folder)
   await session(t, url)
+  t.equal((await fetch(`${url}/rest/v1.0/projects?per_page=20`)).status, 200, 'the default company is known')
   const missing = await fetch(`${url}/acme/rest/v1.0/projects?per_page=21`)
   t.equal(missing.status, 404)
   t.match(await missing.json(), {

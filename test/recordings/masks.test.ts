@@ -15,6 +15,8 @@ t.test('values of a query that are credentials, or look like signatures, are mas
     ['X-Amz-Credential=a&X-Amz-Security-Token=b', 'X-Amz-Credential=*&X-Amz-Security-Token=*'],
     ['sig=abc&se=2026&sigma=1', 'sig=*&se=2026&sigma=1'],
     ['Signature=a&Key-Pair-Id=b&Policy=c', 'Signature=*&Key-Pair-Id=*&Policy=*'],
+    ['code=404&key=plans', 'code=404&key=plans'],
+    ['code=0123456789abcdef&key=AIza-0123456789', 'code=*&key=AIza-0123456789'],
     ['%73ig=abc', '%73ig=*'],
     ['%E0%A4=abc&token=', '%E0%A4=abc&token='],
     [`a=${HEX}&b=${BASE64}&c=${JWT}`, 'a=*&b=*&c=*'],

@@ -243,7 +243,7 @@ t.test('longer bodies are marked', async (t) => {
   await pass(withBody('/rest/a', long))
   const [down, up] = await entries()
   t.match(down, {
-    response: { content: { comment: /longer than 8 MiB/ }, bodySize: long.length },
+    response: { content: { size: long.length, comment: /longer than 8 MiB/ }, bodySize: long.length },
     _procoreProxy: { omitted: /8 MiB/ },
   })
   t.match(up.request, { postData: { text: '', comment: /longer than 8 MiB/ }, bodySize: long.length })

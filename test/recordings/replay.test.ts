@@ -184,7 +184,9 @@ t.test('what is missing is told with the nearest ones', async (t) => {
     help: 'The nearest recordings are: GET /rest/v1.0/projects?page=1&sig=*, POST /rest/v1.0/projects, GET /rest/v1.0/projects/1. Record it with --record, or start with --replay-else-record.',
   })
   t.match(await missing(callOf('/rest/v1.1/y')), { help: /GET \/rest\/v1.1\/x{189}…/ })
-  t.match(await missing(withBody('/rest/v1.0/projects', '[]')), { help: /recorded with another body/ })
+  t.match(await missing(withBody('/rest/v1.0/projects', '[]')), {
+    help: /recorded with another body: POST \/rest\/v1.0\/projects\./,
+  })
   t.match(await missing(callOf('/rest/a', { company: '8' })), {
     help: /Nothing is recorded for the company globex/,
   })
@@ -382,8 +384,8 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
       globex: { id: '8', serviceAccount: { environment: 'recorded-production', ...account } },
     },
   })
-  const fake = (name: string, port: number) => ({
-    company: { name, id: String(port) },
+  const fake = (name: string, port: number, isDefault = false) => ({
+    company: { name, id: String(port), default: isDefault },
     environment: {
       name: 'fake',
       apiUrl: `http://127.0.0.1:${port}`,
@@ -401,5 +403,11 @@ t.test('a folder of recordings stands for a configuration', async (t) => {
       b: { serviceAccount: { environment: 'fake-2' } },
       c: { serviceAccount: { environment: 'fake-2' } },
     },
+  })
+  t.match(replayDocument([fake('a', 1), fake('b', 2, true)]), {
+    companies: { a: { default: undefined }, b: { default: true } },
+  })
+  t.match(replayDocument([fake('a', 1, true), fake('b', 2, true)]), {
+    companies: { a: { default: undefined }, b: { default: undefined } },
   })
 })
