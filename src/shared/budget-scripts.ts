@@ -90,6 +90,8 @@ local function finish(...)
 end
 `
 
+const isNumbers = (reply: unknown) => Array.isArray(reply) && reply.every(Number.isInteger)
+
 /**
  * Reserves for as many of the given requests as may go. ARGV: replica, ms until a reservation ends by itself, then for
  * each request: id, which ends with the caller, and share (empty for none).
@@ -98,6 +100,7 @@ end
  */
 export const RESERVE = script(
   KEYS,
+  isNumbers,
   `${STATE}
 redis.call('ZREMRANGEBYSCORE', FLIGHTS, '-inf', now)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', now)) do
@@ -216,6 +219,7 @@ return finish(short and pause or 0, unpack(results))
  */
 export const SETTLE = script(
   KEYS,
+  isNumbers,
   `${STATE}
 local flight, limit, remaining = replica .. '.' .. ARGV[3], ARGV[4], tonumber(ARGV[5])
 local reset_in, asked_ms, counts = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'

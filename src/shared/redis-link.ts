@@ -6,9 +6,14 @@ import type { SharedSettings } from '../config/config.ts'
 
 /**
  * A Lua script that Redis runs as one step. Its first argument is the name of the replica. `keys` are named after what they
- * hold; `sha` is the SHA-1 in hexadecimal, for EVALSHA.
+ * hold; `sha` is the SHA-1 in hexadecimal, for EVALSHA. What `isReply` denies comes from something that is no Redis.
  */
-export const script = (keys: readonly string[], text: string) => ({ keys, text, sha: hash('sha1', text) })
+export const script = (keys: readonly string[], isReply: (reply: unknown) => boolean, text: string) => ({
+  keys,
+  isReply,
+  text,
+  sha: hash('sha1', text),
+})
 export type Script = Readonly<ReturnType<typeof script>>
 
 /** What an error of Redis begins with, and why Redis could not be used. `refused`: user, password or rights. */
@@ -18,7 +23,7 @@ const REASONS = [
   [/^(READONLY|MISCONF|NOREPLICAS)/, 'read-only'],
   [/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)/, 'refused'],
   [/^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK) ?/, 'busy'],
-  [/^(ERR|WRONGTYPE|NOPROTO|UNKILLABLE)/, 'script'],
+  [/^(ERR|WRONGTYPE|NOPROTO|UNKILLABLE|unexpected)/, 'script'],
 ] as const
 
 type SharedErrorReason = (typeof REASONS)[number][1] | 'connection'
@@ -105,7 +110,9 @@ export class RedisLink {
     const rest = [String(keys.length), ...keys, this.#replica, ...args.map(String)]
     const mostMs = Math.max(settings.timeoutMs, patienceMs)
     try {
-      return (await within(mostMs, 'reply', evaluate(connection, script, rest))) as T
+      const reply = await within(mostMs, 'reply', evaluate(connection, script, rest))
+      if (!script.isReply(reply)) throw new Error('unexpected reply')
+      return reply as T
     } catch (cause) {
       const error = new SharedDownError(cause)
       // An error of an abandoned connection says nothing about the current one.
@@ -132,9 +139,8 @@ export class RedisLink {
     try {
       const url = settings.url.reveal()
       connection = await connectRedis({ url, certificates, timeoutMs: CONNECT_MS, onLost })
-      // The test is a write, because a Redis that is full or read-only answers everything else.
-      const probe = ['SET', `${settings.prefix}:v1:probe:${this.#replica}`, '1', 'PX', '1000']
-      await within(Math.max(settings.timeoutMs, patienceMs), 'reply', connection.send(probe))
+      const probe = probed(connection, `${settings.prefix}:v1:probe:${this.#replica}`)
+      await within(Math.max(settings.timeoutMs, patienceMs), 'reply', probe)
       if (this.#isClosed) connection.destroy()
       else this.#succeed(connection)
     } catch (cause) {
@@ -237,6 +243,12 @@ function tlsOptions(url: string, certificates: readonly string[]) {
     ...(isIP(host) === 0 && { servername: host }),
     ...(certificates.length > 0 && { ca: [...getCACertificates('default'), ...certificates] }),
   } as const
+}
+
+/** The test is a write, because a Redis that is full or read-only answers everything else; what is no Redis can't read it back. */
+async function probed({ send }: RedisConnection, key: string): Promise<void> {
+  const replies = await Promise.all([send(['SET', key, key, 'PX', '1000']), send(['GET', key])])
+  if (replies[1] !== key) throw new Error('unexpected reply')
 }
 
 async function evaluate(connection: RedisConnection, script: Script, rest: string[]): Promise<unknown> {

@@ -145,6 +145,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 /** Replies: Redis's time, the sealed token, the sealed failure (both empty if there is none). */
 const READ = script(
   KEYS,
+  (reply) =>
+    Array.isArray(reply) && ['number', 'string', 'string'].every((type, at) => typeof reply[at] === type),
   `${NOW}
 return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[3]) or '' }
 `,
@@ -158,6 +160,7 @@ return { now, redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[3]) or ''
  */
 const LOCK = script(
   KEYS,
+  Number.isInteger,
   `${NOW}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
 local owner, ends = string.match(redis.call('GET', KEYS[2]) or '', '^(.*) (%d+)$')
@@ -177,6 +180,7 @@ if had_lock then redis.call('DEL', KEYS[2]) end
 /** ARGV: owner, sealed token, ms to keep it, ms for which no renewal after a 401 may follow (0: this is none). */
 const STORE = script(
   KEYS,
+  (reply) => reply === null,
   `${NOW} ${UNLOCK}
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[3])
@@ -188,6 +192,7 @@ if forced > 0 then redis.call('SET', KEYS[4], string.format('%d', now + forced),
 /** No replica waits for one without the lock, so its failure is its own. ARGV: owner, sealed failure, ms to keep it. */
 const FAIL = script(
   KEYS,
+  (reply) => reply === null,
   `${UNLOCK}
 if had_lock then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 `,

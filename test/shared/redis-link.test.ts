@@ -2,7 +2,7 @@
 import dns from 'node:dns'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { type AddressInfo, createServer as createPlainServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -15,7 +15,7 @@ import { hasRedis, startRedis } from '../fixtures/redis.ts'
 import { faultyWay } from '../fixtures/redis-faults.ts'
 import { certificate, pem } from '../fixtures/tls.ts'
 
-const ADD = script(['y'], "return redis.call('INCRBY', KEYS[1], ARGV[2])")
+const ADD = script(['y'], Number.isInteger, "return redis.call('INCRBY', KEYS[1], ARGV[2])")
 
 async function linkTo(t: Test, url: string, timeoutMs = 3_000, prefix = 'test', patienceMs = 0) {
   /** What was logged: why Redis went, or that it is back. */
@@ -69,6 +69,14 @@ t.test('With a server', async (t) => {
     await until(() => link.isUp)
     t.equal(await add(), 1)
     t.strictSame(events, ['connection', 'up'])
+  })
+
+  t.test('A reply that no script of ours gives', async (t) => {
+    const { link, events } = await linkTo(t, (await startRedis(t)).url)
+    const other = script(['y'], Array.isArray, "return 'text'")
+    await t.rejects(link.run(other, 'x', []), down('script'))
+    await until(() => link.isUp)
+    t.strictSame(events, ['script', 'up'])
   })
 
   t.test('Slow, cut off without a reset, and reset', async (t) => {
@@ -180,6 +188,18 @@ t.test('TLS: a server whose certificate is not trusted gets no password', async 
   t.match(received.join(''), 'pass-word')
   connection.destroy()
   connection.destroy()
+})
+
+t.test('What answers like no Redis is down, and stays so', async (t) => {
+  for (const reply of ['+OK', ':1', '$-1', '*0', '+OK\r\n+OK\r\n+OK', 'HTTP/1.1 400 Bad Request']) {
+    const server = createPlainServer((socket) => socket.on('data', () => void socket.write(`${reply}\r\n`)))
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const { link, events } = await linkTo(t, `redis://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await until(() => [...link.errors.values()].some((count) => count > 1))
+    t.equal(events.length, 1, reply)
+    link.close()
+    server.close()
+  }
 })
 
 t.test('A server that accepts and never greets is given up', async (t) => {
