@@ -15,6 +15,10 @@ const RANDOM_KEY = /^(?=.*\d)(?=.*[a-z])(?=.*[A-Z])(?:[\w/=.~-]|%2[bBfF]|%3[dD])
 const NOT_IN_A_KEY = /[^\w/=.~%-]|%(?!2[bBfF]|3[dD])/
 /** Members of JSON and fields of forms that hold credentials, in any spelling: case, `-` and `_` do not matter. */
 const SECRET_MEMBERS = [
+  'token',
+  'auth_token',
+  'session_token',
+  'api_token',
   'access_token',
   'refresh_token',
   'id_token',

@@ -68,6 +68,7 @@ t.test('members of JSON are masked by name, and all else stays as it is', async 
       '{"access_token":"a","clientSecret":"b","X-Amz-Signature":"c"}',
       '{"access_token":"*","clientSecret":"*","X-Amz-Signature":"*"}',
     ],
+    ['{"token":"a","authToken":"b","token_type":"c"}', '{"token":"*","authToken":"*","token_type":"c"}'],
     ['not json', 'not json'],
   ]
   for (const [json, masked] of cases) t.equal(mask.masked(json), masked)
