@@ -158,11 +158,8 @@ export function matchOfEntry(
 /** Equal for two requests exactly if the response to one also answers the other. */
 export function matchKey(companyId: string, { method, target, bodySha256 }: RequestMatch): string {
   const [path, ...query] = target.split('?')
-  // The parameters by name; those of one name keep their order, which may matter.
   const pairs = query.join('?').split('&')
-  const nameOf = (pair: string) => pair.split('=', 1)[0] as string
-  const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
-  const sorted = pairs.filter((pair) => pair !== '').sort((a, b) => compare(nameOf(a), nameOf(b)))
+  const sorted = pairs.filter((pair) => pair !== '').sort()
   return [companyId, method, query.length === 0 ? path : `${path}?${sorted.join('&')}`, bodySha256].join('\n')
 }
 
