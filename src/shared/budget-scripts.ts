@@ -29,6 +29,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local STATE, FLIGHTS, TURNS, WAITING, SERVED, SEEN = unpack(KEYS)
 local replica, hold = ARGV[1], tonumber(ARGV[2])
+-- The first write needs memory: after one that needs none, Redis lets a script write although it is full.
+redis.call('ZADD', SEEN, now, replica)
 local state = cjson.decode(redis.call('GET', STATE) or '{"turn":0,"windows":{}}')
 local windows = state.windows
 
@@ -79,7 +81,6 @@ end
 
 local function finish(...)
   redis.call('SET', STATE, cjson.encode(state))
-  redis.call('ZADD', SEEN, now, replica)
   redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', now - ${SEEN_MS})
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ${KEPT_MS}) end
   local replicas = redis.call('ZCARD', SEEN)

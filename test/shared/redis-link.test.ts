@@ -118,7 +118,7 @@ t.test('With a server', async (t) => {
     const { link, events, add } = await linkTo(t, redis.url)
     await redis.send('SET', 'ballast', 'x'.repeat(1e6))
     await redis.send('CONFIG', 'SET', 'maxmemory', '1mb')
-    await t.rejects(add(), down('full'))
+    await t.rejects(link.run(RESERVE, 'x', [1_000, '1.caller', '']), down('full'))
     await until(() => (link.errors.get('full') ?? 0) > 1)
     t.equal(link.isUp, false, 'it answers, but nothing can be written')
     await redis.send('CONFIG', 'SET', 'maxmemory', '0')
