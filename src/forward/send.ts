@@ -12,7 +12,7 @@ import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
 import { requestHeaders } from './headers.ts'
 import { ResponseTimeoutError } from './problem.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
-import { type Connection, MOST_RETRIES, type Upstream } from './upstreams.ts'
+import { type Connection, mostRetriedCalls, type Upstream } from './upstreams.ts'
 
 const JITTER_MS = 250
 
@@ -33,6 +33,8 @@ interface Progress {
   failures: number
   /** The token was renewed once because of a 401. */
   isRenewed: boolean
+  /** Whether it has a place among the calls that an outage sends again; undefined until it needs one. */
+  isToBeRetried?: boolean
 }
 
 /**
@@ -84,7 +86,7 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
       continue
     }
     exchange.upstreamMs = performance.now() - (exchange.sentAt ?? 0)
-    if (attempt.status !== 503) upstream.retriesLeft = MOST_RETRIES
+    if (attempt.status !== 503) upstream.retriedCallsLeft = mostRetriedCalls(upstream.settings)
     reservation?.answered(attempt.status, attempt.head)
     const isToBeSentAgain = sendsAgain(call, progress, attempt, token)
     if (isToBeSentAgain === false || !(await isToBeSentAgain)) return attempt
@@ -187,7 +189,7 @@ async function waitAfterFailure(
   const timedOut = isConnectTimeout(error) || error instanceof ResponseTimeoutError
   const connection = CONNECTION_CODES.has(errorCode(error) ?? '')
   if (!mayRetry({ method, sent: attempt.isSent, timedOut, connection })) throw error
-  if (!canReplay(call) || !spendRetry(upstream)) throw error
+  if (!canReplay(call) || !hasRetries(upstream, progress)) throw error
   progress.failures++
   retried(call, 'connection')
   await sleep(retryDelayMs(progress.failures, Math.random()), undefined, { signal: departure.signal })
@@ -257,7 +259,7 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   const least = retryDelayMs(progress.attempts, Math.random())
   if (asked === undefined || Math.max(asked, least) + JITTER_MS > waitLeftMs(call)) return false
   // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
-  if (!canReplay(call) || (status === 503 && !spendRetry(upstream))) return false
+  if (!canReplay(call) || (status === 503 && !hasRetries(upstream, progress))) return false
   response.discard()
   retried(call, status === 429 ? '429' : '503')
   // After a 429 the budget itself holds the call back for as long, and the call keeps its turn.
@@ -269,9 +271,10 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   return true
 }
 
-/** False if no retry is left. */
-function spendRetry(upstream: Upstream): boolean {
-  return upstream.retriesLeft-- > 0
+/** False if an outage has cost so many calls their retries that it is no burst. A call that has any has all of them. */
+function hasRetries(upstream: Upstream, progress: Progress): boolean {
+  progress.isToBeRetried ??= upstream.retriedCallsLeft-- > 0
+  return progress.isToBeRetried
 }
 
 function canReplay({ body }: Call): boolean {

@@ -181,8 +181,8 @@ export interface Upstream {
   readonly rateLimit: RateLimitSettings
   /** The rate budget of this account and company; undefined for files, which have none. */
   readonly budget: Budget | undefined
-  /** How many requests may be sent again before the API answers, so that retries do not multiply an outage. */
-  retriesLeft: number
+  /** How many more calls may be sent again before the API answers, so that retries do not multiply an outage. */
+  retriedCallsLeft: number
   readonly pool: ConnectionPool
   /** Limits the look-ups of file hosts; undefined for the API's own host. */
   readonly lookUps: FileHostLimiter | undefined
@@ -197,8 +197,11 @@ export interface UpstreamsDeps {
   readonly lookUps: FileHostLimiter
 }
 
-/** How many retries an outage may cause: more than all connections of a company at their default number. */
-export const MOST_RETRIES = 100
+/** How many calls an outage sends again: more than have or await a connection at once, so that a burst costs none. */
+export function mostRetriedCalls({ connections, maxQueued }: UpstreamSettings): number {
+  return 100 + connections + maxQueued
+}
+
 /**
  * The number of entries that are kept for ids under `"*"` and for file hosts. Callers choose these, so the least
  * recently used one is dropped.
@@ -328,7 +331,7 @@ export class Upstreams {
       rateLimit,
       budget: isApi ? budgets.get(target.account, companyId) : undefined,
       lookUps: isApi ? undefined : lookUps,
-      retriesLeft: MOST_RETRIES,
+      retriedCallsLeft: mostRetriedCalls(settings),
       pool: new ConnectionPool({
         ...settings,
         origin,

@@ -162,15 +162,17 @@ t.test('a connection that breaks before any answer is tried again where that is 
 })
 
 t.test('retries end: `upstream.retries` times, and with the retry budget', async (t) => {
-  const { fake, get } = await startRig(t, { settings: { upstream: { retries: 1 } } })
+  const { fake, get } = await startRig(t, {
+    settings: { upstream: { retries: 1, connections: 10, maxQueued: 90 } },
+  })
   fake.faults.reset('before')
   const answer = await get('/acme/rest/v1.0/me')
   t.equal(answer.status, 502)
   t.equal(answer.headers['procore-proxy-error'], 'upstream_protocol')
   t.equal(fake.journal.api().length, 2)
   fake.journal.clear()
-  await Promise.all(Array.from({ length: 150 }, () => get('/acme/rest/v1.0/me')))
-  t.equal(fake.journal.api().length, 150 + 99, 'an outage is not doubled')
+  for (let i = 0; i < 3; i++) await Promise.all(Array.from({ length: 100 }, () => get('/acme/rest/v1.0/me')))
+  t.equal(fake.journal.api().length, 300 + 199, 'an outage is not doubled')
   fake.faults.clear()
   t.equal((await get('/acme/rest/v1.0/me')).status, 200)
   fake.faults.reset('before', { times: 40 })
@@ -179,6 +181,14 @@ t.test('retries end: `upstream.retries` times, and with the retry budget', async
     later.every(({ status }) => status === 200),
     'a connection that broke for each of many calls costs none of them',
   )
+})
+
+t.test('a burst of broken connections costs no call one of its retries', async (t) => {
+  const { fake, get } = await startRig(t, { settings: { upstream: { retries: 3 } } })
+  fake.faults.reset('before')
+  const answers = await Promise.all(Array.from({ length: 60 }, () => get('/acme/rest/v1.0/me')))
+  t.ok(answers.every(({ status }) => status === 502))
+  t.equal(fake.journal.api().length, 60 * 4)
 })
 
 t.test('a refused connection is tried again for a POST too: no byte of it was sent', async (t) => {
