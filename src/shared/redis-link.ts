@@ -56,6 +56,12 @@ interface LinkOptions {
   readonly retryMs: number
 }
 
+/**
+ * A reply that is late on a busy machine is not the end: Redis is used again as soon as it comes. It is the end if it takes
+ * this long, or if so many replies in a row are late.
+ */
+const LATEST_MS = 500
+const MOST_LATE = 3
 /** After this long without an error, the retries start from the beginning. */
 const STABLE_MS = 30_000
 const CONNECT_MS = 2_000
@@ -77,6 +83,10 @@ export class RedisLink {
   /** Undefined while Redis is not used. */
   #connection: RedisConnection | undefined
   #isClosed = false
+  /** The connection is open, but a reply is late. */
+  #isLate = false
+  /** Late replies since the last one that came in time. */
+  #late = 0
   #changedAt = performance.now()
   #isWarned = false
   #retryMs: number
@@ -89,7 +99,7 @@ export class RedisLink {
 
   /** False while Redis is not used; `run` then rejects immediately. */
   get isUp(): boolean {
-    return this.#connection !== undefined
+    return this.#connection !== undefined && !this.#isLate
   }
 
   /**
@@ -103,22 +113,44 @@ export class RedisLink {
     patienceMs = 0,
   ): Promise<T> {
     const connection = this.#connection
-    if (connection === undefined) throw new SharedDownError(undefined)
+    if (connection === undefined || this.#isLate) throw new SharedDownError(undefined)
     const { settings } = this.#options
     // What is in braces keeps them in one slot of a cluster.
     const keys = script.keys.map((name) => `${settings.prefix}:v1:{${owner}}:${name}`)
     const rest = [String(keys.length), ...keys, this.#replica, ...args.map(String)]
     const mostMs = Math.max(settings.timeoutMs, patienceMs)
+    const evaluated = evaluate(connection, script, rest)
     try {
-      const reply = await within(mostMs, 'reply', evaluate(connection, script, rest))
+      const reply = await within(mostMs, 'reply', evaluated)
       if (!script.isReply(reply)) throw new Error('unexpected reply')
+      this.#late = 0
       return reply as T
     } catch (cause) {
       const error = new SharedDownError(cause)
       // An error of an abandoned connection says nothing about the current one.
-      if (connection === this.#connection) this.#fail(error)
+      if (connection !== this.#connection) throw error
+      if (error.reason !== 'timeout' || mostMs >= LATEST_MS) this.#fail(error)
+      else if (!this.#isLate) void this.#awaitLate(evaluated, error)
       throw error
     }
+  }
+
+  /** Does without Redis until this reply comes, and gives the connection up if it does not come soon. */
+  async #awaitLate(reply: Promise<unknown>, error: SharedDownError): Promise<void> {
+    const connection = this.#connection
+    this.#isLate = true
+    const hasCome = await within(LATEST_MS, 'reply', reply).then(
+      () => true,
+      () => false,
+    )
+    if (connection !== this.#connection) return
+    this.#isLate = false
+    if (hasCome && ++this.#late < MOST_LATE) this.#count(error)
+    else this.#fail(error)
+  }
+
+  #count({ reason }: SharedDownError): void {
+    this.errors.set(reason, (this.errors.get(reason) ?? 0) + 1)
   }
 
   /** Ends the connection and all attempts to open one. */
@@ -134,7 +166,7 @@ export class RedisLink {
     const { settings, certificates } = this.#options
     let connection: RedisConnection | undefined
     const onLost = (cause: unknown) => {
-      if (this.isUp && connection === this.#connection) this.#fail(new SharedDownError(cause))
+      if (connection !== undefined && connection === this.#connection) this.#fail(new SharedDownError(cause))
     }
     try {
       const url = settings.url.reveal()
@@ -160,16 +192,19 @@ export class RedisLink {
     this.#isWarned = false
   }
 
-  #fail({ reason, cause }: SharedDownError): void {
+  #fail(error: SharedDownError): void {
     const { log, retryMs, settings } = this.#options
-    this.errors.set(reason, (this.errors.get(reason) ?? 0) + 1)
-    if (this.isUp) {
+    const { reason, cause } = error
+    this.#count(error)
+    if (this.#connection !== undefined) {
       const now = performance.now()
       if (now - this.#changedAt > STABLE_MS) this.#retryMs = retryMs
       this.#changedAt = now
     }
     this.#connection?.destroy()
     this.#connection = undefined
+    this.#isLate = false
+    this.#late = 0
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.connect(), this.#retryMs * (0.75 + Math.random() / 4))
     this.#timer.unref()

@@ -102,6 +102,31 @@ t.test('With a server', async (t) => {
     t.strictSame(events, ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
   })
 
+  t.test('One late reply is no reason for a warning, but three in a row are', async (t) => {
+    const redis = await startRedis(t)
+    const way = await faultyWay(t, redis.port)
+    const { link, events, add } = await linkTo(t, way.url, 250)
+    for (const late of [1, 2, 3]) {
+      way.delayMs = 400
+      await t.rejects(add(), down('timeout'))
+      t.equal(link.isUp, false)
+      await t.rejects(add(), down('connection'), 'nothing is sent meanwhile')
+      way.delayMs = 0
+      await until(() => link.isUp)
+      t.equal(await add(), 2 * late, 'what came late was done, and counts no more after a reply in time')
+    }
+    t.strictSame([events, link.errors], [[], new Map([['timeout', 3]])])
+    for (let late = 0; late < 3; late++) {
+      await until(() => link.isUp)
+      way.delayMs = 400
+      await t.rejects(add(), down('timeout'))
+    }
+    way.delayMs = 0
+    await until(() => events.length === 2)
+    t.strictSame(events, ['timeout', 'up'])
+    t.equal(way.accepted, 2)
+  })
+
   t.test('A start waits longer for a reply than a request does', async (t) => {
     const redis = await startRedis(t)
     const way = await faultyWay(t, redis.port)
@@ -191,15 +216,18 @@ t.test('TLS: a server whose certificate is not trusted gets no password', async 
 })
 
 t.test('What answers like no Redis is down, and stays so', async (t) => {
-  for (const reply of ['+OK', ':1', '$-1', '*0', '+OK\r\n+OK\r\n+OK', 'HTTP/1.1 400 Bad Request']) {
+  const replies = ['+OK', ':1', '$-1', '*0', '+OK\r\n+OK\r\n+OK', 'HTTP/1.1 400 Bad Request']
+  const trying = replies.map(async (reply) => {
     const server = createPlainServer((socket) => socket.on('data', () => void socket.write(`${reply}\r\n`)))
     await once(server.listen(0, '127.0.0.1'), 'listening')
-    const { link, events } = await linkTo(t, `redis://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const url = `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { link, events } = await linkTo(t, url, 500)
     await until(() => [...link.errors.values()].some((count) => count > 1))
     t.equal(events.length, 1, reply)
     link.close()
     server.close()
-  }
+  })
+  await Promise.all(trying)
 })
 
 t.test('A server that accepts and never greets is given up', async (t) => {
