@@ -40,7 +40,8 @@ child.on('close', (code, signal) => {
   const failed = Number(totals?.[3] ?? 0)
   const thin = process.argv.length > 2 ? [] : tooThin(plain)
   for (const line of thin) console.log(line)
-  if (totals === undefined) console.log('tap counted nothing, as always when a test takes too long: see FAIL above')
+  if (totals === undefined)
+    console.log('tap counted nothing, as always when a test takes too long: see FAIL above')
   const broken = code !== 0 || signal !== null || passed === 0 || thin.length > 0
   console.log(`${passed} passed, ${broken && failed === 0 ? 1 : failed} failed`)
   process.exitCode = broken ? code || 1 : 0
