@@ -15,7 +15,7 @@ export type Position = Readonly<Record<'line' | 'column', number>>
 
 /** The plain values of a YAML text: maps without a prototype, lists, strings, numbers, {@link OddNumber}s, true, false, null. */
 export interface ConfigDocument {
-  /** `undefined` if the text is empty or is not YAML. */
+  /** `null` if the text is empty, `undefined` if it is not YAML. */
   readonly value: unknown
   /** Whether the text is YAML; if not, `problems` says why. */
   readonly readable: boolean
@@ -34,8 +34,8 @@ export function readDocument(text: string): ConfigDocument {
   const options = { intAsBigInt: true, uniqueKeys: false, prettyErrors: false, version: '1.2' } as const
   const document = yaml.parseDocument(text, { ...options, lineCounter: lines })
   const at = (offset = 0): Position => {
-    const { line, col } = lines.linePos(offset)
-    return { line: Math.max(line, 1), column: Math.max(col, 1) }
+    const { line, col: column } = lines.linePos(offset)
+    return { line, column }
   }
   const syntax = [...document.errors, ...document.warnings].map((error) => ({
     path: [],
@@ -61,8 +61,7 @@ export function readDocument(text: string): ConfigDocument {
   /** A key as it is written; `7656:` and `"7656":` are the same key. */
   const keyText = (key: unknown): string | undefined => {
     const scalar = resolve(key)
-    if (!yaml.isScalar(scalar)) return undefined
-    return typeof scalar.value === 'string' ? scalar.value : String(scalar.source)
+    return yaml.isScalar(scalar) ? String(scalar.source) : undefined
   }
   let values = 0
 
@@ -106,7 +105,7 @@ export function readDocument(text: string): ConfigDocument {
     }
     return position(found)
   }
-  return { value: root === null ? undefined : convert(root, []), readable: true, problems, locate }
+  return { value: convert(root, []), readable: true, problems, locate }
 }
 
 const NO_ANCHOR = 'a value that starts with a star refers to an anchor, but there is no such anchor'
@@ -116,13 +115,13 @@ const TOO_MUCH_FIX = 'Write the values out instead of using aliases (*name) that
 
 function scalarValue(scalar: yaml.Scalar): unknown {
   const { value } = scalar
-  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+  if (value === null || typeof value === 'boolean') return value
   const source = String(scalar.source)
   if (typeof value === 'bigint' && /^(0|-?[1-9]\d*)$/.test(source) && Number.isSafeInteger(Number(value))) {
     return Number(value)
   }
   if (typeof value === 'bigint' || typeof value === 'number') return new OddNumber(source)
-  // Dates and binary data (from a tag or a %YAML 1.1 directive) stay as they were written.
+  // This is the text of a string without its quotes. Dates and binary data (from a tag or %YAML 1.1) stay as they were written.
   return source
 }
 

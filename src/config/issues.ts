@@ -13,7 +13,7 @@ export function isRawMap(value: unknown): value is RawMap {
 }
 
 /** The value that replaces a wrong one below a key, so that its neighbors are still checked. */
-const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies', 'url']
+const TEXTS = ['serviceAccount', 'clientId', 'clientSecret', 'key', 'clientKeys', 'companies']
 const PLACEHOLDERS = new Map<unknown, unknown>([
   ...TEXTS.map((key): [string, string] => [key, 'placeholder']),
   ['id', '0'],
@@ -21,7 +21,6 @@ const PLACEHOLDERS = new Map<unknown, unknown>([
   ['loginUrl', 'https://placeholder.invalid'],
   ['listen', '127.0.0.1:0'],
   ['allowedHosts', 'placeholder.invalid'],
-  ['allowedOrigins', 'https://placeholder.invalid'],
   ['rules', { deny: '/rest/placeholder' }],
   ['allow', { allow: '/rest/placeholder' }],
   ['keep', { paths: ['/rest/placeholder'], for: '1s' }],
@@ -56,7 +55,7 @@ export function readSettings(raw: unknown) {
       const key = keyOf(path)
       // In later rounds, a value is also wrong because something in it was removed, or because of a placeholder.
       const placeholder = path.map((_, at) => path.slice(0, at + 1)).find((each) => replaced.has(keyOf(each)))
-      const isConsequence = round > 0 && (placeholder ?? findings.keys().some((told) => isBelow(told, key)))
+      const isConsequence = placeholder ?? findings.keys().some((told) => isBelow(told, key))
       if (!findings.has(key) && !isConsequence) findings.set(key, finding)
       const whole = placeholder ?? wholeOf(path)
       wholes.set(keyOf(whole), whole)

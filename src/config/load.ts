@@ -53,6 +53,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const found = text === undefined ? findConfigFile({ ...input, flag: flags.config }) : undefined
   const file = found?.path
   const folder = found ? dirname(found.path) : cwd
+  const files = file ? [file] : []
   const { document, mode } = await readConfigFile(found, text)
   const layered = applyOverrides(document.value, { flags, env, cwd })
   const { settings, findings, wrong } = readSettings(layered.value)
@@ -74,8 +75,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     if (problems.length > 0) throw new ConfigError(problems)
     // A company that variables define only in part has placeholders for the rest.
     const known = layered.reported.size > 0 ? { ...settings, companies: {}, callers: {} } : settings
-    const watchedFiles = file ? [file] : []
-    return assembleConfig({ settings: known, values: new Map(), file, folder, warnings, watchedFiles })
+    return assembleConfig({ settings: known, values: new Map(), file, folder, warnings, watchedFiles: files })
   }
 
   const isReplay = resolveSecrets === 'keys'
@@ -84,19 +84,19 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   for (const { path } of isReplay ? placedAccounts(settings) : [])
     wrong.add(keyOf([...path, 'clientId'])).add(keyOf([...path, 'clientSecret']))
   const credentials = await readCredentials(used, wrong, { env, folder })
-  const ca = await readCaFile(used, wrong, folder)
+  const ca = await readCaFile(used, folder)
   const isOverridden = (path: Path) => sourceOf(path) !== undefined
   const plain = checkPlainSecrets(used, wrong, { file, mode, isOverridden })
   const others = [noCompany(layered.value, found), credentials.findings, ca.findings]
   others.push(await checkAuditFile(settings.audit, folder), plain.findings)
   problems.push(...layered.problems, ...others.flat().map(place))
-  const watchedFiles = [...(file ? [file] : []), ...credentials.files, ...ca.files]
+  const watchedFiles = [...files, ...credentials.files, ...ca.files]
   if (problems.length > 0) throw new ConfigError(problems, watchedFiles)
   for (const { path, text } of credentials.warnings)
     warnings.push(`${sourceOf(path) ?? keyOf(path)}: ${text}`)
   warnings.push(...plain.warnings)
   // A user who can write the file could direct the secrets to another login server.
-  if (file && isOpenToOthers(mode, 0o022))
+  if (isOpenToOthers(mode, 0o022))
     warnings.push(
       `Other users can change ${file}, and could have your secrets sent elsewhere: chmod go-w ${file}`,
     )

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { isIPv6Address, parseHostName } from './addresses.ts'
 import { type NetworkSettings, type NoProxyEntry, Secret } from './config.ts'
 import { readFileBytes } from './files.ts'
-import { isMistake, keyOf, type Mistake, quoted } from './problems.ts'
+import { isMistake, type Mistake, quoted } from './problems.ts'
 import type { Settings } from './schema.ts'
 
 /** The value of `network.proxy` that means no proxy, whatever HTTPS_PROXY says. */
@@ -64,18 +64,18 @@ export function parseNoProxy(text: string): NoProxyEntry | Mistake {
 
 /** The entries of a NO_PROXY variable. Others, such as ranges of addresses, are skipped, as other programs may use them. */
 export function noProxyEntries(variable: string): string[] {
-  return variable.split(/[,\s]+/).filter((entry) => entry !== '' && 'host' in parseNoProxy(entry))
+  return variable.split(/[,\s]+/).filter((entry) => 'host' in parseNoProxy(entry))
 }
 
 /** The bundle of an operating system has a quarter of this size. */
 const MAX_CA_BYTES = 1024 * 1024
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
-/** Reads `network.caFile` (PEM), whose path is relative to `folder`, unless it has been judged to be wrong already. */
-export async function readCaFile({ network }: Settings, wrong: ReadonlySet<string>, folder: string) {
+/** Reads `network.caFile` (PEM), whose path is relative to `folder`. */
+export async function readCaFile({ network }: Settings, folder: string) {
   const path = ['network', 'caFile']
   const nothing = { certificates: [], findings: [], files: [] }
-  if (network.caFile === undefined || wrong.has(keyOf(path))) return nothing
+  if (network.caFile === undefined) return nothing
   const file = resolve(folder, network.caFile)
   const certificates = await readCertificates(file)
   if ('message' in certificates) return { ...nothing, findings: [{ path, ...certificates }], files: [file] }
@@ -101,8 +101,8 @@ export function networkSettings(
   proxyUrl: string,
   certificates: readonly string[],
 ): NetworkSettings {
-  const parsed = proxyUrl === '' || proxyUrl === NO_PROXY_AT_ALL ? undefined : parseProxyUrl(proxyUrl)
-  const { origin, authorization } = parsed === undefined || isMistake(parsed) ? {} : parsed
+  const parsed = parseProxyUrl(proxyUrl)
+  const { origin, authorization } = proxyUrl === NO_PROXY_AT_ALL || isMistake(parsed) ? {} : parsed
   const text = JSON.stringify([origin, authorization, noProxy, certificates])
   const secret = authorization === undefined ? undefined : new Secret(authorization)
   const proxy = origin === undefined ? undefined : { origin, authorization: secret }

@@ -110,13 +110,10 @@ function defaultNetwork(layer: Layer): void {
   const setDefault = (key: string, given: Given | undefined) => {
     if (valueAt(layer.value, ['network', key]) === undefined) set(layer, ['network', key], given)
   }
-  const proxy = either('HTTPS_PROXY')
-  setDefault('proxy', proxy && { ...proxy, value: mapOf('env', proxy.name) })
+  setDefault('proxy', either('HTTPS_PROXY'))
   const none = either('NO_PROXY')
   setDefault('noProxy', none && { ...none, value: noProxyEntries(none.value) })
 }
-
-const mapOf = (key: string, value: string): RawMap => Object.assign(Object.create(null), { [key]: value })
 
 /** What flags and variables say about one company. */
 type Pieces = Readonly<Record<'companyId' | 'clientId' | 'clientSecret', Given | undefined>>
@@ -133,7 +130,8 @@ function readPieces(layer: Layer): Pieces {
   return {
     companyId: companyId && { ...companyId, value: readCompanyId(companyId.value) ?? companyId.value },
     clientId: given('--client-id', flags.clientId) ?? variable(layer, 'PROCORE_CLIENT_ID'),
-    clientSecret: secret ?? (file && { name: file.name, value: mapOf('file', resolve(cwd, file.value)) }),
+    clientSecret:
+      secret ?? (file && { name: file.name, value: { __proto__: null, file: resolve(cwd, file.value) } }),
   }
 }
 

@@ -138,11 +138,9 @@ export function matching(pattern: RegExp, what: string, fix: string) {
   return z.string({ error }).check(z.regex(pattern, { error, abort: true }))
 }
 
-/** A map with these keys and no others. Its error for others lists these, for issues.ts. */
-export const map = <T extends z.core.$ZodLooseShape>(shape: T) => {
-  const known = Object.keys(shape).join(' ')
-  return z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? known : undefined) })
-}
+/** A map with these keys and no others. Its error lists these, and issues.ts puts it into words. */
+export const map = <T extends z.core.$ZodLooseShape>(shape: T) =>
+  z.strictObject(shape, { error: Object.keys(shape).join(' ') })
 
 export const list = <T extends z.ZodMiniType>(item: T, fix: string) =>
   z.array(item, { error: says('must be a list', fix) })

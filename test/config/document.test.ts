@@ -43,7 +43,7 @@ t.test('a number that would be rounded or respelt keeps its text', async (t) => 
 t.test('an empty text, and one of comments alone, has no value', async (t) => {
   for (const text of ['', '# nothing\n', '---\n']) {
     const { value, problems, locate } = readDocument(text)
-    t.equal(value ?? undefined, undefined)
+    t.equal(value, null)
     t.strictSame(problems, [])
     t.equal(locate(['a']).line, 1)
   }
@@ -100,12 +100,12 @@ t.test('keys that clash or can be no names are told all at once', async (t) => {
 })
 
 t.test('tens of thousands of aliases are read at once', async (t) => {
-  const before = performance.now()
+  const before = process.cpuUsage()
   const { value, problems } = readDocument(`a: &x 1\nb: [${'*x,'.repeat(20_000)}]\nc: &x 2\nd: *x`)
   const { b, d } = value as { b: number[]; d: number }
   t.strictSame([b.length, new Set(b), d], [20_000, new Set([1]), 2])
   t.strictSame(problems, [])
-  t.ok(performance.now() - before < 4_000)
+  t.ok(process.cpuUsage(before).user < 4_000_000, 'microseconds')
 })
 
 t.test('aliases repeat a value, also as a key, but not without end', async (t) => {
