@@ -72,6 +72,7 @@ t.test('rules that can not do what they were written for are mistakes', async (t
     [[{ deny: '/rest/a' }, { allow: '/rest/a' }], never(1)],
     [[{ deny: '/**' }, { allow: ab }], never(1)],
     [[{ deny: '/rest/**' }, { deny: '/vapid/**' }, { allow: ab }], never(2)],
+    [[{ deny: ['/rest/**', '/vapid/c'] }, { allow: '/rest/a' }], never(1)],
     [[{ deny: '/rest/**' }, { allow: ab }]],
     [[put, { allow: '/rest/a' }]],
     [[put, { allow: '/rest/a', methods: ['writes'] }]],
@@ -93,6 +94,7 @@ t.test('rules that can not do what they were written for are mistakes', async (t
   }
   const nothing = said([{ allow: '/rest/a' }], 'read-write')
   t.match(nothing, [/^rules: deny nothing: .*read-write\. Add \{deny: \/\*\*\}/])
+  t.equal(said([{ allow: '/rest/a' }, { allow: '/rest/a' }], 'read-write').length, 2)
   t.strictSame(said([{ allow: '/rest/a' }, { deny: '/**' }], 'read-write'), [])
   t.strictSame(checkRules({ path: ['rules'], rules: [{ allow: '/rest/a' }], access: undefined }), [])
 })

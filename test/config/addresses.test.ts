@@ -58,6 +58,7 @@ t.test('a wrong listen address is answered with the right one', async (t) => {
     ['[::1]', /has no port\. Add one: \[::1\]:8377/],
     ['::1', /IPv6 address without brackets\. Write "\[::1\]:8377"/],
     ['http://127.0.0.1:8377/x', /is a URL.*: 127\.0\.0\.1:8377$/],
+    ['HTTPS://h:1', /is a URL.*: h:1$/],
     ['https://u:p@h:1', /^"https:\/\/…@h:1" is a URL.*: h:1$/],
     ['/run/a.sock', /is a path\. For a unix socket, write unix:\/run\/a\.sock/],
     ['127.0.0.1:65536', /"65536" is not a port/],
@@ -95,6 +96,7 @@ t.test('an origin is scheme, host and port, and is given in one spelling', async
     '',
     'a.b',
     'ftp://a.b',
+    'xhttp://a.b',
     'https://',
     'https:///a',
     'https://a b',
@@ -164,7 +166,14 @@ t.test('a public URL is an origin, perhaps with a plain path', async (t) => {
     ['HTTP://[::1]:1', 'http://[::1]:1'],
   ]
   for (const [text, url] of good) t.equal(parsePublicUrl(text), url)
-  const plain = ['', 'proxy.example', 'https://', 'ftp://proxy.example', 'https://user@proxy.example']
+  const plain = [
+    '',
+    'proxy.example',
+    'https://',
+    'ftp://proxy.example',
+    'xhttp://proxy.example',
+    'https://user@proxy.example',
+  ]
   const paths = ['?x', '/#x', '/a//b', '//', '/../x', '/a/..', '/./', '/%41', '/a b', '\\x']
   const longer = paths.map((path) => `https://proxy.example${path}`)
   for (const text of [...plain, ...longer, 'https://a b', 'https://1.2.3.999']) {
@@ -196,6 +205,7 @@ t.test('an origin leads to a listen address if host and port are plainly the sam
     ['http://localhost', '127.0.0.1:80', true],
     ['http://127.0.0.2:8377', '127.0.0.1:8377', false],
     ['http://127.0.0.2:8377', 'localhost:8377', false],
+    ['http://127.0.0.1:8377', '[::1]:8377', false],
     ['http://127.0.0.1:8378', '127.0.0.1:8377', false],
     ['http://127.0.0.1:1', '127.0.0.1:0', false],
     ['https://api.example:8377', '0.0.0.0:8377', false],

@@ -51,6 +51,7 @@ t.test('each mistake names its key and its fix', async (t) => {
       '""': /^clientSecret: is empty\. Write the value itself/,
       '{ env: A, file: b }': /^clientSecret: is neither text nor/,
       '{ env: $A }': /^clientSecret\.env: "\$A" is not the name of a variable/,
+      '{ env: A-B }': /^clientSecret\.env: "A-B" is not the name of a variable/,
       '{ env: A, timeout: 1s }': /^clientSecret\.timeout: is not a known key\. The only key here is env$/,
       '{ file: b, timeot: 1s }': /^clientSecret\.timeot: is not a known key\. The only key here is file$/,
       '{ command: [a], timeot: 1s }': /^clientSecret\.timeot: is not a known key\. Did you mean timeout\?$/,
@@ -175,6 +176,11 @@ cache: { keep: [{ paths: [nope], for: 60s, whenExhausted: 1s, foo: 1 }, { for: 6
   t.strictSame(settings.guard.clientKeys[1], { env: 'A' })
   t.strictSame(settings.callers['x']?.key, ['short', { env: 'A' }, 'placeholder', 'placeholder'])
   t.match(settings.cache.keep, [{ whenExhausted: 1000 }, { whenExhausted: 2000 }, { for: 1000 }])
+})
+
+t.test('a mistake that shows only without another one is told too', async (t) => {
+  const yaml = `companies: { acme: { id: [], ${account}, publicUrl: "https://a.b" } }`
+  t.match(said(yaml), [/^companies\.acme\.id: a list is not/, /^companies\.acme\.publicUrl: is for requests/])
 })
 
 t.test('what replaces a wrong value is no mistake of the file', async (t) => {

@@ -1,8 +1,10 @@
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { listenText } from '../../src/config/addresses.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { Flags } from '../../src/config/overrides.ts'
+import type { ConfigError } from '../../src/config/problems.ts'
 import { ConfigFolder, oneCompany } from '../fixtures/config-folder.ts'
 
 const pieces = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'id', PROCORE_CLIENT_SECRET: 's3cret' }
@@ -86,8 +88,8 @@ t.test('one company needs no file at all', async (t) => {
     file: undefined,
     companies: [{ name: 'default', id: '1', isDefault: true, account: { name: 'default', clientId: 'id' } }],
     accounts: [{ environment: { name: 'production' } }],
-    watchedFiles: [],
-    warnings: [],
+    watchedFiles: { length: 0 },
+    warnings: { length: 0 },
   })
   t.equal(account(config)?.clientSecret.reveal(), 's3cret')
   const sandbox = await folder.load(undefined, { env: { ...pieces, PROCORE_ENVIRONMENT: 'sandbox' } })
@@ -344,10 +346,13 @@ t.test('a file with a plain secret is to be its owner alone', async (t) => {
   ])
 })
 
-t.test('a warning about a value of a variable names the variable', async (t) => {
+t.test('a warning about a value names its variable, or its key in the file', async (t) => {
   const env = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'x', PROCORE_CLIENT_SECRET: '"s3cret"' }
   const { warnings } = await new ConfigFolder(t.testdir()).load(undefined, { env })
   t.match(warnings, [/^PROCORE_CLIENT_SECRET: The secret is in quotes/])
+  const config = await new ConfigFolder(t.testdir()).load(oneCompany().replace('s3cret', `'"s3cret"'`))
+  t.match(config.warnings, [/^companies\.acme\.serviceAccount\.clientSecret: The secret is in quotes/])
+  t.match(account(config)?.secretFlaw, /^The secret is in quotes/)
 })
 
 t.test('the file and the files of its secrets are watched', async (t) => {
@@ -362,6 +367,9 @@ t.test('the file and the files of its secrets are watched', async (t) => {
     's3cret',
     'relative to the file, not to the working directory',
   )
+  rmSync(secret)
+  const error = await folder.load(undefined, { flags: { config: file } }).catch((error: unknown) => error)
+  t.strictSame((error as ConfigError).watchedFiles, [file, secret], 'one that is missing may come back')
 })
 
 t.test('a file with no company, no map or no YAML says so and nothing else', async (t) => {
@@ -387,7 +395,7 @@ t.test('"*" alone is enough, and is no company of its own', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const yaml = 'companies: { "*": { access: read-only, serviceAccount: { clientId: a, clientSecret: b } } }'
   const anyCompany = { access: 'read-only', account: { name: '*' } }
-  t.match(await folder.load(yaml), { companies: [], anyCompany })
+  t.match(await folder.load(yaml), { companies: { length: 0 }, anyCompany })
 })
 
 t.test('without secrets, where the proxy listens can be known from little', async (t) => {

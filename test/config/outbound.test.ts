@@ -19,6 +19,7 @@ t.test("a proxy's URL", async (t) => {
     ['https://proxy.example', 'https://proxy.example'],
     [' http://proxy.example:3128\n', 'http://proxy.example:3128'],
     ['proxy.example:3128', 'http://proxy.example:3128'],
+    [' proxy.example:3128\n', 'http://proxy.example:3128'],
     ['10.0.0.1:3128', 'http://10.0.0.1:3128'],
     ['[::1]:3128', 'http://[::1]:3128'],
     ['HTTP://user:pass@proxy:1', 'http://proxy:1', 'user:pass'],
@@ -35,10 +36,10 @@ t.test("a proxy's URL", async (t) => {
   const logins = ['user:s3cret%', 'user%zz:s3cret', 'us%3Aer:s3cret', 'user:s3cret%0A', 'user%7F:s3cret']
   const noUrls =
     ' http:// http:proxy:3128 http:/s3cret@proxy http://proxy:99999 http://user:s3#cret@proxy:1 http://user:s3cret@proxy:1/path http://proxy:1/?s3cret http://proxy:1/#s3cret'
-  const schemes = ['socks5://user:s3cret@proxy:1080', 'ftp://proxy']
+  const schemes = ['socks5://user:s3cret@proxy:1080', 'ftp://proxy', 'xhttp://proxy', 'httpx://proxy']
   const bad: [RegExp, string[]][] = [
     [/it is not the URL of a proxy/, noUrls.split(' ')],
-    [/proxies with the scheme "(socks5|ftp)" are not supported/, schemes],
+    [/proxies with the scheme "(socks5|ftp|xhttp|httpx)" are not supported/, schemes],
     [/can't be sent/, logins.map((login) => `http://${login}@proxy:1`)],
   ]
   for (const [message, texts] of bad)
@@ -71,7 +72,7 @@ t.test('hosts that are reached without it', async (t) => {
 t.test('without any of it: no proxy, no hosts, no certificates', async (t) => {
   const folder = new ConfigFolder(t.testdir())
   const { network: bare } = await folder.load(oneCompany())
-  t.match(bare, { proxy: undefined, noProxy: [], certificates: [], key: /^.{43}$/ })
+  t.match(bare, { proxy: undefined, noProxy: { length: 0 }, certificates: { length: 0 }, key: /^.{43}$/ })
   t.equal((await folder.load(oneCompany('network:\n'))).network.key, bare.key)
   t.equal((await folder.load(network('{ proxy: none }'))).network.key, bare.key)
   t.ok(Object.isFrozen(bare) && Object.isFrozen(bare.noProxy))
@@ -121,7 +122,8 @@ t.test('a key beats the variables, small letters beat capitals, empty is not set
   const pieces = { PROCORE_COMPANY_ID: '1', PROCORE_CLIENT_ID: 'id', PROCORE_CLIENT_SECRET: 's3cret' }
   folder.write('procore-proxy.yaml', '')
   const env = { ...pieces, HTTPS_PROXY: 'http://upper:1' }
-  t.match(await folder.load(undefined, { env }), { network: { proxy: { origin: 'http://upper:1' } } })
+  const { proxy } = (await folder.load(undefined, { env })).network
+  t.strictSame(proxy, { origin: 'http://upper:1', authorization: undefined })
 })
 
 t.test('mistakes, at their place and with their fix', async (t) => {
@@ -202,7 +204,7 @@ t.test('certificates: PEM or DER, one or many, relative to the file, watched', a
   t.strictSame((await load(join(folder.path, 'etc/one.pem'))).network.certificates, [CA])
   const wrong = network('{ caFile: none.pem, proxy: { env: NONE } }')
   const unread = await folder.load(wrong, { resolveSecrets: false })
-  t.match(unread.network, { proxy: undefined, certificates: [] }, 'read only where secrets are')
+  t.match(unread.network, { proxy: undefined, certificates: { length: 0 } }, 'read only where secrets are')
 })
 
 t.test('the key differs with everything that counts', async (t) => {

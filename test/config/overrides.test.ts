@@ -51,7 +51,7 @@ t.test('each flag and variable lands at its key, and is remembered as its source
     ],
     [
       { ...all, PROCORE_COMPANY_ID: '2' },
-      { companyId: '3', clientId: 'flag' },
+      { companyId: 'app.procore.com/3/company', clientId: 'flag' },
       { companies: { default: { default: true, id: '3', serviceAccount: account } } },
       'companies.default.default=--company-id companies.default.id=--company-id companies.default.serviceAccount.clientId=--client-id companies.default.serviceAccount.clientSecret=PROCORE_CLIENT_SECRET',
     ],
@@ -148,7 +148,9 @@ t.test(
 t.test('there is no warning for a variable that the file itself reads', async (t) => {
   const yaml =
     'companies: { a: { serviceAccount: { clientId: { env: PROCORE_CLIENT_ID } } }, b: {} }\nguard: { clientKeys: [{ env: PROCORE_CLIENT_SECRET }] }'
-  t.match(apply(yaml, all).warnings, [/^PROCORE_COMPANY_ID is ignored/])
+  const { warnings } = apply(yaml, all)
+  t.match(warnings, [/^PROCORE_COMPANY_ID is ignored/])
+  t.equal(warnings.length, 1)
 })
 
 t.test('a section with nothing below it is as good as none', async (t) => {
@@ -157,7 +159,9 @@ t.test('a section with nothing below it is as good as none', async (t) => {
 
 t.test('what is no map is left to the schema', async (t) => {
   t.strictSame(apply('- a', all).value, ['a'])
+  t.equal(apply('a', all).value, 'a')
   t.strictSame(apply('companies: []\nlog: x', all, { logLevel: 'info' }).value, { companies: [], log: 'x' })
+  t.strictSame(apply('companies: []', { PROCORE_CLIENT_ID: 'id' }).problems, [])
   t.strictSame(apply('companies: { acme: 1 }', all).value, { companies: { acme: 1 } })
   t.strictSame(
     apply('companies: { acme: { serviceAccount: 1 } }', all).value.companies.acme.serviceAccount,

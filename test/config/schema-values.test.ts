@@ -61,14 +61,16 @@ t.test('a size is a number with a unit, and becomes bytes', async (t) => {
   const { size } = values
   for (const [input, bytes] of Object.entries({ '64MB': 64e6, '1MiB': 1_048_576, '2000KB': 2e6, '1GB': 1e9 }))
     t.equal(read(size, input), bytes)
-  for (const input of ['64', 64, '64mb', '1.5MB', '-1MB', '64 MB', '', null])
+  for (const input of ['64', 64, '64mb', '64MBs', '1.5MB', '-1MB', '64 MB', '', null])
     t.match(read(size, input), /is not a size/)
+  const small = size.safeParse('1KB')
+  t.match(small.error?.issues[0]?.message, /Write a size from 1MB to 16GB$/)
   for (const input of ['999KB', '17GB', '999999GiB']) t.match(read(size, input), /is out of range/, input)
 })
 
 t.test('a percentage becomes a part of one', async (t) => {
   for (const [input, part] of Object.entries({ '1%': 0.01, '25%': 0.25, '100%': 1 }))
     t.equal(read(values.percentage, input), part)
-  for (const input of ['0%', '101%', '25', 25, 0.25, '2.5%', '-1%', '025%', null])
+  for (const input of ['0%', '101%', '25', 25, 0.25, '2.5%', '-1%', '025%', '25%%', null])
     t.match(read(values.percentage, input), /is not a percentage/, JSON.stringify(input))
 })
