@@ -119,6 +119,8 @@ t.test('a file that cannot be read is told with what to do', async (t) => {
     Buffer.from('\ufeffa', 'utf16le'),
     Buffer.from([0xfe, 0xff, 0, 65]),
     Buffer.from('a', 'utf16le'),
+    Buffer.from('\ufeff中', 'utf16le'),
+    Buffer.from('\ufeff中', 'utf16le').swap16(),
   ]) {
     writeFileSync(binary, bytes)
     t.match(await says(binary), /binary is UTF-16 text\. Save it as UTF-8/)

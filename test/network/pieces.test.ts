@@ -44,6 +44,14 @@ t.test('pieces of any size are read in order, each as soon as it is there', asyn
   }
 })
 
+t.test('what has been read is forgotten', async (t) => {
+  const pieces = new Pieces()
+  for (const start of [0, 7]) pieces.add(bytesFrom(start, 5000))
+  readAll(pieces)
+  pieces.forgetRead()
+  t.ok(pieces.whole().subarray(0, 5000).equals(bytesFrom(7, 5000)), 'only the last block is there')
+})
+
 t.test('a large piece is not copied, and what is read stays as it is', async (t) => {
   const pieces = new Pieces()
   const large = bytesFrom(0, 5000)
