@@ -24,7 +24,7 @@ t.test('a replay takes its companies from the recordings where there is no confi
   const acme = { company: { name: 'acme', id: '7656' }, environment }
   writeFileSync(join(folder, 'acme.har'), harStart(acme) + HAR_END)
   const config = await readReplayConfig(folder, { listen: ['127.0.0.1:0'] })
-  t.match(config, { file: undefined, watchedFiles: [], listen: [{ port: 0 }] })
+  t.match(config, { file: undefined, watchedFiles: { length: 0 }, listen: [{ port: 0 }] })
   t.match(config.companies, [
     { name: 'acme', id: '7656', account: { environment: { apiUrl: environment.apiUrl } } },
   ])
