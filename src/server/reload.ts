@@ -1,6 +1,5 @@
 // Applies a new configuration while requests run. New secrets are tried before the old ones are dropped.
 import { isDeepStrictEqual } from 'node:util'
-import { TokenFailure } from '../auth/request-token.ts'
 import type { Tokens } from '../auth/token-source.ts'
 import type { Config, ServiceAccount } from '../config/config.ts'
 import { ProxyError } from '../errors.ts'
@@ -105,7 +104,6 @@ export class Reloader {
   /** From now on no configuration is applied. Resolves once the one that is being applied is in force. */
   async close(): Promise<void> {
     this.#isClosed = true
-    clearTimeout(this.#again)
     await this.#applied.catch(() => {})
   }
 
@@ -182,11 +180,7 @@ export class Reloader {
     })
     const results = await Promise.allSettled(changed.map((account) => tokens.source(account).get()))
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-    const failure = failures.find((each) => isRejected(each)) ?? failures[0]
-    if (failure === undefined) return undefined
-    return failure instanceof ProxyError
-      ? failure
-      : new ProxyError('token_unavailable', 'The new credentials could not be tried.', { cause: failure })
+    return failures.find(({ code }: ProxyError) => code === 'credentials_rejected') ?? failures[0]
   }
 }
 
@@ -205,10 +199,6 @@ function sharedIn({ shared, network }: Config): unknown {
   if (shared === undefined) return undefined
   const url = shared.url.reveal()
   return { ...shared, url, certificates: url.startsWith('rediss:') ? network.certificates : [] }
-}
-
-function isRejected(error: unknown): boolean {
-  return error instanceof ProxyError && error.cause instanceof TokenFailure && error.cause.final
 }
 
 /** The accounts that are used by companies, each once. Those with equal credentials count as one. */
