@@ -153,12 +153,8 @@ export class Listeners {
     this.connections.acceptFrom(server, listener)
     if (address.kind === 'unix') await clearStaleSocket(address.path)
     await new Promise<void>((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException) => reject(listenError(address, error))
-      server.once('error', onError)
-      server.once('listening', () => {
-        server.off('error', onError)
-        resolve()
-      })
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(address, error)))
+      server.once('listening', resolve)
       // The socket is created synchronously, so it is never accessible to other users.
       const umask = address.kind === 'unix' ? process.umask(0o777 & ~address.mode) : undefined
       server.listen(address.kind === 'unix' ? { path: address.path } : address)
