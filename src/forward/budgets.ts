@@ -20,8 +20,7 @@ export class Budgets {
   #ofCompanies = new Map<string, Budget>()
   readonly #ofAny = new LRUCache<string, Budget>({
     max: MOST_OF_ANY,
-    dispose: (budget, key, reason) => {
-      if (reason !== 'evict') return
+    dispose: (budget, key) => {
       this.#inUse.set(key, new WeakRef(budget))
       this.#unused.register(budget, key)
     },
@@ -47,7 +46,6 @@ export class Budgets {
       const key = budgetKey(account, id)
       const budget = before.get(key) ?? this.#known(key) ?? this.#open(key, rateLimit)
       this.#ofCompanies.set(key, budget)
-      this.#ofAny.delete(key)
       before.delete(key)
     }
     // A company that left the file may still be called under "*", or come back.
