@@ -166,9 +166,8 @@ export class Budget {
    * From now on uses only 1/`parts` of the budget (1 for all of it), starting from what other replicas learned last.
    */
   split(parts: number, newest: RateReading | undefined): void {
-    const now = this.now()
-    if (newest !== undefined) this.windows.assume(newest, now)
-    this.windows.split(parts, now)
+    if (newest !== undefined) this.windows.assume(newest, this.now())
+    this.windows.split(parts)
     this.pump()
   }
 

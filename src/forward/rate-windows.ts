@@ -22,8 +22,7 @@ export class HeldEndpoints {
   waitFor(endpoint: string, now: number): number {
     if (this.#until.size === 0) return 0
     const until = this.#until.get(endpoint)
-    if (until === undefined) return 0
-    if (until > now) return until - now
+    if (until !== undefined && until > now) return until - now
     this.#until.delete(endpoint)
     return 0
   }
@@ -113,12 +112,9 @@ export class RateWindows {
   }
 
   /** Splits what is left, and all later windows, between `parts` proxies. Each may send at least one request. */
-  split(parts: number, now: number): void {
+  split(parts: number): void {
     this.#parts = parts
-    for (const window of this.#windows.values()) {
-      this.#renew(window, now)
-      window.own = this.#part(window.left)
-    }
+    for (const window of this.#windows.values()) window.own = this.#part(window.left)
   }
 
   #part(count: number): number {
@@ -163,9 +159,7 @@ export class RateWindows {
       this.#renew(window, now)
       const { limit, sentBy: sent } = window
       const isUsedUp = (sent.get(caller) ?? 0) >= Math.max(1, Math.floor(share * limit))
-      if (limit !== 0 && isUsedUp && hasOthers(sent)) {
-        until = Math.max(until, window.resetsAt ?? window.countsUntil)
-      }
+      if (isUsedUp && hasOthers(sent)) until = Math.max(until, window.resetsAt ?? window.countsUntil)
     }
     return until - now
   }

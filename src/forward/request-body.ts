@@ -33,7 +33,7 @@ export class RequestBody extends Readable {
   movedAt = 0
 
   constructor(request: Readable) {
-    super({ highWaterMark: MOST_KEPT_BYTES, autoDestroy: true })
+    super({ highWaterMark: MOST_KEPT_BYTES })
     this.#request = request
     // It may break while the request still waits for its turn: an error that no one listens for would end the process.
     this.on('error', () => {})
