@@ -74,6 +74,12 @@ t.test('At zero requests wait until Reset, first come first served', async (t) =
   t.equal(it.burst(100), 22, 'full again')
 })
 
+t.test('A window that has ended is shown as full, though no request asks', async (t) => {
+  const it = learned(t, { limit: 25, remaining: 3, resetIn: 8 })
+  await it.time.pass(8_000)
+  t.match(it.budget.state(), { remaining: 25, resetInMs: undefined })
+})
+
 t.test('Several proxies of one budget do not start at the same moment', async (t) => {
   const it = learned(t, { limit: 25, remaining: 0, resetIn: 8 }, {}, 0.5)
   const fate = it.ask()
@@ -189,6 +195,12 @@ t.test('429 of the budget: until Retry-After or Reset, whichever is later', asyn
     await it.time.pass(1)
     t.ok(fate.settled, JSON.stringify(said))
   }
+  const known = learned(t, { limit: 25, remaining: 20 })
+  known.burst(1)
+  known.answer({ status: 429, limit: 25, remaining: 0, resetIn: 0, retryAfter: '9' })
+  t.equal(known.burst(1), 0, 'though Reset is past')
+  await known.time.pass(9_000)
+  t.equal(known.burst(1), 1)
 })
 
 t.test('After a 429 without X-Rate-Limit-* nothing is known but its end', async (t) => {

@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { Secret } from '../../src/config/config.ts'
+import { Budget } from '../../src/forward/budget.ts'
 import { Budgets } from '../../src/forward/budgets.ts'
 import { testAccount, testConfig, testEnvironment } from '../fixtures/config.ts'
 import { collectGarbage } from '../fixtures/memory.ts'
@@ -11,7 +12,11 @@ const acme = { name: 'acme', id: '1' }
 
 t.test('A reload keeps the budgets, whatever of it changes', async (t) => {
   const before = testConfig({ companies: [acme], anyCompany: true })
-  const budgets = new Budgets(before)
+  let latest: unknown
+  const budgets = new Budgets(before, (_, settings) => {
+    latest = settings
+    return new Budget(settings)
+  })
   const known = budgets.get(account, '1')
   const any = budgets.get(account, '2')
   t.not(known, any)
@@ -21,6 +26,8 @@ t.test('A reload keeps the budgets, whatever of it changes', async (t) => {
   )
   t.equal(budgets.get(account, '1'), known, 'it left the file')
   t.equal(budgets.get(account, '2'), any, 'it got a name')
+  budgets.get(account, '3')
+  t.equal(latest, settings, 'a new one has the new settings')
 })
 
 t.test('The account counts by its login server and client id; the secret does not matter', async (t) => {
@@ -37,7 +44,6 @@ t.test('The account counts by its login server and client id; the secret does no
 
 t.test('Ids under "*" are bounded in number, and push out no configured company', async (t) => {
   const opened: string[] = []
-  const { Budget } = await import('../../src/forward/budget.ts')
   const budgets = new Budgets(testConfig({ companies: [acme], anyCompany: true }), (key, settings) => {
     opened.push(key)
     return new Budget(settings)
