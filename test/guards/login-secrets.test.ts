@@ -28,6 +28,7 @@ t.test('A login sends its secret in a form, as JSON or by Basic', async (t) => {
     [form, undefined, '', []],
     ['multipart/form-data; boundary=B', undefined, multipart('client_secret'), ['k']],
     ['multipart/form-data; boundary=B', undefined, multipart('other'), []],
+    ['multipart/form-data; boundary=B', undefined, multipart('client_secret"; filename="k'), []],
     ['multipart/form-data', undefined, multipart('client_secret'), []],
   ]
   for (const [contentType, authorization, body, secrets] of cases) {

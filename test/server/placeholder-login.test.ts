@@ -37,6 +37,7 @@ t.test('With keys, the key is the client secret and becomes the token', async (t
   ] as const) {
     const answer = await post(payload, headers)
     t.match(answer.json(), { access_token: 'the-callers-key', expires_in: 7200 }, payload)
+    t.match(answer.headers, { 'cache-control': 'no-store', pragma: 'no-cache' })
   }
   for (const [payload, headers] of [
     ['', FORM],
@@ -103,7 +104,10 @@ t.test('A login is judged like any other request, before and after its key is kn
     const { headers } = await login(rig, ...call)
     t.equal(headers['procore-proxy-error'], code, JSON.stringify(call))
   }
-  t.match((await open.get('/oauth/token/info', { method: 'POST' })).json, { expires_in_seconds: 7200 })
+  for (const method of ['GET', 'POST'] as const) {
+    const { json } = await open.get('/oauth/token/info', { method })
+    t.match(json, { expires_in_seconds: 7200, application: { uid: String } }, method)
+  }
 })
 
 t.test('A login without a key is a refusal in log and audit, and half a login keeps no place', async (t) => {
