@@ -205,6 +205,12 @@ t.test('file hosts do without the rate budget, and their connections are bounded
   )
   t.equal((await get(`/acme/_proxy/files/${storage}/x`)).status, 404, 'and holds nothing back')
   fake.journal.clear()
+  fake.faults.storage.push({ status: 200, delayMs: 500, times: 1 })
+  const slow = get(`/acme/_proxy/files/${storage}/x`)
+  await fake.journal.when(({ server }) => server === 'storage')
+  t.match((await get('/_proxy/status')).json.companies, [{ name: 'acme', inFlight: 1 }], 'files count')
+  await slow
+  fake.journal.clear()
   for (let nth = 0; nth < 20; nth++) await get(`/acme/_proxy/files/localhost:${40_000 + nth}/x`)
   t.equal(
     (await get(`/acme/_proxy/files/${storage}/fas/api/v5/files/8.pdf`)).status,
