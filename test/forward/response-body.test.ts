@@ -142,6 +142,13 @@ t.test('a broken body is given up, and what follows the packed one is read and d
   cut.source.fail(new Error('reset'))
   while (!cut.fate.settled) await turn()
   t.match(cut.fate.error, { message: 'reset' }, 'an end of the packed body alone is no end')
+
+  const left = slowly(gzipSync(Buffer.alloc(2e6)), GUNZIP)
+  left.source.end()
+  while (left.pieces.length === 0) await turn()
+  left.body.abort(new Error('the caller left'))
+  for (let turns = 0; turns < 100 && !left.fate.settled; turns++) await turn()
+  t.ok(left.fate.error, 'though all of the packed body is there')
 })
 
 t.test('a second frame of zstd is never dropped without a word', async (t) => {
