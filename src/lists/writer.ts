@@ -71,7 +71,7 @@ interface Column {
 
 /** Columns by the first page, unless they were chosen; nested objects one level deep. */
 function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolean): ListWriter {
-  let columns = chosen?.map(columnOf) ?? []
+  let columns: Column[] = []
   let known = new Set<string>()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
     if (columns.length === 0) return ''
@@ -146,7 +146,7 @@ function cellOf(row: Row, { name, nested }: Column, known: ReadonlySet<string>):
 function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
   const more: [string, unknown][] = []
   for (const [name, value] of Object.entries(row)) {
-    if (known.has(name) || value === null) continue
+    if (known.has(name)) continue
     const members = isNested(value) ? Object.entries(value) : [[undefined, value] as const]
     for (const [key, inner] of members) {
       const full = key === undefined ? name : `${name}.${key}`

@@ -85,6 +85,7 @@ t.test('an id that came before is not new, as number or as text', async (t) => {
     yes,
   ])
   t.same(isNew('[{"id":"12345678901234567890"},{"id":2},{"id":"02"}]'), [no, yes, yes])
+  t.same(isNew('[{"id":12345678901234567891},{"id":"12345678901234567891"}]'), [yes, no])
   t.same([idText(7), idText('a'), idText(null), idText({})], ['7', 'a', undefined, undefined])
 })
 
