@@ -15,7 +15,7 @@ import { Upstreams } from '../forward/upstreams.ts'
 import type { AccessDecision } from '../guards/access.ts'
 import { decideCaller } from '../guards/callers.ts'
 import { FILES_PATH, FileHostLimiter } from '../guards/file-hosts.ts'
-import { firstPage, forProject, type ListTarget, projectsOf, readListTarget } from '../lists/target.ts'
+import { firstPage, forProject, type ListPlace, projectsOf, readListTarget } from '../lists/target.ts'
 import { startExchange } from '../observe/exchange.ts'
 import { EVERYTHING } from '../observe/viewer.ts'
 import { headerPairs, type Pair } from '../recordings/har-file.ts'
@@ -133,11 +133,11 @@ async function judgeRoute(config: Config, method: string, url: string): Promise<
 /** The first page of a whole list. With `*` it is that of the first project whose pages are not refused. */
 function pageOf({ lists }: Config, list: ListRequest) {
   const target = readListTarget(list.url)
-  const page = (each: ListTarget) => list.page(firstPage(each, lists.perPage))
+  const page = (each: ListPlace) => list.page(firstPage(each, lists.perPage))
   const form = target.form.toUpperCase()
   const notes = [`the proxy asks for the pages of this list one after another and answers with ${form}`]
   if (!target.isForEachProject) return { call: page(target), notes }
-  page(projectsOf(target, list.companyId))
+  page(projectsOf(list.companyId))
   const { projects } = list.caller ?? {}
   const whose = projects === undefined ? 'of the company' : 'that this caller may use'
   notes.push(`* stands for each project ${whose}, one after another; those that are refused are left out`)

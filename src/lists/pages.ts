@@ -8,6 +8,7 @@ import {
   blameLink,
   firstPage,
   forProject,
+  type ListPlace,
   type ListTarget,
   nextPage,
   projectsOf,
@@ -117,18 +118,18 @@ function tooLong(): ProxyError {
 }
 
 /** Yields the pages of a list for one project or none. It is complete only if the generator ends normally. */
-async function* readPages(reader: ListReader, target: ListTarget): AsyncGenerator<Page, void> {
+async function* readPages(reader: ListReader, place: ListPlace): AsyncGenerator<Page, void> {
   const { ask, apiOrigin: origin, maxPages } = reader
   const tooManyPages = () =>
     new ProxyError('list_too_long', `The list has more pages than \`lists.maxPages\` allows: ${maxPages}.`)
   const seen = new SeenIds()
   let size = reader.perPage
-  let url = firstPage(target, size)
+  let url = firstPage(place, size)
   let answer = await ask(url)
   // It may be the size of the page that Procore refuses. A size of the caller's own stays.
   while (answer.response.status === 422) {
     size = Math.min(size, Math.max(SMALLEST_CAP, Math.floor(size / 2)))
-    const smaller = firstPage(target, size)
+    const smaller = firstPage(place, size)
     if (smaller === url) break
     url = smaller
     answer.body.release()
@@ -189,7 +190,7 @@ export async function* readList(reader: ListReader, target: ListTarget): AsyncGe
     for await (const page of readPages(reader, target)) yield { page }
     return
   }
-  const ids = await projectIds(reader, target)
+  const ids = await projectIds(reader)
   const start = (id: unknown) => {
     const pages = readPages(reader, forProject(target, idText(id) ?? ''))
     const first = pages.next()
@@ -198,21 +199,15 @@ export async function* readList(reader: ListReader, target: ListTarget): AsyncGe
     return { pages, first }
   }
   const underWay = ids.slice(0, reader.concurrency).map(start)
-  try {
-    for (const [at, id] of ids.entries()) {
-      const { pages, first } = underWay[0]!
-      const project = { id, number: at + 1, of: ids.length }
-      const status = await first.then(() => undefined, refusalStatus)
-      if (status !== undefined) yield { skipped: { project_id: id, status } }
-      else {
-        for (let step = await first; !step.done; step = await pages.next())
-          yield { page: step.value, project }
-      }
-      underWay.shift()
-      underWay.push(...ids.slice(at + reader.concurrency, at + reader.concurrency + 1).map(start))
+  for (const [at, id] of ids.entries()) {
+    const { pages, first } = underWay.shift()!
+    const project = { id, number: at + 1, of: ids.length }
+    const status = await first.then(() => undefined, refusalStatus)
+    if (status !== undefined) yield { skipped: { project_id: id, status } }
+    else {
+      for (let step = await first; !step.done; step = await pages.next()) yield { page: step.value, project }
     }
-  } finally {
-    for (const { pages } of underWay) pages.return().catch(() => undefined)
+    underWay.push(...ids.slice(at + reader.concurrency, at + reader.concurrency + 1).map(start))
   }
 }
 
@@ -228,10 +223,10 @@ function refusalStatus(error: unknown): number {
 const PROJECT_ID = /^\d{1,20}$/
 
 /** The ids of the company's projects as the API writes them, at most `maxProjects`. */
-async function projectIds(reader: ListReader, target: ListTarget): Promise<readonly unknown[]> {
+async function projectIds(reader: ListReader): Promise<readonly unknown[]> {
   const { companyId, projects, maxProjects } = reader
   const ids: unknown[] = []
-  for await (const { rows, isNew, total, release } of readPages(reader, projectsOf(target, companyId))) {
+  for await (const { rows, isNew, total, release } of readPages(reader, projectsOf(companyId))) {
     for (const row of rows) {
       if (!isNew(row)) continue
       const id = isRow(row) ? row['id'] : undefined

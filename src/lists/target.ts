@@ -49,15 +49,18 @@ export function readListTarget(url: string): ListTarget {
   }
 }
 
+/** One list of the API. */
+export type ListPlace = Pick<ListTarget, 'path' | 'pairs'>
+
 /** The list of the company's projects, which is read first if a list is wanted for each of them. */
-export function projectsOf(target: ListTarget, companyId: string): ListTarget {
-  return { ...target, path: '/rest/v1.0/projects', pairs: [`company_id=${companyId}`] }
+export function projectsOf(companyId: string): ListPlace {
+  return { path: '/rest/v1.0/projects', pairs: [`company_id=${companyId}`] }
 }
 
 /** The same list for one project. */
-export function forProject(target: ListTarget, projectId: string): ListTarget {
+export function forProject(target: ListPlace, projectId: string): ListPlace {
   const pairs = target.pairs.map((pair) => (isEachProject(pair) ? `project_id=${projectId}` : pair))
-  return { ...target, path: target.path.replace(EACH_PROJECT, (_, before) => before + projectId), pairs }
+  return { path: target.path.replace(EACH_PROJECT, (_, before) => before + projectId), pairs }
 }
 
 function isEachProject(pair: string): boolean {
@@ -77,7 +80,7 @@ export function isVersion2(path: string): boolean {
 }
 
 /** The path and query of the first page. `perPage` applies if the caller gave no `per_page`. */
-export function firstPage({ path, pairs }: ListTarget, perPage: number): string {
+export function firstPage({ path, pairs }: ListPlace, perPage: number): string {
   if (pairs.some((pair) => keyIn(pair) === 'per_page')) return withQuery(path, pairs)
   const size = isVersion2(path) ? Math.min(perPage, SMALLEST_CAP) : perPage
   return withQuery(path, [...pairs, `per_page=${size}`])
@@ -85,12 +88,12 @@ export function firstPage({ path, pairs }: ListTarget, perPage: number): string 
 
 /** The number of rows before this page, if pages have `size` rows. */
 export function rowsBefore(url: string, size: number): number {
-  return ((numberIn(url, 'page') ?? 1) - 1) * size
+  return (pageIn(url) - 1) * size
 }
 
 /** How many rows Procore puts into a page, as `Per-Page` says; it may be fewer than were asked for. */
 export function sizeOf(head: ResponseHead): number | undefined {
-  return wholeNumber(headerValue(head, 'per-page')) || undefined
+  return wholeNumber(headerValue(head, 'per-page'))
 }
 
 /** How many rows the list has, as `Total` says. */
@@ -123,7 +126,9 @@ function byTotal(page: PageRead): string | undefined {
   const total = totalOf(page.head)
   // An empty page ends the list, because Total may count rows that the service account cannot see.
   if (total === undefined || page.received >= total || page.rows === 0) return undefined
-  return replaced(page.current, 'page', (numberIn(page.current, 'page') ?? 1) + 1)
+  const [path, pairs] = split(page.current)
+  const others = pairs.filter((pair) => keyIn(pair) !== 'page')
+  return withQuery(path, [...others, `page=${pageIn(page.current) + 1}`])
 }
 
 /** Follows `rel="next"` within the list's own path, and adds parameters of the caller that Procore's links may lack. */
@@ -172,14 +177,10 @@ function withQuery(path: string, pairs: readonly string[]): string {
   return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`
 }
 
-function replaced(url: string, key: string, value: number): string {
-  const [path, pairs] = split(url)
-  return withQuery(path, [...pairs.filter((pair) => keyIn(pair) !== key), `${key}=${value}`])
-}
-
-function numberIn(url: string, key: string): number | undefined {
-  const [value] = split(url)[1].filter((pair) => keyIn(pair) === key)
-  return wholeNumber(value && valueIn(value))
+/** The number of the page that the URL asks for. */
+function pageIn(url: string): number {
+  const pair = split(url)[1].find((each) => keyIn(each) === 'page')
+  return wholeNumber(pair && valueIn(pair)) ?? 1
 }
 
 function wholeNumber(text: string | undefined): number | undefined {

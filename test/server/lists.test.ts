@@ -134,7 +134,8 @@ async function start(t: Test, api: Api, { settings = {}, projects, denied }: Rig
     }
   }
   const broken = () => exchanges.filter(({ cause }) => cause !== undefined).length
-  return { url, get, asked, over, pages, broken, seen, log: () => lines.map((line) => JSON.parse(line)) }
+  const logged = () => lines.map((line) => JSON.parse(line))
+  return { url, get, asked, over, exchanges, pages, broken, seen, log: logged }
 }
 
 const FIVE = [1, 2, 3, 4, 5].map((id) => ({ id }))
@@ -220,9 +221,10 @@ t.test('a list is too long by the size of its pages, not by the rows that may be
 })
 
 t.test('HEAD has the head of the answer and reads one page', async (t) => {
-  const { get, asked } = await start(t, (url) => pageOf(url, FIVE.slice(0, 2)))
+  const { get, asked, exchanges } = await start(t, (url) => pageOf(url, FIVE.slice(0, 2)))
   const { headers, ...head } = await get(RFIS, 'csv', 'HEAD')
   t.match(head, { status: 200, body: '', complete: true })
+  t.equal(exchanges[0]?.bytesOut, 0)
   const { headers: whole } = await get(RFIS, 'csv')
   t.same({ ...headers, date: '', 'transfer-encoding': 'chunked' }, { ...whole, date: '' })
   t.equal(asked.length, 2)
