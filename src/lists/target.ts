@@ -133,7 +133,7 @@ function byTotal(page: PageRead): string | undefined {
 
 /** Follows `rel="next"` within the list's own path, and adds parameters of the caller that Procore's links may lack. */
 function byLink({ first, current, head, origin }: PageRead): string | undefined {
-  const reference = nextReference([head['link'] ?? []].flat().join(', '))
+  const reference = nextReference([head['link']].flat().join(', '))
   const url = reference === undefined ? null : URL.parse(reference, origin + current)
   const [path] = split(current)
   if (url?.origin !== origin || url.pathname !== new URL(origin + path).pathname) return undefined
@@ -174,7 +174,7 @@ function pairsIn(query: string): string[] {
 }
 
 function withQuery(path: string, pairs: readonly string[]): string {
-  return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`
+  return `${path}?${pairs.join('&')}`
 }
 
 /** The number of the page that the URL asks for. */

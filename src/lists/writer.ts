@@ -75,7 +75,7 @@ function csvWriter({ columns: chosen, bom }: ListTarget, escapesFormulas: boolea
   let known = new Set<string>()
   const lines = (rows: readonly (readonly unknown[])[]): string => {
     if (columns.length === 0) return ''
-    const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas) ?? ''))
+    const texts = rows.map((cells) => cells.map((value) => cellText(value, escapesFormulas)))
     // A row with nothing but an empty cell would be an empty line, which pandas leaves out.
     const quotes = columns.length === 1 ? (value: unknown) => value === '' : false
     return `${papaparse.unparse(texts, { newline: '\r\n', quotes })}\r\n`
@@ -106,12 +106,12 @@ function namesOf(rows: Iterable<unknown>): string[] {
       const member = members.get(name) ?? { isPlain: false, nested: new Set() }
       members.set(name, member)
       const before = member.nested.size
-      if (isNested(value)) for (const key of Object.keys(value)) member.nested.add(key)
+      if (isRow(value)) for (const key of Object.keys(value)) member.nested.add(key)
+      // An empty object in one row does not undo the nesting that another one shows.
+      else if (value !== null) member.isPlain = true
       // Each column was counted twice at most.
       count += member.nested.size - before
       if (members.size + count > 2 * MOST_COLUMNS) throw tooWide()
-      // An empty object in one row does not undo the nesting that another one shows.
-      else if (value !== null && !isRow(value)) member.isPlain = true
     }
   }
   return [...members].flatMap(([name, { isPlain, nested }]) => [
@@ -147,7 +147,8 @@ function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
   const more: [string, unknown][] = []
   for (const [name, value] of Object.entries(row)) {
     if (known.has(name)) continue
-    const members = isNested(value) ? Object.entries(value) : [[undefined, value] as const]
+    const nested = isRow(value) ? Object.entries(value) : []
+    const members = nested.length > 0 ? nested : [[undefined, value] as const]
     for (const [key, inner] of members) {
       const full = key === undefined ? name : `${name}.${key}`
       if (inner !== null && !known.has(full)) more.push([full, inner])
@@ -156,15 +157,10 @@ function moreOf(row: Row, known: ReadonlySet<string>): Row | undefined {
   return more.length === 0 ? undefined : Object.fromEntries(more)
 }
 
-function cellText(value: unknown, escapesFormulas: boolean): unknown {
+function cellText(value: unknown, escapesFormulas: boolean): string {
   if (typeof value === 'string') return escapesFormulas && FORMULA.test(value) ? `'${value}` : value
-  // Unlike String(value), this does not make V8 keep the number's text until its next full garbage collection.
-  if (typeof value === 'number') return JSON.stringify(value)
-  if (typeof value !== 'object' || value === null) return value
-  // A raw number is not text, so its minus sign does not make it a formula.
-  return JSON.isRawJSON(value) ? value.rawJSON : JSON.stringify(value)
-}
-
-function isNested(value: unknown): value is Row {
-  return isRow(value) && Object.keys(value).length > 0
+  if (value === undefined || value === null) return ''
+  // A number is not text, so its minus sign does not make it a formula. Unlike String(value), this does not make V8 keep
+  // a number's text until its next full garbage collection.
+  return JSON.stringify(value)
 }

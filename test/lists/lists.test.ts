@@ -72,6 +72,14 @@ t.test('a caller that leaves before the first row is no failure of the proxy', a
   }
 })
 
+t.test('a list that is stopped before it begins asks for nothing', async (t) => {
+  const rig = await startRig(t, { fake: { companies: COMPANIES } })
+  rig.fake.journal.clear()
+  const stopped = { signal: AbortSignal.abort(), watcher: { page: () => {}, passedOver: () => {} } }
+  await t.rejects(rig.server.readList('/acme/_proxy/csv/rest/v1.0/projects', stopped))
+  t.strictSame(rig.fake.journal.api(), [])
+})
+
 t.test('a list names company, environment and request like any other response', async (t) => {
   const rig = await startRig(t, { fake: { companies: COMPANIES } })
   for (const method of ['GET', 'HEAD']) {

@@ -73,9 +73,9 @@ t.test('a text that a spreadsheet would run is disarmed, unless it is to be kept
 t.test('what comes up later goes into a last column', async (t) => {
   const pages = [
     '[{"id":1,"c":{"id":1},"n":null}]',
-    '[{"id":2,"c":{"id":2,"x":3},"n":{"a":1},"y":[1],"z":null}]',
+    '[{"id":2,"c":{"id":2,"x":3},"n":{"a":1},"y":[1],"z":null,"e":{}}]',
   ]
-  t.equal(csv(pages), 'id,c.id,n,_more\r\n1,1,,\r\n2,2,"{""a"":1}","{""c.x"":3,""y"":[1]}"\r\n')
+  t.equal(csv(pages), 'id,c.id,n,_more\r\n1,1,,\r\n2,2,"{""a"":1}","{""c.x"":3,""y"":[1],""e"":{}}"\r\n')
   t.equal(
     csv(['[{"_more":5,"id":1}]', '[{"id":2,"_more":6,"late":7}]', '[{"id":3,"_more":{"a":1}}]']),
     'id,_more\r\n1,"{""_more"":5}"\r\n2,"{""_more"":6,""late"":7}"\r\n3,"{""_more.a"":1}"\r\n',
@@ -111,8 +111,8 @@ t.test('an object with a column of its own fills the columns of its members too'
 t.test('an empty list has the columns that were asked for, or none', async (t) => {
   t.equal(csv(['[]']), '')
   t.equal(csv(['[]'], { query: '?_columns=id' }), 'id\r\n')
-  const inherited = '__proto__.toString,constructor.name'
-  t.equal(csv(['[{"id":1}]'], { query: `?_columns=${inherited},id` }), `${inherited},id\r\n,,1\r\n`)
+  const inherited = '__proto__.toString,constructor.name,c.__proto__'
+  t.equal(csv(['[{"id":1,"c":{}}]'], { query: `?_columns=${inherited},id` }), `${inherited},id\r\n,,,1\r\n`)
   t.equal(csv(['[{"id":1}]'], { query: '?_columns=' }), 'id\r\n1\r\n')
   t.equal(csv(['[{"id":1}]'], { query: '?_columns=+,' }), 'id\r\n1\r\n')
   t.equal(csv(['[{},{}]']), '', 'rows without members are no lines')

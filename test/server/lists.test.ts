@@ -171,6 +171,7 @@ t.test('without links pages are counted by Total, and an empty list is one', asy
   t.equal(asked.at(-1), `${RFIS}?per_page=2&page=3`)
   t.match(await get('/rest/v1.0/none'), { status: 200, body: '' })
   t.match(await get('/rest/v1.0/none', 'json'), { status: 200, body: '[]\n' })
+  t.match(await get('/rest/v1.0/none?_columns=id', 'csv'), { status: 200, body: 'id\r\n' })
 })
 
 t.test('a list from a later page on is whole, whatever size of pages Procore gives', async (t) => {
@@ -293,6 +294,13 @@ t.test('an error before the first row is answered as it came', async (t) => {
       t.match(await get(RFIS, form), { complete: true, ...expected })
     t.equal(broken(), 0)
   }
+  const slow = await start(t, () => Promise.reject(new ProxyError('upstream_timeout', 'x')))
+  await slow.get(RFIS)
+  t.match(
+    slow.pages,
+    [{ cause: 'upstream_timeout', error: { code: 'upstream_timeout' } }],
+    'its page says so too',
+  )
   const denied = await start(t, () => answer(200, []), { denied: RFIS })
   t.match(await denied.get(RFIS), { status: 403, body: /access_denied/ })
   t.same(denied.asked, [])
@@ -492,6 +500,11 @@ t.test('for a caller with projects the star means those, and there is a most of 
   const api = projectsApi((_, url) => pageOf(url, [{ id: 1 }]))
   const mine = await start(t, api, { projects: ['13', '99'], settings: { maxProjects: 1 } })
   t.same((await mine.get('/rest/v1.0/projects/*/rfis')).rows, ['{"project_id":13,"id":1}'])
+  t.equal((await mine.get('/rest/v1.0/projects/*/rfis', 'csv')).body, 'project_id,id\r\n13,1\r\n')
+  const two = await start(t, api, { projects: ['12', '13'] })
+  t.match(await two.get('/rest/v1.0/projects/*/rfis', 'csv'), {
+    body: 'project_id,id,_more\r\n12,1,\r\n13,1,\r\n',
+  })
   const many = await start(t, api, { settings: { maxProjects: 2 } })
   t.match(await many.get('/rest/v1.0/projects/*/rfis'), { status: 422, body: /maxProjects/ })
   t.equal(many.asked.length, 1)
