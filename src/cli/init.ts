@@ -183,7 +183,7 @@ export const ENVIRONMENTS = [
 
 async function askEnvironment(guess: string | undefined): Promise<Answers['environment']> {
   const custom = { value: 'custom', label: 'another', hint: 'a gateway or a test server' }
-  const name = await choose('Environment', [...ENVIRONMENTS, custom], guess ?? 'production')
+  const name = await choose('Environment', [...ENVIRONMENTS, custom], guess)
   if (name !== 'custom') return name
   const apiUrl = await askText('URL of its API', checkOrigin)
   return { apiUrl, loginUrl: await askText('URL of its login server', checkOrigin, apiUrl) }

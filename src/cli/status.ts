@@ -10,7 +10,7 @@ import { askHealth, askLocal, localUrl, whyNot } from './wait.ts'
 
 const TIMEOUT_MS = 5_000
 /** A unix socket, and an address that only this machine reaches. */
-const ON_THIS_MACHINE = /^unix:|^https?:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|$)/i
+const ON_THIS_MACHINE = /^unix:|^http:\/\/(localhost|127(\.\d+){3}|\[::1\]):/
 
 export async function status(options: Options): Promise<void> {
   const url = await localUrl(options)

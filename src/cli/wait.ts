@@ -86,10 +86,8 @@ export async function askHealth(
       if (status === 200 && body === 'up\n') return 'up'
       if (status === 503 && body === 'down\n') return 'down'
     }
-    const name = String(headers['server'] ?? '')
-      .replaceAll(/[^\x20-\x7e]/g, '')
-      .slice(0, 60)
-    const answer = `HTTP ${status}${name && `, ${name}`}`
+    const name = headers['server']?.slice(0, 60)
+    const answer = `HTTP ${status}${name ? `, ${name}` : ''}`
     return { found: `another server answers there (${answer}), not procore-proxy` }
   } catch (error) {
     return { found: whyNot(error) }

@@ -98,7 +98,7 @@ t.test('only the companies that are named', async (t) => {
     companies: { ...COMPANIES, third: { id: '3', serviceAccount: 'other' } },
   })
   const named = await check(t, place, ['acme', '562949953443325'])
-  t.match(named, { code: 0, out: /company +acme .*\n.*company +globex/ })
+  t.match(named, { code: 0, out: /result\nok +account +app .*\nok +company +acme .*\nok +company +globex/ })
   t.notMatch(named.out, /company +(third|other)/)
   const err = /umbrella is not configured; configured are: acme, globex, third/
   t.match(await check(t, place, ['umbrella']), { code: 2, out: '', err })

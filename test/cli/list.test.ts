@@ -193,6 +193,8 @@ t.test('progress is shown on a terminal, and missing projects anywhere', async (
     page(1000)
     page(2000)
     page(500, 2, 2)
+    page(5000, 2, 2)
+    progress.page({ received: 1, total: undefined, project: undefined })
     progress.passedOver(1, ['7 (403)'])
     t.equal(progress.missing(), 1)
     progress.end()
@@ -200,7 +202,7 @@ t.test('progress is shown on a terminal, and missing projects anywhere', async (
   }
   t.match(
     shown(true),
-    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*passed over in a list: 7 \(403\)\n/s,
+    /25 % {2}1,000 rows.*50 % {2}2,000 rows.*56 % {2}2,500 rows, project 2 of 2.*100 % {2}7,000 rows, .* 0 % {2}.*passed over in a list: 7 \(403\)\n/s,
   )
   t.equal(shown(false), 'projects were passed over in a list: 7 (403)\n')
 })
