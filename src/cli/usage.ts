@@ -112,7 +112,7 @@ function entryOf(line: string) {
   }
 }
 
-/** The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, only the beginning. */
+/** The lines of a file, without line ends, in groups of one chunk each. Of a line that is too long, a part is missing. */
 async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
   let rest = ''
   for await (const chunk of createReadStream(file, { encoding: 'utf8', highWaterMark: READ_BYTES })) {
