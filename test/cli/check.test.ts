@@ -71,7 +71,10 @@ t.test('--offline connects to nothing', async (t) => {
   const { code, out } = await check(t, place, ['--offline'])
   t.equal(code, 0)
   t.match(out, `configuration: ${place.file}\nThe configuration is valid. Procore was not called`)
-  t.match(JSON.parse((await check(t, place, ['--offline', '--json'])).out), { ok: true, findings: { length: 0 } })
+  t.match(JSON.parse((await check(t, place, ['--offline', '--json'])).out), {
+    ok: true,
+    findings: { length: 0 },
+  })
   t.equal(place.fake.journal.entries.length, 0)
   const rude = join(dirname(place.file), '\x9b2J.yaml')
   copyFileSync(place.file, rude)

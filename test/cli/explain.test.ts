@@ -376,7 +376,10 @@ t.test('a path is asked of the first address', async (t) => {
   for (const [address, host] of cases) {
     const { raw, target, listener, notes } = imagine([address], '/rest/a?b', ['Accept: x:y ', 'Empty:'])
     t.strictSame(raw.rawHeaders, ['Host', host, 'Accept', 'x:y', 'Empty', ''])
-    t.match({ method: raw.method, target, notes }, { method: 'GET', target: '/rest/a?b', notes: { length: 0 } })
+    t.match(
+      { method: raw.method, target, notes },
+      { method: 'GET', target: '/rest/a?b', notes: { length: 0 } },
+    )
     t.equal(listener.address, address)
   }
   t.strictSame(imagine([unix], '/rest/a', ['hOST: other']).raw.rawHeaders, ['hOST', 'other'])

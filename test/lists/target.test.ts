@@ -26,7 +26,11 @@ t.test('an address is the form, the path of the API and its query', async (t) =>
       bom: true,
     },
   )
-  t.match(readListTarget('/_proxy/ndjson/vapid/projects'), { form: 'ndjson', pairs: { length: 0 }, bom: false })
+  t.match(readListTarget('/_proxy/ndjson/vapid/projects'), {
+    form: 'ndjson',
+    pairs: { length: 0 },
+    bom: false,
+  })
 })
 
 t.test('paths that are no list of the API are unknown', async (t) => {

@@ -158,7 +158,12 @@ t.test('a viewer sees its own companies, accounts, addresses and itself alone', 
     [['acme'], [acme!.account.name], ['excel']],
   )
   t.strictSame(some.listeners, [{ url: 'http://127.0.0.1:2', company: 'acme' }])
-  t.match(some, { inFlight: 0, cache: null, warnings: { length: 0 }, lastReload: { ok: false, errors: { length: 0 } } })
+  t.match(some, {
+    inFlight: 0,
+    cache: null,
+    warnings: { length: 0 },
+    lastReload: { ok: false, errors: { length: 0 } },
+  })
   t.notMatch(JSON.stringify(some), /globex|other|agent/)
 })
 
