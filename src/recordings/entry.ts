@@ -27,9 +27,9 @@ export interface Exchanged {
 /** The caller's headers that are recorded. All others are left out, so that nothing identifies a caller. */
 const REQUEST_HEADERS =
   /^(?:accept|accept-encoding|accept-language|content-type|content-length|user-agent|range|if-.*|cache-control)$/i
-/** The response headers that are not recorded: cookies, challenges, and headers about the connection. */
+/** The response headers that are not recorded, besides secrets and cookies: challenges, and headers about the connection. */
 const NOT_RECORDED =
-  /cookie|^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
+  /^(?:www-authenticate|authentication-info|proxy-.*|connection|keep-alive|alt-svc|trailer|upgrade)$/i
 
 /** The entry; and its content as plain text, to find secrets that the entry contains in another form, such as base64. */
 export async function entryOf(
@@ -97,7 +97,7 @@ function contentOf(body: MaskedBody, mimeType: string, length: number) {
 }
 
 function rounded(ms: number): number {
-  return Math.round(Math.max(0, ms) * 1000) / 1000
+  return Math.round(ms * 1000) / 1000
 }
 
 /** A body as text, and the same without JSON's escapes and percent-encoding, which may hide a secret. */

@@ -114,11 +114,11 @@ local flights = redis.call('ZCARD', FLIGHTS)
 local free, till = 1e9, used_up_until()
 local finding_out, in_flight = {}, {}
 if not state.asked then
-  local part = math.ceil(${MOST_BEFORE_A_RESPONSE} / math.max(1, redis.call('ZCARD', SEEN)))
+  local part = math.ceil(${MOST_BEFORE_A_RESPONSE} / redis.call('ZCARD', SEEN))
   finding_out, in_flight = sent_since(now - ${FINDING_OUT_MS}), sent_since(0)
   free = ${MOST_BEFORE_A_RESPONSE}
   for _, sent in pairs(finding_out) do free = free - sent end
-  free = math.max(0, math.min(part, free))
+  free = math.min(part, free)
 end
 for _, w in pairs(windows) do
   local rest = w.left - flights
@@ -136,7 +136,7 @@ local function kept_for_others()
   local kept = 0
   for i = 1, #others, 2 do
     local before = mine - tonumber(others[i + 1])
-    if before >= 0 and others[i] < replica then before = before + 1 end
+    if others[i] < replica then before = before + 1 end
     if others[i] ~= replica then kept = kept + math.max(0, before) end
   end
   return kept
@@ -181,7 +181,7 @@ for i = 3, #ARGV, 2 do
   local may, held = judge_share(caller, share)
   if held > 0 then
     results[#results + 1] = -held
-  elseif may and free - granted >= 1 and not behind and kept_for_others() < free - granted then
+  elseif may and not behind and kept_for_others() < free - granted then
     granted = granted + 1
     state.turn = math.max(state.turn, mine)
     mine = mine + 1

@@ -205,9 +205,7 @@ export class RedisLink {
     this.#connection = undefined
     this.#isLate = false
     this.#late = 0
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.connect(), this.#retryMs * (0.75 + Math.random() / 4))
-    this.#timer.unref()
+    this.#timer = setTimeout(() => void this.connect(), this.#retryMs * (0.75 + Math.random() / 4)).unref()
     this.#retryMs = Math.min(4 * retryMs, this.#retryMs * 2)
     if (this.#isWarned) return
     this.#isWarned = true
