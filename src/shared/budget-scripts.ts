@@ -10,7 +10,7 @@ import { script } from './redis-link.ts'
 
 /** A replica that waits keeps its turn for so long after it was told to ask again. */
 const GRACE_MS = 250
-/** Replicas that were not seen for so long no longer count. */
+/** Replicas that were not seen for so long no longer count, and are forgotten. */
 const SEEN_MS = 300_000
 const KEPT_MS = 7_200_000
 
@@ -81,7 +81,10 @@ end
 
 local function finish(...)
   redis.call('SET', STATE, cjson.encode(state))
-  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', now - ${SEEN_MS})
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', SEEN, '-inf', now - ${SEEN_MS})) do
+    redis.call('ZREM', SEEN, gone)
+    redis.call('HDEL', SERVED, gone)
+  end
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ${KEPT_MS}) end
   local replicas = redis.call('ZCARD', SEEN)
   local w = state.shown and windows[state.shown]

@@ -29,7 +29,8 @@ async function replicas(
     const options = { link, name, whenDown, holdMs: () => 20_000 }
     return { ...budgetBench(new SharedBudget(usual, options)), link }
   })
-  const stored = async () => String(await redis.send('GET', `test:v1:{${name}}:state`))
+  const stored = async (command = 'GET', key = 'state') =>
+    String(await redis.send(command, `test:v1:{${name}}:${key}`))
   const learn = async (said: Parameters<typeof headOfSaid>[0]) => {
     for (const it of all) it.ask()
     await time.settle()
@@ -79,6 +80,17 @@ t.test('Replicas', async (t) => {
     if (dead !== undefined) dead.link.run = () => new Promise(() => {})
     await it.time.pass(7_000)
     t.strictSame(it.entered(), [23, 1, 0])
+  })
+
+  t.test('are forgotten in Redis once they have been gone for five minutes', async (t) => {
+    const it = await replicas(t, redis, 3)
+    await it.learn({ limit: 25, remaining: 25, resetIn: 3600 })
+    const known = async () => [await it.stored('ZCARD', 'seen'), await it.stored('HLEN', 'served')]
+    t.strictSame(await known(), ['3', '3'])
+    await it.time.pass(301_000)
+    it.all[0]?.ask()
+    await it.time.settle()
+    t.strictSame(await known(), ['1', '1'])
   })
 
   t.test('share out the turns over time: who had less goes first', async (t) => {
