@@ -183,7 +183,6 @@ const STORE = script(
   (reply) => reply === null,
   `${NOW} ${UNLOCK}
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('DEL', KEYS[3])
 local forced = tonumber(ARGV[4])
 if forced > 0 then redis.call('SET', KEYS[4], string.format('%d', now + forced), 'PX', forced) end
 `,

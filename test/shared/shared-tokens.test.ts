@@ -104,9 +104,10 @@ t.test('Tokens', async (t) => {
     )
     t.equal(it.login.calls, 1)
     it.login.answer = () => ({ value: 'good', lifetimeMs: 1e6 })
-    it.all[0]?.source.forgetFailures()
+    const last = it.all.at(-1)?.source
+    last?.forgetFailures()
     await it.time.pass(10 * SECOND)
-    const [token] = await Promise.all([it.all[0]?.source.get(), it.time.pass(SECOND)])
+    const [token] = await Promise.all([last?.get(), it.time.pass(SECOND)])
     t.equal(token?.value, 'good')
   })
 
@@ -123,15 +124,21 @@ t.test('Tokens', async (t) => {
   })
 
   t.test('an owner of the lock that dies holds the others up for three seconds', async (t) => {
-    const it = replicas(t, redis, 2)
-    const [dying, other] = it.all
+    const it = replicas(t, redis, 3)
+    const [dying, other, leaving] = it.all
     it.login.answer = () => new Promise(() => {}) as never
     dying?.source.prefetch()
     await it.time.pass(10 * SECOND)
     it.login.answer = (n) => ({ value: `t${n}`, lifetimeMs: 1e6 })
     const fate = other && watch(other.source.get())
-    await it.time.pass(10 * SECOND)
+    leaving?.source.prefetch()
+    await it.time.pass(SECOND)
+    leaving?.tokens.close()
+    await it.time.pass(SECOND)
+    const runs = leaving?.link.runs
+    await it.time.pass(8 * SECOND)
     t.notOk(fate?.settled, 'while it lives, it keeps the lock')
+    t.equal(leaving?.link.runs, runs, 'one that has stopped asks no more')
     if (dying !== undefined) dying.link.isUp = false
     await it.time.pass(1.5 * SECOND)
     t.notOk(fate?.settled)
@@ -157,6 +164,27 @@ t.test('Tokens', async (t) => {
     const third = shareTokens(() => Promise.reject(rejected()), link)
     const signal = new AbortController().signal
     t.equal((await third({ account: testAccount(), signal, refused: undefined })).value, 'newer')
+  })
+
+  t.test('nor does it share its failure: another is about to get a token', async (t) => {
+    const it = replicas(t, redis, 3)
+    const [slow, other, third] = it.all
+    if (slow === undefined) throw new Error('no replica')
+    const logins = [Promise.withResolvers<IssuedToken>(), Promise.withResolvers<IssuedToken>()]
+    it.login.answer = (nth) => logins[nth - 1]?.promise as never
+    slow.source.prefetch()
+    await it.time.pass(SECOND)
+    slow.link.isUp = false
+    await it.time.pass(4 * SECOND)
+    other?.source.prefetch()
+    const fate = third && watch(third.source.get())
+    await it.time.pass(SECOND)
+    slow.link.isUp = true
+    logins[0]?.reject(rejected())
+    await it.time.pass(SECOND)
+    logins[1]?.resolve({ value: 'newer', lifetimeMs: 1e6 })
+    await it.time.pass(SECOND)
+    t.match(fate, { value: { value: 'newer' } })
   })
 
   t.test('the reply to an owner of the lock is lost: it logs in, and the others get its token', async (t) => {
