@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import {
   appendEntries,
   bytesOf,
+  HAR_END,
   harText,
   type RecordedCompany,
   RecordingError,
@@ -49,6 +50,7 @@ t.test('a folder is made, and added to; files are for their owner alone', async 
   const { folder, file, add } = start(t)
   await add(line(200))
   t.strictSame(await statuses(folder), [[200]])
+  t.equal(statSync(file).mode & 0o777, 0o600)
   chmodSync(file, 0o644)
   await add(line(201), line(202))
   t.strictSame(await statuses(folder), [[200, 201, 202]])
@@ -74,12 +76,17 @@ t.test(
   async (t) => {
     const { folder, file, add } = start(t)
     await add(line(200))
-    writeFileSync(file, JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), null, 2))
-    t.match(await readFolder(folder), [ACME])
-    await add(line(201))
-    t.match(await readFolder(folder), [ACME])
-    t.strictSame(await statuses(folder), [[200, 201]])
-    t.match(readFileSync(file, 'utf8'), /"custom":"kept"/)
+    writeFileSync(join(folder, '._acme.har'), 'what macOS adds')
+    const har = JSON.parse(readFileSync(file, 'utf8'))
+    const inOneLine = JSON.stringify(har)
+    for (const layout of [JSON.stringify(har, null, 2), inOneLine.replace(/]}}$/, HAR_END)]) {
+      writeFileSync(file, layout)
+      t.match(await readFolder(folder), [ACME])
+      await add(line(201))
+      t.match(await readFolder(folder), [ACME])
+      t.strictSame(await statuses(folder), [[200, 201]])
+      t.match(readFileSync(file, 'utf8'), /"custom":"kept"/)
+    }
   },
 )
 

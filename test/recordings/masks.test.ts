@@ -15,6 +15,10 @@ t.test('values of a query that are credentials, or look like signatures, are mas
     ['X-Amz-Credential=a&X-Amz-Security-Token=b', 'X-Amz-Credential=*&X-Amz-Security-Token=*'],
     ['sig=abc&se=2026&sigma=1', 'sig=*&se=2026&sigma=1'],
     ['Signature=a&Key-Pair-Id=b&Policy=c', 'Signature=*&Key-Pair-Id=*&Policy=*'],
+    [
+      'auth=a&jwt=b&client_assertion=c&session_id=d&api-key=e&passwd=f&my-secret=g&author=h',
+      'auth=*&jwt=*&client_assertion=*&session_id=*&api-key=*&passwd=*&my-secret=*&author=h',
+    ],
     ['code=404&key=plans', 'code=404&key=plans'],
     ['code=0123456789abcdef&key=AIza-0123456789', 'code=*&key=AIza-0123456789'],
     ['%73ig=abc', '%73ig=*'],
@@ -102,6 +106,7 @@ t.test('so are the parts of multipart forms, and files stay byte for byte', asyn
     "Content-Disposition: a; name*=UTF-8''password",
     'Content-Disposition: a;\n name="password"',
     'Content-Disposition: a; filename="a; name=b"; name="password"',
+    'Content-Disposition: a; filename="a\\"; name=b"; name="password"',
   ]) {
     t.notMatch(mask.maskedParts(`--x\n${head}\n\na\n--x--`, 'x'), '\na\n', head)
   }
