@@ -82,6 +82,7 @@ t.test(
     for (const layout of [JSON.stringify(har, null, 2), inOneLine.replace(/]}}$/, HAR_END)]) {
       writeFileSync(file, layout)
       t.match(await readFolder(folder), [ACME])
+      t.strictSame(await statuses(folder), [[200]])
       await add(line(201))
       t.match(await readFolder(folder), [ACME])
       t.strictSame(await statuses(folder), [[200, 201]])

@@ -178,7 +178,9 @@ t.test('what is missing is told with the nearest ones', async (t) => {
     { call: callOf('/rest/v1.0/projects/1/rfis') },
     { call: callOf(`/rest/v1.1/${'x'.repeat(300)}`) },
     { call: withBody('/rest/v1.0/projects', '{}') },
+    { call: withBody('/rest/v1.0/projects', '{"a":1}') },
   ])
+  t.match(await missing(callOf('/rest/v1.0/projects')), { help: /The nearest recordings are/ })
   t.match(await missing(callOf('/rest/v1.0/projects?page=2&sig=another')), {
     message: 'No response to GET /rest/v1.0/projects?page=2&sig=* has been recorded.',
     help: 'The nearest recordings are: GET /rest/v1.0/projects?page=1&sig=*, POST /rest/v1.0/projects, GET /rest/v1.0/projects/1. Record it with --record, or start with --replay-else-record.',
@@ -282,10 +284,13 @@ t.test('a body of which no more comes does not hold its connection for ever', as
   ]
   for (const send of sends) {
     const upload = new PassThrough()
-    const call = callOf('/rest/a', { method: 'POST', body: new RequestBody(upload) })
+    let asked = 0
+    const onSending = () => void asked++
+    const call = { ...callOf('/rest/a', { method: 'POST', body: new RequestBody(upload) }), onSending }
     Object.assign(call.upstream, { settings: { responseTimeoutMs: 50 } })
     upload.write('the beginning')
     await t.rejects(send(call), { code: 'request_invalid', message: /did not arrive within/ })
+    t.equal(asked, 1, 'its caller may wait to be asked for it')
   }
 })
 
