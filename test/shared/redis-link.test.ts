@@ -96,8 +96,10 @@ t.test('With a server', async (t) => {
     await t.rejects(add(), down('timeout'))
     way.isSwallowing = false
     await until(() => link.isUp)
+    const lost = [add(), add()].map((reply) => t.rejects(reply, down('connection')))
     way.reset()
-    await until(() => !link.isUp)
+    await Promise.all(lost)
+    t.equal(link.errors.get('connection'), 1, 'however many wait for a reply')
     await until(() => link.isUp)
     t.strictSame(events, ['timeout', 'up', 'timeout', 'up', 'connection', 'up'])
   })
