@@ -1,7 +1,7 @@
 // Covers src/shared/redis-link.ts: every way in which Redis fails, and its return, on a real server.
 import dns from 'node:dns'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer as createPlainServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer, type TLSSocket } from 'node:tls'
@@ -172,6 +172,12 @@ t.test('With a server', async (t) => {
     const logIn = async () => ({ value: 'token', lifetimeMs: 1_000 })
     await shareTokens(logIn, link)({ account: testAccount(), signal, refused: undefined })
     t.strictSame(events, [], 'all scripts run')
+    const folder = new URL('../../src/shared/', import.meta.url)
+    const scripts = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), 'utf8'))
+    const called = scripts.join().matchAll(/redis\.call\('([A-Z]+)'/g)
+    const granted = acl.matchAll(/(?<= \+)[a-z]+/g).map(([command]) => command)
+    const needed = [...called].map(([, command = '']) => command.toLowerCase())
+    t.strictSame(new Set(granted), new Set([...needed, 'eval', 'evalsha']), 'each branch of them could')
     await t.rejects(add(), down(/./), 'a command that is not granted')
     const other = await linkTo(t, url('secret'), 3_000, 'other')
     t.equal(other.link.isUp, false, 'a key that is not granted')
