@@ -6,7 +6,7 @@ import { headerValues } from '../routing/raw-request.ts'
 import { type Exchange, isProcores } from './exchange.ts'
 import { likelyCauses } from './likely-causes.ts'
 import { errorText, tenths } from './log.ts'
-import { maskHeader, maskQuery } from './mask.ts'
+import { maskHeader, maskQuery, maskUser } from './mask.ts'
 import { BUCKET_MS, Series } from './metrics.ts'
 import { type Bodies, recordedBody } from './recorded-body.ts'
 import type { ErrorStatus } from './status.ts'
@@ -172,7 +172,7 @@ export class Inspector {
     const { reqId: id, at, method, company, why, caller, status, pages, refusal } = exchange
     const { cacheStatus, saved, retryReasons = [] } = exchange
     const { bytesIn, bytesOut, listener, upstreamUrl, sentAt, askedGzip } = exchange
-    const masked = showQueryValues ? (text: string) => text : maskQuery
+    const masked = showQueryValues ? maskUser : maskQuery
     const headers = (exchange.responseHeaders ?? []).flatMap((value, at, flat) =>
       at % 2 === 0 ? [] : [[flat[at - 1] as string, value] as const],
     )

@@ -1,12 +1,14 @@
 // Makes text safe to show: masks what may be secret (query values, header values, known secrets), and escapes what affects a terminal.
 import type { Config } from '../config/config.ts'
 
-/**
- * The target with `*` in place of every query value, because values may be signatures or personal data, and of a user
- * name and password in an absolute form, which is refused.
- */
+/** The target with `*` in place of a user name and password, which only a target that is refused can have. */
+export function maskUser(target: string): string {
+  return target.startsWith('/') ? target : target.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/?#]*@/i, '$1*@')
+}
+
+/** The same, with `*` also in place of every query value, because values may be signatures or personal data. */
 export function maskQuery(target: string): string {
-  if (!target.startsWith('/')) target = target.replace(/^(https?:\/\/)[^/?#]*@/i, '$1*@')
+  target = maskUser(target)
   const mark = target.indexOf('?')
   if (mark === -1) return target
   const pairs = target.slice(mark + 1).split('&')

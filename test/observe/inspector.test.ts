@@ -159,6 +159,12 @@ t.test('the inspector can be off, or smaller, and a reload changes that', async 
   t.strictSame(targets(), ['/acme/rest/v1.0/me?n=*'])
 })
 
+t.test('a user name and password are masked even where query values are shown', async (t) => {
+  const open = inspector({ showQueryValues: true })
+  open.record(ended({ target: 'http://user:pass@host/x?a=1' }))
+  t.match(open.requests(), [{ target: 'http://*@host/x?a=1' }])
+})
+
 t.test('bounded in number and in bytes; readers ask for what is new', async (t) => {
   const few = inspector({ requests: 3 })
   for (let n = 1; n <= 5; n++) few.record(ended({ bytesOut: n }))

@@ -241,6 +241,9 @@ t.test('Query values are masked, names and path are not', async (t) => {
     ['', ''],
     ['HTTP://user:p@ss@localhost/a?b=c', 'HTTP://*@localhost/a?b=*'],
     ['http://localhost/a@b', 'http://localhost/a@b'],
+    ['ftp://user:p@localhost/a', 'ftp://*@localhost/a'],
+    ['user:p@localhost:443', '*@localhost:443'],
+    ['/a:b@c', '/a:b@c'],
   ]
   for (const [target, masked] of cases) t.equal(maskQuery(target), masked, target)
 })
