@@ -135,6 +135,8 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
   const { runtime, request, listener, exchange } = input
   const { guard } = runtime.config
   const { rawHeaders, method = '' } = request
+  const publicUrl = publicUrlOf(runtime, listener)
+  exchange.publicUrl = publicUrl
   judgeFraming(rawHeaders, method, request.httpVersion)
   if (isHealth(exchange.target) || listener.isForMetrics) {
     // A kubelet uses the pod's address as Host. These endpoints reveal only up or down, or are on a separate address.
@@ -147,8 +149,6 @@ export function judge(input: JudgeInput, judged: Judged): Judgement {
     return preflight ?? { kind: 'own', url: exchange.target }
   }
   const host = readHost(rawHeaders, request.httpVersion)
-  const publicUrl = publicUrlOf(runtime, listener)
-  exchange.publicUrl = publicUrl
   judgeHost(guard, host, () => [...ownAddresses(listener, request), ...hostnames(publicUrl)])
   const preflight = allowOrigin(input, { host, publicUrl })
   if (preflight !== undefined) return preflight

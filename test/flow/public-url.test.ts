@@ -146,6 +146,10 @@ t.test('the type of an error leads to this proxy’s page also below the path of
     const head = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
     t.ok((await sendRaw(port, head)).includes(`"type":"${type}"`), type)
   }
+  t.match(
+    await sendRaw(it.port, 'GET /x HTTP/1.1\r\nConnection: close\r\n\r\n'),
+    '"/proxy/_proxy/errors#request_invalid"',
+  )
 })
 
 t.test('an own address does not take the public URL of the others', async (t) => {
