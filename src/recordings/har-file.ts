@@ -234,7 +234,7 @@ export function folderError(folder: string, cause: NodeJS.ErrnoException): Recor
 
 /**
  * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
- * another program formatted the file. The old file stays until the new one is complete. Throws a RecordingError if the
+ * another program formatted the file or the default company has changed. The old file stays until the new one is complete. Throws a RecordingError if the
  * file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
@@ -262,22 +262,25 @@ export async function appendEntries(
 /** Copies the file, or begins a new one; gives the position of the next entry. */
 async function copyOfEntries(file: string, copy: string, company: RecordedCompany) {
   let lines: string[] = []
+  let { environment } = company
   if (existsSync(file)) {
     const layout = await layoutOf(file)
-    const found = (layout?.company ?? (await readRecording(file))).company.id
-    if (found !== company.company.id) {
-      const other = `recordings of the company ${found}, not ${company.company.id}`
+    const found = layout?.company ?? (await readRecording(file))
+    if (found.company.id !== company.company.id) {
+      const other = `recordings of the company ${found.company.id}, not ${company.company.id}`
       throw new RecordingError(`${file} contains ${other}. Record to another folder.`)
     }
-    if (layout !== undefined) {
+    // Whether it is the default company stands before the entries, and may have changed.
+    if (layout !== undefined && found.company.default === company.company.default) {
       await fs.copyFile(file, copy, fs.constants.COPYFILE_FICLONE)
       await fs.chmod(copy, MODE)
       return layout
     }
     const { log } = JSON.parse(await fs.readFile(file, 'utf8')) as { log: { entries: unknown[] } }
     lines = log.entries.map((entry) => JSON.stringify(entry))
+    environment = found.environment
   }
-  const text = harStart(company) + lines.join(',\n')
+  const text = harStart({ ...company, environment }) + lines.join(',\n')
   await fs.writeFile(copy, text, { mode: MODE })
   return { end: Buffer.byteLength(text), isEmpty: lines.length === 0 }
 }

@@ -11,6 +11,7 @@ import {
   type RecordedCompany,
   RecordingError,
   readFolder,
+  recordedCompanies,
 } from '../../src/recordings/har-file.ts'
 
 const ACME: RecordedCompany = {
@@ -123,6 +124,18 @@ t.test(
     t.strictSame(readdirSync(folder), ['acme.har'])
   },
 )
+
+t.test('the company of a file becomes the default, and ceases to be it', async (t) => {
+  const { folder, add } = start(t)
+  await add(line(200))
+  for (const isDefault of [true, undefined]) {
+    const company = { ...ACME.company, ...(isDefault && { default: true }) }
+    const environment = { ...ACME.environment, apiUrl: 'https://another.example' }
+    await appendEntries(folder, { company, environment }, [line(201)])
+    t.strictSame((await recordedCompanies(folder))[0], { ...ACME, company })
+  }
+  t.strictSame(await statuses(folder), [[200, 201, 201]])
+})
 
 t.test('a recording of another company is not added to', async (t) => {
   const { folder, file, add } = start(t)
