@@ -97,7 +97,7 @@ export class RedisLink {
     this.#retryMs = options.retryMs
   }
 
-  /** False while Redis is not used; `run` then rejects immediately. */
+  /** False while Redis is not used; `run` then rejects immediately, unless it has patience and only a reply is late. */
   get isUp(): boolean {
     return this.#connection !== undefined && !this.#isLate
   }
@@ -113,7 +113,7 @@ export class RedisLink {
     patienceMs = 0,
   ): Promise<T> {
     const connection = this.#connection
-    if (connection === undefined || this.#isLate) throw new SharedDownError(undefined)
+    if (connection === undefined || (this.#isLate && patienceMs === 0)) throw new SharedDownError(undefined)
     const { settings } = this.#options
     // What is in braces keeps them in one slot of a cluster.
     const keys = script.keys.map((name) => `${settings.prefix}:v1:{${owner}}:${name}`)
