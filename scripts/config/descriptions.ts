@@ -63,7 +63,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'upstream.maxQueued':
     'The most requests of one company that wait for a connection. Further requests get the error `overloaded`.',
   'upstream.retries':
-    'How often a request is sent again if the connection fails before any response (POST and PATCH only if no byte was sent). While the API does not answer at all, this is done for so many requests of a company as `connections` and `maxQueued` allow at once, and a hundred more.',
+    'How often a request is sent again if the connection fails before any response (POST and PATCH only if no byte was sent). While the API does not answer at all, this is done for as many requests of a company as `connections` and `maxQueued` allow at once, and a hundred more.',
   'upstream.compression':
     'Whether the proxy asks Procore for gzip on behalf of callers that send no Accept-Encoding. They get the response unpacked. It does not do so for HEAD or for requests with Range.',
   network:
