@@ -258,7 +258,7 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   // Never immediately, even if Procore asks for 0 s or names a reset in the past.
   const least = retryDelayMs(progress.attempts, Math.random())
   if (asked === undefined || Math.max(asked, least) + JITTER_MS > waitLeftMs(call)) return false
-  // A 429 costs Procore nothing; a 503 is an outage, which retries must not multiply.
+  // A 429 costs Procore nothing; a 503 is an outage, in which only so many calls are sent again.
   if (!canReplay(call) || (status === 503 && !hasRetries(upstream, progress))) return false
   response.discard()
   retried(call, status === 429 ? '429' : '503')

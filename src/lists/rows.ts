@@ -180,6 +180,7 @@ function endOfValue(json: Buffer, start: number): number {
     if (byte === QUOTE) {
       at = endOfString(json, at)
       if (at === -1) return -1
+      if (depth === 0) return at + 1
     } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
       depth += 1
       if (depth > MOST_DEPTH) return -1
