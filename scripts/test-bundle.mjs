@@ -17,4 +17,4 @@ const run = (command, ...args) => {
 run(process.execPath, 'scripts/build.ts')
 if (sea) run(process.execPath, 'scripts/sea.ts')
 const args = process.argv.slice(sea ? 3 : 2)
-run('tap', 'run', '--disable-coverage', '--reporter=terse', ...args, 'test/cli')
+run('tap', 'run', '--disable-coverage', '--reporter=base', ...args, 'test/cli')

@@ -22,7 +22,7 @@ const child = spawn('tap', ['run', ...process.argv.slice(2)], {
   stdio: ['ignore', 'pipe', 'inherit'],
   env: {
     ...process.env,
-    // Names each file, unlike `terse`, which says nothing at all once a test has timed out.
+    // Names each file at its end, unlike `terse`, which may say nothing at all once a test has timed out.
     TAP_REPORTER: process.env.TAP_REPORTER ?? 'base',
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${new URL('stripped.mjs', import.meta.url)}`,
   },
@@ -41,7 +41,7 @@ child.on('close', (code, signal) => {
   const thin = process.argv.length > 2 ? [] : tooThin(plain)
   for (const line of thin) console.log(line)
   if (totals === undefined)
-    console.log('tap counted nothing, as always when a test takes too long: see FAIL above')
+    console.log('tap counted nothing, as after a test that takes too long: see FAIL above')
   const broken = code !== 0 || signal !== null || passed === 0 || thin.length > 0
   console.log(`${passed} passed, ${broken && failed === 0 ? 1 : failed} failed`)
   process.exitCode = broken ? code || 1 : 0
