@@ -12,7 +12,7 @@ import { type Call, CallerGoneError, type UpstreamResponse } from './call.ts'
 import { requestHeaders } from './headers.ts'
 import { ResponseTimeoutError } from './problem.ts'
 import { askedWaitMs, mayRetry, retryDelayMs } from './retry-policy.ts'
-import { type Connection, mostRetriedCalls, type Upstream } from './upstreams.ts'
+import type { Connection, Upstream } from './upstreams.ts'
 
 const JITTER_MS = 250
 
@@ -86,7 +86,7 @@ async function sendNow(call: Call): Promise<UpstreamResponse> {
       continue
     }
     exchange.upstreamMs = performance.now() - (exchange.sentAt ?? 0)
-    if (attempt.status !== 503) upstream.retriedCallsLeft = mostRetriedCalls(upstream.settings)
+    if (attempt.status !== 503) upstream.retriedCalls = 0
     reservation?.answered(attempt.status, attempt.head)
     const isToBeSentAgain = sendsAgain(call, progress, attempt, token)
     if (isToBeSentAgain === false || !(await isToBeSentAgain)) return attempt
@@ -271,9 +271,13 @@ async function waitAsAsked(call: Call, progress: Progress, response: Attempt): P
   return true
 }
 
-/** False if an outage has cost so many calls their retries that it is no burst. A call that has any has all of them. */
+/**
+ * False if an outage has had so many calls sent again that more would only multiply it: more than have or await a connection
+ * at once, so that a burst costs none its retries. A call that has any has all of them.
+ */
 function hasRetries(upstream: Upstream, progress: Progress): boolean {
-  progress.isToBeRetried ??= upstream.retriedCallsLeft-- > 0
+  const { connections, maxQueued } = upstream.settings
+  progress.isToBeRetried ??= upstream.retriedCalls++ < 100 + connections + maxQueued
   return progress.isToBeRetried
 }
 

@@ -181,8 +181,8 @@ export interface Upstream {
   readonly rateLimit: RateLimitSettings
   /** The rate budget of this account and company; undefined for files, which have none. */
   readonly budget: Budget | undefined
-  /** How many more calls may be sent again before the API answers, so that retries do not multiply an outage. */
-  retriedCallsLeft: number
+  /** How many calls were to be sent again since the API last answered. */
+  retriedCalls: number
   readonly pool: ConnectionPool
   /** Limits the look-ups of file hosts; undefined for the API's own host. */
   readonly lookUps: FileHostLimiter | undefined
@@ -195,11 +195,6 @@ export interface UpstreamsDeps {
   readonly tokens: Tokens
   readonly budgets: Budgets
   readonly lookUps: FileHostLimiter
-}
-
-/** How many calls an outage sends again: more than have or await a connection at once, so that a burst costs none. */
-export function mostRetriedCalls({ connections, maxQueued }: UpstreamSettings): number {
-  return 100 + connections + maxQueued
 }
 
 /**
@@ -331,7 +326,7 @@ export class Upstreams {
       rateLimit,
       budget: isApi ? budgets.get(target.account, companyId) : undefined,
       lookUps: isApi ? undefined : lookUps,
-      retriedCallsLeft: mostRetriedCalls(settings),
+      retriedCalls: 0,
       pool: new ConnectionPool({
         ...settings,
         origin,
