@@ -234,8 +234,8 @@ export function folderError(folder: string, cause: NodeJS.ErrnoException): Recor
 
 /**
  * Adds entries (each one line of JSON) to a company's file. Existing entries are copied without being parsed, unless
- * another program formatted the file or the default company has changed. The old file stays until the new one is complete. Throws a RecordingError if the
- * file is of another company or not a recording; an Error of Node if it cannot be written.
+ * another program formatted the file or the default company has changed. The old file stays until the new one is complete.
+ * Throws a RecordingError if the file is of another company or not a recording; an Error of Node if it cannot be written.
  */
 export async function appendEntries(
   folder: string,

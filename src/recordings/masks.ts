@@ -46,9 +46,9 @@ function maskPairs(text: string, isSecret: (name: string, value: string) => bool
 }
 
 function isSecretPair(name: string, value: string): boolean {
+  const plain = decoded(name)
   const isSecretName =
-    SECRET_PARAMETER.test(decoded(name)) ||
-    (value.length >= LEAST_CREDENTIAL_LENGTH && OFTEN_HARMLESS.test(decoded(name)))
+    SECRET_PARAMETER.test(plain) || (value.length >= LEAST_CREDENTIAL_LENGTH && OFTEN_HARMLESS.test(plain))
   return value !== '' && (isSecretName || looksRandom(value))
 }
 

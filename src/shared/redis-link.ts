@@ -86,7 +86,7 @@ export class RedisLink {
   /** The connection is open, but a reply is late. */
   #isLate = false
   /** Late replies since the last one that came in time. */
-  #late = 0
+  #lateReplies = 0
   #changedAt = performance.now()
   #isWarned = false
   #retryMs: number
@@ -123,7 +123,7 @@ export class RedisLink {
     try {
       const reply = await within(mostMs, 'reply', evaluated)
       if (!script.isReply(reply)) throw new Error('unexpected reply')
-      this.#late = 0
+      this.#lateReplies = 0
       return reply as T
     } catch (cause) {
       const error = new SharedDownError(cause)
@@ -145,7 +145,7 @@ export class RedisLink {
     )
     if (connection !== this.#connection) return
     this.#isLate = false
-    if (hasCome && ++this.#late < MOST_LATE) this.#count(error)
+    if (hasCome && ++this.#lateReplies < MOST_LATE) this.#count(error)
     else this.#fail(error)
   }
 
@@ -204,7 +204,7 @@ export class RedisLink {
     this.#connection?.destroy()
     this.#connection = undefined
     this.#isLate = false
-    this.#late = 0
+    this.#lateReplies = 0
     this.#timer = setTimeout(() => void this.connect(), this.#retryMs * (0.75 + Math.random() / 4)).unref()
     this.#retryMs = Math.min(4 * retryMs, this.#retryMs * 2)
     if (this.#isWarned) return
